@@ -1,0 +1,57 @@
+"""The `mien` command: its subcommands, and what a user sees of an error."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from mien import __version__
+from mien.errors import ConfigError, MienError
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="mien",
+    help="Facial expressions, read and learned. We read expressions, never what someone feels.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+) -> None:
+    if version:
+        typer.echo(f"mien {__version__}")
+        raise typer.Exit
+
+
+def _register() -> None:
+    """Attach every command; each file imports its heavy packages only when it is called."""
+
+
+def run() -> None:
+    """Run the command line; the entry point of the `mien` script.
+
+    Exit codes: 0 done, 1 failure, 2 usage, 130 interrupted. Errors go to stderr in two lines,
+    'error:' and 'hint:', without a traceback.
+    """
+    _register()
+    try:
+        app()
+    except MienError as error:
+        sys.stderr.write(f"error: {error.message}\nhint: {error.hint}\n")
+        sys.exit(EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILURE)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; that is its right.
+        sys.stderr.close()
+        sys.exit(EXIT_FAILURE)

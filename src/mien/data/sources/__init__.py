@@ -1,0 +1,1 @@
+"""Readers of labelled collections, one file per form."""

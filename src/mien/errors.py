@@ -1,0 +1,79 @@
+"""Every error that mien raises on purpose.
+
+MienError
+├── ConfigError         a recipe, setting or command line that cannot be meant
+├── DataError           labelled data that cannot be read, joined or trained on
+├── ModelFileError      an ONNX file or checkpoint that is not what it should be
+├── SourceError         a picture or folder that cannot be read
+├── RunFolderError      a training's folder that is missing, half written or not ours
+├── TrainingError       a training that cannot go on, such as a loss that is not a number
+└── MissingExtraError   a feature whose optional packages are not installed
+
+Each carries a message (what is wrong, where, what was found) and a hint (what to do next).
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class MienError(Exception):
+    """Base of all errors a user can act upon: `message` says what is wrong, `hint` what to do."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:  # the keyword-only hint defeats default pickling
+        return (_rebuild, (type(self), self.message, self.hint))
+
+
+def _rebuild(kind: type[MienError], message: str, hint: str) -> MienError:
+    return kind(message, hint=hint)
+
+
+class ConfigError(MienError):
+    """A recipe, setting or command line that cannot be meant."""
+
+
+class DataError(MienError):
+    """Labelled data that cannot be read, joined or trained on."""
+
+
+class ModelFileError(MienError):
+    """An ONNX file or checkpoint that is not what it should be."""
+
+
+class SourceError(MienError):
+    """A picture or folder that cannot be read."""
+
+
+class RunFolderError(MienError):
+    """A training's folder that is missing, half written or not ours."""
+
+
+class TrainingError(MienError):
+    """A training that cannot go on, such as a loss that is not a number."""
+
+
+class MissingExtraError(MienError):
+    """A feature whose optional packages are not installed."""
+
+    @classmethod
+    def of(cls, extra: str, feature: str) -> MissingExtraError:
+        """Return the error for `feature`, which needs the optional packages named `extra`."""
+        return cls(
+            f"{feature} needs packages that are not installed",
+            hint=f'install them: pip install "mien[{extra}]"',
+        )
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return "did you mean 'x'? " for the nearest known word, else "", to open a hint."""
+    near = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}? " if near else ""

@@ -1,0 +1,1 @@
+"""A table of predictions to metrics with intervals. Read evaluate.py first."""

@@ -1,0 +1,106 @@
+"""Files written whole or not at all, hashes, and JSON as we write it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from mien.errors import MienError, SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class WriteError(MienError):
+    """A file that could not be written: no space, no permission, no such folder."""
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file beside `path`, and rename it to `path` only when the block ends well.
+
+    A crash, a full disk or an exception leaves what stood at `path` before as it was.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
+        ) as stream:
+            temporary = Path(stream.name)
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp makes private files; give the permissions that an ordinary open() would.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    except BaseException as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise write_error(path, error) from error
+        raise
+
+
+def write_error(path: Path, error: OSError) -> WriteError:
+    """Return what to tell the user when `path` could not be written."""
+    hints = {
+        errno.ENOSPC: "free some space or write to another disk; nothing already written was lost",
+        errno.EDQUOT: "your disk quota is used up; free some space or write elsewhere",
+        errno.EACCES: "choose a folder that you may write to",
+        errno.EROFS: "the disk is read-only; choose another folder",
+        errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
+        errno.EEXIST: "a part of the path is a file, not a folder; choose another path",
+        errno.EISDIR: "the path is a folder; give a file name",
+    }
+    reason = error.strerror or str(error)
+    hint = hints.get(error.errno or 0, "check the path and the disk, then try again")
+    return WriteError(f"cannot write {path}: {reason}", hint=hint)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all."""
+    with atomic_write(path) as stream:
+        stream.write(text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content`, whole or not at all."""
+    with atomic_write(path) as stream:
+        stream.write(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all. NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON value in `path`; a missing or broken file is a SourceError."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
+    except ValueError as error:
+        raise SourceError(
+            f"{path} is not valid JSON: {error}", hint="the file is damaged; make it again"
+        ) from error
+
+
+def sha256(content: bytes | memoryview) -> str:
+    """Return the SHA-256 of `content` in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of the file's content in hexadecimal, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,83 @@
+"""Names of expressions: the label sets that models answer with, and how data sets spell them."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from mien.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+THREE = ("happy", "neutral", "sad")
+SEVEN = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""The seven classes of FER2013, in the order of its label numbers 0 to 6."""
+EIGHT = ("happy", "neutral", "sad", "angry", "surprise", "fear", "disgust", "contempt")
+"""The eight classes of FERPlus; the first three are THREE, in its order."""
+
+FERPLUS_VOTES = (
+    "neutral",
+    "happy",
+    "surprise",
+    "sad",
+    "angry",
+    "disgust",
+    "fear",
+    "contempt",
+    "unknown",
+    "not_face",
+)
+"""The ten columns of FERPlus's votes, in the order of its file, in our spelling."""
+
+LABEL_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"three": THREE, "seven": SEVEN, "eight": EIGHT}
+)
+
+_SPELLINGS = MappingProxyType(
+    {
+        "happiness": "happy",
+        "joy": "happy",
+        "smile": "happy",
+        "sadness": "sad",
+        "anger": "angry",
+        "disgusted": "disgust",
+        "fearful": "fear",
+        "afraid": "fear",
+        "surprised": "surprise",
+        "suprise": "surprise",  # so spelt in some copies of FER2013
+        "nf": "not_face",
+    }
+)
+
+
+def canonical(name: str) -> str:
+    """Return our spelling of an expression's name: 'Happiness' and 'JOY' are 'happy'.
+
+    A name that we do not know comes back in lower case: users have classes of their own.
+    """
+    key = name.strip().lower().replace(" ", "_")
+    return _SPELLINGS.get(key, key)
+
+
+def label_set(name: str) -> tuple[str, ...]:
+    """Return the labels of a set by its name ('three') or spelt out ('happy,sad').
+
+    Raises:
+        ConfigError: the name is unknown, or fewer than two different labels are listed.
+    """
+    if name in LABEL_SETS:
+        return LABEL_SETS[name]
+    if "," not in name:
+        raise ConfigError(
+            f"no label set is called {name!r}",
+            hint=did_you_mean(name, LABEL_SETS)
+            + f"known sets: {', '.join(LABEL_SETS)}; or list labels: happy,sad",
+        )
+    labels = tuple(canonical(part) for part in name.split(",") if part.strip())
+    if len(labels) < 2 or len(set(labels)) != len(labels):
+        raise ConfigError(
+            f"the label list {name!r} needs at least two different labels",
+            hint="for example: happy,neutral,sad",
+        )
+    return labels

@@ -1,0 +1,127 @@
+"""What travels inside an ONNX model file, so that nothing is guessed from its name.
+
+Every mien model takes uint8 pixels [n, 1, size, size] and gives float32 logits [n, k]; the
+normalisation and the calibration temperature are nodes of its graph. The rest stands in the
+file's metadata under one key, as JSON, with the version of this schema.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from mien.errors import ModelFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCHEMA_VERSION = 1
+METADATA_KEY = "mien"
+INPUT_NAME = "pixels"
+OUTPUT_NAME = "logits"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """The description that an ONNX model file carries.
+
+    Attributes:
+        name: such as 'mien-small'.
+        labels: in the order of the logits.
+        input_size: height and width of the crop, in pixels.
+        colour: 'grey'.
+        alignment: id of the alignment that made its training crops (mien.vision.align).
+        temperature: that the logits were divided by, inside the graph; 1.0 if uncalibrated.
+        unsure_below: default confidence under which a reading is 'unsure', 0 to 1.
+        network: name in the registry of networks.
+        parameters: their number.
+        multiply_adds: for one face.
+        config_sha256: of the resolved training configuration.
+        data: the training data in words, with its fingerprint.
+        licence: of the weights.
+        metrics: headline figures on validation data, each with n and interval; may be empty.
+        created: ISO 8601 date and time, UTC.
+        mien_version: that wrote the file.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    input_size: int
+    alignment: str
+    colour: str = "grey"
+    temperature: float = 1.0
+    unsure_below: float = 0.0
+    network: str = ""
+    parameters: int = 0
+    multiply_adds: int = 0
+    config_sha256: str = ""
+    data: str = ""
+    licence: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    created: str = ""
+    mien_version: str = ""
+
+    def to_metadata(self) -> dict[str, str]:
+        """Return the string properties to store in an ONNX file."""
+        return {METADATA_KEY: json.dumps({"schema": SCHEMA_VERSION, **asdict(self)})}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], *, path: str) -> ModelInfo:
+        """Read the properties of the ONNX file at `path` (used in messages only).
+
+        Raises:
+            ModelFileError: no mien metadata, metadata that is not ours, or a newer schema.
+        """
+        text = metadata.get(METADATA_KEY)
+        if text is None:
+            raise ModelFileError(
+                f"{path} carries no mien metadata, so its labels and input are unknown",
+                hint="export models with: mien export RUN model.onnx",
+            )
+        values = _parse(text, path)
+        schema = values.pop("schema", None)
+        if not isinstance(schema, int):
+            raise ModelFileError(
+                f"{path}: its metadata names no schema version", hint="export the model again"
+            )
+        if schema > SCHEMA_VERSION:
+            raise ModelFileError(
+                f"{path} has model schema {schema}; this mien reads up to {SCHEMA_VERSION}",
+                hint="upgrade mien: pip install --upgrade mien",
+            )
+        if not _makes_sense(values):
+            shown = {key: values.get(key) for key in ("name", "labels", "input_size", "colour")}
+            raise ModelFileError(
+                f"{path}: its metadata makes no sense: {shown}", hint="export the model again"
+            )
+        known = {f.name for f in fields(cls)}
+        chosen = {key: value for key, value in values.items() if key in known}
+        return cls(**{**chosen, "labels": tuple(values["labels"])})  # JSON has no tuples
+
+
+def _makes_sense(values: dict[str, Any]) -> bool:
+    labels, size = values.get("labels"), values.get("input_size")
+    return (
+        isinstance(labels, list)
+        and len(labels) >= 2
+        and all(isinstance(label, str) for label in labels)
+        and len(set(labels)) == len(labels)
+        and isinstance(size, int)
+        and 8 <= size <= 1024
+        and values.get("colour", "grey") == "grey"
+        and isinstance(values.get("name"), str)
+        and isinstance(values.get("alignment"), str)
+    )
+
+
+def _parse(text: str, path: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise ModelFileError(
+            f"{path}: its mien metadata is not a JSON object", hint="export the model again"
+        )
+    return values

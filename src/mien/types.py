@@ -1,0 +1,114 @@
+"""The values that flow through mien: faces as a struct of arrays, and readings of a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Faces found in one picture, as arrays that share their first axis.
+
+    Attributes:
+        boxes_xyxy: float32 [n, 4], pixels: left, top, right, bottom; may reach past the picture.
+        scores_n: float32 [n], the detector's own score, 0 to 1.
+        landmarks_n52: float32 [n, 5, 2], pixels: the eye, other eye, nose, mouth corners
+            (left before right as seen in the picture); None where the detector gives none.
+    """
+
+    boxes_xyxy: NDArray[np.float32]
+    scores_n: NDArray[np.float32]
+    landmarks_n52: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.boxes_xyxy)
+        if self.boxes_xyxy.shape != (n, 4):
+            raise ValueError(f"boxes_xyxy must be [n, 4], got {list(self.boxes_xyxy.shape)}")
+        if self.scores_n.shape != (n,):
+            raise ValueError(f"scores_n must be [{n}], got {list(self.scores_n.shape)}")
+        if self.landmarks_n52 is not None and self.landmarks_n52.shape != (n, 5, 2):
+            raise ValueError(
+                f"landmarks_n52 must be [{n}, 5, 2], got {list(self.landmarks_n52.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.boxes_xyxy)
+
+    @classmethod
+    def none(cls) -> Faces:
+        """Return the answer for a picture without a face."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class FaceReading:
+    """One face and the expression read in it.
+
+    Attributes:
+        box: (left, top, right, bottom) in pixels of the picture as displayed.
+        score: the detector's score, 0 to 1; 1.0 for `--faces whole`.
+        label: the expression, or 'unsure' where confidence is below the reader's threshold.
+        confidence: the largest probability, 0 to 1.
+        probabilities: one per label of the model, in its order; they sum to 1.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    label: str
+    confidence: float
+    probabilities: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the face as JSON types, coordinates to a tenth of a pixel."""
+        return {
+            "box": [round(v, 1) for v in self.box],
+            "score": round(self.score, 4),
+            "label": self.label,
+            "confidence": round(self.confidence, 4),
+            "probabilities": {name: round(p, 4) for name, p in self.probabilities.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PictureReading:
+    """What was read in one picture; `faces` is empty where there is none.
+
+    Attributes:
+        source: the path as given, or 'array'.
+        width: of the picture as displayed (after EXIF rotation), in pixels; 0 if unreadable.
+        height: likewise.
+        detector: the name of the face detector used.
+        model: name of the expression model used.
+        faces: from left to right.
+        error: why the picture could not be read, else None.
+    """
+
+    source: str
+    width: int
+    height: int
+    detector: str
+    model: str
+    faces: list[FaceReading] = field(default_factory=list)
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the reading as JSON types."""
+        return {
+            "source": self.source,
+            "width": self.width,
+            "height": self.height,
+            "detector": self.detector,
+            "model": self.model,
+            "faces": [face.to_dict() for face in self.faces],
+            "error": self.error,
+        }
+
+
+UNSURE = "unsure"
+"""The label of a face whose largest probability is below the reader's threshold."""
