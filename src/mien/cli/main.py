@@ -34,6 +34,15 @@ def _version(
 
 def _register() -> None:
     """Attach every command; each file imports its heavy packages only when it is called."""
+    from mien.cli.data import app as data
+    from mien.cli.export import export
+    from mien.cli.networks import networks
+    from mien.cli.train import train
+
+    app.add_typer(data, name="data")
+    app.command()(train)
+    app.command()(export)
+    app.command()(networks)
 
 
 def run() -> None:

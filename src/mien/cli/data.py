@@ -1,0 +1,140 @@
+"""`mien data`: labelled collections to datasets, and a look at them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from mien.cli.extras import needs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+from contextlib import contextmanager
+
+app = typer.Typer(
+    help="Make datasets without leaks from labelled pictures, and look at them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command("import")
+def import_(
+    source: Path = typer.Argument(help="Class folders, a CSV, FER2013's CSV, or an .npz."),
+    out: Path = typer.Argument(help="The dataset folder to write."),
+    votes: Path | None = typer.Option(None, "--votes", help="FERPlus's vote CSV, joined by row."),
+    form: str = typer.Option("", "--format", help="folders, list, fer2013 or arrays."),
+    size: int = typer.Option(48, "--size", help="Height and width of a crop, in pixels."),
+    validation: float = typer.Option(
+        0.15, "--validation", help="Share held out where the source has no validation split."
+    ),
+    seed: int = typer.Option(0, "--seed", help="Of the hold-out."),
+    force: bool = typer.Option(False, "--force", help="Replace the dataset that stands at OUT."),
+) -> None:
+    """Import labelled pictures: find copies, split without leaks, write one compact cache."""
+    with needs("data", "mien data"):
+        from mien.data.prepare import PrepareOptions, prepare
+    options = PrepareOptions(form, votes, size, validation, seed, force)
+    with _progress() as progress:
+        prepare(source, out, options, progress)
+    _print(out)
+
+
+@app.command()
+def show(
+    folder: Path = typer.Argument(help="A dataset folder."),
+    sheet: Path | None = typer.Option(
+        None, "--sheet", help="Contact sheet to write; FOLDER/contact-sheet.png where not given."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Print counts per class and split and the copies found; write a contact sheet."""
+    with needs("data", "mien data"):
+        from mien.data.manifest import load_dataset
+        from mien.data.show import contact_sheet
+        from mien.vision.codec import write_picture
+    dataset = load_dataset(folder)
+    path = sheet or folder / "contact-sheet.png"
+    write_picture(path, contact_sheet(dataset))
+    _print(folder, as_json=as_json)
+    typer.echo(f"contact sheet: {path}", err=True)
+
+
+@app.command()
+def draw(
+    out: Path = typer.Argument(help="The dataset folder to write."),
+    count: int = typer.Option(3000, "--count", help="Number of drawn faces."),
+    seed: int = typer.Option(0, "--seed", help="Of the drawing."),
+    size: int = typer.Option(48, "--size", help="Height and width of a crop, in pixels."),
+    force: bool = typer.Option(False, "--force", help="Replace the dataset that stands at OUT."),
+) -> None:
+    """Draw faces (happy, neutral, sad): cartoons to try things with, never people."""
+    with needs("data", "mien data"):
+        from mien.data.drawn import draw_collection, split_drawn
+        from mien.data.manifest import refuse_existing
+        from mien.data.prepare import write_collection
+    refuse_existing(out, force=force)
+    collection = draw_collection(count, seed, size)
+    copies, splits = split_drawn(collection, seed=seed)
+    write_collection(collection, copies, splits, out, force=force)
+    _print(out)
+
+
+def _print(folder: Path, *, as_json: bool = False) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from mien.data.manifest import load_dataset
+    from mien.data.show import describe
+
+    about = describe(load_dataset(folder))
+    if as_json:
+        typer.echo(json.dumps(about, indent=2))
+        return
+    counts: dict[str, dict[str, int]] = about["counts"]
+    splits = list(next(iter(counts.values())))
+    table = Table(title=f"{about['name']}: {about['n']:,} pictures", title_justify="left")
+    table.add_column("class")
+    for split in [*splits, "all"]:
+        table.add_column(split, justify="right")
+    for label, row in counts.items():
+        table.add_row(label, *(f"{row[s]:,}" for s in splits), f"{sum(row.values()):,}")
+    totals = [sum(row[s] for row in counts.values()) for s in splits]
+    table.add_section()
+    table.add_row("all", *(f"{t:,}" for t in totals), f"{sum(totals):,}")
+    Console().print(table)
+    for line in _sentences(about):
+        typer.echo(line)
+
+
+def _sentences(about: dict[str, Any]) -> Iterator[str]:
+    yield f"split: {about['split_rule']}"
+    yield (
+        f"copies: {about['copied_pictures']:,} pictures in {about['copy_groups']:,} groups "
+        f"({about['exact_groups']:,} groups of exact copies, {about['near_pairs']:,} pairs of near "
+        f"copies); {about['excluded_copies']:,} excluded because a copy is graded elsewhere"
+    )
+    yield f"copies with conflicting labels: {about['conflicting_groups']:,} groups (conflicts.csv)"
+    if about["skipped"]:
+        yield f"skipped: {about['skipped']:,} unreadable pictures (skipped.csv)"
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function that moves a bar on stderr, one for each stage."""
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def update(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=None)
+            bars.update(tasks[stage], completed=done, total=total or None)
+
+        yield update

@@ -1,0 +1,31 @@
+"""`mien export`: a run folder to an ONNX model file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from mien.cli.extras import needs
+
+
+def export(
+    run: Path = typer.Argument(help="The folder that mien train wrote."),
+    model: Path = typer.Argument(help="The ONNX file to write."),
+    data: Path | None = typer.Option(
+        None, "--data", help="The dataset; the one it was trained on where not given."
+    ),
+    name: str = typer.Option("", "--name", help="The model's name; mien-RECIPE where not given."),
+) -> None:
+    """Write one ONNX file, compared with torch on the whole validation split."""
+    with needs("train", "mien export"):
+        from mien.data.manifest import load_dataset
+        from mien.train.export import MAX_DIFFERENCE, export_run
+        from mien.train.runfolder import open_run
+    dataset = load_dataset(data or Path(open_run(run).data))
+    done = export_run(run, model, dataset, name=name)
+    typer.echo(
+        f"{model}: {done.info.parameters:,} parameters, temperature {done.info.temperature}; "
+        f"largest difference from torch {done.max_difference:.2g} over {done.compared} "
+        f"validation pictures (at most {MAX_DIFFERENCE:g} is accepted)"
+    )

@@ -1,0 +1,27 @@
+"""`mien networks`: the networks that a recipe can name, and what each costs."""
+
+from __future__ import annotations
+
+import typer
+
+from mien.cli.extras import needs
+
+
+def networks(
+    size: int = typer.Option(48, "--size", help="Height and width of a crop, in pixels."),
+    classes: int = typer.Option(3, "--classes", help="Number of labels."),
+) -> None:
+    """List the networks with their parameters and multiply-adds for one face."""
+    with needs("train", "mien networks"):
+        from mien.train.config import NetworkConfig
+        from mien.train.networks.normalise import Normalise
+        from mien.train.networks.registry import NETWORKS, build_model, measure_cost
+    for name, entry in NETWORKS.items():
+        model = build_model(
+            NetworkConfig(name), normalise=Normalise("none"), input_size=size, classes=classes
+        )
+        cost = measure_cost(model, size)
+        typer.echo(
+            f"{name:10} {cost.parameters:>10,} parameters {cost.multiply_adds / 1e6:>8.1f}M "
+            f"multiply-adds  {entry.about}"
+        )

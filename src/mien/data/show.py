@@ -1,0 +1,64 @@
+"""A dataset at a glance: counts, copies, and a contact sheet of its pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from mien.data.manifest import SPLITS, Dataset
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NO_LABEL = "no label"
+CELL, GAP, MARGIN, CAPTION = 64, 4, 16, 26
+
+
+def count_table(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Return pictures per class and split: {label: {split: count}}, splits that occur only."""
+    splits = [s for s in SPLITS if (dataset.splits_n == s).any()]
+    rows: dict[str, dict[str, int]] = {}
+    for index, name in [*enumerate(dataset.label_names), (-1, NO_LABEL)]:
+        mask = dataset.labels_n == index
+        if index >= 0 or mask.any():
+            rows[name] = {s: int((mask & (dataset.splits_n == s)).sum()) for s in splits}
+    return rows
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """Return what `mien data show` tells, as JSON types."""
+    return {
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "n": len(dataset),
+        "size": int(dataset.images_nhw.shape[1]),
+        "votes": list(dataset.vote_names),
+        "counts": count_table(dataset),
+        **dataset.facts,
+    }
+
+
+def contact_sheet(dataset: Dataset, columns: int = 14, seed: int = 0) -> NDArray[np.uint8]:
+    """Return a picture, uint8 [h, w], of random faces of each class, two rows for each."""
+    rng = np.random.default_rng(seed)
+    font = ImageFont.load_default(15)
+    classes = [(i, n) for i, n in enumerate(dataset.label_names) if (dataset.labels_n == i).any()]
+    width = 2 * MARGIN + columns * (CELL + GAP) - GAP
+    height = MARGIN + len(classes) * (CAPTION + 2 * (CELL + GAP) + GAP) + MARGIN // 2
+    sheet = Image.new("L", (width, height), 250)
+    pen = ImageDraw.Draw(sheet)
+    top = MARGIN
+    for index, name in classes:
+        rows = np.flatnonzero(dataset.labels_n == index)
+        pen.text((MARGIN, top), f"{name}   n = {len(rows):,}", fill=30, font=font)
+        top += CAPTION
+        chosen = rng.permutation(rows)[: 2 * columns]
+        for position, row in enumerate(chosen):
+            face = Image.fromarray(np.asarray(dataset.images_nhw[row]))
+            x = MARGIN + position % columns * (CELL + GAP)
+            y = top + position // columns * (CELL + GAP)
+            sheet.paste(face.resize((CELL, CELL), Image.Resampling.BICUBIC), (x, y))
+        top += 2 * (CELL + GAP) + GAP
+    return np.asarray(sheet)

@@ -1,0 +1,143 @@
+"""The 'arrays' source: one NumPy file (.npz) of crops that are in memory's form already.
+
+images   uint8 [n, size, size], grey                                           required
+labels   integers [n], an index into label_names; -1 for none                  required
+label_names  str [k]; where absent, labels are FER2013's: 0 angry, 1 disgust,
+         2 fear, 3 happy, 4 sad, 5 surprise, 6 neutral
+usage    [n]: 0 Training, 1 PublicTest, 2 PrivateTest, or such names
+votes    [n, k] raters' votes; vote_names str [k], where absent FERPlus's ten columns
+names    str [n], what each row is called
+subjects str [n]
+"""
+
+from __future__ import annotations
+
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mien.data.sources.collection import Collection, split_name
+from mien.data.sources.resize import resize_crops
+from mien.errors import DataError, did_you_mean
+from mien.labels import FERPLUS_VOTES, SEVEN, canonical
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+KNOWN = ("images", "labels", "label_names", "usage", "votes", "vote_names", "names", "subjects")
+USAGES = ("Training", "PublicTest", "PrivateTest")
+
+
+def read_arrays(path: Path, size: int) -> Collection:
+    """Read an .npz file as documented above.
+
+    Raises:
+        DataError: not such a file, an array is missing, or shapes and values do not fit.
+    """
+    arrays = _load(path)
+    for required in ("images", "labels"):
+        if required not in arrays:
+            raise DataError(
+                f"{path} has no array {required!r}; it has: {', '.join(arrays) or 'none'}",
+                hint=did_you_mean(required, arrays) + "see the 'arrays' source in docs/data.md",
+            )
+    images, labels = arrays["images"], arrays["labels"]
+    n = len(images)
+    if images.ndim != 3 or images.dtype != np.uint8 or images.shape[1] != images.shape[2]:
+        raise DataError(
+            f"{path}: images must be uint8 [n, size, size], got {images.dtype} "
+            f"{list(images.shape)}",
+            hint="give grey, square crops, 0 to 255",
+        )
+    for name, array in arrays.items():
+        if name in KNOWN and not name.endswith("_names") and len(array) != n:
+            raise DataError(
+                f"{path}: {name} has {len(array)} rows, images has {n}",
+                hint="every array needs one row per image",
+            )
+    label_names = _names(arrays, "label_names", SEVEN)
+    votes, vote_names = _votes(path, arrays)
+    return Collection(
+        name=path.stem,
+        images_nhw=resize_crops(images, size),
+        label_names=label_names,
+        labels_n=_labels(path, labels, label_names),
+        sources_n=_text(arrays.get("names"), n, prefix=f"{path.name}#"),
+        splits_n=_splits(path, arrays.get("usage"), n),
+        subjects_n=_text(arrays.get("subjects"), n),
+        votes_nk=votes,
+        vote_names=vote_names,
+    )
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"cannot read {path} as a NumPy .npz file: {error}",
+            hint="write it with numpy.savez_compressed; object arrays are not read",
+        ) from error
+
+
+def _names(arrays: dict[str, NDArray[Any]], key: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    if key not in arrays:
+        return default
+    return tuple(canonical(str(name)) for name in arrays[key])
+
+
+def _labels(path: Path, labels: NDArray[Any], names: tuple[str, ...]) -> NDArray[np.int64]:
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise DataError(
+            f"{path}: labels must be integers [n], got {labels.dtype} {list(labels.shape)}",
+            hint="an index into label_names each, -1 for none",
+        )
+    wrong = np.flatnonzero((labels < -1) | (labels >= len(names)))
+    if len(wrong):
+        raise DataError(
+            f"{path}: row {wrong[0]} has label {labels[wrong[0]]}, outside 0 to {len(names) - 1} "
+            f"({len(wrong)} such rows)",
+            hint=f"the labels are: {', '.join(names)}",
+        )
+    return labels.astype(np.int64)
+
+
+def _votes(
+    path: Path, arrays: dict[str, NDArray[Any]]
+) -> tuple[NDArray[np.float32] | None, tuple[str, ...]]:
+    if "votes" not in arrays:
+        return None, ()
+    votes = arrays["votes"]
+    names = _names(arrays, "vote_names", FERPLUS_VOTES)
+    if votes.ndim != 2 or votes.shape[1] != len(names) or (votes < 0).any():
+        raise DataError(
+            f"{path}: votes must be [n, {len(names)}] and not negative, got {list(votes.shape)}",
+            hint=f"its columns are: {', '.join(names)}; or give vote_names",
+        )
+    return votes.astype(np.float32), names
+
+
+def _splits(path: Path, usage: NDArray[Any] | None, n: int) -> NDArray[np.str_]:
+    if usage is None:
+        return np.full(n, "", "<U10")
+    if usage.dtype.kind in "iu":
+        wrong = np.flatnonzero((usage < 0) | (usage >= len(USAGES)))
+        if len(wrong):
+            raise DataError(
+                f"{path}: row {wrong[0]} has usage {usage[wrong[0]]}",
+                hint="0 Training, 1 PublicTest, 2 PrivateTest",
+            )
+        names_k = np.array([split_name(name, str(path)) for name in USAGES], "<U10")
+        return names_k[usage.astype(np.int64)]
+    names = {text: split_name(text, f"{path}: usage") for text in np.unique(usage.astype(str))}
+    return np.array([names[text] for text in usage.astype(str)], "<U10")
+
+
+def _text(values: NDArray[Any] | None, n: int, prefix: str = "") -> NDArray[np.str_]:
+    if values is not None:
+        return values.astype(np.str_)
+    return np.array([f"{prefix}{i}" if prefix else "" for i in range(n)], np.str_)

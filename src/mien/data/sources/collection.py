@@ -1,0 +1,92 @@
+"""What every source gives: labelled crops, before copies are found and splits are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+SPLIT_NAMES = {
+    "": "",
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "publictest": "validation",
+    "test": "test",
+    "testing": "test",
+    "privatetest": "test",
+}
+"""How sources name their splits. FER2013's PublicTest is validation, PrivateTest is test."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A picture that could not be used, and why."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Labelled crops from one source; all arrays share their first axis.
+
+    Attributes:
+        name: of the collection.
+        images_nhw: uint8 [n, size, size], grey.
+        label_names: what `labels_n` indexes into.
+        labels_n: int64 [n], -1 where there is none.
+        sources_n: str [n], path or row.
+        splits_n: str [n], the source's own split in our spelling, '' where it has none.
+        subjects_n: str [n], '' where unknown.
+        votes_nk: float32 [n, k] or None.
+        vote_names: names of the votes' columns, in our spelling.
+        skipped: pictures that could not be used.
+    """
+
+    name: str
+    images_nhw: NDArray[np.uint8]
+    label_names: tuple[str, ...]
+    labels_n: NDArray[np.int64]
+    sources_n: NDArray[np.str_]
+    splits_n: NDArray[np.str_]
+    subjects_n: NDArray[np.str_]
+    votes_nk: NDArray[np.float32] | None = None
+    vote_names: tuple[str, ...] = ()
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.images_nhw)
+
+
+def split_name(text: str, where: str) -> str:
+    """Return our spelling of a split's name; an unknown one is a DataError naming `where`."""
+    key = text.strip().lower().replace("_", "").replace("-", "").replace(" ", "")
+    if key not in SPLIT_NAMES:
+        raise DataError(
+            f"{where}: unknown split {text!r}",
+            hint="use train, validation or test (or Training, PublicTest, PrivateTest)",
+        )
+    return SPLIT_NAMES[key]
+
+
+def index_labels(
+    labels: Sequence[str], order: Sequence[str] = ()
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Return the label names (in `order` first, then sorted) and each row's index; '' is -1."""
+    present = set(labels) - {""}
+    names = tuple([name for name in order if name in present])
+    names += tuple(sorted(present - set(names)))
+    index = {name: i for i, name in enumerate(names)}
+    return names, np.array([index.get(label, -1) for label in labels], np.int64)

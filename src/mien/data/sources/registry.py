@@ -1,0 +1,86 @@
+"""The forms of labelled collections, and which of them a source is in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mien.data.sources.arrays import read_arrays
+from mien.data.sources.folders import read_folders
+from mien.data.sources.tables import read_fer2013, read_header, read_list, read_votes
+from mien.errors import ConfigError, DataError, did_you_mean
+from mien.labels import FERPLUS_VOTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mien.data.sources.collection import Collection
+
+FORMS = {
+    "folders": "a folder per class (happy/*.jpg), perhaps within a folder per split",
+    "list": "a CSV of path,label[,split,subject]",
+    "fer2013": "FER2013's CSV: emotion,pixels,Usage",
+    "arrays": "a NumPy .npz of images, labels and, perhaps, usage, votes, names, subjects",
+}
+
+
+def read_source(
+    source: Path,
+    form: str,
+    votes: Path | None,
+    size: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Collection:
+    """Read a labelled collection in any known form; `form` '' finds out which.
+
+    Raises:
+        DataError: the source is missing or cannot be used.
+        ConfigError: an unknown form.
+    """
+    if not 8 <= size <= 1024:
+        raise ConfigError(f"--size must be from 8 to 1024 pixels, got {size}", hint="usual: 48")
+    if form and form not in FORMS:
+        raise ConfigError(
+            f"no source form is called {form!r}",
+            hint=did_you_mean(form, FORMS) + f"known: {', '.join(FORMS)}",
+        )
+    if not source.exists():
+        raise DataError(f"{source} does not exist", hint="check the path")
+    form = form or detect_form(source)
+    if form == "folders":
+        collection = read_folders(source, size, progress)
+    elif form == "arrays":
+        collection = read_arrays(source, size)
+    elif form == "fer2013":
+        collection = read_fer2013(source, size, progress)
+    else:
+        collection = read_list(source, size, progress)
+    if votes is None:
+        return collection
+    if form not in ("fer2013", "arrays"):
+        raise ConfigError(
+            "--votes joins by row, so it needs a source whose rows have an order",
+            hint="use it with FER2013's CSV, or put the votes into an .npz",
+        )
+    counts = read_votes(votes, len(collection))
+    return replace(collection, votes_nk=counts, vote_names=FERPLUS_VOTES)
+
+
+def detect_form(source: Path) -> str:
+    """Return the form of a source that exists.
+
+    Raises:
+        DataError: it is in none of the known forms.
+    """
+    if source.is_dir():
+        return "folders"
+    if source.suffix.lower() == ".npz":
+        return "arrays"
+    if source.suffix.lower() in (".csv", ".txt"):
+        header = {name.lower() for name in read_header(source)}
+        return "fer2013" if "pixels" in header else "list"
+    raise DataError(
+        f"{source} is in no known form",
+        hint="; ".join(f"{name}: {about}" for name, about in FORMS.items()),
+    )

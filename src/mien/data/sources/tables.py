@@ -1,0 +1,215 @@
+"""CSV files: a list of labelled pictures, FER2013's pixels, and FERPlus's votes."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.data.sources.collection import Collection, index_labels, split_name
+from mien.data.sources.pictures import read_crops
+from mien.data.sources.resize import resize_crops
+from mien.errors import DataError, did_you_mean
+from mien.labels import FERPLUS_VOTES, SEVEN, canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+FERPLUS_HEADER = (
+    "Usage",
+    "Image name",
+    "neutral",
+    "happiness",
+    "surprise",
+    "sadness",
+    "anger",
+    "disgust",
+    "fear",
+    "contempt",
+    "unknown",
+    "NF",
+)
+
+
+def read_header(path: Path) -> list[str]:
+    """Return the first row of a CSV file, stripped; an empty or unreadable file is a DataError."""
+    for _, row in _rows(path):
+        return [name.strip() for name in row]
+    raise DataError(f"{path} is empty", hint="it needs a header line and rows")
+
+
+def read_list(
+    path: Path, size: int, progress: Callable[[int, int], None] | None = None
+) -> Collection:
+    """Read a CSV of `path,label[,split,subject]`; paths are relative to the file's folder.
+
+    An empty label means that there is none, as in a test set without targets.
+
+    Raises:
+        DataError: a column is missing, a row is short or names no path, a split is unknown.
+    """
+    rows = list(
+        _records(path, required=("path", "label"), known=("path", "label", "split", "subject"))
+    )
+    if not rows:
+        raise DataError(f"{path} holds no rows", hint="add lines such as faces/1.jpg,happy")
+    for number, row in rows:
+        if not row["path"].strip():
+            raise DataError(f"{path}, line {number}: the path is empty", hint="fill or delete it")
+    files = [path.parent / row["path"].strip() for _, row in rows]
+    crops, kept, skipped = read_crops(files, size, progress)
+    rows = [rows[i] for i in kept]
+    names, labels = index_labels(
+        [canonical(row["label"]) if row["label"].strip() else "" for _, row in rows], SEVEN
+    )
+    splits = [split_name(row.get("split", ""), f"{path}, line {n}") for n, row in rows]
+    return Collection(
+        name=path.stem,
+        images_nhw=crops,
+        label_names=names,
+        labels_n=labels,
+        sources_n=np.array([row["path"].strip() for _, row in rows], np.str_),
+        splits_n=np.array(splits, "<U10"),
+        subjects_n=np.array([row.get("subject", "").strip() for _, row in rows], np.str_),
+        skipped=skipped,
+    )
+
+
+def read_fer2013(
+    path: Path, size: int, progress: Callable[[int, int], None] | None = None
+) -> Collection:
+    """Read FER2013's CSV: `emotion,pixels[,Usage]`, 48x48 grey values in each row.
+
+    Raises:
+        DataError: wrong columns, a wrong number of pixels, a value that is no grey level, an
+            unknown label or usage; the message names the line.
+    """
+    images: list[NDArray[np.uint8]] = []
+    labels: list[str] = []
+    splits: list[str] = []
+    side = 0
+    records = _records(path, required=("pixels",), known=("emotion", "pixels", "usage"))
+    for number, row in records:
+        where = f"{path}, line {number}"
+        pixels = _pixels(row["pixels"], where)
+        side = side or round(len(pixels) ** 0.5)
+        if len(pixels) != side * side:
+            raise DataError(
+                f"{where}: {len(pixels)} pixels, expected {side * side} ({side} x {side})",
+                hint="the row is cut or damaged; restore it or delete it",
+            )
+        images.append(pixels.reshape(side, side))
+        labels.append(_emotion(row.get("emotion", ""), where))
+        splits.append(split_name(row.get("usage", ""), where))
+        if progress and number % 1000 == 0:
+            progress(number, 0)
+    if not images:
+        raise DataError(f"{path} holds no rows", hint="restore the file")
+    names, indices = index_labels(labels, SEVEN)
+    return Collection(
+        name=path.stem,
+        images_nhw=resize_crops(np.stack(images), size),
+        label_names=names,
+        labels_n=indices,
+        sources_n=np.array([f"{path.name}#{i}" for i in range(len(images))], np.str_),
+        splits_n=np.array(splits, "<U10"),
+        subjects_n=np.full(len(images), "", np.str_),
+    )
+
+
+def read_votes(path: Path, rows: int) -> NDArray[np.float32]:
+    """Read FERPlus's votes, float32 [rows, 10] in the order of labels.FERPLUS_VOTES.
+
+    FERPlus joins FER2013 by row: its n-th line is about FER2013's n-th line.
+
+    Raises:
+        DataError: other columns, another number of rows, or a vote that is no count.
+    """
+    header = tuple(read_header(path))
+    if header != FERPLUS_HEADER:
+        raise DataError(
+            f"{path} is not FERPlus's vote file: its columns are {', '.join(header)}",
+            hint=f"expected {', '.join(FERPLUS_HEADER)}",
+        )
+    votes: list[list[int]] = []
+    for number, row in _rows(path):
+        if number == 1:
+            continue
+        counts = [int(cell) if cell.strip().isdigit() else -1 for cell in row[2:]]
+        if len(counts) != len(FERPLUS_VOTES) or min(counts) < 0:
+            raise DataError(
+                f"{path}, line {number}: expected {len(FERPLUS_VOTES)} counts of votes, "
+                f"got {', '.join(row[2:])}",
+                hint="restore the line",
+            )
+        votes.append(counts)
+    if len(votes) != rows:
+        raise DataError(
+            f"{path} holds votes on {len(votes)} pictures, the source has {rows}",
+            hint="the two are joined by row; use the vote file that belongs to this source",
+        )
+    return np.array(votes, np.float32)
+
+
+def _pixels(text: str, where: str) -> NDArray[np.uint8]:
+    try:
+        values = np.array(text.split(), np.int64)
+    except (ValueError, OverflowError):
+        values = np.array([-1])
+    if not len(values) or values.min() < 0 or values.max() > 255:
+        raise DataError(
+            f"{where}: the pixels are not grey levels: {text[:40]!r}",
+            hint="expected whole numbers 0 to 255, separated by spaces",
+        )
+    return values.astype(np.uint8)
+
+
+def _emotion(text: str, where: str) -> str:
+    text = text.strip()
+    if not text:
+        return ""
+    if not text.isdigit() or int(text) >= len(SEVEN):
+        raise DataError(
+            f"{where}: unknown label {text!r}",
+            hint=f"expected 0 to {len(SEVEN) - 1}: {', '.join(SEVEN)}",
+        )
+    return SEVEN[int(text)]
+
+
+def _records(
+    path: Path, required: tuple[str, ...], known: tuple[str, ...]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line, row by lower-case column name), checking columns and lengths."""
+    header = [name.lower() for name in read_header(path)]
+    for name in required:
+        if name not in header:
+            raise DataError(
+                f"{path} has no column {name!r}; its columns are: {', '.join(header)}",
+                hint=did_you_mean(name, header) + f"expected: {', '.join(known)}",
+            )
+    for number, row in _rows(path):
+        if number == 1 or not any(cell.strip() for cell in row):
+            continue
+        if len(row) != len(header):
+            raise DataError(
+                f"{path}, line {number}: {len(row)} cells under {len(header)} columns",
+                hint="quote cells that hold commas, or complete the line",
+            )
+        yield number, dict(zip(header, row, strict=True))
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(1 << 24)  # a row of pixels is longer than csv's default limit
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            yield from enumerate(csv.reader(file), start=1)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{path} is not a CSV file in UTF-8: {error}", hint="save it as CSV, UTF-8"
+        ) from error

@@ -1,0 +1,1 @@
+"""The shipped models: ONNX files, each with its model card beside it."""

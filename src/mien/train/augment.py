@@ -1,0 +1,121 @@
+"""Random changes of training pictures, in batches, on the device, from one generator.
+
+Flip, rotation, scale and shift are one resampling of the pixels; the poster's three changes
+(Gaussian blur, horizontal flip, rotation) are among the settings. Randomness is drawn on the
+CPU from the generator given, so that a resumed training sees the very same pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from mien.train.config import AugmentConfig
+
+BLUR_RADIUS = 3
+
+
+def augment(pixels: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Return randomly changed pictures.
+
+    Args:
+        pixels: uint8 or float [n, 1, s, s], 0 to 255.
+        config: how much of what.
+        generator: a CPU generator; always advanced by the same amount for the same settings.
+
+    Returns:
+        float32 [n, 1, s, s], 0 to 255 (noise and light are clipped to it).
+    """
+    x = pixels.float()
+    draw = _Draw(len(x), generator, x.device)
+    if config.flip or config.rotation or config.scale or config.shift:
+        x = _move(x, config, draw)
+    if config.blur:
+        x = _blur(x, config, draw)
+    if config.brightness or config.contrast:
+        x = _light(x, config, draw)
+    if config.noise:
+        amount = draw.uniform(0, config.noise * 255)
+        x = x + amount[:, None, None, None] * draw.normal(x.shape)
+    if config.brightness or config.contrast or config.noise:
+        x = x.clamp(0, 255)
+    if config.erase:
+        x = _erase(x, config, draw)
+    return x
+
+
+class _Draw:
+    """Random numbers for a batch of n, drawn on the CPU and moved to the device."""
+
+    def __init__(self, n: int, generator: torch.Generator, device: torch.device) -> None:
+        self.n, self.generator, self.device = n, generator, device
+
+    def uniform(self, low: float, high: float) -> Tensor:
+        """Return n numbers, float32 [n]."""
+        values = torch.rand(self.n, generator=self.generator) * (high - low) + low
+        return values.to(self.device)
+
+    def chance(self, probability: float) -> Tensor:
+        """Return n booleans, [n]."""
+        return self.uniform(0, 1) < probability
+
+    def normal(self, shape: torch.Size) -> Tensor:
+        """Return normal deviates of `shape`."""
+        return torch.randn(shape, generator=self.generator).to(self.device)
+
+
+def _move(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
+    angle = draw.uniform(-1, 1) * math.radians(config.rotation)
+    size = torch.exp(draw.uniform(-1, 1) * math.log1p(config.scale))
+    mirror = torch.where(draw.chance(config.flip), -1.0, 1.0)
+    # affine_grid's coordinates run from -1 to 1, so a share of the side is twice as much.
+    shift_x, shift_y = (draw.uniform(-2, 2) * config.shift for _ in range(2))
+    cos, sin = torch.cos(angle) * size, torch.sin(angle) * size
+    rows = torch.stack(
+        [
+            torch.stack([cos * mirror, -sin, shift_x], dim=1),
+            torch.stack([sin * mirror, cos, shift_y], dim=1),
+        ],
+        dim=1,
+    )
+    grid = functional.affine_grid(rows, list(x.shape), align_corners=False)
+    return functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+def _blur(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
+    sigma = draw.uniform(0.2, max(config.blur_sigma, 0.2))
+    # A vanishing sigma leaves a picture as it is: its kernel is a single 1.
+    sigma = torch.where(draw.chance(config.blur), sigma, torch.full_like(sigma, 1e-3))
+    offsets = torch.arange(-BLUR_RADIUS, BLUR_RADIUS + 1, device=x.device, dtype=x.dtype)
+    kernel = torch.exp(-0.5 * (offsets / sigma[:, None]).square())
+    kernel = kernel / kernel.sum(dim=1, keepdim=True)
+    n, _, height, width = x.shape
+    flat = functional.pad(x.reshape(1, n, height, width), [BLUR_RADIUS] * 4, mode="replicate")
+    flat = functional.conv2d(flat, kernel[:, None, :, None], groups=n)
+    flat = functional.conv2d(flat, kernel[:, None, None, :], groups=n)
+    return flat.reshape(n, 1, height, width)
+
+
+def _light(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
+    gain = torch.exp(draw.uniform(-1, 1) * math.log1p(config.contrast))[:, None, None, None]
+    offset = (draw.uniform(-1, 1) * config.brightness * 255)[:, None, None, None]
+    mean = x.mean(dim=(2, 3), keepdim=True)
+    return (x - mean) * gain + mean + offset
+
+
+def _erase(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
+    side = x.shape[-1]
+    positions = torch.arange(side, device=x.device) + 0.5
+
+    def band() -> Tensor:
+        centre = draw.uniform(0, side)[:, None]
+        half = draw.uniform(0.2, 1)[:, None] * config.erase_size * side / 2
+        return (positions[None] - centre).abs() < half
+
+    hole = band()[:, :, None] & band()[:, None, :] & draw.chance(config.erase)[:, None, None]
+    return torch.where(hole[:, None], x.mean(dim=(2, 3), keepdim=True), x)

@@ -1,0 +1,329 @@
+"""Recipes: TOML < `--set a.b=c`, into typed settings; every unknown key is answered."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from mien.errors import ConfigError, did_you_mean
+from mien.labels import label_set
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class TargetConfig:
+    """What the network is asked to answer while it trains.
+
+    Attributes:
+        kind: 'labels', the data set's own labels; or 'votes', the raters' votes as soft labels.
+        classes: label set that is learnt; it holds the recipe's `labels`. Learning 'eight' and
+            answering with 'three' lets every voted-on face teach.
+        min_votes: faces with fewer votes on the learnt classes are left out (votes only).
+        sharpen: power of the votes' shares; 1 leaves them, 2 moves them towards the majority.
+    """
+
+    kind: Literal["labels", "votes"] = "labels"
+    classes: str = ""
+    min_votes: int = 3
+    sharpen: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Which network, its options (see its own class), and how pixels are normalised.
+
+    Attributes:
+        name: in the registry of networks.
+        normalise: 'picture', 'dataset' or 'none'.
+        mirror: answer with the mean logits of a face and its mirror image (twice the cost);
+            part of the exported graph, so that every user of the model gets it.
+        options: keys of the network's options class; in a recipe they stand beside `name`.
+    """
+
+    name: str = "small"
+    normalise: Literal["picture", "dataset", "none"] = "picture"
+    mirror: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentConfig:
+    """Random changes of the training pictures; 0 switches each off.
+
+    Attributes:
+        flip: probability of a mirror image.
+        rotation: largest angle, degrees.
+        scale: largest change of size, as a fraction.
+        shift: largest shift in each direction, as a fraction of the side.
+        blur: probability of a Gaussian blur.
+        blur_sigma: largest deviation of that blur, pixels.
+        brightness: largest change of brightness, as a fraction of white.
+        contrast: largest change of contrast, as a fraction.
+        noise: largest deviation of added noise, as a fraction of white.
+        erase: probability of erasing a rectangle (Zhong et al. 2020, arXiv:1708.04896).
+        erase_size: largest side of that rectangle, as a fraction of the side.
+    """
+
+    flip: float = 0.0
+    rotation: float = 0.0
+    scale: float = 0.0
+    shift: float = 0.0
+    blur: float = 0.0
+    blur_sigma: float = 1.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    noise: float = 0.0
+    erase: float = 0.0
+    erase_size: float = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerConfig:
+    """The optimiser; weight decay spares biases and normalisation."""
+
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    clip_norm: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleConfig:
+    """The learning rate over the training.
+
+    Attributes:
+        name: 'constant', 'cosine' (to `final`) or 'step' (a tenth at 50% and at 75%).
+        warmup_epochs: of linear growth from nearly 0.
+        final: share of the rate at the end of the cosine.
+    """
+
+    name: Literal["constant", "cosine", "step"] = "cosine"
+    warmup_epochs: float = 0.0
+    final: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """Cross entropy against hard or soft labels.
+
+    Attributes:
+        label_smoothing: share of the target spread evenly over the classes.
+        class_weights: 'none', or 'balanced': inverse to the class's frequency in training.
+    """
+
+    label_smoothing: float = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class FitConfig:
+    """The loop.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images; the last incomplete batch of an epoch waits for the next shuffle.
+        average: decay per step of the exponential moving average of the weights; 0 is off.
+        early_stopping: epochs without a better validation score before stopping; 0 is off.
+        seed: of everything random.
+        device: 'cpu', 'cuda', 'mps' or 'auto'.
+        threads: of the processor; 0 leaves torch's choice.
+    """
+
+    epochs: int = 8
+    batch_size: int = 32
+    average: float = 0.0
+    early_stopping: int = 0
+    seed: int = 0
+    device: Literal["cpu", "cuda", "mps", "auto"] = "auto"
+    threads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A whole training, as read from a recipe and the command line.
+
+    Attributes:
+        name: of the recipe, used for the run's folder and the exported model.
+        labels: label set that the trained model answers with.
+    """
+
+    name: str
+    labels: str = "three"
+    targets: TargetConfig = field(default_factory=TargetConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+
+    @property
+    def answer_labels(self) -> tuple[str, ...]:
+        """Labels that the model answers with."""
+        return label_set(self.labels)
+
+    @property
+    def learnt_labels(self) -> tuple[str, ...]:
+        """Labels that the network learns: those it answers with first, then any others."""
+        answers = self.answer_labels
+        learnt = label_set(self.targets.classes) if self.targets.classes else answers
+        return answers + tuple(label for label in learnt if label not in answers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the resolved recipe as JSON types, in the recipe's own form."""
+        values = asdict(self)
+        values["network"].update(values["network"].pop("options"))
+        return values
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a TOML recipe, apply `a.b=c` overrides, and check every key and value.
+
+    Raises:
+        ConfigError: the file, a key or a value cannot be meant; the hint names the nearest key.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the recipe {path}: {error.strerror}",
+            hint="give the path of a TOML file, such as recipes/small.toml",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}", hint="mend that line") from error
+    for override in overrides:
+        _apply(values, override)
+    values.setdefault("name", path.stem)
+    return recipe_from_dict(values)
+
+
+def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
+    """Return the recipe in `values` (as `Recipe.to_dict` gives it), checked."""
+    values = dict(values)
+    network = values.get("network", {})
+    if isinstance(network, dict):
+        own = {key: network[key] for key in ("name", "normalise", "mirror") if key in network}
+        rest = {key: value for key, value in network.items() if key not in own}
+        values["network"] = {**own, "options": rest}
+    recipe: Recipe = from_mapping(Recipe, values, where="")
+    _check(recipe)
+    return recipe
+
+
+def from_mapping(cls: type, values: Mapping[str, Any], *, where: str) -> Any:
+    """Return dataclass `cls` from parsed TOML; unknown keys and wrong types are ConfigErrors."""
+    known = {f.name: f for f in fields(cls)}
+    types = get_type_hints(cls)
+    prefix = f"{where}." if where else ""
+    for key in values:
+        if key not in known:
+            raise ConfigError(
+                f"unknown setting {prefix}{key}",
+                hint=did_you_mean(key, known) + f"known here: {', '.join(known)}",
+            )
+    missing = [
+        name
+        for name, f in known.items()
+        if name not in values and f.default is MISSING and f.default_factory is MISSING
+    ]
+    if missing:
+        raise ConfigError(f"setting {prefix}{missing[0]} is missing", hint="add it to the recipe")
+    return cls(**{key: _convert(types[key], v, f"{prefix}{key}") for key, v in values.items()})
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise _wrong(where, "a table", value)
+        return from_mapping(kind, value, where=where)  # type: ignore[arg-type]
+    if origin is Literal:
+        if value not in arguments:
+            hint = did_you_mean(str(value), [str(a) for a in arguments])
+            raise ConfigError(
+                f"{where} cannot be {value!r}",
+                hint=hint + "choose one of: " + ", ".join(str(a) for a in arguments),
+            )
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise _wrong(where, "a list", value)
+        return tuple(_convert(arguments[0], item, where) for item in value)
+    if origin in (dict, Union, UnionType) or kind is dict:
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise _wrong(
+            where, {int: "a whole number", float: "a number"}.get(kind, kind.__name__), value
+        )
+    return value
+
+
+def _wrong(where: str, wanted: str, got: Any) -> ConfigError:
+    return ConfigError(f"{where} must be {wanted}, got {got!r}", hint="mend the recipe or --set")
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    """Apply one `a.b=c`, where c is a TOML value, or a bare word taken as a string."""
+    path, separator, text = override.partition("=")
+    keys = path.strip().split(".")
+    if not separator or not all(keys):
+        raise ConfigError(
+            f"--set {override!r} is not of the form a.b=c",
+            hint="for example --set optimizer.lr=0.001",
+        )
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    table = values
+    for key in keys[:-1]:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise ConfigError(
+                f"--set {override!r}: {key} is a value, not a table", hint="see the recipe's form"
+            )
+    table[keys[-1]] = value
+
+
+def _check(recipe: Recipe) -> None:
+    unit = {
+        "augment.flip": recipe.augment.flip,
+        "augment.blur": recipe.augment.blur,
+        "augment.erase": recipe.augment.erase,
+        "augment.erase_size": recipe.augment.erase_size,
+        "augment.scale": recipe.augment.scale,
+        "augment.shift": recipe.augment.shift,
+        "loss.label_smoothing": recipe.loss.label_smoothing,
+        "fit.average": recipe.fit.average,
+        "schedule.final": recipe.schedule.final,
+    }
+    for name, value in unit.items():
+        if not 0 <= value <= 1:
+            raise ConfigError(f"{name} must be between 0 and 1, got {value}", hint="mend it")
+    positive = {
+        "fit.epochs": recipe.fit.epochs,
+        "fit.batch_size": recipe.fit.batch_size,
+        "optimizer.lr": recipe.optimizer.lr,
+        "targets.sharpen": recipe.targets.sharpen,
+    }
+    for name, value in positive.items():
+        if not 0 < value < float("inf"):
+            raise ConfigError(f"{name} must be above 0, got {value}", hint="mend it")
+    learnt = recipe.learnt_labels  # also checks both names
+    if recipe.targets.classes:
+        lacking = set(learnt) - set(label_set(recipe.targets.classes))
+        if lacking:
+            raise ConfigError(
+                f"targets.classes = {recipe.targets.classes!r} lacks {sorted(lacking)}, which "
+                f"labels = {recipe.labels!r} asks the model to answer",
+                hint="choose a label set that holds the answers, such as 'eight'",
+            )

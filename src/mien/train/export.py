@@ -1,0 +1,187 @@
+"""A run folder to one ONNX file: pixels in, calibrated logits out, its description inside."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import warnings
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from mien import __version__
+from mien.errors import ModelFileError
+from mien.files import write_bytes
+from mien.modelfile import INPUT_NAME, OUTPUT_NAME, ModelInfo
+from mien.predict.classifier import Classifier
+from mien.train.networks.registry import measure_cost
+from mien.train.runfolder import load_scorer, open_run
+from mien.vision.align import ALIGNMENT_ID
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mien.data.manifest import Dataset
+    from mien.train.networks.registry import Model
+    from mien.train.runfolder import RunFolder, RunScorer
+
+MAX_DIFFERENCE = 1e-3
+"""Largest difference between the exported file's logits and torch's that is accepted."""
+OPSET = 18
+UNSURE_BELOW = 0.5
+"""Confidence below which a reading is 'unsure': no expression has more than half of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What `export_run` made.
+
+    Attributes:
+        info: the description inside the file.
+        max_difference: largest absolute difference of a logit, torch against ONNX.
+        compared: pictures behind it: the whole validation split.
+    """
+
+    info: ModelInfo
+    max_difference: float
+    compared: int
+
+
+class Answer(nn.Module):
+    """The graph that is exported: uint8 pixels [n, 1, s, s] → logits of the answers / T."""
+
+    def __init__(self, model: Model, answers: int, temperature: float) -> None:
+        super().__init__()
+        self.model = model
+        self.answers = answers
+        self.temperature = temperature
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return float32 logits [n, answers]."""
+        logits: Tensor = self.model(pixels.float())
+        return logits[:, : self.answers] / self.temperature
+
+
+def export_run(path: Path, destination: Path, dataset: Dataset, *, name: str = "") -> Exported:
+    """Write the run's best network to `destination`, once it was shown to answer as torch does.
+
+    Raises:
+        ModelFileError: the exported file's logits differ by more than MAX_DIFFERENCE; nothing
+            is written then.
+    """
+    run = open_run(path)
+    scorer = load_scorer(path)
+    validation = dataset.split("validation")
+    logits = scorer.logits(validation.images_nhw)
+    right = right_answers(validation, run)
+    temperature = fit_temperature(logits[right >= 0], right[right >= 0])
+    info = _describe(run, scorer, dataset, temperature, name or f"mien-{run.recipe.name}")
+    content = _to_onnx(Answer(scorer.model, len(scorer.labels), temperature), info)
+    exported = Classifier.from_bytes(content, name=str(destination))
+    difference = float(
+        np.abs(exported.logits(validation.images_nhw) - logits / temperature).max(initial=0.0)
+    )
+    if not difference <= MAX_DIFFERENCE:
+        raise ModelFileError(
+            f"the exported network's logits differ from torch's by up to {difference:.2g} over "
+            f"{len(logits)} validation pictures; at most {MAX_DIFFERENCE:g} is accepted",
+            hint="nothing was written; report this with the run's config.json",
+        )
+    write_bytes(destination, content)
+    return Exported(info, difference, len(logits))
+
+
+def right_answers(split: Dataset, run: RunFolder) -> NDArray[np.int64]:
+    """Return the right answers that the run was validated by, int64 [n], -1 where none."""
+    from mien.data.panel import panel_targets, raw_targets
+
+    answers = run.recipe.answer_labels
+    if run.recipe.targets.kind == "votes" and split.votes_nk is not None:
+        return panel_targets(split.votes_nk, split.vote_names, answers)
+    return raw_targets(split.labels_n, split.label_names, answers)
+
+
+def fit_temperature(logits_nk: NDArray[np.float32], right_n: NDArray[np.int64]) -> float:
+    """Return the temperature that minimises the log loss (Guo et al. 2017, arXiv:1706.04599).
+
+    A golden-section search over its logarithm, from 1/10 to 10; one number cannot overfit.
+    """
+    logits = logits_nk.astype(np.float64)
+    rows = np.arange(len(right_n))
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / math.exp(log_temperature)
+        top = scaled.max(axis=1)
+        log_sum = np.log(np.exp(scaled - top[:, None]).sum(axis=1)) + top
+        return float((log_sum - scaled[rows, right_n]).mean())
+
+    low, high = -math.log(10), math.log(10)
+    ratio = (math.sqrt(5) - 1) / 2
+    for _ in range(40):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        if loss(left) < loss(right):
+            high = right
+        else:
+            low = left
+    return round(math.exp((low + high) / 2), 4)
+
+
+def _describe(
+    run: RunFolder, scorer: RunScorer, dataset: Dataset, temperature: float, name: str
+) -> ModelInfo:
+    recipe = run.recipe.to_dict()
+    cost = measure_cost(scorer.model, run.input_size)
+    return ModelInfo(
+        name=name,
+        labels=scorer.labels,
+        input_size=run.input_size,
+        alignment=ALIGNMENT_ID,
+        temperature=temperature,
+        unsure_below=UNSURE_BELOW,
+        network=run.recipe.network.name,
+        parameters=cost.parameters,
+        multiply_adds=cost.multiply_adds,
+        config_sha256=hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
+        data=f"{dataset.name}, train split, fingerprint {dataset.fingerprint}",
+        licence="Apache-2.0",
+        metrics={"epoch": scorer.epoch},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        mien_version=__version__,
+    )
+
+
+def _to_onnx(answer: Answer, info: ModelInfo) -> bytes:
+    size = info.input_size
+    example = torch.zeros(2, 1, size, size, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        program = torch.onnx.export(
+            answer.eval(),
+            (example,),
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise ModelFileError("torch exported nothing", hint="report this with the run's config")
+    model = program.model_proto
+    onnx.helper.set_model_props(model, info.to_metadata())
+    for node in model.graph.node:  # the exporter leaves whole stack traces of ours in each node
+        del node.metadata_props[:]
+        node.doc_string = ""
+    onnx.checker.check_model(model)
+    buffer = io.BytesIO()
+    onnx.save_model(model, buffer)
+    return buffer.getvalue()

@@ -1,0 +1,213 @@
+"""Train a network: read `fit` first."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from mien.data.panel import panel_targets, raw_targets
+from mien.errors import DataError, TrainingError
+from mien.train.augment import augment
+from mien.train.loader import Examples, batches, make_examples
+from mien.train.loss import class_weights, soft_cross_entropy
+from mien.train.networks.normalise import Normalise
+from mien.train.networks.registry import build_model, measure_cost
+from mien.train.optimizer import learning_rate
+from mien.train.state import TrainingState, restore_state, save_state
+from mien.train.watch import EpochMetrics, Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mien.data.manifest import Dataset
+    from mien.train.config import Recipe
+    from mien.train.networks.registry import Model
+    from mien.train.runfolder import RunFolder
+
+TRAIN_SAMPLE = 2000
+"""Training pictures that are scored without augmentation after each epoch, for the gap."""
+
+SCORING_BATCH = 256
+
+
+def fit(run: RunFolder, dataset: Dataset, watchers: Sequence[Watcher] = ()) -> TrainingState:
+    """Train the run's recipe on `dataset`, from its last checkpoint if it has one.
+
+    Every epoch ends with a checkpoint; on the CPU a training that was killed and resumed gives
+    the very weights of one that was not.
+
+    Raises:
+        DataError: the data cannot be trained on with this recipe.
+        TrainingError: the loss is not a number.
+        KeyboardInterrupt: after the run folder was brought in order.
+    """
+    recipe = run.recipe
+    device = choose_device(recipe.fit.device)
+    learnt = make_examples(dataset.split("train"), recipe)
+    validation = yardstick(dataset.split("validation"), recipe)
+    sample = yardstick(dataset.split("train"), recipe).first(TRAIN_SAMPLE, recipe.fit.seed)
+    state = start_state(recipe, learnt, run.input_size, device)
+    if run.has_checkpoint:
+        restore_state(state, run)
+    learnt, validation, sample = (part.to(device) for part in (learnt, validation, sample))
+    steps = len(learnt) // recipe.fit.batch_size
+    cost = measure_cost(state.model, run.input_size)
+    for watcher in watchers:
+        watcher.started(run, recipe, cost, len(learnt), steps)
+    status = "failed"
+    try:
+        run.write_status("running", epoch=state.epoch)
+        while not state.is_over(recipe):
+            started = time.perf_counter()
+            trained = train_epoch(state, recipe, learnt, watchers)
+            metrics = _epoch_metrics(state, trained, sample, validation, started)
+            best = state.record(metrics)
+            save_state(state, run, best=best)
+            for watcher in watchers:
+                watcher.epoch_ended(metrics, best=best)
+        status = "finished" if state.epoch >= recipe.fit.epochs else "stopped early"
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    finally:
+        run.write_status(status, epoch=state.epoch, best_epoch=state.best_epoch)
+        for watcher in watchers:
+            watcher.ended(status)
+    return state
+
+
+def start_state(
+    recipe: Recipe, learnt: Examples, input_size: int, device: torch.device
+) -> TrainingState:
+    """Return the state before the first epoch; all of it follows from the recipe's seed."""
+    if recipe.fit.threads:
+        torch.set_num_threads(recipe.fit.threads)
+    torch.manual_seed(recipe.fit.seed)
+    normalise = Normalise.fitted(recipe.network.normalise, learnt.pixels.numpy())
+    model = build_model(
+        recipe.network,
+        normalise=normalise,
+        input_size=input_size,
+        classes=len(recipe.learnt_labels),
+    )
+    return TrainingState.start(model.to(device), recipe)
+
+
+def train_epoch(
+    state: TrainingState, recipe: Recipe, learnt: Examples, watchers: Sequence[Watcher]
+) -> tuple[float, float]:
+    """Pass once over the examples; return the mean loss and the images per second."""
+    model, optimizer = state.model.train(), state.optimizer
+    steps = len(learnt) // recipe.fit.batch_size
+    balance = None
+    if recipe.loss.class_weights == "balanced":
+        balance = class_weights(learnt.targets_nk, learnt.weights_n)
+    total, started = 0.0, time.perf_counter()
+    drawn = batches(learnt, recipe.fit.batch_size, state.order)
+    for number, (pixels, targets, weights) in enumerate(drawn, start=1):
+        step = state.epoch * steps + number - 1
+        state.lr = learning_rate(
+            step, steps, recipe.fit.epochs, recipe.optimizer.lr, recipe.schedule
+        )
+        for group in optimizer.param_groups:
+            group["lr"] = state.lr
+        if balance is not None:
+            weights = weights * (targets @ balance)
+        logits = model(augment(pixels, recipe.augment, state.changes))
+        loss = soft_cross_entropy(logits, targets, weights, recipe.loss)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if recipe.optimizer.clip_norm:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.clip_norm)
+        optimizer.step()
+        if state.average is not None:
+            state.average.update(model, step)
+        value = _finite(loss.item(), state, number)
+        total += value
+        for watcher in watchers:
+            watcher.stepped(state.epoch + 1, number, value)
+    return total / steps, steps * recipe.fit.batch_size / (time.perf_counter() - started)
+
+
+def yardstick(split: Dataset, recipe: Recipe) -> Examples:
+    """Return the pictures of a split that have one right answer, with one-hot targets.
+
+    That is the raters' panel where there are votes and the recipe learns from them, else the
+    label. A split without any such picture is a DataError.
+    """
+    answers = recipe.answer_labels
+    if recipe.targets.kind == "votes" and split.votes_nk is not None:
+        right = panel_targets(split.votes_nk, split.vote_names, answers)
+    else:
+        right = raw_targets(split.labels_n, split.label_names, answers)
+    rows = np.flatnonzero(right >= 0)
+    if not len(rows):
+        raise DataError(
+            f"{split.name}: no {split.splits_n[0]} picture has one of {', '.join(answers)} for "
+            "its right answer",
+            hint="check `mien data show DIR`; import with --validation 0.15 to hold some out",
+        )
+    pixels = torch.from_numpy(np.ascontiguousarray(split.images_nhw[rows]))[:, None]
+    targets = np.eye(len(answers), dtype=np.float32)[right[rows]]
+    return Examples(pixels, torch.from_numpy(targets), torch.ones(len(rows)))
+
+
+@torch.inference_mode()
+def score(model: Model, examples: Examples) -> tuple[float, float]:
+    """Return log loss and accuracy on examples with one right answer each."""
+    classes = examples.targets_nk.shape[1]
+    model.eval()
+    logits = torch.cat(
+        [model(part.float())[:, :classes] for part in torch.split(examples.pixels, SCORING_BATCH)]
+    )
+    right = examples.targets_nk.argmax(dim=1)
+    loss = torch.nn.functional.cross_entropy(logits, right)
+    return float(loss), float((logits.argmax(dim=1) == right).float().mean())
+
+
+def _epoch_metrics(
+    state: TrainingState,
+    trained: tuple[float, float],
+    sample: Examples,
+    validation: Examples,
+    started: float,
+) -> EpochMetrics:
+    train_loss, train_accuracy = score(state.answering, sample)
+    validation_loss, validation_accuracy = score(state.answering, validation)
+    return EpochMetrics(
+        epoch=state.epoch + 1,
+        lr=state.lr,
+        loss=trained[0],
+        train_loss=train_loss,
+        train_accuracy=train_accuracy,
+        validation_loss=validation_loss,
+        validation_accuracy=validation_accuracy,
+        validation_n=len(validation),
+        gap=train_accuracy - validation_accuracy,
+        seconds=time.perf_counter() - started,
+        images_per_second=trained[1],
+    )
+
+
+def _finite(loss: float, state: TrainingState, batch: int) -> float:
+    if math.isfinite(loss):
+        return loss
+    raise TrainingError(
+        f"the loss became {loss} in epoch {state.epoch + 1}, batch {batch}, at learning rate "
+        f"{state.lr:g}",
+        hint="the steps are probably too large: --set optimizer.lr="
+        f"{state.lr / 10:g}; the epochs before it are kept in the run folder",
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device; 'auto' takes a GPU where torch sees one."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -1,0 +1,32 @@
+"""Activations by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from mien.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": lambda: nn.ReLU(inplace=True),
+    "leaky_relu": lambda: nn.LeakyReLU(0.01, inplace=True),
+    "elu": lambda: nn.ELU(inplace=True),
+    "gelu": nn.GELU,
+    "silu": lambda: nn.SiLU(inplace=True),
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+def make_activation(name: str) -> nn.Module:
+    """Return a new activation layer; an unknown name is a ConfigError."""
+    if name not in ACTIVATIONS:
+        raise ConfigError(
+            f"no activation is called {name!r}",
+            hint=did_you_mean(name, ACTIVATIONS) + f"known: {', '.join(ACTIVATIONS)}",
+        )
+    return ACTIVATIONS[name]()

@@ -1,0 +1,106 @@
+"""The poster's network: convolution blocks, then fully connected layers.
+
+Chang, "Facial expression recognition", student poster, Cal Poly Pomona: Conv2d + LeakyReLU +
+MaxPool2d, then fully connected layers with batch normalisation, LeakyReLU and dropout. The
+poster gives no widths; ours are the defaults below, and every part can be switched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from mien.errors import ConfigError
+from mien.train.networks.activation import make_activation
+
+
+@dataclass(frozen=True, slots=True)
+class PosterOptions:
+    """Switches of the poster's network.
+
+    Attributes:
+        activation: a name in ACTIVATIONS.
+        dropout: probability in the fully connected layers; 0 switches it off.
+        batch_norm: batch normalisation in the fully connected layers.
+        conv_batch_norm: batch normalisation after each convolution too.
+        width: channels of the first block; each further block doubles them.
+        depth: number of convolution blocks, each halving the picture.
+        hidden: width of each fully connected layer.
+        hidden_layers: their number.
+    """
+
+    activation: str = "leaky_relu"
+    dropout: float = 0.5
+    batch_norm: bool = True
+    conv_batch_norm: bool = False
+    width: int = 32
+    depth: int = 3
+    hidden: int = 128
+    hidden_layers: int = 2
+
+
+class Poster(nn.Module):
+    """Normalised crops [n, 1, s, s] → logits [n, classes]."""
+
+    def __init__(self, options: PosterOptions, input_size: int, classes: int) -> None:
+        super().__init__()
+        _check(options, input_size)
+        layers: list[nn.Module] = []
+        channels, side = 1, input_size
+        for block in range(options.depth):
+            layers += _block(options, channels, options.width << block)
+            channels, side = options.width << block, side // 2
+        layers.append(nn.Flatten())
+        features = channels * side * side
+        for _ in range(options.hidden_layers):
+            layers += _hidden(options, features)
+            features = options.hidden
+        layers.append(nn.Linear(features, classes))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits, float32 [n, classes]."""
+        logits: Tensor = self.layers(x)
+        return logits
+
+
+def _block(options: PosterOptions, inputs: int, outputs: int) -> list[nn.Module]:
+    norm = [nn.BatchNorm2d(outputs)] if options.conv_batch_norm else []
+    return [
+        nn.Conv2d(inputs, outputs, 3, padding=1),
+        *norm,
+        make_activation(options.activation),
+        nn.MaxPool2d(2),
+    ]
+
+
+def _hidden(options: PosterOptions, inputs: int) -> list[nn.Module]:
+    norm = [nn.BatchNorm1d(options.hidden)] if options.batch_norm else []
+    drop = [nn.Dropout(options.dropout)] if options.dropout > 0 else []
+    return [
+        nn.Linear(inputs, options.hidden),
+        *norm,
+        make_activation(options.activation),
+        *drop,
+    ]
+
+
+def _check(options: PosterOptions, input_size: int) -> None:
+    if not 0 <= options.dropout < 1:
+        raise ConfigError(
+            f"network.dropout must be at least 0 and below 1, got {options.dropout}",
+            hint="0 switches dropout off; the poster used 0.5",
+        )
+    positive = {"width": options.width, "depth": options.depth, "hidden": options.hidden}
+    for name, value in positive.items():
+        if value < 1:
+            raise ConfigError(
+                f"network.{name} must be at least 1, got {value}", hint="see PosterOptions"
+            )
+    if options.hidden_layers < 0 or input_size >> options.depth < 1:
+        raise ConfigError(
+            f"network.depth {options.depth} and network.hidden_layers {options.hidden_layers} "
+            f"do not fit a crop of {input_size} pixels",
+            hint=f"each block halves the crop: at most {input_size.bit_length() - 1} blocks",
+        )

@@ -1,0 +1,129 @@
+"""The registry of networks: name → options and builder, and what each costs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mien.errors import ConfigError, did_you_mean
+from mien.train.config import from_mapping
+from mien.train.networks.normalise import Normalise
+from mien.train.networks.poster import Poster, PosterOptions
+from mien.train.networks.small import Small, SmallOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mien.train.config import NetworkConfig
+
+
+class Builder(Protocol):
+    """Builds the network body: float pixels, normalised, [n, 1, s, s] → logits [n, k]."""
+
+    def __call__(self, options: Any, input_size: int, classes: int) -> nn.Module:
+        """Return the network for grey crops of `input_size` pixels and `classes` logits."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkEntry:
+    """One network of the registry: its options' type, its builder and one line about it."""
+
+    options: type
+    build: Builder
+    about: str
+
+
+NETWORKS: dict[str, NetworkEntry] = {
+    "poster": NetworkEntry(
+        PosterOptions,
+        Poster,
+        "Conv2d + LeakyReLU + MaxPool2d blocks, then fully connected layers (Chang's poster)",
+    ),
+    "small": NetworkEntry(
+        SmallOptions, Small, "residual network with global average pooling, at most 1.2M parameters"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkCost:
+    """What a network costs: its parameters and the multiply-adds for one face."""
+
+    parameters: int
+    multiply_adds: int
+
+
+def network_options(name: str, values: Mapping[str, Any]) -> Any:
+    """Return the typed options of network `name`; unknown names and keys are ConfigErrors."""
+    entry = NETWORKS.get(name)
+    if entry is None:
+        raise ConfigError(
+            f"no network is called {name!r}",
+            hint=did_you_mean(name, NETWORKS) + f"known networks: {', '.join(NETWORKS)}",
+        )
+    return from_mapping(entry.options, values, where="network")
+
+
+class Model(nn.Module):
+    """Normalisation followed by a network: float pixels 0 to 255 [n, 1, s, s] → logits [n, k].
+
+    With `mirror`, it answers (but does not train) with the mean over a face and its mirror image.
+    """
+
+    def __init__(self, normalise: Normalise, body: nn.Module, *, mirror: bool = False) -> None:
+        super().__init__()
+        self.normalise = normalise
+        self.body = body
+        self.mirror = mirror
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return the logits, float32 [n, k]."""
+        # Channels last is the faster layout for convolutions on CPUs and GPUs alike.
+        x = self.normalise(pixels).contiguous(memory_format=torch.channels_last)
+        logits: Tensor = self.body(x)
+        if self.mirror and not self.training:
+            logits = (logits + self.body(x.flip(3))) / 2
+        return logits
+
+
+def build_model(
+    config: NetworkConfig, *, normalise: Normalise, input_size: int, classes: int
+) -> Model:
+    """Return the model of a recipe, its weights drawn from torch's global generator."""
+    options = network_options(config.name, config.options)
+    body = NETWORKS[config.name].build(options, input_size, classes)
+    model = Model(normalise, body, mirror=config.mirror)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def describe_options(name: str) -> dict[str, Any]:
+    """Return the default options of network `name`."""
+    return asdict(NETWORKS[name].options())
+
+
+@torch.no_grad()
+def measure_cost(model: nn.Module, input_size: int) -> NetworkCost:
+    """Count parameters, and the multiply-adds of convolutions and linear layers for one face."""
+    total = 0
+
+    def count(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        if isinstance(module, nn.Conv2d):
+            total += module.weight.numel() * output.shape[2] * output.shape[3]
+        elif isinstance(module, nn.Linear):
+            total += module.weight.numel()
+
+    hooks = [module.register_forward_hook(count) for module in model.modules()]
+    was_training = model.training
+    try:
+        device = next(model.parameters()).device
+        model.eval()(torch.zeros(1, 1, input_size, input_size, device=device))
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return NetworkCost(sum(p.numel() for p in model.parameters()), total)

@@ -1,0 +1,201 @@
+"""The run folder: everything that one training leaves behind, and how to use it again.
+
+config.json        the resolved recipe, the data and its fingerprint, versions, the command
+metrics.jsonl      one line per finished epoch
+status.json        running, finished, stopped early, interrupted or failed, and why
+checkpoints/       last.json and best.json, each naming its .safetensors file
+curves.png         loss, accuracy and learning rate over the epochs
+tensorboard/       the same for TensorBoard
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mien import __version__
+from mien.errors import RunFolderError
+from mien.files import write_json, write_text
+from mien.train.checkpoint import load_checkpoint
+from mien.train.config import Recipe, recipe_from_dict
+from mien.train.networks.normalise import Normalise
+from mien.train.networks.registry import Model, build_model
+from mien.train.watch import EpochMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from mien.data.manifest import Dataset
+
+SCHEMA_VERSION = 1
+SCORING_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A training's folder and the settings it was started with."""
+
+    path: Path
+    recipe: Recipe
+    data: str
+    fingerprint: str
+    input_size: int
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether an epoch was finished and saved."""
+        return (self.checkpoints / "last.json").exists()
+
+    def write_metrics(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Write metrics.jsonl, one line per epoch."""
+        lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
+        write_text(self.path / "metrics.jsonl", "".join(lines))
+
+    def read_metrics(self) -> list[EpochMetrics]:
+        """Return the epochs that were finished and saved; none before the first."""
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return []
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [EpochMetrics(**json.loads(line)) for line in lines]
+
+    def write_status(self, status: str, **details: Any) -> None:
+        """Write status.json."""
+        write_json(self.path / "status.json", {"status": status, "time": _now(), **details})
+
+
+def create_run(path: Path, recipe: Recipe, dataset: Dataset, data: Path) -> RunFolder:
+    """Start a new run folder at `path`.
+
+    Raises:
+        RunFolderError: something stands there already.
+    """
+    if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
+        raise RunFolderError(
+            f"{path} exists and is not empty",
+            hint=f"go on with it: mien train --resume {path}; or choose another --out",
+        )
+    config = {
+        "schema": SCHEMA_VERSION,
+        "recipe": recipe.to_dict(),
+        "data": str(data.resolve()),
+        "data_name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "input_size": int(dataset.images_nhw.shape[1]),
+        "created": _now(),
+        "command": sys.argv,
+        "versions": {
+            "mien": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+        "machine": {"processor": platform.processor(), "threads": torch.get_num_threads()},
+    }
+    write_json(path / "config.json", config)
+    return open_run(path)
+
+
+def open_run(path: Path) -> RunFolder:
+    """Return an existing run folder.
+
+    Raises:
+        RunFolderError: missing, not a run folder, damaged, or of a newer schema.
+    """
+    file = path / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunFolderError(
+            f"{path} is not a run folder: {file.name} cannot be read ({error.strerror})",
+            hint="give the folder that mien train wrote",
+        ) from error
+    except ValueError as error:
+        raise RunFolderError(
+            f"{file} is damaged: {error}", hint="start a new run; its checkpoints are unharmed"
+        ) from error
+    if not isinstance(config, dict) or "recipe" not in config or "schema" not in config:
+        raise RunFolderError(f"{file} was not written by mien", hint="check the path")
+    if config["schema"] > SCHEMA_VERSION:
+        raise RunFolderError(
+            f"{path} has run schema {config['schema']}; this mien reads up to {SCHEMA_VERSION}",
+            hint="upgrade mien: pip install --upgrade mien",
+        )
+    recipe = recipe_from_dict(config["recipe"])
+    return RunFolder(path, recipe, config["data"], config["fingerprint"], int(config["input_size"]))
+
+
+def next_run_path(parent: Path, name: str) -> Path:
+    """Return `parent/name-001` or the first such number that is free."""
+    number = 1
+    while (parent / f"{name}-{number:03d}").exists():
+        number += 1
+    return parent / f"{name}-{number:03d}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunScorer:
+    """A run's trained network behind the same interface as an ONNX model."""
+
+    name: str
+    labels: tuple[str, ...]
+    input_size: int
+    epoch: int
+    model: Model
+
+    @torch.inference_mode()
+    def logits(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the logits, float32 [n, k], for grey crops, uint8 [n, s, s]."""
+        pixels = torch.from_numpy(np.ascontiguousarray(crops_nhw))[:, None]
+        parts = [self.model(part.float()) for part in torch.split(pixels, SCORING_BATCH)]
+        logits = torch.cat(parts) if parts else torch.zeros(0, len(self.labels))
+        # Learnt labels that the model does not answer with come after those it does.
+        answers: NDArray[np.float32] = logits[:, : len(self.labels)].contiguous().numpy()
+        return answers
+
+
+def load_scorer(path: Path, checkpoint: str = "best") -> RunScorer:
+    """Return the network of a run folder, at its 'best' or 'last' checkpoint, on the CPU.
+
+    Raises:
+        RunFolderError: no epoch was finished, or the folder is not a run.
+        ModelFileError: the checkpoint is damaged.
+    """
+    run = open_run(path)
+    if not (run.checkpoints / f"{checkpoint}.json").exists():
+        raise RunFolderError(
+            f"{path} holds no {checkpoint} checkpoint: no epoch of it was finished",
+            hint=f"go on with it: mien train --resume {path}",
+        )
+    tensors, state = load_checkpoint(run.checkpoints, checkpoint)
+    prefix = "average." if any(name.startswith("average.") for name in tensors) else "model."
+    weights = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    recipe = run.recipe
+    model = build_model(
+        recipe.network,
+        normalise=Normalise(recipe.network.normalise),
+        input_size=run.input_size,
+        classes=len(recipe.learnt_labels),
+    )
+    model.load_state_dict(weights)
+    model.eval()
+    return RunScorer(recipe.name, recipe.answer_labels, run.input_size, state["epoch"], model)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

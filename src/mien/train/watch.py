@@ -1,0 +1,65 @@
+"""Who is told what while a network trains: the interface of progress views and logs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from mien.train.config import Recipe
+    from mien.train.networks.registry import NetworkCost
+    from mien.train.runfolder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class EpochMetrics:
+    """One finished epoch.
+
+    Attributes:
+        epoch: counted from 1.
+        lr: learning rate of its last step.
+        loss: mean training loss, on augmented pictures and with dropout on.
+        train_loss: log loss of the answering weights on a sample of the training pictures,
+            not augmented, against the recipe's targets.
+        train_accuracy: likewise, share whose largest target is answered.
+        validation_loss: log loss against the validation targets.
+        validation_accuracy: share right, of the panel where there are votes, else of the labels.
+        validation_n: pictures behind it.
+        gap: train_accuracy - validation_accuracy on the same yardstick.
+        seconds: the epoch took, validation included.
+        images_per_second: trained on, validation not included.
+    """
+
+    epoch: int
+    lr: float
+    loss: float
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    validation_n: int
+    gap: float
+    seconds: float
+    images_per_second: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the epoch as JSON types."""
+        return asdict(self)
+
+
+class Watcher(Protocol):
+    """Is told of a training's progress; must not change it."""
+
+    def started(
+        self, run: RunFolder, recipe: Recipe, cost: NetworkCost, images: int, steps: int
+    ) -> None:
+        """Training starts (or goes on) with this many images and steps an epoch."""
+
+    def stepped(self, epoch: int, step: int, loss: float) -> None:
+        """A batch of the epoch was learnt from; both are counted from 1."""
+
+    def epoch_ended(self, metrics: EpochMetrics, *, best: bool) -> None:
+        """An epoch was finished and saved; `best` if it is the best one so far."""
+
+    def ended(self, status: str) -> None:
+        """Training ended: 'finished', 'stopped early', 'interrupted' or 'failed'."""

@@ -1,0 +1,162 @@
+"""Picture files to pixels and back: RGB, as displayed, whatever the file holds.
+
+The size is read from the header before anything is decoded, so that a small file that would
+unfold into gigabytes is refused rather than tried.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mien.errors import ConfigError, SourceError
+from mien.files import write_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+MAX_PIXELS = 100_000_000
+"""Larger pictures are refused: 100 megapixels are 300 MB in memory."""
+
+SUFFIXES = [
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".png",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".heic",
+    ".heif",
+    ".avif",
+]
+"""File names that are taken for pictures when a folder is read."""
+
+WRITERS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
+
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Return the picture in a file, uint8 [h, w, 3] RGB; see `decode_picture`.
+
+    Raises:
+        SourceError: the file is missing, unreadable, empty, or no picture that can be decoded.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SourceError(
+            f"cannot read {path}: {error.strerror}", hint="check the path and its permissions"
+        ) from error
+    return decode_picture(content, str(path))
+
+
+def decode_picture(content: bytes, name: str) -> NDArray[np.uint8]:
+    """Return an encoded picture as uint8 [h, w, 3] RGB, turned as its EXIF data says.
+
+    Transparency is laid on white, 16-bit values are scaled to 8 bits, an animation gives its
+    first frame.
+
+    Args:
+        content: of a JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, AVIF or (with the extra `heic`)
+            HEIC file.
+        name: for error messages.
+
+    Raises:
+        SourceError: no such picture, damaged, or larger than MAX_PIXELS.
+    """
+    if not content:
+        raise SourceError(f"{name} is empty (0 bytes)", hint="the file was not written fully")
+    _register_heic(content, name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of what we refuse
+        try:
+            picture = Image.open(io.BytesIO(content))
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+            raise SourceError(
+                f"{name} is not a picture that can be read", hint="use JPEG, PNG, WebP, GIF or TIFF"
+            ) from error
+        except Image.DecompressionBombError as error:
+            raise SourceError(f"{name} is too large: {error}", hint=_TOO_LARGE) from error
+        width, height = picture.size
+        if width * height > MAX_PIXELS:
+            raise SourceError(
+                f"{name} is too large: {width:,} x {height:,} pixels, at most "
+                f"{MAX_PIXELS // 1_000_000} megapixels are read",
+                hint=_TOO_LARGE,
+            )
+        try:
+            return _to_rgb(ImageOps.exif_transpose(picture))
+        except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError) as error:
+            raise SourceError(
+                f"{name} is damaged: {error}", hint="the file was cut short or changed"
+            ) from error
+
+
+def write_picture(path: Path, picture_hwc: NDArray[np.uint8]) -> None:
+    """Write uint8 [h, w, 3] RGB (or [h, w] grey) pixels, whole or not at all.
+
+    Raises:
+        ConfigError: the suffix names no format that we write.
+        WriteError: the file could not be written.
+    """
+    kind = WRITERS.get(path.suffix.lower())
+    if kind is None:
+        raise ConfigError(
+            f"cannot write a picture called {path.name}",
+            hint=f"end the name in {', '.join(WRITERS)}",
+        )
+    buffer = io.BytesIO()
+    options = {"quality": 92} if kind != "PNG" else {}
+    Image.fromarray(picture_hwc).save(buffer, kind, **options)
+    write_bytes(path, buffer.getvalue())
+
+
+_TOO_LARGE = "scale it down first"
+
+
+def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return _from_deep_grey(picture)
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        picture = Image.new("RGBA", layer.size, "white")
+        picture.alpha_composite(layer)
+    return np.asarray(picture.convert("RGB"), np.uint8)
+
+
+def _from_deep_grey(picture: Image.Image) -> NDArray[np.uint8]:
+    """Scale 16-bit (or 32-bit) grey to 8 bits; Pillow's own conversion would clip it."""
+    values = np.asarray(picture, np.float64)
+    if picture.mode == "F" and values.max(initial=0) <= 1:
+        values = values * 255
+    elif values.max(initial=0) > 255:
+        values = values / 257
+    grey = np.clip(np.round(values), 0, 255).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _register_heic(content: bytes, name: str) -> None:
+    """Let Pillow read HEIC where pillow-heif is installed, only when such a file turns up."""
+    if content[4:8] != b"ftyp" or content[8:12] not in _HEIC_BRANDS:
+        return
+    try:
+        from pillow_heif import register_heif_opener
+    except ModuleNotFoundError as error:
+        raise SourceError(
+            f"{name} is a HEIC picture, which needs a package that is not installed",
+            hint='install it: pip install "mien[heic]"',
+        ) from error
+    register_heif_opener()

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mien.train.augment import augment
+from mien.train.config import AugmentConfig
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def pixels() -> torch.Tensor:
+    # Smooth, unlike its mirror image, and away from 0 and 255.
+    y, x = torch.meshgrid(torch.arange(48.0), torch.arange(48.0), indexing="ij")
+    picture = 60 + 2 * x + 40 * torch.sin(y / 6)
+    return picture.clamp(0, 255).to(torch.uint8).expand(8, 1, 48, 48).clone()
+
+
+def test_nothing_asked_changes_nothing(pixels: torch.Tensor) -> None:
+    assert torch.equal(augment(pixels, AugmentConfig(), generator()), pixels.float())
+
+
+def test_flip_mirrors_exactly(pixels: torch.Tensor) -> None:
+    changed = augment(pixels, AugmentConfig(flip=1.0), generator())
+    torch.testing.assert_close(changed, pixels.float().flip(3), atol=1e-3, rtol=0)
+
+
+def test_flip_mirrors_about_half(pixels: torch.Tensor) -> None:
+    many = pixels[:1].expand(2000, 1, 48, 48)
+    changed = augment(many, AugmentConfig(flip=0.5), generator())
+    mirrored = (changed - many.float().flip(3)).abs().amax(dim=(1, 2, 3)) < 1
+    assert 0.45 < mirrored.float().mean().item() < 0.55
+
+
+def test_rotation_turns_around_the_centre() -> None:
+    picture = torch.zeros(400, 1, 49, 49)
+    picture[:, :, 24, 24] = 255.0  # the centre stays
+    picture[:, :, 24, 40] = 255.0
+    changed = augment(picture, AugmentConfig(rotation=45.0), generator())
+    assert changed[:, 0, 24, 24].min() > 200
+    assert changed[:, 0, 24, 40].min() < 50
+
+
+def test_blur_keeps_the_mean_and_lowers_the_contrast(pixels: torch.Tensor) -> None:
+    noisy = (torch.rand(8, 1, 48, 48, generator=generator(1)) * 255).to(torch.uint8)
+    changed = augment(noisy, AugmentConfig(blur=1.0, blur_sigma=2.0), generator())
+    assert (changed.std(dim=(2, 3)) < noisy.float().std(dim=(2, 3))).all()
+    inner = changed[..., 8:-8, 8:-8].mean()
+    assert abs(inner - noisy[..., 8:-8, 8:-8].float().mean()) < 3
+
+
+def test_no_blur_drawn_leaves_the_picture(pixels: torch.Tensor) -> None:
+    changed = augment(pixels, AugmentConfig(blur=1e-9, blur_sigma=2.0), generator())
+    torch.testing.assert_close(changed, pixels.float())
+
+
+def test_light_and_noise_stay_in_range(pixels: torch.Tensor) -> None:
+    config = AugmentConfig(brightness=0.9, contrast=0.9, noise=0.5)
+    changed = augment(pixels, config, generator())
+    assert changed.min() >= 0
+    assert changed.max() <= 255
+    assert not torch.equal(changed, pixels.float())
+
+
+def test_erase_fills_a_rectangle_with_the_mean(pixels: torch.Tensor) -> None:
+    changed = augment(pixels, AugmentConfig(erase=1.0, erase_size=0.5), generator())
+    touched = changed != pixels.float()
+    share = touched.float().mean(dim=(1, 2, 3))
+    assert (share <= 0.26).all()
+    assert share.max() > 0
+
+
+def test_same_generator_same_pictures(pixels: torch.Tensor) -> None:
+    config = AugmentConfig(0.5, 10, 0.1, 0.1, 0.5, 1.0, 0.1, 0.1, 0.05, 0.5, 0.3)
+    first, second = generator(3), generator(3)
+    assert torch.equal(augment(pixels, config, first), augment(pixels, config, second))
+    # The generator moved on, so that the next batch is changed otherwise.
+    assert torch.equal(first.get_state(), second.get_state())
+    assert not torch.equal(augment(pixels, config, first), augment(pixels, config, generator(3)))
