@@ -1,3 +1,58 @@
-"""mien: facial expressions, read and learned."""
+"""mien: facial expressions, read and learned.
+
+We read expressions; we never say what someone feels.
+
+    from mien import Reader
+    for face in Reader().read("photo.jpg").faces:
+        print(face.label, face.confidence, face.box)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mien.errors import (
+    ConfigError,
+    DataError,
+    MienError,
+    MissingExtraError,
+    ModelFileError,
+    RunFolderError,
+    SourceError,
+    TrainingError,
+)
+from mien.types import UNSURE, FaceReading, PictureReading
+
+if TYPE_CHECKING:
+    from mien.predict.reader import Reader
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "UNSURE",
+    "ConfigError",
+    "DataError",
+    "FaceReading",
+    "MienError",
+    "MissingExtraError",
+    "ModelFileError",
+    "PictureReading",
+    "Reader",
+    "RunFolderError",
+    "SourceError",
+    "TrainingError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # ONNX Runtime is loaded when a Reader is first asked for, not when mien is imported.
+    if name == "Reader":
+        from mien.predict.reader import Reader
+
+        return Reader
+    raise AttributeError(f"module 'mien' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -37,8 +37,10 @@ def _register() -> None:
     from mien.cli.data import app as data
     from mien.cli.export import export
     from mien.cli.networks import networks
+    from mien.cli.predict import predict
     from mien.cli.train import train
 
+    app.command()(predict)
     app.add_typer(data, name="data")
     app.command()(train)
     app.command()(export)

@@ -1,0 +1,87 @@
+"""Grey crops to logits, in batches; knows nothing of pictures or detectors."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.predict.session import open_model, read_model, run_model
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mien.modelfile import ModelInfo
+    from mien.predict.session import Session
+
+BATCH = 64
+"""Crops classified at once: larger batches are no faster and take more memory."""
+DEFAULT_MODEL = "mien-small.onnx"
+
+
+class Classifier:
+    """An expression model, from an ONNX file that carries its own description.
+
+    Args:
+        session: of the model.
+        info: what the file says of itself.
+    """
+
+    def __init__(self, session: Session, info: ModelInfo) -> None:
+        self._session = session
+        self.info = info
+
+    @classmethod
+    def load(cls, path: Path | None = None, threads: int = 0) -> Classifier:
+        """Return the model in a file, or the shipped one.
+
+        Raises:
+            ModelFileError: missing, damaged, or not a model that this mien can use.
+        """
+        if path is not None:
+            return cls.from_bytes(read_model(path), name=str(path), threads=threads)
+        shipped = resources.files("mien.models") / DEFAULT_MODEL
+        return cls.from_bytes(shipped.read_bytes(), name=DEFAULT_MODEL, threads=threads)
+
+    @classmethod
+    def from_bytes(cls, content: bytes, *, name: str, threads: int = 0) -> Classifier:
+        """Return the model in the content of an ONNX file; `name` stands in messages."""
+        return cls(*open_model(content, name, threads))
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.info.name
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels, in the order of the logits."""
+        return self.info.labels
+
+    def logits(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return calibrated logits, float32 [n, k], for grey crops, uint8 [n, size, size].
+
+        Raises:
+            ValueError: crops of another size or type.
+        """
+        size = self.info.input_size
+        if crops_nhw.dtype != np.uint8 or crops_nhw.shape[1:] != (size, size):
+            raise ValueError(
+                f"crops must be uint8 [n, {size}, {size}], got {crops_nhw.dtype} "
+                f"{list(crops_nhw.shape)}"
+            )
+        pixels = np.ascontiguousarray(crops_nhw)[:, None]
+        parts = [
+            run_model(self._session, pixels[start : start + BATCH])
+            for start in range(0, len(pixels), BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.labels)), np.float32)
+
+
+def softmax(logits_nk: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the probabilities, float32 [n, k]; each row sums to 1."""
+    shifted = np.exp(logits_nk - logits_nk.max(axis=1, keepdims=True))
+    probs: NDArray[np.float32] = shifted / shifted.sum(axis=1, keepdims=True)
+    return probs.astype(np.float32, copy=False)

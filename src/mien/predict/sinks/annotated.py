@@ -1,0 +1,48 @@
+"""Annotated copies of the pictures, in a folder of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mien.errors import ConfigError
+from mien.vision.codec import read_picture, write_picture
+from mien.vision.draw import annotate
+
+if TYPE_CHECKING:
+    from mien.types import PictureReading
+
+
+class AnnotatedFolder:
+    """Writes NAME.jpg for every readable picture; pictures of one name get NAME-2 and so on.
+
+    Raises:
+        ConfigError: the folder is a file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(
+                f"--annotate {folder} is a file, not a folder", hint="give a folder's name"
+            )
+        self.folder = folder
+        self._used: set[str] = set()
+
+    def append(self, reading: PictureReading) -> Path | None:
+        """Write the picture of a reading; return where, or None where it could not be read."""
+        if reading.error is not None:
+            return None
+        source = Path(reading.source)
+        picture = read_picture(source)
+        path = self._free_path(source)
+        write_picture(path, annotate(picture, reading.faces))
+        return path
+
+    def _free_path(self, source: Path) -> Path:
+        number, name = 1, f"{source.stem}.jpg"
+        # Two inputs may share a name; and an input in this very folder is never overwritten.
+        while name in self._used or (self.folder / name).resolve() == source.resolve():
+            number += 1
+            name = f"{source.stem}-{number}.jpg"
+        self._used.add(name)
+        return self.folder / name

@@ -1,0 +1,44 @@
+"""Readings as JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mien.types import PictureReading
+
+
+def write_json(readings: Iterable[PictureReading], stream: IO[str]) -> None:
+    """Write a JSON list with one object per picture, each on a line of its own, as they come."""
+    stream.write("[")
+    for number, reading in enumerate(readings):
+        stream.write(",\n " if number else "\n ")
+        stream.write(json.dumps(reading.to_dict(), ensure_ascii=False))
+    stream.write("\n]\n")
+
+
+def write_csv(readings: Iterable[PictureReading], labels: Sequence[str], stream: IO[str]) -> None:
+    """Write a row per face; a picture without a face or unreadable has one row too.
+
+    Columns: source, width, height, detector, model, face (from 0, empty where none), x0, y0,
+    x1, y1 (pixels), score, label, confidence, one column p_LABEL per label, error.
+    """
+    writer = csv.writer(stream, lineterminator="\n")
+    face_columns = ["face", "x0", "y0", "x1", "y1", "score", "label", "confidence"]
+    shares = [f"p_{label}" for label in labels]
+    about = ["source", "width", "height", "detector", "model"]
+    writer.writerow([*about, *face_columns, *shares, "error"])
+    for reading in readings:
+        values = reading.to_dict()
+        head = [values[name] for name in about]
+        if not reading.faces:
+            empty = [""] * (len(face_columns) + len(shares))
+            writer.writerow([*head, *empty, reading.error or ""])
+        for number, face in enumerate(values["faces"]):
+            row = [number, *face["box"], face["score"], face["label"], face["confidence"]]
+            own = [face["probabilities"][label] for label in labels]
+            writer.writerow([*head, *row, *own, ""])

@@ -1,0 +1,97 @@
+"""Readings drawn onto a picture: a box, a name and small bars for each face."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from mien.types import UNSURE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from mien.types import FaceReading
+
+COLOURS = {
+    "happy": (230, 159, 0),
+    "neutral": (86, 180, 233),
+    "sad": (0, 114, 178),
+    "angry": (213, 94, 0),
+    "surprise": (240, 228, 66),
+    "fear": (204, 121, 167),
+    "disgust": (0, 158, 115),
+    "contempt": (150, 120, 90),
+    UNSURE: (150, 150, 150),
+}
+"""Okabe and Ito's palette, which colour-blind people can tell apart."""
+OTHER = (120, 120, 200)
+INK, PAPER, TRACK = (255, 255, 255), (24, 26, 30), (74, 78, 86)
+
+
+def annotate(picture_hwc: NDArray[np.uint8], faces: Sequence[FaceReading]) -> NDArray[np.uint8]:
+    """Return a copy of the picture, uint8 [h, w, 3] RGB, with each face's reading drawn on it."""
+    canvas = Image.fromarray(picture_hwc)
+    overlay = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
+    pen = ImageDraw.Draw(overlay)
+    for face in faces:
+        _draw_face(pen, canvas.size, face)
+    canvas = Image.alpha_composite(canvas.convert("RGBA"), overlay)
+    return np.asarray(canvas.convert("RGB"))
+
+
+def _draw_face(pen: ImageDraw.ImageDraw, size: tuple[int, int], face: FaceReading) -> None:
+    width, height = size
+    colour = COLOURS.get(face.label, OTHER)
+    x0, y0, x1, y1 = face.box
+    # Text follows the face's size, but stays readable on any picture.
+    text = int(np.clip((x1 - x0) * 0.13, max(11, min(size) * 0.022), max(13, min(size) * 0.06)))
+    line = max(2, round(text / 7))
+    corner = max(3, round((x1 - x0) * 0.06))
+    pen.rounded_rectangle((x0, y0, x1, y1), corner, outline=(*colour, 255), width=line)
+    font = ImageFont.load_default(text)
+    rows = list(face.probabilities.items())
+    title = f"{face.label} {face.confidence:.0%}"
+    bar, pad = text * 3, round(text * 0.45)
+    names = max(pen.textlength(name, font=font) for name, _ in rows)
+    panel_width = max(names + pad + bar, pen.textlength(title, font=font)) + 2 * pad
+    step = round(text * 1.25)
+    panel_height = step * (len(rows) + 1) + 2 * pad
+    left, top = _place(face.box, (panel_width, panel_height), (width, height), gap=line * 2)
+    panel = (left, top, left + panel_width, top + panel_height)
+    pen.rounded_rectangle(panel, pad, fill=(*PAPER, 205))
+    pen.text((left + pad, top + pad), title, fill=(*colour, 255), font=font)
+    for number, (name, share) in enumerate(rows, start=1):
+        y = top + pad + number * step
+        pen.text((left + pad, y), name, fill=(*INK, 235), font=font)
+        start, middle = left + 2 * pad + names, y + text * 0.62
+        reach = max(round(text * 0.22), 2)
+        ends = (start, middle - reach, start + bar, middle + reach)
+        pen.rounded_rectangle(ends, reach, fill=(*TRACK, 255))
+        if share * bar >= 2 * reach:
+            filled = (start, middle - reach, start + share * bar, middle + reach)
+            pen.rounded_rectangle(filled, reach, fill=(*COLOURS.get(name, OTHER), 255))
+
+
+def _place(
+    box: tuple[float, float, float, float],
+    panel: tuple[float, float],
+    size: tuple[int, int],
+    gap: float,
+) -> tuple[float, float]:
+    """Return where the panel goes: right of the face, else left, else below, inside the picture."""
+    x0, y0, x1, y1 = box
+    width, height = panel
+    if x1 + gap + width <= size[0]:
+        left, top = x1 + gap, y0
+    elif x0 - gap - width >= 0:
+        left, top = x0 - gap - width, y0
+    else:
+        left, top = x0, y1 + gap
+    return (
+        float(np.clip(left, 0, max(0, size[0] - width))),
+        float(np.clip(top, 0, max(0, size[1] - height))),
+    )
