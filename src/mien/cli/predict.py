@@ -133,6 +133,8 @@ def _write_table(
     from rich.console import Console
     from rich.table import Table
 
+    from mien.vision.draw import percent
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("picture", overflow="fold")
     table.add_column("expression")
@@ -141,7 +143,7 @@ def _write_table(
     table.add_column("box", justify="right")
     for reading in readings:
         for face in reading.faces:
-            shares = [f"{p:.0%}" for p in face.probabilities.values()]
+            shares = [percent(p) for p in face.probabilities.values()]
             box = " ".join(f"{v:.0f}" for v in face.box)
             table.add_row(reading.source, face.label, *shares, box)
         if not reading.faces:

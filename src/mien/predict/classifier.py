@@ -60,6 +60,11 @@ class Classifier:
         """Labels, in the order of the logits."""
         return self.info.labels
 
+    @property
+    def input_size(self) -> int:
+        """Height and width of a crop, in pixels."""
+        return self.info.input_size
+
     def logits(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return calibrated logits, float32 [n, k], for grey crops, uint8 [n, size, size].
 

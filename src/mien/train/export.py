@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import math
 import warnings
 from dataclasses import dataclass
@@ -162,6 +163,8 @@ def _describe(
 def _to_onnx(answer: Answer, info: ModelInfo) -> bytes:
     size = info.input_size
     example = torch.zeros(2, 1, size, size, dtype=torch.uint8)
+    # The exporter logs that torchvision, which we do not use, is missing.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         program = torch.onnx.export(

@@ -43,6 +43,11 @@ def annotate(picture_hwc: NDArray[np.uint8], faces: Sequence[FaceReading]) -> ND
     return np.asarray(canvas.convert("RGB"))
 
 
+def percent(share: float) -> str:
+    """Return a probability as people should read it: never a certainty."""
+    return ">99%" if share > 0.99 else "<1%" if share < 0.01 else f"{share:.0%}"
+
+
 def _draw_face(pen: ImageDraw.ImageDraw, size: tuple[int, int], face: FaceReading) -> None:
     width, height = size
     colour = COLOURS.get(face.label, OTHER)
@@ -54,7 +59,7 @@ def _draw_face(pen: ImageDraw.ImageDraw, size: tuple[int, int], face: FaceReadin
     pen.rounded_rectangle((x0, y0, x1, y1), corner, outline=(*colour, 255), width=line)
     font = ImageFont.load_default(text)
     rows = list(face.probabilities.items())
-    title = f"{face.label} {face.confidence:.0%}"
+    title = f"{face.label} {percent(face.confidence)}"
     bar, pad = text * 3, round(text * 0.45)
     names = max(pen.textlength(name, font=font) for name, _ in rows)
     panel_width = max(names + pad + bar, pen.textlength(title, font=font)) + 2 * pad

@@ -1,0 +1,34 @@
+# make demo   reads the example pictures with the shipped model, in an environment of its own
+# make test   passes the tests, in another
+# make check  linters and type checker, in the environment of the tests
+
+PYTHON ?= python3
+PIP_FLAGS = --quiet --disable-pip-version-check
+
+.PHONY: demo test check clean
+
+demo: .venv-demo/ready
+	.venv-demo/bin/mien predict examples --annotate out/demo
+
+test: .venv/ready
+	.venv/bin/pytest
+
+check: .venv/ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+.venv-demo/ready: pyproject.toml constraints.txt $(shell find src -name '*.py' -o -name '*.onnx')
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "error: mien needs Python 3.11 to 3.13, got " + sys.version.split()[0] + "\nhint: make demo PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/pip install $(PIP_FLAGS) --constraint constraints.txt .
+	touch $@
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .venv-demo out dist build

@@ -1,0 +1,146 @@
+"""Evaluate a model on one split of a dataset: read `evaluate` first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mien.errors import DataError
+from mien.evaluate.intervals import Estimate, headline_estimates
+from mien.evaluate.metrics import HEADLINES, Rows, confusion_matrix, per_class
+from mien.evaluate.table import PredictionTable, Scorer, predict_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from mien.data.manifest import Dataset
+
+FEWEST = 10
+"""Pictures below which a figure would say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """A model against one yardstick.
+
+    Attributes:
+        n: pictures.
+        headlines: estimate of each of metrics.HEADLINES, by name.
+        labels: of the classes below.
+        confusion: int64 [k, k], rows the right answers, columns the model's.
+        rows: what the plots need.
+    """
+
+    n: int
+    headlines: dict[str, Estimate]
+    labels: tuple[str, ...]
+    confusion: NDArray[np.int64]
+    rows: Rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the metrics as JSON types."""
+        precision, recall, f1 = per_class(self.confusion.astype(np.float64))
+        support = self.confusion.sum(axis=1)
+        return {
+            "n": self.n,
+            **{name: estimate.to_dict() for name, estimate in self.headlines.items()},
+            "per_class": {
+                label: {
+                    "precision": round(float(precision[i]), 6),
+                    "recall": round(float(recall[i]), 6),
+                    "f1": round(float(f1[i]), 6),
+                    "n": int(support[i]),
+                }
+                for i, label in enumerate(self.labels)
+            },
+            "confusion": self.confusion.tolist(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A model on one split: against the labels and, where there are votes, the raters' panel.
+
+    Attributes:
+        model: its name.
+        data: the dataset's name.
+        fingerprint: the dataset's.
+        split: 'train', 'validation' or 'test'.
+        labels: that were chosen among.
+        raw: against the data set's labels; None where no picture of the split has one.
+        panel: against the raters' majority; None without votes.
+    """
+
+    model: str
+    data: str
+    fingerprint: str
+    split: str
+    labels: tuple[str, ...]
+    raw: Metrics | None
+    panel: Metrics | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evaluation as JSON types: the raw metrics on top, the panel's beneath."""
+        about = {
+            "model": self.model,
+            "data": {"name": self.data, "fingerprint": self.fingerprint, "split": self.split},
+            "labels": list(self.labels),
+        }
+        raw = self.raw.to_dict() if self.raw is not None else {"n": 0}
+        return {**about, **raw, "panel": self.panel.to_dict() if self.panel is not None else None}
+
+
+def evaluate(
+    scorer: Scorer,
+    dataset: Dataset,
+    split: str,
+    labels: tuple[str, ...] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Let a model answer a split's pictures and grade it.
+
+    Args:
+        scorer: the model.
+        dataset: whose `split` is taken.
+        split: 'train', 'validation' or 'test'.
+        labels: to choose among, where fewer than the model's.
+        progress: told (done, total) now and then.
+
+    Raises:
+        DataError: no such split, or too few pictures in it carry one of the labels.
+        ConfigError: a label that the model does not know.
+    """
+    chosen = dataset.split(split)
+    table = predict_table(scorer, chosen, labels, progress)
+    raw = grade(table, table.raw_n)
+    panel = grade(table, table.panel_n) if table.panel_n is not None else None
+    if raw is None and panel is None:
+        raise DataError(
+            f"fewer than {FEWEST} pictures of {dataset.name}'s {split} split carry one of "
+            f"{', '.join(table.labels)}",
+            hint="too few to say anything; evaluate on more pictures",
+        )
+    return Evaluation(
+        scorer.name, dataset.name, dataset.fingerprint, split, table.labels, raw, panel
+    )
+
+
+def grade(table: PredictionTable, right_n: NDArray[np.int64]) -> Metrics | None:
+    """Return the metrics over the rows that have a right answer; None below FEWEST of them."""
+    known = right_n >= 0
+    if int(known.sum()) < FEWEST:
+        return None
+    rows = Rows.of(right_n[known], table.probs_nk[known])
+    estimates = headline_estimates(rows, table.groups_n[known])
+    confusion = confusion_matrix(rows.right_n, rows.answers_n, rows.classes)
+    return Metrics(
+        n=len(rows.right_n),
+        headlines=dict(zip(HEADLINES, estimates, strict=True)),
+        labels=table.labels,
+        confusion=confusion.astype(np.int64),
+        rows=rows,
+    )

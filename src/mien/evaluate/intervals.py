@@ -1,0 +1,98 @@
+"""Intervals by bootstrap over groups of copies.
+
+Copies of one picture are not independent, so whole groups are drawn with replacement (the
+cluster bootstrap; Field and Welsh 2007), and the 2.5% and 97.5% quantiles taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from mien.evaluate.metrics import Rows
+
+RESAMPLES = 1000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure and its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the figure as JSON types."""
+        return {
+            "value": round(self.value, 6),
+            "low": round(self.low, 6),
+            "high": round(self.high, 6),
+        }
+
+
+def headline_estimates(
+    rows: Rows, groups_n: NDArray[np.int64], *, resamples: int = RESAMPLES, seed: int = 0
+) -> list[Estimate]:
+    """Return the estimates of metrics.HEADLINES, in that order."""
+    values = rows.headlines()
+    draws = np.stack([rows.headlines(w) for w in group_weights(groups_n, resamples, seed)])
+    return _estimates(values, draws)
+
+
+def paired_difference(
+    first: Rows,
+    second: Rows,
+    groups_n: NDArray[np.int64],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> list[Estimate]:
+    """Return the estimates of first minus second for metrics.HEADLINES, on the same pictures.
+
+    Both models are measured on the same resamples, so what is hard for both cancels out.
+    """
+    values = first.headlines() - second.headlines()
+    draws = np.stack(
+        [first.headlines(w) - second.headlines(w) for w in group_weights(groups_n, resamples, seed)]
+    )
+    return _estimates(values, draws)
+
+
+def group_weights(
+    groups_n: NDArray[np.int64], resamples: int, seed: int
+) -> Iterator[NDArray[np.float64]]:
+    """Yield, for each resample, how often each row was drawn, float64 [n]."""
+    rng = np.random.default_rng(seed)
+    _, inverse = np.unique(groups_n, return_inverse=True)
+    groups = int(inverse.max(initial=-1)) + 1
+    for _ in range(resamples):
+        counts = np.bincount(rng.integers(groups, size=groups), minlength=groups)
+        yield counts[inverse].astype(np.float64)
+
+
+def wilson(hits: float, n: float) -> Estimate:
+    """Return a share with its 95% Wilson interval (Wilson 1927), for a class's recall."""
+    if n <= 0:
+        return Estimate(float("nan"), 0.0, 1.0)
+    z = 1.959964
+    share = hits / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return Estimate(share, float(max(0, middle - half)), float(min(1, middle + half)))
+
+
+def _estimates(values: NDArray[np.float64], draws: NDArray[np.float64]) -> list[Estimate]:
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
+    return [
+        Estimate(float(v), float(a), float(b)) for v, a, b in zip(values, low, high, strict=True)
+    ]

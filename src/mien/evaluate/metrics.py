@@ -1,0 +1,105 @@
+"""Metrics of classification; each takes weights, so that a bootstrap is a matter of counts.
+
+All take `right_n`, int64 [n], the right answers, and `probs_nk`, float [n, k], and weights,
+float [n], how often each row counts (1 for plain metrics).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BINS = 15
+"""Equal-width bins of confidence for the calibration error, as in Guo et al. 2017."""
+HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier", "ece")
+
+
+def confusion_matrix(
+    right_n: NDArray[np.int64],
+    answers_n: NDArray[np.int64],
+    classes: int,
+    weights: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Return counts, float64 [k, k]: rows are the right answers, columns the model's."""
+    flat = np.bincount(right_n * classes + answers_n, weights, classes * classes)
+    return flat.reshape(classes, classes).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What the metrics need of each row, worked out once for any number of weightings.
+
+    Attributes:
+        right_n: int64 [n].
+        answers_n: int64 [n], the most probable class.
+        classes: their number k.
+        log_loss_n: float64 [n], -log of the right class's probability.
+        brier_n: float64 [n], summed squared error over the classes, 0 to 2.
+        confidence_n: float64 [n], of the answer.
+        bins_n: int64 [n], the bin of that confidence.
+    """
+
+    right_n: NDArray[np.int64]
+    answers_n: NDArray[np.int64]
+    classes: int
+    log_loss_n: NDArray[np.float64]
+    brier_n: NDArray[np.float64]
+    confidence_n: NDArray[np.float64]
+    bins_n: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, right_n: NDArray[np.int64], probs_nk: NDArray[np.float32]) -> Rows:
+        """Return the rows for right answers and probabilities."""
+        probs = probs_nk.astype(np.float64)
+        n, classes = probs.shape
+        own = probs[np.arange(n), right_n]
+        truth = np.eye(classes)[right_n]
+        confidence = probs.max(axis=1)
+        return cls(
+            right_n=right_n,
+            answers_n=probs.argmax(axis=1),
+            classes=classes,
+            log_loss_n=-np.log(np.clip(own, 1e-15, 1)),
+            brier_n=((probs - truth) ** 2).sum(axis=1),
+            confidence_n=confidence,
+            # A confidence on an edge belongs to the bin below it: (low, high].
+            bins_n=np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1),
+        )
+
+    def headlines(self, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        """Return the HEADLINES, float64 [6], under `weights`."""
+        w = np.ones(len(self.right_n)) if weights is None else weights
+        total = w.sum()
+        table = confusion_matrix(self.right_n, self.answers_n, self.classes, w)
+        _, recall, f1 = per_class(table)
+        present = table.sum(axis=1) > 0
+        gap = np.bincount(
+            self.bins_n, w * (self.confidence_n - (self.answers_n == self.right_n)), BINS
+        )
+        return np.array(
+            [
+                np.trace(table) / total,
+                recall[present].mean(),
+                f1[present | (table.sum(axis=0) > 0)].mean(),
+                (w * self.log_loss_n).sum() / total,
+                (w * self.brier_n).sum() / total,
+                np.abs(gap).sum() / total,
+            ]
+        )
+
+
+def per_class(
+    confusion: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return precision, recall and F1 of each class, float64 [k]; 0 where undefined."""
+    hits = np.diag(confusion)
+    answered, actual = confusion.sum(axis=0), confusion.sum(axis=1)
+    precision = hits / np.maximum(answered, 1e-12)
+    recall = hits / np.maximum(actual, 1e-12)
+    f1 = 2 * hits / np.maximum(answered + actual, 1e-12)
+    return precision, recall, f1

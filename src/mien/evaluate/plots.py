@@ -1,0 +1,133 @@
+"""An evaluation as one picture: confusion, calibration, and each class's recall and precision."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.errors import MissingExtraError
+from mien.evaluate.intervals import wilson
+from mien.evaluate.metrics import BINS
+from mien.evaluate.report import YARDSTICKS, yardsticks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from mien.evaluate.evaluate import Evaluation, Metrics
+
+BLUE, ORANGE, GREY, INK = "#3a6ea5", "#d1603d", "#8a8f98", "#22262b"
+
+
+def picture(evaluation: Evaluation) -> bytes:
+    """Return the evaluation as PNG bytes, a row for each yardstick, the panel first.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of("train", "the picture of an evaluation") from error
+    graded = list(yardsticks(evaluation))
+    figure = Figure(figsize=(13, 4.4 * len(graded) + 0.5), dpi=110, layout="constrained")
+    parts = figure.subfigures(len(graded), 1, squeeze=False)[:, 0]
+    for part, (name, metrics) in zip(parts, graded, strict=True):
+        accuracy = metrics.headlines["accuracy"]
+        part.suptitle(
+            f"{YARDSTICKS[name]}, n = {metrics.n:,}: accuracy {accuracy.value:.1%} "
+            f"(95% interval {accuracy.low:.1%} to {accuracy.high:.1%})",
+            x=0.01,
+            ha="left",
+            color=INK,
+        )
+        confusion, calibration, classes = part.subplots(1, 3, width_ratios=(1.1, 1, 1))
+        _confusion(confusion, metrics)
+        _calibration(calibration, metrics)
+        _classes(classes, metrics)
+    figure.suptitle(
+        f"{evaluation.model} on {evaluation.data}, {evaluation.split}",
+        x=0.01,
+        ha="left",
+        weight="bold",
+        color=INK,
+    )
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _confusion(axes: Axes, metrics: Metrics) -> None:
+    counts = metrics.confusion
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    places = range(len(metrics.labels))
+    for i in places:
+        for j in places:
+            colour = "white" if shares[i, j] > 0.55 else INK
+            text = f"{shares[i, j]:.0%}\n{counts[i, j]:,}"
+            axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=9)
+    axes.set_xticks(list(places), metrics.labels, rotation=30 if len(places) > 4 else 0)
+    axes.set_yticks(list(places), metrics.labels)
+    axes.set_xlabel("answered")
+    axes.set_ylabel("right answer")
+    axes.set_title("confusion", loc="left", fontsize=10)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def _calibration(axes: Axes, metrics: Metrics) -> None:
+    rows = metrics.rows
+    right = rows.answers_n == rows.right_n
+    counts = np.bincount(rows.bins_n, minlength=BINS)
+    used = np.flatnonzero(counts)
+    confidence = np.bincount(rows.bins_n, rows.confidence_n, BINS)[used] / counts[used]
+    hits = np.bincount(rows.bins_n, right.astype(float), BINS)[used]
+    shares = [wilson(h, n) for h, n in zip(hits, counts[used], strict=True)]
+    axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
+    middle = np.array([s.value for s in shares])
+    spread = [[s.value - s.low for s in shares], [s.high - s.value for s in shares]]
+    axes.errorbar(confidence, middle, np.array(spread), color=BLUE, fmt="o", ms=4, lw=1)
+    edges = np.arange(BINS) / BINS
+    axes.bar(edges, counts / counts.max() * 0.2, 1 / BINS, align="edge", color=GREY, alpha=0.35)
+    axes.set_xlim(1 / len(metrics.labels) - 0.03, 1.02)
+    axes.set_ylim(0, 1.04)
+    axes.set_xlabel("confidence (grey: how often)")
+    axes.set_ylabel("share right")
+    ece = metrics.headlines["ece"]
+    title = f"calibration error {ece.value:.3f} ({ece.low:.3f} to {ece.high:.3f})"
+    axes.set_title(title, loc="left", fontsize=10)
+    _clean(axes)
+
+
+def _classes(axes: Axes, metrics: Metrics) -> None:
+    hits = np.diag(metrics.confusion)
+    totals = (metrics.confusion.sum(axis=1), metrics.confusion.sum(axis=0))
+    places = np.arange(len(metrics.labels))
+    for offset, name, colour, n in zip(
+        (0.13, -0.13), ("recall", "precision"), (BLUE, ORANGE), totals, strict=True
+    ):
+        shares = [wilson(float(h), float(t)) for h, t in zip(hits, n, strict=True)]
+        middle = np.array([s.value for s in shares])
+        spread = [[s.value - s.low for s in shares], [s.high - s.value for s in shares]]
+        axes.errorbar(
+            middle, places - offset, xerr=np.array(spread), fmt="o", ms=5, color=colour, label=name
+        )
+        for place, value in zip(places, middle, strict=True):
+            if np.isfinite(value):
+                label = f"{value:.0%}"
+                axes.annotate(label, (value, place - offset), (0, 6), textcoords="offset points",
+                              ha="center", fontsize=8, color=colour)  # fmt: skip
+    names = [f"{label}\nn = {int(n):,}" for label, n in zip(metrics.labels, totals[0], strict=True)]
+    axes.set_yticks(places, names)
+    axes.set_ylim(len(places) - 0.5, -0.6)
+    axes.set_xlim(-0.02, 1.04)
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    axes.set_title("classes, with 95% intervals", loc="left", fontsize=10)
+    _clean(axes)
+
+
+def _clean(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.2)
