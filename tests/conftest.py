@@ -1,4 +1,4 @@
-"""Fixtures for every test: a small drawn dataset, and the real data where it is at hand."""
+"""Fixtures for every test: a small drawn dataset, a tiny model, and real data where at hand."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import os
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from mien.data.drawn import draw_dataset
 from mien.data.manifest import Dataset
+from mien.modelfile import INPUT_NAME, OUTPUT_NAME, ModelInfo
+from mien.vision.align import ALIGNMENT_ID
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +33,58 @@ def drawn() -> Dataset:
     return draw_dataset(count=240, seed=0)
 
 
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    """The folder of public-domain example pictures."""
+    return ROOT / "examples"
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
-    """A seeded generator."""
     return np.random.default_rng(0)
+
+
+def tiny_info(**changes: object) -> ModelInfo:
+    values: dict[str, object] = {
+        "name": "tiny",
+        "labels": ("happy", "neutral", "sad"),
+        "input_size": 48,
+        "alignment": ALIGNMENT_ID,
+    }
+    return ModelInfo(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def tiny_model(metadata: dict[str, str], size: int = 48) -> bytes:
+    """An ONNX graph: the crop's mean, its top half's and its bottom half's, as three logits."""
+    weights = np.zeros((size * size, 3), np.float32)
+    weights[:, 0] = 1 / size**2
+    weights[: size * size // 2, 1] = 2 / size**2
+    weights[size * size // 2 :, 2] = 2 / size**2
+    nodes = [
+        helper.make_node("Cast", [INPUT_NAME], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["float"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["scaled"]),
+        helper.make_node("Mul", ["scaled", "factor"], [OUTPUT_NAME]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, ["n", 1, size, size])],
+        [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["n", 3])],
+        [
+            numpy_helper.from_array(weights, "weights"),
+            numpy_helper.from_array(np.array(0.1, np.float32), "factor"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture
+def tiny_path(tmp_path: Path) -> Path:
+    """A model file whose answers can be worked out by hand."""
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(tiny_model(tiny_info().to_metadata()))
+    return path

@@ -43,7 +43,7 @@ def squares(boxes_xyxy: NDArray[np.float32], framing: Framing) -> NDArray[np.flo
     """Return the squares, float32 [n, 4] in pixels (x0, y0, x1, y1), that frame the boxes."""
     boxes = np.asarray(boxes_xyxy, np.float32).reshape(-1, 4)
     size = boxes[:, 2:] - boxes[:, :2]
-    side = size.max(axis=1) * framing.scale
+    side = np.maximum(size.max(axis=1) * framing.scale, 1.0)  # at least a pixel
     shift = np.array([framing.shift_x, framing.shift_y], np.float32)
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2 + side[:, None] * shift
     half = side[:, None] / 2

@@ -133,8 +133,9 @@ def _splits(path: Path, usage: NDArray[Any] | None, n: int) -> NDArray[np.str_]:
             )
         names_k = np.array([split_name(name, str(path)) for name in USAGES], "<U10")
         return names_k[usage.astype(np.int64)]
-    names = {text: split_name(text, f"{path}: usage") for text in np.unique(usage.astype(str))}
-    return np.array([names[text] for text in usage.astype(str)], "<U10")
+    texts = usage.astype(str).tolist()
+    names = {text: split_name(text, f"{path}: usage") for text in set(texts)}
+    return np.array([names[text] for text in texts], "<U10")
 
 
 def _text(values: NDArray[Any] | None, n: int, prefix: str = "") -> NDArray[np.str_]:
