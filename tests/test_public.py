@@ -40,7 +40,9 @@ def test_everything_but_training_imports_without_its_packages() -> None:
 
 
 def test_importing_mien_loads_nothing_heavy() -> None:
-    code = "import sys, mien; print([m for m in ('onnxruntime', 'torch', 'PIL') if m in sys.modules])"
+    code = (
+        "import sys, mien; print([m for m in ('onnxruntime', 'torch', 'PIL') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -1,9 +1,9 @@
 """Fakes for your own tests: a reader that needs no model and finds what you tell it to.
 
-    from mien import Reader
-    from mien.testing import FakeClassifier, FakeDetector
+from mien import Reader
+from mien.testing import FakeClassifier, FakeDetector
 
-    reader = Reader(FakeClassifier(["happy"]), detector=FakeDetector([(10, 10, 60, 60)]))
+reader = Reader(FakeClassifier(["happy"]), detector=FakeDetector([(10, 10, 60, 60)]))
 """
 
 from __future__ import annotations

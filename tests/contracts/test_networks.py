@@ -1,0 +1,116 @@
+"""Every network of the registry goes through the same checks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mien.errors import ConfigError
+from mien.train.config import NetworkConfig
+from mien.train.networks.activation import ACTIVATIONS
+from mien.train.networks.normalise import Normalise
+from mien.train.networks.registry import NETWORKS, build_model, measure_cost
+
+
+def build(name: str, size: int = 48, classes: int = 3, **options: object) -> torch.nn.Module:
+    torch.manual_seed(0)
+    config = NetworkConfig(name, mirror=bool(options.pop("mirror", False)), options=dict(options))
+    return build_model(config, normalise=Normalise("picture"), input_size=size, classes=classes)
+
+
+@pytest.fixture(params=sorted(NETWORKS))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def pixels() -> torch.Tensor:
+    return torch.rand(4, 1, 48, 48, generator=torch.Generator().manual_seed(0)) * 255
+
+
+def test_forward_and_backward(name: str, pixels: torch.Tensor) -> None:
+    model = build(name, classes=7)
+    logits = model(pixels)
+    assert logits.shape == (4, 7)
+    logits.logsumexp(dim=1).sum().backward()
+    # A residual branch whose scale starts at zero learns from the second step on.
+    reached = [p.grad is not None for p in model.parameters()]
+    assert all(reached)
+    assert any(p.grad.abs().sum() > 0 for p in model.parameters() if p.grad is not None)
+
+
+def test_same_seed_same_weights(name: str) -> None:
+    first, second = build(name).state_dict(), build(name).state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_each_face_is_answered_by_itself(name: str, pixels: torch.Tensor) -> None:
+    model = build(name).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(model(pixels)[:1], model(pixels[:1]), atol=1e-5, rtol=1e-4)
+
+
+def test_light_and_contrast_are_normalised_away(name: str, pixels: torch.Tensor) -> None:
+    model = build(name).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(model(pixels), model(pixels * 0.5 + 20), atol=1e-3, rtol=1e-3)
+
+
+def test_other_sizes(name: str) -> None:
+    assert build(name, size=64)(torch.zeros(2, 1, 64, 64)).shape == (2, 3)
+
+
+def test_mirror_answers_a_face_and_its_mirror_image_alike(name: str, pixels: torch.Tensor) -> None:
+    model = build(name, mirror=True).eval()
+    plain = build(name).eval()
+    with torch.no_grad():
+        both = model(pixels)
+        torch.testing.assert_close(both, model(pixels.flip(3)), atol=1e-5, rtol=1e-4)
+        mean = (plain(pixels) + plain(pixels.flip(3))) / 2
+        torch.testing.assert_close(both, mean, atol=1e-5, rtol=1e-4)
+
+
+def test_small_is_small() -> None:
+    assert measure_cost(build("small", classes=8), 48).parameters <= 1_200_000
+
+
+def test_cost_by_hand() -> None:
+    options = {"width": 2, "depth": 1, "hidden": 4, "hidden_layers": 1, "batch_norm": False}
+    cost = measure_cost(build("poster", size=8, **options), 8)
+    assert cost.parameters == (9 * 2 + 2) + (2 * 16 * 4 + 4) + (4 * 3 + 3)
+    assert cost.multiply_adds == 9 * 2 * 64 + 2 * 16 * 4 + 4 * 3
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_poster_takes_any_activation(activation: str, pixels: torch.Tensor) -> None:
+    model = build("poster", activation=activation, width=4, hidden=8)
+    assert torch.isfinite(model(pixels)).all()
+
+
+def test_every_part_of_the_poster_can_be_switched() -> None:
+    kinds = lambda **o: [type(m).__name__ for m in build("poster", **o).modules()]  # noqa: E731
+    default = kinds()
+    assert {"Conv2d", "LeakyReLU", "MaxPool2d", "BatchNorm1d", "Dropout"} <= set(default)
+    assert "Dropout" not in kinds(dropout=0.0)
+    assert "BatchNorm1d" not in kinds(batch_norm=False)
+    assert "BatchNorm2d" in kinds(conv_batch_norm=True)
+    assert "ReLU" in kinds(activation="relu")
+    assert kinds(depth=5).count("Conv2d") == 5
+    assert kinds(hidden_layers=0).count("Linear") == 1
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "message"),
+    [
+        ("poster", {"dropout": 1.0}, "network.dropout must be at least 0 and below 1"),
+        ("poster", {"width": 0}, "network.width must be at least 1"),
+        ("poster", {"depth": 6}, "do not fit a crop of 48 pixels"),
+        ("poster", {"activation": "rellu"}, "no activation is called 'rellu'"),
+        ("small", {"widths": [8, 16]}, "must name the stem and one width for each"),
+        ("small", {"blocks": [1, 0, 1]}, "does not fit a crop"),
+        ("smal", {}, "no network is called 'smal'"),
+    ],
+)
+def test_mistakes(network: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(network, **options)

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from mien.evaluate.intervals import group_weights, headline_estimates, paired_difference, wilson
+from mien.evaluate.metrics import HEADLINES, Rows, confusion_matrix, per_class
+
+
+def sample(seed: int = 0, n: int = 300, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    right = rng.integers(0, classes, n)
+    probs = rng.dirichlet(np.ones(classes), n) + 0.4 * np.eye(classes)[right]
+    return right, (probs / probs.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_parity_with_scikit_learn() -> None:
+    right, probs = sample()
+    rows = Rows.of(right, probs)
+    ours = dict(zip(HEADLINES, rows.headlines(), strict=True))
+    answers = probs.argmax(axis=1)
+    assert ours["accuracy"] == pytest.approx(reference.accuracy_score(right, answers))
+    assert ours["balanced_accuracy"] == pytest.approx(
+        reference.balanced_accuracy_score(right, answers)
+    )
+    assert ours["macro_f1"] == pytest.approx(reference.f1_score(right, answers, average="macro"))
+    doubles = probs.astype(np.float64)
+    doubles /= doubles.sum(axis=1, keepdims=True)
+    assert ours["log_loss"] == pytest.approx(reference.log_loss(right, doubles), rel=1e-5)
+    table = confusion_matrix(right, answers, 3)
+    assert np.array_equal(table, reference.confusion_matrix(right, answers))
+    precision, recall, f1, _ = reference.precision_recall_fscore_support(right, answers)
+    for own, theirs in zip(per_class(table), (precision, recall, f1), strict=True):
+        np.testing.assert_allclose(own, theirs)
+
+
+def test_by_hand() -> None:
+    right = np.array([0, 0, 0, 1, 1, 1])
+    probs = np.array(
+        [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6], [0.1, 0.9], [0.6, 0.4]], np.float32
+    )
+    rows = Rows.of(right, probs)
+    accuracy, balanced, f1, log_loss, brier, ece = rows.headlines()
+    assert accuracy == balanced == f1 == pytest.approx(4 / 6)
+    own = [0.9, 0.8, 0.3, 0.6, 0.9, 0.4]
+    assert log_loss == pytest.approx(-np.log(own).mean(), rel=1e-6)
+    assert brier == pytest.approx(2 * np.mean([(1 - p) ** 2 for p in own]), rel=1e-6)
+    # Bins: 0.6 twice (one right), 0.7 wrong, 0.8 right, 0.9 twice (both right).
+    assert ece == pytest.approx((abs(1.2 - 1) + 0.7 + 0.2 + 0.2) / 6, rel=1e-5)
+
+
+def test_a_class_that_does_not_occur_does_not_count() -> None:
+    probs = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]], np.float32)
+    values = dict(zip(HEADLINES, Rows.of(np.array([0, 1]), probs).headlines(), strict=True))
+    assert values["balanced_accuracy"] == values["macro_f1"] == 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 7))
+def test_ranges_and_order(seed: int, classes: int) -> None:
+    right, probs = sample(seed, 40, classes)
+    values = Rows.of(right, probs).headlines()
+    assert (values >= 0).all()
+    assert (values[[0, 1, 2, 5]] <= 1 + 1e-9).all()
+    assert values[4] <= 2
+    order = np.random.default_rng(seed).permutation(40)
+    np.testing.assert_allclose(Rows.of(right[order], probs[order]).headlines(), values)
+
+
+def test_weights_are_repetitions() -> None:
+    right, probs = sample(n=20)
+    weights = np.random.default_rng(0).integers(0, 4, 20)
+    repeated = np.repeat(np.arange(20), weights)
+    weighted = Rows.of(right, probs).headlines(weights.astype(float))
+    np.testing.assert_allclose(weighted, Rows.of(right[repeated], probs[repeated]).headlines())
+
+
+def test_intervals_hold_the_value_and_are_seeded() -> None:
+    right, probs = sample()
+    rows, groups = Rows.of(right, probs), np.arange(300)
+    first = headline_estimates(rows, groups, resamples=200)
+    assert first == headline_estimates(rows, groups, resamples=200)
+    for estimate in first[:5]:
+        assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+    covered = 0
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        right = np.zeros(200, int)
+        hit = rng.random(200) < 0.8
+        probs = np.where(hit[:, None], [0.9, 0.1], [0.1, 0.9]).astype(np.float32)
+        accuracy = headline_estimates(Rows.of(right, probs), np.arange(200), resamples=200)[0]
+        covered += accuracy.low <= 0.8 <= accuracy.high
+    assert 0.88 <= covered / 150 <= 0.99
+
+
+def test_copies_widen_the_interval() -> None:
+    right, probs = sample(n=100)
+    right, probs = np.repeat(right, 5), np.repeat(probs, 5, axis=0)
+    rows = Rows.of(right, probs)
+    apart = headline_estimates(rows, np.arange(500), resamples=300)[0]
+    tied = headline_estimates(rows, np.repeat(np.arange(100), 5), resamples=300)[0]
+    assert tied.high - tied.low > 1.7 * (apart.high - apart.low)
+
+
+def test_whole_groups_are_drawn() -> None:
+    groups = np.array([7, 7, 3, 3, 3, 9])
+    for weights in group_weights(groups, 20, seed=0):
+        assert weights[0] == weights[1]
+        assert weights[2] == weights[3] == weights[4]
+        assert weights[0] + weights[2] + weights[5] == 3
+
+
+def test_paired_differences_are_narrower_than_the_difference_of_two_intervals() -> None:
+    right, probs = sample()
+    better = probs + 0.15 * np.eye(3, dtype=np.float32)[right]
+    better = better / better.sum(axis=1, keepdims=True)
+    first, second = Rows.of(right, better), Rows.of(right, probs)
+    groups = np.arange(300)
+    difference = paired_difference(first, second, groups, resamples=200)[0]
+    alone = headline_estimates(second, groups, resamples=200)[0]
+    assert difference.value > 0
+    assert difference.low > 0
+    assert difference.high - difference.low < alone.high - alone.low
+    same = paired_difference(first, first, groups, resamples=50)[0]
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_wilson_by_the_book() -> None:
+    # Newcombe 1998, table I: 81 of 263 gives 0.2553 to 0.3662.
+    estimate = wilson(81, 263)
+    assert estimate.low == pytest.approx(0.2553, abs=2e-4)
+    assert estimate.high == pytest.approx(0.3662, abs=2e-4)
+    assert wilson(20, 20).high == 1
+    assert (wilson(0, 0).low, wilson(0, 0).high) == (0, 1)

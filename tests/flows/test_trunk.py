@@ -1,0 +1,153 @@
+"""The whole trunk through the command line, on drawn faces: draw, train, export, grade, read."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.vision.codec import write_picture
+
+MIEN = str(Path(sys.executable).with_name("mien"))
+TINY = ["--set", "network.width=8", "--set", "network.hidden=16", "--set", "fit.threads=1"]
+LEARNS = ["--set", "network.conv_batch_norm=true", "--set", "fit.epochs=25"]
+
+
+def mien(*arguments: object, code: int = 0, **options: object) -> str:
+    command = [MIEN, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    assert done.returncode == code, done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    return str(done.stderr if code else done.stdout)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("trunk")
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path) -> Path:
+    mien("data", "draw", folder / "data", "--count", 360)
+    return folder / "data"
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path, data: Path) -> Path:
+    out = mien("train", "poster", "--data", data, *TINY, *LEARNS, "--set", "optimizer.lr=0.003",
+               "--out", folder / "run")  # fmt: skip
+    assert "best epoch" in out
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path, run: Path) -> Path:
+    out = mien("export", run, folder / "model.onnx")
+    assert "largest difference from torch" in out
+    return folder / "model.onnx"
+
+
+def test_show(data: Path) -> None:
+    about = json.loads(mien("data", "show", data, "--json"))
+    assert about["name"] == "drawn"
+    assert about["n"] == 360
+    assert "drawn people held out" in about["split_rule"]
+    assert (data / "contact-sheet.png").read_bytes().startswith(b"\x89PNG")
+    assert "drawn: 360 pictures" in mien("data", "show", data)
+
+
+def test_run_and_model_are_graded_alike(data: Path, run: Path, model: Path, folder: Path) -> None:
+    graded = [
+        json.loads(mien("evaluate", m, "--data", data, "--json", "--picture", folder / "e.png"))
+        for m in (run, model)
+    ]
+    assert graded[0]["n"] == graded[1]["n"] > 50
+    assert graded[0]["confusion"] == graded[1]["confusion"]
+    assert graded[0]["accuracy"] == graded[1]["accuracy"]
+    assert graded[0]["accuracy"]["value"] > 0.5
+    assert graded[0]["panel"] is None
+    assert (folder / "e.png").read_bytes().startswith(b"\x89PNG")
+    assert "raw label, n = " in mien("evaluate", model, "--data", data, cwd=folder)
+
+
+def test_the_model_reads_pictures(model: Path, folder: Path) -> None:
+    from mien.data.drawn import draw_face
+
+    rng = np.random.default_rng(5)
+    for i in range(12):
+        write_picture(folder / "in" / f"{i:02d}.png", draw_face("happy", rng, 96))
+    out = mien("predict", folder / "in", "--faces", "whole", "--model", model, "--json")
+    labels = [reading["faces"][0]["label"] for reading in json.loads(out)]
+    assert len(labels) == 12
+    assert labels.count("happy") >= 7
+
+
+def test_networks_print_their_cost() -> None:
+    lines = mien("networks").splitlines()
+    assert [line.split()[0] for line in lines] == ["poster", "small"]
+    assert all("parameters" in line and "multiply-adds" in line for line in lines)
+
+
+def test_ctrl_c_leaves_a_run_that_can_be_used_and_resumed(folder: Path, data: Path) -> None:
+    path = folder / "stopped"
+    command = [MIEN, "train", "poster", "--data", str(data), *TINY, "--out", str(path),
+               "--set", "fit.epochs=500"]  # fmt: skip
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while child.poll() is None and not (path / "metrics.jsonl").exists():
+        time.sleep(0.02)
+    child.send_signal(signal.SIGINT)
+    _, words = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "training interrupted" in words
+    assert "Traceback" not in words
+    mien("evaluate", path, "--data", data)
+    config = json.loads((path / "config.json").read_text())
+    done = len((path / "metrics.jsonl").read_text().splitlines())
+    config["recipe"]["fit"]["epochs"] = done + 1
+    (path / "config.json").write_text(json.dumps(config))
+    mien("train", "--resume", path)
+    assert len((path / "metrics.jsonl").read_text().splitlines()) == done + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error", "hint"),
+    [
+        (["train", "smal", "--data", "DATA"], 2, "there is no recipe smal", "did you mean 'small'"),
+        (["train"], 2, "mien train needs a recipe and --data DIR", "for example"),
+        (["train", "poster", "--data", "nowhere"], 1, "is not a dataset of mien", "make one"),
+        (["train", "poster", "--data", "DATA", "--set", "fit.epoch=3"], 2,
+         "unknown setting fit.epoch", "did you mean 'epochs'?"),
+        (["train", "poster", "--data", "DATA", "--set", "network.withd=3"], 2,
+         "unknown setting network.withd", "did you mean 'width'?"),
+        (["train", "poster", "--data", "DATA", "--set", "targets.kind=votes"], 2,
+         "drawn has no votes", "--set targets.kind=labels"),
+        (["train", "poster", "--data", "DATA", "--set", "fit.batch_size=5000"], 1,
+         "fewer than one batch of 5000", "--set fit.batch_size="),
+        (["train", "poster", "--resume", "RUN"], 2, "--resume goes on with", "leave out"),
+        (["train", "--resume", "nowhere"], 1, "is not a run folder", "mien train wrote"),
+        (["evaluate", "nowhere.onnx", "--data", "DATA"], 1, "there is no model", "run folder"),
+        (["evaluate", "RUN", "--data", "DATA", "--split", "test"], 1, "no test split", "it has:"),
+        (["evaluate", "RUN", "--data", "DATA", "--labels", "seven"], 2, "does not know the label",
+         "it knows: happy, neutral, sad"),
+        (["export", "nowhere", "m.onnx"], 1, "is not a run folder", "mien train wrote"),
+        (["data", "import", "nowhere", "out"], 1, "nowhere does not exist", "check the path"),
+        (["data", "draw", "DATA"], 1, "exists already", "--force replaces it"),
+        (["data", "show", "nowhere"], 1, "is not a dataset of mien", "mien data import"),
+    ],
+)  # fmt: skip
+def test_mistakes_get_two_lines(
+    arguments: list[str], code: int, error: str, hint: str, data: Path, run: Path, tmp_path: Path
+) -> None:
+    places = {"DATA": str(data), "RUN": str(run)}
+    words = mien(*(places.get(a, a) for a in arguments), code=code, cwd=tmp_path)
+    lines = words.splitlines()
+    assert lines[-2].startswith("error: ")
+    assert error in lines[-2]
+    assert lines[-1].startswith("hint: ")
+    assert hint in lines[-1]

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.vision.codec import read_picture, write_picture
+
+
+def mien(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("mien")), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def blank(tmp_path: Path) -> Path:
+    write_picture(tmp_path / "blank.png", np.full((60, 60, 3), 128, np.uint8))
+    return tmp_path / "blank.png"
+
+
+def test_json_has_the_documented_form(examples: Path, blank: Path, tmp_path: Path) -> None:
+    done = mien("predict", examples / "astronaut.jpg", blank, tmp_path / "none.jpg", "--json")
+    assert done.returncode == 1
+    readings = json.loads(done.stdout)
+    assert [r["source"] for r in readings] == [
+        str(examples / "astronaut.jpg"), str(blank), str(tmp_path / "none.jpg"),
+    ]  # fmt: skip
+    face = readings[0]["faces"][0]
+    assert list(face) == ["box", "score", "label", "confidence", "probabilities"]
+    assert list(face["probabilities"]) == ["happy", "neutral", "sad"]
+    assert readings[1]["faces"] == []
+    assert readings[1]["error"] is None
+    assert "No such file" in readings[2]["error"]
+    assert f"no face: {blank}" in done.stderr
+    assert "unreadable: cannot read" in done.stderr
+    assert "3 pictures, 1 faces, 1 without a face, 1 unreadable" in done.stderr
+
+
+def test_exit_codes(examples: Path, blank: Path) -> None:
+    assert mien("predict", examples).returncode == 0
+    assert mien("predict", examples, blank).returncode == 3
+    assert mien("predict", examples, "--json", "--csv").returncode == 2
+    assert mien("predict").returncode == 2
+
+
+def test_csv_has_a_row_for_every_picture(examples: Path, blank: Path) -> None:
+    done = mien("predict", examples, blank, "--csv")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [Path(r["source"]).name for r in rows] == [
+        "astronaut.jpg", "grace_hopper.jpg", "blank.png",
+    ]  # fmt: skip
+    assert [r["label"] for r in rows] == ["happy", "neutral", ""]
+    assert float(rows[0]["p_happy"]) == float(rows[0]["confidence"]) > 0.8
+
+
+def test_output_file_and_annotated_pictures(examples: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    shutil.copy(examples / "astronaut.jpg", tmp_path / "other")
+    out = tmp_path / "annotated"
+    done = mien(
+        "predict", examples, tmp_path / "other", "--json", "-o", tmp_path / "a.json",
+        "--annotate", out,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert len(json.loads((tmp_path / "a.json").read_text())) == 3
+    assert sorted(p.name for p in out.iterdir()) == [
+        "astronaut-2.jpg", "astronaut.jpg", "grace_hopper.jpg",
+    ]  # fmt: skip
+    original = read_picture(examples / "astronaut.jpg").astype(int)
+    drawn = read_picture(out / "astronaut.jpg").astype(int)
+    changed = np.abs(drawn - original).max(axis=2) > 60
+    assert 0.002 < changed.mean() < 0.1
+
+
+def test_a_picture_is_never_written_over_itself(examples: Path, tmp_path: Path) -> None:
+    path = tmp_path / "me.jpg"
+    shutil.copy(examples / "astronaut.jpg", path)
+    before = path.read_bytes()
+    assert mien("predict", path, "--annotate", tmp_path).returncode == 0
+    assert path.read_bytes() == before
+    assert (tmp_path / "me-2.jpg").exists()
+
+
+def test_errors_are_two_lines_and_no_traceback(examples: Path, tmp_path: Path) -> None:
+    done = mien("predict", examples, "--model", tmp_path / "none.onnx")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"error: cannot read the model {tmp_path / 'none.onnx'}: No such file or directory\n"
+        "hint: give an ONNX file that mien export wrote\n"
+    )
+    done = mien("predict", examples, "--detector", "mtcn")
+    assert done.returncode == 2
+    assert "hint: did you mean 'mtcnn'?" in done.stderr
+
+
+def test_no_space_left_while_annotating(
+    examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mien.files import WriteError
+    from mien.predict.reader import Reader
+    from mien.predict.sinks.annotated import AnnotatedFolder
+
+    folder = AnnotatedFolder(tmp_path / "out")
+    first, second = Reader().read_many([examples])
+    folder.append(first)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WriteError, match="No space left on device"):
+        folder.append(second)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["astronaut.jpg"]
+
+
+def test_a_reader_of_our_output_may_leave(examples: Path) -> None:
+    command = f"{Path(sys.executable).with_name('mien')} predict {examples} --json | head -c 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stdout == "["
+    assert "Traceback" not in done.stderr
+
+
+def test_version_and_help() -> None:
+    assert mien("--version").stdout == "mien 0.1.0\n"
+    text = mien("--help").stdout
+    for command in ("predict", "data", "train", "evaluate", "export", "networks"):
+        assert command in text

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien import UNSURE, ConfigError, Reader, SourceError
+from mien.testing import FakeClassifier, FakeDetector
+from mien.vision.codec import read_picture, write_picture
+
+BOX = (10.0, 10.0, 60.0, 60.0)
+
+
+def save(path: Path, level: int = 100) -> Path:
+    pixels = np.full((80, 120, 3), level, np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(path, pixels)
+    return path
+
+
+def test_examples_with_the_shipped_model(examples: Path) -> None:
+    reading = Reader().read(examples / "astronaut.jpg")
+    assert (reading.width, reading.height) == (512, 512)
+    assert (reading.detector, reading.model) == ("mtcnn", "mien-small")
+    [face] = reading.faces
+    assert face.label == "happy"
+    assert face.confidence > 0.8
+    assert sum(face.probabilities.values()) == pytest.approx(1, abs=1e-4)
+    hopper = Reader().read(str(examples / "grace_hopper.jpg"))
+    assert [f.label for f in hopper.faces] == ["neutral"]
+
+
+def test_a_path_and_its_pixels_are_read_alike(examples: Path) -> None:
+    reader = Reader()
+    path = examples / "astronaut.jpg"
+    from_array = reader.read(read_picture(path))
+    assert from_array.source == "array"
+    assert from_array.faces == reader.read(path).faces
+
+
+def test_what_is_read_does_not_depend_on_what_else_is_read(examples: Path, tmp_path: Path) -> None:
+    reader = Reader(threads=1)
+    blank = save(tmp_path / "blank.png")
+    paths = [examples / "astronaut.jpg", blank, examples / "grace_hopper.jpg"]
+    together = list(reader.read_many(paths))
+    for path, reading in zip(paths, together, strict=True):
+        alone = reader.read(path)
+        assert alone.source == reading.source
+        for one, other in zip(alone.faces, reading.faces, strict=True):
+            assert one.box == other.box
+            assert one.confidence == pytest.approx(other.confidence, abs=1e-5)
+
+
+def test_no_face_is_a_result(tmp_path: Path) -> None:
+    reading = Reader().read(save(tmp_path / "blank.png"))
+    assert reading.faces == []
+    assert reading.error is None
+
+
+def test_whole_pictures_are_their_own_faces() -> None:
+    reader = Reader(FakeClassifier(["sad"]), faces="whole")
+    reading = reader.read(np.full((30, 20), 7, np.uint8))
+    assert [f.box for f in reading.faces] == [(0, 0, 20, 30)]
+    assert reading.detector == "whole"
+
+
+def test_unreadable_pictures_are_results_in_their_place(tmp_path: Path) -> None:
+    good = save(tmp_path / "in" / "b.png")
+    (tmp_path / "in" / "a.jpg").write_bytes(b"")
+    (tmp_path / "in" / "notes.txt").write_text("not a picture")
+    save(tmp_path / "in" / ".hidden" / "c.png")
+    (tmp_path / "nothing").mkdir()
+    reader = Reader(FakeClassifier(), detector=FakeDetector([BOX]))
+    paths = [tmp_path / "none.png", tmp_path / "in", tmp_path / "nothing", good]
+    readings = list(reader.read_many(paths))
+    assert [Path(r.source).name for r in readings] == [
+        "none.png", "a.jpg", "b.png", "nothing", "b.png",
+    ]  # fmt: skip
+    assert [len(r.faces) for r in readings] == [0, 0, 1, 0, 1]
+    errors = [r.error or "" for r in readings]
+    assert "No such file" in errors[0]
+    assert "is empty (0 bytes)" in errors[1]
+    assert "holds no pictures" in errors[3]
+
+
+def test_faces_of_many_pictures_share_batches_and_keep_their_order(tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"{i:03d}.png", level=i) for i in range(70)]
+    classifier = FakeClassifier(["happy", "sad", "neutral"])
+    reader = Reader(classifier, detector=FakeDetector([BOX, BOX]))
+    readings = list(reader.read_many(paths))
+    labels = [face.label for reading in readings for face in reading.faces]
+    assert labels == (["happy", "sad", "neutral"] * 47)[:140]
+    assert len(classifier.seen) < 10
+    levels = np.concatenate(classifier.seen)[::2, 0, 0]
+    assert levels.tolist() == list(range(70))
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "label"), [(0.0, None, "happy"), (0.7, None, UNSURE), (0.7, 0.5, "happy"),
+                                (0.0, 0.61, UNSURE), (0.0, 0.6, "happy")]
+)  # fmt: skip
+def test_unsure_below_the_threshold(own: float, given: float | None, label: str) -> None:
+    classifier = FakeClassifier(["happy"], confidence=0.6 + 1e-6, unsure_below=own)
+    reader = Reader(classifier, detector=FakeDetector([BOX]), min_confidence=given)
+    [face] = reader.read(np.zeros((80, 80, 3), np.uint8)).faces
+    assert face.label == label
+    assert face.confidence == pytest.approx(0.6, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("array", "got"),
+    [
+        (np.zeros((8, 8, 3), np.float32), r"float32 \[8, 8, 3\]"),
+        (np.zeros((8, 8, 4), np.uint8), r"uint8 \[8, 8, 4\]"),
+        (np.zeros((3, 8, 8), np.uint8), r"uint8 \[3, 8, 8\]"),
+        (np.zeros((0, 8, 3), np.uint8), r"uint8 \[0, 8, 3\]"),
+        (np.zeros(8, np.uint8), r"uint8 \[8\]"),
+    ],
+)
+def test_arrays_of_another_form(array: np.ndarray, got: str) -> None:
+    reader = Reader(FakeClassifier(), detector=FakeDetector())
+    with pytest.raises(SourceError, match=f"got {got}"):
+        reader.read(array)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"faces": "hole"}, "faces must be 'find' or 'whole', got 'hole'"),
+        ({"min_confidence": 1.5}, "must be between 0 and 1, got 1.5"),
+        ({"threads": -1}, "threads must not be negative"),
+        ({"detector": "mtccn"}, "no face detector is called 'mtccn'"),
+    ],
+)
+def test_settings_out_of_range(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Reader(FakeClassifier(), **options)  # type: ignore[arg-type]

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.conftest import tiny_info, tiny_model
+
+from mien.errors import ModelFileError
+from mien.predict.classifier import BATCH, Classifier, softmax
+from mien.vision.align import ALIGNMENT_ID
+
+
+def test_answers_by_hand_in_any_number_of_batches(tiny_path: Path) -> None:
+    model = Classifier.load(tiny_path, threads=1)
+    crops = np.zeros((2 * BATCH + 3, 48, 48), np.uint8)
+    crops[:, :24] = np.arange(len(crops))[:, None, None]
+    logits = model.logits(crops)
+    level = np.arange(len(crops)) * 0.1
+    expected = np.stack([level / 2, level, level * 0], axis=1)
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    assert model.logits(crops[:0]).shape == (0, 3)
+    assert model.labels == ("happy", "neutral", "sad")
+
+
+def test_crops_must_fit(tiny_path: Path) -> None:
+    model = Classifier.load(tiny_path)
+    with pytest.raises(ValueError, match=r"crops must be uint8 \[n, 48, 48\], got uint8 \[1, 40"):
+        model.logits(np.zeros((1, 40, 48), np.uint8))
+    with pytest.raises(ValueError, match="got float32"):
+        model.logits(np.zeros((1, 48, 48), np.float32))  # type: ignore[arg-type]
+
+
+def test_softmax_is_a_distribution_even_of_large_logits() -> None:
+    probs = softmax(np.array([[1000.0, 0, -1000], [0, 0, 0]], np.float32))
+    np.testing.assert_allclose(probs, [[1, 0, 0], [1 / 3] * 3], atol=1e-6)
+
+
+def content(**changes: object) -> bytes:
+    return tiny_model(tiny_info(**changes).to_metadata())
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (b"", r"the model .* is empty \(0 bytes\)"),
+        (b"no model at all", "is not an ONNX model that can be loaded"),
+        (content()[:500], "is not an ONNX model that can be loaded"),
+        (content()[:-200], "is not an ONNX model|carries no mien metadata|is not a JSON object"),
+        (tiny_model({}), "carries no mien metadata"),
+        (tiny_model({"mien": '{"schema": 9}'}), "has model schema 9; this mien reads up to 1"),
+        (content(alignment="round-7"), f"alignment 'round-7'; this mien crops by '{ALIGNMENT_ID}'"),
+        (content(input_size=64), "its description says"),
+    ],
+)
+def test_files_that_are_no_model_of_ours(tmp_path: Path, model: bytes, message: str) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(model)
+    with pytest.raises(ModelFileError, match=message):
+        Classifier.load(path)
+
+
+def test_a_missing_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="cannot read the model .*No such file"):
+        Classifier.load(tmp_path / "none.onnx")
+
+
+def test_the_shipped_model_describes_itself() -> None:
+    info = Classifier.load().info
+    assert info.labels == ("happy", "neutral", "sad")
+    assert info.name == "mien-small"
+    assert 0 < info.parameters <= 1_200_000
+    assert info.licence == "Apache-2.0"
+    assert info.data
+    assert info.config_sha256

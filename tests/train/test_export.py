@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien import Reader
+from mien.data.manifest import Dataset
+from mien.errors import ModelFileError
+from mien.predict.classifier import Classifier
+from mien.train import export
+from mien.train.fit import fit
+from mien.train.runfolder import create_run, load_scorer
+from mien.vision.align import ALIGNMENT_ID
+from tests.train.test_fit import recipe
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, drawn: Dataset) -> Path:
+    path = tmp_path_factory.mktemp("export") / "run"
+    settings = recipe(network={"mirror": True}, targets={"classes": "eight"}, fit={"epochs": 2})
+    fit(create_run(path, settings, drawn, path), drawn)
+    return path
+
+
+def test_the_exported_file_answers_as_torch_does(run: Path, drawn: Dataset, tmp_path: Path) -> None:
+    done = export.export_run(run, tmp_path / "m.onnx", drawn, name="mine")
+    assert done.max_difference <= 1e-3
+    assert done.compared == len(drawn.split("validation"))
+    model = Classifier.load(tmp_path / "m.onnx")
+    crops = drawn.images_nhw[:37]
+    expected = load_scorer(run).logits(crops) / done.info.temperature
+    np.testing.assert_allclose(model.logits(crops), expected, atol=1e-3)
+    # Normalisation is in the graph: light and contrast make no difference.
+    darker = (crops * 0.5).astype(np.uint8)
+    np.testing.assert_allclose(model.logits(darker), expected, atol=0.6)
+
+
+def test_the_file_describes_itself(run: Path, drawn: Dataset, tmp_path: Path) -> None:
+    export.export_run(run, tmp_path / "m.onnx", drawn)
+    info = Classifier.load(tmp_path / "m.onnx").info
+    assert (info.name, info.labels) == ("mien-test", ("happy", "neutral", "sad"))
+    assert (info.alignment, info.input_size, info.colour) == (ALIGNMENT_ID, 48, "grey")
+    assert info.network == "poster"
+    assert drawn.fingerprint in info.data
+    assert info.parameters > 0
+    reader = Reader(tmp_path / "m.onnx", faces="whole")
+    assert len(reader.read(drawn.images_nhw[0]).faces) == 1
+
+
+def test_a_file_that_answers_otherwise_is_not_written(
+    run: Path, drawn: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "MAX_DIFFERENCE", 0.0)
+    with pytest.raises(ModelFileError, match="logits differ from torch's by up to"):
+        export.export_run(run, tmp_path / "m.onnx", drawn)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("true", [0.5, 1.0, 2.5])
+def test_the_temperature_is_found(true: float) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (20_000, 3))
+    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    right = (probs.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
+    found = export.fit_temperature((logits * true).astype(np.float32), right)
+    assert found == pytest.approx(true, rel=0.04)

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mien.data.manifest import Dataset, load_dataset
+from mien.errors import ConfigError, DataError, ModelFileError, RunFolderError, TrainingError
+from mien.labels import FERPLUS_VOTES
+from mien.train.checkpoint import load_checkpoint
+from mien.train.config import Recipe, recipe_from_dict
+from mien.train.curves import CurvesPicture
+from mien.train.fit import fit
+from mien.train.loader import batches, make_examples
+from mien.train.runfolder import RunFolder, create_run, load_scorer, next_run_path, open_run
+from mien.train.tensorboard import TensorBoardLog
+from mien.train.watch import EpochMetrics
+
+SMALL = {
+    "network": {"name": "poster", "width": 4, "hidden": 16, "depth": 3},
+    "augment": {"flip": 0.5, "rotation": 10, "blur": 0.5, "noise": 0.02, "erase": 0.2},
+    "optimizer": {"lr": 0.05},
+    "fit": {"epochs": 4, "batch_size": 32, "average": 0.9, "threads": 1, "device": "cpu"},
+}
+
+
+def recipe(**changes: object) -> Recipe:
+    values: dict[str, object] = {"name": "test", **SMALL}
+    for key, value in changes.items():
+        old = values.get(key)
+        values[key] = {**old, **value} if isinstance(old, dict) else value  # type: ignore[dict-item]
+    return recipe_from_dict(values)
+
+
+def start(path: Path, dataset: Dataset, **changes: object) -> RunFolder:
+    return create_run(path, recipe(**changes), dataset, path.parent / "data")
+
+
+def weights(run: RunFolder, name: str = "last") -> dict[str, torch.Tensor]:
+    return load_checkpoint(run.checkpoints, name)[0]
+
+
+def assert_same(first: RunFolder, second: RunFolder) -> None:
+    for name in ("last", "best"):
+        ours, theirs = weights(first, name), weights(second, name)
+        assert ours.keys() == theirs.keys()
+        for key, value in ours.items():
+            assert torch.equal(value, theirs[key]), key
+    timed = ("seconds", "images_per_second")
+    one, other = (
+        [{k: v for k, v in m.to_dict().items() if k not in timed} for m in run.read_metrics()]
+        for run in (first, second)
+    )
+    assert one == other
+
+
+class StopAfter:
+    """Interrupts a training, as Ctrl-C would, at a given step of a given epoch."""
+
+    def __init__(self, epoch: int, step: int) -> None:
+        self.at = (epoch, step)
+
+    def started(self, *_: object) -> None: ...
+    def epoch_ended(self, *_: object, **__: object) -> None: ...
+    def ended(self, status: str) -> None: ...
+    def stepped(self, epoch: int, step: int, loss: float) -> None:
+        if (epoch, step) == self.at:
+            raise KeyboardInterrupt
+
+
+def test_a_network_learns_drawn_expressions(tmp_path: Path, drawn: Dataset) -> None:
+    run = start(tmp_path / "run", drawn, fit={"epochs": 30, "average": 0.0},
+                network={"width": 8, "conv_batch_norm": True, "dropout": 0.1},
+                augment={"noise": 0, "erase": 0}, optimizer={"lr": 0.02})  # fmt: skip
+    state = fit(run, drawn)
+    best = state.history[state.best_epoch - 1]
+    assert best.validation_accuracy > 0.6  # a third by chance
+    assert state.history[-1].loss < state.history[0].loss
+
+
+def test_the_run_folder_holds_everything(tmp_path: Path, drawn: Dataset) -> None:
+    run = start(tmp_path / "run", drawn)
+    fit(run, drawn, [CurvesPicture(), TensorBoardLog()])
+    lines = (run.path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4]
+    config = json.loads((run.path / "config.json").read_text())
+    assert recipe_from_dict(config["recipe"]) == run.recipe
+    assert config["fingerprint"] == drawn.fingerprint
+    assert json.loads((run.path / "status.json").read_text())["status"] == "finished"
+    assert (run.path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert list((run.path / "tensorboard").iterdir())
+    names = {p.suffix for p in run.checkpoints.iterdir()}
+    assert names == {".json", ".safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "at"), [("sgd", (3, 2)), ("adamw", (2, 1)), ("adam", (1, 3))]
+)
+def test_an_interrupted_run_goes_on_to_the_very_same_weights(
+    tmp_path: Path, drawn: Dataset, optimizer: str, at: tuple[int, int]
+) -> None:
+    changes = {"optimizer": {"name": optimizer, "lr": 0.01}}
+    whole = start(tmp_path / "whole", drawn, **changes)
+    fit(whole, drawn)
+    cut = start(tmp_path / "cut", drawn, **changes)
+    with pytest.raises(KeyboardInterrupt):
+        fit(cut, drawn, [StopAfter(*at)])
+    status = json.loads((cut.path / "status.json").read_text())
+    assert (status["status"], status["epoch"]) == ("interrupted", at[0] - 1)
+    if at[0] > 1:
+        assert load_scorer(cut.path).epoch <= at[0] - 1  # usable as it is
+    fit(open_run(cut.path), drawn)
+    assert_same(whole, cut)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from mien.data.drawn import draw_dataset
+from mien.train.fit import fit
+from mien.train.runfolder import open_run
+fit(open_run(Path(sys.argv[1])), draw_dataset(count=240, seed=0))
+"""
+
+
+def test_kill_9_at_any_moment_loses_nothing_but_time(tmp_path: Path, drawn: Dataset) -> None:
+    changes = {"fit": {"epochs": 12}}
+    whole = start(tmp_path / "whole", drawn, **changes)
+    fit(whole, drawn)
+    cut = start(tmp_path / "cut", drawn, **changes)
+    command = [sys.executable, "-c", KILLED, str(cut.path)]
+    kills = 0
+    for wait in (0.0, 0.13, 0.31):  # seconds after the first new epoch: somewhere in the next
+        done = len(cut.read_metrics())
+        child = subprocess.Popen(command)
+        while child.poll() is None and len(cut.read_metrics()) <= done:
+            time.sleep(0.01)
+        time.sleep(wait)
+        if child.poll() is None:
+            os.kill(child.pid, signal.SIGKILL)
+            kills += 1
+        child.wait()
+    assert kills >= 1
+    subprocess.run(command, check=True)
+    assert_same(whole, cut)
+
+
+def test_the_seed_decides(tmp_path: Path, drawn: Dataset) -> None:
+    runs = [start(tmp_path / name, drawn, fit={"epochs": 1, "seed": s})
+            for name, s in (("a", 0), ("b", 0), ("c", 1))]  # fmt: skip
+    for run in runs:
+        fit(run, drawn)
+    assert_same(runs[0], runs[1])
+    key = "model.body.layers.0.weight"
+    assert not torch.equal(weights(runs[0])[key], weights(runs[2])[key])
+
+
+def test_early_stopping(tmp_path: Path, drawn: Dataset) -> None:
+    run = start(tmp_path / "run", drawn, fit={"epochs": 50, "early_stopping": 2},
+                optimizer={"lr": 1e-9}, augment={"noise": 0})  # fmt: skip
+    state = fit(run, drawn)
+    assert state.epoch == state.best_epoch + 2 < 50
+    assert json.loads((run.path / "status.json").read_text())["status"] == "stopped early"
+
+
+def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path, drawn: Dataset) -> None:
+    run = start(tmp_path / "run", drawn, optimizer={"lr": 1e30, "name": "sgd"},
+                schedule={"name": "constant"}, network={"batch_norm": False})  # fmt: skip
+    with pytest.raises(TrainingError, match=r"the loss became (nan|inf) in epoch 1, batch"):
+        fit(run, drawn)
+    assert json.loads((run.path / "status.json").read_text())["status"] == "failed"
+
+
+def test_fewer_images_than_a_batch(tmp_path: Path, drawn: Dataset) -> None:
+    run = start(tmp_path / "run", drawn, fit={"batch_size": 1000})
+    with pytest.raises(DataError, match="training images are fewer than one batch of 1000"):
+        fit(run, drawn)
+
+
+def test_one_class_only(tmp_path: Path, drawn: Dataset) -> None:
+    chosen = drawn.subset((drawn.labels_n == 0) | (drawn.splits_n == "validation"))
+    run = start(tmp_path / "run", chosen)
+    with pytest.raises(DataError, match="only 'happy' occurs in the"):
+        fit(run, chosen)
+
+
+def test_no_validation_pictures(tmp_path: Path, drawn: Dataset) -> None:
+    chosen = drawn.subset(drawn.splits_n == "train")
+    with pytest.raises(DataError, match="drawn has no validation split"):
+        fit(start(tmp_path / "run", chosen), chosen)
+
+
+def test_votes_that_are_not_there(drawn: Dataset) -> None:
+    with pytest.raises(ConfigError, match=r"drawn has no votes .* targets.kind = 'votes'"):
+        make_examples(drawn, recipe(targets={"kind": "votes"}))
+
+
+def test_votes_as_soft_labels(drawn: Dataset) -> None:
+    votes = np.zeros((len(drawn), 10), np.float32)
+    votes[:, FERPLUS_VOTES.index("happy")] = 6
+    votes[:, FERPLUS_VOTES.index("sad")] = 2
+    votes[:, FERPLUS_VOTES.index("angry")] = 2
+    votes[0] = 0
+    votes[0, FERPLUS_VOTES.index("angry")] = 10
+    voted = replace(drawn, votes_nk=votes, vote_names=FERPLUS_VOTES)
+    three = make_examples(voted, recipe(targets={"kind": "votes"}))
+    assert len(three) == len(drawn) - 1
+    torch.testing.assert_close(three.targets_nk[0], torch.tensor([0.75, 0, 0.25]))
+    assert three.weights_n[0] == pytest.approx(0.8)
+    eight = make_examples(voted, recipe(targets={"kind": "votes", "classes": "eight"}))
+    assert len(eight) == len(drawn)
+    assert eight.targets_nk[1].tolist() == pytest.approx([0.6, 0, 0.2, 0.2, 0, 0, 0, 0])
+    sharp = make_examples(voted, recipe(targets={"kind": "votes", "sharpen": 2.0}))
+    torch.testing.assert_close(sharp.targets_nk[0], torch.tensor([0.9, 0, 0.1]))
+
+
+def test_an_epoch_sees_every_picture_at_most_once(drawn: Dataset) -> None:
+    examples = make_examples(drawn, recipe())
+    numbered = replace(examples, weights_n=torch.arange(len(examples)).float())
+    seen = torch.cat([w for _, _, w in batches(numbered, 32, torch.Generator().manual_seed(0))])
+    assert len(seen) == len(examples) // 32 * 32
+    assert len(seen.unique()) == len(seen)
+
+
+def test_run_folders(tmp_path: Path, drawn: Dataset) -> None:
+    assert next_run_path(tmp_path, "a") == tmp_path / "a-001"
+    run = start(tmp_path / "a-001", drawn)
+    assert next_run_path(tmp_path, "a") == tmp_path / "a-002"
+    with pytest.raises(RunFolderError, match="exists and is not empty") as caught:
+        start(run.path, drawn)
+    assert f"mien train --resume {run.path}" in caught.value.hint
+    with pytest.raises(RunFolderError, match="no epoch of it was finished"):
+        load_scorer(run.path)
+    with pytest.raises(RunFolderError, match="is not a run folder"):
+        open_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "is damaged"), ("[]", "was not written by mien"),
+     ('{"schema": 9, "recipe": {}}', "has run schema 9; this mien reads up to 1")],
+)  # fmt: skip
+def test_a_damaged_run_folder(tmp_path: Path, drawn: Dataset, text: str, message: str) -> None:
+    run = start(tmp_path / "run", drawn)
+    (run.path / "config.json").write_text(text)
+    with pytest.raises(RunFolderError, match=message):
+        open_run(run.path)
+
+
+def test_a_checkpoint_of_another_network(tmp_path: Path, drawn: Dataset) -> None:
+    run = start(tmp_path / "run", drawn, fit={"epochs": 1})
+    fit(run, drawn)
+    config = json.loads((run.path / "config.json").read_text())
+    config["recipe"]["network"]["width"] = 8
+    (run.path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelFileError, match="does not fit the run's recipe"):
+        fit(open_run(run.path), drawn)
+
+
+def test_the_scorer_answers_with_the_best_epochs_weights(tmp_path: Path, drawn: Dataset) -> None:
+    run = start(tmp_path / "run", drawn)
+    state = fit(run, drawn)
+    scorer = load_scorer(run.path)
+    assert scorer.epoch == state.best_epoch
+    validation = drawn.split("validation")
+    logits = scorer.logits(validation.images_nhw)
+    accuracy = (logits.argmax(axis=1) == validation.labels_n).mean()
+    best: EpochMetrics = state.history[state.best_epoch - 1]
+    assert accuracy == pytest.approx(best.validation_accuracy)
+    assert scorer.logits(validation.images_nhw[:0]).shape == (0, 3)
+
+
+def test_saved_datasets_train_alike(tmp_path: Path, drawn: Dataset) -> None:
+    from mien.data.drawn import draw_collection, split_drawn
+    from mien.data.prepare import write_collection
+
+    collection = draw_collection(240, 0)
+    write_collection(collection, *split_drawn(collection), tmp_path / "data")
+    loaded = load_dataset(tmp_path / "data")
+    assert loaded.fingerprint == drawn.fingerprint
+    first = start(tmp_path / "a", drawn, fit={"epochs": 1})
+    second = start(tmp_path / "b", loaded, fit={"epochs": 1})
+    fit(first, drawn)
+    fit(second, loaded)
+    assert_same(first, second)
