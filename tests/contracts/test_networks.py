@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -12,7 +14,7 @@ from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import NETWORKS, build_model, measure_cost
 
 
-def build(name: str, size: int = 48, classes: int = 3, **options: object) -> torch.nn.Module:
+def build(name: str, size: int = 48, classes: int = 3, **options: Any) -> torch.nn.Module:
     torch.manual_seed(0)
     config = NetworkConfig(name, mirror=bool(options.pop("mirror", False)), options=dict(options))
     return build_model(config, normalise=Normalise("picture"), input_size=size, classes=classes)
@@ -75,7 +77,7 @@ def test_small_is_small() -> None:
 
 
 def test_cost_by_hand() -> None:
-    options = {"width": 2, "depth": 1, "hidden": 4, "hidden_layers": 1, "batch_norm": False}
+    options: dict[str, Any] = {"width": 2, "depth": 1, "hidden": 4, "hidden_layers": 1, "batch_norm": False}
     cost = measure_cost(build("poster", size=8, **options), 8)
     assert cost.parameters == (9 * 2 + 2) + (2 * 16 * 4 + 4) + (4 * 3 + 3)
     assert cost.multiply_adds == 9 * 2 * 64 + 2 * 16 * 4 + 4 * 3
@@ -111,6 +113,6 @@ def test_every_part_of_the_poster_can_be_switched() -> None:
         ("smal", {}, "no network is called 'smal'"),
     ],
 )
-def test_mistakes(network: str, options: dict[str, object], message: str) -> None:
+def test_mistakes(network: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build(network, **options)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def encoded(image: np.ndarray) -> np.ndarray:
     return np.asarray(Image.open(buffer))
 
 
-CHANGES = {
+CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "exact": lambda image: image,
     "mirrored": lambda image: np.ascontiguousarray(image[:, ::-1]),
     "cropped by 5%": cropped,

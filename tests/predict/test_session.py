@@ -16,8 +16,8 @@ def test_answers_by_hand_in_any_number_of_batches(tiny_path: Path) -> None:
     crops = np.zeros((2 * BATCH + 3, 48, 48), np.uint8)
     crops[:, :24] = np.arange(len(crops))[:, None, None]
     logits = model.logits(crops)
-    level = np.arange(len(crops)) * 0.1
-    expected = np.stack([level / 2, level, level * 0], axis=1)
+    level = np.arange(len(crops), dtype=np.float32) * 0.1
+    expected: np.ndarray = np.stack([level / 2, level, level * 0], axis=1)
     np.testing.assert_allclose(logits, expected, atol=1e-4)
     assert model.logits(crops[:0]).shape == (0, 3)
     assert model.labels == ("happy", "neutral", "sad")
@@ -28,7 +28,7 @@ def test_crops_must_fit(tiny_path: Path) -> None:
     with pytest.raises(ValueError, match=r"crops must be uint8 \[n, 48, 48\], got uint8 \[1, 40"):
         model.logits(np.zeros((1, 40, 48), np.uint8))
     with pytest.raises(ValueError, match="got float32"):
-        model.logits(np.zeros((1, 48, 48), np.float32))  # type: ignore[arg-type]
+        model.logits(np.zeros((1, 48, 48), np.float32))
 
 
 def test_softmax_is_a_distribution_even_of_large_logits() -> None:

@@ -38,13 +38,24 @@ def test_the_exported_file_answers_as_torch_does(run: Path, drawn: Dataset, tmp_
 
 
 def test_the_file_describes_itself(run: Path, drawn: Dataset, tmp_path: Path) -> None:
-    export.export_run(run, tmp_path / "m.onnx", drawn)
+    export.export_run(run, tmp_path / "m.onnx", drawn, note="Our own pens.")
     info = Classifier.load(tmp_path / "m.onnx").info
     assert (info.name, info.labels) == ("mien-test", ("happy", "neutral", "sad"))
     assert (info.alignment, info.input_size, info.colour) == (ALIGNMENT_ID, 48, "grey")
     assert info.network == "poster"
     assert drawn.fingerprint in info.data
     assert info.parameters > 0
+    assert info.metrics["raw"]["n"] == len(drawn.split("validation"))
+    card = (tmp_path / "m.md").read_text()
+    for words in (
+        "# mien-test",
+        "n = ",
+        "must not be used for",
+        "never trained on",
+        "cartoons",
+        "Our own pens.",
+    ):
+        assert words in card
     reader = Reader(tmp_path / "m.onnx", faces="whole")
     assert len(reader.read(drawn.images_nhw[0]).faces) == 1
 

@@ -15,17 +15,21 @@ def export(
     data: Path | None = typer.Option(
         None, "--data", help="The dataset; the one it was trained on where not given."
     ),
+    note: str = typer.Option(
+        "", "--note", help="Words on the data for the model card: whence, who is shown, licence."
+    ),
     name: str = typer.Option("", "--name", help="The model's name; mien-RECIPE where not given."),
 ) -> None:
-    """Write one ONNX file, compared with torch on the whole validation split."""
+    """Write one ONNX file, compared with torch on all of validation, and its model card."""
     with needs("train", "mien export"):
         from mien.data.manifest import load_dataset
         from mien.train.export import MAX_DIFFERENCE, export_run
         from mien.train.runfolder import open_run
     dataset = load_dataset(data or Path(open_run(run).data))
-    done = export_run(run, model, dataset, name=name)
+    done = export_run(run, model, dataset, name=name, note=note)
     typer.echo(
         f"{model}: {done.info.parameters:,} parameters, temperature {done.info.temperature}; "
         f"largest difference from torch {done.max_difference:.2g} over {done.compared} "
-        f"validation pictures (at most {MAX_DIFFERENCE:g} is accepted)"
+        f"validation pictures (at most {MAX_DIFFERENCE:g} is accepted); "
+        f"card: {model.with_suffix('.md')}"
     )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -19,7 +18,10 @@ from torch import Tensor, nn
 
 from mien import __version__
 from mien.errors import ModelFileError
-from mien.files import write_bytes
+from mien.evaluate.card import model_card
+from mien.evaluate.evaluate import evaluate
+from mien.evaluate.report import yardsticks
+from mien.files import write_bytes, write_text
 from mien.modelfile import INPUT_NAME, OUTPUT_NAME, ModelInfo
 from mien.predict.classifier import Classifier
 from mien.train.networks.registry import measure_cost
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.data.manifest import Dataset
-    from mien.train.networks.registry import Model
+    from mien.evaluate.evaluate import Evaluation
     from mien.train.runfolder import RunFolder, RunScorer
 
 MAX_DIFFERENCE = 1e-3
@@ -60,10 +62,11 @@ class Exported:
 class Answer(nn.Module):
     """The graph that is exported: uint8 pixels [n, 1, s, s] → logits of the answers / T."""
 
-    def __init__(self, model: Model, answers: int, temperature: float) -> None:
+    def __init__(self, scorer: RunScorer, temperature: float) -> None:
         super().__init__()
-        self.model = model
-        self.answers = answers
+        self.model = scorer.model
+        self.answers = len(scorer.labels)
+        self.size = scorer.input_size
         self.temperature = temperature
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -72,7 +75,9 @@ class Answer(nn.Module):
         return logits[:, : self.answers] / self.temperature
 
 
-def export_run(path: Path, destination: Path, dataset: Dataset, *, name: str = "") -> Exported:
+def export_run(
+    path: Path, destination: Path, dataset: Dataset, *, name: str = "", note: str = ""
+) -> Exported:
     """Write the run's best network to `destination`, once it was shown to answer as torch does.
 
     Raises:
@@ -86,8 +91,8 @@ def export_run(path: Path, destination: Path, dataset: Dataset, *, name: str = "
     right = right_answers(validation, run)
     temperature = fit_temperature(logits[right >= 0], right[right >= 0])
     info = _describe(run, scorer, dataset, temperature, name or f"mien-{run.recipe.name}")
-    content = _to_onnx(Answer(scorer.model, len(scorer.labels), temperature), info)
-    exported = Classifier.from_bytes(content, name=str(destination))
+    graph = _to_onnx(Answer(scorer, temperature))
+    exported = Classifier.from_bytes(_described(graph, info), name=str(destination))
     difference = float(
         np.abs(exported.logits(validation.images_nhw) - logits / temperature).max(initial=0.0)
     )
@@ -97,7 +102,12 @@ def export_run(path: Path, destination: Path, dataset: Dataset, *, name: str = "
             f"{len(logits)} validation pictures; at most {MAX_DIFFERENCE:g} is accepted",
             hint="nothing was written; report this with the run's config.json",
         )
-    write_bytes(destination, content)
+    evaluation = evaluate(exported, dataset, "validation")
+    info = replace(info, metrics=_headlines(evaluation))
+    write_bytes(destination, _described(graph, info))
+    command = f"mien evaluate {destination.name} --data DIR --split validation"
+    card = model_card(info, evaluation, command, note)
+    write_text(destination.with_suffix(".md"), card)
     return Exported(info, difference, len(logits))
 
 
@@ -154,14 +164,27 @@ def _describe(
         config_sha256=hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
         data=f"{dataset.name}, train split, fingerprint {dataset.fingerprint}",
         licence="Apache-2.0",
-        metrics={"epoch": scorer.epoch},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         mien_version=__version__,
     )
 
 
-def _to_onnx(answer: Answer, info: ModelInfo) -> bytes:
-    size = info.input_size
+def _headlines(evaluation: Evaluation) -> dict[str, Any]:
+    """Return n and accuracy on each yardstick, as the model file carries them."""
+    return {
+        name: {"n": metrics.n, "accuracy": metrics.headlines["accuracy"].to_dict()}
+        for name, metrics in yardsticks(evaluation)
+    } | {"split": evaluation.split, "data": evaluation.data}
+
+
+def _described(graph: onnx.ModelProto, info: ModelInfo) -> bytes:
+    """Return the content of an ONNX file: the graph with `info` in its metadata."""
+    onnx.helper.set_model_props(graph, info.to_metadata())
+    return bytes(graph.SerializeToString())
+
+
+def _to_onnx(answer: Answer) -> onnx.ModelProto:
+    size = answer.size
     example = torch.zeros(2, 1, size, size, dtype=torch.uint8)
     # The exporter logs that torchvision, which we do not use, is missing.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -180,11 +203,8 @@ def _to_onnx(answer: Answer, info: ModelInfo) -> bytes:
     if program is None:
         raise ModelFileError("torch exported nothing", hint="report this with the run's config")
     model = program.model_proto
-    onnx.helper.set_model_props(model, info.to_metadata())
     for node in model.graph.node:  # the exporter leaves whole stack traces of ours in each node
         del node.metadata_props[:]
         node.doc_string = ""
     onnx.checker.check_model(model)
-    buffer = io.BytesIO()
-    onnx.save_model(model, buffer)
-    return buffer.getvalue()
+    return model

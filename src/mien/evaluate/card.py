@@ -1,0 +1,94 @@
+"""A model card: what a model is, how good it is, and what it must not be used for.
+
+After Mitchell et al. 2019, "Model cards for model reporting", arXiv:1810.03993.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mien.evaluate.report import YARDSTICKS, markdown, yardsticks
+
+if TYPE_CHECKING:
+    from mien.evaluate.evaluate import Evaluation
+    from mien.modelfile import ModelInfo
+
+LIMITS = """\
+## What it can and cannot tell
+
+It names the expression that a face shows in one picture, as people who look at that picture would
+name it. **It does not tell what someone feels, intends or is.** People smile without joy and are
+sad without showing it; faces at rest differ, and some are taken for sad or angry. Where no
+expression has more than {unsure:.0%} of the probability, mien answers 'unsure'.
+
+Known limits:
+- It works for faces like those it learnt from, and for no others that anyone has shown. Its
+  accuracy for groups of people (age, sex, skin, region) **has not been measured**; the literature
+  finds such models unequal, and neutral elderly faces read as sad.
+- Small (below about 30 pixels), blurred, dark, covered or turned faces are read worse.
+- It sees one grey picture of 48 x 48 pixels: no speech, no situation, no change over time.
+- Its confidence was calibrated against the raters' panel on pictures like those above.
+
+## What it must not be used for
+
+- To infer emotions of people at work or in education: prohibited in the European Union since
+  2 February 2025 (Regulation 2024/1689, Article 5(1)(f)), but for medical or safety reasons.
+- To decide about people: hiring, insurance, credit, policing, borders, exams, diagnosis.
+- To watch people who do not know of it. Where it is allowed, inform them (Article 50(3)).
+- To claim that someone lies, suffers or consents.
+
+This is not legal advice. See docs/responsible-use.md.
+"""
+
+
+def model_card(info: ModelInfo, evaluation: Evaluation, command: str, note: str = "") -> str:
+    """Return a model card in Markdown.
+
+    Args:
+        info: what the model file says of itself.
+        evaluation: on a split that was not trained on.
+        command: that made the figures.
+        note: on the data, by whoever trained the model: where the pictures are from, who is shown.
+    """
+    graded = next(yardsticks(evaluation))
+    name, metrics = graded
+    accuracy = metrics.headlines["accuracy"]
+    return f"""\
+# {info.name}
+
+Reads {", ".join(info.labels)} in a grey face crop of {info.input_size} x {info.input_size} pixels.
+Against the {YARDSTICKS[name]}: accuracy **{accuracy.value:.3f}** (95% interval {accuracy.low:.3f}
+to {accuracy.high:.3f}, n = {metrics.n:,}, {evaluation.split} split).
+
+| | |
+| --- | --- |
+| network | {info.network}, {info.parameters:,} parameters |
+| cost of a face | {info.multiply_adds / 1e6:.1f}M multiply-adds |
+| input | uint8 [n, 1, {info.input_size}, {info.input_size}], {info.colour}; normalisation inside |
+| alignment | `{info.alignment}` |
+| output | logits of {", ".join(info.labels)}; temperature {info.temperature} is inside |
+| training data | {info.data} |
+| licence of the weights | {info.licence} |
+| made | {info.created}, mien {info.mien_version}, configuration `{info.config_sha256[:16]}` |
+
+## Figures
+
+Data: {evaluation.data}, {evaluation.split} split, fingerprint `{evaluation.fingerprint}`. It was
+never trained on, but the best epoch and the temperature were chosen by it: **it is validation, not
+a test**. Intervals are 95%, by bootstrap over groups of copies. Command: `{command}`
+
+{markdown(evaluation)}
+The raw label is the data set's own. The raters' panel, where there are votes, is their majority,
+where it has at least half of the votes and no tie.
+
+{_about_data(evaluation, note)}{LIMITS.format(unsure=info.unsure_below)}"""
+
+
+def _about_data(evaluation: Evaluation, note: str) -> str:
+    words = [note.strip()] if note.strip() else []
+    if evaluation.data == "drawn":
+        words.append(
+            "**These figures are on drawn faces, cartoons made by mien: they say nothing about "
+            "people.**"
+        )
+    return "## The data\n\n" + "\n\n".join(words) + "\n\n" if words else ""
