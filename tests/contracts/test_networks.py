@@ -77,7 +77,13 @@ def test_small_is_small() -> None:
 
 
 def test_cost_by_hand() -> None:
-    options: dict[str, Any] = {"width": 2, "depth": 1, "hidden": 4, "hidden_layers": 1, "batch_norm": False}
+    options: dict[str, Any] = {
+        "width": 2,
+        "depth": 1,
+        "hidden": 4,
+        "hidden_layers": 1,
+        "batch_norm": False,
+    }
     cost = measure_cost(build("poster", size=8, **options), 8)
     assert cost.parameters == (9 * 2 + 2) + (2 * 16 * 4 + 4) + (4 * 3 + 3)
     assert cost.multiply_adds == 9 * 2 * 64 + 2 * 16 * 4 + 4 * 3

@@ -18,7 +18,7 @@ def test_answers_by_hand_in_any_number_of_batches(tiny_path: Path) -> None:
     logits = model.logits(crops)
     level = np.arange(len(crops), dtype=np.float32) * 0.1
     expected: np.ndarray = np.stack([level / 2, level, level * 0], axis=1)
-    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    assert np.abs(logits - expected).max() < 1e-4
     assert model.logits(crops[:0]).shape == (0, 3)
     assert model.labels == ("happy", "neutral", "sad")
 

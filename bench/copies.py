@@ -1,0 +1,86 @@
+"""How many planted copies are found among real faces, at what cost.
+
+    python bench/copies.py --data fer2013.npz [--count 1400]
+
+Changed copies of random pictures are added to the collection: mirrored, cropped by 5% and by 10%,
+re-encoded, lighter or darker, and all of it at once. A pair of a planted copy and a picture that
+is no copy of its original counts as false.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mien.data.duplicates import find_copies
+
+Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def crop(image: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+    size = len(image)
+    left, top = rng.uniform(0, size * share, 2)
+    side = size * (1 - share)
+    box = (left, top, left + side, top + side)
+    return np.asarray(Image.fromarray(image).resize((size, size), box=box))
+
+
+def encode(image: np.ndarray, quality: int) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
+def light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    changed = image * rng.uniform(0.7, 1.3) + rng.uniform(-30, 30)
+    return np.clip(changed, 0, 255).astype(np.uint8)
+
+
+CHANGES: dict[str, Change] = {
+    "mirrored": lambda i, rng: i[:, ::-1],
+    "cropped by 5%": lambda i, rng: crop(i, rng, 0.05),
+    "cropped by 10%": lambda i, rng: crop(i, rng, 0.10),
+    "re-encoded (JPEG 50)": lambda i, rng: encode(i, 50),
+    "re-encoded (JPEG 20)": lambda i, rng: encode(i, 20),
+    "lighter or darker": light,
+    "all of it": lambda i, rng: light(encode(crop(i[:, ::-1], rng, 0.05), 70), rng),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=1400)
+    arguments = parser.parse_args()
+    with np.load(arguments.data) as file:
+        images = file["images"]
+    rng = np.random.default_rng(0)
+    originals = rng.choice(len(images), arguments.count, replace=False)
+    names = list(CHANGES)
+    planted = [CHANGES[names[k % len(names)]](images[row], rng) for k, row in enumerate(originals)]
+    before = find_copies(images).groups_n
+    started = time.perf_counter()
+    copies = find_copies(np.concatenate([images, np.stack(planted)]))
+    seconds = time.perf_counter() - started
+    n = len(images)
+    found = copies.groups_n[n:] == copies.groups_n[originals]
+    for k, name in enumerate(names):
+        print(f"{name}: {found[k :: len(names)].mean():.1%} of {len(found[k :: len(names)])} found")
+    pairs = copies.near_pairs[(copies.near_pairs[:, 0] < n) & (copies.near_pairs[:, 1] >= n)]
+    own = originals[pairs[:, 1] - n]
+    false = before[pairs[:, 0]] != before[own]
+    print(f"all: {found.mean():.1%} of {len(found)} found (at least 95%)")
+    print(f"false pairs: {false.mean():.2%} of {len(pairs)} (at most 1%)")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"{n + len(planted):,} pictures: {seconds:.0f} s, at most {memory:.2f} GB")
+
+
+if __name__ == "__main__":
+    main()

