@@ -28,6 +28,7 @@ from mien.train.config import Recipe, load_recipe
 from mien.train.fit import start_state, train_epoch
 from mien.train.loader import Examples, batches, make_examples
 from mien.train.loss import soft_cross_entropy
+from mien.train.signals import STRIDE, Recorder
 from mien.train.state import TrainingState
 
 
@@ -89,7 +90,7 @@ def main() -> None:
         for name in times:
             started = time.perf_counter()
             if name == "mien":
-                train_epoch(state, recipe, examples, ())
+                train_epoch(state, recipe, examples, (), Recorder(1, STRIDE))
             else:
                 state.model.train()
                 for batch in ready if name == "arithmetic" else plain:

@@ -35,6 +35,7 @@ def _version(
 def _register() -> None:
     """Attach every command; each file imports its heavy packages only when it is called."""
     from mien.cli.data import app as data
+    from mien.cli.doctor import doctor
     from mien.cli.evaluate import evaluate
     from mien.cli.export import export
     from mien.cli.networks import networks
@@ -44,6 +45,7 @@ def _register() -> None:
     app.command()(predict)
     app.add_typer(data, name="data")
     app.command()(train)
+    app.command()(doctor)
     app.command()(evaluate)
     app.command()(export)
     app.command()(networks)

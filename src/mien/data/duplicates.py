@@ -102,6 +102,49 @@ def find_copies(
     return Copies(groups.labels(), int((counts > 1).sum()), pairs, scores[near].astype(np.float32))
 
 
+def share_copied(
+    few_nhw: NDArray[np.uint8], many_mhw: NDArray[np.uint8], detail: float = DETAIL
+) -> float:
+    """Return the share of `few_nhw` with an exact or near copy in `many_mhw`, quickly.
+
+    Only pictures whose hashes are near as they are, or mirrored, are compared in detail, and of
+    those the nearest for each picture: other crops may escape. `find_copies` looks for all.
+
+    Args:
+        few_nhw: uint8 [n, s, s].
+        many_mhw: uint8 [m, s, s].
+        detail: least correlation of the fine detail that makes a copy.
+    """
+    if not len(few_nhw) or not len(many_mhw):
+        return 0.0
+    few = _resized(np.asarray(few_nhw))
+    vectors, flat = _describe(few)
+    mirrored, _ = _describe(np.ascontiguousarray(few[:, :, ::-1]))
+    best = np.full((2, len(few)), -1.0)
+    where = np.zeros((2, len(few)), np.int64)
+    rows = np.arange(len(few))
+    for start in range(0, len(many_mhw), BLOCK):
+        block, _ = _describe(_resized(np.asarray(many_mhw[start : start + BLOCK])))
+        for side, own in enumerate((vectors, mirrored)):
+            cosines = own @ block.T
+            top = cosines.argmax(axis=1)
+            better = cosines[rows, top] > best[side]
+            best[side][better] = cosines[rows, top][better]
+            where[side][better] = start + top[better]
+    copied = np.zeros(len(few), bool)
+    for side in (0, 1):
+        near = np.flatnonzero((best[side] > COSINE) & ~flat)
+        if len(near):
+            partners = _resized(np.asarray(many_mhw[where[side][near]]))
+            pairs = np.stack(
+                [np.arange(len(near)), len(near) + np.arange(len(near)), np.full(len(near), side)],
+                axis=1,
+            )
+            scores = _detail_scores(np.concatenate([few[near], partners]), pairs)
+            copied[near] |= scores >= detail
+    return float(copied.mean())
+
+
 def pixel_hashes(images_nhw: NDArray[np.uint8]) -> NDArray[np.str_]:
     """Return the SHA-256 of each picture's pixels, hexadecimal, str [n]."""
     return np.array([sha256(i.tobytes()) for i in images_nhw])

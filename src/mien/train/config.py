@@ -84,14 +84,29 @@ class AugmentConfig:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerConfig:
-    """The optimiser; weight decay spares biases and normalisation."""
+    """The optimiser; weight decay spares biases and normalisation.
+
+    Attributes:
+        lr: the largest learning rate; "auto" finds it by a range test when the training starts.
+        clip_norm: largest length of the whole gradient; 0 is off.
+    """
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
-    lr: float = 0.1
+    lr: float | Literal["auto"] = 0.1
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
     clip_norm: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """The learning rate as a number; a ConfigError while it is still "auto"."""
+        if isinstance(self.lr, str):
+            raise ConfigError(
+                "optimizer.lr is 'auto' and was not found yet",
+                hint="mien train finds it; in Python: mien.train.find_lr.with_found_rate",
+            )
+        return self.lr
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,15 +271,32 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list | tuple):
             raise _wrong(where, "a list", value)
         return tuple(_convert(arguments[0], item, where) for item in value)
-    if origin in (dict, Union, UnionType) or kind is dict:
+    if origin in (Union, UnionType):
+        return _convert_union(arguments, value, where)
+    if dict in (origin, kind):
         return value
+    return _convert_scalar(kind, value, where)
+
+
+def _convert_scalar(kind: type, value: Any, where: str) -> Any:
+    """Return a whole number as a float where one is wanted; other kinds must fit as they are."""
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise _wrong(
-            where, {int: "a whole number", float: "a number"}.get(kind, kind.__name__), value
-        )
+        wanted = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
+        raise _wrong(where, wanted, value)
     return value
+
+
+def _convert_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    """Return the value as the literal it spells, else as the one other kind."""
+    literals = [a for kind in kinds if get_origin(kind) is Literal for a in get_args(kind)]
+    if value in literals:
+        return value
+    (other,) = (kind for kind in kinds if get_origin(kind) is not Literal)
+    if isinstance(value, str):
+        raise _wrong(where, f"a number or {' or '.join(map(repr, literals))}", value)
+    return _convert(other, value, where)
 
 
 def _wrong(where: str, wanted: str, got: Any) -> ConfigError:
@@ -312,9 +344,10 @@ def _check(recipe: Recipe) -> None:
     positive = {
         "fit.epochs": recipe.fit.epochs,
         "fit.batch_size": recipe.fit.batch_size,
-        "optimizer.lr": recipe.optimizer.lr,
         "targets.sharpen": recipe.targets.sharpen,
     }
+    if recipe.optimizer.lr != "auto":
+        positive["optimizer.lr"] = recipe.optimizer.rate
     for name, value in positive.items():
         if not 0 < value < float("inf"):
             raise ConfigError(f"{name} must be above 0, got {value}", hint="mend it")

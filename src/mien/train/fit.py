@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mien.data.panel import panel_targets, raw_targets
 from mien.errors import DataError, TrainingError
@@ -17,6 +18,7 @@ from mien.train.loss import class_weights, soft_cross_entropy
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import build_model, measure_cost
 from mien.train.optimizer import learning_rate
+from mien.train.signals import DIGEST_STEP, Recorder, stride_for
 from mien.train.state import TrainingState, restore_state, save_state
 from mien.train.watch import EpochMetrics, Watcher
 
@@ -55,17 +57,20 @@ def fit(run: RunFolder, dataset: Dataset, watchers: Sequence[Watcher] = ()) -> T
         restore_state(state, run)
     learnt, validation, sample = (part.to(device) for part in (learnt, validation, sample))
     steps = len(learnt) // recipe.fit.batch_size
+    stride = stride_for(steps * recipe.fit.epochs)
     cost = measure_cost(state.model, run.input_size)
     for watcher in watchers:
         watcher.started(run, recipe, cost, len(learnt), steps)
-    status = "failed"
+    status, reason = "failed", ""
+    recorder = Recorder(state.epoch + 1, stride)
     try:
         run.write_status("running", epoch=state.epoch)
         while not state.is_over(recipe):
             started = time.perf_counter()
-            trained = train_epoch(state, recipe, learnt, watchers)
+            recorder = Recorder(state.epoch + 1, stride)
+            trained = train_epoch(state, recipe, learnt, watchers, recorder)
             metrics = _epoch_metrics(state, trained, sample, validation, started)
-            best = state.record(metrics)
+            best = state.record(metrics, recorder.signals())
             save_state(state, run, best=best)
             for watcher in watchers:
                 watcher.epoch_ended(metrics, best=best)
@@ -73,8 +78,13 @@ def fit(run: RunFolder, dataset: Dataset, watchers: Sequence[Watcher] = ()) -> T
     except KeyboardInterrupt:
         status = "interrupted"
         raise
+    except TrainingError as error:
+        reason = error.message
+        # The epoch that failed is the one whose signals tell why.
+        run.write_signals([*state.signals, recorder.signals()])
+        raise
     finally:
-        run.write_status(status, epoch=state.epoch, best_epoch=state.best_epoch)
+        run.write_status(status, epoch=state.epoch, best_epoch=state.best_epoch, reason=reason)
         for watcher in watchers:
             watcher.ended(status)
     return state
@@ -98,39 +108,72 @@ def start_state(
 
 
 def train_epoch(
-    state: TrainingState, recipe: Recipe, learnt: Examples, watchers: Sequence[Watcher]
+    state: TrainingState,
+    recipe: Recipe,
+    learnt: Examples,
+    watchers: Sequence[Watcher],
+    recorder: Recorder,
 ) -> tuple[float, float]:
     """Pass once over the examples; return the mean loss and the images per second."""
-    model, optimizer = state.model.train(), state.optimizer
+    state.model.train()
     steps = len(learnt) // recipe.fit.batch_size
     balance = None
     if recipe.loss.class_weights == "balanced":
         balance = class_weights(learnt.targets_nk, learnt.weights_n)
-    total, started = 0.0, time.perf_counter()
+    started = time.perf_counter()
     drawn = batches(learnt, recipe.fit.batch_size, state.order)
     for number, (pixels, targets, weights) in enumerate(drawn, start=1):
         step = state.epoch * steps + number - 1
         state.lr = learning_rate(
-            step, steps, recipe.fit.epochs, recipe.optimizer.lr, recipe.schedule
+            step, steps, recipe.fit.epochs, recipe.optimizer.rate, recipe.schedule
         )
-        for group in optimizer.param_groups:
-            group["lr"] = state.lr
+        recorder.lr = max(recorder.lr, state.lr)
         if balance is not None:
             weights = weights * (targets @ balance)
-        logits = model(augment(pixels, recipe.augment, state.changes))
-        loss = soft_cross_entropy(logits, targets, weights, recipe.loss)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if recipe.optimizer.clip_norm:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.clip_norm)
-        optimizer.step()
-        if state.average is not None:
-            state.average.update(model, step)
-        value = _finite(loss.item(), state, number)
-        total += value
+        value = train_step(state, recipe, (pixels, targets, weights), recorder, step)
+        if not math.isfinite(value):
+            raise _not_a_number(value, state, number)
         for watcher in watchers:
             watcher.stepped(state.epoch + 1, number, value)
-    return total / steps, steps * recipe.fit.batch_size / (time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return sum(recorder.losses) / steps, steps * recipe.fit.batch_size / seconds
+
+
+def train_step(
+    state: TrainingState,
+    recipe: Recipe,
+    batch: tuple[Tensor, Tensor, Tensor],
+    recorder: Recorder,
+    step: int,
+) -> float:
+    """Learn from one batch at the state's learning rate; return its loss before the step."""
+    model, optimizer = state.model, state.optimizer
+    pixels, targets, weights = batch
+    for group in optimizer.param_groups:
+        group["lr"] = state.lr
+    inputs = augment(pixels, recipe.augment, state.changes)
+    measured = recorder.begin(step, inputs.device)
+    loss = soft_cross_entropy(model(inputs), targets, weights, recipe.loss)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if recipe.optimizer.clip_norm:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.clip_norm)
+    value = loss.item()
+    recorder.losses.append(value)
+    if measured:
+        recorder.step(
+            model,
+            optimizer,
+            lambda: soft_cross_entropy(model(inputs), targets, weights, recipe.loss),
+            value,
+        )
+    else:
+        optimizer.step()
+    if state.average is not None:
+        state.average.update(model, step)
+    if step + 1 == DIGEST_STEP:
+        recorder.take_digest(model)
+    return value
 
 
 def yardstick(split: Dataset, recipe: Recipe) -> Examples:
@@ -193,10 +236,8 @@ def _epoch_metrics(
     )
 
 
-def _finite(loss: float, state: TrainingState, batch: int) -> float:
-    if math.isfinite(loss):
-        return loss
-    raise TrainingError(
+def _not_a_number(loss: float, state: TrainingState, batch: int) -> TrainingError:
+    return TrainingError(
         f"the loss became {loss} in epoch {state.epoch + 1}, batch {batch}, at learning rate "
         f"{state.lr:g}",
         hint="the steps are probably too large: --set optimizer.lr="

@@ -25,10 +25,10 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Opt
     ]
     if config.name == "sgd":
         nesterov = config.nesterov and config.momentum > 0
-        return torch.optim.SGD(groups, config.lr, momentum=config.momentum, nesterov=nesterov)
+        return torch.optim.SGD(groups, config.rate, momentum=config.momentum, nesterov=nesterov)
     if config.name == "adam":
-        return torch.optim.Adam(groups, config.lr)
-    return torch.optim.AdamW(groups, config.lr)
+        return torch.optim.Adam(groups, config.rate)
+    return torch.optim.AdamW(groups, config.rate)
 
 
 def learning_rate(

@@ -2,6 +2,7 @@
 
 config.json        the resolved recipe, the data and its fingerprint, versions, the command
 metrics.jsonl      one line per finished epoch
+signals.jsonl      likewise: gradients, steps and activations, for the doctor
 status.json        running, finished, stopped early, interrupted or failed, and why
 checkpoints/       last.json and best.json, each naming its .safetensors file
 curves.png         loss, accuracy and learning rate over the epochs
@@ -16,26 +17,29 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 
 from mien import __version__
 from mien.errors import RunFolderError
-from mien.files import write_json, write_text
+from mien.files import read_json, write_json, write_text
 from mien.train.checkpoint import load_checkpoint
 from mien.train.config import Recipe, recipe_from_dict
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import Model, build_model
+from mien.train.signals import EpochSignals
 from mien.train.watch import EpochMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from mien.data.manifest import Dataset
+
+T = TypeVar("T")
 
 SCHEMA_VERSION = 1
 SCORING_BATCH = 256
@@ -61,6 +65,17 @@ class RunFolder:
         """Whether an epoch was finished and saved."""
         return (self.checkpoints / "last.json").exists()
 
+    def started_here(self) -> bool:
+        """Whether this machine, torch and number of threads started the run."""
+        config = read_json(self.path / "config.json")
+        machine = config.get("machine", {})
+        threads = self.recipe.fit.threads or torch.get_num_threads()
+        return (
+            config.get("versions", {}).get("torch") == torch.__version__
+            and machine.get("processor") == platform.processor()
+            and (self.recipe.fit.threads or machine.get("threads")) == threads
+        )
+
     def write_metrics(self, rows: Sequence[dict[str, Any]]) -> None:
         """Write metrics.jsonl, one line per epoch."""
         lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
@@ -68,11 +83,37 @@ class RunFolder:
 
     def read_metrics(self) -> list[EpochMetrics]:
         """Return the epochs that were finished and saved; none before the first."""
-        path = self.path / "metrics.jsonl"
+        return self._lines("metrics.jsonl", lambda row: EpochMetrics(**row))
+
+    def _lines(self, name: str, build: Callable[[dict[str, Any]], T]) -> list[T]:
+        path = self.path / name
         if not path.exists():
             return []
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [EpochMetrics(**json.loads(line)) for line in lines]
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            return [build(json.loads(line)) for line in lines]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise RunFolderError(
+                f"{path} is damaged: {error}",
+                hint=f"the next epoch writes it again: mien train --resume {self.path}",
+            ) from error
+
+    def read_status(self) -> dict[str, Any]:
+        """Return status.json: 'status', 'time', 'epoch', ...; empty where there is none."""
+        path = self.path / "status.json"
+        if not path.exists():
+            return {}
+        status = read_json(path)
+        return status if isinstance(status, dict) else {}
+
+    def write_signals(self, epochs: Sequence[EpochSignals]) -> None:
+        """Write signals.jsonl, one line per epoch."""
+        lines = [json.dumps(e.to_dict(), allow_nan=False) + "\n" for e in epochs]
+        write_text(self.path / "signals.jsonl", "".join(lines))
+
+    def read_signals(self) -> list[EpochSignals]:
+        """Return what was measured in each epoch, the one that failed too; may be empty."""
+        return self._lines("signals.jsonl", EpochSignals.from_dict)
 
     def write_status(self, status: str, **details: Any) -> None:
         """Write status.json."""
@@ -85,11 +126,7 @@ def create_run(path: Path, recipe: Recipe, dataset: Dataset, data: Path) -> RunF
     Raises:
         RunFolderError: something stands there already.
     """
-    if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
-        raise RunFolderError(
-            f"{path} exists and is not empty",
-            hint=f"go on with it: mien train --resume {path}; or choose another --out",
-        )
+    refuse_existing(path)
     config = {
         "schema": SCHEMA_VERSION,
         "recipe": recipe.to_dict(),
@@ -109,6 +146,15 @@ def create_run(path: Path, recipe: Recipe, dataset: Dataset, data: Path) -> RunF
     }
     write_json(path / "config.json", config)
     return open_run(path)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise a RunFolderError where something stands at `path` already."""
+    if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
+        raise RunFolderError(
+            f"{path} exists and is not empty",
+            hint=f"go on with it: mien train --resume {path}; or choose another --out",
+        )
 
 
 def open_run(path: Path) -> RunFolder:

@@ -16,6 +16,7 @@ from mien.train.checkpoint import (
     save_checkpoint,
 )
 from mien.train.optimizer import WeightAverage, make_optimizer
+from mien.train.signals import EpochSignals
 from mien.train.watch import EpochMetrics
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class TrainingState:
     lr: float = 0.0
     best_epoch: int = 0
     history: list[EpochMetrics] = field(default_factory=list)
+    signals: list[EpochSignals] = field(default_factory=list)
 
     @classmethod
     def start(cls, model: Model, recipe: Recipe) -> TrainingState:
@@ -67,9 +69,10 @@ class TrainingState:
         waited = self.epoch - self.best_epoch
         return self.epoch >= recipe.fit.epochs or (0 < patience <= waited)
 
-    def record(self, metrics: EpochMetrics) -> bool:
+    def record(self, metrics: EpochMetrics, signals: EpochSignals) -> bool:
         """Add a finished epoch; return whether it is the best so far on validation."""
         self.history.append(metrics)
+        self.signals.append(signals)
         self.epoch = metrics.epoch
         earlier = self.history[self.best_epoch - 1] if self.best_epoch else None
         # Of equally accurate epochs the one with the smaller loss is better.
@@ -81,7 +84,7 @@ class TrainingState:
 
 
 def save_state(state: TrainingState, run: RunFolder, *, best: bool) -> None:
-    """Write the 'last' checkpoint and, if asked, 'best'; then metrics.jsonl."""
+    """Write the 'last' checkpoint and, if asked, 'best'; then metrics and signals."""
     optimizer_tensors, optimizer_values = flatten_optimizer(state.optimizer)
     tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
     if state.average is not None:
@@ -93,6 +96,7 @@ def save_state(state: TrainingState, run: RunFolder, *, best: bool) -> None:
         "best_epoch": state.best_epoch,
         "optimizer": optimizer_values,
         "history": history,
+        "signals": [signals.to_dict() for signals in state.signals],
     }
     if best:
         weights = {f"model.{n}": value for n, value in state.answering.state_dict().items()}
@@ -101,6 +105,7 @@ def save_state(state: TrainingState, run: RunFolder, *, best: bool) -> None:
     tensors |= optimizer_tensors | _random_states(state)
     save_checkpoint(run.checkpoints, "last", tensors, values)
     run.write_metrics(history)
+    run.write_signals(state.signals)
 
 
 def restore_state(state: TrainingState, run: RunFolder) -> None:
@@ -127,6 +132,7 @@ def restore_state(state: TrainingState, run: RunFolder) -> None:
         torch.cuda.set_rng_state(tensors["random.cuda"])
     state.epoch, state.best_epoch = values["epoch"], values["best_epoch"]
     state.history = [EpochMetrics(**row) for row in values["history"]]
+    state.signals = [EpochSignals.from_dict(row) for row in values.get("signals", [])]
 
 
 def _random_states(state: TrainingState) -> dict[str, Tensor]:

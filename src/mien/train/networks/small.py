@@ -80,8 +80,6 @@ class Block(nn.Module):
         self.act = make_activation(activation)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(outputs)
-        # The branch starts as zero, so that the network starts shallow (Goyal et al. 2017).
-        nn.init.zeros_(self.norm2.weight)
         self.shortcut = _shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,276 @@
+"""Rules about steps, gradients and activations: does the optimiser get anywhere?"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.train.doctor.facts import (
+    accuracy,
+    at_full_rate,
+    chance,
+    decay,
+    gradients,
+    growth,
+    loss_curve,
+    middle,
+    updates,
+)
+from mien.train.doctor.finding import Finding, Plot
+
+if TYPE_CHECKING:
+    from mien.train.doctor.evidence import Evidence
+    from mien.train.doctor.thresholds import Thresholds
+
+
+def diverged(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """The loss became NaN or infinite, or ended above that of an untrained network."""
+    curve = loss_curve(evidence)
+    learnt = math.log(len(evidence.recipe.learnt_labels))
+    broke = evidence.status == "failed" and ("nan" in evidence.reason or "inf" in evidence.reason)
+    end = float(np.median(curve[-8:])) if curve else math.nan
+    if not broke and not end > 1.5 * learnt:
+        return None
+    rate = max((e.lr for e in evidence.signals), default=0.0)
+    how = evidence.reason if broke else f"the training loss ended at {end:.2f}"
+    return Finding(
+        "diverged",
+        "serious",
+        "the training diverged",
+        f"{how}; a network that knows nothing has {learnt:.2f}.",
+        "Take much smaller steps, and limit the gradient's length.",
+        (f"optimizer.lr={rate / 30:.2g}", "optimizer.clip_norm=1.0"),
+        {"loss_at_end": end if math.isfinite(end) else None, "lr": rate},
+        loss_plot(evidence),
+    )
+
+
+def step_too_large(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Steps gain little of what the gradient promises, or make their own batch worse."""
+    epochs = at_full_rate(evidence)
+    if not epochs or decay(evidence) > limits.decay:
+        return None
+    gain = middle([e.gain for e in epochs])
+    worse = float(np.mean([e.worse for e in epochs]))
+    grown = growth(evidence)
+    overshoots = gain is not None and gain < limits.gain_low
+    worsens = worse > limits.worse_share and (gain is None or gain < limits.gain_high - 0.1)
+    if not (overshoots or worsens or _grew(evidence, limits)):
+        return None
+    rate = max(e.lr for e in epochs)
+    return Finding(
+        "step-too-large",
+        "serious",
+        "the learning rate is too large: steps overshoot",
+        f"At lr {rate:g} the steps gained {_share(gain)} of what the gradient promised (half is "
+        f"the longest useful step), {worse:.0%} of them made their own batch worse, and the "
+        f"weights of a typical layer were {grown:.1f} times their first length in the first epoch.",
+        "Lower the learning rate, or let mien train --find-lr suggest one.",
+        (f"optimizer.lr={smaller_rate(rate, gain, grown):.2g}",),
+        {"lr": rate, "gain": gain, "worse": worse, "growth": grown},
+        gain_plot(evidence, limits.gain_low),
+    )
+
+
+def _grew(evidence: Evidence, limits: Thresholds) -> bool:
+    """Whether steps blew the weights up; not where they were too long to begin with."""
+    first = next((e.losses[0] for e in evidence.signals if e.losses), 0.0)
+    return growth(evidence) > limits.growth and first < 2 * math.log(
+        len(evidence.recipe.learnt_labels)
+    )
+
+
+def smaller_rate(rate: float, gain: float | None, grown: float) -> float:
+    """Return the rate at which the gain ratio would be 0.8, at most a third of `rate`.
+
+    On a quadratic, one minus the gain ratio grows with the rate.
+    """
+    share = 1 / 3
+    if gain is not None and gain < 1:
+        share = min(share, 0.2 / (1 - gain))
+    if grown > 2:
+        share = min(share, 0.1 / grown)
+    return rate * max(share, 1e-3)
+
+
+def step_too_small(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Steps are so tiny that the loss still falls when the training ends."""
+    epochs = at_full_rate(evidence)
+    gain = middle([e.gain for e in epochs])
+    moved = updates(epochs)
+    if gain is None or not moved:
+        return None
+    most = float(np.median(list(moved.values())))
+    if gain < limits.gain_high or most > limits.update_low:
+        return None
+    rate = max(e.lr for e in epochs)
+    return Finding(
+        "step-too-small",
+        "serious",
+        "the learning rate is too small: steps are tiny",
+        f"At lr {rate:g} a typical layer moved by {most:.1e} of its length in a step (1e-3 is "
+        f"usual), and the steps gained {_share(gain)} of what the gradient promised: the loss is "
+        f"still a straight line at that length. It ended at {loss_curve(evidence)[-1]:.3f}.",
+        "Raise the learning rate.",
+        (f"optimizer.lr={rate * min(100.0, 1e-3 / max(most, 1e-9)):.2g}",),
+        {"lr": rate, "gain": gain, "update": most},
+        loss_plot(evidence),
+    )
+
+
+def vanishing_gradients(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """A layer near the input gets next to no gradient."""
+    epochs = [e for e in evidence.signals if len(e.layers) > 1]
+    if not epochs:
+        return None
+    ratios = []
+    for epoch in epochs:
+        values = list(gradients(epoch).values())
+        ratios.append(min(values[: max(1, len(values) // 2)]) / max(max(values), 1e-30))
+    ratio = float(np.median(ratios))
+    if ratio > limits.vanishing:
+        return None
+    return Finding(
+        "vanishing-gradients",
+        "serious",
+        "gradients vanish on their way to the first layers",
+        f"A layer of the network's first half gets {ratio:.1e} of the largest gradient that a "
+        "layer gets (median over the epochs; root mean squares).",
+        "Use an activation that does not saturate, batch normalisation, or fewer layers.",
+        ("network.activation=leaky_relu", "network.batch_norm=true"),
+        {"ratio": ratio},
+        gradient_plot(evidence),
+    )
+
+
+def exploding_gradients(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """The gradient is far longer than any step could use."""
+    norms = [e.gradient_norm for e in evidence.signals if e.gradient_norm is not None]
+    if not norms:
+        return None
+    largest = max(norms)
+    first = next((e.losses[0] for e in evidence.signals if e.losses), 0.0)
+    untrained = math.log(len(evidence.recipe.learnt_labels))
+    if largest < limits.exploding and first < limits.first_loss * untrained:
+        return None
+    return Finding(
+        "exploding-gradients",
+        "serious",
+        "gradients explode",
+        f"The gradient's length was {largest:.3g} in its worst epoch (median over that epoch's "
+        f"measured steps; 0.1 to 10 is usual), and the first batches had a loss of {first:.3g}, "
+        f"where a network that knows nothing has {untrained:.2f}.",
+        "Limit the gradient's length, add batch normalisation, or take smaller steps.",
+        ("optimizer.clip_norm=1.0", "network.batch_norm=true"),
+        {"gradient_norm": largest, "first_loss": first},
+        Plot("lines", "length of the gradient", [e.epoch for e in evidence.signals],
+             {"gradient": [e.gradient_norm for e in evidence.signals]}, log=True,
+             limit=limits.exploding),
+    )  # fmt: skip
+
+
+def dead_units(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Units give the same answer for every picture."""
+    epochs = [e for e in evidence.signals if e.stuck]
+    if not epochs:
+        return None
+    stuck = epochs[-1].stuck
+    name = max(stuck, key=lambda n: stuck[n])
+    if stuck[name] < limits.dead:
+        return None
+    return Finding(
+        "dead-units",
+        "warning",
+        "units are dead: they answer the same for every picture",
+        f"In {name}, {stuck[name]:.0%} of the units gave all pictures of a batch the same answer, "
+        "or were saturated, at the end of the training.",
+        "Use leaky_relu, a smaller learning rate, or batch normalisation before the activation.",
+        ("network.activation=leaky_relu",),
+        {"layer": name, "share": stuck[name]},
+        Plot("lines", "share of units that are stuck", [e.epoch for e in epochs],
+             {n: [e.stuck.get(n) for e in epochs] for n in stuck}, limit=limits.dead),
+    )  # fmt: skip
+
+
+def batch_statistics(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """The network is good while it trains and bad when it answers: its running statistics."""
+    if not evidence.history:
+        return None
+    last = evidence.history[-1]
+    plain = accuracy(evidence.train.right_n, evidence.train.probs_nk)
+    learnt = math.log(len(evidence.recipe.learnt_labels))
+    if last.loss > 0.6 * learnt or plain is None or last.train_loss < 2 * last.loss + 0.2:
+        return None
+    return Finding(
+        "batch-statistics",
+        "serious",
+        "batch normalisation's running statistics do not fit",
+        f"While learning the loss was {last.loss:.3f}; on the same training pictures, answering, "
+        f"it is {last.train_loss:.3f} and {plain.value:.1%} are right "
+        f"(the most common class is {chance(evidence.train):.1%}).",
+        "Use larger batches, or train longer so that the statistics settle.",
+        (f"fit.batch_size={max(32, evidence.recipe.fit.batch_size * 4)}",),
+        {"loss_learning": last.loss, "loss_answering": last.train_loss},
+        None,
+    )
+
+
+def loss_plot(evidence: Evidence) -> Plot | None:
+    """Return the training loss over the training."""
+    curve = loss_curve(evidence)
+    if not curve:
+        return None
+    per_epoch = [len(e.losses) for e in evidence.signals]
+    x = [
+        number + (i + 0.5) / max(1, count)
+        for number, count in enumerate(per_epoch)
+        for i in range(count)
+    ]
+    peaks = [p for epoch in evidence.signals for p in epoch.peaks]
+    return Plot("lines", "training loss", x, {"mean": curve, "largest": peaks})
+
+
+def gain_plot(evidence: Evidence, limit: float) -> Plot | None:
+    """Return the gain ratio over the epochs."""
+    measured = [e for e in evidence.signals if e.measured]
+    if not measured:
+        return None
+    clipped = [None if e.gain is None else max(e.gain, -2.0) for e in measured]
+    return Plot("lines", "gain of a step over what was promised", [e.epoch for e in measured],
+                {"gain ratio": clipped}, limit=limit)  # fmt: skip
+
+
+def gradient_plot(evidence: Evidence) -> Plot | None:
+    """Return each layer's gradient in the first and the last epoch."""
+    epochs = [e for e in evidence.signals if e.layers]
+    if not epochs:
+        return None
+    names = list(epochs[-1].layers)
+    return Plot(
+        "bars",
+        "gradient of each layer, input to output (root mean square)",
+        [str(i + 1) for i in range(len(names))],
+        {
+            f"epoch {e.epoch}": [e.layers[n].gradient if n in e.layers else None for n in names]
+            for e in ([epochs[0], epochs[-1]] if len(epochs) > 1 else epochs)
+        },
+        log=True,
+        xlabel="layer",
+    )
+
+
+def _share(value: float | None) -> str:
+    return "nothing measurable" if value is None else f"{value:.2f}"
+
+
+RULES = (
+    diverged,
+    step_too_large,
+    step_too_small,
+    exploding_gradients,
+    vanishing_gradients,
+    dead_units,
+    batch_statistics,
+)
