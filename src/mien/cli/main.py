@@ -36,6 +36,7 @@ def _register() -> None:
     """Attach every command; each file imports its heavy packages only when it is called."""
     from mien.cli.data import app as data
     from mien.cli.evaluate import evaluate
+    from mien.cli.explain import explain
     from mien.cli.export import export
     from mien.cli.networks import networks
     from mien.cli.predict import predict
@@ -45,6 +46,7 @@ def _register() -> None:
     app.add_typer(data, name="data")
     app.command()(train)
     app.command()(evaluate)
+    app.command()(explain)
     app.command()(export)
     app.command()(networks)
 
