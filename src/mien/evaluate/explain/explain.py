@@ -60,7 +60,6 @@ class FaceExplanation:
     def to_dict(self, labels: tuple[str, ...]) -> dict[str, Any]:
         """Return the figures, without the maps, as JSON types."""
         occlusion = self.occlusion
-        probs = zip(labels, self.probs_k, strict=True)
         return {
             "explained": labels[self.answer],
             "probabilities": {

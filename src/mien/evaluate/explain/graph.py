@@ -88,6 +88,8 @@ class OnnxExplainable:
     def feature_maps(self, crop_hw: NDArray[np.uint8]) -> dict[int, NDArray[np.float32]]:
         """Return each side's feature maps, float32 [c, side, side], of a crop as it is given."""
         features = self._features[0]
+        if not features:
+            return {}
         found = self._session.run(list(features.values()), **{INPUT_NAME: crop_hw[None, None]})
         return {side: maps[0] for side, maps in zip(features, found, strict=True)}
 

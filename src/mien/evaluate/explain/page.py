@@ -19,6 +19,7 @@ from mien.evaluate.explain.pictures import (
     shade,
 )
 from mien.evaluate.explain.sanity import THRESHOLD, signed
+from mien.vision.draw import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.evaluate.explain.explain import Explanation, FaceExplanation
+    from mien.evaluate.explain.occlusion import Occlusion
     from mien.evaluate.explain.sanity import SanityCheck
 
 STYLE = """
@@ -46,7 +48,8 @@ p { margin: .5rem 0; max-width: 46rem; }
 .verdicts b::before { content: attr(data-sign) " "; }
 .good b { color: var(--good); } .bad b { color: var(--bad); }
 .tiles { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); }
-.strip { display: grid; gap: .5rem; grid-template-columns: repeat(6, minmax(0, 1fr)); }
+.strip { display: grid; gap: .5rem; margin-bottom: .9rem;
+  grid-template-columns: repeat(6, minmax(0, 1fr)); }
 figure { margin: 0; } figcaption { font-size: .82rem; line-height: 1.35; padding-top: .35rem; }
 figure > img { display: block; width: 100%; height: auto; border-radius: 4px; }
 .plate { background: #fff; padding: .5rem; border-radius: 6px; border: 1px solid var(--line); }
@@ -66,10 +69,11 @@ th { font-weight: 600; vertical-align: bottom; }
 summary { cursor: pointer; margin: 1rem 0 .5rem; }
 footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 1rem;
   font-size: .85rem; }
-@media (max-width: 40rem) { .strip { grid-template-columns: repeat(3, minmax(0, 1fr)); } }
+@media (max-width: 40rem) { .strip { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+  .tiles { grid-template-columns: 1fr; } .tiles figure { max-width: 22rem; } }
 @media print { body { max-width: none; padding: 0; font-size: 11pt; }
   .tiles { grid-template-columns: repeat(3, 1fr); } figure, tr { break-inside: avoid; }
-  h2, h3 { break-after: avoid; } }
+  h2, h3 { break-after: avoid; } .face + .face { break-before: page; } }
 """
 READ = """<div class="read"><p>A map shows which parts of the picture the score depends on. It does
 not say why, whether the answer is right, or what the person feels; and what is dark here may
@@ -136,7 +140,7 @@ def _face(explanation: Explanation, index: int, name: str) -> str:
     face, labels = explanation.faces[index], explanation.info.labels
     answer = escape(labels[face.answer])
     sections = [
-        f"<section><h2>{escape(name)}: {answer}</h2>",
+        f'<section class="face"><h2>{escape(name)}: {answer}</h2>',
         _probabilities(face, labels),
         '<div class="tiles">',
         _figure(face.crop_hw, f"the crop of {escape(name)}", _crop_caption(face), 288),
@@ -158,7 +162,7 @@ def _probabilities(face: FaceExplanation, labels: tuple[str, ...]) -> str:
     for i, (label, p) in enumerate(zip(labels, face.probs_k, strict=True)):
         own = ' class="own"' if i == face.answer else ""
         bar = f'<span><i{own} style="width:{100 * float(p):.1f}%"></i></span>'
-        rows.append(f"<span>{escape(label)}</span>{bar}<span>{float(p):.2%}</span>")
+        rows.append(f"<span>{escape(label)}</span>{bar}<span>{escape(percent(float(p)))}</span>")
     return f'<div class="probs">{"".join(rows)}</div>'
 
 
@@ -173,14 +177,14 @@ def _map(face: FaceExplanation, method: str, answer: str) -> str:
     top = limit(map_hw, signed=with_sign)
     shares = thirds(map_hw)
     where = (
-        f"By thirds of the crop, from the top: {shares['upper']:.0%}, {shares['middle']:.0%}, "
-        f"{shares['lower']:.0%}."
+        f"Of the map, {shares['upper']:.0%} lie in the upper third of the crop, "
+        f"{shares['middle']:.0%} in the middle and {shares['lower']:.0%} in the lower."
     )
     if with_sign:
         covered = face.occlusion
         words = (
-            f"Covering the costliest patch takes {answer} from {covered.before:.2%} to "
-            f"{covered.after:.2%}. Red: covering costs; blue: covering helps. {where}"
+            f"Covering the costliest patch takes {answer} {change(covered)}. "
+            f"Red: covering costs; blue: covering helps. {where}"
         )
         scale, unit = (f"{-top:.2g}", "log-odds lost", f"+{top:.2g}"), "Occlusion"
     else:
@@ -193,6 +197,15 @@ def _map(face: FaceExplanation, method: str, answer: str) -> str:
     pixels = overlay(face.crop_hw, map_hw, signed=with_sign)
     alt = f"{unit} map laid over the face. {where}"
     return _figure(pixels, alt, f"{legend}<b>{unit}</b>: {words}", 288)
+
+
+def change(covered: Occlusion) -> str:
+    """Return what the costliest patch does to the probability, to as many digits as show it."""
+    for digits in (1, 2, 3, 4):
+        texts = f"{covered.before:.{digits}%}", f"{covered.after:.{digits}%}"
+        if texts[0] != texts[1]:
+            return f"from {texts[0]} to {texts[1]}"
+    return f"from {covered.before:.1e} to {covered.after:.1e}"
 
 
 def _strips(explanation: Explanation, index: int, name: str) -> str:
@@ -212,7 +225,10 @@ def _strips(explanation: Explanation, index: int, name: str) -> str:
             caption = f"{method}: {words}" if words == "trained" else words
             parts.append(_figure(pixels, f"{method} of {escape(name)}, {words}", caption, 144))
         parts.append("</div>")
-    parts.append('<p class="soft">One draw of random weights; each map on its own scale.</p>')
+    parts.append(
+        '<p class="soft">One draw of random weights; each map on its own scale. A face that stays '
+        "grey has no place that speaks for the label.</p>"
+    )
     return "\n".join(parts)
 
 

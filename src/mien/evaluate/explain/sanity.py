@@ -147,9 +147,11 @@ def cascade(layers: int) -> list[int]:
 
 
 def compare(before_hw: NDArray[np.float32], after_hw: NDArray[np.float32]) -> Similarity:
-    """Return how alike two maps are; a flat one is like nothing (0), being no order at all."""
-    if np.ptp(before_hw) == 0 or np.ptp(after_hw) == 0:
-        return Similarity(0.0, 0.0, 0.0, 0.0, 1)
+    """Return how alike two maps are; two flat ones are the same, and one is like no other."""
+    flat = np.ptp(before_hw) == 0, np.ptp(after_hw) == 0
+    if any(flat):
+        same = float(all(flat))
+        return Similarity(same, 0.0, same, same, 1)
     a, b = np.abs(before_hw), np.abs(after_hw)
     return Similarity(
         _spearman(before_hw, after_hw), 0.0, _spearman(a, b), _ssim(a / a.max(), b / b.max()), 1
