@@ -17,7 +17,7 @@ from mien.evaluate.explain.explainable import choose_side, redraw
 from mien.evaluate.explain.folder import file_names, write_folder
 from mien.evaluate.explain.graph import OnnxExplainable
 from mien.evaluate.explain.occlusion import default_patch, log_odds, occlude
-from mien.evaluate.explain.page import change, page
+from mien.evaluate.explain.page import Sheets, change, page
 from mien.evaluate.explain.pictures import overlay
 from mien.modelfile import ModelInfo
 from mien.predict.classifier import softmax
@@ -147,7 +147,7 @@ def test_maps_that_ignore_the_weights_fail(noise: np.ndarray, weights_hw: np.nda
     assert done.sanity.passes(OCCLUSION)
     alike = done.sanity.levels[-1].similarity["Grad-CAM"]
     assert (alike.spearman, alike.spearman_absolute, alike.ssim) == pytest.approx((1, 1, 1))
-    text = page(done, ["a.png"])
+    text = page(done, ["a.png"], Sheets())
     assert "Grad-CAM fails the sanity check" in text
     assert "occlusion passes the sanity check" in text
 
@@ -283,4 +283,4 @@ def test_a_graph_without_convolutions_has_occlusion_only(bright: np.ndarray) -> 
     assert np.unravel_index(done.faces[0].occlusion.drop_hw.argmax(), (48, 48))[0] >= 24
     assert done.sanity is not None
     assert done.sanity.methods == (OCCLUSION,)
-    assert "First-layer kernels" not in page(done, ["x"])
+    assert "First-layer kernels" not in page(done, ["x"], Sheets())

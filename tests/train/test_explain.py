@@ -52,7 +52,7 @@ def as_onnx(network: RunScorer) -> OnnxExplainable:
 
 # The exporter folds batch normalisation into fully connected layers, whose weights then differ.
 NETWORKS = {
-    "small": {"mirror": True, "widths": (4, 6, 8), "blocks": (1, 2)},
+    "small": {"mirror": True, "widths": (4, 6), "blocks": (2,)},
     "poster": {"mirror": False, "width": 4, "depth": 2, "hidden": 8, "batch_norm": False},
 }
 
@@ -195,7 +195,7 @@ def test_a_trained_network_looks_at_the_mouth(run: Path, faces: Dataset) -> None
     answers = model.logits(validation.images_nhw).argmax(axis=1)
     right = np.flatnonzero(answers == validation.labels_n)
     assert len(right) > 0.75 * len(validation)
-    done = explain(model, np.asarray(validation.images_nhw[right[:9]]), draws=2)
+    done = explain(model, np.asarray(validation.images_nhw[right[:6]]), draws=1)
     drops = np.mean([np.maximum(face.maps[OCCLUSION], 0) for face in done.faces], axis=0)
     # The same area everywhere: the mouth's 16x16 pixels against each other tile of that size.
     tiles = drops.reshape(3, 16, 3, 16).mean(axis=(1, 3))
@@ -214,12 +214,13 @@ def mien(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_the_command_explains_a_run(run: Path, faces: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "drawn.png"
     write_picture(path, np.repeat(faces.images_nhw[0][:, :, None], 3, axis=2))
-    done = mien(run, path, "--faces", "whole", "--draws", 1, "--out", tmp_path / "o", "--json")
+    done = mien(run, path, "--faces", "whole", "--draws", 0, "--out", tmp_path / "o", "--json")
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)
     assert values["model"] == "drawn"
     assert values["faces"][0]["source"] == str(path)
-    assert values["sanity"]["draws"] == 1
+    assert values["sanity"] is None
+    assert "it was not checked whether the maps depend on the weights" in done.stderr
     with np.load(tmp_path / "o" / "maps.npz") as arrays:
         np.testing.assert_array_equal(arrays["crops_nhw"][0], faces.images_nhw[0])
     assert (tmp_path / "o" / "index.html").exists()

@@ -92,7 +92,7 @@ def load_explainable(model: Path, threads: int = 0) -> Explainable:
     if model.is_dir():
         with needs("train", "explaining a run folder"):
             from mien.train.explain import RunExplainable
-        return RunExplainable.load(model)
+        return RunExplainable.load(model, threads)
     from mien.evaluate.explain.graph import OnnxExplainable
 
     if model.exists():

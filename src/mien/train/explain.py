@@ -65,8 +65,15 @@ class RunExplainable:
         self.layers = tuple(names[module] for module in run)
 
     @classmethod
-    def load(cls, path: Path) -> RunExplainable:
-        """Return the best network of a run folder; errors are those of `load_scorer`."""
+    def load(cls, path: Path, threads: int = 0) -> RunExplainable:
+        """Return the best network of a run folder; errors are those of `load_scorer`.
+
+        Args:
+            path: of the run folder.
+            threads: of the processor, for all of torch; 0 leaves them as they are.
+        """
+        if threads > 0:
+            torch.set_num_threads(threads)
         return cls(load_scorer(path))
 
     def logits(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.evaluate.explain.explain import GRAD_CAM
-from mien.evaluate.explain.page import page
+from mien.evaluate.explain.page import Sheets, page
 from mien.evaluate.explain.pictures import face_picture, features_picture, kernels_picture
 from mien.files import write_bytes, write_json, write_text
 
@@ -46,22 +46,28 @@ def write_folder(
         MissingExtraError: matplotlib is not installed.
     """
     values = explanation.to_dict()
-    names = file_names([source for source, _ in found])
-    for index, (name, (source, face)) in enumerate(zip(names, found, strict=True)):
-        picture = folder / f"explanation-{name}.png"
-        write_bytes(picture, face_picture(explanation, index))
-        files = [picture.name]
-        if explanation.faces[index].features:
-            files.append(f"features-{name}.png")
-            write_bytes(folder / files[-1], features_picture(explanation.faces[index]))
-        about = {"source": source, "box": face.to_dict()["box"], "files": files}
+    sources = [source for source, _ in found]
+    sheets = _sheets(explanation)
+    for index, (name, (source, face)) in enumerate(zip(file_names(sources), found, strict=True)):
+        files = {f"explanation-{name}.png": face_picture(explanation, index)}
+        if sheets.features:
+            files[f"features-{name}.png"] = sheets.features[index]
+        for file, content in files.items():
+            write_bytes(folder / file, content)
+        about = {"source": source, "box": face.to_dict()["box"], "files": list(files)}
         values["faces"][index] = {**about, **values["faces"][index]}
-    if len(explanation.kernels):
-        write_bytes(folder / "kernels.png", kernels_picture(explanation))
+    if sheets.kernels is not None:
+        write_bytes(folder / "kernels.png", sheets.kernels)
     write_bytes(folder / "maps.npz", _arrays(explanation))
     write_json(folder / "explanation.json", values)
-    write_text(folder / "index.html", page(explanation, _titles([source for source, _ in found])))
+    write_text(folder / "index.html", page(explanation, _titles(sources), sheets))
     return values
+
+
+def _sheets(explanation: Explanation) -> Sheets:
+    faces = [face for face in explanation.faces if face.features]
+    kernels = kernels_picture(explanation) if len(explanation.kernels) else None
+    return Sheets(kernels, tuple(features_picture(face) for face in faces))
 
 
 def file_names(sources: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,6 @@ import numpy as np
 
 from mien.evaluate.explain.explain import GRAD_CAM, OCCLUSION, thirds
 from mien.evaluate.explain.pictures import (
-    features_picture,
-    kernels_picture,
     layers_in_words,
     limit,
     overlay,
@@ -84,18 +83,32 @@ log-odds, which unlike the probability of a sure answer still move. Check: Adeba
 (arXiv:1810.03292).</p>"""
 
 
-def page(explanation: Explanation, names: Sequence[str]) -> str:
+@dataclass(frozen=True, slots=True)
+class Sheets:
+    """Contact sheets that were drawn already, as PNG.
+
+    Attributes:
+        kernels: of the first convolution; None without any.
+        features: of each face in order; empty where the model has none.
+    """
+
+    kernels: bytes | None = None
+    features: tuple[bytes, ...] = ()
+
+
+def page(explanation: Explanation, names: Sequence[str], sheets: Sheets) -> str:
     """Return the page, HTML without any link to the network; it contains the faces.
 
     Args:
         explanation: to show.
         names: of its faces, such as a path and the number of the face.
+        sheets: of its kernels and feature maps.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
     model = escape(explanation.info.name)
-    faces = [_face(explanation, i, name) for i, name in enumerate(names)]
+    faces = [_face(explanation, i, name, sheets) for i, name in enumerate(names)]
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">',
@@ -106,7 +119,7 @@ def page(explanation: Explanation, names: Sequence[str]) -> str:
             _verdicts(explanation.sanity),
             *faces,
             _sanity_table(explanation.sanity),
-            _kernels(explanation),
+            _kernels(sheets),
             f"<footer>{METHODS}<p>{_settings(explanation)} This page contains the faces "
             "themselves: share it as you would share the photographs.</p></footer>",
             "</html>\n",
@@ -136,7 +149,7 @@ def _verdicts(sanity: SanityCheck | None) -> str:
     return f'<ul class="verdicts">{"".join(items)}</ul>'
 
 
-def _face(explanation: Explanation, index: int, name: str) -> str:
+def _face(explanation: Explanation, index: int, name: str, sheets: Sheets) -> str:
     face, labels = explanation.faces[index], explanation.info.labels
     answer = escape(labels[face.answer])
     sections = [
@@ -148,10 +161,10 @@ def _face(explanation: Explanation, index: int, name: str) -> str:
         "</div>",
         _strips(explanation, index, name),
     ]
-    if face.features:
+    if sheets.features:
         sections += [
             "<details><summary>Feature maps of this face</summary>",
-            _plate(features_picture(face), "the strongest feature maps at each size"),
+            _plate(sheets.features[index], "the strongest feature maps at each size"),
             "</details>",
         ]
     return "\n".join([*sections, "</section>"])
@@ -257,10 +270,10 @@ weights random, both correlations are below {THRESHOLD}.</p>
 <div class="wide"><table><tr><th>random{head}</tr>{"".join(rows)}</table></div></section>"""
 
 
-def _kernels(explanation: Explanation) -> str:
-    if not len(explanation.kernels):
+def _kernels(sheets: Sheets) -> str:
+    if sheets.kernels is None:
         return ""
-    picture = _plate(kernels_picture(explanation), "the kernels of the first convolution")
+    picture = _plate(sheets.kernels, "the kernels of the first convolution")
     return f"<section><h2>First-layer kernels</h2>{picture}</section>"
 
 

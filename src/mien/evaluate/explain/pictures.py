@@ -26,6 +26,8 @@ COLOURS = {True: "RdBu_r", False: "inferno"}
 (inferno: Smith & van der Walt; RdBu: ColorBrewer)."""
 STRONGEST = 8
 """Feature maps shown of each side."""
+TILE, GAP = 144, 28
+"""Side of a kernel or feature map on a contact sheet, and the space between, in pixels."""
 
 
 def overlay(
@@ -98,20 +100,20 @@ def face_picture(explanation: Explanation, index: int) -> bytes:
 
 def kernels_picture(explanation: Explanation) -> bytes:
     """Return the first convolution's kernels on one common scale."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
     kernels = explanation.kernels
-    columns = min(len(kernels), 8)
-    rows = -(-len(kernels) // columns)
-    figure = _figure(1.0 * columns + 1.2, 1.15 * rows + 0.35)
-    sheet = figure.subplots(rows, columns, squeeze=False)
     largest = float(np.abs(kernels).max()) or 1.0
-    image: Any = None
-    for axes in sheet.flat:
-        axes.axis("off")
-    for number, (axes, kernel) in enumerate(zip(sheet.flat, kernels, strict=False)):
-        image = axes.imshow(kernel, cmap=COLOURS[True], vmin=-largest, vmax=largest)
-        axes.set_title(str(number), fontsize=7, color=GREY, pad=2)
-    figure.colorbar(image, ax=sheet, label="weight", shrink=0.8, pad=0.02)
+    scale = ScalarMappable(Normalize(-largest, largest), COLOURS[True])
+    tiles = [_tile(np.asarray(scale.to_rgba(kernel))[..., :3]) for kernel in kernels]
+    columns = min(len(tiles), 8)
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    names = [[f"{i}" for i in range(r * columns, len(tiles))][:columns] for r in range(len(rows))]
     height, width = kernels.shape[1:]
+    figure = _figure(0.95 * columns + 1.2, 1.06 * len(rows) + 0.5)
+    axes = _contact_sheet(figure, rows, names)
+    figure.colorbar(scale, ax=axes, label="weight", shrink=0.8, pad=0.02)
     figure.suptitle(
         f"{len(kernels)} kernels of {height}x{width}, first layer",
         x=0.01, ha="left", fontsize=10, color=INK,
@@ -121,24 +123,51 @@ def kernels_picture(explanation: Explanation) -> bytes:
 
 def features_picture(face: FaceExplanation) -> bytes:
     """Return the strongest feature maps of each side: those of the largest mean magnitude."""
-    figure = _figure(10.5, 1.42 * len(face.features) + 0.45)
-    sheet = figure.subplots(len(face.features), STRONGEST, squeeze=False)
-    for row, (side, maps) in zip(sheet, face.features.items(), strict=True):
+    colours = _matplotlib().colormaps["viridis"]
+    rows, names = [], []
+    for maps in face.features.values():
         strongest = np.argsort(-np.abs(maps).mean(axis=(1, 2)), kind="stable")[:STRONGEST]
-        for axes in row:
-            axes.axis("off")
-        for axes, channel in zip(row, strongest, strict=False):
-            axes.imshow(maps[channel], cmap="viridis")
-            axes.set_title(f"channel {channel}", fontsize=7, color=GREY, pad=2)
-        row[0].text(
-            -0.12, 0.5, f"{side}x{side}\nof {len(maps)}", transform=row[0].transAxes,
-            ha="right", va="center", fontsize=8, color=INK,
-        )  # fmt: skip
+        low, high = maps.min(axis=(1, 2)), maps.max(axis=(1, 2))
+        unit = (maps - low[:, None, None]) / np.maximum(high - low, 1e-12)[:, None, None]
+        rows.append([_tile(np.asarray(colours(unit[channel]))[..., :3]) for channel in strongest])
+        names.append([f"channel {channel}" for channel in strongest])
+    figure = _figure(10.5, 1.33 * len(rows) + 0.35)
+    axes = _contact_sheet(figure, rows, names)
+    places = [(row + 0.5) * (TILE + GAP) - GAP / 2 for row in range(len(rows))]
+    axes.set_yticks(places, [f"{side}x{side}\nof {len(m)}" for side, m in face.features.items()])
+    axes.tick_params(length=0, labelsize=8, labelcolor=INK)
     figure.suptitle(
         "strongest feature maps at each size; bright is high, each on its own scale",
         x=0.01, ha="left", fontsize=10, color=INK,
     )  # fmt: skip
     return _saved(figure)
+
+
+def _tile(colours_hwc: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return colours from 0 to 1 as uint8 [TILE, TILE, 3], enlarged without smoothing."""
+    pixels = Image.fromarray(np.rint(255 * colours_hwc).astype(np.uint8))
+    return np.asarray(pixels.resize((TILE, TILE), Image.Resampling.NEAREST))
+
+
+def _contact_sheet(
+    figure: Figure, rows: list[list[NDArray[np.uint8]]], names: list[list[str]]
+) -> Axes:
+    """Lay tiles out on one pair of axes, each under its name: many axes are slow to arrange."""
+    columns = max(map(len, rows))
+    step = TILE + GAP
+    sheet = np.full((len(rows) * step - GAP, columns * step - GAP // 2, 3), 255, np.uint8)
+    axes = figure.subplots()
+    for r, (row, own) in enumerate(zip(rows, names, strict=True)):
+        for c, (tile, name) in enumerate(zip(row, own, strict=True)):
+            sheet[r * step : r * step + TILE, c * step : c * step + TILE] = tile
+            axes.text(
+                c * step + TILE / 2, r * step - 4, name, ha="center", fontsize=7, color=GREY
+            )  # fmt: skip
+    axes.imshow(sheet, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    return axes
 
 
 def _map(axes: Axes, face: FaceExplanation, method: str, map_hw: NDArray[np.float32]) -> None:
