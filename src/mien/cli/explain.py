@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import typer
 
 from mien.cli.extras import needs
 from mien.cli.predict import EXIT_FACELESS, EXIT_UNREADABLE
-from mien.errors import ModelFileError
+from mien.errors import ConfigError, ModelFileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from mien.types import FaceReading, PictureReading
 
 SHIPPED = "mien-small"
+MOST_FACES = 50
+"""Faces on one page: each takes half a megabyte and some seconds."""
 
 
 def explain(
@@ -60,6 +63,8 @@ def explain(
     reads. Exit codes are those of mien predict; 3 where no picture at all shows a face.
     """
     with needs("explain", "mien explain"):
+        for package in ("matplotlib", "onnx", "scipy"):  # told now, not after a minute's work
+            import_module(package)
         from mien.evaluate.explain.explain import explain as run_explanation
         from mien.evaluate.explain.folder import write_folder
         from mien.predict.reader import Reader
@@ -72,6 +77,11 @@ def explain(
     if not found:
         typer.echo("no face to explain; nothing was written", err=True)
         raise typer.Exit(code)
+    if len(found) > MOST_FACES:
+        raise ConfigError(
+            f"these pictures show {len(found)} faces; one page takes at most {MOST_FACES}",
+            hint="choose fewer pictures, or explain them in several calls with an --out each",
+        )
     with _progress() as progress:
         explanation = run_explanation(
             opened, recorder.crops_nhw, label=label, side=layer, patch=patch, draws=draws,

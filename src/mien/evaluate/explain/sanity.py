@@ -7,9 +7,12 @@ it is when the network's weights are replaced by noise shows the picture, not th
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from mien.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -122,7 +125,12 @@ def check(
         trained: their maps of the trained model.
         draws: random weights tried at each level; 1 or more.
         progress: told (done, total) now and then.
+
+    Raises:
+        MissingExtraError: scipy is not installed.
     """
+    if find_spec("scipy") is None:
+        raise MissingExtraError.of("explain", "the sanity check of maps")
     counts = cascade(len(model.layers))
     levels = []
     for step, count in enumerate(counts):
