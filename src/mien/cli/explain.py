@@ -183,7 +183,7 @@ def _print(explanation: Explanation, found: list[tuple[str, FaceReading]]) -> No
         ]
         table.add_row(layers_in_words(level.layers, sanity.levels[-1].layers), *cells)
     verdicts = ["passes" if sanity.passes(method) else "FAILS" for method in sanity.methods]
-    table.add_row(f"verdict, n = {sanity.faces} faces x {sanity.draws} draws", *verdicts)
+    table.add_row(f"verdict, n = {sanity.sample}", *verdicts)
     console.print()
     console.print(table)
 

@@ -15,7 +15,7 @@ from mien.evaluate.explain.sanity import SanityCheck, check
 from mien.predict.classifier import softmax
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -148,7 +148,7 @@ def explain(
         faces.append(FaceExplanation(crop, probs[i], int(answers[i]), cam, covered, features))
     sanity = None
     if draws and model.layers:
-        sanity = _check(model, faces[:CHECKED], side, patch, draws, progress)
+        sanity = check_maps(model, faces[:CHECKED], side, patch, draws, progress)
     return Explanation(model.info, model.kernels(), tuple(faces), side, patch, sanity)
 
 
@@ -191,14 +191,24 @@ def _answers(
     return np.full(len(probs_nk), info.labels.index(label), np.int64)
 
 
-def _check(
+def check_maps(
     model: Explainable,
-    faces: list[FaceExplanation],
+    faces: Sequence[FaceExplanation],
     side: int | None,
     patch: int,
     draws: int,
-    progress: Progress,
+    progress: Progress = lambda stage, done, total: None,
 ) -> SanityCheck:
+    """Compare the maps of some faces with those under random weights; see `sanity.check`.
+
+    Args:
+        model: that explained the faces, and has at least one layer.
+        faces: as `explain` made them with this side and patch; at least one.
+        side: of the feature maps for Grad-CAM, in cells; None without any.
+        patch: side of the covering patch, in pixels.
+        draws: of random weights at each level; 1 or more.
+        progress: told ('sanity', done, total) now and then.
+    """
     crops = np.stack([face.crop_hw for face in faces])
     answers = np.array([face.answer for face in faces], np.int64)
 

@@ -190,7 +190,7 @@ def _map(face: FaceExplanation, method: str, answer: str) -> str:
     top = limit(map_hw, signed=with_sign)
     shares = thirds(map_hw)
     where = (
-        f"Of the map, {shares['upper']:.0%} lie in the upper third of the crop, "
+        f"Of the map, {shares['upper']:.0%} lies in the upper third of the crop, "
         f"{shares['middle']:.0%} in the middle and {shares['lower']:.0%} in the lower."
     )
     if with_sign:
@@ -264,7 +264,7 @@ def _sanity_table(sanity: SanityCheck | None) -> str:
         rows.append(f"<tr><td>{words}{cells}</tr>")
     return f"""<section><h2>Do the maps depend on what was learnt?</h2>
 <p>Layers get random weights of the same mean and deviation, from the logits down, and the maps are
-compared with the trained network's: means over {sanity.faces} faces and {sanity.draws} draws
+compared with the trained network's: means over {sanity.sample}
 (n = {sanity.faces * sanity.draws}) ± the standard deviation. A method passes where, with all
 weights random, both correlations are below {THRESHOLD}.</p>
 <div class="wide"><table><tr><th>random{head}</tr>{"".join(rows)}</table></div></section>"""

@@ -219,7 +219,7 @@ def _strips(part: Any, explanation: Explanation, index: int) -> None:
             _show(axes, overlay(face.crop_hw, own, signed=signed), title)
     part.suptitle(
         "the same maps with random weights, from the logits down; each on its own scale; r is the "
-        f"mean rank correlation, n = {sanity.faces} faces x {sanity.draws} draws",
+        f"mean rank correlation, n = {sanity.sample}",
         x=0.01, ha="left", fontsize=9, color=INK,
     )  # fmt: skip
 

@@ -88,6 +88,12 @@ class SanityCheck:
         return max(last.spearman, last.spearman_absolute) < THRESHOLD
 
     @property
+    def sample(self) -> str:
+        """What the means are over, in words."""
+        faces = "1 face" if self.faces == 1 else f"{self.faces} faces"
+        return f"{faces} x {self.draws} draw" + ("" if self.draws == 1 else "s")
+
+    @property
     def methods(self) -> tuple[str, ...]:
         """Names of the methods checked."""
         return tuple(self.levels[-1].similarity)
