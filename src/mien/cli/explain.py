@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from mien.evaluate.explain.explain import Explanation
     from mien.evaluate.explain.explainable import Explainable
-    from mien.types import FaceReading, PictureReading
+    from mien.predict.reader import Reader
+    from mien.types import FaceReading
 
 SHIPPED = "mien-small"
 MOST_FACES = 50
@@ -62,39 +63,31 @@ def explain(
     Grad-CAM, occlusion, first-layer kernels and feature maps, on the very crops that the model
     reads. Exit codes are those of mien predict; 3 where no picture at all shows a face.
     """
-    with needs("explain", "mien explain"):
-        for package in ("matplotlib", "onnx", "scipy"):  # told now, not after a minute's work
-            import_module(package)
-        from mien.evaluate.explain.explain import explain as run_explanation
-        from mien.evaluate.explain.folder import write_folder
-        from mien.predict.reader import Reader
-    opened = load_explainable(model, threads)
-    recorder = _Recorder(opened)
+    _need_packages()
+    from mien.evaluate.explain.explain import explain as run_explanation
+    from mien.evaluate.explain.folder import write_folder
+    from mien.predict.reader import Reader
+
+    recorder = _Recorder(load_explainable(model, threads))
     reader = Reader(recorder, detector=detector, faces=faces, threads=threads)
-    readings = list(reader.read_many(paths))
-    found = [(reading.source, face) for reading in readings for face in reading.faces]
-    code = _report(readings)
-    if not found:
-        typer.echo("no face to explain; nothing was written", err=True)
-        raise typer.Exit(code)
-    if len(found) > MOST_FACES:
-        raise ConfigError(
-            f"these pictures show {len(found)} faces; one page takes at most {MOST_FACES}",
-            hint="choose fewer pictures, or explain them in several calls with an --out each",
-        )
+    found, code = _read(reader, paths)
     with _progress() as progress:
         explanation = run_explanation(
-            opened, recorder.crops_nhw, label=label, side=layer, patch=patch, draws=draws,
+            recorder.model, recorder.crops_nhw, label=label, side=layer, patch=patch, draws=draws,
             progress=progress,
         )  # fmt: skip
     values = write_folder(out, explanation, found)
-    if as_json:
-        typer.echo(json.dumps(values, indent=2))
-    else:
-        _print(explanation, found)
+    typer.echo(json.dumps(values, indent=2)) if as_json else _print(explanation, found)
     _warn(explanation)
     typer.echo(f"page: {out / 'index.html'}", err=True)
     raise typer.Exit(code)
+
+
+def _need_packages() -> None:
+    """Say what is missing now, not after a minute's work."""
+    with needs("explain", "mien explain"):
+        for package in ("matplotlib", "onnx", "scipy"):
+            import_module(package)
 
 
 def load_explainable(model: Path, threads: int = 0) -> Explainable:
@@ -120,12 +113,12 @@ class _Recorder:
 
     def __init__(self, model: Explainable) -> None:
         self.info = model.info
-        self._model = model
+        self.model = model
         self._crops: list[NDArray[np.uint8]] = []
 
     def logits(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
         self._crops.append(crops_nhw)
-        return self._model.logits(crops_nhw)
+        return self.model.logits(crops_nhw)
 
     @property
     def crops_nhw(self) -> NDArray[np.uint8]:
@@ -134,15 +127,26 @@ class _Recorder:
         return np.concatenate(self._crops)
 
 
-def _report(readings: list[PictureReading]) -> int:
-    """List pictures with trouble on stderr; return the exit code."""
+def _read(reader: Reader, paths: list[Path]) -> tuple[list[tuple[str, FaceReading]], int]:
+    """Return each face with its source, and the exit code; list pictures with trouble."""
+    readings = list(reader.read_many(paths))
     faceless = [r.source for r in readings if r.error is None and not r.faces]
     unreadable = [r.error for r in readings if r.error is not None]
     for source in faceless:
         typer.echo(f"no face: {source}", err=True)
     for error in unreadable:
         typer.echo(f"unreadable: {error}", err=True)
-    return EXIT_UNREADABLE if unreadable else EXIT_FACELESS if faceless else 0
+    code = EXIT_UNREADABLE if unreadable else EXIT_FACELESS if faceless else 0
+    found = [(reading.source, face) for reading in readings for face in reading.faces]
+    if not found:
+        typer.echo("no face to explain; nothing was written", err=True)
+        raise typer.Exit(code)
+    if len(found) > MOST_FACES:
+        raise ConfigError(
+            f"these pictures show {len(found)} faces; one page takes at most {MOST_FACES}",
+            hint="choose fewer pictures, or explain them in several calls with an --out each",
+        )
+    return found, code
 
 
 def _print(explanation: Explanation, found: list[tuple[str, FaceReading]]) -> None:
