@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 THRESHOLD = 0.5
 """Mean rank correlation with all weights random, from which maps are not to be trusted.
 
-A map that ignores the weights keeps 1. Independent maps have 0 in the mean, but smooth maps of
-a face share its frame: a margin of zero would fail maps for that. Half means that a quarter of
-the variance of the ranks (0.5 squared) would come from elsewhere than the weights.
+A map that ignores the weights keeps 1; independent maps have 0 in the mean. Single ones scatter
+with a deviation of 0.35 (bench/explain.py), for smooth maps have few independent places: the mean
+over one face and five draws scatters with 0.16, and 0.5 is three of these away.
 """
 LEVELS = 5
 """Steps of the cascade that are shown at most; the last is always 'all'."""
