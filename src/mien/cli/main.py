@@ -37,6 +37,7 @@ def _register() -> None:
     from mien.cli.data import app as data
     from mien.cli.doctor import doctor
     from mien.cli.evaluate import evaluate
+    from mien.cli.explain import explain
     from mien.cli.export import export
     from mien.cli.networks import networks
     from mien.cli.predict import predict
@@ -47,6 +48,7 @@ def _register() -> None:
     app.command()(train)
     app.command()(doctor)
     app.command()(evaluate)
+    app.command()(explain)
     app.command()(export)
     app.command()(networks)
 
