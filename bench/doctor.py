@@ -398,6 +398,7 @@ def main() -> None:
     parser.add_argument("--data", default="", help="a dataset folder with votes")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sound", type=int, default=20)
+    parser.add_argument("--counted", action="store_true", help="only the runs that count")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="faults whose name holds this")
     parser.add_argument("--out", type=Path, help="folder to keep the evidence in (pickles, ours)")
@@ -412,6 +413,9 @@ def main() -> None:
         jobs += [
             Job("", n, arguments.data if n // 2 % 2 else "", "") for n in range(arguments.sound)
         ]
+    half = arguments.sound // 2
+    if arguments.counted:
+        jobs = [job for job in jobs if job.seed >= (2 if job.fault else half)]
     jobs.sort(key=lambda job: job.seed)
     started, results = time.perf_counter(), []
     context = multiprocessing.get_context("spawn")
@@ -424,7 +428,6 @@ def main() -> None:
                 arguments.out.mkdir(parents=True, exist_ok=True)
                 file = arguments.out / (job.name.replace("/", "-").replace(" ", "_") + ".pickle")
                 file.write_bytes(pickle.dumps((job, evidence, seconds)))
-    half = arguments.sound // 2
     chosen_on = [r for r in results if r[0].seed < (2 if r[0].fault else half)]
     others = [r for r in results if r not in chosen_on]
     report(chosen_on, "Runs that the thresholds were chosen on")

@@ -55,7 +55,7 @@ def test_overrides_win_and_take_bare_words(tmp_path: Path) -> None:
     [
         ("[optimiser]\nlr = 1\n", "unknown setting optimiser", "did you mean 'optimizer'?"),
         ("[optimizer]\nlrr = 1\n", "unknown setting optimizer.lrr", "did you mean 'lr'?"),
-        ("[optimizer]\nlr = 'big'\n", "optimizer.lr must be a number, got 'big'", "mend"),
+        ("[optimizer]\nlr = 'big'\n", "optimizer.lr must be a number or 'auto', got 'big'", "mend"),
         ("[fit]\nepochs = 1.5\n", "fit.epochs must be a whole number, got 1.5", "mend"),
         ("[fit]\nepochs = true\n", "fit.epochs must be a whole number, got True", "mend"),
         ("[optimizer]\nname = 'sdg'\n", "optimizer.name cannot be 'sdg'", "did you mean 'sgd'?"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.evaluate.intervals import wilson
-from mien.train.doctor.facts import confident_error, difference
+from mien.train.doctor.facts import confident_contradictions, confident_error, difference
 from mien.train.doctor.finding import Finding, Plot
 
 if TYPE_CHECKING:
@@ -91,11 +91,14 @@ def label_noise(evidence: Evidence, limits: Thresholds) -> Finding | None:
     left_out = confident_error(train.right_n, train.opinion_nk)
     other = confident_error(validation.right_n, validation.opinion_nk)
     only_training = difference(left_out, other)
-    floors = [left_out, other]
+    judged = [(train.right_n, train.opinion_nk), (validation.right_n, validation.opinion_nk)]
     if validation.probs_nk is not None:
-        floors.append(confident_error(validation.right_n, validation.probs_nk))
-    least = min(floors, key=lambda e: e.value)
-    both = least.low > limits.confident_error
+        judged.append((validation.right_n, validation.probs_nk))
+    # A weak method is wrong when it is sure, too: all of them must be.
+    counts = np.array([confident_contradictions(*pair) for pair in judged])
+    least = min((wilson(*row) for row in counts.tolist()), key=lambda e: e.value)
+    pooled = wilson(*counts.sum(axis=0).tolist())
+    both = least.value > limits.confident_error and pooled.low > limits.confident_error
     if not both and only_training.low < limits.confident_error / 2:
         return None
     share = min(1.0, (least.value if both else only_training.value) * classes / (classes - 1))

@@ -57,8 +57,8 @@ def decay(evidence: Evidence) -> float:
 
 
 def gradients(epoch: EpochSignals) -> dict[str, float]:
-    """Return each layer's gradient, root mean square."""
-    return {name: layer.gradient for name, layer in epoch.layers.items()}
+    """Return each layer's gradient over its weights, so that layers can be compared."""
+    return {n: layer.gradient / max(layer.weight, 1e-12) for n, layer in epoch.layers.items()}
 
 
 def loss_curve(evidence: Evidence) -> list[float]:
@@ -98,11 +98,18 @@ def confident_error(right_n: NDArray[np.int64], scores_nk: NDArray[np.float64]) 
     Where labels are right, the answers given most confidently are nearly all right, however hard
     the rest is; wrong labels contradict confident and unsure answers alike.
     """
+    wrong, n = confident_contradictions(right_n, scores_nk)
+    return wilson(wrong, n)
+
+
+def confident_contradictions(
+    right_n: NDArray[np.int64], scores_nk: NDArray[np.float64]
+) -> tuple[int, int]:
+    """Return how many of the most confident tenth contradict their label, and that tenth's size."""
     ordered = np.sort(scores_nk, axis=1)
     margin = ordered[:, -1] - ordered[:, -2]
     chosen = np.argsort(-margin, kind="stable")[: max(1, len(margin) // 10)]
-    wrong = scores_nk[chosen].argmax(axis=1) != right_n[chosen]
-    return wilson(float(wrong.sum()), len(chosen))
+    return int((scores_nk[chosen].argmax(axis=1) != right_n[chosen]).sum()), len(chosen)
 
 
 def difference(first: Estimate, second: Estimate) -> Estimate:

@@ -136,8 +136,8 @@ def vanishing_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
         "vanishing-gradients",
         "serious",
         "gradients vanish on their way to the first layers",
-        f"A layer of the network's first half gets {ratio:.1e} of the largest gradient that a "
-        "layer gets (median over the epochs; root mean squares).",
+        f"A layer of the network's first half gets {ratio:.1e} of the largest gradient that any "
+        "layer gets, each over its weights (median over the epochs).",
         "Use an activation that does not saturate, batch normalisation, or fewer layers.",
         ("network.activation=leaky_relu", "network.batch_norm=true"),
         {"ratio": ratio},
@@ -250,14 +250,14 @@ def gradient_plot(evidence: Evidence) -> Plot | None:
     names = list(epochs[-1].layers)
     return Plot(
         "bars",
-        "gradient of each layer, input to output (root mean square)",
+        "gradient over weights",
         [str(i + 1) for i in range(len(names))],
         {
-            f"epoch {e.epoch}": [e.layers[n].gradient if n in e.layers else None for n in names]
+            f"epoch {e.epoch}": [gradients(e).get(n) for n in names]
             for e in ([epochs[0], epochs[-1]] if len(epochs) > 1 else epochs)
         },
         log=True,
-        xlabel="layer",
+        xlabel="layer, from input to output",
     )
 
 

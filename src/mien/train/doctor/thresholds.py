@@ -20,7 +20,8 @@ class Thresholds:
         decay: weight decay times learning rate, the share that each step takes off the weights,
             above which decay rules the training.
         falling: share by which the loss must have fallen in the last third to be still falling.
-        vanishing: a weight layer's gradient over the largest one below which it vanishes.
+        vanishing: gradient over weights of a layer in the network's first half, over the largest
+            of any layer, below which it vanishes.
         exploding: length of the gradient above which it explodes.
         first_loss: loss of the first batches, over that of a network that knows nothing, likewise.
         dead: share of a layer's units that are stuck.
@@ -43,7 +44,7 @@ class Thresholds:
     update_low: float = 2e-4
     decay: float = 5e-3
     falling: float = 0.08
-    vanishing: float = 1e-4
+    vanishing: float = 3e-3
     exploding: float = 20.0
     first_loss: float = 5.0
     dead: float = 0.4
