@@ -14,6 +14,7 @@ from mien.train.doctor.evidence import Answers, Evidence, Inputs
 from mien.train.doctor.facts import confident_error, difference, falling
 from mien.train.doctor.picture import draw_findings
 from mien.train.doctor.steps import smaller_rate
+from mien.train.find_lr import RangeTest
 from mien.train.signals import EpochSignals, LayerSignals
 from mien.train.watch import EpochMetrics
 
@@ -178,6 +179,8 @@ def test_each_fault_is_named(name: str) -> None:
     assert finding.evidence.endswith(".")
     assert finding.advice.endswith(".")
     assert any(character.isdigit() for character in finding.evidence) or name == "not-repeatable"
+    assert finding.plot is not None or name == "not-repeatable"
+    assert finding.settings or "mien data" in finding.advice
     json.dumps(finding.to_dict(), allow_nan=False)
 
 
@@ -253,6 +256,21 @@ def test_a_lower_rate_is_suggested_the_more_steps_overshoot() -> None:
     assert smaller_rate(0.1, 0.4, 1.0) == pytest.approx(0.1 / 3)
     assert smaller_rate(0.1, -3.0, 1.0) == pytest.approx(0.005)
     assert smaller_rate(0.1, 0.8, 10.0) == pytest.approx(0.001)
+
+
+def test_a_range_test_places_the_rate_and_gives_the_setting() -> None:
+    test = RangeTest(
+        (1e-5, 1e-4, 1e-3, 1e-2), (1.1, 1.0, 0.8, 3.0), (1.0, 0.9, 0.2, -9.0), 1e-3, 2e-4
+    )
+    (large,) = diagnose(sound(range_test=test, **FAULTS["step-too-large"]))
+    assert large.settings == ("optimizer.lr=0.0002",)
+    assert "suggests 0.0002: this rate is 5 times that" in large.evidence
+    assert large.plot is not None
+    assert large.plot.mark == 1e-3
+    assert min(v for v in large.plot.lines["range test"] if v is not None) == -2
+    # A suggestion that goes the other way than the finding is not repeated.
+    (small,) = diagnose(sound(range_test=test, **FAULTS["step-too-small"]))
+    assert small.settings == ("optimizer.lr=0.1",)
 
 
 def test_without_any_epoch_the_reason_still_stands() -> None:

@@ -58,6 +58,23 @@ def test_a_training_ends_with_the_doctor_s_findings(
     assert code == 0
     assert found == json.loads((run / "doctor.json").read_text())["findings"]
     assert "step-too-small" in [finding["name"] for finding in found]
+    test = json.loads((run / "lr-range-test.json").read_text())
+    (small,) = [finding for finding in found if finding["name"] == "step-too-small"]
+    assert small["settings"] == [f"optimizer.lr={test['suggestion']:.2g}"]
+    assert "A range test suggests" in small["evidence"]
+
+
+def test_a_damaged_range_test_is_an_error_that_says_so(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = load_dataset(data)
+    run = create_run(tmp_path / "run", recipe(fit={"epochs": 1}), dataset, data)
+    fit(run, dataset)
+    (run.path / "lr-range-test.json").write_text('{"rates": [1]}')
+    code, _, err = mien(capsys, monkeypatch, "doctor", run.path)
+    assert code == 1
+    assert "lr-range-test.json is damaged" in err
+    assert "delete it" in err
 
 
 def test_a_training_that_diverges_says_so_and_fails(

@@ -43,7 +43,7 @@ def doctor(
             f"now {dataset.fingerprint})",
             hint="give the data it was trained on with --data",
         )
-    findings = visit(run, dataset)
+    findings = visit(run, dataset, test_rates=True)
     if deep:
         findings += _experiments(run, dataset, findings)
         write_findings(run, findings)

@@ -115,14 +115,10 @@ def _find_lr(recipe: Path | None, data: Path | None, set_: list[str], out: Path 
 
 
 def _write_test(test: RangeTest, folder: Path) -> None:
-    from mien.files import write_bytes, write_json
-    from mien.train.find_lr import draw_range_test
+    from mien.train.find_lr import write_range_test
 
-    write_json(folder / "lr-range-test.json", test.to_dict())
-    write_bytes(
-        folder / "lr-range-test.png", draw_range_test(test, title="learning-rate range test")
-    )
-    typer.echo(f"learning rate {test.suggestion:g}: {folder / 'lr-range-test.png'}", err=True)
+    picture = write_range_test(test, folder)
+    typer.echo(f"learning rate {test.suggestion:g}: {picture}", err=True)
 
 
 def _test_progress() -> Callable[[int, int], None]:

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mien.errors import TrainingError
+from mien.errors import RunFolderError, TrainingError
+from mien.files import read_json, write_bytes, write_json
 from mien.train.fit import choose_device, start_state, train_step
 from mien.train.loader import batches, make_examples
 from mien.train.signals import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from mien.train.loader import Examples
     from mien.train.state import TrainingState
 
+JSON, PICTURE = "lr-range-test.json", "lr-range-test.png"
 LOWEST, HIGHEST = 1e-6, 30.0
 STEPS = 160
 SMOOTHING = 0.9
@@ -66,6 +69,12 @@ class RangeTest:
     def to_dict(self) -> dict[str, Any]:
         """Return the test as JSON types."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> RangeTest:
+        """Return the test that `to_dict` gave."""
+        curves = {key: tuple(values[key]) for key in ("rates", "losses", "gains")}
+        return cls(**{**values, **curves})
 
 
 def find_lr(
@@ -203,6 +212,31 @@ def _step(
     state.lr = rate
     recorder = Recorder(1, stride=1)
     return train_step(state, recipe, batch, recorder, step=0), recorder.changes[0]
+
+
+def write_range_test(test: RangeTest, folder: Path) -> Path:
+    """Write the test's figures and its picture into `folder`; return the picture's path."""
+    write_json(folder / JSON, test.to_dict())
+    picture = folder / PICTURE
+    write_bytes(picture, draw_range_test(test, title="learning-rate range test"))
+    return picture
+
+
+def read_range_test(folder: Path) -> RangeTest | None:
+    """Return the test that was written into `folder`, or None.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    path = folder / JSON
+    if not path.exists():
+        return None
+    try:
+        return RangeTest.from_dict(read_json(path))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunFolderError(
+            f"{path} is damaged: {error}", hint="delete it; mien doctor makes it again"
+        ) from error
 
 
 def draw_range_test(test: RangeTest, *, title: str) -> bytes:

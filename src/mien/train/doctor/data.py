@@ -9,6 +9,13 @@ import numpy as np
 from mien.evaluate.intervals import wilson
 from mien.train.doctor.facts import confident_contradictions, confident_error, difference
 from mien.train.doctor.finding import Finding, Plot
+from mien.train.doctor.plots import (
+    contradiction_plot,
+    copies_plot,
+    looks_plot,
+    opinions_plot,
+    width_plot,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +34,8 @@ def leak(evidence: Evidence, limits: Thresholds) -> Finding | None:
             "serious",
             "the same people are in training and in validation",
             f"{evidence.shared_subjects} subjects are in both.",
-            "Split by subject: import the collection again without its own splits.",
+            "Split by subject: mien data import SOURCE OUT on a list without a split column keeps "
+            "each subject on one side.",
             (),
             {"subjects": evidence.shared_subjects},
         )
@@ -44,6 +52,7 @@ def leak(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "mien data audit lists them.",
         (),
         {"share": share, "n": n},
+        copies_plot(count, n),
     )
 
 
@@ -76,9 +85,11 @@ def labels_shuffled(evidence: Evidence, limits: Thresholds) -> Finding | None:
         f"A plain method, each picture left out of the fit that judges it, reaches a balanced "
         f"accuracy of {own:.1%} on training and {other:.1%} on validation; guessing has "
         f"{by_chance:.1%}.",
-        "Check that pictures and labels are joined in the right order.",
+        "Check that pictures and labels are joined in the right order; mien data show DIR draws "
+        "pictures of each label.",
         (),
         {"training": own, "validation": other, "chance": by_chance},
+        opinions_plot(evidence),
     )
 
 
@@ -118,6 +129,7 @@ def label_noise(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "labels.",
         ("loss.label_smoothing=0.1",),
         {"share": share, "training": left_out.value, "validation": other.value},
+        contradiction_plot(evidence, limits.confident_error),
     )
 
 
@@ -145,7 +157,9 @@ def class_imbalance(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "makes up for it",
         f"Training holds {mass[rarest]:,.0f} of {labels[rarest]} and {mass[commonest]:,.0f} of "
         f"{labels[commonest]}{seen}.",
-        "Add pictures of it, or let rare classes weigh more.",
+        "Add pictures of it to the source of mien data import."
+        if missing
+        else "Add pictures of it, or let rare classes weigh more.",
         () if missing else ("loss.class_weights=balanced",),
         {"ratio": None if missing else ratio, "class": labels[rarest]},
         Plot("bars", "training pictures", labels, {"pictures": [float(m) for m in mass]},
@@ -165,6 +179,7 @@ def inputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
             "Look at them with mien data show; remove them with mien data audit.",
             (),
             {"blank": seen.blank},
+            looks_plot(evidence),
         )
     low, high = 0.15, 6.0
     if low < seen.std < high and abs(seen.mean) < 3 * max(seen.std, 1.0):
@@ -178,6 +193,7 @@ def inputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "Normalise, and check that the pictures use the range 0 to 255.",
         ("network.normalise=picture",),
         {"mean": seen.mean, "std": seen.std},
+        looks_plot(evidence),
     )
 
 
@@ -197,6 +213,7 @@ def validation_differs(evidence: Evidence, limits: Thresholds) -> Finding | None
         "Hold validation out of the same collection, cropped and stored in the same way.",
         ("network.normalise=picture",),
         {"area": evidence.apart},
+        looks_plot(evidence),
     )
 
 
@@ -216,9 +233,11 @@ def validation_too_small(evidence: Evidence, limits: Thresholds) -> Finding | No
         "warning",
         "validation is too small to tell",
         f"With n = {n} an accuracy of {share:.1%} means {interval.low:.1%} to {interval.high:.1%}.",
-        f"Hold more out: {wanted:,} pictures give plus or minus 3 points.",
+        f"Hold more out: {wanted:,} pictures give plus or minus 3 points (mien data import SOURCE "
+        "OUT --validation 0.3).",
         (),
         {"n": n, "half_width": half},
+        width_plot(share, n, limits.half_width),
     )
 
 
@@ -232,8 +251,9 @@ def not_repeatable(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "the training does not repeat",
         "Its first three steps, taken again with the same seed on this machine, gave other "
         "weights.",
-        "Look for randomness without a generator, and for data that changed.",
-        (),
+        "Look for randomness without a generator, and for data that changed; one thread on the "
+        "CPU repeats.",
+        ("fit.threads=1", "fit.device=cpu"),
         {},
     )
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from mien.data.manifest import Dataset
     from mien.train.config import Recipe
+    from mien.train.find_lr import RangeTest
     from mien.train.runfolder import RunFolder
     from mien.train.signals import EpochSignals
     from mien.train.watch import EpochMetrics
@@ -91,6 +92,7 @@ class Evidence:
         shared_subjects: known subjects that are in training and in validation.
         repeats: whether the first steps, taken again, give the same weights; None where unknown.
         initial: root mean square of each weight before the training, by name.
+        range_test: of learning rates with this recipe; None where none was made.
     """
 
     recipe: Recipe
@@ -109,6 +111,7 @@ class Evidence:
     shared_subjects: int
     repeats: bool | None = None
     initial: dict[str, float] = field(default_factory=dict)
+    range_test: RangeTest | None = None
 
 
 def gather(run: RunFolder, dataset: Dataset) -> Evidence:

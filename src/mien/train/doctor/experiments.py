@@ -89,7 +89,9 @@ def compare_smaller(
             if key in ("width", "hidden", "widths")
         ),
         {"gain": gain.value, "low": gain.low, "high": gain.high, "n": len(right)},
-    )
+        Plot("bars", "validation accuracy", ["this network", "half the width"],
+             {"accuracy": [m.headlines["accuracy"].value for m in (ours, theirs)]}, xlabel=""),
+    )  # fmt: skip
 
 
 def learning_curve(

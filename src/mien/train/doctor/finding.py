@@ -23,6 +23,8 @@ class Plot:
         log: whether y is logarithmic.
         limit: a horizontal line at the threshold, or None.
         xlabel: what x is.
+        logx: whether x is logarithmic.
+        mark: a vertical line at where the run stands, or None.
     """
 
     kind: Literal["lines", "bars"]
@@ -32,6 +34,8 @@ class Plot:
     log: bool = False
     limit: float | None = None
     xlabel: str = "epoch"
+    logx: bool = False
+    mark: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

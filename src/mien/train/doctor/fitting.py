@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.train.doctor.facts import accuracy, chance, decay, difference, falling
-from mien.train.doctor.finding import Finding, Plot
-from mien.train.doctor.steps import loss_plot
+from mien.train.doctor.finding import Finding
+from mien.train.doctor.plots import fit_plot, loss_plot
 
 if TYPE_CHECKING:
     from mien.train.doctor.evidence import Evidence
@@ -80,6 +80,7 @@ def too_complex(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "whether it is as good.",
         _narrower(evidence),
         {"parameters": evidence.parameters, "images": evidence.images},
+        fit_plot(evidence),
     )
 
 
@@ -154,20 +155,6 @@ def _wider(evidence: Evidence) -> tuple[str, ...]:
     if "widths" in options:
         return (f"network.widths={[int(w) * 2 for w in options['widths']]}",)
     return (f"network.width={max(8, 4 * options.get('width', 32))}", "network.hidden=64")
-
-
-def fit_plot(evidence: Evidence) -> Plot:
-    """Return training and validation accuracy over the epochs."""
-    history = evidence.history
-    return Plot(
-        "lines",
-        "accuracy",
-        [m.epoch for m in history],
-        {
-            "training": [m.train_accuracy for m in history],
-            "validation": [m.validation_accuracy for m in history],
-        },
-    )
 
 
 RULES = (overfitting, too_complex, too_small, underfitting)

@@ -48,6 +48,12 @@ def _draw(axes: Axes, finding: Finding, plot: Plot) -> None:
         _lines(axes, plot)
     if plot.log:
         axes.set_yscale("log")
+    if plot.logx:
+        axes.set_xscale("log")
+    if plot.mark is not None:
+        axes.axvline(plot.mark, color=INK, lw=1, ls=":")
+        axes.annotate(" this run", (plot.mark, 0.02), xycoords=("data", "axes fraction"),
+                      fontsize=8, color=INK)  # fmt: skip
     if plot.limit is not None:
         axes.axhline(plot.limit, color=GREY, lw=1, ls="--")
         axes.annotate("limit", (1, plot.limit), xycoords=("axes fraction", "data"), fontsize=8,

@@ -19,6 +19,7 @@ from mien.train.doctor.facts import (
     updates,
 )
 from mien.train.doctor.finding import Finding, Plot
+from mien.train.doctor.plots import gradient_plot, loss_plot, rate_plot, statistics_plot
 
 if TYPE_CHECKING:
     from mien.train.doctor.evidence import Evidence
@@ -39,9 +40,12 @@ def diverged(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "diverged",
         "serious",
         "the training diverged",
-        f"{how}; a network that knows nothing has {learnt:.2f}.",
+        f"{how}; a network that knows nothing has {learnt:.2f}.{_place(evidence, rate)}",
         "Take much smaller steps, and limit the gradient's length.",
-        (f"optimizer.lr={rate / 30:.2g}", "optimizer.clip_norm=1.0"),
+        (
+            f"optimizer.lr={_found_rate(evidence, below=rate) or rate / 30:.2g}",
+            "optimizer.clip_norm=1.0",
+        ),
         {"loss_at_end": end if math.isfinite(end) else None, "lr": rate},
         loss_plot(evidence),
     )
@@ -60,17 +64,19 @@ def step_too_large(evidence: Evidence, limits: Thresholds) -> Finding | None:
     if not (overshoots or worsens or _grew(evidence, limits)):
         return None
     rate = max(e.lr for e in epochs)
+    smaller = smaller_rate(rate, gain, grown)
     return Finding(
         "step-too-large",
         "serious",
         "the learning rate is too large: steps overshoot",
         f"At lr {rate:g} the steps gained {_share(gain)} of what the gradient promised (half is "
         f"the longest useful step), {worse:.0%} of them made their own batch worse, and the "
-        f"weights of a typical layer were {grown:.1f} times their first length in the first epoch.",
-        "Lower the learning rate, or let mien train --find-lr suggest one.",
-        (f"optimizer.lr={smaller_rate(rate, gain, grown):.2g}",),
+        f"weights of a typical layer were {grown:.1f} times their first length in the first epoch."
+        f"{_place(evidence, rate)}",
+        "Lower the learning rate.",
+        (f"optimizer.lr={_found_rate(evidence, below=rate) or smaller:.2g}",),
         {"lr": rate, "gain": gain, "worse": worse, "growth": grown},
-        gain_plot(evidence, limits.gain_low),
+        rate_plot(evidence, limits.gain_low),
     )
 
 
@@ -80,6 +86,20 @@ def _grew(evidence: Evidence, limits: Thresholds) -> bool:
     return growth(evidence) > limits.growth and first < 2 * math.log(
         len(evidence.recipe.learnt_labels)
     )
+
+
+def _place(evidence: Evidence, rate: float) -> str:
+    """Return where a range test places the rate, as a sentence; empty where none was made."""
+    if evidence.range_test is None:
+        return ""
+    found = evidence.range_test.suggestion
+    return f" A range test suggests {found:g}: this rate is {rate / found:.3g} times that."
+
+
+def _found_rate(evidence: Evidence, *, below: float = math.inf, above: float = 0.0) -> float | None:
+    """Return the rate that a range test suggests, if that goes the way that the finding says."""
+    test = evidence.range_test
+    return test.suggestion if test is not None and above < test.suggestion < below else None
 
 
 def smaller_rate(rate: float, gain: float | None, grown: float) -> float:
@@ -106,17 +126,19 @@ def step_too_small(evidence: Evidence, limits: Thresholds) -> Finding | None:
     if gain < limits.gain_high or most > limits.update_low:
         return None
     rate = max(e.lr for e in epochs)
+    larger = rate * min(100.0, 1e-3 / max(most, 1e-9))
     return Finding(
         "step-too-small",
         "serious",
         "the learning rate is too small: steps are tiny",
         f"At lr {rate:g} a typical layer moved by {most:.1e} of its length in a step (1e-3 is "
         f"usual), and the steps gained {_share(gain)} of what the gradient promised: the loss is "
-        f"still a straight line at that length. It ended at {loss_curve(evidence)[-1]:.3f}.",
+        f"still a straight line at that length. It ended at {loss_curve(evidence)[-1]:.3f}."
+        f"{_place(evidence, rate)}",
         "Raise the learning rate.",
-        (f"optimizer.lr={rate * min(100.0, 1e-3 / max(most, 1e-9)):.2g}",),
+        (f"optimizer.lr={_found_rate(evidence, above=rate) or larger:.2g}",),
         {"lr": rate, "gain": gain, "update": most},
-        loss_plot(evidence),
+        rate_plot(evidence, limits.gain_high) if evidence.range_test else loss_plot(evidence),
     )
 
 
@@ -213,51 +235,7 @@ def batch_statistics(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "Use larger batches, or train longer so that the statistics settle.",
         (f"fit.batch_size={max(32, evidence.recipe.fit.batch_size * 4)}",),
         {"loss_learning": last.loss, "loss_answering": last.train_loss},
-        None,
-    )
-
-
-def loss_plot(evidence: Evidence) -> Plot | None:
-    """Return the training loss over the training."""
-    curve = loss_curve(evidence)
-    if not curve:
-        return None
-    per_epoch = [len(e.losses) for e in evidence.signals]
-    x = [
-        number + (i + 0.5) / max(1, count)
-        for number, count in enumerate(per_epoch)
-        for i in range(count)
-    ]
-    peaks = [p for epoch in evidence.signals for p in epoch.peaks]
-    return Plot("lines", "training loss", x, {"mean": curve, "largest": peaks})
-
-
-def gain_plot(evidence: Evidence, limit: float) -> Plot | None:
-    """Return the gain ratio over the epochs."""
-    measured = [e for e in evidence.signals if e.measured]
-    if not measured:
-        return None
-    clipped = [None if e.gain is None else max(e.gain, -2.0) for e in measured]
-    return Plot("lines", "gain of a step over what was promised", [e.epoch for e in measured],
-                {"gain ratio": clipped}, limit=limit)  # fmt: skip
-
-
-def gradient_plot(evidence: Evidence) -> Plot | None:
-    """Return each layer's gradient in the first and the last epoch."""
-    epochs = [e for e in evidence.signals if e.layers]
-    if not epochs:
-        return None
-    names = list(epochs[-1].layers)
-    return Plot(
-        "bars",
-        "gradient over weights",
-        [str(i + 1) for i in range(len(names))],
-        {
-            f"epoch {e.epoch}": [gradients(e).get(n) for n in names]
-            for e in ([epochs[0], epochs[-1]] if len(epochs) > 1 else epochs)
-        },
-        log=True,
-        xlabel="layer, from input to output",
+        statistics_plot(evidence),
     )
 
 
