@@ -160,6 +160,8 @@ def train_step(
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.clip_norm)
     value = loss.item()
     recorder.losses.append(value)
+    if step == 0:
+        recorder.take_start(model)
     if measured:
         recorder.step(
             model,

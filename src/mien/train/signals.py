@@ -66,6 +66,8 @@ class EpochSignals:
         stuck: share of each activation layer's units that gave every picture of the batch the
             same answer, or were saturated.
         digest: of the weights after the training's third step; '' in other epochs.
+        start: each weight's gradient over its size before the training's first step; empty in
+            other epochs. It tells what the network's design does from what the steps did to it.
     """
 
     epoch: int
@@ -79,6 +81,7 @@ class EpochSignals:
     layers: Mapping[str, LayerSignals] = field(default_factory=dict)
     stuck: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
+    start: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the epoch as JSON types."""
@@ -111,6 +114,7 @@ class Recorder:
         self.random: Tensor | None = None
         self.random_cuda: Tensor | None = None
         self.digest = ""
+        self.start: dict[str, float] = {}
 
     def begin(self, step: int, device: torch.device) -> bool:
         """Return whether `step`, counted over the whole training, is to be measured."""
@@ -175,6 +179,15 @@ class Recorder:
         self.stuck.append(found)
         return after
 
+    @torch.no_grad()
+    def take_start(self, model: nn.Module) -> None:
+        """Keep each weight's gradient over its size, before any step was taken."""
+        for name, p in model.named_parameters():
+            if p.grad is not None and p.ndim > 1:
+                share = _number(p.grad.norm() / p.norm().clamp_min(1e-12))
+                if share is not None:
+                    self.start[name] = share
+
     def take_digest(self, model: nn.Module) -> None:
         """Keep a digest of the weights as they are."""
         self.digest = weights_digest(model)
@@ -199,6 +212,7 @@ class Recorder:
                 for name in (self.stuck[0] if self.stuck else {})
             },
             digest=self.digest,
+            start=dict(self.start),
         )
 
     def _medians(self) -> Iterator[tuple[str, LayerSignals]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,6 +65,14 @@ def gradients(epoch: EpochSignals) -> dict[str, float]:
 def loss_curve(evidence: Evidence) -> list[float]:
     """Return the training loss over the whole training, in short stretches."""
     return [loss for epoch in evidence.signals for loss in epoch.losses]
+
+
+def spike(evidence: Evidence) -> float:
+    """Return the highest training loss over the first, or over that of knowing nothing."""
+    curve = loss_curve(evidence)
+    if not curve:
+        return 1.0
+    return max(curve) / max(curve[0], math.log(len(evidence.recipe.learnt_labels)))
 
 
 def falling(evidence: Evidence) -> float:

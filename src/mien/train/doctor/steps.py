@@ -16,12 +16,15 @@ from mien.train.doctor.facts import (
     growth,
     loss_curve,
     middle,
+    spike,
     updates,
 )
 from mien.train.doctor.finding import Finding, Plot
 from mien.train.doctor.plots import gradient_plot, loss_plot, rate_plot, statistics_plot
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mien.train.doctor.evidence import Evidence
     from mien.train.doctor.thresholds import Thresholds
 
@@ -61,21 +64,32 @@ def step_too_large(evidence: Evidence, limits: Thresholds) -> Finding | None:
     grown = growth(evidence)
     overshoots = gain is not None and gain < limits.gain_low
     worsens = worse > limits.worse_share and (gain is None or gain < limits.gain_high - 0.1)
-    if not (overshoots or worsens or _grew(evidence, limits)):
+    spiked = spike(evidence) > limits.spike
+    if not (overshoots or worsens or spiked or _grew(evidence, limits)):
         return None
     rate = max(e.lr for e in epochs)
     smaller = smaller_rate(rate, gain, grown)
+    moved = middle(list(updates(epochs).values())) or 0.0
     return Finding(
         "step-too-large",
         "serious",
         "the learning rate is too large: steps overshoot",
         f"At lr {rate:g} the steps gained {_share(gain)} of what the gradient promised (half is "
-        f"the longest useful step), {worse:.0%} of them made their own batch worse, and the "
-        f"weights of a typical layer were {grown:.1f} times their first length in the first epoch."
+        f"the longest useful step), {worse:.0%} of them made their own batch worse, and a typical "
+        f"layer moved by {moved:.1e} of its length in each (1e-3 is usual). The "
+        f"weights of a typical layer were {grown:.1f} times their first length in the first epoch; "
+        f"the loss rose to {spike(evidence):.1f} times what it began with."
         f"{_place(evidence, rate)}",
         "Lower the learning rate.",
         (f"optimizer.lr={_found_rate(evidence, below=rate) or smaller:.2g}",),
-        {"lr": rate, "gain": gain, "worse": worse, "growth": grown},
+        {
+            "lr": rate,
+            "gain": gain,
+            "worse": worse,
+            "growth": grown,
+            "spike": spike(evidence),
+            "update": moved,
+        },
         rate_plot(evidence, limits.gain_low),
     )
 
@@ -93,7 +107,12 @@ def _place(evidence: Evidence, rate: float) -> str:
     if evidence.range_test is None:
         return ""
     found = evidence.range_test.suggestion
-    return f" A range test suggests {found:g}: this rate is {rate / found:.3g} times that."
+    times = (
+        f"this rate is {rate / found:.3g} times that"
+        if rate >= found
+        else f"that is {found / max(rate, 1e-12):.3g} times this rate"
+    )
+    return f" A range test suggests {found:g}: {times}."
 
 
 def _found_rate(evidence: Evidence, *, below: float = math.inf, above: float = 0.0) -> float | None:
@@ -143,16 +162,16 @@ def step_too_small(evidence: Evidence, limits: Thresholds) -> Finding | None:
 
 
 def vanishing_gradients(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """A layer near the input gets next to no gradient."""
-    epochs = [e for e in evidence.signals if len(e.layers) > 1]
-    if not epochs:
+    """A layer near the input gets next to no gradient, and did so before any step was taken.
+
+    Steps that are too large can drive a network to where gradients vanish; that is theirs.
+    """
+    ratios = [first_half(gradients(e)) for e in evidence.signals if len(e.layers) > 1]
+    if not ratios:
         return None
-    ratios = []
-    for epoch in epochs:
-        values = list(gradients(epoch).values())
-        ratios.append(min(values[: max(1, len(values) // 2)]) / max(max(values), 1e-30))
     ratio = float(np.median(ratios))
-    if ratio > limits.vanishing:
+    start = next((e.start for e in evidence.signals if e.start), None)
+    if ratio > limits.vanishing or (start and first_half(start) > limits.vanishing):
         return None
     return Finding(
         "vanishing-gradients",
@@ -165,6 +184,12 @@ def vanishing_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
         {"ratio": ratio},
         gradient_plot(evidence),
     )
+
+
+def first_half(gradients: Mapping[str, float]) -> float:
+    """Return the least gradient of the layers' first half over the largest of any layer."""
+    values = list(gradients.values())
+    return min(values[: max(1, len(values) // 2)]) / max(max(values), 1e-30)
 
 
 def exploding_gradients(evidence: Evidence, limits: Thresholds) -> Finding | None:

@@ -14,6 +14,7 @@ class Thresholds:
             best step on a quadratic.
         worse_share: share of steps that make their own batch worse, likewise, where the gain
             ratio is below `gain_high` at least.
+        spike: highest training loss over the first, likewise.
         growth: length of the weights after the first epoch over their first length, likewise.
         gain_high: gain ratio above which steps are tiny.
         update_low: median step over weights below which they are.
@@ -39,6 +40,7 @@ class Thresholds:
 
     gain_low: float = 0.5
     worse_share: float = 0.25
+    spike: float = 1.5
     growth: float = 2.5
     gain_high: float = 0.97
     update_low: float = 2e-4
