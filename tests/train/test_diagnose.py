@@ -38,6 +38,14 @@ def answers(n: int, right: float, seed: int, opinion: float = 0.8, noise: float 
     return Answers(labels, scores(right), scores(opinion))
 
 
+def never_answers(label: int, given: Answers) -> Answers:
+    """The same answers, but never `label`."""
+    assert given.probs_nk is not None
+    probs = given.probs_nk.copy()
+    probs[:, label] = 0.0
+    return replace(given, probs_nk=probs)
+
+
 def epoch(number: int, **changes: Any) -> EpochSignals:
     level = 1.0 / (number + 1)
     values: dict[str, Any] = {
@@ -137,6 +145,7 @@ FAULTS: dict[str, dict[str, Any]] = {
         "validation": answers(1000, 0.9, 6, noise=0.3),
     },
     "class-imbalance": {"mass_k": np.array([2000.0, 0.0, 900.0])},
+    "class-ignored": {"validation": never_answers(2, answers(1000, 0.88, 2))},
     "validation-too-small": {
         "history": [metrics(i, validation_n=40) for i in range(1, EPOCHS + 1)]
     },

@@ -37,8 +37,25 @@ EXPLAINED_BY: dict[str, frozenset[str]] = {
             "class-imbalance",
         }
     ),
+    "class-ignored": frozenset(
+        {
+            "labels-shuffled",
+            "diverged",
+            "step-too-large",
+            "step-too-small",
+            "vanishing-gradients",
+            "exploding-gradients",
+            "dead-units",
+            "batch-statistics",
+            "inputs",
+            "class-imbalance",
+            "validation-differs",
+            "underfitting",
+            "too-small",
+        }
+    ),
     "overfitting": frozenset({"labels-shuffled", "validation-differs"}),
-    "too-complex": frozenset({"labels-shuffled", "validation-differs", "label-noise"}),
+    "too-complex": frozenset({"labels-shuffled", "validation-differs"}),
     "underfitting": frozenset(
         {
             "labels-shuffled",

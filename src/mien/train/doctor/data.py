@@ -20,7 +20,8 @@ from mien.train.doctor.plots import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mien.train.doctor.evidence import Evidence
+    from mien.evaluate.intervals import Estimate
+    from mien.train.doctor.evidence import Answers, Evidence
     from mien.train.doctor.thresholds import Thresholds
 
 
@@ -98,24 +99,21 @@ def label_noise(evidence: Evidence, limits: Thresholds) -> Finding | None:
     if evidence.recipe.targets.kind == "votes":
         return None  # the votes carry their own doubt
     train, validation = evidence.train, evidence.validation
-    classes = train.opinion_nk.shape[1]
     left_out = confident_error(train.right_n, train.opinion_nk)
     other = confident_error(validation.right_n, validation.opinion_nk)
     only_training = difference(left_out, other)
-    judged = [(train.right_n, train.opinion_nk), (validation.right_n, validation.opinion_nk)]
+    pooled = _pooled_contradictions([train, validation])
+    both = pooled is not None and pooled.low > limits.confident_error
     if validation.probs_nk is not None:
-        judged.append((validation.right_n, validation.probs_nk))
-    # A weak method is wrong when it is sure, too: all of them must be.
-    counts = np.array([confident_contradictions(*pair) for pair in judged])
-    least = min((wilson(*row) for row in counts.tolist()), key=lambda e: e.value)
-    pooled = wilson(*counts.sum(axis=0).tolist())
-    both = least.value > limits.confident_error and pooled.low > limits.confident_error
-    if not both and only_training.low < limits.confident_error / 2:
+        # A weak method is wrong when it is sure, too; a network that is not clears the labels.
+        network = confident_error(validation.right_n, validation.probs_nk)
+        both = both and network.value > limits.confident_error
+    if pooled is None or (not both and only_training.low < limits.confident_error / 2):
         return None
-    share = min(1.0, (least.value if both else only_training.value) * classes / (classes - 1))
+    share = pooled.value if both else only_training.value
     where = "the labels" if both else "the training labels"
     figures = (
-        f"{least.value:.1%} ({least.low:.1%} to {least.high:.1%})"
+        f"{pooled.value:.1%} ({pooled.low:.1%} to {pooled.high:.1%})"
         if both
         else f"{left_out.value:.1%} in training against {other.value:.1%} in validation"
     )
@@ -123,14 +121,27 @@ def label_noise(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "label-noise",
         "warning",
         f"about {share:.0%} of {where} look wrong",
-        f"Of the tenth of the pictures that are answered most confidently, without having been "
-        f"learnt from, {figures} contradict their label.",
+        f"Of the tenth of the pictures that a plain method answers most confidently, without "
+        f"having learnt from them, {figures} contradict their label.",
         "Look at them with mien data audit, learn from several raters' votes, or soften the "
         "labels.",
         ("loss.label_smoothing=0.1",),
         {"share": share, "training": left_out.value, "validation": other.value},
         contradiction_plot(evidence, limits.confident_error),
     )
+
+
+def _pooled_contradictions(parts: list[Answers]) -> Estimate | None:
+    """Return how often the reference's surest tenths contradict their label.
+
+    None where its other answers are wrong far more often: then it is the task that is hard, or
+    the reference that is weak, and not the labels that are wrong.
+    """
+    counts = np.array([confident_contradictions(a.right_n, a.opinion_nk) for a in parts])
+    wrong, n = counts.sum(axis=0).tolist()
+    misses = [(a.opinion_nk.argmax(axis=1) != a.right_n) for a in parts]
+    pooled = wilson(wrong, n)
+    return pooled if pooled.value > 0.55 * float(np.concatenate(misses).mean()) else None
 
 
 def class_imbalance(evidence: Evidence, limits: Thresholds) -> Finding | None:
@@ -163,6 +174,34 @@ def class_imbalance(evidence: Evidence, limits: Thresholds) -> Finding | None:
         () if missing else ("loss.class_weights=balanced",),
         {"ratio": None if missing else ratio, "class": labels[rarest]},
         Plot("bars", "training pictures", labels, {"pictures": [float(m) for m in mass]},
+             xlabel=""),
+    )  # fmt: skip
+
+
+def class_ignored(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """The network never gives one of its answers, though validation asks for it."""
+    labels, recalls = evidence.recipe.answer_labels, _recalls(evidence)
+    counts = np.bincount(evidence.validation.right_n, minlength=len(labels))
+    if recalls is None:
+        return None
+    missed = [
+        k for k, r in enumerate(recalls) if r is not None and r < limits.ignored and counts[k] >= 20
+    ]
+    if not missed:
+        return None
+    worst = min(missed, key=lambda k: recalls[k] or 0.0)
+    return Finding(
+        "class-ignored",
+        "warning",
+        f"the network hardly ever answers {' or '.join(labels[k] for k in missed)}",
+        f"Of {counts[worst]} validation pictures of {labels[worst]} it finds {recalls[worst]:.0%}; "
+        f"training holds {evidence.mass_k[worst]:,.0f} of them among "
+        f"{float(evidence.mass_k[: len(labels)].sum()):,.0f}.",
+        "Let rare classes weigh more, train longer, or check that class's labels with mien data "
+        "audit.",
+        ("loss.class_weights=balanced",) if evidence.recipe.loss.class_weights == "none" else (),
+        {"class": labels[worst], "recall": recalls[worst], "n": int(counts[worst])},
+        Plot("bars", "share found in validation", labels, {"recall": recalls}, limit=limits.ignored,
              xlabel=""),
     )  # fmt: skip
 
@@ -281,6 +320,7 @@ RULES = (
     validation_differs,
     label_noise,
     class_imbalance,
+    class_ignored,
     validation_too_small,
     not_repeatable,
 )

@@ -64,8 +64,7 @@ def step_too_large(evidence: Evidence, limits: Thresholds) -> Finding | None:
     grown = growth(evidence)
     overshoots = gain is not None and gain < limits.gain_low
     worsens = worse > limits.worse_share and (gain is None or gain < limits.gain_high - 0.1)
-    spiked = spike(evidence) > limits.spike
-    if not (overshoots or worsens or spiked or _grew(evidence, limits)):
+    if not (overshoots or worsens or _blew_up(evidence, limits)):
         return None
     rate = max(e.lr for e in epochs)
     smaller = smaller_rate(rate, gain, grown)
@@ -94,12 +93,11 @@ def step_too_large(evidence: Evidence, limits: Thresholds) -> Finding | None:
     )
 
 
-def _grew(evidence: Evidence, limits: Thresholds) -> bool:
-    """Whether steps blew the weights up; not where they were too long to begin with."""
+def _blew_up(evidence: Evidence, limits: Thresholds) -> bool:
+    """Whether steps blew the weights or the loss up; not where they were too large before."""
     first = next((e.losses[0] for e in evidence.signals if e.losses), 0.0)
-    return growth(evidence) > limits.growth and first < 2 * math.log(
-        len(evidence.recipe.learnt_labels)
-    )
+    blown = growth(evidence) > limits.growth or spike(evidence) > limits.spike
+    return blown and first < 2 * math.log(len(evidence.recipe.learnt_labels))
 
 
 def _place(evidence: Evidence, rate: float) -> str:

@@ -33,6 +33,7 @@ class Thresholds:
         weak: points of accuracy below the reference that are underfitting.
         confident_error: share of the most confident tenth that contradicts its label.
         imbalance: pictures of the most common class for one of the rarest.
+        ignored: share of a class's validation pictures found, below which it is ignored.
         copied: share of validation pictures with a copy in training.
         apart: area under the curve of telling training from validation pictures.
         half_width: of the interval of the validation accuracy.
@@ -57,6 +58,7 @@ class Thresholds:
     weak: float = 0.05
     confident_error: float = 0.12
     imbalance: float = 8.0
+    ignored: float = 0.05
     copied: float = 0.01
     apart: float = 0.85
     half_width: float = 0.06
