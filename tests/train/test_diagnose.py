@@ -255,6 +255,12 @@ def test_decay_that_rules_is_underfitting_and_not_a_step() -> None:
     assert finding.settings == ("optimizer.weight_decay=5e-4",)
 
 
+def test_a_small_gap_is_overfitting_where_training_is_known_by_heart() -> None:
+    validation = answers(1000, 0.93, 8)
+    assert names(sound(train=answers(2000, 1.0, 7), validation=validation)) == ["overfitting"]
+    assert names(sound(train=answers(2000, 0.98, 7), validation=validation)) == []
+
+
 def test_subjects_on_both_sides_are_a_leak() -> None:
     (finding,) = diagnose(sound(shared_subjects=3))
     assert finding.name == "leak"

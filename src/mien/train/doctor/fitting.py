@@ -27,7 +27,9 @@ def overfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     losses = [m.validation_loss for m in evidence.history]
     best = int(np.argmin(losses))
     rise = losses[-1] / max(losses[best], 1e-6)
-    if not (gap.low > limits.gap or (rise > limits.loss_rise and gap.low > limits.gap / 3)):
+    rising = rise > limits.loss_rise and gap.low > limits.gap / 3
+    by_heart = train.value >= 0.99 and gap.value > limits.gap / 2 and gap.low > limits.gap / 4
+    if not (gap.low > limits.gap or rising or by_heart):
         return None
     best_epoch = max(
         evidence.history, key=lambda m: (m.validation_accuracy, -m.validation_loss)

@@ -26,7 +26,8 @@ class Thresholds:
         exploding: length of the gradient above which it explodes.
         first_loss: loss of the first batches, over that of a network that knows nothing, likewise.
         dead: share of a layer's units that are stuck.
-        gap: difference of training and validation accuracy that is overfitting.
+        gap: difference of training and validation accuracy that is overfitting; a third of it
+            where validation loss rises, and half where training pictures are known by heart.
         loss_rise: validation loss at the end over its least that is overfitting.
         memory: parameters for each training picture that make a network too complex.
         tiny: parameters below which a network may be too small.
