@@ -15,7 +15,7 @@ from mien.train.doctor.facts import confident_error, difference, falling
 from mien.train.doctor.picture import draw_findings
 from mien.train.doctor.steps import smaller_rate
 from mien.train.find_lr import RangeTest
-from mien.train.signals import EpochSignals, LayerSignals
+from mien.train.signals import EpochSignals, LayerSignals, StartSignals
 from mien.train.watch import EpochMetrics
 
 EPOCHS = 10
@@ -245,6 +245,33 @@ def test_a_rare_class_that_is_learnt_all_the_same_is_no_finding() -> None:
 def test_weights_that_grow_tell_a_step_that_batch_normalisation_hides() -> None:
     evidence = sound(initial=dict.fromkeys(LAYERS, 0.02))
     assert names(evidence) == ["step-too-large"]
+
+
+SOUND_START = StartSignals(1.2, 0.8, dict.fromkeys(LAYERS, 0.1))
+
+
+def test_steps_that_wreck_the_first_epoch_are_named_whatever_follows() -> None:
+    wild = {n: LayerSignals(0.01, 0.1, 4e-2) for n in LAYERS}
+    dead = {"gain": 0.95, "gradient_norm": 0.1, "stuck": {"body.2": 1.0}}
+    moved = [epoch(1, layers=wild, start=SOUND_START), *measured(**dead)[1:]]
+    assert "step-too-large" in names(sound(signals=moved))
+    spiked = [epoch(1, losses=(1.2, 500.0, 3.0, 1.1), start=SOUND_START), *measured(**dead)[1:]]
+    assert "step-too-large" in names(sound(signals=spiked))
+
+
+def test_what_steps_did_is_not_blamed_on_the_design() -> None:
+    vanished = {n: LayerSignals(10.0 ** (3 * i - 9), 0.1, 1e-3) for i, n in enumerate(LAYERS)}
+    late = [epoch(1, start=SOUND_START), *measured(layers=vanished)[1:]]
+    assert names(sound(signals=late)) == []
+    by_design = replace(
+        SOUND_START, gradients={n: 10.0 ** (3 * i - 9) for i, n in enumerate(LAYERS)}
+    )
+    early = [epoch(1, start=by_design, layers=vanished), *measured(layers=vanished)[1:]]
+    assert names(sound(signals=early)) == ["vanishing-gradients"]
+    exploded = measured(gradient_norm=400.0)
+    assert names(sound(signals=[epoch(1, start=SOUND_START), *exploded[1:]])) == []
+    huge = replace(SOUND_START, gradient_norm=400.0)
+    assert "exploding-gradients" in names(sound(signals=[epoch(1, start=huge), *exploded[1:]]))
 
 
 def test_decay_that_rules_is_underfitting_and_not_a_step() -> None:

@@ -161,7 +161,7 @@ def train_step(
     value = loss.item()
     recorder.losses.append(value)
     if step == 0:
-        recorder.take_start(model)
+        recorder.take_start(model, value)
     if measured:
         recorder.step(
             model,

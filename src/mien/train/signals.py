@@ -49,6 +49,21 @@ class LayerSignals:
 
 
 @dataclass(frozen=True, slots=True)
+class StartSignals:
+    """A training before its first step: what the network's design does, not what steps did to it.
+
+    Attributes:
+        loss: of the first batch; None where it is not finite.
+        gradient_norm: length of its whole gradient, likewise.
+        gradients: each weight's gradient over its size, by the name of the weight.
+    """
+
+    loss: float | None
+    gradient_norm: float | None
+    gradients: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class EpochSignals:
     """One epoch, finished or broken off.
 
@@ -66,8 +81,7 @@ class EpochSignals:
         stuck: share of each activation layer's units that gave every picture of the batch the
             same answer, or were saturated.
         digest: of the weights after the training's third step; '' in other epochs.
-        start: each weight's gradient over its size before the training's first step; empty in
-            other epochs. It tells what the network's design does from what the steps did to it.
+        start: what was so before the training's first step; None in other epochs.
     """
 
     epoch: int
@@ -81,7 +95,7 @@ class EpochSignals:
     layers: Mapping[str, LayerSignals] = field(default_factory=dict)
     stuck: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
-    start: Mapping[str, float] = field(default_factory=dict)
+    start: StartSignals | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the epoch as JSON types."""
@@ -92,7 +106,9 @@ class EpochSignals:
         """Return the epoch that `to_dict` gave."""
         layers = {name: LayerSignals(**layer) for name, layer in values["layers"].items()}
         curves = {key: tuple(values[key]) for key in ("losses", "peaks")}
-        return cls(**{**values, **curves, "layers": layers})
+        start = values.get("start")
+        before = StartSignals(**start) if start else None
+        return cls(**{**values, **curves, "layers": layers, "start": before})
 
 
 def stride_for(steps: int) -> int:
@@ -114,7 +130,7 @@ class Recorder:
         self.random: Tensor | None = None
         self.random_cuda: Tensor | None = None
         self.digest = ""
-        self.start: dict[str, float] = {}
+        self.start: StartSignals | None = None
 
     def begin(self, step: int, device: torch.device) -> bool:
         """Return whether `step`, counted over the whole training, is to be measured."""
@@ -180,13 +196,17 @@ class Recorder:
         return after
 
     @torch.no_grad()
-    def take_start(self, model: nn.Module) -> None:
-        """Keep each weight's gradient over its size, before any step was taken."""
-        for name, p in model.named_parameters():
-            if p.grad is not None and p.ndim > 1:
-                share = _number(p.grad.norm() / p.norm().clamp_min(1e-12))
-                if share is not None:
-                    self.start[name] = share
+    def take_start(self, model: nn.Module, loss: float) -> None:
+        """Keep the loss and the gradients as they are before any step was taken."""
+        named = [(n, p, p.grad) for n, p in model.named_parameters() if p.grad is not None]
+        norm = float(torch.stack([g.norm() for _, _, g in named]).norm())
+        shares = {
+            n: _number(float(g.norm() / p.norm().clamp_min(1e-12)))
+            for n, p, g in named
+            if p.ndim > 1
+        }
+        known = {name: share for name, share in shares.items() if share is not None}
+        self.start = StartSignals(_number(loss), _number(norm), known)
 
     def take_digest(self, model: nn.Module) -> None:
         """Keep a digest of the weights as they are."""
@@ -212,7 +232,7 @@ class Recorder:
                 for name in (self.stuck[0] if self.stuck else {})
             },
             digest=self.digest,
-            start=dict(self.start),
+            start=self.start,
         )
 
     def _medians(self) -> Iterator[tuple[str, LayerSignals]]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.train.doctor.evidence import Answers, Evidence
-    from mien.train.signals import EpochSignals
+    from mien.train.signals import EpochSignals, StartSignals
 
 
 def at_full_rate(evidence: Evidence) -> list[EpochSignals]:
@@ -67,12 +67,25 @@ def loss_curve(evidence: Evidence) -> list[float]:
     return [loss for epoch in evidence.signals for loss in epoch.losses]
 
 
+def start(evidence: Evidence) -> StartSignals | None:
+    """Return what was so before the first step; None where it was not recorded."""
+    return next((e.start for e in evidence.signals if e.start), None)
+
+
+def first_loss(evidence: Evidence) -> float:
+    """Return the loss of the first batch, or of the first few; 0 where there is none."""
+    before = start(evidence)
+    if before is not None:
+        return math.inf if before.loss is None else before.loss
+    return next((e.losses[0] for e in evidence.signals if e.losses), 0.0)
+
+
 def spike(evidence: Evidence) -> float:
     """Return the highest training loss over the first, or over that of knowing nothing."""
     curve = loss_curve(evidence)
     if not curve:
         return 1.0
-    return max(curve) / max(curve[0], math.log(len(evidence.recipe.learnt_labels)))
+    return max(curve) / max(first_loss(evidence), math.log(len(evidence.recipe.learnt_labels)))
 
 
 def falling(evidence: Evidence) -> float:

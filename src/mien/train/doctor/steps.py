@@ -12,11 +12,13 @@ from mien.train.doctor.facts import (
     at_full_rate,
     chance,
     decay,
+    first_loss,
     gradients,
     growth,
     loss_curve,
     middle,
     spike,
+    start,
     updates,
 )
 from mien.train.doctor.finding import Finding, Plot
@@ -94,10 +96,15 @@ def step_too_large(evidence: Evidence, limits: Thresholds) -> Finding | None:
 
 
 def _blew_up(evidence: Evidence, limits: Thresholds) -> bool:
-    """Whether steps blew the weights or the loss up; not where they were too large before."""
-    first = next((e.losses[0] for e in evidence.signals if e.losses), 0.0)
-    blown = growth(evidence) > limits.growth or spike(evidence) > limits.spike
-    return blown and first < 2 * math.log(len(evidence.recipe.learnt_labels))
+    """Whether the first steps blew weights or loss up; not where they were large before."""
+    measured = [e for e in evidence.signals if e.measured][:1]
+    moved = middle(list(updates(measured).values())) or 0.0
+    blown = (
+        growth(evidence) > limits.growth
+        or spike(evidence) > limits.spike
+        or moved > limits.first_moves
+    )
+    return blown and first_loss(evidence) < 2 * math.log(len(evidence.recipe.learnt_labels))
 
 
 def _place(evidence: Evidence, rate: float) -> str:
@@ -168,8 +175,8 @@ def vanishing_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
     if not ratios:
         return None
     ratio = float(np.median(ratios))
-    start = next((e.start for e in evidence.signals if e.start), None)
-    if ratio > limits.vanishing or (start and first_half(start) > limits.vanishing):
+    before = start(evidence)
+    if ratio > limits.vanishing or (before and first_half(before.gradients) > limits.vanishing):
         return None
     return Finding(
         "vanishing-gradients",
@@ -195,9 +202,11 @@ def exploding_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
     norms = [e.gradient_norm for e in evidence.signals if e.gradient_norm is not None]
     if not norms:
         return None
-    largest = max(norms)
-    first = next((e.losses[0] for e in evidence.signals if e.losses), 0.0)
+    largest, first, before = max(norms), first_loss(evidence), start(evidence)
     untrained = math.log(len(evidence.recipe.learnt_labels))
+    length = None if before is None else before.gradient_norm
+    if length is not None and length < limits.exploding / 4 and _blew_up(evidence, limits):
+        return None  # sound before the first step: too large steps made them explode
     if largest < limits.exploding and first < limits.first_loss * untrained:
         return None
     return Finding(

@@ -15,6 +15,7 @@ class Thresholds:
         worse_share: share of steps that make their own batch worse, likewise, where the gain
             ratio is below `gain_high` at least.
         spike: highest training loss over the first, likewise.
+        first_moves: median step over weights in the first measured epoch, likewise.
         growth: length of the weights after the first epoch over their first length, likewise.
         gain_high: gain ratio above which steps are tiny.
         update_low: median step over weights below which they are.
@@ -43,6 +44,7 @@ class Thresholds:
     gain_low: float = 0.5
     worse_share: float = 0.25
     spike: float = 1.5
+    first_moves: float = 2.5e-2
     growth: float = 2.5
     gain_high: float = 0.97
     update_low: float = 2e-4
@@ -52,7 +54,7 @@ class Thresholds:
     exploding: float = 20.0
     first_loss: float = 5.0
     dead: float = 0.4
-    gap: float = 0.08
+    gap: float = 0.06
     loss_rise: float = 1.25
     memory: float = 500.0
     tiny: int = 20_000
