@@ -269,7 +269,8 @@ def test_what_steps_did_is_not_blamed_on_the_design() -> None:
     early = [epoch(1, start=by_design, layers=vanished), *measured(layers=vanished)[1:]]
     assert names(sound(signals=early)) == ["vanishing-gradients"]
     exploded = measured(gradient_norm=400.0)
-    assert names(sound(signals=[epoch(1, start=SOUND_START), *exploded[1:]])) == []
+    spiked = epoch(1, losses=(1.2, 500.0, 3.0, 1.1), start=SOUND_START)
+    assert names(sound(signals=[spiked, *exploded[1:]])) == ["step-too-large"]
     huge = replace(SOUND_START, gradient_norm=400.0)
     assert "exploding-gradients" in names(sound(signals=[epoch(1, start=huge), *exploded[1:]]))
 
