@@ -102,8 +102,9 @@ def test_losses_are_condensed_and_infinite_ones_left_out() -> None:
 
 def test_long_trainings_measure_one_step_in_twentyeight_and_short_ones_more() -> None:
     assert stride_for(100_000) == 28
-    assert stride_for(300) == 12
-    assert stride_for(10) == 8
+    assert stride_for(300) == 20
+    assert stride_for(600) == 25
+    assert stride_for(10) == 20
 
 
 def test_a_training_repeats_bit_for_bit_and_a_changed_one_does_not(
