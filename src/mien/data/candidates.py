@@ -27,6 +27,7 @@ FLAT = 1.0
 CROPS = (
     (0.0, 0.5, 0.5),
     (0.05, 0.5, 0.5),
+    (0.1, 0.5, 0.5),
     *((0.1, x, y) for x in (0.15, 0.85) for y in (0.15, 0.85)),
 )
 """Crops that are compared: share cut off, and where the rest lies (0 left or top, 1 other end)."""
