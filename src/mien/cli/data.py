@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mien.cli.audit import audit
 from mien.cli.extras import needs
+from mien.cli.progress import stages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-from contextlib import contextmanager
+    from collections.abc import Iterator
 
 app = typer.Typer(
     help="Make datasets without leaks from labelled pictures, and look at them.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+app.command()(audit)
 
 
 @app.command("import")
@@ -34,12 +35,15 @@ def import_(
     ),
     seed: int = typer.Option(0, "--seed", help="Of the hold-out."),
     force: bool = typer.Option(False, "--force", help="Replace the dataset that stands at OUT."),
+    apply: Path | None = typer.Option(
+        None, "--apply", help="An audit.csv, perhaps edited: drop and relabel as it says."
+    ),
 ) -> None:
     """Import labelled pictures: find copies, split without leaks, write one compact cache."""
     with needs("data", "mien data"):
         from mien.data.prepare import PrepareOptions, prepare
-    options = PrepareOptions(form, votes, size, validation, seed, force)
-    with _progress() as progress:
+    options = PrepareOptions(form, votes, size, validation, seed, force, apply)
+    with stages() as progress:
         prepare(source, out, options, progress)
     _print(out)
 
@@ -119,22 +123,8 @@ def _sentences(about: dict[str, Any]) -> Iterator[str]:
         f"copies); {about['excluded_copies']:,} excluded because a copy is graded elsewhere"
     )
     yield f"copies with conflicting labels: {about['conflicting_groups']:,} groups (conflicts.csv)"
+    if "audit_dropped" in about:
+        dropped, relabelled = about["audit_dropped"], about["audit_relabelled"]
+        yield f"audit applied: {dropped:,} pictures dropped, {relabelled:,} relabelled"
     if about["skipped"]:
         yield f"skipped: {about['skipped']:,} unreadable pictures (skipped.csv)"
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a function that moves a bar on stderr, one for each stage."""
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
-
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def update(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=None)
-            bars.update(tasks[stage], completed=done, total=total or None)
-
-        yield update

@@ -230,6 +230,23 @@ def load_dataset(folder: Path) -> Dataset:
     return dataset
 
 
+def load_source_splits(folder: Path) -> NDArray[np.str_]:
+    """Return the split that a dataset's source gave each row, str [n], '' where it gave none.
+
+    Raises:
+        DataError: not a dataset, or damaged.
+    """
+    _read_about(folder)
+    pyarrow, parquet = _pyarrow()
+    try:
+        table = parquet.read_table(folder / "manifest.parquet", columns=["source_split"])
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise DataError(
+            f"the dataset {folder} is damaged: {error}", hint="import it again with --force"
+        ) from error
+    return np.array(table.column("source_split").to_pylist(), "<U10")
+
+
 def _read_about(folder: Path) -> dict[str, Any]:
     file = folder / "dataset.json"
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mien.data.audit.apply import apply_table
 from mien.data.duplicates import Copies, find_copies, perceptual_hashes, pixel_hashes
 from mien.data.manifest import Dataset, refuse_existing, save_dataset
 from mien.data.sources.registry import read_source
@@ -34,6 +35,7 @@ class PrepareOptions:
         validation: share of training to hold out where the source has no validation.
         seed: of that hold-out.
         force: replace a dataset that stands at the destination.
+        apply: an audit's table to obey, or None.
     """
 
     form: str = ""
@@ -42,6 +44,7 @@ class PrepareOptions:
     validation: float = 0.15
     seed: int = 0
     force: bool = False
+    apply: Path | None = None
 
 
 def prepare(
@@ -66,6 +69,9 @@ def prepare(
     collection = read_source(
         source, options.form, options.votes, options.size, lambda d, t: progress("reading", d, t)
     )
+    edited: dict[str, int] = {}
+    if options.apply is not None:
+        collection, edited = apply_table(collection, options.apply)
     check_classes(collection, source)
     copies = find_copies(collection.images_nhw, lambda d, t: progress("finding copies", d, t))
     splits = make_splits(
@@ -76,11 +82,19 @@ def prepare(
         share=options.validation,
         seed=options.seed,
     )
-    return write_collection(collection, copies, splits, folder, force=options.force)
+    return write_collection(
+        collection, copies, splits, folder, force=options.force, more_facts=edited
+    )
 
 
 def write_collection(
-    collection: Collection, copies: Copies, splits: Splits, folder: Path, *, force: bool = False
+    collection: Collection,
+    copies: Copies,
+    splits: Splits,
+    folder: Path,
+    *,
+    force: bool = False,
+    more_facts: dict[str, int] | None = None,
 ) -> Dataset:
     """Write a split collection as a dataset folder, with lists of what was found beside it."""
     conflicts = find_conflicts(collection, copies)
@@ -95,7 +109,7 @@ def write_collection(
         groups_n=copies.groups_n,
         sources_n=collection.sources_n,
         subjects_n=collection.subjects_n,
-        facts=_facts(collection, copies, splits, len(conflicts)),
+        facts={**_facts(collection, copies, splits, len(conflicts)), **(more_facts or {})},
     )
     skipped = [[record.source, record.reason] for record in collection.skipped]
     return save_dataset(

@@ -110,8 +110,7 @@ def hold_out(
     Raises:
         DataError: the pictures are tied into a single unit, or are too few to hold any out.
     """
-    units = _units(groups_n, subjects_n)
-    names, unit_n = np.unique(units, return_inverse=True)
+    names, unit_n = np.unique(units(groups_n, subjects_n), return_inverse=True)
     classes = int(labels_n.max(initial=0)) + 1
     counts = np.zeros((len(names), classes), np.int64)
     np.add.at(counts, (unit_n, labels_n), 1)
@@ -138,7 +137,7 @@ def _would_empty(chosen: NDArray[np.bool_], unit: int) -> bool:
     return bool(chosen.sum() + 1 >= len(chosen)) and not chosen[unit]
 
 
-def _units(groups_n: NDArray[np.int64], subjects_n: NDArray[np.str_]) -> NDArray[np.int64]:
+def units(groups_n: NDArray[np.int64], subjects_n: NDArray[np.str_]) -> NDArray[np.int64]:
     """Return the connected components of 'same group' and 'same known subject', int64 [n]."""
     n = len(groups_n)
     if not (subjects_n != "").any():

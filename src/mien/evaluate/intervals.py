@@ -6,10 +6,12 @@ cluster bootstrap; Field and Welsh 2007), and the 2.5% and 97.5% quantiles taken
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from mien.interval import Estimate as Estimate
+from mien.interval import wilson as wilson
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,23 +22,6 @@ if TYPE_CHECKING:
 
 RESAMPLES = 1000
 LEVEL = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A figure and its 95% interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def to_dict(self) -> dict[str, float]:
-        """Return the figure as JSON types."""
-        return {
-            "value": round(self.value, 6),
-            "low": round(self.low, 6),
-            "high": round(self.high, 6),
-        }
 
 
 def headline_estimates(
@@ -77,20 +62,6 @@ def group_weights(
     for _ in range(resamples):
         counts = np.bincount(rng.integers(groups, size=groups), minlength=groups)
         yield counts[inverse].astype(np.float64)
-
-
-def wilson(hits: float, n: float) -> Estimate:
-    """Return a share with its 95% Wilson interval (Wilson 1927), for a class's recall."""
-    if n <= 0:
-        return Estimate(float("nan"), 0.0, 1.0)
-    z = 1.959964
-    share = hits / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    # At 0 and 1 rounding could leave the share itself just outside.
-    return Estimate(
-        share, float(max(0, min(share, middle - half))), float(min(1, max(share, middle + half)))
-    )
 
 
 def _estimates(values: NDArray[np.float64], draws: NDArray[np.float64]) -> list[Estimate]:

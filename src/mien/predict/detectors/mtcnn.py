@@ -62,6 +62,22 @@ class Mtcnn:
         boxes, scores = self._refine(picture, boxes, scores)
         return self._output(picture, boxes, scores)
 
+    def face_scores(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return how much each grey crop, uint8 [n, s, s], is a face to the second network.
+
+        float32 [n], 0 to 1. That takes a fiftieth of a detection, for it is told where to look.
+        """
+        scores = [np.zeros(0, np.float32)]
+        for start in range(0, len(crops_nhw), MAX_CANDIDATES):
+            small = [
+                np.asarray(Image.fromarray(crop).resize((24, 24), Image.Resampling.BILINEAR))
+                for crop in crops_nhw[start : start + MAX_CANDIDATES]
+            ]
+            grey = _normalised(np.stack(small)).transpose(0, 2, 1)[:, :, :, None]
+            rgb = np.ascontiguousarray(np.repeat(grey, 3, axis=3))
+            scores.append(self._rnet.run(["softmax_1"], input_2=rgb)[0][:, 1])
+        return np.concatenate(scores)
+
     def _propose(self, picture: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Run the first network over a pyramid of sizes."""
         shorter = min(picture.size)

@@ -1,0 +1,155 @@
+"""Obey an audit's table: pictures dropped and relabelled while a collection is imported."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.data.audit.problem import ACTIONS, DROP, KEEP, RELABEL
+from mien.data.duplicates import pixel_hashes
+from mien.errors import DataError, did_you_mean
+from mien.labels import canonical
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mien.data.sources.collection import Collection
+
+REQUIRED = ("source", "sha256", "action", "new_label")
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What is to happen to one picture; `line` is where the table says so."""
+
+    source: str
+    sha256: str
+    action: str
+    new_label: str
+    line: int
+
+
+def apply_table(collection: Collection, table: Path) -> tuple[Collection, dict[str, int]]:
+    """Return the collection after an audit's table, and how many pictures were dropped, relabelled.
+
+    A picture is known by its source and the SHA-256 of its pixels. Of several rows about one
+    picture, dropping wins over relabelling, and either over keeping.
+
+    Args:
+        collection: as it was read; it stays as it is.
+        table: a CSV that `mien data audit` wrote and, perhaps, a person edited.
+
+    Raises:
+        DataError: no such table, a column is missing, an unknown action or label, two new labels
+            for one picture, or a picture that is not in the collection as the table has it.
+    """
+    edits = read_edits(table)
+    known = set(collection.label_names)
+    for edit in edits:
+        if edit.action == RELABEL and edit.new_label not in known:
+            shown = edit.new_label or "nothing"
+            raise DataError(
+                f"{table}, line {edit.line}: relabel to {shown!r}, which is no label of "
+                f"{collection.name}",
+                hint=did_you_mean(edit.new_label, known)
+                + f"its labels: {', '.join(collection.label_names)}",
+            )
+    rows = _find_rows(collection, edits, table)
+    labels = collection.labels_n.copy()
+    dropped = np.zeros(len(collection), bool)
+    chosen: dict[int, Edit] = {}
+    for row, edit in zip(rows, edits, strict=True):
+        if edit.action == DROP:
+            dropped[row] = True
+            continue
+        other = chosen.setdefault(row, edit)
+        if other.new_label != edit.new_label:
+            raise DataError(
+                f"{table}: {edit.source} is relabelled {other.new_label} in line {other.line} and "
+                f"{edit.new_label} in line {edit.line}",
+                hint="set the action of one of the two to keep",
+            )
+        labels[row] = collection.label_names.index(edit.new_label)
+    changed = int(((labels != collection.labels_n) & ~dropped).sum())
+    counts = {"audit_dropped": int(dropped.sum()), "audit_relabelled": changed}
+    return _keep(replace(collection, labels_n=labels), ~dropped), counts
+
+
+def read_edits(table: Path) -> list[Edit]:
+    """Return the rows of an audit's table that change something."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="")
+            header = [name.strip() for name in reader.fieldnames or []]
+            missing = [name for name in REQUIRED if name not in header]
+            if missing:
+                raise DataError(
+                    f"{table} has no column {missing[0]!r}; its columns are: "
+                    f"{', '.join(header) or 'none'}",
+                    hint=did_you_mean(missing[0], header) + "give the audit.csv of mien data audit",
+                )
+            reader.fieldnames = header
+            edits = [_edit(table, reader.line_num, row) for row in reader]
+    except OSError as error:
+        raise DataError(f"cannot read {table}: {error.strerror}", hint="check the path") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{table} is not a CSV file in UTF-8: {error}", hint="save it as CSV, UTF-8"
+        ) from error
+    return [edit for edit in edits if edit.action != KEEP]
+
+
+def _edit(table: Path, line: int, row: dict[str, str]) -> Edit:
+    action = row["action"].strip().lower()
+    if action not in ACTIONS:
+        raise DataError(
+            f"{table}, line {line}: unknown action {row['action']!r}",
+            hint=did_you_mean(action, ACTIONS) + f"actions: {', '.join(ACTIONS)}",
+        )
+    new = row["new_label"].strip()
+    return Edit(row["source"], row["sha256"].strip(), action, canonical(new) if new else "", line)
+
+
+def _find_rows(collection: Collection, edits: list[Edit], table: Path) -> list[int]:
+    """Return the row of each edit's picture."""
+    counts = Counter(collection.sources_n.tolist())
+    index: dict[str, list[int]] = {}
+    for row, source in enumerate(collection.sources_n.tolist()):
+        index.setdefault(source, []).append(row)
+    needed = sorted({row for edit in edits for row in index.get(edit.source, [])})
+    hashes = dict(
+        zip(needed, pixel_hashes(np.asarray(collection.images_nhw)[needed]).tolist(), strict=True)
+    )
+    rows, lost = [], []
+    for edit in edits:
+        found = [r for r in index.get(edit.source, []) if hashes[r] == edit.sha256]
+        if found:
+            rows.append(found[0])
+        else:
+            why = "other pixels now" if counts[edit.source] else "not in the source"
+            lost.append(f"line {edit.line}: {edit.source} ({why})")
+    if lost:
+        more = f"; and {len(lost) - 5} more" if len(lost) > 5 else ""
+        raise DataError(
+            f"{table} does not fit: {len(lost)} of {len(edits)} rows name a picture that is not "
+            f"in {collection.name}: {'; '.join(lost[:5])}{more}",
+            hint="apply it to the source that was audited, with the same --size; or audit again",
+        )
+    return rows
+
+
+def _keep(collection: Collection, kept: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Collection:
+    votes = collection.votes_nk
+    return replace(
+        collection,
+        images_nhw=collection.images_nhw[kept],
+        labels_n=collection.labels_n[kept],
+        sources_n=collection.sources_n[kept],
+        splits_n=collection.splits_n[kept],
+        subjects_n=collection.subjects_n[kept],
+        votes_nk=None if votes is None else votes[kept],
+    )

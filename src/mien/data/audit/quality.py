@@ -1,0 +1,121 @@
+"""Pictures that show nothing, or show it badly: blank, mostly flat, blurred, dark, bright.
+
+Blank and flat are told by fixed limits. Blur and exposure are told by how far a picture lies from
+its own collection: the modified z-score, 0.6745 times the distance from the median over the median
+absolute deviation, beyond 3.5 (Iglewicz and Hoaglin 1993).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.data.audit.problem import DROP, NOTE, SEVERE, WARNING, Problem
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BLANK = 4.0
+"""Deviation of a picture's pixels, in grey levels, below which nothing can be seen on it."""
+BLACK, WHITE = 16.0, 239.0
+"""A picture whose 99th percentile is below, or whose 1st is above, shows nothing."""
+EVEN = 3
+"""Grey levels within which an area counts as even."""
+FLAT_SHARE = 0.6
+"""Share of the picture that is one grey level, plus or minus EVEN, from which it is listed."""
+BORDER_SHARE = 0.35
+"""Share of the picture that even borders take, from which it is listed."""
+OUTLIER = 3.5
+"""Modified z-score of an outlier."""
+FEWEST = 30
+"""Pictures that an outlier has to be compared with."""
+BLOCK = 2048
+
+
+def check_quality(images_nhw: NDArray[np.uint8]) -> list[Problem]:
+    """Return the blank, flat, blurred, dark and bright pictures among uint8 [n, s, s]."""
+    blocks = [
+        _measure(np.asarray(images_nhw[start : start + BLOCK]))
+        for start in range(0, len(images_nhw), BLOCK)
+    ]
+    if not blocks:
+        return []
+    m = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    blank = (m["deviation"] < BLANK) | (m["high"] < BLACK) | (m["low"] > WHITE)
+    problems = [
+        Problem(int(i), "blank", SEVERE, _blank(m, int(i)), DROP, score=-float(m["deviation"][i]))
+        for i in np.flatnonzero(blank)
+    ]
+    flat = ~blank & ((m["even"] >= FLAT_SHARE) | (m["border"] >= BORDER_SHARE))
+    for i in np.flatnonzero(flat):
+        words = f"{m['even'][i]:.0%} one grey level, even borders {m['border'][i]:.0%}"
+        score = float(max(m["even"][i], m["border"][i]))
+        problems.append(Problem(int(i), "mostly-flat", WARNING, words, score=score))
+    rest = np.flatnonzero(~blank)
+    for check, name, sign, words in (
+        ("blurred", "sharpness", -1, "sharpness"),
+        ("too-dark", "mean", -1, "mean grey level"),
+        ("too-bright", "mean", 1, "mean grey level"),
+    ):
+        z = modified_z(m[name][rest])
+        for i, far in zip(rest[z * sign > OUTLIER], z[z * sign > OUTLIER], strict=True):
+            text = f"{words} {m[name][i]:.3g}, {abs(far):.1f} deviations from the median"
+            problems.append(Problem(int(i), check, NOTE, text, score=abs(float(far))))
+    return problems
+
+
+def modified_z(values_n: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the modified z-scores, float64 [n]; all 0 where there is too little to compare."""
+    if len(values_n) < FEWEST:
+        return np.zeros(len(values_n))
+    distance = values_n - np.median(values_n)
+    spread = float(np.median(np.abs(distance)))
+    return 0.6745 * distance / spread if spread > 0 else np.zeros(len(values_n))
+
+
+def _measure(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
+    n, side = images.shape[:2]
+    pixels = images.astype(np.float32)
+    variance = pixels.var(axis=(1, 2))
+    around = pixels[:, 2:, 1:-1] + pixels[:, :-2, 1:-1] + pixels[:, 1:-1, 2:] + pixels[:, 1:-1, :-2]
+    laplacian = (around - 4 * pixels[:, 1:-1, 1:-1]).var(axis=(1, 2))
+    levels = np.sort(images.reshape(n, -1), axis=1)
+    return {
+        "mean": pixels.mean(axis=(1, 2), dtype=np.float64),
+        "deviation": np.sqrt(variance, dtype=np.float64),
+        "low": levels[:, int(0.01 * side * side)].astype(np.float64),
+        "high": levels[:, int(0.99 * side * side)].astype(np.float64),
+        # On a logarithmic scale, and free of the picture's contrast.
+        "sharpness": np.log((laplacian + 0.1) / (variance + 1.0)).astype(np.float64),
+        "even": _even_share(images),
+        "border": _border_share(images),
+    }
+
+
+def _even_share(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the largest share of pixels within EVEN grey levels of one another's middle."""
+    n = len(images)
+    offsets = (np.arange(n) * 256)[:, None] + images.reshape(n, -1)
+    counts = np.bincount(offsets.ravel(), minlength=256 * n).reshape(n, 256)
+    sums = np.cumsum(np.pad(counts, ((0, 0), (1, 2 * EVEN))), axis=1)
+    window = sums[:, 2 * EVEN + 1 :] - sums[:, : -2 * EVEN - 1]
+    share: NDArray[np.float64] = window.max(axis=1) / images[0].size
+    return share
+
+
+def _border_share(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the share of the picture outside of the smallest box that is not even, [n]."""
+    spread_rows = np.ptp(images, axis=2) > 2 * EVEN
+    spread_columns = np.ptp(images, axis=1) > 2 * EVEN
+    kept = np.ones(len(images))
+    for uneven in (spread_rows, spread_columns):
+        first, last = uneven.argmax(axis=1), uneven[:, ::-1].argmax(axis=1)
+        length = np.where(uneven.any(axis=1), uneven.shape[1] - first - last, 0)
+        kept *= length / uneven.shape[1]
+    return 1 - kept
+
+
+def _blank(m: dict[str, NDArray[np.float64]], i: int) -> str:
+    kind = "black" if m["high"][i] < BLACK else "white" if m["low"][i] > WHITE else "grey"
+    return f"{kind}: mean grey level {m['mean'][i]:.0f}, deviation {m['deviation'][i]:.1f}"

@@ -1,0 +1,84 @@
+"""An audit as a table that people edit and `mien data import --apply` obeys, and as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+from mien.data.audit.problem import CHECKS
+
+if TYPE_CHECKING:
+    from mien.data.audit.audit import Audit
+    from mien.data.audit.copy_checks import Leak
+    from mien.data.audit.problem import Problem
+
+COLUMNS = (
+    "source", "sha256", "label", "check", "severity", "detail", "action", "new_label",
+)  # fmt: skip
+
+
+def to_csv(audit: Audit) -> str:
+    """Return one row per finding, in the order of the page."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(describe_problem(audit, problem) for problem in audit.problems)
+    return buffer.getvalue()
+
+
+def describe_problem(audit: Audit, problem: Problem) -> dict[str, str]:
+    """Return a finding as a row of the table."""
+    row, collection = problem.row, audit.collection
+    label = int(collection.labels_n[row]) if row >= 0 else -1
+    return {
+        "source": str(collection.sources_n[row]) if row >= 0 else problem.source,
+        "sha256": str(audit.sha256_n[row]) if row >= 0 else "",
+        "label": collection.label_names[label] if label >= 0 else "",
+        "check": problem.check,
+        "severity": problem.severity,
+        "detail": problem.detail,
+        "action": problem.action,
+        "new_label": problem.new_label,
+    }
+
+
+def to_json(audit: Audit) -> dict[str, Any]:
+    """Return the audit as JSON types, without its pictures."""
+    suggested = {
+        check: {
+            action: sum(p.check == check and p.action == action for p in audit.problems)
+            for action in ("drop", "relabel")
+        }
+        for check in CHECKS
+    }
+    agreement = None
+    if audit.agreement is not None:
+        agreement = {"n": audit.agreement[1], **audit.agreement[0].to_dict()}
+    return {
+        "name": audit.collection.name,
+        "n": len(audit.collection),
+        "counts": audit.counts(),
+        "suggested": {c: {a: n for a, n in s.items() if n} for c, s in suggested.items()},
+        "not_checked": audit.not_checked,
+        "leaks": [describe_leak(leak) for leak in audit.leaks],
+        "leaks_after_import": None
+        if audit.kept_leaks is None
+        else [describe_leak(leak) for leak in audit.kept_leaks],
+        "balance": audit.balance,
+        "likely_wrong_confirmed_by_raters": agreement,
+        "model": audit.model,
+        "problems": [describe_problem(audit, problem) for problem in audit.problems],
+    }
+
+
+def describe_leak(leak: Leak) -> dict[str, Any]:
+    """Return a leak as JSON types."""
+    return {
+        "split": leak.split,
+        "n": leak.n,
+        "exact": leak.exact,
+        "copied": leak.copied,
+        "training_copies": leak.training,
+        "share": leak.share.to_dict(),
+    }

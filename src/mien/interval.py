@@ -1,0 +1,38 @@
+"""A share and its interval: what every part of mien that counts something needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure and its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the figure as JSON types."""
+        return {
+            "value": round(self.value, 6),
+            "low": round(self.low, 6),
+            "high": round(self.high, 6),
+        }
+
+
+def wilson(hits: float, n: float) -> Estimate:
+    """Return a share with its 95% Wilson interval (Wilson 1927), for a class's recall."""
+    if n <= 0:
+        return Estimate(float("nan"), 0.0, 1.0)
+    z = 1.959964
+    share = hits / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    # At 0 and 1 rounding could leave the share itself just outside.
+    return Estimate(
+        share, float(max(0, min(share, middle - half))), float(min(1, max(share, middle + half)))
+    )
