@@ -258,7 +258,6 @@ FURTHER: dict[str, Fault] = {
     "validation labels swapped": Fault(("labels-shuffled",), {}, swap_in_validation),
     "validation labels shuffled": Fault(("labels-shuffled",), {}, shuffle_validation),
     "one class half mislabelled": Fault(("label-noise",), {}, one_way_noise),
-    "pixels 0 to 255": Fault(("inputs",), {"network.normalise": "none"}),
     "dropout 0.95": Fault(("underfitting", "too-small"), {"network.dropout": 0.95}),
     "augmented beyond recognition": Fault(
         ("underfitting",),

@@ -281,6 +281,9 @@ def test_decay_that_rules_is_underfitting_and_not_a_step() -> None:
     evidence = sound(recipe=decayed, signals=signals, **FAULTS["underfitting"])
     (finding,) = diagnose(evidence)
     assert finding.settings == ("optimizer.weight_decay=5e-4",)
+    shrunk = measured(gain=0.3, lr=0.05, gradient_norm=400.0)
+    evidence = sound(recipe=decayed, signals=shrunk, **FAULTS["underfitting"])
+    assert names(evidence) == ["underfitting"]
 
 
 def test_a_small_gap_is_overfitting_where_training_is_known_by_heart() -> None:

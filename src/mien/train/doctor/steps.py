@@ -200,8 +200,8 @@ def first_half(gradients: Mapping[str, float]) -> float:
 def exploding_gradients(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The gradient is far longer than any step could use."""
     norms = [e.gradient_norm for e in evidence.signals if e.gradient_norm is not None]
-    if not norms:
-        return None
+    if not norms or decay(evidence) > limits.decay:
+        return None  # decay that rules shrinks the weights, and gradients grow as they do
     largest, first, before = max(norms), first_loss(evidence), start(evidence)
     untrained = math.log(len(evidence.recipe.learnt_labels))
     length = None if before is None else before.gradient_norm
