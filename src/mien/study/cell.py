@@ -6,7 +6,7 @@ import json
 import math
 import time
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,8 +15,8 @@ from mien.errors import DataError, TrainingError
 from mien.files import read_json, write_json
 from mien.train.doctor.facts import first_half
 from mien.train.fit import fit
-from mien.train.networks.registry import build_model
 from mien.train.networks.normalise import Normalise
+from mien.train.networks.registry import build_model
 from mien.train.runfolder import create_run
 
 if TYPE_CHECKING:

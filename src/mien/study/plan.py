@@ -23,6 +23,7 @@ from mien.train.recipes import find_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
     from mien.train.config import Recipe
 
 MEASURES = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -157,7 +156,7 @@ def refuse_costly(count: int, minutes: float, *, yes: bool) -> None:
     """Raise a ConfigError that tells the cost, unless `yes`, for more than a pause's work."""
     if not yes and (count > MOST_TRAININGS or minutes > MOST_MINUTES):
         raise ConfigError(
-            f"{count:,} trainings take about {_duration(minutes)} on this machine",
+            f"{count:,} trainings take about {duration(minutes)} on this machine",
             hint="say --yes to start them; fewer --seeds, --only FACTOR or more --jobs cost less",
         )
 
@@ -166,13 +165,8 @@ MOST_TRAININGS, MOST_MINUTES = 1000, 120.0
 """What a study may cost without --yes."""
 
 
-def _duration(minutes: float) -> str:
+def duration(minutes: float) -> str:
+    """Return minutes in words, in hours or days where there are many."""
     if minutes < 90:
         return f"{max(1, round(minutes))} minutes"
     return f"{minutes / 60:.1f} hours" if minutes < 2880 else f"{minutes / 1440:.1f} days"
-
-
-def stopwatch() -> Callable[[], float]:
-    """Return a function that tells the seconds since now."""
-    started = time.perf_counter()
-    return lambda: time.perf_counter() - started

@@ -139,9 +139,7 @@ def _corrected(judged: list[FactorOutcome]) -> tuple[FactorOutcome, ...]:
         claims = []
         for claim in factor.claims:
             comparisons = tuple(decide(c) for c in claim.comparisons)
-            claims.append(
-                replace(claim, comparisons=comparisons, verdict=_together(comparisons))
-            )
+            claims.append(replace(claim, comparisons=comparisons, verdict=_together(comparisons)))
         done.append(replace(factor, claims=tuple(claims)))
     return tuple(done)
 

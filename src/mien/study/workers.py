@@ -102,13 +102,10 @@ class Worker:
 def _work(data: Path, folder: Path, tasks: Any, answers: Any) -> None:
     import signal
 
-    import torch
-
     from mien.data.manifest import load_dataset
     from mien.study.cell import run_training
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    torch.set_num_threads(1)
     dataset = load_dataset(data)
     parent = os.getppid()
     while True:
