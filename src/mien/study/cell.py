@@ -45,7 +45,7 @@ class Result:
         parameters: of the network.
         train_n: training pictures.
         validation_n: validation pictures.
-        seconds: the training took, on one thread.
+        seconds: of processor time that the training took, on one thread.
         error: why it gave nothing; '' where it did.
     """
 
@@ -72,7 +72,7 @@ def run_training(training: Training, dataset: Dataset, folder: Path) -> Result:
     _clear(path)
     part = drawn_subset(dataset, training)
     run = create_run(path, training.recipe, part, path)
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         fit(run, part)
     except TrainingError as error:
@@ -87,7 +87,7 @@ def run_training(training: Training, dataset: Dataset, folder: Path) -> Result:
         parameters=count_parameters(training.recipe, run.input_size),
         train_n=int((part.splits_n == "train").sum()),
         validation_n=int((part.splits_n == "validation").sum()),
-        seconds=time.perf_counter() - started,
+        seconds=time.process_time() - started,
         error="",
     )
     _clear(path / "checkpoints")

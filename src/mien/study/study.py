@@ -40,7 +40,7 @@ class Outcome:
         fingerprint: of the data.
         factors: with cells and verdicts.
         failed: key of each training that gave nothing → why.
-        seconds: of one processor, over all trainings.
+        seconds: of processor time, over all trainings.
         trainings: number of different trainings.
     """
 

@@ -61,9 +61,10 @@ class ComparisonOutcome:
             return f"{c.higher} and {c.lower} have fewer than two seeds in common."
         d, scale = self.difference, 100.0 if points(c.measure) else 1.0
         unit = " points" if points(c.measure) else ""
+        name = c.measure.replace("_", " ")
         interval = f"{scale * d.mean.low:+.2f} to {scale * d.mean.high:+.2f}"
         return (
-            f"{c.higher} against {c.lower}: {scale * d.mean.value:+.2f}{unit} {c.measure} "
+            f"{c.higher} against {c.lower}: {scale * d.mean.value:+.2f}{unit} {name} "
             f"(95% interval {interval}, n = {d.mean.n} seeds, corrected p "
             f"{_p(self.p_corrected)}, g {d.effect:+.1f}; {scale * c.least:g} would matter)."
         )
