@@ -125,6 +125,7 @@ def drawn_subset(dataset: Dataset, training: Training) -> Dataset:
         ("validation", training.validation, HELD_SEED),
     ):
         known = np.flatnonzero((dataset.splits_n == split) & (right >= 0))
+        size = int(size * len(known)) if 0 < size < 1 else int(size)
         if len(known) < max(size, 1):
             raise DataError(
                 f"{dataset.name} has {len(known):,} {split} pictures with a right answer; the "

@@ -39,7 +39,8 @@ MEASURES = {
 }
 """Measures of a training; shares between 0 and 1 where not said otherwise."""
 DATA_SETTINGS = ("data.train", "data.validation")
-"""Pictures used of each split, 0 for all; the only settings of a cell that no recipe has."""
+"""Pictures used of each split, 0 for all; the only settings of a cell that no recipe has. Below 1
+in a cell, data.train is a share of the study's own size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +120,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One training of a cell: all that decides its result, apart from the data itself."""
+    """One training of a cell: all that decides its result, apart from the data itself.
+
+    Attributes:
+        recipe: with the seed.
+        train: training pictures; 0 takes all, below 1 is a share of all.
+        validation: likewise.
+    """
 
     recipe: Recipe
-    train: int
-    validation: int
+    train: float
+    validation: float
 
     @property
     def key(self) -> str:
@@ -163,7 +170,9 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
 def trainings(plan: Plan, factor: Factor, cell: str) -> list[Training]:
     """Return a cell's trainings, one for each seed."""
     settings = {**plan.set, **factor.set, **factor.cells[cell]}
-    sizes = {name: int(settings.pop(name, 0)) for name in DATA_SETTINGS}
+    train, held = (settings.pop(name, None) for name in DATA_SETTINGS)
+    train = _size(train, plan.set.get(DATA_SETTINGS[0], plan.train), DATA_SETTINGS[0])
+    held = _size(held, plan.validation, DATA_SETTINGS[1])
     values = copy.deepcopy(_base(plan.recipe))
     for key, value in settings.items():
         apply_setting(values, f"{key}={_toml(value)}")
@@ -171,11 +180,24 @@ def trainings(plan: Plan, factor: Factor, cell: str) -> list[Training]:
     return [
         Training(
             recipe_from_dict({**values, "name": "cell", "fit": {**fit, "seed": seed}}),
-            sizes["data.train"] or plan.train,
-            sizes["data.validation"] or plan.validation,
+            train,
+            held,
         )
         for seed in range(plan.seeds)
     ]
+
+
+def _size(asked: Any, usual: Any, name: str) -> float:
+    """Return a number of pictures, 0 for all, or a share of all of them."""
+    size = usual if asked is None else asked
+    if isinstance(size, bool) or not isinstance(size, int | float) or size < 0:
+        raise ConfigError(
+            f"{name} must be a number of pictures, got {size!r}",
+            hint="0 takes all; below 1 is a share",
+        )
+    if 0 < size < 1 and usual:
+        return int(size * usual)
+    return size if 0 < size < 1 else int(size)
 
 
 def all_trainings(plan: Plan) -> Iterator[tuple[Factor, str, Training]]:

@@ -145,11 +145,13 @@ def _timed(training: Training, dataset: Dataset) -> float:
 
 def _images(training: Training, dataset: Dataset) -> float:
     """Return the cost of a training in pictures learnt from."""
-    counts = {s: int((dataset.splits_n == s).sum()) for s in ("train", "validation")}
-    train = training.train or counts["train"]
-    held = training.validation or counts["validation"]
-    scored = min(SCORED, train) + held
-    return training.recipe.fit.epochs * (train + SCORING * scored)
+    train = _count(training.train, int((dataset.splits_n == "train").sum()))
+    held = _count(training.validation, int((dataset.splits_n == "validation").sum()))
+    return training.recipe.fit.epochs * (train + SCORING * (min(SCORED, train) + held))
+
+
+def _count(size: float, everything: int) -> float:
+    return everything * (size or 1.0) if size < 1 else size
 
 
 def refuse_costly(count: int, minutes: float, *, yes: bool) -> None:
