@@ -83,7 +83,7 @@ def run_training(training: Training, dataset: Dataset, folder: Path) -> Result:
     result = Result(
         key=training.key,
         fingerprint=dataset.fingerprint,
-        measures=measures,
+        measures={name: _finite(value) for name, value in measures.items()},
         parameters=count_parameters(training.recipe, run.input_size),
         train_n=int((part.splits_n == "train").sum()),
         validation_n=int((part.splits_n == "validation").sum()),
@@ -189,6 +189,10 @@ def _diverged(part: Dataset, recipe: Recipe) -> dict[str, float | None]:
     measures: dict[str, float | None] = dict.fromkeys(names, guess)
     return {**measures, "gap": 0.0, "loss_rise": None, "gradient_ratio": None, "gain": None,
             "moves": None}  # fmt: skip
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _log10(value: float) -> float:
