@@ -210,14 +210,14 @@ def test_the_serious_comes_first() -> None:
 
 
 def test_settings_are_such_that_a_recipe_takes_them() -> None:
-    from mien.train.config import _apply
+    from mien.train.config import apply_setting
     from mien.train.networks.registry import network_options
 
     for name, changes in FAULTS.items():
         for finding in diagnose(sound(**changes)):
             for setting in finding.settings:
                 values: dict[str, Any] = {"name": name, "network": {"name": "poster"}}
-                _apply(values, setting)
+                apply_setting(values, setting)
                 changed = recipe_from_dict(values)
                 network_options(changed.network.name, changed.network.options)
 

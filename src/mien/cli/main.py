@@ -41,12 +41,14 @@ def _register() -> None:
     from mien.cli.export import export
     from mien.cli.networks import networks
     from mien.cli.predict import predict
+    from mien.cli.study import study
     from mien.cli.train import train
 
     app.command()(predict)
     app.add_typer(data, name="data")
     app.command()(train)
     app.command()(doctor)
+    app.command()(study)
     app.command()(evaluate)
     app.command()(explain)
     app.command()(export)

@@ -214,7 +214,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}", hint="mend that line") from error
     for override in overrides:
-        _apply(values, override)
+        apply_setting(values, override)
     values.setdefault("name", path.stem)
     return recipe_from_dict(values)
 
@@ -303,7 +303,7 @@ def _wrong(where: str, wanted: str, got: Any) -> ConfigError:
     return ConfigError(f"{where} must be {wanted}, got {got!r}", hint="mend the recipe or --set")
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def apply_setting(values: dict[str, Any], override: str) -> None:
     """Apply one `a.b=c`, where c is a TOML value, or a bare word taken as a string."""
     path, separator, text = override.partition("=")
     keys = path.strip().split(".")

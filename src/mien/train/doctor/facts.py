@@ -10,6 +10,8 @@ import numpy as np
 from mien.evaluate.intervals import Estimate, wilson
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from mien.train.doctor.evidence import Answers, Evidence
@@ -60,6 +62,12 @@ def decay(evidence: Evidence) -> float:
 def gradients(epoch: EpochSignals) -> dict[str, float]:
     """Return each layer's gradient over its weights, so that layers can be compared."""
     return {n: layer.gradient / max(layer.weight, 1e-12) for n, layer in epoch.layers.items()}
+
+
+def first_half(gradients: Mapping[str, float]) -> float:
+    """Return the least gradient of the layers' first half over the largest of any layer."""
+    values = list(gradients.values())
+    return min(values[: max(1, len(values) // 2)]) / max(max(values), 1e-30)
 
 
 def loss_curve(evidence: Evidence) -> list[float]:

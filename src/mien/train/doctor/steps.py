@@ -12,6 +12,7 @@ from mien.train.doctor.facts import (
     at_full_rate,
     chance,
     decay,
+    first_half,
     first_loss,
     gradients,
     growth,
@@ -25,8 +26,6 @@ from mien.train.doctor.finding import Finding, Plot
 from mien.train.doctor.plots import gradient_plot, loss_plot, rate_plot, statistics_plot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mien.train.doctor.evidence import Evidence
     from mien.train.doctor.thresholds import Thresholds
 
@@ -189,12 +188,6 @@ def vanishing_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
         {"ratio": ratio},
         gradient_plot(evidence),
     )
-
-
-def first_half(gradients: Mapping[str, float]) -> float:
-    """Return the least gradient of the layers' first half over the largest of any layer."""
-    values = list(gradients.values())
-    return min(values[: max(1, len(values) // 2)]) / max(max(values), 1e-30)
 
 
 def exploding_gradients(evidence: Evidence, limits: Thresholds) -> Finding | None:

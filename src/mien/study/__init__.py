@@ -1,0 +1,1 @@
+"""Studies: grids of trainings, statistics over seeds, and a verdict on each claim."""

@@ -1,0 +1,206 @@
+"""One training of a study, and what is kept of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.data.panel import panel_targets, raw_targets
+from mien.errors import DataError, TrainingError
+from mien.files import read_json, write_json
+from mien.train.doctor.facts import first_half
+from mien.train.fit import fit
+from mien.train.networks.normalise import Normalise
+from mien.train.networks.registry import build_model
+from mien.train.runfolder import create_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mien.data.manifest import Dataset
+    from mien.study.plan import Training
+    from mien.train.config import Recipe
+    from mien.train.runfolder import RunFolder
+
+RESULT = "result.json"
+HELD_SEED = 20_221
+"""Draws the validation pictures: the same in every training of every study."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a training gave.
+
+    Attributes:
+        key: of the training.
+        fingerprint: of the data.
+        measures: see plan.MEASURES; None where it could not be measured.
+        parameters: of the network.
+        train_n: training pictures.
+        validation_n: validation pictures.
+        seconds: of processor time that the training took, on one thread.
+        error: why it gave nothing; '' where it did.
+    """
+
+    key: str
+    fingerprint: str
+    measures: dict[str, float | None]
+    parameters: int
+    train_n: int
+    validation_n: int
+    seconds: float
+    error: str = ""
+
+
+def run_training(training: Training, dataset: Dataset, folder: Path) -> Result:
+    """Train, write result.json into the training's folder and return it.
+
+    A loss that is not a number is a result too: the accuracy is that of guessing. What an
+    earlier try left is removed first; the checkpoints are removed at the end.
+
+    Raises:
+        MienError: the recipe and the data do not fit.
+    """
+    path = folder / training.key
+    _clear(path)
+    part = drawn_subset(dataset, training)
+    run = create_run(path, training.recipe, part, path)
+    started = time.process_time()
+    try:
+        fit(run, part)
+    except TrainingError as error:
+        measures = _diverged(part, training.recipe)
+        note = error.message
+    else:
+        measures, note = measure(run), ""
+    result = Result(
+        key=training.key,
+        fingerprint=dataset.fingerprint,
+        measures={name: _finite(value) for name, value in measures.items()},
+        parameters=count_parameters(training.recipe, run.input_size),
+        train_n=int((part.splits_n == "train").sum()),
+        validation_n=int((part.splits_n == "validation").sum()),
+        seconds=time.process_time() - started,
+        error="",
+    )
+    _clear(path / "checkpoints")
+    write_json(path / RESULT, {**asdict(result), "note": note})
+    return result
+
+
+def read_result(folder: Path, key: str, fingerprint: str) -> Result | None:
+    """Return a training's result; None where there is none, half of one, or of other data."""
+    path = folder / key / RESULT
+    if not path.exists():
+        return None
+    try:
+        values = read_json(path)
+        values.pop("note", None)
+        result = Result(**values)
+    except (TypeError, AttributeError, OSError, json.JSONDecodeError, ValueError):
+        return None
+    return result if result.key == key and result.fingerprint == fingerprint else None
+
+
+def drawn_subset(dataset: Dataset, training: Training) -> Dataset:
+    """Return the pictures of a training: the seed draws training, validation is fixed.
+
+    Only pictures with a right answer count towards the sizes.
+
+    Raises:
+        DataError: a split has fewer pictures than asked for.
+    """
+    recipe = training.recipe
+    right = right_answers(dataset, recipe)
+    rows = []
+    for split, size, seed in (
+        ("train", training.train, recipe.fit.seed),
+        ("validation", training.validation, HELD_SEED),
+    ):
+        known = np.flatnonzero((dataset.splits_n == split) & (right >= 0))
+        size = int(size * len(known)) if 0 < size < 1 else int(size)
+        if len(known) < max(size, 1):
+            raise DataError(
+                f"{dataset.name} has {len(known):,} {split} pictures with a right answer; the "
+                f"study asks for {size:,}",
+                hint="lower train or validation in the study, or import more pictures",
+            )
+        chosen = np.random.default_rng(seed).permutation(known)
+        rows.append(chosen[:size] if size else known)
+    both = np.sort(np.concatenate(rows))
+    part = dataset.subset(both)
+    return replace(part, images_nhw=np.ascontiguousarray(part.images_nhw))
+
+
+def right_answers(dataset: Dataset, recipe: Recipe) -> NDArray[np.int64]:
+    """Return the index of each picture's right answer, -1 for none, int64 [n]."""
+    if recipe.targets.kind == "votes" and dataset.votes_nk is not None:
+        return panel_targets(dataset.votes_nk, dataset.vote_names, recipe.answer_labels)
+    return raw_targets(dataset.labels_n, dataset.label_names, recipe.answer_labels)
+
+
+def measure(run: RunFolder) -> dict[str, float | None]:
+    """Return the measures of a finished run, see plan.MEASURES."""
+    history, signals = run.read_metrics(), run.read_signals()
+    last = history[-1]
+    measured = [s for s in signals if s.measured]
+    peak = max((s.lr for s in measured), default=0.0)
+    full = [s for s in measured if s.lr >= peak / 2]
+    gains = [s.gain for s in full if s.gain is not None]
+    start = next((s.start for s in signals if s.start), None)
+    moves = [layer.update for layer in measured[0].layers.values()] if measured else []
+    return {
+        "accuracy": last.validation_accuracy,
+        "best_accuracy": max(m.validation_accuracy for m in history),
+        "train_accuracy": last.train_accuracy,
+        "gap": last.gap,
+        "loss_rise": last.validation_loss / max(min(m.validation_loss for m in history), 1e-9),
+        "gradient_ratio": _log10(first_half(start.gradients))
+        if start is not None and start.gradients
+        else None,
+        "gain": float(np.median(gains)) if gains else None,
+        "moves": _log10(float(np.median(moves))) if moves else None,
+    }
+
+
+def count_parameters(recipe: Recipe, input_size: int) -> int:
+    """Return the number of parameters of a recipe's network."""
+    model = build_model(
+        recipe.network,
+        normalise=Normalise(recipe.network.normalise),
+        input_size=input_size,
+        classes=len(recipe.learnt_labels),
+    )
+    return sum(p.numel() for p in model.parameters())
+
+
+def _diverged(part: Dataset, recipe: Recipe) -> dict[str, float | None]:
+    """Return the measures of a training whose loss became no number: it guesses."""
+    right = right_answers(part.split("validation"), recipe)
+    guess = float(np.bincount(right[right >= 0]).max() / max(1, (right >= 0).sum()))
+    names = ("accuracy", "best_accuracy", "train_accuracy")
+    measures: dict[str, float | None] = dict.fromkeys(names, guess)
+    return {**measures, "gap": 0.0, "loss_rise": None, "gradient_ratio": None, "gain": None,
+            "moves": None}  # fmt: skip
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _log10(value: float) -> float:
+    return math.log10(max(value, 1e-12))
+
+
+def _clear(path: Path) -> None:
+    import shutil
+
+    if path.exists():
+        shutil.rmtree(path)

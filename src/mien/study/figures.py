@@ -1,0 +1,88 @@
+"""The study's figures: every seed a dot, the mean with its interval beside it."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import TYPE_CHECKING
+
+from mien.study.verdict import points
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from mien.study.verdict import CellOutcome, FactorOutcome
+
+INK, SOFT, BLUE, DOT = "#22262b", "#5d646e", "#3a6ea5", "#d1603d"
+THEMED = {INK: "currentColor", SOFT: "var(--soft)", BLUE: "var(--blue)", DOT: "var(--dot)"}
+"""In a page, colours follow its theme."""
+NAMES = {
+    "accuracy": "validation accuracy, %",
+    "best_accuracy": "validation accuracy, best epoch, %",
+    "train_accuracy": "training accuracy, %",
+    "gap": "training minus validation, points",
+    "loss_rise": "final over least validation loss",
+    "gradient_ratio": "first layers' gradient, log10",
+    "gain": "gain of a step over the promised",
+    "moves": "step over weights, log10",
+}
+
+
+def draw_factor(outcome: FactorOutcome) -> Figure:
+    """Return the figure of a factor: a row for each cell, a column for each measure shown."""
+    from matplotlib.figure import Figure
+
+    shown = outcome.factor.shown
+    height = 0.9 + 0.3 * len(outcome.cells)
+    figure = Figure(figsize=(3.1 * len(shown) + 1.2, height), layout="constrained")
+    figure.patch.set_alpha(0)
+    columns = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    for axes, measure in zip(columns, shown, strict=True):
+        _column(axes, outcome.cells, measure)
+    return figure
+
+
+def _column(axes: Axes, cells: Sequence[CellOutcome], measure: str) -> None:
+    scale = 100 if points(measure) else 1
+    for row, cell in enumerate(cells):
+        y = len(cells) - 1 - row
+        values = [scale * v for v in cell.values(measure) if v is not None]
+        spread = [y + 0.22 + 0.03 * (i % 2) for i in range(len(values))]
+        axes.plot(values, spread, "o", ms=3, color=DOT, alpha=0.75, mew=0)
+        mean = cell.means[measure]
+        if math.isfinite(mean.low):
+            axes.plot([scale * mean.low, scale * mean.high], [y, y], color=BLUE, lw=2.5)
+        if math.isfinite(mean.value):
+            axes.plot(scale * mean.value, y, "o", ms=5, color=BLUE)
+    axes.set_yticks(range(len(cells)), [cell.name for cell in reversed(cells)])
+    axes.set_ylim(-0.6, len(cells) - 0.3)
+    axes.set_xlabel(NAMES[measure], fontsize=9, color=INK)
+    axes.tick_params(labelsize=8, colors=INK, length=0)
+    axes.grid(axis="x", alpha=0.25, color=SOFT)
+    axes.patch.set_alpha(0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(SOFT)
+
+
+def svg(outcome: FactorOutcome) -> str:
+    """Return the figure as SVG whose colours follow the page's theme."""
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    # Text as text: it stays readable for screen readers, and small.
+    with mpl.rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "m"}):
+        draw_factor(outcome).savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    for colour, themed in THEMED.items():
+        text = text.replace(colour, themed)
+    return text[text.index("<svg") :]
+
+
+def png(outcome: FactorOutcome) -> bytes:
+    """Return the figure as PNG bytes on white, for Markdown."""
+    buffer = io.BytesIO()
+    draw_factor(outcome).savefig(buffer, format="png", dpi=130, facecolor="white")
+    return buffer.getvalue()

@@ -1,0 +1,321 @@
+"""What a study asks: claims, the cells that are compared, and what would decide.
+
+A study is a TOML file beside the recipes. Each factor lists cells (names and the settings they
+change), and claims that compare two of its cells by one measure.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import itertools
+import json
+import tomllib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mien.errors import ConfigError, did_you_mean
+from mien.train.config import apply_setting, from_mapping, load_recipe, recipe_from_dict
+from mien.train.networks.registry import network_options
+from mien.train.recipes import find_recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mien.train.config import Recipe
+
+MEASURES = {
+    "accuracy": "validation accuracy after the last epoch",
+    "best_accuracy": "validation accuracy of the best epoch",
+    "train_accuracy": "accuracy on training pictures after the last epoch",
+    "gap": "training accuracy minus validation accuracy after the last epoch",
+    "loss_rise": "validation loss at the end over its least",
+    "gradient_ratio": "log10 of the least gradient of the first half of the layers over the "
+    "largest, each over its weights",
+    "gain": "gain of a step over what its gradient promised, at the full rate",
+    "moves": "log10 of a typical layer's step over its weights in the first epoch",
+}
+"""Measures of a training; shares between 0 and 1 where not said otherwise."""
+DATA_SETTINGS = ("data.train", "data.validation")
+"""Pictures used of each split, 0 for all; the only settings of a cell that no recipe has. Below 1
+in a cell, data.train is a share of the study's own size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What decides a claim: `higher` minus `lower` in one measure, seed by seed.
+
+    Attributes:
+        higher: cell of which the claim says that it has more.
+        lower: the cell with less.
+        measure: in MEASURES.
+        least: the smallest difference that would matter, in the measure's units, above 0.
+    """
+
+    higher: str
+    lower: str
+    measure: str = "accuracy"
+    least: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claim, in words, and the comparisons that must all bear it out."""
+
+    words: str
+    comparisons: tuple[Comparison, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """Cells that differ in one respect.
+
+    Attributes:
+        name: short, for files and --only.
+        title: for the report.
+        cells: name → settings, such as {"0.01": {"optimizer.lr": 0.01}}.
+        grid: setting → values; every combination becomes a cell, named by its values.
+        claims: what they are to decide.
+        shown: measures that the figure shows, from left to right.
+        set: settings of all its cells.
+        note: a sentence for the report.
+    """
+
+    name: str
+    title: str
+    cells: dict[str, Any] = field(default_factory=dict)
+    grid: dict[str, Any] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
+    shown: tuple[str, ...] = ("accuracy", "gap")
+    set: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A study.
+
+    Attributes:
+        title: of the report.
+        recipe: path or name of the recipe that cells change.
+        factors: of the study.
+        seeds: trainings of each cell; each draws its own pictures, order and first weights.
+        train: training pictures of each training; 0 takes all.
+        validation: validation pictures, the same in all trainings; 0 takes all.
+        set: settings of all cells.
+        note: a paragraph for the report.
+    """
+
+    title: str
+    recipe: str
+    factors: tuple[Factor, ...]
+    seeds: int = 5
+    train: int = 0
+    validation: int = 0
+    set: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One training of a cell: all that decides its result, apart from the data itself.
+
+    Attributes:
+        recipe: with the seed.
+        train: training pictures; 0 takes all, below 1 is a share of all.
+        validation: likewise.
+    """
+
+    recipe: Recipe
+    train: float
+    validation: float
+
+    @property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits of all settings; the name of its folder."""
+        values = {"recipe": self.recipe.to_dict(), "train": self.train, "held": self.validation}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
+    """Return the study of a TOML file, or of a name that comes with mien ('study/poster').
+
+    Args:
+        path: of the file.
+        overrides: 'a.b=c' each, for every training.
+
+    Raises:
+        ConfigError: an unknown key, a cell that no recipe allows, a claim on unknown cells.
+    """
+    file = find_recipe(path)
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{file} is not valid TOML: {error}", hint="mend that line; see recipes/study"
+        ) from error
+    values["factors"] = values.pop("factor", [])
+    plan: Plan = from_mapping(Plan, values, where="")
+    changed: dict[str, Any] = {}
+    for override in overrides:
+        apply_setting(changed, override)
+    expanded = tuple(_expanded(factor) for factor in plan.factors)
+    plan = replace(plan, factors=expanded, set={**plan.set, **_flat(changed)})
+    _check(plan, file)
+    return plan
+
+
+def trainings(plan: Plan, factor: Factor, cell: str) -> list[Training]:
+    """Return a cell's trainings, one for each seed."""
+    settings = {**plan.set, **factor.set, **factor.cells[cell]}
+    train, held = (settings.pop(name, None) for name in DATA_SETTINGS)
+    train = _size(train, plan.set.get(DATA_SETTINGS[0], plan.train), DATA_SETTINGS[0])
+    held = _size(held, plan.validation, DATA_SETTINGS[1])
+    values = copy.deepcopy(_base(plan.recipe))
+    for key, value in settings.items():
+        apply_setting(values, f"{key}={_toml(value)}")
+    fit = {**values["fit"], "threads": 1, "device": "cpu"}
+    return [
+        Training(
+            recipe_from_dict({**values, "name": "cell", "fit": {**fit, "seed": seed}}),
+            train,
+            held,
+        )
+        for seed in range(plan.seeds)
+    ]
+
+
+def _size(asked: Any, usual: Any, name: str) -> float:
+    """Return a number of pictures, 0 for all, or a share of all of them."""
+    size = usual if asked is None else asked
+    if isinstance(size, bool) or not isinstance(size, int | float) or size < 0:
+        raise ConfigError(
+            f"{name} must be a number of pictures, got {size!r}",
+            hint="0 takes all; below 1 is a share",
+        )
+    if 0 < size < 1 and usual:
+        return int(size * usual)
+    return size if 0 < size < 1 else int(size)
+
+
+def all_trainings(plan: Plan) -> Iterator[tuple[Factor, str, Training]]:
+    """Yield every training of the study; factors may share some."""
+    for factor in plan.factors:
+        for cell in factor.cells:
+            for training in trainings(plan, factor, cell):
+                yield factor, cell, training
+
+
+@functools.cache
+def _base(recipe: str) -> dict[str, Any]:
+    return load_recipe(find_recipe(Path(recipe))).to_dict()
+
+
+def _expanded(factor: Factor) -> Factor:
+    """Return the factor with a cell for each combination of its grid."""
+    cells = dict(factor.cells)
+    for key, values in factor.grid.items():
+        if not isinstance(values, list) or not values:
+            raise ConfigError(
+                f"factor {factor.name}: grid.{key} must be a list of values, got {values!r}",
+                hint='for example "optimizer.lr" = [0.001, 0.01]',
+            )
+    for combination in itertools.product(*factor.grid.values()) if factor.grid else ():
+        settings = dict(zip(factor.grid, combination, strict=True))
+        name = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in settings.items())
+        cells[name] = settings
+    return replace(factor, cells=cells)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested tables as {"a.b": value}."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def only(plan: Plan, names: Sequence[str]) -> Plan:
+    """Return the study with some of its factors.
+
+    Raises:
+        ConfigError: a name that the study lacks.
+    """
+    known = [factor.name for factor in plan.factors]
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"the study has no factor {name!r}",
+                hint=did_you_mean(name, known) + f"its factors: {', '.join(known)}",
+            )
+    return replace(plan, factors=tuple(f for f in plan.factors if f.name in names))
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value) if isinstance(value, str | list) else repr(value)
+
+
+def _check(plan: Plan, file: Path) -> None:
+    if plan.seeds < 2:
+        raise ConfigError(
+            f"{file.name}: seeds = {plan.seeds}", hint="a test across seeds needs 2; take 5 or more"
+        )
+    names = [factor.name for factor in plan.factors]
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(
+            f"{file.name}: factors must be there and differ in name, got {names}",
+            hint="write a [[factor]] with a name, a title and cells",
+        )
+    for factor in plan.factors:
+        _check_factor(plan, factor, f"{file.name}, factor {factor.name}")
+
+
+def _check_factor(plan: Plan, factor: Factor, where: str) -> None:
+    if not factor.cells:
+        raise ConfigError(f"{where}: no cells", hint="give it [factor.cells] or [factor.grid]")
+    for claim in factor.claims:
+        for comparison in claim.comparisons:
+            _check_comparison(comparison, factor, where)
+    for measure in factor.shown:
+        _check_measure(measure, where)
+    for cell, settings in factor.cells.items():
+        if not isinstance(settings, dict):
+            raise ConfigError(
+                f"{where}: cell {cell!r} must be a table of settings, got {settings!r}",
+                hint='for example "0.01" = { "optimizer.lr" = 0.01 }',
+            )
+        try:
+            first = trainings(plan, factor, cell)[0]
+            network_options(first.recipe.network.name, first.recipe.network.options)
+        except ConfigError as error:
+            raise ConfigError(f"{where}, cell {cell}: {error.message}", hint=error.hint) from error
+
+
+def _check_comparison(comparison: Comparison, factor: Factor, where: str) -> None:
+    _check_measure(comparison.measure, where)
+    for cell in (comparison.higher, comparison.lower):
+        if cell not in factor.cells:
+            raise ConfigError(
+                f"{where}: a claim compares cell {cell!r}, which is not there",
+                hint=did_you_mean(cell, factor.cells) + f"its cells: {', '.join(factor.cells)}",
+            )
+    if comparison.least <= 0:
+        raise ConfigError(
+            f"{where}: least must be above 0, got {comparison.least}",
+            hint="the smallest difference that would matter, such as 0.01",
+        )
+
+
+def _check_measure(measure: str, where: str) -> None:
+    if measure not in MEASURES:
+        raise ConfigError(
+            f"{where}: there is no measure {measure!r}",
+            hint=did_you_mean(measure, MEASURES) + f"measures: {', '.join(MEASURES)}",
+        )

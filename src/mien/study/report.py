@@ -1,0 +1,251 @@
+"""A study's report: one HTML page, a Markdown page with pictures, and JSON."""
+
+from __future__ import annotations
+
+import math
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from mien import __version__
+from mien.files import write_bytes, write_json, write_text
+from mien.study.figures import png, svg
+from mien.study.plan import MEASURES
+from mien.study.style import STYLE
+from mien.study.verdict import points
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mien.study.statistics import Mean
+    from mien.study.study import Outcome
+    from mien.study.verdict import CellOutcome, ClaimOutcome, FactorOutcome
+
+RULE = """A comparison is supported where the difference has the claimed sign, is at least as large
+as the least that matters, and p < 0.05 after Holm's correction over all comparisons of the study;
+it is not supported where the 95% interval leaves no room for a difference that matters; else it is
+undecided. Tests are paired t tests across seeds: trainings with the same seed learn from the same
+pictures. With five seeds the exact Wilcoxon test cannot fall below 0.0625, whatever the data."""
+LIMITS = """What this cannot tell: how other data, sizes, optimisers or networks would behave.
+Validation pictures are the same in all trainings, so their own chance is in no interval. Figures
+are of validation, not of a test."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """How a report was made: command, date, machine."""
+
+    command: str
+    date: str
+    machine: str
+    cost: str
+
+    @classmethod
+    def now(cls, outcome: Outcome, command: str) -> Made:
+        """Return what is so now."""
+        return cls(
+            command,
+            datetime.now(UTC).date().isoformat(),
+            f"{platform.machine()}, Python {platform.python_version()}, torch "
+            f"{_torch_version()}, mien {__version__}",
+            f"{outcome.trainings} trainings, {outcome.seconds / 60:.0f} processor minutes",
+        )
+
+
+def write_report(outcome: Outcome, folder: Path, command: str) -> None:
+    """Write report.html, report.md with its pictures, and report.json into `folder`."""
+    made = Made.now(outcome, command)
+    write_json(folder / "report.json", as_json(outcome, made))
+    for factor in outcome.factors:
+        write_bytes(folder / f"{factor.factor.name}.png", png(factor))
+    write_text(folder / "report.md", markdown(outcome, made))
+    write_text(folder / "report.html", page(outcome, made))
+
+
+def page(outcome: Outcome, made: Made) -> str:
+    """Return the report as one HTML page without any link to the network."""
+    plan = outcome.plan
+    sections = "\n".join(_section(factor) for factor in outcome.factors)
+    failed = _failed(outcome)
+    return f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(plan.title)}</title>
+<style>{STYLE}</style>
+<h1>{escape(plan.title)}</h1>
+<p>{escape(plan.note)}</p>
+<p class="soft">{escape(_data(outcome))} {escape(made.cost)}. {escape(made.date)};
+{escape(made.machine)}.</p>
+<pre>{escape(made.command)}</pre>
+{failed}
+<h2>Verdicts</h2>
+<div class="claims">
+{"".join(_claim_row(claim) for factor in outcome.factors for claim in factor.claims)}
+</div>
+{sections}
+<h2>How it was decided</h2>
+<p>{escape(RULE)}</p>
+<p>{escape(LIMITS)}</p>
+</html>
+"""
+
+
+def _claim_row(claim: ClaimOutcome) -> str:
+    sentences = "".join(f"<li>{escape(c.sentence())}</li>" for c in claim.comparisons)
+    kind = claim.verdict.replace(" ", "-")
+    return (
+        f'<article class="{kind}"><b>{SIGNS[claim.verdict]} {claim.verdict}</b>'
+        f"<div><p>{escape(claim.claim.words)}</p><ul>{sentences}</ul></div></article>\n"
+    )
+
+
+SIGNS = {"supported": "✓", "not supported": "✗", "undecided": "?"}
+
+
+def _section(outcome: FactorOutcome) -> str:
+    factor = outcome.factor
+    head = "".join(f"<th>{escape(m.replace('_', ' '))}</th>" for m in factor.shown)
+    rows = "".join(
+        f"<tr><td>{escape(cell.name)}</td><td>{_size(cell)}</td><td>{_done(cell)}</td>"
+        + "".join(f"<td>{_mean(cell.means[m], m)}</td>" for m in factor.shown)
+        + "</tr>"
+        for cell in outcome.cells
+    )
+    measures = "; ".join(f"{m.replace('_', ' ')}: {MEASURES[m]}" for m in factor.shown)
+    return f"""<section>
+<h2>{escape(factor.title)}</h2>
+<p>{escape(factor.note)}</p>
+<figure class="wide">{svg(outcome)}
+<figcaption>Dots are seeds; bars are 95% intervals of the mean. {escape(measures)}.</figcaption>
+</figure>
+<div class="wide"><table>
+<thead><tr><th>cell</th><th>parameters</th><th>seeds</th>{head}</tr></thead>
+<tbody>{rows}</tbody></table></div>
+</section>"""
+
+
+def markdown(outcome: Outcome, made: Made) -> str:
+    """Return the report as Markdown; its pictures stand beside it."""
+    lines = [f"# {outcome.plan.title}", "", outcome.plan.note, "", f"    {made.command}", ""]
+    lines += [f"{_data(outcome)} {made.cost}. {made.date}; {made.machine}.", ""]
+    lines += ["| claim | verdict | evidence |", "| --- | --- | --- |"]
+    for factor in outcome.factors:
+        for claim in factor.claims:
+            evidence = " ".join(c.sentence() for c in claim.comparisons)
+            lines.append(f"| {claim.claim.words} | **{claim.verdict}** | {evidence} |")
+    for factor in outcome.factors:
+        lines += ["", f"## {factor.factor.title}", "", factor.factor.note]
+        lines += ["", f"![{factor.factor.title}]({factor.factor.name}.png)", ""]
+        shown = factor.factor.shown
+        lines.append(
+            f"| cell | parameters | seeds | {' | '.join(s.replace('_', ' ') for s in shown)} |"
+        )
+        lines.append("| --- " * (3 + len(shown)) + "|")
+        lines += [
+            f"| {cell.name} | {_size(cell)} | {_done(cell)} | "
+            + " | ".join(_mean(cell.means[m], m) for m in shown)
+            + " |"
+            for cell in factor.cells
+        ]
+    lines += ["", "## How it was decided", "", RULE, "", LIMITS, ""]
+    for key, why in outcome.failed.items():
+        lines.append(f"- training {key} failed: {why}")
+    return "\n".join(lines) + "\n"
+
+
+def as_json(outcome: Outcome, made: Made) -> dict[str, Any]:
+    """Return the whole study as JSON types; what is not finite is null."""
+    return {
+        "title": outcome.plan.title,
+        "made": asdict(made),
+        "data": outcome.dataset_name,
+        "fingerprint": outcome.fingerprint,
+        "failed": outcome.failed,
+        "factors": [
+            {
+                "name": factor.factor.name,
+                "cells": [
+                    {
+                        "name": cell.name,
+                        "settings": factor.factor.cells[cell.name],
+                        "seeds": [None if r is None else r.measures for r in cell.results],
+                    }
+                    for cell in factor.cells
+                ],
+                "claims": [
+                    {
+                        "claim": claim.claim.words,
+                        "verdict": claim.verdict,
+                        "comparisons": [
+                            {
+                                **asdict(c.comparison),
+                                "verdict": c.verdict,
+                                "difference": None if c.difference is None else _finite(
+                                    asdict(c.difference)
+                                ),
+                                "p_corrected": _finite(c.p_corrected),
+                            }
+                            for c in claim.comparisons
+                        ],
+                    }
+                    for claim in factor.claims
+                ],
+            }
+            for factor in outcome.factors
+        ],
+    }  # fmt: skip
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _data(outcome: Outcome) -> str:
+    plan = outcome.plan
+    done = [r for f in outcome.factors for c in f.cells for r in c.results if r is not None]
+    sizes = sorted({(r.train_n, r.validation_n) for r in done})
+    usual = max(sizes, default=(plan.train, plan.validation))
+    return (
+        f"Data {outcome.dataset_name} (fingerprint {outcome.fingerprint}): {usual[0]:,} training "
+        f"pictures drawn anew by each seed, {usual[1]:,} validation pictures; {plan.seeds} seeds a "
+        "cell."
+    )
+
+
+def _failed(outcome: Outcome) -> str:
+    if not outcome.failed:
+        return ""
+    rows = "".join(f"<li>{escape(k)}: {escape(why)}</li>" for k, why in outcome.failed.items())
+    return (
+        f'<div class="failed"><p>{len(outcome.failed)} trainings failed and are missing below; '
+        f"the same command tries them again.</p><ul>{rows}</ul></div>"
+    )
+
+
+def _mean(mean: Mean, measure: str) -> str:
+    if not math.isfinite(mean.value):
+        return "-"
+    scale, digits = (100, 1) if points(measure) else (1, 2)
+    if not math.isfinite(mean.low):
+        return f"{scale * mean.value:.{digits}f}"
+    low, high = scale * mean.low, scale * mean.high
+    return f"{scale * mean.value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def _size(cell: CellOutcome) -> str:
+    return next((f"{r.parameters:,}" for r in cell.results if r is not None), "-")
+
+
+def _done(cell: CellOutcome) -> str:
+    done = sum(r is not None for r in cell.results)
+    return str(done) if done == len(cell.results) else f"{done} of {len(cell.results)}"
+
+
+def _torch_version() -> str:
+    return str(sys.modules["torch"].__version__) if "torch" in sys.modules else "?"

@@ -1,0 +1,174 @@
+"""A study, from its plan to its report: read `run_study` first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.errors import ConfigError
+from mien.study.cell import Result, drawn_subset, read_result
+from mien.study.plan import all_trainings
+from mien.study.verdict import FactorOutcome, judge
+from mien.study.workers import run_all
+from mien.train.steps import seconds_per_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mien.data.manifest import Dataset
+    from mien.study.plan import Plan, Training
+
+CELLS = "trainings"
+SCORED = 2000
+"""Training pictures scored after each epoch, see train.fit.TRAIN_SAMPLE."""
+SCORING = 1 / 3
+"""Cost of scoring a picture, in trainings of one."""
+TIMED = 8
+"""Networks that are timed for an estimate at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a study found.
+
+    Attributes:
+        plan: that was followed.
+        dataset_name: of the data.
+        fingerprint: of the data.
+        factors: with cells and verdicts.
+        failed: key of each training that gave nothing → why.
+        seconds: of processor time, over all trainings.
+        trainings: number of different trainings.
+    """
+
+    plan: Plan
+    dataset_name: str
+    fingerprint: str
+    factors: tuple[FactorOutcome, ...]
+    failed: dict[str, str]
+    seconds: float
+    trainings: int
+
+
+def run_study(
+    plan: Plan,
+    dataset: Dataset,
+    data: Path,
+    out: Path,
+    jobs: int,
+    report: Callable[[Training, str], None] = lambda training, error: None,
+) -> Outcome:
+    """Do the trainings that are not done yet, and judge the claims.
+
+    A training whose result stands in `out` is not done again; one that failed is.
+
+    Args:
+        plan: the study.
+        dataset: in memory.
+        data: its folder, for the other processes.
+        out: the study's folder.
+        jobs: processes, one thread each.
+        report: told each training that ended and why it failed, '' where it did not.
+    """
+    folder = out / CELLS
+    failed: dict[str, str] = {}
+
+    def ended(training: Training, error: str) -> None:
+        if error:
+            failed[training.key] = error
+        report(training, error)
+
+    run_all(list(pending(plan, dataset, out).values()), data, folder, jobs, ended)
+    different = unique(plan)
+    results: dict[str, Result] = {}
+    for key in different:
+        result = read_result(folder, key, dataset.fingerprint)
+        if result is not None:
+            results[key] = result
+    return Outcome(
+        plan=plan,
+        dataset_name=dataset.name,
+        fingerprint=dataset.fingerprint,
+        factors=judge(plan, results),
+        failed=failed,
+        seconds=sum(result.seconds for result in results.values()),
+        trainings=len(different),
+    )
+
+
+def unique(plan: Plan) -> dict[str, Training]:
+    """Return the study's different trainings by key; factors share some."""
+    return {training.key: training for _, _, training in all_trainings(plan)}
+
+
+def pending(plan: Plan, dataset: Dataset, out: Path) -> dict[str, Training]:
+    """Return the trainings that have no result yet, the longest first.
+
+    The longest go first so that no process is left alone with one at the end.
+    """
+    missing = {
+        key: training
+        for key, training in unique(plan).items()
+        if read_result(out / CELLS, key, dataset.fingerprint) is None
+    }
+    return dict(sorted(missing.items(), key=lambda item: -_images(item[1], dataset)))
+
+
+def estimate_seconds(trainings: list[Training], dataset: Dataset) -> float:
+    """Return about how long trainings take one after the other, on one thread of this machine.
+
+    A few steps of up to TIMED different networks are taken, and the others reckoned by the mean.
+    """
+    if not trainings:
+        return 0.0
+    by_network: dict[str, list[Training]] = {}
+    for training in trainings:
+        by_network.setdefault(repr(training.recipe.network), []).append(training)
+    groups = list(by_network.values())
+    chosen = np.unique(np.linspace(0, len(groups) - 1, min(TIMED, len(groups))).astype(int))
+    timed = {int(i): _timed(groups[int(i)][0], dataset) for i in chosen}
+    mean = float(np.mean(list(timed.values())))
+    return sum(
+        _images(training, dataset) * timed.get(number, mean)
+        for number, group in enumerate(groups)
+        for training in group
+    )
+
+
+def _timed(training: Training, dataset: Dataset) -> float:
+    small = drawn_subset(dataset, training).split("train")
+    return seconds_per_image(small, training.recipe)
+
+
+def _images(training: Training, dataset: Dataset) -> float:
+    """Return the cost of a training in pictures learnt from."""
+    train = _count(training.train, int((dataset.splits_n == "train").sum()))
+    held = _count(training.validation, int((dataset.splits_n == "validation").sum()))
+    return training.recipe.fit.epochs * (train + SCORING * (min(SCORED, train) + held))
+
+
+def _count(size: float, everything: int) -> float:
+    return everything * (size or 1.0) if size < 1 else size
+
+
+def refuse_costly(count: int, minutes: float, *, yes: bool) -> None:
+    """Raise a ConfigError that tells the cost, unless `yes`, for more than a pause's work."""
+    if not yes and (count > MOST_TRAININGS or minutes > MOST_MINUTES):
+        raise ConfigError(
+            f"{count:,} trainings take about {duration(minutes)} on this machine",
+            hint="say --yes to start them; fewer --seeds, --only FACTOR or more --jobs cost less",
+        )
+
+
+MOST_TRAININGS, MOST_MINUTES = 1000, 120.0
+"""What a study may cost without --yes."""
+
+
+def duration(minutes: float) -> str:
+    """Return minutes in words, in hours or days where there are many."""
+    if minutes < 90:
+        return f"{max(1, round(minutes))} minutes"
+    return f"{minutes / 60:.1f} hours" if minutes < 2880 else f"{minutes / 1440:.1f} days"

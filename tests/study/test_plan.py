@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mien.errors import ConfigError
+from mien.study.plan import all_trainings, load_plan, only, trainings
+from mien.study.study import unique
+
+HEAD = 'title = "t"\nrecipe = "poster"\nseeds = 3\n'
+FACTOR = '[[factor]]\nname = "rate"\ntitle = "Rate"\n'
+CELLS = '[factor.cells]\n"a" = { "optimizer.lr" = 0.1 }\n"b" = {}\n'
+
+
+def plan_file(folder: Path, text: str) -> Path:
+    path = folder / "study.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_poster_s_study_asks_what_the_issue_asks() -> None:
+    plan = load_plan(Path("study/poster"))
+    factors = {factor.name: factor for factor in plan.factors}
+    assert list(factors) == [
+        "learning-rate", "epochs", "regularisation", "activation", "complexity", "augmentation",
+        "data",
+    ]  # fmt: skip
+    rates = [t.recipe.optimizer.lr for _, c, t in all_trainings(only(plan, ["learning-rate"]))]
+    assert sorted(set(rates)) == [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
+    epochs = {t.recipe.fit.epochs for _, _, t in all_trainings(only(plan, ["epochs"]))}
+    assert epochs == {8, 100}
+    assert len(factors["activation"].cells) == 12
+    assert len(factors["complexity"].cells) == 6
+    assert len(factors["regularisation"].cells) == 4
+    assert plan.seeds == 5
+    assert plan.train == 3000
+    claims = [claim.words for factor in plan.factors for claim in factor.claims]
+    assert any("contradiction" in words for words in claims)
+
+
+def test_a_seed_changes_nothing_but_itself() -> None:
+    plan = load_plan(Path("study/poster"))
+    first, second, *_ = trainings(plan, plan.factors[0], "0.001")
+    assert (first.recipe.fit.seed, second.recipe.fit.seed) == (0, 1)
+    assert first.key != second.key
+    assert {**first.recipe.to_dict(), "fit": 0} == {**second.recipe.to_dict(), "fit": 0}
+
+
+def test_factors_share_trainings() -> None:
+    plan = load_plan(Path("study/poster"))
+    assert len(unique(plan)) < len(list(all_trainings(plan)))
+
+
+def test_a_grid_becomes_all_its_combinations(tmp_path: Path) -> None:
+    grid = '[factor.grid]\n"optimizer.lr" = [0.1, 0.01]\n"fit.epochs" = [1, 2, 3]\n'
+    plan = load_plan(plan_file(tmp_path, HEAD + FACTOR + grid))
+    assert len(plan.factors[0].cells) == 6
+    assert plan.factors[0].cells["lr 0.01, epochs 3"] == {"optimizer.lr": 0.01, "fit.epochs": 3}
+
+
+def test_shares_are_of_the_study_s_own_size(tmp_path: Path) -> None:
+    cells = '[factor.cells]\n"half" = { "data.train" = 0.5 }\n"all" = {}\n'
+    path = plan_file(tmp_path, HEAD + "train = 300\n" + FACTOR + cells)
+    plan = load_plan(path)
+    assert [trainings(plan, plan.factors[0], c)[0].train for c in ("half", "all")] == [150, 300]
+    whole = load_plan(path, ["data.train=0"])
+    assert [trainings(whole, whole.factors[0], c)[0].train for c in ("half", "all")] == [0.5, 0]
+
+
+def test_settings_of_cells_win_over_those_of_factor_and_study(tmp_path: Path) -> None:
+    text = HEAD + '[set]\n"optimizer.lr" = 0.3\n"fit.epochs" = 2\n' + FACTOR
+    text += 'set = { "fit.epochs" = 5 }\n' + CELLS
+    plan = load_plan(plan_file(tmp_path, text), ["fit.batch_size=16"])
+    a, b = (trainings(plan, plan.factors[0], c)[0].recipe for c in "ab")
+    assert (a.optimizer.lr, b.optimizer.lr) == (0.1, 0.3)
+    assert a.fit.epochs == 5
+    assert a.fit.batch_size == 16
+    assert a.fit.threads == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        (HEAD + "seedz = 2\n" + FACTOR + CELLS, "unknown setting seedz", "did you mean 'seeds'?"),
+        (HEAD, "factors must be there", "[[factor]]"),
+        (HEAD + FACTOR, "no cells", "[factor.cells]"),
+        (HEAD + FACTOR + '[factor.cells]\n"a" = { "optimizer.lrr" = 1 }\n',
+         "cell a: unknown setting optimizer.lrr", "did you mean 'lr'?"),
+        (HEAD + FACTOR + '[factor.cells]\n"a" = 3\n', "must be a table of settings", "for example"),
+        (HEAD + FACTOR + '[factor.cells]\n"a" = { "network.widht" = 3 }\n', "cell a:", "width"),
+        (HEAD + FACTOR + '[factor.cells]\n"a" = { "data.train" = -2 }\n', "-2", "0 takes all"),
+        (HEAD + FACTOR + 'shown = ["acuracy"]\n' + CELLS, "no measure 'acuracy'",
+         "did you mean 'accuracy'?"),
+        (HEAD + FACTOR + CELLS + '[[factor.claims]]\nwords = "w"\n'
+         'comparisons = [{ higher = "a", lower = "c" }]\n', "compares cell 'c'", "its cells: a, b"),
+        (HEAD + FACTOR + CELLS + '[[factor.claims]]\nwords = "w"\n'
+         'comparisons = [{ higher = "a", lower = "b", least = 0 }]\n', "least must be above 0", ""),
+        (HEAD + FACTOR + '[factor.grid]\n"optimizer.lr" = 1\n', "must be a list", "for example"),
+        (HEAD.replace("3", "1") + FACTOR + CELLS, "seeds = 1", "needs 2"),
+        ("title = \n", "not valid TOML", "mend"),
+        (HEAD.replace("poster", "postre") + FACTOR + CELLS, "no recipe postre", "poster"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_answered(tmp_path: Path, text: str, message: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)) as caught:
+        load_plan(plan_file(tmp_path, text))
+    assert hint in caught.value.hint
+
+
+def test_an_unknown_factor_is_answered() -> None:
+    with pytest.raises(ConfigError, match="no factor 'epoch'") as caught:
+        only(load_plan(Path("study/poster")), ["epoch"])
+    assert "did you mean 'epochs'?" in caught.value.hint
