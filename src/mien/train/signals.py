@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STRIDE = 28
 """Steps from one measured step to the next; fewer in short trainings."""
 SHORTEST = 20
-"""Of strides: a measured step costs up to three quarters of one more, and all of them at most 3%."""
+"""Of strides: a measured step costs up to three quarters more, and all of them at most 3%."""
 MEASURED = 24
 """Steps that a short training measures, where SHORTEST allows it."""
 POINTS = 32
