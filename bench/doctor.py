@@ -186,7 +186,10 @@ def main() -> None:
     half = arguments.sound // 2
     if arguments.counted:
         jobs = [job for job in jobs if job.seed >= (2 if job.fault else half)]
-    jobs.sort(key=lambda job: job.seed)
+    # Sound trainings in between, so that a run that is broken off tells something of all.
+    jobs.sort(
+        key=lambda job: job.seed if job.fault else job.seed * arguments.seeds / max(1, 2 * half)
+    )
     started, results = time.perf_counter(), []
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.jobs, mp_context=context) as pool:
