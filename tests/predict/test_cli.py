@@ -131,6 +131,36 @@ def test_a_reader_of_our_output_may_leave(examples: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error", "hint"),
+    [
+        (["predict"], "missing argument 'PICTURES...'", "mien predict --help"),
+        (["predcit", "me.jpg"], "no such command 'predcit'. Did you mean 'predict'?",
+         "mien --help"),
+        (["predict", "me.jpg", "--modle", "x"], "no such option: --modle", "mien predict --help"),
+        (["predict", "me.jpg", "--threads", "x"], "invalid value for '--threads'",
+         "mien predict --help"),
+    ],
+)  # fmt: skip
+def test_a_wrong_command_line_is_two_lines_too(arguments: list[str], error: str, hint: str) -> None:
+    done = mien(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    first, second = done.stderr.splitlines()
+    assert first.startswith(f"error: {error}")
+    assert second == f"hint: see: {hint}"
+
+
+def test_mien_alone_lists_its_commands_and_is_a_module_too() -> None:
+    alone = mien()
+    assert alone.returncode == 2
+    assert alone.stderr.startswith("Usage: mien")
+    assert "..." not in alone.stderr.split("Commands:")[1]  # no line is cut
+    module = [sys.executable, "-m", "mien", "--version"]
+    done = subprocess.run(module, capture_output=True, text=True, check=True)
+    assert done.stdout == mien("--version").stdout
+
+
 def test_version_and_help() -> None:
     assert mien("--version").stdout == "mien 0.1.0\n"
     text = mien("--help").stdout

@@ -13,7 +13,14 @@ from mien.data.manifest import Dataset
 from mien.train import fit as fit_module
 from mien.train.doctor.replay import repeats, replayed_digest
 from mien.train.fit import fit
-from mien.train.signals import POINTS, EpochSignals, Recorder, condense, stride_for
+from mien.train.signals import (
+    POINTS,
+    EpochSignals,
+    Recorder,
+    _extremes,
+    condense,
+    stride_for,
+)
 from tests.train.test_fit import start, weights
 
 
@@ -79,6 +86,19 @@ def test_units_that_answer_everything_alike_are_counted() -> None:
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)
     recorder.step(model, optimizer, lambda: model(x).square().mean(), loss.item())
     assert recorder.signals().stuck["1"] == 0.75
+
+
+@pytest.mark.parametrize("shape", [(8, 5), (8, 5, 7), (8, 5, 6, 4)])
+def test_extremes_are_each_units_whatever_lies_where_in_memory(shape: tuple[int, ...]) -> None:
+    output = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    flat = output.transpose(0, 1).reshape(5, -1)
+    layouts = [output]
+    if len(shape) == 4:
+        layouts.append(output.contiguous(memory_format=torch.channels_last))
+    for each in layouts:
+        low, high = _extremes(each)
+        assert torch.equal(low, flat.min(dim=1).values)
+        assert torch.equal(high, flat.max(dim=1).values)
 
 
 def test_signals_are_kept_for_each_epoch_and_survive_json(tmp_path: Path, drawn: Dataset) -> None:

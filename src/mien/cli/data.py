@@ -23,10 +23,12 @@ app = typer.Typer(
 app.command()(audit)
 
 
-@app.command("import")
+@app.command("import", short_help="Turn labelled pictures into a dataset.")
 def import_(
-    source: Path = typer.Argument(help="Class folders, a CSV, FER2013's CSV, or an .npz."),
-    out: Path = typer.Argument(help="The dataset folder to write."),
+    source: Path = typer.Argument(
+        metavar="SOURCE", help="Class folders, a CSV, FER2013's CSV, or an .npz."
+    ),
+    out: Path = typer.Argument(metavar="OUT", help="The dataset folder to write."),
     votes: Path | None = typer.Option(None, "--votes", help="FERPlus's vote CSV, joined by row."),
     form: str = typer.Option("", "--format", help="folders, list, fer2013 or arrays."),
     size: int = typer.Option(48, "--size", help="Height and width of a crop, in pixels."),
@@ -48,9 +50,9 @@ def import_(
     _print(out)
 
 
-@app.command()
+@app.command(short_help="Print counts and copies, write a contact sheet.")
 def show(
-    folder: Path = typer.Argument(help="A dataset folder."),
+    folder: Path = typer.Argument(metavar="FOLDER", help="A dataset folder."),
     sheet: Path | None = typer.Option(
         None, "--sheet", help="Contact sheet to write; FOLDER/contact-sheet.png where not given."
     ),
@@ -68,9 +70,9 @@ def show(
     typer.echo(f"contact sheet: {path}", err=True)
 
 
-@app.command()
+@app.command(short_help="Draw cartoon faces to try things with.")
 def draw(
-    out: Path = typer.Argument(help="The dataset folder to write."),
+    out: Path = typer.Argument(metavar="OUT", help="The dataset folder to write."),
     count: int = typer.Option(3000, "--count", help="Number of drawn faces."),
     seed: int = typer.Option(0, "--seed", help="Of the drawing."),
     size: int = typer.Option(48, "--size", help="Height and width of a crop, in pixels."),

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Path = typer.Argument(help="A run folder, or an ONNX model file."),
-    data: Path = typer.Option(..., "--data", help="A folder made by mien data."),
+    model: Path = typer.Argument(metavar="MODEL", help="A run folder, or an ONNX model file."),
+    data: Path = typer.Option(..., "--data", metavar="DIR", help="A folder made by mien data."),
     split: str = typer.Option("validation", "--split", help="train, validation or test."),
     labels: str = typer.Option(
         "", "--labels", help="Choose among fewer labels: three, or a list such as happy,sad."

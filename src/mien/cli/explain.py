@@ -33,9 +33,11 @@ MOST_FACES = 50
 
 def explain(
     model: Path = typer.Argument(
-        help=f"A run folder, an ONNX model file, or {SHIPPED}, the shipped model."
+        metavar="MODEL", help=f"A run folder, an ONNX model file, or {SHIPPED}, the shipped model."
     ),
-    paths: list[Path] = typer.Argument(help="Pictures and folders of pictures."),
+    paths: list[Path] = typer.Argument(
+        metavar="PICTURES...", help="Pictures and folders of pictures."
+    ),
     out: Path = typer.Option(Path("explanation"), "--out", help="Folder for page and pictures."),
     label: str | None = typer.Option(
         None, "--label", help="Label to explain; each face's most probable one otherwise."

@@ -10,8 +10,8 @@ from mien.cli.extras import needs
 
 
 def export(
-    run: Path = typer.Argument(help="The folder that mien train wrote."),
-    model: Path = typer.Argument(help="The ONNX file to write."),
+    run: Path = typer.Argument(metavar="RUN", help="The folder that mien train wrote."),
+    model: Path = typer.Argument(metavar="MODEL", help="The ONNX file to write."),
     data: Path | None = typer.Option(
         None, "--data", help="The dataset; the one it was trained on where not given."
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any, cast
 
 import typer
 
@@ -12,6 +13,8 @@ from mien.errors import ConfigError, MienError
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__bases__[0])
+"""What Typer raises for a wrong command line; it does not publish the name."""
 
 app = typer.Typer(
     name="mien",
@@ -44,15 +47,29 @@ def _register() -> None:
     from mien.cli.study import study
     from mien.cli.train import train
 
-    app.command()(predict)
-    app.add_typer(data, name="data")
-    app.command()(train)
-    app.command()(doctor)
-    app.command()(study)
-    app.command()(evaluate)
-    app.command()(explain)
-    app.command()(export)
-    app.command()(networks)
+    app.command(short_help="Read the expressions in pictures.")(predict)
+    app.add_typer(data, name="data", short_help="Make datasets without leaks, and look at them.")
+    app.command(short_help="Train a network from a recipe.")(train)
+    app.command(short_help="Name what went wrong in a training.")(doctor)
+    app.command(short_help="Judge claims over a grid of trainings.")(study)
+    app.command(short_help="Grade a model, with intervals.")(evaluate)
+    app.command(short_help="Show what a model looks at in faces.")(explain)
+    app.command(short_help="Write a trained network as one ONNX file.")(export)
+    app.command(short_help="List the networks and what each costs.")(networks)
+
+
+def _say(message: str, hint: str) -> None:
+    sys.stderr.write(f"error: {message}\nhint: {hint}\n")
+
+
+def _say_usage(error: Any) -> None:
+    """Tell of a wrong command line as of any other mistake: in two lines."""
+    message = error.format_message()
+    if message.startswith("Usage:"):  # no arguments at all: the message is the whole help
+        sys.stderr.write(f"{message}\n")
+        return
+    command = error.ctx.command_path if error.ctx else "mien"
+    _say(message[:1].lower() + message[1:].rstrip("."), f"see: {command} --help")
 
 
 def run() -> None:
@@ -63,10 +80,13 @@ def run() -> None:
     """
     _register()
     try:
-        app()
+        sys.exit(app(prog_name="mien", standalone_mode=False) or 0)
     except MienError as error:
-        sys.stderr.write(f"error: {error.message}\nhint: {error.hint}\n")
+        _say(error.message, error.hint)
         sys.exit(EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILURE)
+    except USAGE_ERROR as error:
+        _say_usage(error)
+        sys.exit(EXIT_USAGE)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(EXIT_INTERRUPTED)

@@ -21,7 +21,9 @@ EXIT_FACELESS = 3
 
 
 def predict(
-    paths: list[Path] = typer.Argument(help="Pictures and folders of pictures."),
+    paths: list[Path] = typer.Argument(
+        metavar="PICTURES...", help="Pictures and folders of pictures."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print a JSON list."),
     as_csv: bool = typer.Option(False, "--csv", help="Print CSV, a row per face."),
     output: Path | None = typer.Option(None, "--output", "-o", help="Write there, not to stdout."),

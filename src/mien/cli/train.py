@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 def train(
     recipe: Path | None = typer.Argument(
-        None, help="A TOML recipe, or the name of a shipped one: poster, small, small-raw."
+        None,
+        metavar="RECIPE",
+        help="A TOML recipe, or the name of a shipped one: poster, small, small-raw.",
     ),
     data: Path | None = typer.Option(None, "--data", help="A folder made by mien data."),
     set_: list[str] = typer.Option(
