@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from mien.errors import SourceError
-from mien.files import WriteError, atomic_write, read_json, sha256, sha256_file, write_json
+from mien.files import (
+    WriteError,
+    atomic_write,
+    read_json,
+    sha256,
+    sha256_file,
+    write_json,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -36,6 +44,28 @@ def test_no_space_left_is_a_clear_error_and_loses_nothing(
     assert "free some space" in caught.value.hint
     assert read_json(path) == {"n": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_device_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_text(pipe, "words")
+        assert os.read(reader, 100) == b"words"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_link_keeps_leading_where_it_led(tmp_path: Path) -> None:
+    file, link = tmp_path / "file", tmp_path / "link"
+    file.write_text("old")
+    link.symlink_to(file)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert file.read_text() == "new"
 
 
 def test_a_file_in_the_way_of_a_folder(tmp_path: Path) -> None:

@@ -25,8 +25,15 @@ class WriteError(MienError):
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Open a file beside `path`, and rename it to `path` only when the block ends well.
 
-    A crash, a full disk or an exception leaves what stood at `path` before as it was.
+    A crash, a full disk or an exception leaves what stood at `path` before as it was. A symbolic
+    link keeps leading where it led; a device or a pipe is written to, never replaced.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with _device(path) as device:
+            yield device
+        return
+    if path.is_symlink():
+        path = path.resolve()
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +57,17 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def write_error(path: Path, error: OSError) -> WriteError:
+@contextmanager
+def _device(path: Path) -> Iterator[IO[bytes]]:
+    """Open what is neither file nor folder: /dev/stdout, /dev/null, a named pipe."""
+    try:
+        with path.open("wb") as stream:
+            yield stream
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def write_error(path: Path | str, error: OSError) -> WriteError:
     """Return what to tell the user when `path` could not be written."""
     hints = {
         errno.ENOSPC: "free some space or write to another disk; nothing already written was lost",

@@ -116,8 +116,9 @@ def test_what_stands_there_is_not_overwritten(folders: Path, tmp_path: Path) -> 
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "dear"
 
 
+@pytest.mark.parametrize("where", [(np, "save"), (os, "fsync"), (Path, "write_text")])
 def test_no_space_left_leaves_the_old_dataset_whole(
-    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: tuple[object, str]
 ) -> None:
     out = tmp_path / "out"
     made = prepare(folders, out, PrepareOptions())
@@ -125,8 +126,8 @@ def test_no_space_left_leaves_the_old_dataset_whole(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(np, "save", full)
-    with pytest.raises(WriteError, match="No space left on device"):
+    monkeypatch.setattr(*where, full)
+    with pytest.raises(WriteError, match=f"cannot write {out}: No space left on device"):
         prepare(folders, out, PrepareOptions(seed=5, force=True))
     assert load_dataset(out).fingerprint == made.fingerprint
     assert sorted(p.name for p in tmp_path.iterdir()) == ["faces", "out"]

@@ -42,7 +42,7 @@ def test_json_has_the_documented_form(examples: Path, blank: Path, tmp_path: Pat
     assert "No such file" in readings[2]["error"]
     assert f"no face: {blank}" in done.stderr
     assert "unreadable: cannot read" in done.stderr
-    assert "3 pictures, 1 faces, 1 without a face, 1 unreadable" in done.stderr
+    assert "3 pictures, 1 face, 1 without a face, 1 unreadable" in done.stderr
 
 
 def test_exit_codes(examples: Path, blank: Path) -> None:
@@ -122,6 +122,34 @@ def test_no_space_left_while_annotating(
     with pytest.raises(WriteError, match="No space left on device"):
         folder.append(second)
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["astronaut.jpg"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+@pytest.mark.parametrize("form", [["--json"], ["--csv"], []])
+def test_no_space_left_for_the_output(examples: Path, form: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [Path(sys.executable).with_name("mien"), "predict", examples / "astronaut.jpg", *form],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-2:] == [
+        "error: cannot write the output: No space left on device",
+        "hint: free some space or write to another disk; nothing already written was lost",
+    ]
+    assert "Traceback" not in done.stderr
+    assert "ignored" not in done.stderr
+
+
+def test_every_unreadable_picture_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "words.png").write_text("hello")
+    done = mien("predict", tmp_path / "empty.jpg", tmp_path / "words.png", tmp_path / "none.gif")
+    assert done.returncode == 1
+    assert "empty.jpg is empty (0 bytes); the file was not written fully" in done.stderr
+    assert "words.png is not a picture that can be read; use JPEG, PNG" in done.stderr
+    assert "none.gif: No such file or directory; check the path" in done.stderr
+    assert "3 pictures, 0 faces, 0 without a face, 3 unreadable" in done.stderr
 
 
 def test_a_reader_of_our_output_may_leave(examples: Path) -> None:

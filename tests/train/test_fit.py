@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -15,7 +16,9 @@ import torch
 
 from mien.data.manifest import Dataset, load_dataset
 from mien.errors import ConfigError, DataError, ModelFileError, RunFolderError, TrainingError
+from mien.files import WriteError
 from mien.labels import FERPLUS_VOTES
+from mien.train import fit as fit_module
 from mien.train.checkpoint import load_checkpoint
 from mien.train.config import Recipe, recipe_from_dict
 from mien.train.curves import CurvesPicture
@@ -178,6 +181,42 @@ def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path, drawn: Data
     with pytest.raises(TrainingError, match=r"the loss became (nan|inf) in epoch 1, batch"):
         fit(run, drawn)
     assert json.loads((run.path / "status.json").read_text())["status"] == "failed"
+
+
+def test_a_disk_that_fills_up_loses_nothing_but_time(
+    tmp_path: Path, drawn: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, full = start(tmp_path / "whole", drawn), start(tmp_path / "full", drawn)
+    fit(whole, drawn)
+    sync = os.fsync
+
+    def no_space(number: int) -> None:
+        if (full.checkpoints / "last-0002.safetensors").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", no_space)
+        with pytest.raises(WriteError, match="No space left on device"):
+            fit(full, drawn)
+    assert load_scorer(full.path).epoch in (1, 2)
+    fit(full, drawn)
+    assert_same(whole, full)
+
+
+def test_a_run_says_why_it_could_not_be_written(
+    tmp_path: Path, drawn: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start(tmp_path / "run", drawn)
+
+    def no_space(*_: object, **__: object) -> None:
+        raise WriteError("cannot write it", hint="free some space")
+
+    monkeypatch.setattr(fit_module, "save_state", no_space)
+    with pytest.raises(WriteError):
+        fit(run, drawn)
+    status = run.read_status()
+    assert (status["status"], status["reason"]) == ("failed", "cannot write it")
 
 
 def test_fewer_images_than_a_batch(tmp_path: Path, drawn: Dataset) -> None:

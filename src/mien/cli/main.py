@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import typer
 
 from mien import __version__
 from mien.errors import ConfigError, MienError
+from mien.files import write_error
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -72,6 +74,12 @@ def _say_usage(error: Any) -> None:
     _say(message[:1].lower() + message[1:].rstrip("."), f"see: {command} --help")
 
 
+def _give_up_output() -> None:
+    """Send what is still buffered nowhere, so that Python does not fail over it once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+
+
 def run() -> None:
     """Run the command line; the entry point of the `mien` script.
 
@@ -80,7 +88,9 @@ def run() -> None:
     """
     _register()
     try:
-        sys.exit(app(prog_name="mien", standalone_mode=False) or 0)
+        code = app(prog_name="mien", standalone_mode=False) or 0
+        sys.stdout.flush()  # here, where a full disk can still be told of
+        sys.exit(code)
     except MienError as error:
         _say(error.message, error.hint)
         sys.exit(EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILURE)
@@ -90,7 +100,10 @@ def run() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output (head, less) has gone; that is its right.
-        sys.stderr.close()
+    except OSError as error:
+        _give_up_output()
+        # The reader of our output (head, less) may go; that is its right.
+        if not isinstance(error, BrokenPipeError):
+            failure = write_error(error.filename or "the output", error)
+            _say(failure.message, failure.hint)
         sys.exit(EXIT_FAILURE)

@@ -90,8 +90,9 @@ class _Tally:
         for error in self.unreadable:
             typer.echo(f"unreadable: {error}", err=True)
         where = f"; annotated pictures in {annotated}" if annotated else ""
+        pictures, faces = _count(self.pictures, "picture"), _count(self.faces, "face")
         typer.echo(
-            f"{self.pictures} pictures, {self.faces} faces, {len(self.faceless)} without a face, "
+            f"{pictures}, {faces}, {len(self.faceless)} without a face, "
             f"{len(self.unreadable)} unreadable{where}",
             err=True,
         )
@@ -101,6 +102,10 @@ class _Tally:
         if self.unreadable:
             return EXIT_UNREADABLE
         return EXIT_FACELESS if self.faceless else 0
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _annotated(readings: Iterable[PictureReading], folder: object) -> Iterator[PictureReading]:

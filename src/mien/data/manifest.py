@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.errors import DataError, MissingExtraError
-from mien.files import write_error, write_json
+from mien.files import WriteError, atomic_write, write_error, write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -158,7 +158,9 @@ def save_dataset(
         beside = Path(
             tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part")
         )
-        np.save(beside / "images.npy", dataset.images_nhw)
+        # Not np.save's own file: where a disk is full, that says neither so nor why.
+        with atomic_write(beside / "images.npy") as stream:
+            np.save(stream, dataset.images_nhw)
         parquet.write_table(pyarrow.table(columns), beside / "manifest.parquet")
         for name, text in (extra_files or {}).items():
             (beside / name).write_text(text, encoding="utf-8")
@@ -167,8 +169,12 @@ def save_dataset(
         if folder.exists():
             shutil.rmtree(folder)
         beside.rename(folder)
-    except OSError as error:
-        raise write_error(folder, error) from error
+    except (OSError, WriteError) as error:
+        cause = error.__cause__ if isinstance(error, WriteError) else error
+        if not isinstance(cause, OSError):
+            raise
+        # The folder that was asked for, not the one beside it that nobody knows of.
+        raise write_error(folder, cause) from error
     finally:
         if beside is not None:
             shutil.rmtree(beside, ignore_errors=True)

@@ -95,7 +95,7 @@ def _find_faces(source: PictureSource, detector: Detector, classifier: FaceClass
     try:
         picture = read_picture(source.path)
     except SourceError as error:
-        return _Waiting(str(source.path), error=error.message)
+        return _Waiting(str(source.path), error=f"{error.message}; {error.hint}")
     return _crop(picture, str(source.path), detector, classifier)
 
 

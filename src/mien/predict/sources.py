@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
+_NAMES = "pictures are named .jpg, .png, .webp, .gif, .tif, .heic or alike"
+
+
 @dataclass(frozen=True, slots=True)
 class PictureSource:
     """A picture file to read, or a place where none was found.
@@ -39,7 +42,7 @@ def list_pictures(paths: Iterable[Path]) -> Iterator[PictureSource]:
             p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not _hidden(p, path)
         )
         if not found:
-            yield PictureSource(path, f"{path} holds no pictures")
+            yield PictureSource(path, f"{path} holds no pictures; {_NAMES}")
         yield from (PictureSource(p) for p in found)
 
 

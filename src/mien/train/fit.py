@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mien.data.panel import panel_targets, raw_targets
 from mien.errors import DataError, TrainingError
+from mien.files import WriteError
 from mien.train.augment import augment
 from mien.train.loader import Examples, batches, make_examples
 from mien.train.loss import class_weights, soft_cross_entropy
@@ -77,6 +78,9 @@ def fit(run: RunFolder, dataset: Dataset, watchers: Sequence[Watcher] = ()) -> T
         status = "finished" if state.epoch >= recipe.fit.epochs else "stopped early"
     except KeyboardInterrupt:
         status = "interrupted"
+        raise
+    except WriteError as error:
+        reason = error.message
         raise
     except TrainingError as error:
         reason = error.message

@@ -75,7 +75,11 @@ def decode_picture(content: bytes, name: str) -> NDArray[np.uint8]:
                 f"{name} is not a picture that can be read", hint="use JPEG, PNG, WebP, GIF or TIFF"
             ) from error
         except Image.DecompressionBombError as error:
-            raise SourceError(f"{name} is too large: {error}", hint=_TOO_LARGE) from error
+            raise SourceError(
+                f"{name} is too large: over {MAX_PIXELS // 1_000_000} megapixels, the most that "
+                "are read",
+                hint=_TOO_LARGE,
+            ) from error
         width, height = picture.size
         if width * height > MAX_PIXELS:
             raise SourceError(
