@@ -103,8 +103,8 @@ def _print(found: Audit) -> None:
     for check, count in found.counts().items():
         own = [p.action for p in found.problems if p.check == check]
         suggested = [f"{own.count(a):,}" if a in own else "" for a in (DROP, RELABEL)]
-        share = "" if check == "unreadable" else f"{count / n:.1%}"
-        table.add_row(check, f"{count:,}", share, *suggested)
+        part = "" if check == "unreadable" else f"{count / n:.1%}"
+        table.add_row(check, f"{count:,}", part, *suggested)
     Console().print(table)
     for check, reason in found.not_checked.items():
         typer.echo(f"not checked: {check}: {reason}")

@@ -163,7 +163,8 @@ def _about(audit: Audit, check: str) -> str:
     if check == "likely-wrong-label":
         words += (
             f" Likely, not certain: {escape(audit.model)} and a classifier that was taught with "
-            "these labels say so, and both err. The percentages are theirs."
+            "these labels say so, and both err. The percentages are theirs. Pictures that the "
+            "model itself was trained on agree with it too readily."
         )
         if audit.agreement is not None:
             share, n = audit.agreement
@@ -210,8 +211,8 @@ def _footer(audit: Audit) -> str:
     return (
         "<footer><p>audit.csv has a row for each finding. Set its column <code>action</code> to "
         "keep, drop or relabel (to <code>new_label</code>), then: <code>mien data import SOURCE "
-        "OUT --apply audit.csv</code>. Labels: confident learning (Northcutt et al. 2021, JAIR 70). "
-        "Outliers: modified z-score above 3.5 (Iglewicz &amp; Hoaglin 1993).</p>"
+        "OUT --apply audit.csv</code>. Labels: confident learning (Northcutt et al. 2021, JAIR "
+        "70). Outliers: modified z-score above 3.5 (Iglewicz &amp; Hoaglin 1993).</p>"
         "<p>This page contains the pictures themselves: share it as you would share them.</p>"
         "</footer>"
     )

@@ -22,7 +22,8 @@ th:first-child, td:first-child { text-align: left; padding-left: 0; }
 th { font-weight: 600; }
 td:first-child { white-space: nowrap; }
 .what { text-align: left; color: var(--soft); }
-.summary { width: 100%; } .summary td:nth-child(3), .summary td:nth-child(4) { white-space: nowrap; }
+.summary { width: 100%; }
+.summary td:nth-child(3), .summary td:nth-child(4) { white-space: nowrap; }
 .bar { width: 12rem; vertical-align: middle; }
 .bar i { display: block; height: .7rem; border-radius: 2px; background: var(--blue); }
 .tiles { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); }
@@ -48,5 +49,6 @@ footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .5rem
   figure img { width: 72px; height: 72px; } }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; }
   figure, tr, .tile { break-inside: avoid; } h2 { break-after: avoid; }
-  .grid { grid-template-columns: repeat(5, 1fr); } .pairs { grid-template-columns: repeat(3, 1fr); } }
+  .grid { grid-template-columns: repeat(5, 1fr); }
+  .pairs { grid-template-columns: repeat(3, 1fr); } }
 """
