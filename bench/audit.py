@@ -1,14 +1,16 @@
-"""The audit of a collection: time and memory, and what it finds of planted copies.
+"""The audit of FER2013: time, memory, planted copies, planted wrong labels, planted non-faces.
 
-    python bench/audit.py --data DIR --arrays NPZ [--out FOLDER]
+    python bench/audit.py --data fer2013.npz [--count 1400] [--hog]
 
-Runs `mien data audit` as a user does, in a process of its own, and then bench/copies.py.
+Wrong labels are planted among the faces of PublicTest on whose label the raters agree: the
+shipped model was never trained on those. Non-faces are pieces of two landscape and flower
+photographs (scikit-learn's samples), noise and text.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import csv
 import resource
 import subprocess
 import sys
@@ -16,29 +18,130 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from sklearn.datasets import load_sample_images
+
+from copies import plant, report
+from mien.data.audit.faces import DOUBTFUL
+from mien.data.audit.wrong_labels import check_labels, left_out_opinions
+from mien.data.duplicates import find_copies
+from mien.data.panel import panel_targets
+from mien.data.sources.arrays import read_arrays
+from mien.interval import wilson
+from mien.predict.detectors.crops import CropFaces
+from mien.predict.embedding import Embedder
+from mien.train.doctor.reference import describe
+
+
+def cost(data: Path) -> None:
+    """Run the command as a user does; print its time, memory and the exact copies it lists."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [str(Path(sys.executable).with_name("mien")), "data", "audit", str(data)]
+        started = time.perf_counter()
+        subprocess.run([*command, "--out", folder], check=True, capture_output=True)
+        seconds = time.perf_counter() - started
+        with (Path(folder) / "audit.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"mien data audit: {seconds:.0f} s (below 180), {usage.ru_utime:.0f} s of processor")
+    print(f"memory: at most {usage.ru_maxrss / 1e6:.2f} GB (below 2)")
+    with np.load(data) as archive:
+        contents = [image.tobytes() for image in archive["images"]]
+    extra = len(contents) - len(set(contents))
+    listed = sum(row["check"] == "exact-copy" for row in rows)
+    print(f"exact copies listed: {listed:,} of {extra:,} (all)")
+
+
+def wrong_labels(data: Path, hog: bool) -> None:
+    """Plant 5% wrong labels in PublicTest; print how many are found, and who agrees."""
+    collection = read_arrays(data, 48)
+    assert collection.votes_nk is not None
+    names, votes = collection.label_names, collection.votes_nk
+    panel = panel_targets(votes, collection.vote_names, names)
+    held = collection.splits_n == "validation"
+    clear = held & (panel == collection.labels_n) & (votes.max(axis=1) >= 8)
+    rng = np.random.default_rng(0)
+    flipped = rng.choice(np.flatnonzero(clear), int(0.05 * held.sum()), replace=False)
+    labels = collection.labels_n.copy()
+    labels[flipped] = (labels[flipped] + rng.integers(1, len(names), len(flipped))) % len(names)
+    groups = find_copies(collection.images_nhw).groups_n
+    embedder = Embedder.load()
+    methods = {"mien-small's features": embedder.embed(collection.images_nhw)}
+    if hog:
+        methods["oriented gradients"] = describe(collection.images_nhw).astype(np.float32)
+    for method, features in methods.items():
+        for what, given in (("with 5% planted", labels), ("as they are", collection.labels_n)):
+            opinions = left_out_opinions(features, given, names, groups, collection.subjects_n)
+            problems = [p for p in check_labels(opinions, given, names) if held[p.row]]
+            rows = np.array([p.row for p in problems])
+            known = panel[rows] >= 0
+            wrong = (panel[rows] != given[rows]) & known
+            sure = np.array([p.action == "relabel" for p in problems])
+            share, certain = wilson(wrong.sum(), known.sum()), (wrong & sure).sum()
+            print(
+                f"{method}, PublicTest's labels {what}: {len(rows):,} likely wrong; the raters "
+                f"agree in {share.value:.1%} ({share.low:.1%} to {share.high:.1%}, "
+                f"n = {known.sum():,}); of those to relabel in {certain} of {(known & sure).sum()}"
+            )
+            if given is labels:
+                hit = wilson(np.isin(flipped, rows).sum(), len(flipped))
+                print(
+                    f"  planted ones found: {hit.value:.1%} ({hit.low:.1%} to {hit.high:.1%}, "
+                    f"n = {len(flipped)})"
+                )
+
+
+def faceless(data: Path) -> None:
+    """Print how many planted non-faces, and how many of FER2013's pictures, are called faceless."""
+    finder = CropFaces()
+    with np.load(data) as archive:
+        images, votes = archive["images"], archive["votes"]
+    for name, crops in (("planted non-faces", non_faces()), ("FER2013", images)):
+        doubtful = np.flatnonzero(finder.scores(crops) < DOUBTFUL)
+        missing = [i for i in doubtful if not finder.has_face(crops[i])]
+        print(f"called faceless: {len(missing):,} of {len(crops):,} {name}")
+    judged = np.flatnonzero(votes[:, 9] >= 3)
+    print(
+        f"  of {len(judged)} that three or more raters call no face: "
+        f"{np.isin(judged, missing).sum()}"
+    )
+
+
+def non_faces() -> np.ndarray:
+    rng, crops = np.random.default_rng(0), []
+    for photograph in load_sample_images().images:
+        grey = Image.fromarray(photograph).convert("L")
+        for _ in range(150):
+            side = int(rng.integers(48, 300))
+            left, top = (int(rng.integers(0, length - side + 1)) for length in grey.size)
+            crops.append(grey.resize((48, 48), box=(left, top, left + side, top + side)))
+    for _ in range(60):
+        noise = rng.normal(128, 50, (int(rng.integers(3, 49)),) * 2)
+        small = Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8))
+        crops.append(small.resize((48, 48), Image.Resampling.BILINEAR))
+    for _ in range(60):
+        text = Image.new("L", (48, 48), int(rng.integers(120, 255)))
+        pen, font = ImageDraw.Draw(text), ImageFont.load_default(int(rng.integers(9, 20)))
+        for top in range(0, 48, 16):
+            letters = "".join(chr(c) for c in rng.integers(65, 91, 6))
+            pen.text((2, top), letters, fill=int(rng.integers(0, 100)), font=font)
+        crops.append(text)
+    return np.stack([np.asarray(crop) for crop in crops])
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--arrays", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=1400, help="planted near copies")
+    parser.add_argument("--hog", action="store_true", help="also labels by oriented gradients")
     arguments = parser.parse_args()
-    mien = Path(sys.executable).with_name("mien")
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        done = subprocess.run(
-            [str(mien), "data", "audit", str(arguments.data), "--out", folder, "--json"],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
-        seconds = time.perf_counter() - started
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    found = json.loads(done.stdout)
-    print(f"{found['n']:,} pictures: {seconds:.0f} s (at most 180), of processor time "
-          f"{used.ru_utime + used.ru_stime:.0f} s; at most {used.ru_maxrss / 1e6:.2f} GB "
-          "(at most 2)")  # fmt: skip
-    for check, count in found["counts"].items():
-        print(f"  {check}: {count:,}")
-    copies = Path(__file__).with_name("copies.py")
-    subprocess.run([sys.executable, str(copies), "--data", str(arguments.arrays)], check=True)
+    cost(arguments.data)
+    with np.load(arguments.data) as archive:
+        images = archive["images"]
+    report(plant(images, arguments.count))
+    wrong_labels(arguments.data, arguments.hog)
+    faceless(arguments.data)
 
 
 if __name__ == "__main__":

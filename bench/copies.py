@@ -14,6 +14,7 @@ import io
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -54,15 +55,25 @@ CHANGES: dict[str, Change] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=1400)
-    arguments = parser.parse_args()
-    with np.load(arguments.data) as file:
-        images = file["images"]
+@dataclass(frozen=True)
+class Found:
+    """What find_copies made of planted copies."""
+
+    by_change: dict[str, tuple[int, int]]
+    false_pairs: int
+    pairs: int
+    seconds: float
+
+    @property
+    def recall(self) -> float:
+        found, planted = (sum(v[k] for v in self.by_change.values()) for k in (0, 1))
+        return found / planted
+
+
+def plant(images: np.ndarray, count: int) -> Found:
+    """Plant `count` changed copies among the images and look for them."""
     rng = np.random.default_rng(0)
-    originals = rng.choice(len(images), arguments.count, replace=False)
+    originals = rng.choice(len(images), count, replace=False)
     names = list(CHANGES)
     planted = [CHANGES[names[k % len(names)]](images[row], rng) for k, row in enumerate(originals)]
     before = find_copies(images).groups_n
@@ -71,15 +82,34 @@ def main() -> None:
     seconds = time.perf_counter() - started
     n = len(images)
     found = copies.groups_n[n:] == copies.groups_n[originals]
-    for k, name in enumerate(names):
-        print(f"{name}: {found[k :: len(names)].mean():.1%} of {len(found[k :: len(names)])} found")
+    parts = {name: found[k :: len(names)] for k, name in enumerate(names)}
     pairs = copies.near_pairs[(copies.near_pairs[:, 0] < n) & (copies.near_pairs[:, 1] >= n)]
     own = originals[pairs[:, 1] - n]
-    false = before[pairs[:, 0]] != before[own]
-    print(f"all: {found.mean():.1%} of {len(found)} found (at least 95%)")
-    print(f"false pairs: {false.mean():.2%} of {len(pairs)} (at most 1%)")
+    false = int((before[pairs[:, 0]] != before[own]).sum())
+    return Found({k: (int(v.sum()), len(v)) for k, v in parts.items()}, false, len(pairs), seconds)
+
+
+def report(found: Found) -> None:
+    """Print what was found beside what must be."""
+    for name, (hits, planted) in found.by_change.items():
+        print(f"{name}: {hits / planted:.1%} of {planted} found")
+    print(f"all planted near copies: {found.recall:.1%} found (at least 95%)")
+    share = found.false_pairs / max(found.pairs, 1)
+    print(f"false pairs: {share:.2%}, {found.false_pairs} of {found.pairs} (at most 1%)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=1400)
+    arguments = parser.parse_args()
+    with np.load(arguments.data) as file:
+        images = file["images"]
+    found = plant(images, arguments.count)
+    report(found)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"{n + len(planted):,} pictures: {seconds:.0f} s, at most {memory:.2f} GB")
+    n = len(images) + arguments.count
+    print(f"{n:,} pictures: {found.seconds:.0f} s, at most {memory:.2f} GB")
 
 
 if __name__ == "__main__":

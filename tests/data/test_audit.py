@@ -1,327 +1,282 @@
 from __future__ import annotations
 
-import csv
-import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
-from mien.cli import main as cli
-from mien.data.audit.apply import apply_table
-from mien.data.audit.audit import Audit, Tools, audit
-from mien.data.audit.page import page
-from mien.data.audit.problem import CHECKS, Problem
+from mien.data.audit.audit import Audit, Embed, Tools, audit
+from mien.data.audit.copy_checks import measure_leaks
+from mien.data.audit.faces import LEAST, check_faces
+from mien.data.audit.page import SHOWN, page
+from mien.data.audit.problem import CHECKS
 from mien.data.audit.quality import check_quality, modified_z
-from mien.data.audit.table import to_csv, to_json
+from mien.data.audit.table import COLUMNS, to_csv, to_json
 from mien.data.audit.wrong_labels import check_labels, left_out_opinions
 from mien.data.drawn import draw_collection
-from mien.data.manifest import load_dataset
-from mien.data.sources.collection import Collection
-from mien.errors import DataError
-
-HEADER = "source,sha256,label,check,severity,detail,action,new_label\n"
+from mien.data.sources.collection import Collection, Skipped
+from mien.predict.embedding import Embedder
 
 
-def mien(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object
-) -> tuple[int, str, str]:
-    monkeypatch.setattr("sys.argv", ["mien", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        cli.run()
-    out, err = capsys.readouterr()
-    return int(end.value.code or 0), out, err
+@pytest.fixture(scope="module")
+def faces() -> Collection:
+    return draw_collection(180, seed=3)
 
 
-def textures(n: int, seed: int = 0) -> np.ndarray:
-    """Pictures that resemble one another in nothing: smooth noise with fine detail."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.uniform(40, 215, (n, 8, 8)).astype(np.uint8)
-    images = [np.asarray(Image.fromarray(c).resize((48, 48), Image.Resampling.BICUBIC), float)
-              for c in coarse]  # fmt: skip
-    return np.clip(np.stack(images) + rng.normal(0, 12, (n, 48, 48)), 0, 255).astype(np.uint8)
+@pytest.fixture(scope="module")
+def features() -> Embed:
+    return Embedder.load(threads=1).embed
 
 
-def collection(images: np.ndarray, **changes: object) -> Collection:
-    n = len(images)
-    values: dict[str, object] = {
-        "name": "mine",
-        "images_nhw": images,
-        "label_names": ("happy", "neutral", "sad"),
-        "labels_n": np.arange(n) % 3,
-        "sources_n": np.array([f"{i:03d}.png" for i in range(n)]),
-        "splits_n": np.array([""] * n),
-        "subjects_n": np.array([""] * n),
-    }
-    return Collection(**{**values, **changes})  # type: ignore[arg-type]
+class OneFaceless:
+    """Doubts two pictures and finds no face on the darker one."""
+
+    def __init__(self, doubtful: tuple[int, int]) -> None:
+        self.doubtful = doubtful
+
+    def scores(self, crops_nhw: np.ndarray) -> np.ndarray:
+        scores = np.ones(len(crops_nhw), np.float32)
+        scores[list(self.doubtful)] = 0.01
+        return scores
+
+    def has_face(self, crop_hw: np.ndarray) -> bool:
+        return bool(crop_hw.mean() > 100)
 
 
-def by_check(found: Audit, check: str) -> list[Problem]:
-    return [problem for problem in found.problems if problem.check == check]
+def found(result: Audit, check: str) -> set[int]:
+    return {p.row for p in result.problems if p.check == check}
 
 
-def rows(found: Audit, check: str) -> set[int]:
-    return {problem.row for problem in by_check(found, check)}
+def with_pictures(faces: Collection, pictures: list[np.ndarray]) -> Collection:
+    """The collection with its first pictures replaced."""
+    images = faces.images_nhw.copy()
+    images[: len(pictures)] = pictures
+    return replace(faces, images_nhw=images)
 
 
-def jpeg(image: np.ndarray) -> np.ndarray:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=50)
-    return np.asarray(Image.open(buffer))
-
-
-def cropped(image: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(image).resize((48, 48), box=(1, 1.5, 46.6, 47.1)))
-
-
-def test_planted_copies_are_found_and_nothing_else_is() -> None:
-    images = textures(80)
-    images[70] = images[0]
-    images[71] = images[1][:, ::-1]
-    images[72] = cropped(images[2])
-    images[73] = jpeg(images[3])
-    images[74] = np.clip(images[4] * 0.9 + 20, 0, 255).astype(np.uint8)
-    found = audit(collection(images), Tools())
-    assert rows(found, "exact-copy") <= {0, 70}
-    assert rows(found, "exact-copy")
-    near = {frozenset((p.row, p.other)) for p in by_check(found, "near-copy")}
-    assert near == {frozenset(pair) for pair in ((1, 71), (2, 72), (3, 73), (4, 74))}
-    # 70 % 3 = 1 and 0 % 3 = 0: the two bear different labels.
-    assert {0, 70} <= rows(found, "conflict")
-
-
-def test_a_leak_is_measured_with_its_interval() -> None:
-    images = textures(60)
-    images[50:55] = images[:5]
-    splits = np.array(["train"] * 40 + ["test"] * 20)
-    found = audit(collection(images, splits_n=splits), Tools())
-    (leak,) = found.leaks
-    assert (leak.split, leak.n, leak.copied, leak.exact) == ("test", 20, 5, 5)
-    assert leak.share.low < 0.25 < leak.share.high
-    assert rows(found, "copy-across-splits") == set(range(5))
-    clean = audit(collection(textures(60), splits_n=splits), Tools())
-    assert clean.leaks[0].copied == 0
-
-
-def test_pictures_that_show_nothing_are_found() -> None:
-    images = textures(60)
-    images[0], images[1], images[2] = 0, 255, 128
-    images[3, :, :30] = 255
-    found = check_quality(images)
-    kinds = {(p.row, p.check) for p in found}
-    assert {(0, "blank"), (1, "blank"), (2, "blank"), (3, "mostly-flat")} <= kinds
-    assert {p.action for p in found if p.check == "blank"} == {"drop"}
-    assert {p.action for p in found if p.check == "mostly-flat"} == {"keep"}
-
-
-def test_blur_and_exposure_are_judged_within_the_collection() -> None:
-    images = textures(80)
-    small = Image.fromarray(images[0]).resize((6, 6), Image.Resampling.BOX)
-    images[0] = np.asarray(small.resize((48, 48), Image.Resampling.BICUBIC))
-    images[1] = images[1] // 6
-    images[2] = 200 + images[2] // 5
-    kinds = {(p.row, p.check) for p in check_quality(images)}
-    assert {(0, "blurred"), (1, "too-dark"), (2, "too-bright")} <= kinds
-    assert len({row for row, _ in kinds}) < 8
-
-
-def test_a_few_pictures_have_no_outliers() -> None:
-    assert not modified_z(np.array([1.0, 1.0, 50.0])).any()
-    values = np.r_[np.zeros(29), 1.0, -1.0, 100.0]
-    assert not modified_z(np.ones(100)).any()
-    assert abs(modified_z(np.r_[np.arange(40.0), 500.0])[-1]) > 3.5
-    assert len(values) == len(modified_z(values))
-
-
-def test_planted_wrong_labels_are_found_without_calling_many_others() -> None:
+def test_blank_black_white_and_cropped_away_pictures_are_told_apart(faces: Collection) -> None:
     rng = np.random.default_rng(0)
-    truth = rng.integers(3, size=600)
-    features = np.eye(3)[truth] * 4 + rng.normal(size=(600, 3))
-    labels = truth.copy()
-    wrong = rng.choice(600, 60, replace=False)
-    labels[wrong] = (labels[wrong] + 1) % 3
-    names = ("happy", "neutral", "sad")
-    opinions = left_out_opinions(
-        features.astype(np.float32), labels, names, np.arange(600), np.array([""] * 600)
+    half = faces.images_nhw[4].copy()
+    half[:, 16:] = 200
+    bordered = np.zeros((48, 48), np.uint8)
+    bordered[9:39, 9:39] = faces.images_nhw[5][9:39, 9:39]
+    pictures = [
+        np.zeros((48, 48), np.uint8),
+        np.full((48, 48), 255, np.uint8),
+        np.clip(rng.normal(120, 1.5, (48, 48)), 0, 255).astype(np.uint8),
+        rng.integers(0, 12, (48, 48)).astype(np.uint8),
+        half,
+        bordered,
+    ]
+    problems = check_quality(with_pictures(faces, pictures).images_nhw)
+    blank = {p.row: p for p in problems if p.check == "blank"}
+    assert set(blank) == {0, 1, 2, 3}
+    assert [blank[i].detail.split(":")[0] for i in range(4)] == ["black", "white", "grey", "black"]
+    assert all(p.action == "drop" for p in blank.values())
+    flat = {p.row: p for p in problems if p.check == "mostly-flat"}
+    assert {4, 5} <= set(flat)
+    assert all(p.action == "keep" for p in flat.values())
+
+
+def test_blurred_dark_and_bright_pictures_are_outliers_of_their_collection() -> None:
+    rng = np.random.default_rng(0)
+    texture = np.clip(rng.normal(128, 40, (120, 48, 48)) + rng.normal(0, 5, (120, 1, 1)), 0, 255)
+    images = texture.astype(np.uint8)
+    images[0] = np.asarray(Image.fromarray(images[0]).filter(ImageFilter.GaussianBlur(2)))
+    images[1] = images[1] // 4
+    images[2] = 170 + images[2] // 4
+    checks = {p.row: p.check for p in check_quality(images)}
+    assert checks == {0: "blurred", 1: "too-dark", 2: "too-bright"}
+
+
+def test_outliers_need_something_to_compare_with() -> None:
+    assert not modified_z(np.array([0.0] * 10 + [99.0])).any()
+    assert not modified_z(np.array([1.0] * 40)).any()
+    values = np.r_[np.arange(40.0), 1000]
+    assert (np.abs(modified_z(values)) > 3.5).tolist() == [False] * 40 + [True]
+
+
+def test_copies_conflicts_and_leaks_are_listed(faces: Collection) -> None:
+    images, labels = faces.images_nhw.copy(), faces.labels_n.copy()
+    images[[10, 11]] = images[0]
+    labels[[0, 10, 11]] = [0, 0, 1]
+    images[12] = np.clip(images[1][:, ::-1] * 0.9, 0, 255).astype(np.uint8)
+    labels[[1, 12]] = 2
+    splits = np.full(len(faces), "train", "<U10")
+    splits[[10, 12, 50]] = "test"
+    result = audit(
+        replace(faces, images_nhw=images, labels_n=labels, splits_n=splits), Tools(), None
     )
-    found = {p.row for p in check_labels(opinions, labels, names)}
-    hits = len(found & set(wrong.tolist()))
-    assert hits >= 50
-    assert len(found) - hits <= 12
+    assert found(result, "exact-copy") == {10, 11}
+    near = {frozenset((p.row, p.other)) for p in result.problems if p.check == "near-copy"}
+    assert frozenset((1, 12)) in near
+    assert {0, 10, 11} <= found(result, "conflict")
+    dropped = [p.row for p in result.problems if p.action == "drop"]
+    assert dropped == [11], "of exact copies with different labels, the outvoted one"
+    assert {0, 1, 11} <= found(result, "copy-across-splits")
+    (leak,) = result.leaks
+    assert (leak.split, leak.n, leak.exact) == ("test", 3, 1)
+    assert leak.copied >= 2
+    assert 0 < leak.share.low < leak.share.value < leak.share.high
 
 
-def test_copies_stay_in_one_fold_so_that_a_model_is_not_asked_what_it_learnt() -> None:
-    # Every picture has a copy with the same label; features are noise, so that only a copy in
-    # training could tell the label.
+def test_leaks_by_hand() -> None:
+    splits = np.array(["train", "train", "validation", "validation", "test", "test", "test"])
+    groups, pixels = np.array([0, 0, 0, 3, 4, 0, 6]), np.array([0, 1, 1, 3, 4, 5, 6])
+    test, validation = measure_leaks(splits, groups, pixels)
+    assert (test.n, test.exact, test.copied, test.training) == (3, 0, 1, 2)
+    assert (validation.n, validation.exact, validation.copied, validation.training) == (2, 1, 1, 2)
+    assert measure_leaks(np.array(["train", "train"]), groups[:2], pixels[:2]) == []
+
+
+def test_planted_wrong_labels_are_found_and_few_others(faces: Collection, features: Embed) -> None:
     rng = np.random.default_rng(1)
-    half = rng.normal(size=(150, 16))
-    labels = np.tile(rng.integers(3, size=150), 2)
+    rows = np.arange(len(faces))
+    labels = faces.labels_n.copy()
+    planted = rng.choice(len(faces), 12, replace=False)
+    labels[planted] = (labels[planted] + 1) % 3
     opinions = left_out_opinions(
-        np.concatenate([half, half]).astype(np.float32), labels, ("a", "b", "c"),
-        np.tile(np.arange(150), 2), np.array([""] * 300),
-    )  # fmt: skip
-    right = opinions.probs_mk.argmax(axis=1) == labels[opinions.rows]
-    assert right.mean() < 0.5
+        features(faces.images_nhw, lambda *_: None),
+        labels,
+        faces.label_names,
+        rows,
+        faces.subjects_n,
+    )
+    problems = check_labels(opinions, labels, faces.label_names)
+    hits = [p for p in problems if p.row in planted]
+    assert len(hits) >= 5, "as many by chance would hold fewer than two"
+    assert len(problems) - len(hits) <= 18
+    right = [p.new_label == faces.label_names[faces.labels_n[p.row]] for p in hits]
+    assert np.mean(right) >= 0.6
 
 
-class Finder:
-    """Knows the pictures whose mean is above 100 as faces."""
-
-    def scores(self, crops: np.ndarray) -> np.ndarray:
-        return (crops.mean(axis=(1, 2)) > 100).astype(np.float32)
-
-    def has_face(self, crop: np.ndarray) -> bool:
-        return bool(crop.mean() > 60)
-
-
-def test_only_what_the_detector_doubts_and_does_not_find_is_faceless() -> None:
-    images = textures(60)
-    images[:] = np.clip(images.astype(int) + 20, 110, 255)
-    images[7] = np.clip(textures(1, 9)[0].astype(int) // 3, 5, 90)
-    images[8] = np.clip(textures(1, 8)[0].astype(int) // 2 + 20, 5, 99)
-    found = audit(collection(images), Tools(faces=Finder()))
-    assert rows(found, "faceless") == {7}
-    dark = audit(collection(textures(60) // 3 + 5), Tools(faces=Finder()))
-    assert "does not know pictures of this kind" in dark.not_checked["faceless"]
+def test_opinions_never_come_from_a_copy_of_the_picture() -> None:
+    """Features that say nothing but which pictures are copies: memory would be right always."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), 4)
+    points = np.repeat(rng.normal(size=(60, 16)), 4, axis=0).astype(np.float32)
+    labels = np.repeat(rng.integers(0, 2, 60), 4)
+    nobody = np.full(240, "", np.str_)
+    honest = left_out_opinions(points, labels, ("a", "b"), groups, nobody)
+    leaking = left_out_opinions(points, labels, ("a", "b"), np.arange(240), nobody)
+    right = [float((o.probs_mk.argmax(axis=1) == labels).mean()) for o in (honest, leaking)]
+    assert right[0] < 0.65 < right[1]
 
 
-def test_votes_against_the_label_are_listed() -> None:
-    votes = np.array([[9, 1, 0], [1, 9, 0], [5, 5, 0]] * 20, np.float32)
-    found = audit(
-        collection(
-            textures(60), labels_n=np.zeros(60, np.int64), votes_nk=votes,
-            vote_names=("happy", "neutral", "sad"),
+def test_rare_classes_are_left_out_and_one_class_is_not_checked() -> None:
+    points = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    nobody = np.full(40, "", np.str_)
+    labels = np.array([0] * 18 + [1] * 18 + [2] * 3 + [-1])
+    opinions = left_out_opinions(points, labels, ("a", "b", "c"), np.arange(40), nobody)
+    assert opinions.left_out == ("c",)
+    assert len(opinions.rows) == 36
+    assert not opinions.probs_mk[:, 2].any()
+    alone = left_out_opinions(points, np.zeros(40, np.int64), ("a", "b"), np.arange(40), nobody)
+    assert "fewer than two classes" in alone.reason
+    assert check_labels(alone, np.zeros(40, np.int64), ("a", "b")) == []
+
+
+def test_only_doubtful_pictures_go_to_the_detector(faces: Collection) -> None:
+    images = faces.images_nhw.copy()
+    images[0], images[1] = images[0] // 4, 255
+    skip = np.zeros(len(images), bool)
+    problems, reason = check_faces(images, OneFaceless((0, 1)), skip, lambda *_: None)
+    assert ([p.row for p in problems], reason) == ([0], "")
+    assert problems[0].action == "keep"
+
+
+def test_a_detector_that_knows_no_face_is_not_believed() -> None:
+    images = np.zeros((5 * LEAST, 48, 48), np.uint8)
+
+    class Blind(OneFaceless):
+        def scores(self, crops_nhw: np.ndarray) -> np.ndarray:
+            return np.zeros(len(crops_nhw), np.float32)
+
+    problems, reason = check_faces(
+        images, Blind((0, 1)), np.zeros(len(images), bool), lambda *_: None
+    )
+    assert problems == []
+    assert "does not know pictures of this kind" in reason
+
+
+def test_votes_say_which_labels_the_raters_are_against(faces: Collection, features: Embed) -> None:
+    votes = np.zeros((len(faces), 4), np.float32)
+    votes[np.arange(len(faces)), faces.labels_n] = 9
+    votes[0] = [0, 0, 0, 10]  # a name that is no expression decides nothing
+    other = int((faces.labels_n[1] + 1) % 3)
+    votes[1] = 0
+    votes[1, other] = 8
+    names = (*faces.label_names, "unknown")
+    result = audit(replace(faces, votes_nk=votes, vote_names=names), Tools(embed=features))
+    assert found(result, "votes-disagree") == {1}
+    (problem,) = (p for p in result.problems if p.check == "votes-disagree")
+    assert (problem.new_label, problem.action) == (faces.label_names[other], "keep")
+    assert result.agreement is not None
+
+
+def test_sound_drawn_faces_give_few_findings(faces: Collection, features: Embed) -> None:
+    result = audit(faces, Tools(embed=features))
+    n = len(faces)
+    counts = result.counts()
+    assert counts["blank"] == counts["exact-copy"] == counts["unreadable"] == 0
+    assert counts["mostly-flat"] <= 0.05 * n
+    assert counts["blurred"] + counts["too-dark"] + counts["too-bright"] <= 0.05 * n
+    assert counts["likely-wrong-label"] <= 0.1 * n
+    assert not [p for p in result.problems if p.action != "keep"]
+    assert set(result.not_checked) == {"faceless", "votes-disagree", "copy-across-splits"}
+
+
+def test_the_page_the_table_and_the_json_agree(faces: Collection) -> None:
+    names = faces.sources_n.copy()
+    names[0] = "<script>alert(1)</script>"
+    images = faces.images_nhw.copy()
+    images[:40] = 0
+    result = audit(
+        replace(
+            faces, images_nhw=images, sources_n=names, skipped=[Skipped("a.txt", "no picture")]
         ),
         Tools(),
-    )  # fmt: skip
-    assert rows(found, "votes-disagree") == set(range(1, 60, 3))
-
-
-@pytest.fixture
-def audited() -> Audit:
-    images = textures(60)
-    images[5] = 0
-    images[50] = images[0]
-    return audit(collection(images, name="a <b>"), Tools())
-
-
-def test_page_table_and_json_tell_the_same(audited: Audit) -> None:
-    html, table, values = page(audited), to_csv(audited), to_json(audited)
-    assert "a &lt;b&gt;" in html
-    assert "<script" not in html
-    assert "http" not in html
-    assert "prefers-color-scheme: dark" in html
-    assert html.count("data:image/") >= 2
-    listed = list(csv.DictReader(io.StringIO(table)))
-    assert len(listed) == len(audited.problems) == len(values["problems"])
-    assert [r["action"] for r in listed if r["check"] == "blank"] == ["drop"]
-    assert set(values["counts"]) <= set(CHECKS)
-    assert values["counts"]["blank"] == 1
-    json.dumps(values, allow_nan=False)
-
-
-def test_the_table_is_obeyed(audited: Audit, tmp_path: Path) -> None:
-    table = tmp_path / "audit.csv"
-    source, row = audited.collection, 9
-    table.write_text(
-        to_csv(audited)
-        + f"{source.sources_n[row]},{audited.sha256_n[row]},happy,x,note,,relabel,Sad\n"
     )
-    changed, counts = apply_table(source, table)
-    assert counts == {"audit_dropped": 1, "audit_relabelled": 1}
-    assert "005.png" not in changed.sources_n
-    assert changed.labels_n[list(changed.sources_n).index("009.png")] == 2
-    assert len(source) == 60  # stays as it was
+    html, about = page(result), to_json(result)
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+    assert "http" not in html
+    assert "a.txt: no picture" in html
+    assert f"And {40 - SHOWN} more in audit.csv" in html
+    assert about["counts"]["blank"] == 40
+    assert about["counts"]["unreadable"] == 1
+    assert about["suggested"]["blank"] == {"drop": 40}
+    json.dumps(about, allow_nan=False)
+    lines = to_csv(result).splitlines()
+    assert lines[0] == ",".join(COLUMNS)
+    assert len(lines) - 1 == len(result.problems) == len(about["problems"])
+    assert {p["check"] for p in about["problems"]} <= set(CHECKS)
 
 
-@pytest.mark.parametrize(
-    ("row", "message", "hint"),
-    [
-        ("001.png,S,,,,,delete,\n", "line 2: unknown action 'delete'", "actions: keep, drop"),
-        ("001.png,S,,,,,relabel,hapy\n", "relabel to 'hapy'", "did you mean 'happy'?"),
-        ("001.png,S,,,,,relabel,\n", "relabel to 'nothing'", "its labels"),
-        ("999.png,S,,,,,drop,\n", "999.png (not in the source)", "audit again"),
-        ("001.png,0,,,,,drop,\n", "001.png (other pixels now)", "audit again"),
-    ],
-)
-def test_a_table_that_cannot_be_meant_is_answered(
-    audited: Audit, tmp_path: Path, row: str, message: str, hint: str
-) -> None:
-    table = tmp_path / "audit.csv"
-    table.write_text(HEADER + row.replace("S", str(audited.sha256_n[1]), 1))
-    with pytest.raises(DataError) as caught:
-        apply_table(audited.collection, table)
-    assert message in caught.value.message
-    assert hint in caught.value.hint
+@pytest.mark.real_data
+def test_fer2013_sample_is_audited_on_real_faces(fer2013: Path) -> None:
+    from mien.data.sources.arrays import read_arrays
+    from mien.predict.detectors.crops import CropFaces
 
-
-def test_a_file_that_is_no_audit_table_is_answered(audited: Audit, tmp_path: Path) -> None:
-    table = tmp_path / "t.csv"
-    table.write_text("source,sha,action\n")
-    with pytest.raises(DataError, match="no column 'sha256'"):
-        apply_table(audited.collection, table)
-    table.write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(DataError, match="not a CSV file in UTF-8|no column"):
-        apply_table(audited.collection, table)
-    with pytest.raises(DataError, match="cannot read"):
-        apply_table(audited.collection, tmp_path / "none.csv")
-
-
-def test_audit_edit_import(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    drawn = draw_collection(150, 4)
-    for name in drawn.label_names:
-        (tmp_path / "faces" / name).mkdir(parents=True)
-    for i, image in enumerate(drawn.images_nhw):
-        folder = tmp_path / "faces" / drawn.label_names[drawn.labels_n[i]]
-        Image.fromarray(image).save(folder / f"{i:03d}.png")
-    Image.new("L", (48, 48)).save(tmp_path / "faces/happy/black.png")
-    (tmp_path / "faces/sad/broken.png").write_bytes(b"\x89PNG and then nothing")
-    code, out, err = mien(capsys, monkeypatch, "data", "audit", "faces", "--json")
-    assert code == 0, err
-    found = json.loads(out)
-    assert found["counts"]["blank"] == 1
-    assert found["counts"]["unreadable"] == 1
-    assert sorted(p.name for p in Path("faces-audit").iterdir()) == [
-        "audit.csv", "audit.html", "audit.json",
-    ]  # fmt: skip
-    apply = ["data", "import", "faces", "out", "--apply", "faces-audit/audit.csv"]
-    code, _, err = mien(capsys, monkeypatch, *apply)
-    assert code == 0, err
-    dataset = load_dataset(Path("out"))
-    assert not any("black" in source for source in dataset.sources_n)
-    assert dataset.facts["audit_dropped"] >= 1
-    # The dataset that was made of it can be audited as well.
-    code, out, _ = mien(capsys, monkeypatch, "data", "audit", "out")
-    assert code == 0
-    assert (tmp_path / "out/audit/audit.html").exists()
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda p: None, "nowhere"),
-        (lambda p: p.mkdir(), "nowhere"),
-        (lambda p: [(p / "happy").mkdir(parents=True), (p / "happy/a.txt").write_text("no")],
-         "nowhere"),
-        (lambda p: [(p / "happy").mkdir(parents=True), (p / "happy/a.png").write_text("no")],
-         "can be read"),
-        (lambda p: p.write_text("hello"), "nowhere"),
-    ],
-)  # fmt: skip
-def test_what_is_no_collection_is_answered(
-    tmp_path: Path, make: object, message: str, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    make(tmp_path / "nowhere")  # type: ignore[operator]
-    code, _, err = mien(capsys, monkeypatch, "data", "audit", "nowhere")
-    assert code == 1
-    assert message in err
-    assert "hint:" in err
-    assert "Traceback" not in err
-    assert not Path("nowhere-audit").exists()
+    whole = read_arrays(fer2013, 48)
+    assert whole.votes_nk is not None
+    chosen = np.random.default_rng(0).choice(len(whole), 1500, replace=False)
+    sample = replace(
+        whole,
+        images_nhw=whole.images_nhw[chosen],
+        labels_n=whole.labels_n[chosen],
+        sources_n=whole.sources_n[chosen],
+        splits_n=whole.splits_n[chosen],
+        subjects_n=whole.subjects_n[chosen],
+        votes_nk=whole.votes_nk[chosen],
+    )
+    embedder = Embedder.load(threads=1)
+    result = audit(sample, Tools(embedder.embed, "mien-small", CropFaces(threads=1)))
+    counts = result.counts()
+    assert counts["faceless"] < 0.03 * len(sample)
+    assert 0.1 < counts["likely-wrong-label"] / len(sample) < 0.35
+    assert result.agreement is not None
+    assert result.agreement[0].low > 0.6

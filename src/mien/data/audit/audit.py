@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -26,9 +26,17 @@ if TYPE_CHECKING:
     from mien.data.duplicates import Copies
     from mien.data.sources.collection import Collection
 
-    Embed = Callable[[NDArray[np.uint8], Callable[[int, int], None]], NDArray[np.float32]]
-
 NO_EXPRESSION = ("unknown", "not_face")
+
+
+class Embed(Protocol):
+    """Features of crops, from a network."""
+
+    def __call__(
+        self, crops_nhw: NDArray[np.uint8], progress: Callable[[int, int], None], /
+    ) -> NDArray[np.float32]:
+        """Return float32 [n, d] for uint8 [n, s, s]; `progress` is told (done, total)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +44,7 @@ class Tools:
     """What an audit needs from networks, which data does not know; None leaves the checks out.
 
     Attributes:
-        embed: crops, uint8 [n, s, s], and a function that is told (done, total), to features,
-            float32 [n, d].
+        embed: crops to features.
         model: name of the model that embeds.
         faces: finds faces.
     """

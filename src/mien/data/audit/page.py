@@ -163,7 +163,8 @@ def _about(audit: Audit, check: str) -> str:
     if check == "likely-wrong-label":
         words += (
             f" Likely, not certain: {escape(audit.model)} and a classifier that was taught with "
-            "these labels say so, and both err. The percentages are theirs."
+            "these labels say so, and both err. The percentages are theirs. Pictures that the "
+            "model itself was trained on agree with it too readily."
         )
         if audit.agreement is not None:
             share, n = audit.agreement

@@ -8,7 +8,7 @@ CHECKS = {
     "unreadable": "files that are no picture, or damaged",
     "blank": "one even area, black, white or grey",
     "mostly-flat": "mostly one even area, or wide even borders: the face may be cropped away",
-    "faceless": "no face was found; some are turned, covered or cut, so look before you drop",
+    "faceless": "no face was found: there is none, or it is turned, covered or cut off",
     "blurred": "far less fine detail than the others",
     "too-dark": "far darker than the others",
     "too-bright": "far brighter than the others",

@@ -39,4 +39,5 @@ class CropFaces:
         """Return whether the whole detector finds a face on one crop, uint8 [s, s]."""
         padded = np.pad(crop_hw, round(MARGIN * len(crop_hw)), mode="edge")
         large = np.asarray(Image.fromarray(padded).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
-        return len(self._detector.detect(np.repeat(large[:, :, None], 3, axis=2))) > 0
+        views = (large, np.ascontiguousarray(large[:, ::-1]))  # it often finds one of the two only
+        return any(len(self._detector.detect(np.repeat(v[:, :, None], 3, axis=2))) for v in views)
