@@ -175,6 +175,8 @@ def test_arrays_of_objects_are_never_unpickled(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("emotion,pixels,Usage", "emotion,pixel,Usage", "no column 'path'|no column 'pixels'"),
+        ("emotion,pixels", "emotoin,pixels", "has a column 'emotoin', which is not one"),
+        ("pixels,Usage", "pixels,useage", "has a column 'useage', which is not one"),
         ("PublicTest", "Publictset", "line 4: unknown split 'Publictset'"),
         ("\n4,", "\n9,", "line 3: unknown label '9'"),
         ("\n4,", "\nsad,", "line 3: unknown label 'sad'"),
@@ -221,6 +223,8 @@ def test_votes_need_rows_in_an_order(folders: Path, votes: Path) -> None:
     ("old", "new", "message"),
     [
         ("path,label", "file,label", "has no column 'path'"),
+        (",subject", ",subjects", "has a column 'subjects', which is not one that is read"),
+        (",split,", ",slpit,", "has a column 'slpit', which is not one that is read"),
         ("pictures/1.png,", ",", "line 3: the path is empty"),
         (",test,", ",tset,", "line 4: unknown split 'tset'"),
     ],

@@ -115,6 +115,11 @@ def test_ctrl_c_leaves_a_run_that_can_be_used_and_resumed(folder: Path, data: Pa
     assert len((path / "metrics.jsonl").read_text().splitlines()) == done + 1
 
 
+@pytest.fixture
+def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
+    return {"DATA": data, "RUN": run, "HERE": tmp_path}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "error", "hint"),
     [
@@ -142,11 +147,18 @@ def test_ctrl_c_leaves_a_run_that_can_be_used_and_resumed(folder: Path, data: Pa
     ],
 )  # fmt: skip
 def test_mistakes_get_two_lines(
-    arguments: list[str], code: int, error: str, hint: str, data: Path, run: Path, tmp_path: Path
-) -> None:
-    places = {"DATA": str(data), "RUN": str(run)}
-    words = mien(*(places.get(a, a) for a in arguments), code=code, cwd=tmp_path)
-    lines = words.splitlines()
+    arguments: list[str], code: int, error: str, hint: str, places: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from mien.cli import main
+
+    monkeypatch.chdir(places["HERE"])
+    # In this process: sixteen imports of torch would take longer than all the rest.
+    monkeypatch.setattr(sys, "argv", ["mien", *(str(places.get(a, a)) for a in arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main.run()
+    assert ended.value.code == code
+    lines = capsys.readouterr().err.splitlines()
     assert lines[-2].startswith("error: ")
     assert error in lines[-2]
     assert lines[-1].startswith("hint: ")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,14 +126,28 @@ def test_an_interrupted_run_goes_on_to_the_very_same_weights(
     assert_same(whole, cut)
 
 
-KILLED = """
-import sys
+TRAINER = """
+import os, sys
 from pathlib import Path
 from mien.data.drawn import draw_dataset
 from mien.train.fit import fit
 from mien.train.runfolder import open_run
-fit(open_run(Path(sys.argv[1])), draw_dataset(count=240, seed=0))
+
+data = draw_dataset(count=240, seed=0)
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        try:
+            fit(open_run(Path(line.strip())), data)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+"""Trains the run folders it is told of, each in a process of its own that can be killed.
+
+Forked before torch has computed anything, so that torch is imported only once."""
 
 
 def test_kill_9_at_any_moment_loses_nothing_but_time(tmp_path: Path, drawn: Dataset) -> None:
@@ -140,20 +155,25 @@ def test_kill_9_at_any_moment_loses_nothing_but_time(tmp_path: Path, drawn: Data
     whole = start(tmp_path / "whole", drawn, **changes)
     fit(whole, drawn)
     cut = start(tmp_path / "cut", drawn, **changes)
-    command = [sys.executable, "-c", KILLED, str(cut.path)]
-    kills = 0
-    for wait in (0.0, 0.13, 0.31):  # seconds after the first new epoch: somewhere in the next
+    trainer = subprocess.Popen(
+        [sys.executable, "-c", TRAINER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert trainer.stdin and trainer.stdout
+    codes = []
+    for wait in (0.0, 0.13, 0.31, None):  # seconds after the first new epoch; None: to the end
         done = len(cut.read_metrics())
-        child = subprocess.Popen(command)
-        while child.poll() is None and len(cut.read_metrics()) <= done:
-            time.sleep(0.01)
-        time.sleep(wait)
-        if child.poll() is None:
-            os.kill(child.pid, signal.SIGKILL)
-            kills += 1
-        child.wait()
-    assert kills >= 1
-    subprocess.run(command, check=True)
+        print(cut.path, file=trainer.stdin, flush=True)
+        child = int(trainer.stdout.readline())
+        if wait is not None:
+            while len(cut.read_metrics()) <= done and len(cut.read_metrics()) < 12:
+                time.sleep(0.01)
+            time.sleep(wait)
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        codes.append(int(trainer.stdout.readline()))
+    trainer.communicate()
+    assert -signal.SIGKILL in codes
+    assert codes[-1] == 0
     assert_same(whole, cut)
 
 

@@ -39,6 +39,8 @@ def _version(
 
 def _register() -> None:
     """Attach every command; each file imports its heavy packages only when it is called."""
+    if app.registered_commands:
+        return
     from mien.cli.data import app as data
     from mien.cli.doctor import doctor
     from mien.cli.evaluate import evaluate

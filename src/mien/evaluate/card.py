@@ -27,7 +27,8 @@ Known limits:
   finds such models unequal, and neutral elderly faces read as sad.
 - Small (below about 30 pixels), blurred, dark, covered or turned faces are read worse.
 - It sees one grey picture of 48 x 48 pixels: no speech, no situation, no change over time.
-- Its confidence was calibrated against the raters' panel on pictures like those above.
+- Its confidence was calibrated on pictures like those above, against the answers that chose its
+  best epoch: the raters' panel where votes taught it, else the raw labels.
 
 ## What it must not be used for
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -191,6 +192,7 @@ def _records(
                 f"{path} has no column {name!r}; its columns are: {', '.join(header)}",
                 hint=did_you_mean(name, header) + f"expected: {', '.join(known)}",
             )
+    _refuse_misspelt(path, header, known)
     for number, row in _rows(path):
         if number == 1 or not any(cell.strip() for cell in row):
             continue
@@ -200,6 +202,22 @@ def _records(
                 hint="quote cells that hold commas, or complete the line",
             )
         yield number, dict(zip(header, row, strict=True))
+
+
+def _refuse_misspelt(path: Path, header: list[str], known: tuple[str, ...]) -> None:
+    """Raise a DataError for a column that is nearly one we know, and would be passed over.
+
+    A 'subjects' that is not read would put one person into two splits without a word.
+    """
+    absent = [name for name in known if name not in header]
+    for name in header:
+        near = get_close_matches(name, absent, n=1, cutoff=0.7) if name not in known else []
+        if near:
+            raise DataError(
+                f"{path} has a column {name!r}, which is not one that is read",
+                hint=f"did you mean {near[0]!r}? otherwise rename it; "
+                f"columns that are read: {', '.join(known)}",
+            )
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
