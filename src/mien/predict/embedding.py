@@ -44,7 +44,7 @@ class Embedder:
         except ModuleNotFoundError as error:
             raise MissingExtraError.of("audit", "asking a model about labels") from error
         _, self.info = open_model(content, name, threads)
-        model = onnx.load_model_from_string(content)
+        model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(content))
         weights = {i.name for i in model.graph.initializer}
         layers = [n for n in model.graph.node if n.op_type in WEIGHTED and n.input[1] in weights]
         if not layers:

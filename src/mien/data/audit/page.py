@@ -136,7 +136,10 @@ def _section(audit: Audit, check: str) -> str:
     parts = [f'<section id="{check}"><h2>{TITLES[check]}</h2>']
     parts.append(f'<p class="soft">{_about(audit, check)}</p>')
     if check == "unreadable":
-        items = [f"<li>{escape(p.source)}: {escape(p.detail)}" for p in problems[:SHOWN]]
+        items = [
+            f"<li>{escape(p.source)}: {escape(p.detail.removeprefix(p.source).strip())}"
+            for p in problems[:SHOWN]
+        ]
         parts.append(f"<ul>{''.join(items)}</ul>")
     else:
         shown = _spread(problems)
