@@ -28,6 +28,14 @@ def test_unsure_is_drawn_grey() -> None:
     assert edge.max() - edge.min() > 50
 
 
+def test_in_a_group_no_panel_covers_another_face() -> None:
+    picture = np.full((160, 420, 3), 90, np.uint8)
+    boxes = [(20 + 70 * i, 40, 60 + 70 * i, 90) for i in range(5)]
+    drawn = annotate(picture, [face(box=box) for box in boxes])
+    for x0, y0, x1, y1 in boxes:
+        assert (drawn[y0 + 5 : y1 - 5, x0 + 5 : x1 - 5] == 90).all()
+
+
 @pytest.mark.parametrize("box", [(-50, -50, 400, 400), (0, 0, 1, 1), (190, 110, 260, 190)])
 def test_boxes_beyond_the_picture_and_tiny_ones(box: tuple[float, ...]) -> None:
     assert annotate(np.zeros((120, 200, 3), np.uint8), [face(box=box)]).shape == (120, 200, 3)

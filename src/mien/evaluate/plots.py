@@ -121,9 +121,9 @@ def _classes(axes: Axes, metrics: Metrics) -> None:
                               ha="center", fontsize=8, color=colour)  # fmt: skip
     names = [f"{label}\nn = {int(n):,}" for label, n in zip(metrics.labels, totals[0], strict=True)]
     axes.set_yticks(places, names)
-    axes.set_ylim(len(places) - 0.5, -0.6)
+    axes.set_ylim(len(places) - 0.5, -1.0)  # room for the legend
     axes.set_xlim(-0.02, 1.04)
-    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
     axes.set_title("classes, with 95% intervals", loc="left", fontsize=10)
     _clean(axes)
 

@@ -29,6 +29,7 @@ COLOURS = {
 }
 """Okabe and Ito's palette, which colour-blind people can tell apart."""
 OTHER = (120, 120, 200)
+Box = tuple[float, float, float, float]
 INK, PAPER, TRACK = (255, 255, 255), (24, 26, 30), (74, 78, 86)
 
 
@@ -37,8 +38,9 @@ def annotate(picture_hwc: NDArray[np.uint8], faces: Sequence[FaceReading]) -> ND
     canvas = Image.fromarray(picture_hwc)
     overlay = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
     pen = ImageDraw.Draw(overlay)
+    taken = [face.box for face in faces]
     for face in faces:
-        _draw_face(pen, canvas.size, face)
+        taken.append(_draw_face(pen, canvas.size, face, taken=taken))
     canvas = Image.alpha_composite(canvas.convert("RGBA"), overlay)
     return np.asarray(canvas.convert("RGB"))
 
@@ -48,55 +50,90 @@ def percent(share: float) -> str:
     return ">99%" if share > 0.99 else "<1%" if share < 0.01 else f"{share:.0%}"
 
 
-def _draw_face(pen: ImageDraw.ImageDraw, size: tuple[int, int], face: FaceReading) -> None:
-    width, height = size
+def _draw_face(
+    pen: ImageDraw.ImageDraw,
+    size: tuple[int, int],
+    face: FaceReading,
+    title: str | None = None,
+    taken: Sequence[Box] = (),
+) -> Box:
+    """Draw a face's box and, beside it, a panel; return the panel's place.
+
+    A panel that would cover another face or panel shrinks to its title, as in a group picture.
+    """
     colour = COLOURS.get(face.label, OTHER)
     x0, y0, x1, y1 = face.box
     # Text follows the face's size, but stays readable on any picture.
-    text = int(np.clip((x1 - x0) * 0.13, max(11, min(size) * 0.022), max(13, min(size) * 0.06)))
+    low, high = max(11, min(size) * 0.022), max(13, min(size) * 0.06)
+    text = int(np.clip((x1 - x0) * 0.13, low, high))
     line = max(2, round(text / 7))
     corner = max(3, round((x1 - x0) * 0.06))
     pen.rounded_rectangle((x0, y0, x1, y1), corner, outline=(*colour, 255), width=line)
     font = ImageFont.load_default(text)
     rows = list(face.probabilities.items())
-    title = f"{face.label} {percent(face.confidence)}"
-    bar, pad = text * 3, round(text * 0.45)
-    names = max(pen.textlength(name, font=font) for name, _ in rows)
-    panel_width = max(names + pad + bar, pen.textlength(title, font=font)) + 2 * pad
-    step = round(text * 1.25)
-    panel_height = step * (len(rows) + 1) + 2 * pad
-    left, top = _place(face.box, (panel_width, panel_height), (width, height), gap=line * 2)
-    panel = (left, top, left + panel_width, top + panel_height)
+    title = title or f"{face.label} {percent(face.confidence)}"
+    bar, pad, step = text * 3, round(text * 0.45), round(text * 1.25)
+    names = max((pen.textlength(name, font=font) for name, _ in rows), default=0)
+    heading = pen.textlength(title, font=font)
+    others = [box for box in taken if box != face.box]
+    full = (max(names + pad + bar, heading) + 2 * pad, step * (len(rows) + 1) + 2 * pad)
+    left, top, covered = _place(face.box, full, size, line * 2, others)
+    if covered and rows:
+        full, rows = (heading + 2 * pad, step + 2 * pad), []
+        left, top, _ = _place(face.box, full, size, line * 2, others)
+    panel = (left, top, left + full[0], top + full[1])
     pen.rounded_rectangle(panel, pad, fill=(*PAPER, 205))
     pen.text((left + pad, top + pad), title, fill=(*colour, 255), font=font)
     for number, (name, share) in enumerate(rows, start=1):
         y = top + pad + number * step
         pen.text((left + pad, y), name, fill=(*INK, 235), font=font)
-        start, middle = left + 2 * pad + names, y + text * 0.62
-        reach = max(round(text * 0.22), 2)
-        ends = (start, middle - reach, start + bar, middle + reach)
-        pen.rounded_rectangle(ends, reach, fill=(*TRACK, 255))
-        if share * bar >= 2 * reach:
-            filled = (start, middle - reach, start + share * bar, middle + reach)
-            pen.rounded_rectangle(filled, reach, fill=(*COLOURS.get(name, OTHER), 255))
+        _draw_bar(pen, (left + 2 * pad + names, y + text * 0.62), bar, text, (name, share))
+    return panel
+
+
+def _draw_bar(
+    pen: ImageDraw.ImageDraw,
+    start: tuple[float, float],
+    length: float,
+    text: int,
+    row: tuple[str, float],
+) -> None:
+    """Draw a probability as a bar from the middle of its left end."""
+    (x, middle), (name, share) = start, row
+    reach = max(round(text * 0.22), 2)
+    ends = (x, middle - reach, x + length, middle + reach)
+    pen.rounded_rectangle(ends, reach, fill=(*TRACK, 255))
+    if share * length >= 2 * reach:
+        filled = (x, middle - reach, x + share * length, middle + reach)
+        pen.rounded_rectangle(filled, reach, fill=(*COLOURS.get(name, OTHER), 255))
 
 
 def _place(
-    box: tuple[float, float, float, float],
-    panel: tuple[float, float],
-    size: tuple[int, int],
-    gap: float,
-) -> tuple[float, float]:
-    """Return where the panel goes: right of the face, else left, else below, inside the picture."""
+    box: Box, panel: tuple[float, float], size: tuple[int, int], gap: float, others: Sequence[Box]
+) -> tuple[float, float, float]:
+    """Return left and top of the panel, and how much of other things it covers, in pixels squared.
+
+    Of right of the face, left, below and above, inside the picture: the first that covers least,
+    the face itself included.
+    """
     x0, y0, x1, y1 = box
     width, height = panel
-    if x1 + gap + width <= size[0]:
-        left, top = x1 + gap, y0
-    elif x0 - gap - width >= 0:
-        left, top = x0 - gap - width, y0
-    else:
-        left, top = x0, y1 + gap
-    return (
-        float(np.clip(left, 0, max(0, size[0] - width))),
-        float(np.clip(top, 0, max(0, size[1] - height))),
-    )
+    places = ((x1 + gap, y0), (x0 - gap - width, y0), (x0, y1 + gap), (x0, y0 - gap - height))
+    inside = [
+        (
+            float(np.clip(left, 0, max(0, size[0] - width))),
+            float(np.clip(top, 0, max(0, size[1] - height))),
+        )
+        for left, top in places
+    ]
+
+    def covered(place: tuple[float, float], boxes: Sequence[Box]) -> float:
+        left, top = place
+        return sum(
+            max(0.0, min(left + width, b[2]) - max(left, b[0]))
+            * max(0.0, min(top + height, b[3]) - max(top, b[1]))
+            for b in boxes
+        )
+
+    best = min(inside, key=lambda place: covered(place, [box, *others]))
+    return (*best, covered(best, others))
