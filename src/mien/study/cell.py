@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.data.panel import panel_targets, raw_targets
-from mien.errors import DataError, TrainingError
+from mien.errors import DataError, MienError, TrainingError
 from mien.files import read_json, write_json
 from mien.train.doctor.facts import first_half
 from mien.train.fit import fit
@@ -104,8 +103,8 @@ def read_result(folder: Path, key: str, fingerprint: str) -> Result | None:
         values = read_json(path)
         values.pop("note", None)
         result = Result(**values)
-    except (TypeError, AttributeError, OSError, json.JSONDecodeError, ValueError):
-        return None
+    except (MienError, TypeError, AttributeError, ValueError):
+        return None  # half written by a process that was killed: it is made again
     return result if result.key == key and result.fingerprint == fingerprint else None
 
 

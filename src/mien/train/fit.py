@@ -136,7 +136,7 @@ def train_epoch(
             weights = weights * (targets @ balance)
         value = train_step(state, recipe, (pixels, targets, weights), recorder, step)
         if not math.isfinite(value):
-            raise _not_a_number(value, state, number)
+            raise _not_a_number(value, state, f"batch {number}")
         for watcher in watchers:
             watcher.stepped(state.epoch + 1, number, value)
     seconds = time.perf_counter() - started
@@ -227,6 +227,9 @@ def _epoch_metrics(
 ) -> EpochMetrics:
     train_loss, train_accuracy = score(state.answering, sample)
     validation_loss, validation_accuracy = score(state.answering, validation)
+    for value in (train_loss, validation_loss):
+        if not math.isfinite(value):  # the last steps broke the weights
+            raise _not_a_number(value, state, "its last batch")
     return EpochMetrics(
         epoch=state.epoch + 1,
         lr=state.lr,
@@ -242,9 +245,9 @@ def _epoch_metrics(
     )
 
 
-def _not_a_number(loss: float, state: TrainingState, batch: int) -> TrainingError:
+def _not_a_number(loss: float, state: TrainingState, where: str) -> TrainingError:
     return TrainingError(
-        f"the loss became {loss} in epoch {state.epoch + 1}, batch {batch}, at learning rate "
+        f"the loss became {loss} in epoch {state.epoch + 1}, {where}, at learning rate "
         f"{state.lr:g}",
         hint="the steps are probably too large: --set optimizer.lr="
         f"{state.lr / 10:g}; the epochs before it are kept in the run folder",
