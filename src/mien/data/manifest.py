@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from mien.errors import DataError, MissingExtraError
 from mien.files import WriteError, atomic_write, write_error, write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 SCHEMA_VERSION = 1
@@ -130,19 +133,7 @@ def save_dataset(
     pyarrow, parquet = _pyarrow()
     refuse_existing(folder, force=force)
     dataset = replace(dataset, fingerprint=fingerprint(dataset))
-    columns: dict[str, Any] = {
-        "source": dataset.sources_n.tolist(),
-        "label": [dataset.label_names[i] if i >= 0 else None for i in dataset.labels_n],
-        "votes": None if dataset.votes_nk is None else dataset.votes_nk.tolist(),
-        "subject": dataset.subjects_n.tolist(),
-        "source_split": source_splits_n.tolist(),
-        "split": dataset.splits_n.tolist(),
-        "group": dataset.groups_n.tolist(),
-        "sha256": sha256_n,
-        "phash": phash_n,
-    }
-    if columns["votes"] is None:
-        del columns["votes"]
+    columns = {**_columns(dataset, source_splits_n), "sha256": sha256_n, "phash": phash_n}
     about = {
         "schema": SCHEMA_VERSION,
         "name": dataset.name,
@@ -152,12 +143,7 @@ def save_dataset(
         "vote_names": list(dataset.vote_names),
         "facts": dataset.facts,
     }
-    beside: Path | None = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(
-            tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part")
-        )
+    with _whole_or_not_at_all(folder) as beside:
         # Not np.save's own file: where a disk is full, that says neither so nor why.
         with atomic_write(beside / "images.npy") as stream:
             np.save(stream, dataset.images_nhw)
@@ -165,6 +151,32 @@ def save_dataset(
         for name, text in (extra_files or {}).items():
             (beside / name).write_text(text, encoding="utf-8")
         write_json(beside / "dataset.json", about)
+    return dataset
+
+
+def _columns(dataset: Dataset, source_splits_n: NDArray[np.str_]) -> dict[str, Any]:
+    votes = {} if dataset.votes_nk is None else {"votes": dataset.votes_nk.tolist()}
+    return {
+        "source": dataset.sources_n.tolist(),
+        "label": [dataset.label_names[i] if i >= 0 else None for i in dataset.labels_n],
+        **votes,
+        "subject": dataset.subjects_n.tolist(),
+        "source_split": source_splits_n.tolist(),
+        "split": dataset.splits_n.tolist(),
+        "group": dataset.groups_n.tolist(),
+    }
+
+
+@contextmanager
+def _whole_or_not_at_all(folder: Path) -> Iterator[Path]:
+    """Make a folder beside `folder`, which takes its place when the block ends well."""
+    beside: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(
+            tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part")
+        )
+        yield beside
         beside.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
@@ -178,7 +190,6 @@ def save_dataset(
     finally:
         if beside is not None:
             shutil.rmtree(beside, ignore_errors=True)
-    return dataset
 
 
 def refuse_existing(folder: Path, *, force: bool) -> None:

@@ -79,13 +79,10 @@ def fit(run: RunFolder, dataset: Dataset, watchers: Sequence[Watcher] = ()) -> T
     except KeyboardInterrupt:
         status = "interrupted"
         raise
-    except WriteError as error:
+    except (TrainingError, WriteError) as error:
         reason = error.message
-        raise
-    except TrainingError as error:
-        reason = error.message
-        # The epoch that failed is the one whose signals tell why.
-        run.write_signals([*state.signals, recorder.signals()])
+        if isinstance(error, TrainingError):  # the epoch that failed is the one that tells why
+            run.write_signals([*state.signals, recorder.signals()])
         raise
     finally:
         run.write_status(status, epoch=state.epoch, best_epoch=state.best_epoch, reason=reason)
