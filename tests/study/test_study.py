@@ -268,5 +268,23 @@ def test_missing_trainings_leave_a_claim_undecided(plan: Plan) -> None:
         del known[training.key]
     (factor,) = judge(plan, known)
     assert factor.claims[0].verdict == "undecided"
-    assert "fewer than two seeds" in factor.claims[0].comparisons[0].sentence()
+    sentence = factor.claims[0].comparisons[0].sentence()
+    assert "fewer than two seeds" in sentence
+    assert "Missing: seeds 1, 2, 3, 4 of 0.01." in sentence
     assert [r is None for r in factor.cells[1].results] == [False, True, True, True, True]
+
+
+def test_one_missing_training_is_named_where_it_is_missed(plan: Plan) -> None:
+    plan = replace(plan, seeds=5)
+    known = results(plan, 0.1)
+    gone = trainings(plan, plan.factors[0], "0.01")[3].key
+    del known[gone]
+    factors = judge(plan, known)
+    assert factors[0].claims[0].verdict == "supported"
+    outcome = Outcome(plan, "drawn", "f", factors, {gone: "it died"}, 60.0, 10)
+    made = Made("mien study x", "2026-11-24", "machine", "10 trainings")
+    for form in (markdown(outcome, made), page(outcome, made)):
+        assert "n = 4 seeds" in form
+        assert "Missing: seed 3 of 0.01." in form
+        assert "rate: 0.01, seed 3" in form
+        assert "it died" in form
