@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import threading
@@ -20,7 +21,7 @@ from mien.study.plan import MEASURES, Plan, load_plan, trainings
 from mien.study.report import Made, as_json, markdown, page
 from mien.study.study import CELLS, Outcome, estimate_seconds, pending, refuse_costly, unique
 from mien.study.verdict import judge
-from mien.study.workers import run_all
+from mien.study.workers import Worker, run_all
 
 STUDY = """
 title = "Two rates"
@@ -162,10 +163,24 @@ def test_a_killed_process_costs_one_training_and_a_failed_one_is_told(
     assert (tmp_path / pairs[2].key / "result.json").exists()
 
 
+def test_a_process_that_died_idle_costs_nothing(tmp_path: Path, data: Path, plan: Plan) -> None:
+    worker = Worker(multiprocessing.get_context("spawn"), data, tmp_path)
+    try:
+        os.kill(worker.process.pid or 0, signal.SIGKILL)
+        worker.process.join()
+        training = next(iter(unique(plan).values()))
+        worker.give(training)
+        ended, error = worker.look()
+        while ended is None:
+            time.sleep(0.05)
+            ended, error = worker.look()
+        assert (ended.key, error) == (training.key, "")
+    finally:
+        worker.stop()
+
+
 def _kill_children_when(folder: Path) -> None:
     """Kill this process's training processes once one has started in `folder`."""
-    import multiprocessing
-
     while not (folder / "metrics.jsonl").exists():
         time.sleep(0.05)
     for child in multiprocessing.active_children():
