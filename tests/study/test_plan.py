@@ -40,6 +40,16 @@ def test_the_poster_s_study_asks_what_the_issue_asks() -> None:
     assert any("contradiction" in words for words in claims)
 
 
+@pytest.mark.parametrize("name", ["poster", "study/poster", "recipes/study/poster.toml"])
+def test_a_shipped_study_is_found_by_name(name: str) -> None:
+    assert load_plan(Path(name)).title == "The poster's findings, rerun"
+
+
+def test_a_training_s_recipe_is_no_study() -> None:
+    with pytest.raises(ConfigError, match=r"small.toml: unknown setting labels"):
+        load_plan(Path("small"))
+
+
 def test_a_seed_changes_nothing_but_itself() -> None:
     plan = load_plan(Path("study/poster"))
     first, second, *_ = trainings(plan, plan.factors[0], "0.001")
@@ -84,6 +94,8 @@ def test_settings_of_cells_win_over_those_of_factor_and_study(tmp_path: Path) ->
     ("text", "message", "hint"),
     [
         (HEAD + "seedz = 2\n" + FACTOR + CELLS, "unknown setting seedz", "did you mean 'seeds'?"),
+        (HEAD + FACTOR.replace("factor", "facter"), "unknown setting facter",
+         "did you mean 'factor'?"),
         (HEAD, "factors must be there", "[[factor]]"),
         (HEAD + FACTOR, "no cells", "[factor.cells]"),
         (HEAD + FACTOR + '[factor.cells]\n"a" = { "optimizer.lrr" = 1 }\n',

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import threading
@@ -20,7 +21,7 @@ from mien.study.plan import MEASURES, Plan, load_plan, trainings
 from mien.study.report import Made, as_json, markdown, page
 from mien.study.study import CELLS, Outcome, estimate_seconds, pending, refuse_costly, unique
 from mien.study.verdict import judge
-from mien.study.workers import run_all
+from mien.study.workers import Worker, run_all
 
 STUDY = """
 title = "Two rates"
@@ -162,10 +163,24 @@ def test_a_killed_process_costs_one_training_and_a_failed_one_is_told(
     assert (tmp_path / pairs[2].key / "result.json").exists()
 
 
+def test_a_process_that_died_idle_costs_nothing(tmp_path: Path, data: Path, plan: Plan) -> None:
+    worker = Worker(multiprocessing.get_context("spawn"), data, tmp_path)
+    try:
+        os.kill(worker.process.pid or 0, signal.SIGKILL)
+        worker.process.join()
+        training = next(iter(unique(plan).values()))
+        worker.give(training)
+        ended, error = worker.look()
+        while ended is None:
+            time.sleep(0.05)
+            ended, error = worker.look()
+        assert (ended.key, error) == (training.key, "")
+    finally:
+        worker.stop()
+
+
 def _kill_children_when(folder: Path) -> None:
     """Kill this process's training processes once one has started in `folder`."""
-    import multiprocessing
-
     while not (folder / "metrics.jsonl").exists():
         time.sleep(0.05)
     for child in multiprocessing.active_children():
@@ -268,5 +283,23 @@ def test_missing_trainings_leave_a_claim_undecided(plan: Plan) -> None:
         del known[training.key]
     (factor,) = judge(plan, known)
     assert factor.claims[0].verdict == "undecided"
-    assert "fewer than two seeds" in factor.claims[0].comparisons[0].sentence()
+    sentence = factor.claims[0].comparisons[0].sentence()
+    assert "fewer than two seeds" in sentence
+    assert "Missing: seeds 1, 2, 3, 4 of 0.01." in sentence
     assert [r is None for r in factor.cells[1].results] == [False, True, True, True, True]
+
+
+def test_one_missing_training_is_named_where_it_is_missed(plan: Plan) -> None:
+    plan = replace(plan, seeds=5)
+    known = results(plan, 0.1)
+    gone = trainings(plan, plan.factors[0], "0.01")[3].key
+    del known[gone]
+    factors = judge(plan, known)
+    assert factors[0].claims[0].verdict == "supported"
+    outcome = Outcome(plan, "drawn", "f", factors, {gone: "it died"}, 60.0, 10)
+    made = Made("mien study x", "2026-11-24", "machine", "10 trainings")
+    for form in (markdown(outcome, made), page(outcome, made)):
+        assert "n = 4 seeds" in form
+        assert "Missing: seed 3 of 0.01." in form
+        assert "rate: 0.01, seed 3" in form
+        assert "it died" in form

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def study(
-    path: Path = typer.Argument(metavar="STUDY", help="A TOML file, or study/poster."),
+    path: Path = typer.Argument(metavar="STUDY", help="A TOML file, or a shipped one: poster."),
     data: Path | None = typer.Option(None, "--data", help="A dataset folder."),
     out: Path | None = typer.Option(None, "--out", help="Folder; runs/STUDY where not given."),
     jobs: int = typer.Option(1, "--jobs", help="Trainings at the same time, a thread each."),

@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import json
 import tomllib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +140,7 @@ class Training:
 
 
 def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
-    """Return the study of a TOML file, or of a name that comes with mien ('study/poster').
+    """Return the study of a TOML file, or of a name that comes with mien ('poster').
 
     Args:
         path: of the file.
@@ -149,13 +149,14 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     Raises:
         ConfigError: an unknown key, a cell that no recipe allows, a claim on unknown cells.
     """
-    file = find_recipe(path)
+    file = _find_study(path)
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{file} is not valid TOML: {error}", hint="mend that line; see recipes/study"
         ) from error
+    _check_keys(values, file)
     values["factors"] = values.pop("factor", [])
     plan: Plan = from_mapping(Plan, values, where="")
     changed: dict[str, Any] = {}
@@ -165,6 +166,27 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     plan = replace(plan, factors=expanded, set={**plan.set, **_flat(changed)})
     _check(plan, file)
     return plan
+
+
+def _find_study(path: Path) -> Path:
+    """Return the file: of shipped ones with the same name, the study and not the recipe."""
+    if path.is_file():
+        return path
+    try:
+        return find_recipe("study" / path)
+    except ConfigError:
+        return find_recipe(path)
+
+
+def _check_keys(values: dict[str, Any], file: Path) -> None:
+    """Answer an unknown key of a study, whose factors are spelt [[factor]] in the file."""
+    known = [f.name.replace("factors", "factor") for f in fields(Plan)]
+    for key in values:
+        if key not in known:
+            raise ConfigError(
+                f"{file}: unknown setting {key}",
+                hint=did_you_mean(key, known) + f"known here: {', '.join(known)}",
+            )
 
 
 def trainings(plan: Plan, factor: Factor, cell: str) -> list[Training]:

@@ -14,10 +14,12 @@ from mien import __version__
 from mien.files import write_bytes, write_json, write_text
 from mien.study.figures import png, svg
 from mien.study.plan import MEASURES
+from mien.study.study import places
 from mien.study.style import STYLE
 from mien.study.verdict import points
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from mien.study.statistics import Mean
@@ -152,8 +154,8 @@ def markdown(outcome: Outcome, made: Made) -> str:
             for cell in factor.cells
         ]
     lines += ["", "## How it was decided", "", RULE, "", LIMITS, ""]
-    for key, why in outcome.failed.items():
-        lines.append(f"- training {key} failed: {why}")
+    for place, key, why in _failures(outcome):
+        lines.append(f"- {place} (training {key}) failed: {why}")
     return "\n".join(lines) + "\n"
 
 
@@ -221,11 +223,21 @@ def _data(outcome: Outcome) -> str:
 def _failed(outcome: Outcome) -> str:
     if not outcome.failed:
         return ""
-    rows = "".join(f"<li>{escape(k)}: {escape(why)}</li>" for k, why in outcome.failed.items())
+    rows = "".join(
+        f"<li>{escape(place)} (training {escape(key)}): {escape(why)}</li>"
+        for place, key, why in _failures(outcome)
+    )
     return (
         f'<div class="failed"><p>{len(outcome.failed)} trainings failed and are missing below; '
         f"the same command tries them again.</p><ul>{rows}</ul></div>"
     )
+
+
+def _failures(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
+    """Yield, for each training that failed, its factor, cell and seed, its key and why."""
+    known = places(outcome.plan)
+    for key, why in outcome.failed.items():
+        yield known.get(key, "?"), key, why
 
 
 def _mean(mean: Mean, measure: str) -> str:

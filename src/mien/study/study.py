@@ -93,7 +93,8 @@ def run_study(
         dataset_name=dataset.name,
         fingerprint=dataset.fingerprint,
         factors=judge(plan, results),
-        failed=failed,
+        # A process may die between writing its result and telling of it.
+        failed={key: why for key, why in failed.items() if key not in results},
         seconds=sum(result.seconds for result in results.values()),
         trainings=len(different),
     )
@@ -102,6 +103,15 @@ def run_study(
 def unique(plan: Plan) -> dict[str, Training]:
     """Return the study's different trainings by key; factors share some."""
     return {training.key: training for _, _, training in all_trainings(plan)}
+
+
+def places(plan: Plan) -> dict[str, str]:
+    """Return where in the study each training belongs, in words, by its key."""
+    found: dict[str, list[str]] = {}
+    for factor, cell, training in all_trainings(plan):
+        place = f"{factor.name}: {cell}, seed {training.recipe.fit.seed}"
+        found.setdefault(training.key, []).append(place)
+    return {key: "; ".join(shared) for key, shared in found.items()}
 
 
 def pending(plan: Plan, dataset: Dataset, out: Path) -> dict[str, Training]:

@@ -47,18 +47,27 @@ class CellOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonOutcome:
-    """A comparison with its statistics; `difference` is None below two common seeds."""
+    """A comparison with its statistics.
+
+    Attributes:
+        comparison: that was asked for.
+        difference: None below two common seeds.
+        p_corrected: over all comparisons of the study; not a number without a difference.
+        verdict: on this comparison alone.
+        missing: which seeds of which cell gave no such measure, in words; '' where all did.
+    """
 
     comparison: Comparison
     difference: Difference | None
     p_corrected: float
     verdict: Verdict
+    missing: str = ""
 
     def sentence(self) -> str:
         """Return what was found, in words."""
         c = self.comparison
         if self.difference is None:
-            return f"{c.higher} and {c.lower} have fewer than two seeds in common."
+            return f"{c.higher} and {c.lower} have fewer than two seeds in common.{self.missing}"
         d, scale = self.difference, 100.0 if points(c.measure) else 1.0
         unit = " points" if points(c.measure) else ""
         name = c.measure.replace("_", " ")
@@ -67,6 +76,7 @@ class ComparisonOutcome:
             f"{c.higher} against {c.lower}: {scale * d.mean.value:+.2f}{unit} {name} "
             f"(95% interval {interval}, n = {d.mean.n} seeds, corrected p "
             f"{_p(self.p_corrected)}, g {d.effect:+.1f}; {scale * c.least:g} would matter)."
+            f"{self.missing}"
         )
 
 
@@ -162,16 +172,25 @@ def _cell(plan: Plan, factor: Factor, name: str, results: Mapping[str, Result]) 
 
 
 def _compare(comparison: Comparison, cells: Mapping[str, CellOutcome]) -> ComparisonOutcome:
-    both = zip(
-        cells[comparison.higher].values(comparison.measure),
-        cells[comparison.lower].values(comparison.measure),
-        strict=True,
-    )
+    names = (comparison.higher, comparison.lower)
+    higher, lower = (cells[name].values(comparison.measure) for name in names)
+    missing = _missing(dict(zip(names, (higher, lower), strict=True)))
+    both = zip(higher, lower, strict=True)
     pairs = [(a, b) for a, b in both if a is not None and b is not None]
-    if len(pairs) < 2:
-        return ComparisonOutcome(comparison, None, math.nan, "undecided")
-    difference = paired([a for a, _ in pairs], [b for _, b in pairs])
-    return ComparisonOutcome(comparison, difference, math.nan, "undecided")
+    difference = None
+    if len(pairs) >= 2:
+        difference = paired([a for a, _ in pairs], [b for _, b in pairs])
+    return ComparisonOutcome(comparison, difference, math.nan, "undecided", missing)
+
+
+def _missing(values: Mapping[str, list[float | None]]) -> str:
+    """Return which seeds of which cell have no value, as a sentence; '' where all have one."""
+    parts = []
+    for cell, seeds in values.items():
+        gone = [str(seed) for seed, value in enumerate(seeds) if value is None]
+        if gone:
+            parts.append(f"seed{'s' if len(gone) > 1 else ''} {', '.join(gone)} of {cell}")
+    return f" Missing: {'; '.join(parts)}." if parts else ""
 
 
 def _p(value: float) -> str:

@@ -72,7 +72,9 @@ class Worker:
         self.process.start()
 
     def give(self, training: Training) -> None:
-        """Let the process train."""
+        """Let the process train; one that died while it had nothing to do is replaced."""
+        if not self.process.is_alive():
+            self._start()
         self.training = training
         self.tasks.put(training)
 
