@@ -19,6 +19,7 @@ from mien.data.manifest import Dataset, load_dataset
 from mien.errors import ConfigError, DataError, ModelFileError, RunFolderError, TrainingError
 from mien.files import WriteError
 from mien.labels import FERPLUS_VOTES
+from mien.train import curves
 from mien.train import fit as fit_module
 from mien.train.checkpoint import load_checkpoint
 from mien.train.config import Recipe, recipe_from_dict
@@ -106,6 +107,24 @@ def test_the_run_folder_holds_everything(tmp_path: Path, drawn: Dataset) -> None
     assert names == {".json", ".safetensors"}
 
 
+def test_short_epochs_are_not_all_drawn_but_the_last_is(
+    tmp_path: Path, drawn: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs: list[int] = []
+
+    def draw(history: list[EpochMetrics], *, title: str) -> bytes:
+        epochs.append(len(history))
+        return b""
+
+    monkeypatch.setattr(curves, "draw_curves", draw)
+    monkeypatch.setattr(curves, "PAUSE_S", 1e9)
+    fit(start(tmp_path / "run", drawn), drawn, [CurvesPicture()])
+    assert epochs == [1, 4]
+    monkeypatch.setattr(curves, "PAUSE_S", 0.0)
+    fit(start(tmp_path / "other", drawn), drawn, [CurvesPicture()])
+    assert epochs == [1, 4, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("optimizer", "at"), [("sgd", (3, 2)), ("adamw", (2, 1)), ("adam", (1, 3))]
 )
@@ -151,7 +170,7 @@ Forked before torch has computed anything, so that torch is imported only once."
 
 
 def test_kill_9_at_any_moment_loses_nothing_but_time(tmp_path: Path, drawn: Dataset) -> None:
-    changes = {"fit": {"epochs": 12}}
+    changes = {"fit": {"epochs": 8}}
     whole = start(tmp_path / "whole", drawn, **changes)
     fit(whole, drawn)
     cut = start(tmp_path / "cut", drawn, **changes)
@@ -165,7 +184,7 @@ def test_kill_9_at_any_moment_loses_nothing_but_time(tmp_path: Path, drawn: Data
         print(cut.path, file=trainer.stdin, flush=True)
         child = int(trainer.stdout.readline())
         if wait is not None:
-            while len(cut.read_metrics()) <= done and len(cut.read_metrics()) < 12:
+            while len(cut.read_metrics()) <= done and len(cut.read_metrics()) < 8:
                 time.sleep(0.01)
             time.sleep(wait)
             with suppress(ProcessLookupError):

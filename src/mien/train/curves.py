@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
+import time
 from typing import TYPE_CHECKING
+
+# Not when first drawn: Ctrl-C amid that import would leave half of matplotlib, and no last picture.
+from matplotlib.figure import Figure
 
 from mien.files import write_bytes
 
@@ -20,12 +25,18 @@ if TYPE_CHECKING:
 TRAIN, VALIDATION, GREY = "#3a6ea5", "#d1603d", "#8a8f98"
 
 
+PAUSE_S = 10.0
+"""Between two drawings: each takes half a second, more than a short epoch."""
+
+
 class CurvesPicture:
-    """Keeps `curves.png` in the run folder up to date after every epoch."""
+    """Keeps `curves.png` in the run folder up to date: after epochs, and at the end."""
 
     def __init__(self) -> None:
         self.run: RunFolder | None = None
         self.history: list[EpochMetrics] = []
+        self.drawn_epochs = 0
+        self.drawn_at = -math.inf
 
     def started(
         self, run: RunFolder, recipe: Recipe, cost: NetworkCost, images: int, steps: int
@@ -38,20 +49,26 @@ class CurvesPicture:
         """Single steps are not drawn."""
 
     def epoch_ended(self, metrics: EpochMetrics, *, best: bool) -> None:
-        """Draw again."""
+        """Draw again, where the last time was a while ago."""
         self.history.append(metrics)
-        if self.run is not None:
-            content = draw_curves(self.history, title=self.run.recipe.name)
-            write_bytes(self.run.path / "curves.png", content)
+        if time.monotonic() - self.drawn_at >= PAUSE_S:
+            self._draw()
 
     def ended(self, status: str) -> None:
-        """Nothing is left to do."""
+        """Draw the epochs that were left out."""
+        if len(self.history) > self.drawn_epochs:
+            self._draw()
+
+    def _draw(self) -> None:
+        if self.run is None:
+            return
+        content = draw_curves(self.history, title=self.run.recipe.name)
+        write_bytes(self.run.path / "curves.png", content)
+        self.drawn_epochs, self.drawn_at = len(self.history), time.monotonic()
 
 
 def draw_curves(history: Sequence[EpochMetrics], *, title: str) -> bytes:
     """Return the curves of at least one epoch as PNG bytes."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(11, 3.6), dpi=120, layout="constrained")
     losses, accuracies, rates = figure.subplots(1, 3, width_ratios=(4, 4, 2.4))
     epochs = [m.epoch for m in history]
