@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+from pathlib import Path
 
 import typer
 
 from mien import __version__
 from mien.errors import ConfigError, MienError
+from mien.files import write_error
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -42,8 +46,10 @@ def _register() -> None:
     from mien.cli.networks import networks
     from mien.cli.predict import predict
     from mien.cli.train import train
+    from mien.cli.video import video
 
     app.command()(predict)
+    app.command()(video)
     app.add_typer(data, name="data")
     app.command()(train)
     app.command()(doctor)
@@ -72,3 +78,15 @@ def run() -> None:
         # The reader of our output (head, less) has gone; that is its right.
         sys.stderr.close()
         sys.exit(EXIT_FAILURE)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        full = write_error(Path("the output"), error)
+        sys.stderr.write(f"error: {full.message}\nhint: {full.hint}\n")
+        _abandon_stdout()
+        sys.exit(EXIT_FAILURE)
+
+
+def _abandon_stdout() -> None:
+    """Keep Python from writing what is left of the output once more at its exit, in vain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
