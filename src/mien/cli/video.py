@@ -128,9 +128,7 @@ class _Work:
                 _say(f"done already: {source.name}")
                 continue
             try:
-                summary = outputs.write(
-                    source, path, self._seen(source), self._labels, self._selection.start_s
-                )
+                summary = outputs.write(source, path, self._seen(source), self._labels)
             except SourceError as error:
                 self._trouble(error.message)
                 continue

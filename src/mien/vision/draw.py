@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mien.types import UNSURE
+from mien.types import UNSURE, FaceReading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from mien.types import FaceReading
+    from mien.types import TrackedFace
 
 COLOURS = {
     "happy": (230, 159, 0),
@@ -43,12 +43,34 @@ def annotate(picture_hwc: NDArray[np.uint8], faces: Sequence[FaceReading]) -> ND
     return np.asarray(canvas.convert("RGB"))
 
 
+def annotate_frame(
+    picture_hwc: NDArray[np.uint8], faces: Sequence[TrackedFace]
+) -> NDArray[np.uint8]:
+    """Return a copy of a frame, uint8 [h, w, 3] RGB, with each person's reading drawn on it.
+
+    Only the faces' surroundings are composed: videos have many frames.
+    """
+    canvas = Image.fromarray(picture_hwc)
+    pen = ImageDraw.Draw(canvas, "RGBA")
+    for face in faces:
+        shares = face.probabilities or {}
+        label, confidence = face.label or face.quality, face.confidence or 0.0
+        reading = FaceReading(face.box, face.score, label, confidence, shares)
+        title = f"{face.track}  {label}"
+        if face.label is not None:
+            title += f" {percent(confidence)}"
+        _draw_face(pen, canvas.size, reading, title)
+    return np.asarray(canvas, np.uint8)
+
+
 def percent(share: float) -> str:
     """Return a probability as people should read it: never a certainty."""
     return ">99%" if share > 0.99 else "<1%" if share < 0.01 else f"{share:.0%}"
 
 
-def _draw_face(pen: ImageDraw.ImageDraw, size: tuple[int, int], face: FaceReading) -> None:
+def _draw_face(
+    pen: ImageDraw.ImageDraw, size: tuple[int, int], face: FaceReading, title: str | None = None
+) -> None:
     width, height = size
     colour = COLOURS.get(face.label, OTHER)
     x0, y0, x1, y1 = face.box
@@ -59,9 +81,9 @@ def _draw_face(pen: ImageDraw.ImageDraw, size: tuple[int, int], face: FaceReadin
     pen.rounded_rectangle((x0, y0, x1, y1), corner, outline=(*colour, 255), width=line)
     font = ImageFont.load_default(text)
     rows = list(face.probabilities.items())
-    title = f"{face.label} {percent(face.confidence)}"
+    title = title or f"{face.label} {percent(face.confidence)}"
     bar, pad = text * 3, round(text * 0.45)
-    names = max(pen.textlength(name, font=font) for name, _ in rows)
+    names = max((pen.textlength(name, font=font) for name, _ in rows), default=0)
     panel_width = max(names + pad + bar, pen.textlength(title, font=font)) + 2 * pad
     step = round(text * 1.25)
     panel_height = step * (len(rows) + 1) + 2 * pad

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mien.errors import ConfigError, SourceError
-from mien.files import read_json, write_json
+from mien.files import read_json, write_json, write_text
+from mien.predict.sinks.clip import ClipWriter
+from mien.predict.sinks.report import page
 from mien.predict.sinks.rowfile import FORMATS, RowFile
+from mien.predict.sinks.timeline import Timeline
+from mien.predict.video.hide import hidden
 from mien.predict.video.summary import Summary
 
 if TYPE_CHECKING:
@@ -104,7 +108,6 @@ class Outputs:
         path: Path,
         seen: Iterable[tuple[Frame, FrameReading]],
         labels: Sequence[str],
-        from_s: float = 0.0,
     ) -> dict[str, Any]:
         """Write all that is wanted of a source; return its summary.
 
@@ -114,13 +117,17 @@ class Outputs:
             SourceError: before its first frame.
             WriteError: a file could not be written; the rows until then stay in the .part.
         """
-        summary, error = Summary(labels, self.wanted.segments), None
-        frames = 0
+        summary, error, frames = Summary(labels, self.wanted.segments), None, 0
+        wanted = self.wanted
+        timeline = Timeline(labels, wanted.images) if wanted.timeline or wanted.report else None
+        clip = self._clip(source, path)
+        sinks: list[Sink] = [sink for sink in (timeline, clip) if sink is not None]
         with ExitStack() as stack:
-            rows = stack.enter_context(RowFile(path, self.wanted.rows, labels))
-            sinks = self._pictures(source, path, labels, summary, stack, from_s)
+            rows = stack.enter_context(RowFile(path, wanted.rows, labels))
+            if clip is not None:
+                stack.enter_context(clip)
             try:
-                for frame, reading in seen:
+                for frame, reading in hidden(seen) if wanted.blur and sinks else seen:
                     frames += 1
                     rows.append(reading)
                     summary.add(reading)
@@ -131,16 +138,30 @@ class Outputs:
                     raise
                 error = broken.message
         result = {**summary.finish(), "error": error}
+        if timeline is not None:
+            self._draw(path, timeline, result, labels, clip)
         write_json(path.with_name(path.name + ".summary.json"), result)
         return result
 
-    def _pictures(
+    def _clip(self, source: Source, path: Path) -> ClipWriter | None:
+        wanted = self.wanted
+        if not wanted.images or not (wanted.annotate or wanted.report):
+            return None
+        # A voice tells who somebody is, too.
+        sound = source.path if source.kind == "video" and not wanted.blur else None
+        return ClipWriter(path.with_name(path.name + ".annotated.mp4"), sound)
+
+    def _draw(
         self,
-        source: Source,
         path: Path,
+        timeline: Timeline,
+        result: dict[str, Any],
         labels: Sequence[str],
-        summary: Summary,
-        stack: ExitStack,
-        from_s: float,
-    ) -> list[Sink]:
-        return []
+        clip: ClipWriter | None,
+    ) -> None:
+        if self.wanted.timeline:
+            write_text(path.with_name(path.name + ".timeline.svg"), timeline.svg(result["source"]))
+        if self.wanted.report:
+            svg = timeline.svg(result["source"], moving=clip is not None)
+            name = None if clip is None else clip.path.name
+            write_text(path.with_name(path.name + ".html"), page(result, labels, svg, name))

@@ -71,6 +71,7 @@ def follow(  # noqa: C901  (reads as the flow)
                 _place_between(waiting, frame.time_s, followed)
                 yield from reader.read(waiting)
                 waiting = []
+            frame.perhaps_xyxy = [*faces.boxes_xyxy, *(p.box() for p in followed if not p.seen)]
             now.spots = [
                 Spot(p, p.seen.box_xyxy, DETECTED, p.seen) for p in followed if p.seen is not None
             ]

@@ -23,7 +23,7 @@ class Frame:
         pts: timestamp in the container's time base.
     """
 
-    __slots__ = ("_make", "_pixels", "index", "pts", "size", "source", "time_s")
+    __slots__ = ("_make", "_pixels", "index", "perhaps_xyxy", "pts", "size", "source", "time_s")
 
     def __init__(
         self,
@@ -36,6 +36,8 @@ class Frame:
     ) -> None:
         self.source, self.index, self.time_s, self.size = source, index, time_s, size
         self.pts = pts
+        self.perhaps_xyxy: list[NDArray[np.float32]] = []
+        """Where a face is, or may be: more than is read, for whoever hides faces."""
         self._make: Callable[[], NDArray[np.uint8]] | None = make
         self._pixels: NDArray[np.uint8] | None = None
 
