@@ -32,8 +32,10 @@ class Head:
             pixels = np.ascontiguousarray(pixels[:, ::-1])
         box = Mtcnn(threads=1).detect(pixels).boxes_xyxy[0]
         centre, side = (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max())
-        frame = [*(centre - [side * 0.95, side * 1.05]), *(centre + [side * 0.95, side * 1.05])]
-        self.picture = Image.fromarray(pixels).crop(tuple(int(v) for v in frame))
+        reach = np.array([0.95, 1.05]) * side
+        frame = np.concatenate([centre - reach, centre + reach])
+        x0, y0, x1, y1 = (int(v) for v in frame)
+        self.picture = Image.fromarray(pixels).crop((x0, y0, x1, y1))
         self.mask = Image.new("L", self.picture.size, 0)
         width, height = self.picture.size
         ImageDraw.Draw(self.mask).ellipse(
@@ -76,6 +78,7 @@ def texture(seed: int, size: tuple[int, int] = SIZE) -> Image.Image:
         noise = rng.normal(0, 1, (max(cells * 9 // 16, 2), cells, 3)).clip(-2, 2)
         picture = Image.fromarray((127 + 60 * noise).astype(np.uint8))
         layers += (np.asarray(picture.resize(size, 3), np.float32) - 127) * weight / 60
+    layers = 0.3 * layers + 0.7 * layers.mean(axis=2, keepdims=True)
     return Image.fromarray((layers + 110).clip(0, 255).astype(np.uint8))
 
 

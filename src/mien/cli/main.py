@@ -43,6 +43,7 @@ def _register() -> None:
     from mien.cli.evaluate import evaluate
     from mien.cli.explain import explain
     from mien.cli.export import export
+    from mien.cli.live import live
     from mien.cli.networks import networks
     from mien.cli.predict import predict
     from mien.cli.train import train
@@ -50,6 +51,7 @@ def _register() -> None:
 
     app.command()(predict)
     app.command()(video)
+    app.command()(live)
     app.add_typer(data, name="data")
     app.command()(train)
     app.command()(doctor)

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.vision.geometry import overlap
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-GOOD, SMALL, BLURRED, TURNED, CUT = "good", "small", "blurred", "turned", "cut"
-REASONS = (SMALL, BLURRED, TURNED, CUT)
+GOOD, SMALL, BLURRED, TURNED = "good", "small", "blurred", "turned"
+CUT, COVERED = "cut", "covered"
+REASONS = (SMALL, BLURRED, TURNED, CUT, COVERED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +26,14 @@ class QualityGate:
         min_sharpness: see `sharpness`; set on FER2013 (docs/log.md).
         max_turn: see `turn`.
         min_inside: share of the box that lies inside the picture.
+        max_covered: share of the box that lies within another person's.
     """
 
     min_side: float = 24.0
     min_sharpness: float = 0.004
     max_turn: float = 0.75
     min_inside: float = 0.6
+    max_covered: float = 0.3
 
     def judge(
         self,
@@ -36,6 +41,7 @@ class QualityGate:
         size: tuple[int, int],
         crop_hw: NDArray[np.uint8],
         landmarks_52: NDArray[np.float32] | None,
+        others_xyxy: NDArray[np.float32] | None = None,
     ) -> str:
         """Return 'good', or the first reason against reading the face.
 
@@ -44,6 +50,7 @@ class QualityGate:
             size: (width, height) of the picture.
             crop_hw: uint8 [s, s], the grey crop that would be read.
             landmarks_52: float32 [5, 2], pixels, where the detector gives them.
+            others_xyxy: float32 [m, 4], boxes that may be in front of this one.
         """
         x0, y0, x1, y1 = (float(v) for v in box_xyxy)
         if max(x1 - x0, y1 - y0) < self.min_side:
@@ -51,6 +58,10 @@ class QualityGate:
         shown = max(min(x1, size[0]) - max(x0, 0.0), 0.0) * max(min(y1, size[1]) - max(y0, 0.0), 0)
         if shown < self.min_inside * (x1 - x0) * (y1 - y0):
             return CUT
+        if self.max_covered and others_xyxy is not None and len(others_xyxy):
+            shared = overlap(box_xyxy, others_xyxy, over="smaller")
+            if float(shared.max()) > self.max_covered:
+                return COVERED
         if self.max_turn and landmarks_52 is not None and turn(landmarks_52) > self.max_turn:
             return TURNED
         if self.min_sharpness and sharpness(crop_hw) < self.min_sharpness:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.predict.classifier import softmax
-from mien.predict.video.placed import DETECTED
+from mien.predict.video.placed import DETECTED, PREDICTED
 from mien.predict.video.quality import GOOD
 from mien.predict.video.smoothing import make_smoother
 from mien.types import UNSURE, FrameReading, TrackedFace
@@ -65,7 +65,10 @@ class ExpressionReader:
             for spot in item.spots:
                 crop = self._crop(item.frame, spot)
                 marks = spot.sighting.landmarks_52
-                verdict = self._settings.gate.judge(spot.box_xyxy, item.frame.size, crop, marks)
+                others = _in_front(spot, item.spots)
+                verdict = self._settings.gate.judge(
+                    spot.box_xyxy, item.frame.size, crop, marks, others
+                )
                 verdicts[id(spot)] = verdict
                 if verdict == GOOD:
                     jobs[id(spot)] = len(crops)
@@ -143,6 +146,15 @@ class ExpressionReader:
         gone = [t for t, p in self._past.items() if time_s - p.time_s > 2 * self._settings.lost_s]
         for track in gone:
             del self._past[track]
+
+
+def _in_front(spot: Spot, spots: Sequence[Spot]) -> NDArray[np.float32] | None:
+    """Return the boxes of those who may hide a face: of any who is seen better than it is."""
+    others = [
+        s.box_xyxy for s in spots
+        if s is not spot and (spot.origin == PREDICTED or s.sighting.score >= spot.sighting.score)
+    ]  # fmt: skip
+    return np.stack(others) if others else None
 
 
 def _track(spot: Spot) -> int:
