@@ -103,6 +103,23 @@ def video(
     raise typer.Exit(work.exit_code)
 
 
+def read_videos(reader: Reader, paths: list[Path], kind: str, annotate: Path | None) -> int:
+    """Read videos for `mien predict`, with all settings as they come; return the exit code."""
+    from mien.predict.sinks.outputs import Outputs, Wanted
+    from mien.predict.sources import list_sources
+    from mien.predict.video.placed import Settings
+    from mien.predict.video.select import Selection
+
+    settings = Settings(min_confidence=reader.min_confidence)
+    work = _Work(reader, settings, Selection())
+    found = list_sources(paths, warn=_say)
+    if annotate is not None:
+        work.write(found, Outputs(annotate, Wanted(annotate=True)), resume=False)
+    else:
+        work.show(found, kind, "labels")
+    return work.exit_code
+
+
 def _say(text: str) -> None:
     typer.echo(text, err=True)
 
