@@ -279,9 +279,11 @@ raise RuntimeError("end")
 
 
 def test_a_source_that_never_answers_does_not_keep_the_process() -> None:
+    over = threading.Event()
+
     def silent() -> Iterator[int]:
         yield 1
-        time.sleep(3600)
+        over.wait(60)
 
     with ReadAhead(silent(), ends_at_once=0.2) as items:
         assert next(items) == 1
@@ -290,6 +292,7 @@ def test_a_source_that_never_answers_does_not_keep_the_process() -> None:
         next(items)
         raise RuntimeError("mine")
     assert time.monotonic() - started < 30
+    over.set()
 
 
 def test_the_newest_frame_wins() -> None:
@@ -334,6 +337,11 @@ def camera(frames: int = 200) -> Source:
     return Source("camera:0", "camera", read)
 
 
+def reading_threads() -> list[threading.Thread]:
+    time.sleep(0.3)  # those of other tests may be about to end
+    return [t for t in threading.enumerate() if "mien" in t.name]
+
+
 def test_live_keys(tmp_path: Path) -> None:
     view = ScriptedView({2: "s", 4: "r", 9: "r", 11: "p", 14: "p", 20: "q"})
     said: list[str] = []
@@ -346,7 +354,7 @@ def test_live_keys(tmp_path: Path) -> None:
     [clip] = tmp_path.glob("recording*.mp4")
     with av.open(str(clip)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 5
-    assert not [t for t in threading.enumerate() if "mien" in t.name]
+    assert not reading_threads()
 
 
 def test_live_ends_when_the_view_raises(tmp_path: Path) -> None:
@@ -356,7 +364,7 @@ def test_live_ends_when_the_view_raises(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError, match="window gone"):
         show_live(read_live(reader(), camera(), SETTINGS), Broken({}), tmp_path)
-    assert not [t for t in threading.enumerate() if "mien" in t.name]
+    assert not reading_threads()
 
 
 def test_no_camera_is_told_of() -> None:

@@ -21,9 +21,7 @@ EXIT_FACELESS = 3
 
 
 def predict(
-    paths: list[Path] = typer.Argument(
-        help="Pictures and folders of pictures; or videos (see mien video)."
-    ),
+    paths: list[Path] = typer.Argument(help="Pictures and folders of pictures; or videos."),
     as_json: bool = typer.Option(False, "--json", help="Print a JSON list."),
     as_csv: bool = typer.Option(False, "--csv", help="Print CSV, a row per face."),
     output: Path | None = typer.Option(None, "--output", "-o", help="Write there, not to stdout."),
