@@ -23,7 +23,7 @@ class QualityGate:
 
     Attributes:
         min_side: of the box's longer side, in pixels: below half the model's crop little is left.
-        min_sharpness: see `sharpness`; set on FER2013 (docs/log.md).
+        min_sharpness: see `sharpness`; chosen by eye, to stop only smooth blurs.
         max_turn: see `turn`.
         min_inside: share of the box that lies inside the picture.
         max_covered: share of the box that lies within another person's.
