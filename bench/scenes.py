@@ -1,7 +1,7 @@
 """Synthetic scenes whose truth is known: public-domain portraits that move over textures.
 
-Used by bench/video.py. A person who is away for longer than LOST_S counts as new when they come
-back: mien recognises nobody, and says so.
+Used by bench/video.py. A person who cannot be seen for longer than LOST_S counts as new when they
+come back: mien recognises nobody, and says so.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def render(
 ) -> Iterator[tuple[NDArray[np.uint8], Truth]]:
     """Yield frames, uint8 [h, w, 3], and their truth; later actors stand in front."""
     background = texture(seed)
-    away = [0.0] * len(actors)
+    last_seen = [float("-inf")] * len(actors)
     numbers = [0] * len(actors)
     count = 0
     rng = np.random.default_rng(seed)
@@ -98,23 +98,25 @@ def render(
         for number, actor in enumerate(actors):
             place = actor.path(time_s)
             if place is None:
-                away[number] += 1 / rate
                 continue
             head = actor.head(time_s)
             width = round(place[2])
             height = round(width * head.picture.height / head.picture.width)
             corner = (round(place[0] - width / 2), round(place[1] - height / 2))
             small = head.picture.resize((width, height), Image.Resampling.BILINEAR)
-            mask = head.mask.resize((width, height))
-            canvas.paste(small, corner, mask)
+            canvas.paste(small, corner, head.mask.resize((width, height)))
             box = np.tile(corner, 2) + head.face * np.tile((width, height), 2)
-            if not numbers[number] or away[number] > LOST_S:
+            placed.append((number, box))
+        truth = Truth()
+        for number, box in _visible(placed):
+            # Away, beyond the edge or hidden: who cannot be seen for long comes back as new.
+            if time_s - last_seen[number] > LOST_S:
                 count += 1
                 numbers[number] = count
-            away[number] = 0.0
-            placed.append((numbers[number], box))
+            last_seen[number] = time_s
+            truth.faces.append((numbers[number], box))
         pixels = np.asarray(canvas, np.int16) + rng.integers(-3, 4, (1, SIZE[0], 1), np.int16)
-        yield pixels.clip(0, 255).astype(np.uint8), Truth(_visible(placed))
+        yield pixels.clip(0, 255).astype(np.uint8), truth
 
 
 def _visible(

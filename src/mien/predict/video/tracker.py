@@ -29,6 +29,8 @@ REACH_PER_S = 0.8
 """...and so much further for each second that it has not been seen."""
 RESIZE = 0.6
 """Natural logarithm of the largest change of size between two detections."""
+ALIKE, REACH_ALIKE_PER_S = 0.5, 2.0
+"""Who looks alike, by this correlation, may have got further while hidden."""
 LOOKS = 1.2
 """Weight of a face's look, 1 - correlation, beside its distance in sides of the box."""
 FORGIVEN_DISTANCE = 0.2
@@ -63,6 +65,7 @@ class Person:
         seen: the detection in the newest frame, else None.
         before: the one in the detected frame before, else None.
         look: standardised grey crop, float32 [size * size].
+        last_xy: centre of the last detection, in pixels.
     """
 
     state_42: NDArray[np.float64]
@@ -73,6 +76,7 @@ class Person:
     seen: Sighting | None = None
     before: Sighting | None = None
     look: NDArray[np.float32] | None = field(default=None, repr=False)
+    last_xy: NDArray[np.float64] | None = None
 
     @property
     def side(self) -> float:
@@ -84,11 +88,8 @@ class Person:
         dt = time_s - self.time_s
         if dt <= 0:
             return
-        # A size that goes on growing would soon fill the picture; and who is hidden for longer
-        # has often stopped behind what hides them.
+        # A size that goes on growing would soon fill the picture.
         self.state_42[2:, 1] *= np.exp(-2 * dt)
-        if self.before is None and self.time_s > self.last_seen_s:
-            self.state_42[:2, 1] *= np.exp(-4 * dt)
         move = np.array([[1.0, dt], [0.0, 1.0]])
         noise = np.array([[dt**4 / 4, dt**3 / 2], [dt**3 / 2, dt**2]])
         scale = np.array([ACCELERATION[0] * self.side] * 2 + [ACCELERATION[1]] * 2)
@@ -108,6 +109,21 @@ class Person:
             self.covariance_422 - gain[:, :, None] * self.covariance_422[:, None, 0, :]
         )
         self.seen, self.last_seen_s = sighting, time_s
+        self.last_xy = measured[:2]
+
+    def distance(self, centre_xy: NDArray[np.float64]) -> float:
+        """Return how far a detection's centre is from where the person may be, in pixels.
+
+        Who was not found lately has either gone on or stopped behind what hides them: anywhere
+        between the last sight and the prediction will do.
+        """
+        expected = self.state_42[:2, 0]
+        offset = centre_xy - expected
+        if self.before is None and self.last_xy is not None:
+            back = self.last_xy - expected
+            share = float(offset @ back) / max(float(back @ back), 1e-9)
+            offset = offset - np.clip(share, 0, 1) * back
+        return float(np.hypot(offset[0], offset[1]))
 
     def box(self, time_s: float | None = None) -> NDArray[np.float32]:
         """Return where the face should be, float32 [4] in pixels; now, or near now."""
@@ -218,16 +234,19 @@ def _cost(
     """Return how badly a detection fits a person; infinite where it cannot be theirs."""
     measured = _measured(sighting.box_xyxy)
     offset = measured - person.state_42[:, 0]
-    distance = float(np.hypot(offset[0], offset[1])) / person.side
+    distance = person.distance(measured[:2]) / person.side
     unseen = time_s - person.last_seen_s
     resize = float(np.abs(offset[2:]).mean())
-    if distance > REACH + REACH_PER_S * unseen or resize > RESIZE:
+    alike = None
+    if looks is not None and person.look is not None:
+        alike = float(person.look @ looks[sighting.row])
+    further = REACH_ALIKE_PER_S if alike is not None and alike > ALIKE else REACH_PER_S
+    if distance > REACH + further * unseen or resize > RESIZE:
         return float("inf")
     cost = distance + resize
-    if looks is not None and person.look is not None:
-        unlike = 1 - float(person.look @ looks[sighting.row])
+    if alike is not None:
         # Where a face is just where it should be, looking away or laughing must not lose it.
-        cost += LOOKS * unlike * min(1.0, distance / FORGIVEN_DISTANCE + min(unseen, 1.0))
+        cost += LOOKS * (1 - alike) * min(1.0, distance / FORGIVEN_DISTANCE + min(unseen, 1.0))
     return cost
 
 
