@@ -82,7 +82,7 @@ def test_a_single_false_alarm_gets_no_number() -> None:
 
 
 def test_weak_detections_follow_but_start_nobody() -> None:
-    tracker = Tracker(min_score=0.85)
+    tracker = Tracker(min_score=0.9)
     for k in range(3):
         assert numbers(tracker, k * 0.2, faces((100, 100), score=0.7)) == {}
     for k in range(3, 6):

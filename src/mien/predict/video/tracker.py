@@ -141,7 +141,7 @@ class Tracker:
         min_score: weaker detections go on with people already followed, but start nobody.
     """
 
-    def __init__(self, lost_s: float = 1.0, min_score: float = 0.85) -> None:
+    def __init__(self, lost_s: float = 1.0, min_score: float = 0.9) -> None:
         self.lost_s, self.min_score = lost_s, min_score
         self.people: list[Person] = []
         self._numbers = 0
