@@ -112,3 +112,61 @@ class PictureReading:
 
 UNSURE = "unsure"
 """The label of a face whose largest probability is below the reader's threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedFace:
+    """One person's face in one frame.
+
+    Attributes:
+        track: number of the person, from 1, within one source and never across sources.
+        box: (left, top, right, bottom) in pixels of the frame as displayed.
+        origin: 'detected' where the detector ran on this frame; 'between' where the box lies
+            between two detections; 'predicted' where it continues the last one.
+        score: the detector's score at the nearest detection, 0 to 1.
+        landmarks: five (x, y), only in detected frames and from detectors that give them.
+        quality: 'good', or why the face was not read: 'small', 'blurred', 'turned', 'cut'.
+        raw: probability per label as the model gave it for this very frame, else None.
+        probabilities: smoothed over this person's past; None before a face was read.
+        label: the expression, 'unsure' below the threshold, None where none could be read.
+        confidence: the largest smoothed probability; None where there is none.
+    """
+
+    track: int
+    box: tuple[float, float, float, float]
+    origin: str
+    score: float
+    landmarks: tuple[tuple[float, float], ...] | None = None
+    quality: str = "good"
+    raw: dict[str, float] | None = None
+    probabilities: dict[str, float] | None = None
+    label: str | None = None
+    confidence: float | None = None
+
+    @property
+    def unsure(self) -> bool:
+        """Whether no expression is named."""
+        return self.label is None or self.label == UNSURE
+
+
+@dataclass(frozen=True, slots=True)
+class FrameReading:
+    """What was read in one frame; `faces` is empty where nobody is seen.
+
+    Attributes:
+        source: the path, address or name as given.
+        frame: its number in the source, from 0.
+        pts: its timestamp in the container's time base; None where there is no container.
+        time_s: seconds on the player's clock: since the container's start.
+        width: of the frame as displayed, in pixels.
+        height: likewise.
+        faces: by track number.
+    """
+
+    source: str
+    frame: int
+    pts: int | None
+    time_s: float
+    width: int
+    height: int
+    faces: tuple[TrackedFace, ...] = ()

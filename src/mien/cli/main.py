@@ -46,12 +46,16 @@ def _register() -> None:
     from mien.cli.evaluate import evaluate
     from mien.cli.explain import explain
     from mien.cli.export import export
+    from mien.cli.live import live
     from mien.cli.networks import networks
     from mien.cli.predict import predict
     from mien.cli.study import study
     from mien.cli.train import train
+    from mien.cli.video import video
 
     app.command(short_help="Read the expressions in pictures.")(predict)
+    app.command(short_help="Follow the faces in videos: rows, summary, report.")(video)
+    app.command(short_help="Read a camera as it sees.")(live)
     app.add_typer(data, name="data", short_help="Make datasets without leaks, and look at them.")
     app.command(short_help="Train a network from a recipe.")(train)
     app.command(short_help="Name what went wrong in a training.")(doctor)

@@ -22,7 +22,7 @@ EXIT_FACELESS = 3
 
 def predict(
     paths: list[Path] = typer.Argument(
-        metavar="PICTURES...", help="Pictures and folders of pictures."
+        metavar="PICTURES...", help="Pictures and folders of pictures; or videos."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print a JSON list."),
     as_csv: bool = typer.Option(False, "--csv", help="Print CSV, a row per face."),
@@ -52,6 +52,16 @@ def predict(
     from mien.predict.reader import Reader
     from mien.predict.sinks.annotated import AnnotatedFolder
 
+    if _are_videos(paths):
+        if output is not None or faces != "find":
+            raise ConfigError(
+                "--output and --faces are for pictures", hint="mien video CLIP --out DIR"
+            )
+        from mien.cli.video import read_videos
+
+        kind = "json" if as_json else "csv" if as_csv else "table"
+        reader = Reader(model, detector=detector, min_confidence=min_confidence, threads=threads)
+        raise typer.Exit(read_videos(reader, paths, kind, annotate))
     folder = AnnotatedFolder(annotate) if annotate else None
     reader = Reader(
         model, detector=detector, faces=faces, min_confidence=min_confidence, threads=threads
@@ -64,6 +74,18 @@ def predict(
     _write(readings, kind, reader.classifier.info.labels, output)
     tally.report(annotate)
     raise typer.Exit(tally.exit_code)
+
+
+def _are_videos(paths: list[Path]) -> bool:
+    """Return whether all paths are videos; a mixture cannot share one form of results."""
+    from mien.predict.sources import VIDEO_SUFFIXES
+
+    videos = [p for p in paths if p.suffix.lower() in VIDEO_SUFFIXES and not p.is_dir()]
+    if videos and len(videos) < len(paths):
+        raise ConfigError(
+            f"{videos[0]} is a video among pictures", hint="mien video reads both together"
+        )
+    return bool(videos)
 
 
 class _Tally:

@@ -9,7 +9,19 @@ from mien.errors import ConfigError
 from mien.predict.classifier import Classifier
 from mien.predict.detectors.registry import DEFAULT, make_detector
 from mien.predict.pipeline import read_array, read_pictures
-from mien.predict.sources import PictureSource, list_pictures
+from mien.predict.sources import (
+    DEFAULT_RATE,
+    PictureSource,
+    RawFormat,
+    Source,
+    array_source,
+    list_pictures,
+    list_sources,
+)
+from mien.predict.table import VideoTable
+from mien.predict.video.placed import Settings
+from mien.predict.video.select import Selection
+from mien.predict.video.watch import watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,7 +31,8 @@ if TYPE_CHECKING:
 
     from mien.predict.detectors.base import Detector
     from mien.predict.pipeline import FaceClassifier
-    from mien.types import PictureReading
+    from mien.predict.video.frame import Frame
+    from mien.types import FrameReading, PictureReading
 
 
 class Reader:
@@ -89,3 +102,81 @@ class Reader:
         """
         sources = list_pictures(Path(path) for path in paths)
         return read_pictures(sources, self.detector, self.classifier, self.min_confidence)
+
+    def stream(
+        self,
+        source: str | Path | int | Iterable[NDArray[np.uint8]],
+        *,
+        selection: Selection | None = None,
+        settings: Settings | None = None,
+        size: str | None = None,
+        rate: float | None = None,
+    ) -> Iterator[FrameReading]:
+        """Follow the faces of a video, camera, network stream or arrays over time.
+
+        Yields a reading for each frame, in order; nothing is kept of those yielded. The thread
+        that decodes ends when the iteration does, also by an exception in the loop's body.
+
+        Args:
+            source: a path, an address, a camera's number, '-' for raw frames on standard input,
+                or arrays, uint8 [h, w, 3] RGB, or pairs (time in seconds, array). A folder or a
+                glob gives its videos one after another; people's numbers begin anew in each.
+            selection: part of it; all by default.
+            settings: how faces are followed and read.
+            size: of raw frames, such as '1280x720'.
+            rate: of raw frames and arrays, a second; 30 by default.
+
+        Raises:
+            SourceError: it cannot be read, or broke off (after the readings of its good part).
+
+        Example:
+            >>> from mien import Reader
+            >>> for reading in Reader().stream("clip.mp4"):  # doctest: +SKIP
+            ...     print(reading.time_s, [face.label for face in reading.faces])
+        """
+        for one in self.open(source, size=size, rate=rate):
+            for _, reading in self.watch(one, selection=selection, settings=settings):
+                yield reading
+
+    def video(
+        self,
+        source: str | Path | int | Iterable[NDArray[np.uint8]],
+        *,
+        selection: Selection | None = None,
+        settings: Settings | None = None,
+        rate: float | None = None,
+    ) -> VideoTable:
+        """Read a whole video; return its table, a row for each face and frame.
+
+        See `stream` for the arguments. A video that broke off gives the table of its good part,
+        whose `error` says so.
+
+        Raises:
+            SourceError: nothing of it can be read.
+            MissingExtraError: pyarrow is not installed.
+        """
+        readings = self.stream(source, selection=selection, settings=settings, rate=rate)
+        return VideoTable.collect(readings, self.classifier.info.labels)
+
+    def open(
+        self,
+        source: str | Path | int | Iterable[NDArray[np.uint8]],
+        *,
+        size: str | None = None,
+        rate: float | None = None,
+    ) -> Iterator[Source]:
+        """Yield what `source` names: see `stream`."""
+        if isinstance(source, str | Path | int):
+            return list_sources([source], raw=RawFormat.parse(size, rate))
+        return iter([array_source(source, rate or DEFAULT_RATE)])
+
+    def watch(
+        self,
+        source: Source,
+        *,
+        selection: Selection | None = None,
+        settings: Settings | None = None,
+    ) -> Iterator[tuple[Frame, FrameReading]]:
+        """Yield each frame of one source, whose pixels can be had, with its reading."""
+        settings = settings or Settings(min_confidence=self.min_confidence)
+        return watch(source, self.detector, self.classifier, settings, selection or Selection())

@@ -1,15 +1,37 @@
-"""Paths and folders to a list of pictures, in the order given."""
+"""What is read: pictures for `list_pictures`, and for `list_sources` anything that has frames.
+
+`Source.frames` is the one generator of frames: of a picture, a video file, a camera, a network
+stream, raw frames on standard input, or arrays.
+"""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from glob import glob, has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
-from mien.vision.codec import SUFFIXES
+import numpy as np
+
+from mien.errors import ConfigError, SourceError
+from mien.predict.video.decode import read_file
+from mien.predict.video.frame import Frame
+from mien.predict.video.stream import is_stream, read_camera, read_stream
+from mien.vision.codec import SUFFIXES, read_picture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from mien.predict.video.select import Selection
+
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .mxf".split()  # noqa: SIM905
+)
+"""File names that are taken for videos when a folder is read."""
+DEFAULT_RATE = 30.0
 
 
 _NAMES = "pictures are named .jpg, .png, .webp, .gif, .tif, .heic or alike"
@@ -48,3 +70,192 @@ def list_pictures(paths: Iterable[Path]) -> Iterator[PictureSource]:
 
 def _hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Something with frames.
+
+    Attributes:
+        name: as given; stands in the results.
+        kind: 'video', 'picture', 'stream', 'camera', 'raw' or 'arrays'.
+        read: makes its frames, from about the selection's start on.
+        path: of the file, where it is one.
+    """
+
+    name: str
+    kind: str
+    read: Callable[[Selection], Iterator[Frame]]
+    path: Path | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether frames come when they please."""
+        return self.kind in ("camera", "stream")
+
+    def frames(self, selection: Selection) -> Iterator[Frame]:
+        """Yield the frames that are selected.
+
+        Raises:
+            SourceError: it cannot be read; or it broke off, after its last good frame.
+        """
+        return selection.apply(self.read(selection))
+
+
+def list_sources(
+    specs: Iterable[str | Path | int],
+    *,
+    raw: RawFormat | None = None,
+    warn: Callable[[str], None] = lambda text: None,
+) -> Iterator[Source]:
+    """Yield a source for each spec, and for each video and picture in a folder or glob, sorted.
+
+    Args:
+        specs: paths, folders, globs, addresses, 'camera:0' or a number, '-' for raw frames.
+        raw: size and rate of raw frames.
+        warn: told of reconnections.
+
+    Raises:
+        ConfigError: '-' without a size.
+        SourceError: a folder or glob without videos and pictures.
+    """
+    for spec in specs:
+        text = str(spec)
+        if isinstance(spec, int) or text.startswith("camera:"):
+            yield _camera(text.removeprefix("camera:"))
+        elif text == "-":
+            yield raw_source(raw, sys.stdin.buffer)
+        elif is_stream(text):
+            yield Source(text, "stream", lambda _, a=text: read_stream(a, warn=warn))  # type: ignore[misc]
+        else:
+            yield from _files(Path(spec))
+
+
+def _files(path: Path) -> Iterator[Source]:
+    if path.is_dir():
+        kinds = SUFFIXES | VIDEO_SUFFIXES
+        found = [p for p in path.rglob("*") if p.suffix.lower() in kinds and not _hidden(p, path)]
+    elif has_magic(str(path)) and not path.exists():
+        found = [Path(p) for p in glob(str(path), recursive=True)]  # noqa: PTH207  (an absolute pattern too)
+    else:
+        yield _file(path)
+        return
+    if not found:
+        raise SourceError(f"{path} holds no videos and no pictures", hint="check the path")
+    yield from map(_file, sorted(found))
+
+
+def _file(path: Path) -> Source:
+    # A video by its content whatever its name says; a picture only where it is one.
+    if path.suffix.lower() in SUFFIXES and _is_picture(path):
+        return Source(str(path), "picture", lambda _: _picture(path), path)
+    return Source(str(path), "video", lambda selection: read_file(path, selection), path)
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(12)
+    except OSError:
+        return True  # reading it will say why
+    videos = head.startswith((b"\x1aE\xdf\xa3", b"OggS", b"FLV")) or head[8:12] == b"AVI "
+    return not (videos or (head[4:8] == b"ftyp" and head[8:12] in _VIDEO_BRANDS))
+
+
+_VIDEO_BRANDS = (b"isom", b"iso2", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ")
+
+
+def _picture(path: Path) -> Iterator[Frame]:
+    pixels = read_picture(path)
+    yield Frame(str(path), 0, 0.0, (pixels.shape[1], pixels.shape[0]), lambda: pixels)
+
+
+def _camera(number: str) -> Source:
+    if not number.isdecimal():
+        raise ConfigError(f"a camera has a number, got {number!r}", hint="for example camera:0")
+    return Source(f"camera:{number}", "camera", lambda _: read_camera(int(number)))
+
+
+@dataclass(frozen=True, slots=True)
+class RawFormat:
+    """Raw frames: uint8 RGB, row by row, without any header.
+
+    Attributes:
+        width: in pixels.
+        height: in pixels.
+        rate: frames a second, which gives the times.
+    """
+
+    width: int
+    height: int
+    rate: float = DEFAULT_RATE
+
+    @classmethod
+    def parse(cls, size: str | None, rate: float | None) -> RawFormat | None:
+        """Return the format of '1280x720', or None for None.
+
+        Raises:
+            ConfigError: no such size, or a rate that is not above 0.
+        """
+        if rate is not None and not rate > 0:
+            raise ConfigError(f"--rate must be above 0, got {rate}", hint="frames a second")
+        if size is None:
+            return None
+        width, _, height = size.lower().partition("x")
+        if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+            raise ConfigError(f"--size must be WIDTHxHEIGHT, got {size!r}", hint="e.g. 1280x720")
+        return cls(int(width), int(height), rate or DEFAULT_RATE)
+
+
+def raw_source(raw: RawFormat | None, stream: IO[bytes], name: str = "-") -> Source:
+    """Return the raw RGB frames on a stream as a source.
+
+    Raises:
+        ConfigError: no format is given.
+    """
+    if raw is None:
+        raise ConfigError(
+            "raw frames on standard input need their size",
+            hint="--size 1280x720 --rate 30; ffmpeg -i IN -f rawvideo -pix_fmt rgb24 - makes them",
+        )
+    return Source(name, "raw", lambda _: _raw(raw, stream, name))
+
+
+def _raw(raw: RawFormat, stream: IO[bytes], name: str) -> Iterator[Frame]:
+    length = raw.width * raw.height * 3
+    index = 0
+    while content := stream.read(length):
+        if len(content) < length:
+            raise SourceError(
+                f"{name} ends within frame {index}: {len(content)} of {length} bytes",
+                hint="is --size right, and are the pixels rgb24?",
+            )
+        pixels = np.frombuffer(content, np.uint8).reshape(raw.height, raw.width, 3)
+        yield Frame(name, index, index / raw.rate, (raw.width, raw.height), lambda p=pixels: p)  # type: ignore[misc]
+        index += 1
+    if not index:
+        raise SourceError(f"{name} gave no frame", hint="the program before the pipe sent nothing")
+
+
+def array_source(
+    arrays: Iterable[NDArray[np.uint8] | tuple[float, NDArray[np.uint8]]],
+    rate: float = DEFAULT_RATE,
+    name: str = "arrays",
+) -> Source:
+    """Return arrays, uint8 [h, w, 3] RGB, or pairs (time in seconds, array), as a source."""
+    return Source(name, "arrays", lambda _: _arrays(arrays, rate, name))
+
+
+def _arrays(
+    arrays: Iterable[NDArray[np.uint8] | tuple[float, NDArray[np.uint8]]], rate: float, name: str
+) -> Iterator[Frame]:
+    for index, item in enumerate(arrays):
+        time_s, pixels = item if isinstance(item, tuple) else (index / rate, item)
+        if pixels.dtype != np.uint8 or len(pixels.shape) != 3 or pixels.shape[2] != 3:
+            raise SourceError(
+                f"frame {index} must be uint8 [h, w, 3] RGB, got {pixels.dtype} "
+                f"{list(pixels.shape)}",
+                hint="scale values to 0-255 and put the channels last",
+            )
+        size = (pixels.shape[1], pixels.shape[0])
+        yield Frame(name, index, float(time_s), size, lambda p=pixels: p)  # type: ignore[misc]

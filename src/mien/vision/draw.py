@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mien.types import UNSURE
+from mien.types import UNSURE, FaceReading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from mien.types import FaceReading
+    from mien.types import TrackedFace
 
 COLOURS = {
     "happy": (230, 159, 0),
@@ -43,6 +43,27 @@ def annotate(picture_hwc: NDArray[np.uint8], faces: Sequence[FaceReading]) -> ND
         taken.append(_draw_face(pen, canvas.size, face, taken=taken))
     canvas = Image.alpha_composite(canvas.convert("RGBA"), overlay)
     return np.asarray(canvas.convert("RGB"))
+
+
+def annotate_frame(
+    picture_hwc: NDArray[np.uint8], faces: Sequence[TrackedFace]
+) -> NDArray[np.uint8]:
+    """Return a copy of a frame, uint8 [h, w, 3] RGB, with each person's reading drawn on it.
+
+    Only the faces' surroundings are composed: videos have many frames.
+    """
+    canvas = Image.fromarray(picture_hwc)
+    pen = ImageDraw.Draw(canvas, "RGBA")
+    taken = [face.box for face in faces]
+    for face in faces:
+        shares = face.probabilities or {}
+        label, confidence = face.label or face.quality, face.confidence or 0.0
+        reading = FaceReading(face.box, face.score, label, confidence, shares)
+        title = f"{face.track}  {label}"
+        if face.label is not None:
+            title += f" {percent(confidence)}"
+        taken.append(_draw_face(pen, canvas.size, reading, title, taken))
+    return np.asarray(canvas, np.uint8)
 
 
 def percent(share: float) -> str:

@@ -1,0 +1,201 @@
+"""Synthetic scenes whose truth is known: public-domain portraits that move over textures.
+
+Used by bench/video.py. A person who cannot be seen for longer than LOST_S counts as new when they
+come back: mien recognises nobody, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+from mien.predict.detectors.mtcnn import Mtcnn
+from mien.vision.codec import read_picture
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SIZE = (1280, 720)
+RATE = 30
+LOST_S = 1.0
+
+
+class Head:
+    """A head cut out of a portrait with soft edges, and where the face is in it."""
+
+    def __init__(self, name: str, mirror: bool = False) -> None:
+        pixels = read_picture(EXAMPLES / f"{name}.jpg")
+        if mirror:
+            pixels = np.ascontiguousarray(pixels[:, ::-1])
+        box = Mtcnn(threads=1).detect(pixels).boxes_xyxy[0]
+        centre, side = (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max())
+        reach = np.array([0.95, 1.05]) * side
+        frame = np.concatenate([centre - reach, centre + reach])
+        x0, y0, x1, y1 = (int(v) for v in frame)
+        self.picture = Image.fromarray(pixels).crop((x0, y0, x1, y1))
+        self.mask = Image.new("L", self.picture.size, 0)
+        width, height = self.picture.size
+        ImageDraw.Draw(self.mask).ellipse(
+            (width * 0.08, height * 0.02, width * 0.92, height * 0.98), fill=255
+        )
+        self.mask = self.mask.filter(ImageFilter.GaussianBlur(side * 0.04))
+        self.face = (box - np.tile(frame[:2], 2)) / np.tile(self.picture.size, 2)
+        """Share of the cut-out's size: left, top, right, bottom."""
+
+
+@dataclass
+class Actor:
+    """Somebody who moves.
+
+    Attributes:
+        heads: which head is shown from which second on; a swap is a change of expression.
+        path: second to (centre x, centre y, width) of the cut-out in pixels, or None while away.
+    """
+
+    heads: list[tuple[float, Head]]
+    path: Callable[[float], tuple[float, float, float] | None]
+
+    def head(self, time_s: float) -> Head:
+        """Return the head shown at a moment."""
+        return [head for start, head in self.heads if start <= time_s][-1]
+
+
+@dataclass
+class Truth:
+    """Of a frame: (person, box) of every face that can be seen."""
+
+    faces: list[tuple[int, NDArray[np.float64]]] = field(default_factory=list)
+
+
+def texture(seed: int, size: tuple[int, int] = SIZE) -> Image.Image:
+    """A background of soft blotches and lines, such as walls and shelves."""
+    rng = np.random.default_rng(seed)
+    layers = np.zeros((size[1], size[0], 3), np.float32)
+    for cells, weight in ((6, 70), (24, 40), (90, 18)):
+        noise = rng.normal(0, 1, (max(cells * 9 // 16, 2), cells, 3)).clip(-2, 2)
+        picture = Image.fromarray((127 + 60 * noise).astype(np.uint8))
+        layers += (np.asarray(picture.resize(size, 3), np.float32) - 127) * weight / 60
+    layers = 0.3 * layers + 0.7 * layers.mean(axis=2, keepdims=True)
+    return Image.fromarray((layers + 110).clip(0, 255).astype(np.uint8))
+
+
+def render(
+    actors: list[Actor], seconds: float, seed: int = 0, rate: int = RATE
+) -> Iterator[tuple[NDArray[np.uint8], Truth]]:
+    """Yield frames, uint8 [h, w, 3], and their truth; later actors stand in front."""
+    background = texture(seed)
+    last_seen = [float("-inf")] * len(actors)
+    numbers = [0] * len(actors)
+    count = 0
+    rng = np.random.default_rng(seed)
+    for k in range(round(seconds * rate)):
+        time_s = k / rate
+        canvas = background.copy()
+        placed: list[tuple[int, NDArray[np.float64]]] = []
+        for number, actor in enumerate(actors):
+            place = actor.path(time_s)
+            if place is None:
+                continue
+            head = actor.head(time_s)
+            width = round(place[2])
+            height = round(width * head.picture.height / head.picture.width)
+            corner = (round(place[0] - width / 2), round(place[1] - height / 2))
+            small = head.picture.resize((width, height), Image.Resampling.BILINEAR)
+            canvas.paste(small, corner, head.mask.resize((width, height)))
+            box = np.tile(corner, 2) + head.face * np.tile((width, height), 2)
+            placed.append((number, box))
+        truth = Truth()
+        for number, box in _visible(placed):
+            # Away, beyond the edge or hidden: who cannot be seen for long comes back as new.
+            if time_s - last_seen[number] > LOST_S:
+                count += 1
+                numbers[number] = count
+            last_seen[number] = time_s
+            truth.faces.append((numbers[number], box))
+        pixels = np.asarray(canvas, np.int16) + rng.integers(-3, 4, (1, SIZE[0], 1), np.int16)
+        yield pixels.clip(0, 255).astype(np.uint8), truth
+
+
+def _visible(
+    placed: list[tuple[int, NDArray[np.float64]]],
+) -> list[tuple[int, NDArray[np.float64]]]:
+    """Leave out who is half hidden behind somebody, or beyond the picture's edge."""
+    kept = []
+    for number, (person, box) in enumerate(placed):
+        area = np.prod(box[2:] - box[:2])
+        inside = np.clip(box, 0, np.tile(SIZE, 2))
+        if np.prod(inside[2:] - inside[:2]) < 0.75 * area:
+            continue
+        covered = 0.0
+        for _, other in placed[number + 1 :]:
+            grown = other + np.array([-0.25, -0.35, 0.25, 0.35]) * np.tile(other[2:] - other[:2], 2)
+            shared = np.minimum(box[2:], grown[2:]) - np.maximum(box[:2], grown[:2])
+            covered = max(covered, float(np.clip(shared, 0, None).prod() / area))
+        if covered < 0.4:
+            kept.append((person, box))
+    return kept
+
+
+def across(
+    start: tuple[float, float], end: tuple[float, float], seconds: float, width: float
+) -> Callable[[float], tuple[float, float, float] | None]:
+    """Walk to and fro between two points, `seconds` each way, with a little swaying."""
+
+    def path(time_s: float) -> tuple[float, float, float]:
+        share = 0.5 - 0.5 * np.cos(np.pi * time_s / seconds)
+        sway = 6 * np.sin(time_s * 5)
+        x = start[0] + share * (end[0] - start[0])
+        y = start[1] + share * (end[1] - start[1]) + sway
+        return float(x), float(y), width * (1 + 0.05 * np.sin(time_s * 1.3))
+
+    return path
+
+
+def absent(
+    path: Callable[[float], tuple[float, float, float] | None], *spans: tuple[float, float]
+) -> Callable[[float], tuple[float, float, float] | None]:
+    """Walk the path, but be away in some spans of seconds."""
+    return lambda t: None if any(a <= t < b for a, b in spans) else path(t)
+
+
+def scenes() -> dict[str, tuple[list[Actor], float]]:
+    """Return the scenes by name: actors and seconds."""
+    happy, neutral = Head("astronaut"), Head("grace_hopper")
+    other = Head("grace_hopper", mirror=True)
+    return {
+        "one moves": ([Actor([(0, happy)], across((250, 360), (1030, 330), 5, 260))], 10),
+        "two cross": (
+            [
+                Actor([(0, happy)], across((220, 330), (1060, 350), 4, 250)),
+                Actor([(0, neutral)], across((1060, 390), (220, 360), 4, 270)),
+            ],
+            16,
+        ),
+        "three cross": (
+            [
+                Actor([(0, neutral)], across((180, 250), (1100, 300), 5, 220)),
+                Actor([(0, happy)], across((1100, 330), (180, 360), 4, 240)),
+                Actor([(0, other)], across((640, 440), (300, 500), 6, 260)),
+            ],
+            18,
+        ),
+        "leave and return": (
+            [
+                Actor([(0, happy)], absent(across((-200, 350), (900, 350), 4, 250), (11, 13.5))),
+                Actor([(0, neutral)], absent(across((1000, 360), (700, 380), 6, 260), (4, 4.5))),
+            ],
+            16,
+        ),
+        "change expression": (
+            [
+                Actor(
+                    [(t, (happy, neutral)[k % 2]) for k, t in enumerate((0, 2.2, 4.9, 7.05, 9.4))],
+                    across((400, 350), (800, 370), 6, 280),
+                )
+            ],
+            12,
+        ),
+    }

@@ -1,0 +1,140 @@
+"""Rows, one a face and frame: JSON lines, CSV, and Arrow's columns.
+
+A frame without a face has one row too, its track empty: 'nobody there' is a result.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from mien.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from mien.types import FrameReading, TrackedFace
+
+ABOUT = ("source", "frame", "pts", "time_s")
+PLACE = ("track", "x0", "y0", "x1", "y1", "origin", "score", "quality", "landmarks")
+ANSWER = ("label", "confidence", "unsure")
+
+
+def columns(labels: Sequence[str]) -> list[str]:
+    """Return the names of the columns for a model's labels, in order."""
+    raw = [f"raw_{label}" for label in labels]
+    smoothed = [f"p_{label}" for label in labels]
+    return [*ABOUT, *PLACE, *raw, *smoothed, *ANSWER]
+
+
+def rows(reading: FrameReading, labels: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a frame: by column, None where there is nothing."""
+    empty = dict.fromkeys(columns(labels))
+    about = {
+        "source": reading.source,
+        "frame": reading.frame,
+        "pts": reading.pts,
+        "time_s": round(reading.time_s, 6),
+    }
+    for face in reading.faces:
+        yield {**empty, **about, **_face(face, labels)}
+    if not reading.faces:
+        yield {**empty, **about}
+
+
+def _face(face: TrackedFace, labels: Sequence[str]) -> dict[str, Any]:
+    marks = face.landmarks
+    return {
+        "track": face.track,
+        **{name: round(v, 1) for name, v in zip(PLACE[1:5], face.box, strict=True)},
+        "origin": face.origin,
+        "score": round(face.score, 4),
+        "quality": face.quality,
+        "landmarks": None if marks is None else [round(v, 1) for point in marks for v in point],
+        **_shares("raw", face.raw, labels),
+        **_shares("p", face.probabilities, labels),
+        "label": face.label,
+        "confidence": None if face.confidence is None else round(face.confidence, 4),
+        "unsure": face.unsure,
+    }
+
+
+def _shares(
+    prefix: str, shares: Mapping[str, float] | None, labels: Sequence[str]
+) -> dict[str, float]:
+    if shares is None:
+        return {}
+    return {f"{prefix}_{label}": round(shares[label], 4) for label in labels}
+
+
+def json_line(row: Mapping[str, Any]) -> str:
+    """Return a row as one line of JSON."""
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+class CsvLines:
+    """Rows to lines of CSV; landmarks are ten numbers with spaces between."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._buffer = io.StringIO()
+        self._writer = csv.DictWriter(self._buffer, columns(labels), lineterminator="\n")
+
+    @property
+    def header(self) -> str:
+        """The line of names."""
+        self._writer.writeheader()
+        return self._taken()
+
+    def line(self, row: Mapping[str, Any]) -> str:
+        """Return a row as a line."""
+        marks = row["landmarks"]
+        text = {
+            **row,
+            "landmarks": None if marks is None else " ".join(map(str, marks)),
+            "unsure": None if row["unsure"] is None else str(row["unsure"]).lower(),
+        }
+        self._writer.writerow(text)
+        return self._taken()
+
+    def _taken(self) -> str:
+        text = self._buffer.getvalue()
+        self._buffer.seek(0)
+        self._buffer.truncate()
+        return text
+
+
+def arrow_schema(labels: Sequence[str]) -> Any:
+    """Return the Arrow schema of the columns.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    pa = load_arrow()
+    kinds = {
+        "source": pa.string(),
+        "frame": pa.int64(),
+        "pts": pa.int64(),
+        "time_s": pa.float64(),
+        "track": pa.int32(),
+        "origin": pa.string(),
+        "quality": pa.string(),
+        "landmarks": pa.list_(pa.float32()),
+        "label": pa.string(),
+        "unsure": pa.bool_(),
+    }
+    return pa.schema([(name, kinds.get(name, pa.float32())) for name in columns(labels)])
+
+
+def load_arrow() -> Any:
+    """Return pyarrow.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import pyarrow
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of("data", "a table in Arrow or Parquet") from error
+    return pyarrow

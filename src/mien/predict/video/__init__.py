@@ -1,0 +1,1 @@
+"""The same face followed over time: read `follow.py` first."""

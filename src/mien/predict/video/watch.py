@@ -1,0 +1,55 @@
+"""A source read from end to end: decoded in one thread, followed and read in another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mien.errors import SourceError
+from mien.predict.video.ahead import ReadAhead
+from mien.predict.video.follow import follow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mien.predict.detectors.base import Detector
+    from mien.predict.pipeline import FaceClassifier
+    from mien.predict.sources import Source
+    from mien.predict.video.frame import Frame
+    from mien.predict.video.placed import Placed, Settings
+    from mien.predict.video.select import Selection
+    from mien.types import FrameReading
+
+
+def watch(
+    source: Source,
+    detector: Detector,
+    classifier: FaceClassifier,
+    settings: Settings,
+    selection: Selection,
+) -> Iterator[tuple[Frame, FrameReading]]:
+    """Yield each selected frame of a source with its reading.
+
+    The thread that decodes ends when this generator is closed, however that comes about.
+
+    Raises:
+        SourceError: it cannot be read; or it broke off, after the readings of its last frames.
+    """
+    broken: list[SourceError] = []
+    frames = source.frames(selection)
+    if settings.live:
+        # Frames are dropped before any work is planned on them.
+        with ReadAhead(frames, newest=source.live) as arriving:
+            planned = _until_broken(settings.plan(arriving), broken)
+            yield from follow(planned, detector, classifier, settings)
+    else:
+        with ReadAhead(settings.plan(frames)) as ahead:
+            yield from follow(_until_broken(ahead, broken), detector, classifier, settings)
+    if broken:
+        raise broken[0]
+
+
+def _until_broken(planned: Iterable[Placed], broken: list[SourceError]) -> Iterator[Placed]:
+    try:
+        yield from planned
+    except SourceError as error:
+        broken.append(error)

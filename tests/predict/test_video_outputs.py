@@ -1,0 +1,465 @@
+"""What is written of a video, the live view, streams that break, and threads that must end."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from tests.predict.clips import picture, write_clip
+from tests.predict.test_video import SETTINGS, mien, reader
+
+from mien import ConfigError, Reader, SourceError
+from mien.predict.live import read_live, show_live
+from mien.predict.sinks.outputs import Outputs, Wanted
+from mien.predict.sources import Source, array_source, list_sources
+from mien.predict.video.ahead import ReadAhead
+from mien.predict.video.frame import Frame
+from mien.predict.video.placed import Settings
+from mien.predict.video.quality import QualityGate
+from mien.predict.video.stream import read_camera, read_stream
+from mien.testing import FakeClassifier, FakeDetector
+from mien.types import UNSURE
+from mien.vision.blur import blur_faces
+
+LABELS = ("happy", "neutral", "sad")
+
+
+def write(clip: Path, folder: Path, wanted: Wanted, one: Reader | None = None) -> dict[str, Any]:
+    outputs = Outputs(folder, wanted)
+    source = next(list_sources([clip]))
+    seen = (one or reader()).watch(source, settings=SETTINGS)
+    return outputs.write(source, outputs.name(source), seen, LABELS)
+
+
+def test_rows_in_three_forms_say_the_same(tmp_path: Path) -> None:
+    import pandas as pd
+
+    clip = write_clip(tmp_path / "clip.mp4", 14)
+    for kind in ("csv", "json", "parquet"):
+        write(clip, tmp_path / "out", Wanted(rows=kind))
+    tables = [
+        pd.read_csv(tmp_path / "out/clip.csv"),
+        pd.read_json(tmp_path / "out/clip.jsonl", lines=True),
+        pd.read_parquet(tmp_path / "out/clip.parquet"),
+        reader().video(clip, settings=SETTINGS).to_pandas(),
+        reader().video(clip, settings=SETTINGS).to_polars().to_pandas(),
+    ]
+    for table in tables:
+        assert list(table.columns) == list(tables[0].columns)
+        for column in ("frame", "pts", "time_s", "track", "x0", "p_happy", "confidence"):
+            assert table[column].tolist() == pytest.approx(tables[0][column].tolist(), abs=1e-6)
+        assert table["label"].tolist() == ["neutral"] * 14
+    assert not list((tmp_path / "out").glob("*.part"))
+
+
+def test_summary_counts_time_not_frames(tmp_path: Path) -> None:
+    times = [0, 100, 200, 300, 1000, 1100]
+    clip = write_clip(tmp_path / "vfr.mkv", 6, times=times)
+    one = Reader(
+        FakeClassifier(["happy"] * 4 + ["sad"] * 2), detector=FakeDetector([(9, 9, 49, 49)])
+    )
+    settings = Settings(detect_every=1, smooth="none", gate=SETTINGS.gate)
+    table = one.video(clip, settings=settings)
+    [person] = table.summary["people"]
+    # 0.1 + 0.1 + 0.1 s happy; the gap of 0.7 s counts half a second, then 0.1 s sad.
+    assert person["seen_s"] == pytest.approx(0.9)
+    assert person["share_of_time"] == pytest.approx({"happy": 1 / 3, "sad": 2 / 3}, abs=1e-3)
+    assert person["mean_valence"] == pytest.approx((0.3 - 0.6) / 0.9 * 0.85, abs=1e-3)
+    assert [e["label"] for e in person["timeline"]] == ["happy", "sad"]
+
+
+def test_faces_unfit_to_be_read_are_not_guessed(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", 8)
+    for box, gate, why in (
+        ((10, 10, 22, 22), QualityGate(min_sharpness=0), "small"),
+        ((-40, 10, 20, 60), QualityGate(min_sharpness=0), "cut"),
+        ((10, 2, 50, 42), QualityGate(min_sharpness=9.0), "blurred"),
+    ):
+        one = reader(box)
+        faces = [f for r in one.stream(clip, settings=Settings(gate=gate)) for f in r.faces]
+        assert {f.quality for f in faces} == {why}
+        assert all(f.label is None and f.raw is None and f.unsure for f in faces)
+    covered = reader((10, 10, 50, 50), (18, 10, 58, 50))
+    gate = QualityGate(min_sharpness=0, min_side=0)
+    readings = list(covered.stream(clip, settings=Settings(gate=gate)))
+    assert "covered" in {f.quality for r in readings for f in r.faces}
+
+
+def test_below_the_threshold_a_face_is_unsure(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", 4)
+    settings = Settings(gate=SETTINGS.gate, min_confidence=0.95)
+    faces = [f for r in reader().stream(clip, settings=settings) for f in r.faces]
+    assert {f.label for f in faces} == {UNSURE}
+    assert all(f.confidence == pytest.approx(0.9, abs=1e-3) for f in faces)
+
+
+def test_annotated_video_keeps_sound_and_times(tmp_path: Path) -> None:
+    for name, audio in (("clip.mp4", True), ("mute.mp4", False)):
+        clip = write_clip(tmp_path / name, 30, audio=audio)
+        write(clip, tmp_path / "out", Wanted(annotate=True, report=True, timeline=True))
+        made = tmp_path / "out" / f"{clip.stem}.annotated.mp4"
+        with av.open(str(clip)) as before, av.open(str(made)) as after:
+            assert len(after.streams.audio) == int(audio)
+            if audio:
+                lengths = [
+                    sum(f.samples for f in c.decode(audio=0)) / 16_000 for c in (before, after)
+                ]
+                assert lengths[1] == pytest.approx(lengths[0], abs=0.15)
+        with av.open(str(made)) as after:
+            frames = list(after.decode(video=0))
+            assert [f.time for f in frames] == pytest.approx([k / 30 for k in range(30)], abs=1e-3)
+            drawn = frames[12].to_ndarray(format="rgb24").astype(int)
+        assert np.abs(drawn - picture(12)).max() > 60
+    page = (tmp_path / "out" / "clip.html").read_text()
+    assert 'src="clip.annotated.mp4"' in page
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert "data:image/jpeg" in (tmp_path / "out" / "clip.timeline.svg").read_text()
+
+
+def test_no_images_keeps_no_pixels(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", 14)
+    write(clip, tmp_path / "out", Wanted(report=True, timeline=True, images=False))
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "clip.csv", "clip.html", "clip.summary.json", "clip.timeline.svg",
+    ]  # fmt: skip
+    for name in ("clip.html", "clip.timeline.svg"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "data:image" not in text
+        assert "<video" not in text
+    with pytest.raises(ConfigError, match="--no-images"):
+        Wanted(annotate=True, images=False)
+
+
+def test_blurred_media_show_no_face(tmp_path: Path, examples: Path) -> None:
+    """The real detector finds the face in the clip, and none in what is written of it."""
+    from tests.predict.test_video import portrait_clip
+
+    clip = portrait_clip(tmp_path / "face.mp4", examples, 8)
+    one = Reader(threads=1)
+    outputs = Outputs(tmp_path / "out", Wanted(annotate=True, blur=True))
+    source = next(list_sources([clip]))
+    seen = one.watch(source, settings=Settings(detect_every=1))
+    result = outputs.write(source, outputs.name(source), seen, LABELS)
+    assert len(result["people"]) == 1
+    with av.open(str(tmp_path / "out" / "face.annotated.mp4")) as made:
+        assert not made.streams.audio
+        for frame in made.decode(video=0):
+            assert len(one.detector.detect(frame.to_ndarray(format="rgb24"))) == 0
+    with av.open(str(clip)) as original:
+        first = next(original.decode(video=0)).to_ndarray(format="rgb24")
+    assert len(one.detector.detect(first)) == 1
+
+
+def test_a_blur_cannot_be_undone() -> None:
+    """Two faces with the same few cells give the same pixels: what differs is gone."""
+    rng = np.random.default_rng(0)
+    one = np.full((100, 100, 3), 90, np.uint8)
+    other = one.copy()
+    one[30:70, 30:70] = rng.integers(0, 255, (1, 1, 3))
+    other[:] = one
+    other[34, 34], other[35, 35] = one[34, 34] + 3, one[35, 35] - 3
+    box = np.array([30, 30, 70, 70], np.float32)
+    a, b = blur_faces(one, [box]), blur_faces(other, [box])
+    assert np.array_equal(a[34:66, 34:66], b[34:66, 34:66])
+    assert np.array_equal(a[:10], one[:10])
+
+
+def test_resume_passes_over_what_is_done(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        write_clip(folder / name, 6)
+    (folder / "c.mp4").write_text("no video")
+    out = tmp_path / "out"
+    first = mien(folder / "a.mp4", folder, "--out", out, "--detector", "mtcnn", "--threads", 1)
+    assert first.returncode == 1, first.stderr
+    assert "unreadable: cannot read" in first.stderr
+    (out / "b.summary.json").unlink()
+    before = (out / "a.csv").stat().st_mtime_ns
+    again = mien(folder / "a.mp4", folder, "--out", out, "--resume", "--threads", 1)
+    assert again.stderr.count("done already") == 2
+    assert (out / "a.csv").stat().st_mtime_ns == before
+    assert json.loads((out / "b.summary.json").read_text())["frames"] == 6
+
+
+def test_a_kill_loses_at_most_the_last_second(tmp_path: Path) -> None:
+    code = f"""
+import sys, time, numpy as np
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from pathlib import Path
+from mien.predict.sinks.outputs import Outputs, Wanted
+from mien.predict.sources import array_source
+from tests.predict.test_video import SETTINGS, reader
+def frames():
+    for k in range(10_000):
+        time.sleep(0.01)
+        print(k, flush=True)
+        yield np.zeros((64, 96, 3), np.uint8)
+out = Outputs(Path({str(tmp_path)!r}), Wanted())
+source = array_source(frames(), rate=100, name="slow")
+out.write(source, out.name(source), reader().watch(source, settings=SETTINGS), {LABELS!r})
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    for line in process.stdout:
+        if int(line) == 300:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    lines = (tmp_path / "slow.csv.part").read_text().splitlines()
+    # Frames wait for the next detection, 0.2 s of video, and rows half a second in memory.
+    assert len(lines) > 300 - 100
+
+
+def test_a_full_disk_is_told_of_and_leaves_no_half_file(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (60, 128, 160, 3), dtype=np.uint8)
+    clip = write_clip(tmp_path / "clip.mp4", list(noise))
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    for more in (["--annotate"], []):
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("mien")), "video", str(clip), "--out",
+             str(tmp_path / "out"), "--threads", "1", *more],
+            preexec_fn=limit if more else None, capture_output=True, text=True, check=False,
+            timeout=120,
+        )  # fmt: skip
+        if more:
+            assert done.returncode == 1
+            assert "error: cannot write" in done.stderr
+            assert "File too large" in done.stderr
+            assert "Traceback" not in done.stderr
+            assert not list((tmp_path / "out").glob("*.mp4*"))
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("mien")), "video", str(clip), "--csv"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=120,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-2:][0].startswith("error: cannot write the output: No space")
+
+
+def test_an_exception_in_the_loop_ends_the_process(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", 200)
+    code = f"""
+import sys, threading
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.predict.test_video import SETTINGS, reader
+try:
+    for k, reading in enumerate(reader().stream({str(clip)!r}, settings=SETTINGS)):
+        if k == 3:
+            raise RuntimeError("mine")
+except RuntimeError as error:
+    del error
+print([t.name for t in threading.enumerate() if "mien" in t.name])
+raise RuntimeError("end")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stdout.strip() == "[]", "no thread is left behind"
+    assert done.stderr.strip().endswith("RuntimeError: end")
+
+
+def test_a_source_that_never_answers_does_not_keep_the_process() -> None:
+    over = threading.Event()
+
+    def silent() -> Iterator[int]:
+        yield 1
+        over.wait(60)
+
+    with ReadAhead(silent(), ends_at_once=0.2) as items:
+        assert next(items) == 1
+    started = time.monotonic()
+    with pytest.raises(RuntimeError, match="mine"), ReadAhead(silent(), ends_at_once=0.2) as items:
+        next(items)
+        raise RuntimeError("mine")
+    assert time.monotonic() - started < 30
+    over.set()
+
+
+def test_the_newest_frame_wins() -> None:
+    def quick() -> Iterator[int]:
+        for k in range(50):
+            time.sleep(0.002)
+            yield k
+
+    ahead = ReadAhead(quick(), newest=True)
+    seen = []
+    with ahead as items:
+        for item in items:
+            seen.append(item)
+            time.sleep(0.03)
+    assert seen == sorted(seen)
+    assert ahead.dropped > 0
+    assert len(seen) + ahead.dropped == 50
+    assert seen[-1] == 49
+
+
+class ScriptedView:
+    """Presses keys at given shows."""
+
+    def __init__(self, keys: dict[int, str]) -> None:
+        self.script, self.shown, self.words = keys, 0, [""]
+
+    def show(self, pixels_hwc: np.ndarray, words: str) -> None:
+        self.shown += 1
+        self.words.append(words)
+
+    def pressed(self) -> list[str]:
+        key = self.script.pop(self.shown, None)
+        return [] if key is None else [key]
+
+
+def camera(frames: int = 200) -> Source:
+    def read(_: Any) -> Iterator[Frame]:
+        for k in range(frames):
+            time.sleep(0.005)
+            yield Frame("camera:0", k, k / 30, (96, 64), lambda k=k: picture(k))  # type: ignore[misc]
+
+    return Source("camera:0", "camera", read)
+
+
+def reading_threads() -> list[threading.Thread]:
+    time.sleep(0.3)  # those of other tests may be about to end
+    return [t for t in threading.enumerate() if "mien" in t.name]
+
+
+def test_live_keys(tmp_path: Path) -> None:
+    view = ScriptedView({2: "s", 4: "r", 9: "r", 11: "p", 14: "p", 20: "q"})
+    said: list[str] = []
+    count = show_live(read_live(reader(), camera(), SETTINGS), view, tmp_path, say=said.append)
+    assert view.shown == 20
+    assert any("paused" in w for w in view.words)
+    assert any("recording" in w for w in view.words)
+    assert count.frames < 20
+    assert [s.split(":")[0] for s in said] == ["snapshot", "recording"]
+    [clip] = tmp_path.glob("recording*.mp4")
+    with av.open(str(clip)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 5
+    assert not reading_threads()
+
+
+def test_live_ends_when_the_view_raises(tmp_path: Path) -> None:
+    class Broken(ScriptedView):
+        def show(self, pixels_hwc: np.ndarray, words: str) -> None:
+            raise RuntimeError("window gone")
+
+    with pytest.raises(RuntimeError, match="window gone"):
+        show_live(read_live(reader(), camera(), SETTINGS), Broken({}), tmp_path)
+    assert not reading_threads()
+
+
+def test_no_camera_is_told_of() -> None:
+    done = mien("camera:7", "--csv")
+    assert done.returncode == 1
+    assert "unreadable: camera 7 cannot be opened" in done.stderr
+    assert "Traceback" not in done.stderr
+    with pytest.raises(SourceError, match="camera 7 cannot be opened") as caught:
+        list(read_camera(7))
+    assert "plugged in" in caught.value.hint
+
+
+@pytest.mark.parametrize("end", ["error", "silence"])
+def test_a_camera_unplugged_in_the_middle(tmp_path: Path, end: str) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", 20)
+
+    class Unplugged:
+        def __init__(self, inner: Any) -> None:
+            self.inner, self.start_time = inner, inner.start_time
+
+        def demux(self, stream: Any) -> Iterator[Any]:
+            for k, packet in enumerate(self.inner.demux(stream)):
+                if k == 12:
+                    if end == "error":
+                        raise av.error.OSError(19, "No such device")
+                    raise av.error.ExitError(-1414092869, "Immediate exit requested")
+                yield packet
+
+    @contextmanager
+    def fake(*_: Any, **__: Any) -> Iterator[Any]:
+        with av.open(str(clip)) as container:
+            yield Unplugged(container), container.streams.video[0]
+
+    frames = []
+    with pytest.raises(SourceError, match=r"camera 0 went away after \d+ frames"):
+        for frame in read_camera(0, open_camera=fake):
+            frames.append(frame)
+    assert len(frames) >= 5
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    content = b""
+    stall_at = 0
+    asked = 0
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        self.send_response(200)
+        self.send_header("Content-Type", "video/mp2t")
+        self.end_headers()
+        try:
+            self.wfile.write(self.content[: self.stall_at])
+            self.wfile.flush()
+            time.sleep(1.5 if self.asked < 3 else 0)
+        except OSError:
+            return
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+def test_a_stream_that_stalls_is_connected_again_and_given_up(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.ts", 60, options={"g": "10"})
+    Server.content, Server.asked = clip.read_bytes(), 0
+    Server.stall_at = len(Server.content) // 2
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    warnings: list[str] = []
+    frames = []
+    try:
+        address = f"http://127.0.0.1:{server.server_address[1]}/live.ts"
+        with pytest.raises(SourceError, match="is gone after"):
+            for frame in read_stream(address, timeout_s=0.5, retries=1, warn=warnings.append):
+                frames.append(frame)
+                if Server.asked >= 3:
+                    server.shutdown()
+                    server.server_close()
+    finally:
+        server.server_close()
+    assert Server.asked >= 2
+    assert any("connecting again" in w for w in warnings)
+    assert [f.index for f in frames] == list(range(len(frames)))
+    times = [f.time_s for f in frames]
+    assert times == sorted(times)
+
+
+def test_an_address_that_never_answered_fails_at_once() -> None:
+    with pytest.raises(SourceError, match="cannot read"):
+        list(read_stream("http://127.0.0.1:9/none.ts", timeout_s=0.5))
+
+
+def test_arrays_with_times_and_bad_arrays() -> None:
+    items = [(0.0, picture(0)), (0.25, picture(1))]
+    readings = list(reader().stream(items, settings=SETTINGS))  # type: ignore[arg-type]
+    assert [r.time_s for r in readings] == [0.0, 0.25]
+    with pytest.raises(SourceError, match=r"frame 1 must be uint8"):
+        list(reader().stream([picture(0), picture(0)[:, :, 0]], settings=SETTINGS))
+    assert array_source([]).kind == "arrays"
