@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mien.train.augment import augment
-from mien.train.config import AugmentConfig
+from mien.train.augment import augment, mix, shrink
+from mien.train.settings import AugmentConfig
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -80,3 +80,66 @@ def test_same_generator_same_pictures(pixels: torch.Tensor) -> None:
     # The generator moved on, so that the next batch is changed otherwise.
     assert torch.equal(first.get_state(), second.get_state())
     assert not torch.equal(augment(pixels, config, first), augment(pixels, config, generator(3)))
+
+
+def test_gamma_keeps_darkest_and_lightest_and_the_order(pixels: torch.Tensor) -> None:
+    changed = augment(pixels, AugmentConfig(gamma=1.0), generator())
+    before = pixels.float()
+    torch.testing.assert_close(changed.amax(dim=(2, 3)), before.amax(dim=(2, 3)), atol=0.01, rtol=0)
+    torch.testing.assert_close(changed.amin(dim=(2, 3)), before.amin(dim=(2, 3)), atol=0.01, rtol=0)
+    row, was = changed[0, 0, 10], before[0, 0, 10]
+    assert (row[1:] - row[:-1])[was[1:] > was[:-1]].min() >= 0
+    assert (changed - before).abs().max() > 5
+    blank = torch.full((2, 1, 48, 48), 90.0)
+    torch.testing.assert_close(augment(blank, AugmentConfig(gamma=1.0), generator()), blank)
+
+
+def test_low_resolution_takes_detail_from_some(pixels: torch.Tensor) -> None:
+    noisy = torch.rand(200, 1, 48, 48, generator=generator(1)) * 255
+    config = AugmentConfig(low_res=0.5, low_res_size=0.25)
+    changed = augment(noisy, config, generator())
+    left = (changed == noisy).all(dim=3).all(dim=2)[:, 0]
+    assert 60 < left.sum() < 140
+    assert changed[~left].std() < 0.8 * noisy.std()
+    torch.testing.assert_close(changed.mean(), noisy.mean(), atol=1, rtol=0)
+    nothing = augment(noisy, AugmentConfig(low_res=1e-9), generator())
+    assert torch.equal(nothing, noisy)
+
+
+def targets(n: int) -> torch.Tensor:
+    return torch.eye(n)
+
+
+@pytest.mark.parametrize("config", [AugmentConfig(mixup=0.4), AugmentConfig(cutmix=1.0)])
+def test_mixed_targets_are_the_shares_of_the_pictures(config: AugmentConfig) -> None:
+    # Picture i is flat with level i, so that its level and its target tell the same mixture.
+    n = 64
+    levels = torch.arange(float(n))
+    pictures = levels[:, None, None, None].expand(n, 1, 48, 48)
+    mixed, shares = mix(pictures, targets(n), config, generator())
+    torch.testing.assert_close(shares.sum(dim=1), torch.ones(n))
+    torch.testing.assert_close(mixed.mean(dim=(1, 2, 3)), shares @ levels, atol=1e-3, rtol=1e-4)
+    assert (shares.max(dim=1).values < 0.999).sum() > n // 4
+    again, _ = mix(pictures, targets(n), config, generator())
+    assert torch.equal(mixed, again)
+
+
+def test_cutmix_pastes_and_mixup_blends() -> None:
+    levels = torch.arange(8.0)[:, None, None, None].expand(8, 1, 48, 48)
+    pasted, _ = mix(levels, targets(8), AugmentConfig(cutmix=1.0), generator())
+    assert torch.equal(pasted, pasted.round())
+    blended, _ = mix(levels, targets(8), AugmentConfig(mixup=1.0), generator())
+    assert (blended.flatten(1).std(dim=1) < 1e-5).all()
+    assert (blended != blended.round()).any()
+
+
+def test_nothing_mixed_takes_no_randomness() -> None:
+    same, shares = mix(torch.ones(4, 1, 8, 8), targets(4), AugmentConfig(), chance := generator())
+    assert torch.equal(same, torch.ones(4, 1, 8, 8)) and torch.equal(shares, targets(4))
+    assert torch.equal(chance.get_state(), generator().get_state())
+
+
+def test_shrinking_gives_sides_of_whole_eights(pixels: torch.Tensor) -> None:
+    assert shrink(pixels.float(), 0.7).shape == (8, 1, 32, 32)
+    assert shrink(pixels.float(), 0.01).shape == (8, 1, 8, 8)
+    assert torch.equal(shrink(pixels.float(), 1.0), pixels.float())

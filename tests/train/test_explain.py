@@ -17,12 +17,13 @@ from mien.evaluate.explain.graph import OnnxExplainable
 from mien.evaluate.explain.occlusion import occlude
 from mien.modelfile import ModelInfo
 from mien.train import export
-from mien.train.config import NetworkConfig, recipe_from_dict
+from mien.train.config import recipe_from_dict
 from mien.train.explain import RunExplainable
 from mien.train.fit import fit
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import Model, build_model
 from mien.train.runfolder import RunScorer, create_run
+from mien.train.settings import NetworkConfig
 from mien.vision.align import ALIGNMENT_ID
 from mien.vision.codec import write_picture
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mien.train.config import LossConfig, OptimizerConfig, ScheduleConfig
 from mien.train.loss import class_weights, soft_cross_entropy
 from mien.train.optimizer import WeightAverage, learning_rate, make_optimizer
+from mien.train.settings import LossConfig, OptimizerConfig, ScheduleConfig
 
 LOGITS = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
 RIGHT = torch.tensor([0, 1, 2, 0, 1, 2])
@@ -61,6 +61,9 @@ def test_schedules() -> None:
     assert rates[40] == pytest.approx(0.1)
     assert rates[:11] == sorted(rates[:11])
     assert rates[10:] == sorted(rates[10:], reverse=True)
+    linear = ScheduleConfig("linear", warmup_epochs=1, final=0.1)
+    fall = [learning_rate(i, 10, 4, 1.0, linear) for i in range(41)]
+    assert [fall[10], fall[25], fall[40]] == pytest.approx([1, 0.55, 0.1])
     step = ScheduleConfig("step")
     assert [learning_rate(i, 1, 8, 1.0, step) for i in (0, 3, 4, 6)] == [1, 1, 0.1, 0.01]
 

@@ -13,9 +13,9 @@ def networks(
 ) -> None:
     """List the networks with their parameters and multiply-adds for one face."""
     with needs("train", "mien networks"):
-        from mien.train.config import NetworkConfig
         from mien.train.networks.normalise import Normalise
         from mien.train.networks.registry import NETWORKS, build_model, measure_cost
+        from mien.train.settings import NetworkConfig
     for name, entry in NETWORKS.items():
         model = build_model(
             NetworkConfig(name), normalise=Normalise("none"), input_size=size, classes=classes

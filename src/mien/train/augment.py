@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from mien.train.config import AugmentConfig
+    from mien.train.settings import AugmentConfig
 
 BLUR_RADIUS = 3
 
@@ -37,6 +37,10 @@ def augment(pixels: Tensor, config: AugmentConfig, generator: torch.Generator) -
         x = _move(x, config, draw)
     if config.blur:
         x = _blur(x, config, draw)
+    if config.low_res:
+        x = _lose_detail(x, config, draw)
+    if config.gamma:
+        x = _bend(x, config, draw)
     if config.brightness or config.contrast:
         x = _light(x, config, draw)
     if config.noise:
@@ -99,6 +103,72 @@ def _blur(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
     flat = functional.conv2d(flat, kernel[:, None, :, None], groups=n)
     flat = functional.conv2d(flat, kernel[:, None, None, :], groups=n)
     return flat.reshape(n, 1, height, width)
+
+
+def _lose_detail(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
+    """Reduce some of the pictures to one smaller size, drawn for the batch, and enlarge them."""
+    side = x.shape[-1]
+    lost = draw.chance(config.low_res)
+    share = float(torch.rand(1, generator=draw.generator))
+    small = max(4, round(side * (config.low_res_size + share * (1 - config.low_res_size))))
+    reduced = functional.interpolate(x[lost], size=small, mode="area")
+    enlarged = functional.interpolate(reduced, size=side, mode="bilinear", align_corners=False)
+    x = x.clone()
+    x[lost] = enlarged
+    return x
+
+
+def _bend(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
+    power = torch.exp(draw.uniform(-1, 1) * math.log1p(config.gamma))[:, None, None, None]
+    low, high = x.amin(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
+    reach = (high - low).clamp_min(1)
+    return ((x - low) / reach).clamp_min(0).pow(power) * reach + low
+
+
+def mix(
+    pixels: Tensor, targets_nk: Tensor, config: AugmentConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return pictures mixed with others of their batch, and their targets mixed alike.
+
+    Args:
+        pixels: float32 [n, 1, s, s].
+        targets_nk: float32 [n, k], each row a distribution.
+        config: its mixup and cutmix.
+        generator: a CPU generator.
+    """
+    if not config.mixup and not config.cutmix:
+        return pixels, targets_nk
+    n, side = len(pixels), pixels.shape[-1]
+    draw = _Draw(n, generator, pixels.device)
+    others = torch.randperm(n, generator=generator).to(pixels.device)
+    if config.cutmix and float(torch.rand(1, generator=generator)) < config.cutmix:
+        half = draw.uniform(0, 1).sqrt() * side / 2  # areas are uniform then
+        inside = torch.ones(n, side, side, dtype=torch.bool, device=pixels.device)
+        positions = torch.arange(side, device=pixels.device) + 0.5
+        for axis in ((n, 1, side), (n, side, 1)):
+            centre = draw.uniform(0, side)
+            inside &= ((positions[None] - centre[:, None]).abs() < half[:, None]).view(axis)
+        kept = 1 - inside.float().mean(dim=(1, 2))
+        pixels = torch.where(inside[:, None], pixels[others], pixels)
+    elif config.mixup:
+        # A Beta(a, a) is the share of one of two Gamma(a) deviates in both.
+        shape = torch.full((2, n), config.mixup, dtype=torch.float64)
+        first, second = torch._standard_gamma(shape, generator=generator)
+        kept = (first / (first + second).clamp_min(1e-300)).float().to(pixels.device)
+        share = kept[:, None, None, None]
+        pixels = pixels * share + pixels[others] * (1 - share)
+    else:
+        return pixels, targets_nk
+    return pixels, targets_nk * kept[:, None] + targets_nk[others] * (1 - kept[:, None])
+
+
+def shrink(pixels: Tensor, share: float) -> Tensor:
+    """Return the pictures [n, 1, s, s] with sides of `share` times s, a multiple of 8 pixels."""
+    side = pixels.shape[-1]
+    small = max(8, round(side * share / 8) * 8)
+    if share >= 1 or small >= side:
+        return pixels
+    return functional.interpolate(pixels, size=small, mode="area")
 
 
 def _light(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:

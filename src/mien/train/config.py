@@ -9,155 +9,20 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get
 
 from mien.errors import ConfigError, did_you_mean
 from mien.labels import label_set
+from mien.train.settings import (
+    AugmentConfig,
+    DistilConfig,
+    FitConfig,
+    LossConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TargetConfig,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-
-@dataclass(frozen=True, slots=True)
-class TargetConfig:
-    """What the network is asked to answer while it trains.
-
-    Attributes:
-        kind: 'labels', the data set's own labels; or 'votes', the raters' votes as soft labels.
-        classes: label set that is learnt; it holds the recipe's `labels`. Learning 'eight' and
-            answering with 'three' lets every voted-on face teach.
-        min_votes: faces with fewer votes on the learnt classes are left out (votes only).
-        sharpen: power of the votes' shares; 1 leaves them, 2 moves them towards the majority.
-    """
-
-    kind: Literal["labels", "votes"] = "labels"
-    classes: str = ""
-    min_votes: int = 3
-    sharpen: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkConfig:
-    """Which network, its options (see its own class), and how pixels are normalised.
-
-    Attributes:
-        name: in the registry of networks.
-        normalise: 'picture', 'dataset' or 'none'.
-        mirror: answer with the mean logits of a face and its mirror image (twice the cost);
-            part of the exported graph, so that every user of the model gets it.
-        options: keys of the network's options class; in a recipe they stand beside `name`.
-    """
-
-    name: str = "small"
-    normalise: Literal["picture", "dataset", "none"] = "picture"
-    mirror: bool = False
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class AugmentConfig:
-    """Random changes of the training pictures; 0 switches each off.
-
-    Attributes:
-        flip: probability of a mirror image.
-        rotation: largest angle, degrees.
-        scale: largest change of size, as a fraction.
-        shift: largest shift in each direction, as a fraction of the side.
-        blur: probability of a Gaussian blur.
-        blur_sigma: largest deviation of that blur, pixels.
-        brightness: largest change of brightness, as a fraction of white.
-        contrast: largest change of contrast, as a fraction.
-        noise: largest deviation of added noise, as a fraction of white.
-        erase: probability of erasing a rectangle (Zhong et al. 2020, arXiv:1708.04896).
-        erase_size: largest side of that rectangle, as a fraction of the side.
-    """
-
-    flip: float = 0.0
-    rotation: float = 0.0
-    scale: float = 0.0
-    shift: float = 0.0
-    blur: float = 0.0
-    blur_sigma: float = 1.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    noise: float = 0.0
-    erase: float = 0.0
-    erase_size: float = 0.4
-
-
-@dataclass(frozen=True, slots=True)
-class OptimizerConfig:
-    """The optimiser; weight decay spares biases and normalisation.
-
-    Attributes:
-        lr: the largest learning rate; "auto" finds it by a range test when the training starts.
-        clip_norm: largest length of the whole gradient; 0 is off.
-    """
-
-    name: Literal["sgd", "adam", "adamw"] = "sgd"
-    lr: float | Literal["auto"] = 0.1
-    momentum: float = 0.9
-    nesterov: bool = True
-    weight_decay: float = 5e-4
-    clip_norm: float = 0.0
-
-    @property
-    def rate(self) -> float:
-        """The learning rate as a number; a ConfigError while it is still "auto"."""
-        if isinstance(self.lr, str):
-            raise ConfigError(
-                "optimizer.lr is 'auto' and was not found yet",
-                hint="mien train finds it; in Python: mien.train.find_lr.with_found_rate",
-            )
-        return self.lr
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduleConfig:
-    """The learning rate over the training.
-
-    Attributes:
-        name: 'constant', 'cosine' (to `final`) or 'step' (a tenth at 50% and at 75%).
-        warmup_epochs: of linear growth from nearly 0.
-        final: share of the rate at the end of the cosine.
-    """
-
-    name: Literal["constant", "cosine", "step"] = "cosine"
-    warmup_epochs: float = 0.0
-    final: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class LossConfig:
-    """Cross entropy against hard or soft labels.
-
-    Attributes:
-        label_smoothing: share of the target spread evenly over the classes.
-        class_weights: 'none', or 'balanced': inverse to the class's frequency in training.
-    """
-
-    label_smoothing: float = 0.0
-    class_weights: Literal["none", "balanced"] = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class FitConfig:
-    """The loop.
-
-    Attributes:
-        epochs: passes over the training images.
-        batch_size: images; the last incomplete batch of an epoch waits for the next shuffle.
-        average: decay per step of the exponential moving average of the weights; 0 is off.
-        early_stopping: epochs without a better validation score before stopping; 0 is off.
-        seed: of everything random.
-        device: 'cpu', 'cuda', 'mps' or 'auto'.
-        threads: of the processor; 0 leaves torch's choice.
-    """
-
-    epochs: int = 8
-    batch_size: int = 32
-    average: float = 0.0
-    early_stopping: int = 0
-    seed: int = 0
-    device: Literal["cpu", "cuda", "mps", "auto"] = "auto"
-    threads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +43,7 @@ class Recipe:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     fit: FitConfig = field(default_factory=FitConfig)
+    distil: DistilConfig = field(default_factory=DistilConfig)
 
     @property
     def answer_labels(self) -> tuple[str, ...]:
@@ -334,6 +200,10 @@ def _check(recipe: Recipe) -> None:
         "augment.erase_size": recipe.augment.erase_size,
         "augment.scale": recipe.augment.scale,
         "augment.shift": recipe.augment.shift,
+        "augment.low_res": recipe.augment.low_res,
+        "augment.cutmix": recipe.augment.cutmix,
+        "distil.weight": recipe.distil.weight,
+        "fit.full_size_at": recipe.fit.full_size_at,
         "loss.label_smoothing": recipe.loss.label_smoothing,
         "fit.average": recipe.fit.average,
         "schedule.final": recipe.schedule.final,
@@ -345,6 +215,8 @@ def _check(recipe: Recipe) -> None:
         "fit.epochs": recipe.fit.epochs,
         "fit.batch_size": recipe.fit.batch_size,
         "targets.sharpen": recipe.targets.sharpen,
+        "augment.low_res_size": recipe.augment.low_res_size,
+        "fit.first_size": recipe.fit.first_size,
     }
     if recipe.optimizer.lr != "auto":
         positive["optimizer.lr"] = recipe.optimizer.rate

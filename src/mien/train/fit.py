@@ -13,12 +13,13 @@ from torch import Tensor
 from mien.data.panel import panel_targets, raw_targets
 from mien.errors import DataError, TrainingError
 from mien.files import WriteError
-from mien.train.augment import augment
+from mien.train.augment import augment, mix, shrink
+from mien.train.distil import taught
 from mien.train.loader import Examples, batches, make_examples
 from mien.train.loss import class_weights, soft_cross_entropy
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import build_model, measure_cost
-from mien.train.optimizer import learning_rate
+from mien.train.optimizer import learning_rate, sharpness_aware, size_share
 from mien.train.signals import DIGEST_STEP, Recorder, stride_for
 from mien.train.state import TrainingState, restore_state, save_state
 from mien.train.watch import EpochMetrics, Watcher
@@ -50,7 +51,7 @@ def fit(run: RunFolder, dataset: Dataset, watchers: Sequence[Watcher] = ()) -> T
     """
     recipe = run.recipe
     device = choose_device(recipe.fit.device)
-    learnt = make_examples(dataset.split("train"), recipe)
+    learnt = taught(make_examples(dataset.split("train"), recipe), recipe)
     validation = yardstick(dataset.split("validation"), recipe)
     sample = yardstick(dataset.split("train"), recipe).first(TRAIN_SAMPLE, recipe.fit.seed)
     state = start_state(recipe, learnt, run.input_size, device)
@@ -153,10 +154,18 @@ def train_step(
     for group in optimizer.param_groups:
         group["lr"] = state.lr
     inputs = augment(pixels, recipe.augment, state.changes)
+    inputs, targets = mix(inputs, targets, recipe.augment, state.changes)
+    inputs = shrink(inputs, size_share(recipe.fit, state.epoch))
     measured = recorder.begin(step, inputs.device)
-    loss = soft_cross_entropy(model(inputs), targets, weights, recipe.loss)
+
+    def batch_loss() -> Tensor:
+        return soft_cross_entropy(model(inputs), targets, weights, recipe.loss)
+
+    loss = batch_loss()
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    if recipe.optimizer.sam:
+        sharpness_aware(model, batch_loss, recipe.optimizer.sam)
     if recipe.optimizer.clip_norm:
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.clip_norm)
     value = loss.item()
@@ -164,12 +173,7 @@ def train_step(
     if step == 0:
         recorder.take_start(model, value)
     if measured:
-        recorder.step(
-            model,
-            optimizer,
-            lambda: soft_cross_entropy(model(inputs), targets, weights, recipe.loss),
-            value,
-        )
+        recorder.step(model, optimizer, batch_loss, value)
     else:
         optimizer.step()
     if state.average is not None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from mien.train.config import LossConfig
+    from mien.train.settings import LossConfig
 
 
 def soft_cross_entropy(

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from mien.train.muon import Muon
+
 if TYPE_CHECKING:
-    from mien.train.config import OptimizerConfig, ScheduleConfig
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from mien.train.settings import FitConfig, OptimizerConfig, ScheduleConfig
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
     """Return the optimiser; weight decay applies to matrices and kernels only."""
     parameters = [p for p in model.parameters() if p.requires_grad]
+    if config.name == "muon":
+        return Muon(_muon_groups(parameters, config.weight_decay), config.rate, config.momentum)
     groups = [
         {
             "params": [p for p in parameters if p.ndim > 1],
@@ -31,6 +39,21 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Opt
     return torch.optim.AdamW(groups, config.rate)
 
 
+def _muon_groups(parameters: list[nn.Parameter], decay: float) -> list[dict[str, Any]]:
+    """Return what is orthogonalised (all matrices but the last, which answers) and what is not."""
+    matrices = [p for p in parameters if p.ndim > 1]
+    inner, last = matrices[:-1], matrices[-1:]
+    return [
+        {"params": inner, "weight_decay": decay, "orthogonal": True},
+        {"params": last, "weight_decay": decay, "orthogonal": False},
+        {
+            "params": [p for p in parameters if p.ndim <= 1],
+            "weight_decay": 0.0,
+            "orthogonal": False,
+        },
+    ]
+
+
 def learning_rate(
     step: int, steps_per_epoch: int, epochs: int, peak: float, config: ScheduleConfig
 ) -> float:
@@ -43,8 +66,39 @@ def learning_rate(
         return peak
     if config.name == "step":
         return peak * (1.0 if share < 0.5 else 0.1 if share < 0.75 else 0.01)
+    if config.name == "linear":
+        return peak * (1 - (1 - config.final) * min(share, 1.0))
     cosine = 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
     return peak * (config.final + (1 - config.final) * cosine)
+
+
+def size_share(config: FitConfig, epoch: int) -> float:
+    """Return the share of the crop's side that pictures have in an epoch, counted from 0."""
+    growing = config.epochs * config.full_size_at
+    if config.first_size >= 1 or epoch >= growing:
+        return 1.0
+    return config.first_size + (1 - config.first_size) * epoch / growing
+
+
+def sharpness_aware(model: nn.Module, batch_loss: Callable[[], Tensor], radius: float) -> None:
+    """Replace the gradients, which are there, by those `radius` uphill (Foret et al. 2021).
+
+    The running statistics of batch normalisation are of the weights as they are, not uphill.
+    """
+    held = [(p.detach(), p.grad) for p in model.parameters() if p.grad is not None]
+    weights, gradients = [p for p, _ in held], [g for _, g in held]
+    length = torch.stack(list(torch._foreach_norm(gradients))).norm()
+    moves = list(torch._foreach_mul(gradients, float(radius / (length + 1e-12))))
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    torch._foreach_add_(weights, moves)
+    for norm in norms:
+        norm.momentum = 0.0
+    model.zero_grad(set_to_none=True)
+    batch_loss().backward()  # type: ignore[no-untyped-call]
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    torch._foreach_sub_(weights, moves)
 
 
 class WeightAverage:

@@ -12,12 +12,12 @@ from mien.errors import ConfigError, did_you_mean
 from mien.train.config import from_mapping
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.poster import Poster, PosterOptions
-from mien.train.networks.small import Small, SmallOptions
+from mien.train.networks.residual import BaseOptions, Residual, SmallOptions, TinyOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mien.train.config import NetworkConfig
+    from mien.train.settings import NetworkConfig
 
 
 class Builder(Protocol):
@@ -43,8 +43,14 @@ NETWORKS: dict[str, NetworkEntry] = {
         Poster,
         "Conv2d + LeakyReLU + MaxPool2d blocks, then fully connected layers (Chang's poster)",
     ),
+    "tiny": NetworkEntry(TinyOptions, Residual, "residual network, at most 150k parameters"),
     "small": NetworkEntry(
-        SmallOptions, Small, "residual network with global average pooling, at most 1.2M parameters"
+        SmallOptions,
+        Residual,
+        "residual network with global average pooling, at most 1.2M parameters",
+    ),
+    "base": NetworkEntry(
+        BaseOptions, Residual, "deeper residual network with gates, at most 12M parameters"
     ),
 }
 
