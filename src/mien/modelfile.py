@@ -8,18 +8,33 @@ file's metadata under one key, as JSON, with the version of this schema.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from mien.errors import ModelFileError
+from mien.errors import ConfigError, ModelFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 SCHEMA_VERSION = 1
 METADATA_KEY = "mien"
 INPUT_NAME = "pixels"
 OUTPUT_NAME = "logits"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A further output of the same network: other labels, such as FER2013's seven.
+
+    Attributes:
+        output: its name in the graph.
+        labels: in the order of its logits.
+        temperature: that they were divided by, inside the graph.
+    """
+
+    output: str
+    labels: tuple[str, ...]
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,7 @@ class ModelInfo:
         metrics: headline figures on validation data, each with n and interval; may be empty.
         created: ISO 8601 date and time, UTC.
         mien_version: that wrote the file.
+        heads: what the network answers besides `labels`.
     """
 
     name: str
@@ -61,6 +77,25 @@ class ModelInfo:
     metrics: dict[str, Any] = field(default_factory=dict)
     created: str = ""
     mien_version: str = ""
+    heads: tuple[Head, ...] = ()
+
+    def answering(self, labels: Sequence[str] = ()) -> tuple[ModelInfo, str]:
+        """Return the description of the output with these labels, in any order, and its name.
+
+        Raises:
+            ConfigError: no output has them.
+        """
+        if not labels or set(labels) == set(self.labels):
+            return self, OUTPUT_NAME
+        for head in self.heads:
+            if set(labels) == set(head.labels):
+                chosen = replace(self, labels=head.labels, temperature=head.temperature)
+                return chosen, head.output
+        known = [self.labels, *(head.labels for head in self.heads)]
+        raise ConfigError(
+            f"{self.name} does not answer {', '.join(labels)}",
+            hint="it answers " + "; or ".join(", ".join(each) for each in known),
+        )
 
     def to_metadata(self) -> dict[str, str]:
         """Return the string properties to store in an ONNX file."""
@@ -97,7 +132,12 @@ class ModelInfo:
             )
         known = {f.name for f in fields(cls)}
         chosen = {key: value for key, value in values.items() if key in known}
-        return cls(**{**chosen, "labels": tuple(values["labels"])})  # JSON has no tuples
+        heads = tuple(
+            Head(head["output"], tuple(head["labels"]), head["temperature"])
+            for head in values.get("heads", [])
+        )
+        # JSON has no tuples.
+        return cls(**{**chosen, "labels": tuple(values["labels"]), "heads": heads})
 
 
 def _makes_sense(values: dict[str, Any]) -> bool:
@@ -112,6 +152,18 @@ def _makes_sense(values: dict[str, Any]) -> bool:
         and values.get("colour", "grey") == "grey"
         and isinstance(values.get("name"), str)
         and isinstance(values.get("alignment"), str)
+        and isinstance(values.get("heads", []), list)
+        and all(_is_head(head) for head in values.get("heads", []))
+    )
+
+
+def _is_head(values: Any) -> bool:
+    return (
+        isinstance(values, dict)
+        and isinstance(values.get("output"), str)
+        and isinstance(values.get("labels"), list)
+        and len(values["labels"]) >= 2
+        and isinstance(values.get("temperature"), float)
     )
 
 

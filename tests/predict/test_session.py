@@ -37,6 +37,9 @@ def test_softmax_is_a_distribution_even_of_large_logits() -> None:
     assert np.abs(probs - expected).max() < 1e-6
 
 
+HEAD = {"output": "logits_seven", "labels": ["a", "b"], "temperature": 1.0}
+
+
 def content(**changes: object) -> bytes:
     return tiny_model(tiny_info(**changes).to_metadata())
 
@@ -52,6 +55,7 @@ def content(**changes: object) -> bytes:
         (tiny_model({"mien": '{"schema": 9}'}), "has model schema 9; this mien reads up to 1"),
         (content(alignment="round-7"), f"alignment 'round-7'; this mien crops by '{ALIGNMENT_ID}'"),
         (content(input_size=64), "its description says"),
+        (content(heads=[HEAD]), "has no output logits_seven, which its description names"),
     ],
 )
 def test_files_that_are_no_model_of_ours(tmp_path: Path, model: bytes, message: str) -> None:
@@ -64,6 +68,23 @@ def test_files_that_are_no_model_of_ours(tmp_path: Path, model: bytes, message: 
 def test_a_missing_model(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="cannot read the model .*No such file"):
         Classifier.load(tmp_path / "none.onnx")
+
+
+def test_shipped_models_go_by_name_and_a_nearly_right_name_is_told() -> None:
+    assert Classifier.load(Path("mien-small")).name == "mien-small"
+    with pytest.raises(ModelFileError, match="cannot read the model mien-smal") as caught:
+        Classifier.load(Path("mien-smal"))
+    assert "mien-small" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "heads", [3, [3], [{"output": "x"}], [{"output": 1, "labels": ["a", "b"]}]]
+)
+def test_heads_that_make_no_sense(tmp_path: Path, heads: object) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(content(heads=heads))
+    with pytest.raises(ModelFileError, match="makes no sense"):
+        Classifier.load(path)
 
 
 def test_the_shipped_model_describes_itself() -> None:

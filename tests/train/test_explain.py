@@ -42,12 +42,13 @@ def scorer(name: str, *, mirror: bool, **options: object) -> RunScorer:
             nn.init.normal_(module.bias, 0, 0.3)
             nn.init.normal_(module.running_mean, 0, 0.3)  # type: ignore[arg-type]
             nn.init.uniform_(module.running_var, 0.5, 1.5)  # type: ignore[arg-type]
-    return RunScorer("mine", LABELS, 48, 1, model.eval())
+    return RunScorer("mine", LABELS, 48, 1, model.eval(), (0, 1, 2))
 
 
 def as_onnx(network: RunScorer) -> OnnxExplainable:
     info = ModelInfo("mine", LABELS, 48, ALIGNMENT_ID, temperature=TEMPERATURE)
-    graph = export._to_onnx(export.Answer(network, TEMPERATURE))
+    output = export.Output("logits", LABELS, network.columns, TEMPERATURE)
+    graph = export._to_onnx(export.Answer(network, [output]))
     return OnnxExplainable(export._described(graph, info), "mine.onnx")
 
 
@@ -158,7 +159,9 @@ class BrightCorner(nn.Module):
 
 def test_grad_cam_and_occlusion_point_where_a_known_network_looks() -> None:
     model = RunExplainable(
-        RunScorer("corner", LABELS, 48, 1, Model(Normalise("none"), BrightCorner()).eval())
+        RunScorer(
+            "corner", LABELS, 48, 1, Model(Normalise("none"), BrightCorner()).eval(), (0, 1, 2)
+        )
     )
     crop = np.full((48, 48), 60, np.uint8)  # not bright enough to count
     crop[32:44, 30:42] = 250

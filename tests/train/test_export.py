@@ -7,7 +7,8 @@ import pytest
 
 from mien import Reader
 from mien.data.manifest import Dataset
-from mien.errors import ModelFileError
+from mien.errors import ConfigError, ModelFileError
+from mien.labels import SEVEN, THREE
 from mien.predict.classifier import Classifier
 from mien.train import export
 from mien.train.fit import fit
@@ -35,6 +36,25 @@ def test_the_exported_file_answers_as_torch_does(run: Path, drawn: Dataset, tmp_
     # Normalisation is in the graph: light and contrast make no difference.
     darker = (crops * 0.5).astype(np.uint8)
     np.testing.assert_allclose(model.logits(darker), expected, atol=0.6)
+
+
+def test_seven_labels_are_an_output_of_the_same_network(tmp_path: Path, drawn: Dataset) -> None:
+    settings = recipe(targets={"classes": "eight"}, also="seven", fit={"epochs": 1})
+    run = create_run(tmp_path / "run", settings, drawn, tmp_path)
+    fit(run, drawn)
+    export.export_run(run.path, tmp_path / "m.onnx", drawn)
+    three = Classifier.load(tmp_path / "m.onnx")
+    seven = Classifier.load(tmp_path / "m.onnx", labels=SEVEN)
+    assert (three.labels, seven.labels) == (THREE, SEVEN)
+    crops = drawn.images_nhw[:9]
+    expected = load_scorer(run.path, labels=SEVEN).logits(crops) / seven.info.temperature
+    np.testing.assert_allclose(seven.logits(crops), expected, atol=1e-3)
+    reader = Reader(tmp_path / "m.onnx", labels="seven", faces="whole")
+    assert set(reader.read(drawn.images_nhw[0]).faces[0].probabilities) == set(SEVEN)
+    with pytest.raises(ConfigError, match="does not answer happy, bored"):
+        Classifier.load(tmp_path / "m.onnx", labels=("happy", "bored"))
+    with pytest.raises(ConfigError, match="does not learn angry"):
+        recipe(also="seven")
 
 
 def test_the_file_describes_itself(run: Path, drawn: Dataset, tmp_path: Path) -> None:

@@ -9,19 +9,24 @@ from typing import TYPE_CHECKING
 import typer
 
 from mien.cli.extras import needs
-from mien.errors import ModelFileError
+from mien.errors import ConfigError
+from mien.labels import label_set
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mien.evaluate.evaluate import Evaluation
     from mien.evaluate.table import Scorer
 
 
 def evaluate(
-    model: Path = typer.Argument(metavar="MODEL", help="A run folder, or an ONNX model file."),
+    model: Path = typer.Argument(
+        metavar="MODEL", help="A run folder, an ONNX file, or a shipped model's name."
+    ),
     data: Path = typer.Option(..., "--data", metavar="DIR", help="A folder made by mien data."),
     split: str = typer.Option("validation", "--split", help="train, validation or test."),
     labels: str = typer.Option(
-        "", "--labels", help="Choose among fewer labels: three, or a list such as happy,sad."
+        "", "--labels", help="Answer other labels: seven, or fewer, such as happy,sad."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
     picture: Path | None = typer.Option(
@@ -34,10 +39,9 @@ def evaluate(
         from mien.evaluate.evaluate import evaluate as run_evaluation
         from mien.evaluate.plots import picture as draw
         from mien.files import write_bytes
-        from mien.labels import label_set
     chosen = label_set(labels) if labels else ()
     dataset = load_dataset(data)
-    evaluation = run_evaluation(load_scorer(model), dataset, split, chosen)
+    evaluation = run_evaluation(load_scorer(model, chosen), dataset, split, chosen)
     if split == "test":
         typer.echo("note: this looks at the test set; choose nothing by it", err=True)
     folder = model if model.is_dir() else Path()
@@ -50,17 +54,25 @@ def evaluate(
     typer.echo(f"picture: {path}", err=True)
 
 
-def load_scorer(model: Path) -> Scorer:
-    """Return the model in an ONNX file, or the best network of a run folder."""
-    if not model.exists():
-        raise ModelFileError(f"there is no model {model}", hint="give a run folder or an ONNX file")
+def load_scorer(model: Path, labels: Sequence[str] = ()) -> Scorer:
+    """Return the model in an ONNX file, a shipped one, or the best network of a run folder.
+
+    Where one of its outputs has just these labels, in any order, that one answers; else its
+    first, to be restricted to them.
+    """
     if model.is_dir():
         with needs("train", "evaluating a run folder"):
             from mien.train.runfolder import load_scorer as load_run
-        return load_run(model)
+            from mien.train.runfolder import open_run
+        recipe = open_run(model).recipe
+        also = bool(labels) and recipe.also and set(labels) == set(label_set(recipe.also))
+        return load_run(model, labels=tuple(labels) if also else ())
     from mien.predict.classifier import Classifier
 
-    return Classifier.load(model)
+    try:
+        return Classifier.load(model, labels=labels)
+    except ConfigError:
+        return Classifier.load(model)
 
 
 def _print(evaluation: Evaluation) -> None:

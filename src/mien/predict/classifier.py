@@ -11,6 +11,9 @@ import numpy as np
 from mien.predict.session import open_model, read_model, run_model
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.resources.abc import Traversable
+
     from numpy.typing import NDArray
 
     from mien.modelfile import ModelInfo
@@ -18,7 +21,14 @@ if TYPE_CHECKING:
 
 BATCH = 64
 """Crops classified at once: larger batches are no faster and take more memory."""
-DEFAULT_MODEL = "mien-small.onnx"
+DEFAULT_MODEL = "mien-small"
+
+
+def shipped_models() -> dict[str, Traversable]:
+    """Return the models that come with mien, by name."""
+    files = resources.files("mien.models").iterdir()
+    found = {f.name.removesuffix(".onnx"): f for f in files if f.name.endswith(".onnx")}
+    return dict(sorted(found.items()))
 
 
 class Classifier:
@@ -27,28 +37,40 @@ class Classifier:
     Args:
         session: of the model.
         info: what the file says of itself.
+        labels: of one of its outputs, such as the seven of FER2013; else the first's.
+
+    Raises:
+        ConfigError: no output of it has those labels.
     """
 
-    def __init__(self, session: Session, info: ModelInfo) -> None:
+    def __init__(self, session: Session, info: ModelInfo, labels: Sequence[str] = ()) -> None:
         self._session = session
-        self.info = info
+        self.info, self._output = info.answering(labels)
 
     @classmethod
-    def load(cls, path: Path | None = None, threads: int = 0) -> Classifier:
-        """Return the model in a file, or the shipped one.
+    def load(
+        cls, path: Path | None = None, threads: int = 0, labels: Sequence[str] = ()
+    ) -> Classifier:
+        """Return the model in a file, a shipped one by its name, or the default.
 
         Raises:
+            ConfigError: the model does not answer those labels.
             ModelFileError: missing, damaged, or not a model that this mien can use.
         """
-        if path is not None:
-            return cls.from_bytes(read_model(path), name=str(path), threads=threads)
-        shipped = resources.files("mien.models") / DEFAULT_MODEL
-        return cls.from_bytes(shipped.read_bytes(), name=DEFAULT_MODEL, threads=threads)
+        name = DEFAULT_MODEL if path is None else str(path)
+        shipped = shipped_models()
+        if name in shipped and (path is None or not path.exists()):
+            content = shipped[name].read_bytes()
+        else:
+            content = read_model(Path(name), shipped)
+        return cls.from_bytes(content, name=name, threads=threads, labels=labels)
 
     @classmethod
-    def from_bytes(cls, content: bytes, *, name: str, threads: int = 0) -> Classifier:
+    def from_bytes(
+        cls, content: bytes, *, name: str, threads: int = 0, labels: Sequence[str] = ()
+    ) -> Classifier:
         """Return the model in the content of an ONNX file; `name` stands in messages."""
-        return cls(*open_model(content, name, threads))
+        return cls(*open_model(content, name, threads), labels)
 
     @property
     def name(self) -> str:
@@ -79,7 +101,7 @@ class Classifier:
             )
         pixels = np.ascontiguousarray(crops_nhw)[:, None]
         parts = [
-            run_model(self._session, pixels[start : start + BATCH])
+            run_model(self._session, pixels[start : start + BATCH], self._output)
             for start in range(0, len(pixels), BATCH)
         ]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.labels)), np.float32)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mien.errors import MissingExtraError, ModelFileError
 from mien.modelfile import INPUT_NAME
-from mien.predict.classifier import BATCH, DEFAULT_MODEL
+from mien.predict.classifier import BATCH, DEFAULT_MODEL, shipped_models
 from mien.predict.session import Session, open_model, read_model
 
 if TYPE_CHECKING:
@@ -62,8 +61,7 @@ class Embedder:
         """Return the model in a file, or the shipped one."""
         if path is not None:
             return cls(read_model(path), str(path), threads)
-        shipped = resources.files("mien.models") / DEFAULT_MODEL
-        return cls(shipped.read_bytes(), DEFAULT_MODEL, threads)
+        return cls(shipped_models()[DEFAULT_MODEL].read_bytes(), DEFAULT_MODEL, threads)
 
     def embed(
         self,

