@@ -1,6 +1,8 @@
 """The audit of FER2013: time, memory, planted copies, planted wrong labels, planted non-faces.
 
-    python bench/audit.py --data fer2013.npz [--count 1400] [--hog]
+    python bench/audit.py --data fer2013.npz [--count 1400] [--seed 1] [--hog]
+
+The limits were chosen on what seed 0 plants; other seeds plant what they have not seen.
 
 Wrong labels are planted among the faces of PublicTest on whose label the raters agree: the
 shipped model was never trained on those. Non-faces are pieces of two landscape and flower
@@ -53,7 +55,7 @@ def cost(data: Path) -> None:
     print(f"exact copies listed: {listed:,} of {extra:,} (all)")
 
 
-def wrong_labels(data: Path, hog: bool) -> None:
+def wrong_labels(data: Path, hog: bool, seed: int) -> None:
     """Plant 5% wrong labels in PublicTest; print how many are found, and who agrees."""
     collection = read_arrays(data, 48)
     assert collection.votes_nk is not None
@@ -61,7 +63,7 @@ def wrong_labels(data: Path, hog: bool) -> None:
     panel = panel_targets(votes, collection.vote_names, names)
     held = collection.splits_n == "validation"
     clear = held & (panel == collection.labels_n) & (votes.max(axis=1) >= 8)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     flipped = rng.choice(np.flatnonzero(clear), int(0.05 * held.sum()), replace=False)
     labels = collection.labels_n.copy()
     labels[flipped] = (labels[flipped] + rng.integers(1, len(names), len(flipped))) % len(names)
@@ -92,12 +94,12 @@ def wrong_labels(data: Path, hog: bool) -> None:
                 )
 
 
-def faceless(data: Path) -> None:
+def faceless(data: Path, seed: int) -> None:
     """Print how many planted non-faces, and how many of FER2013's pictures, are called faceless."""
     finder = CropFaces()
     with np.load(data) as archive:
         images, votes = archive["images"], archive["votes"]
-    for name, crops in (("planted non-faces", non_faces()), ("FER2013", images)):
+    for name, crops in (("planted non-faces", non_faces(seed)), ("FER2013", images)):
         doubtful = np.flatnonzero(finder.scores(crops) < DOUBTFUL)
         missing = [i for i in doubtful if not finder.has_face(crops[i])]
         print(f"called faceless: {len(missing):,} of {len(crops):,} {name}")
@@ -108,8 +110,8 @@ def faceless(data: Path) -> None:
     )
 
 
-def non_faces() -> np.ndarray:
-    rng, crops = np.random.default_rng(0), []
+def non_faces(seed: int) -> np.ndarray:
+    rng, crops = np.random.default_rng(seed), []
     for photograph in load_sample_images().images:
         grey = Image.fromarray(photograph).convert("L")
         for _ in range(150):
@@ -134,14 +136,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--count", type=int, default=1400, help="planted near copies")
+    parser.add_argument("--seed", type=int, default=1, help="of what is planted")
     parser.add_argument("--hog", action="store_true", help="also labels by oriented gradients")
     arguments = parser.parse_args()
     cost(arguments.data)
     with np.load(arguments.data) as archive:
         images = archive["images"]
-    report(plant(images, arguments.count))
-    wrong_labels(arguments.data, arguments.hog)
-    faceless(arguments.data)
+    report(plant(images, arguments.count, arguments.seed))
+    wrong_labels(arguments.data, arguments.hog, arguments.seed)
+    faceless(arguments.data, arguments.seed)
 
 
 if __name__ == "__main__":
