@@ -61,7 +61,7 @@ class Thresholds:
     weak: float = 0.05
     confident_error: float = 0.12
     imbalance: float = 8.0
-    ignored: float = 0.05
+    ignored: float = 0.02
     copied: float = 0.01
     apart: float = 0.85
     half_width: float = 0.06
