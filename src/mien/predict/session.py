@@ -15,7 +15,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
     NotImplemented,
 )
 
-from mien.errors import ModelFileError
+from mien.errors import ConfigError, ModelFileError
 from mien.modelfile import INPUT_NAME, OUTPUT_NAME, ModelInfo
 from mien.vision.align import ALIGNMENT_ID
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BROKEN = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile, NotImplemented)
+
+
+MOST_THREADS = 256
+"""ONNX Runtime starts as many as it is told to, whatever the cores; thousands end in a crash."""
 
 
 class Session:
@@ -36,9 +40,11 @@ class Session:
 
     Raises:
         ModelFileError: the content is no ONNX graph, or is cut short.
+        ConfigError: a number of threads that cannot be meant.
     """
 
     def __init__(self, content: bytes, name: str, threads: int = 0) -> None:
+        check_threads(threads)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -71,6 +77,14 @@ class Session:
         """Return the named outputs for the named inputs."""
         results: list[NDArray[np.float32]] = self._session.run(outputs, inputs)
         return results
+
+
+def check_threads(threads: int) -> None:
+    """Raise a ConfigError for a number of threads that cannot be meant; 0 means all cores."""
+    if not 0 <= threads <= MOST_THREADS:
+        raise ConfigError(
+            f"threads must be from 0 to {MOST_THREADS}, got {threads}", hint="0 takes all cores"
+        )
 
 
 def read_model(path: Path) -> bytes:
