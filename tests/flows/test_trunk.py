@@ -76,6 +76,23 @@ def test_run_and_model_are_graded_alike(data: Path, run: Path, model: Path, fold
     assert "raw label, n = " in mien("evaluate", model, "--data", data, cwd=folder)
 
 
+def test_figures_are_printed_even_where_the_picture_cannot_be_written(
+    data: Path, model: Path, folder: Path
+) -> None:
+    (folder / "taken.png").mkdir(exist_ok=True)
+    for command in (
+        ["evaluate", model, "--data", data, "--json", "--picture"],
+        ["data", "show", data, "--json", "--sheet"],
+    ):
+        done = subprocess.run(
+            [MIEN, *map(str, command), str(folder / "taken.png")], capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert json.loads(done.stdout)["n"] > 50
+        assert f"error: cannot write {folder / 'taken.png'}: Is a directory" in done.stderr
+
+
 def test_the_model_reads_pictures(model: Path, folder: Path) -> None:
     from mien.data.drawn import draw_face
 

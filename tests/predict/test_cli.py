@@ -166,7 +166,7 @@ NAME = b"\xff \xf0\x9f\x99\x82.jpg"  # a byte that is not UTF-8, and a smiley
 def test_any_file_name_on_any_terminal(examples: Path, tmp_path: Path, encoding: str) -> None:
     path = tmp_path / os.fsdecode(NAME)
     shutil.copy(examples / "astronaut.jpg", path)
-    command = [Path(sys.executable).with_name("mien"), "predict", tmp_path]
+    command = [str(Path(sys.executable).with_name("mien")), "predict", str(tmp_path)]
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
     for form in ("--json", "--csv", None):
         done = subprocess.run(
@@ -179,7 +179,7 @@ def test_any_file_name_on_any_terminal(examples: Path, tmp_path: Path, encoding:
             assert b"happy" in done.stdout
     if encoding == "utf-8":
         written = tmp_path / "a.json"
-        subprocess.run([*command, "--json", "-o", written], capture_output=True, check=True)
+        subprocess.run([*command, "--json", "-o", str(written)], capture_output=True, check=True)
         assert json.loads(written.read_text())[0]["source"] == str(path)
 
 
