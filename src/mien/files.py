@@ -78,6 +78,13 @@ def _device(path: Path) -> Iterator[IO[bytes]]:
         raise write_error(path, error) from error
 
 
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed have left half written in `folder`."""
+    for part in folder.glob(".*.part"):
+        if part.is_file():
+            part.unlink(missing_ok=True)
+
+
 def write_error(path: Path | str, error: OSError) -> WriteError:
     """Return what to tell the user when `path` could not be written."""
     hints = {

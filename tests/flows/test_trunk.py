@@ -122,6 +122,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_used_and_resumed(folder: Path, data: Pa
     _, words = child.communicate(timeout=60)
     assert child.returncode == 130
     assert "training interrupted" in words
+    assert f"go on: mien train --resume {path}" in words
     assert "Traceback" not in words
     mien("evaluate", path, "--data", data)
     config = json.loads((path / "config.json").read_text())
@@ -151,6 +152,8 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
          "drawn has no votes", "--set targets.kind=labels"),
         (["train", "poster", "--data", "DATA", "--set", "fit.batch_size=5000"], 1,
          "fewer than one batch of 5000", "--set fit.batch_size="),
+        (["train", "poster", "--data", "DATA", "--set", "network.depth=9"], 2,
+         "network.depth 9", "at most 5 blocks"),
         (["train", "poster", "--resume", "RUN"], 2, "--resume goes on with", "leave out"),
         (["train", "--resume", "nowhere"], 1, "is not a run folder", "mien train wrote"),
         (["evaluate", "nowhere.onnx", "--data", "DATA"], 1, "there is no model", "run folder"),
@@ -180,3 +183,4 @@ def test_mistakes_get_two_lines(
     assert error in lines[-2]
     assert lines[-1].startswith("hint: ")
     assert hint in lines[-1]
+    assert not list(places["HERE"].glob("runs/*"))  # a run that has learnt nothing is not left

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from mien import Reader
@@ -63,9 +64,16 @@ def test_the_file_describes_itself(run: Path, drawn: Dataset, tmp_path: Path) ->
 def test_a_file_that_answers_otherwise_is_not_written(
     run: Path, drawn: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "MAX_DIFFERENCE", 0.0)
-    with pytest.raises(ModelFileError, match="logits differ from torch's by up to"):
+    to_onnx = export._to_onnx
+
+    def otherwise(answer: export.Answer) -> onnx.ModelProto:
+        answer.temperature *= 1.05
+        return to_onnx(answer)
+
+    monkeypatch.setattr(export, "_to_onnx", otherwise)
+    with pytest.raises(ModelFileError, match="logits differ from torch's by up to") as caught:
         export.export_run(run, tmp_path / "m.onnx", drawn)
+    assert "at most 0.001 is accepted" in caught.value.message
     assert not list(tmp_path.iterdir())
 
 

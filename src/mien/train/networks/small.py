@@ -43,7 +43,12 @@ class Small(nn.Module):
                 f"of the {len(options.blocks)} stages in network.blocks",
                 hint="for example widths = [16, 32, 80, 192] with blocks = [1, 2, 1]",
             )
-        if min(options.blocks) < 1 or input_size >> len(options.blocks) < 1:
+        if not 0 <= options.dropout < 1:
+            raise ConfigError(
+                f"network.dropout must be at least 0 and below 1, got {options.dropout}",
+                hint="0 switches dropout off",
+            )
+        if min(options.blocks, default=0) < 1 or input_size >> len(options.blocks) < 1:
             raise ConfigError(
                 f"network.blocks {list(options.blocks)} does not fit a crop of {input_size} pixels",
                 hint="every stage needs a block, and halves the crop",
@@ -54,11 +59,11 @@ class Small(nn.Module):
             nn.BatchNorm2d(stem),
             make_activation(options.activation),
         ]
-        channels = stem
+        channels, side = stem, input_size
         for width, count in zip(stages, options.blocks, strict=True):
-            for index in range(count):
-                layers.append(Block(channels, width, 2 if index == 0 else 1, options.activation))
-                channels = width
+            layers.append(Block(channels, width, options.activation, halved=side))
+            layers += [Block(width, width, options.activation) for _ in range(count - 1)]
+            channels, side = width, (side + 1) // 2
         self.features = nn.Sequential(*layers)
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.dropout = nn.Dropout(options.dropout)
@@ -71,16 +76,20 @@ class Small(nn.Module):
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions with batch normalisation beside a shortcut."""
+    """Two 3x3 convolutions with batch normalisation beside a shortcut.
 
-    def __init__(self, inputs: int, outputs: int, stride: int, activation: str) -> None:
+    `halved` is the side, in pixels, of a picture that the block halves (rounded up), else 0.
+    """
+
+    def __init__(self, inputs: int, outputs: int, activation: str, *, halved: int = 0) -> None:
         super().__init__()
+        stride = 2 if halved else 1
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(outputs)
         self.act = make_activation(activation)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(outputs)
-        self.shortcut = _shortcut(inputs, outputs, stride)
+        self.shortcut = _shortcut(inputs, outputs, halved)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output, [n, outputs, h / stride, w / stride]."""
@@ -89,8 +98,8 @@ class Block(nn.Module):
         return result
 
 
-def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
-    if inputs == outputs and stride == 1:
+def _shortcut(inputs: int, outputs: int, halved: int) -> nn.Module:
+    if inputs == outputs and not halved:
         return nn.Identity()
-    pool = [nn.AvgPool2d(2)] if stride == 2 else []
+    pool = [nn.AvgPool2d(2, ceil_mode=halved % 2 == 1)] if halved else []
     return nn.Sequential(*pool, nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
