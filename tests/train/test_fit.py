@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.util import tensor_util
 
 from mien.data.manifest import Dataset, load_dataset
 from mien.errors import ConfigError, DataError, ModelFileError, RunFolderError, TrainingError
@@ -81,7 +83,14 @@ def test_the_run_folder_holds_everything(tmp_path: Path, drawn: Dataset) -> None
     assert config["fingerprint"] == drawn.fingerprint
     assert json.loads((run.path / "status.json").read_text())["status"] == "finished"
     assert (run.path / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert list((run.path / "tensorboard").iterdir())
+    [events] = (run.path / "tensorboard").iterdir()
+    first, *rest = EventFileLoader(str(events)).Load()
+    assert first.file_version == "brain.Event:2"
+    assert [event.step for event in rest] == [1, 2, 3, 4]
+    for event, metrics in zip(rest, run.read_metrics(), strict=True):
+        figures = {v.tag: tensor_util.make_ndarray(v.tensor).item() for v in event.summary.value}
+        expected = {k: v for k, v in metrics.to_dict().items() if k != "epoch"}
+        assert figures == pytest.approx(expected, rel=1e-6)
     names = {p.suffix for p in run.checkpoints.iterdir()}
     assert names == {".json", ".safetensors"}
 
@@ -128,6 +137,22 @@ def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path, drawn: Data
     with pytest.raises(TrainingError, match=r"the loss became (nan|inf) in epoch 1, batch"):
         fit(run, drawn)
     assert json.loads((run.path / "status.json").read_text())["status"] == "failed"
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+def test_a_disk_that_is_full_for_tensorboard(
+    tmp_path: Path, drawn: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start(tmp_path / "run", drawn)
+    log = TensorBoardLog()
+    monkeypatch.setattr(log, "started", lambda *_: None)
+    with (
+        Path("/dev/full").open("wb", buffering=0) as log.stream,
+        pytest.raises(WriteError, match="cannot write /dev/full: No space left on device"),
+    ):
+        fit(run, drawn, [log])
+    assert run.read_status()["reason"].startswith("cannot write /dev/full")
+    assert load_scorer(run.path).epoch == 1
 
 
 def test_a_run_says_why_it_could_not_be_written(

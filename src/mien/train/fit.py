@@ -62,11 +62,11 @@ def fit(run: RunFolder, dataset: Dataset, watchers: Sequence[Watcher] = ()) -> T
     steps = len(learnt) // recipe.fit.batch_size
     stride = stride_for(steps * recipe.fit.epochs)
     cost = measure_cost(state.model, run.input_size)
-    for watcher in watchers:
-        watcher.started(run, recipe, cost, len(learnt), steps)
     status, reason = "failed", ""
     recorder = Recorder(state.epoch + 1, stride)
     try:
+        for watcher in watchers:
+            watcher.started(run, recipe, cost, len(learnt), steps)
         run.write_status("running", epoch=state.epoch)
         while not state.is_over(recipe):
             started = time.perf_counter()
@@ -87,9 +87,11 @@ def fit(run: RunFolder, dataset: Dataset, watchers: Sequence[Watcher] = ()) -> T
             run.write_signals([*state.signals, recorder.signals()])
         raise
     finally:
-        run.write_status(status, epoch=state.epoch, best_epoch=state.best_epoch, reason=reason)
-        for watcher in watchers:
-            watcher.ended(status)
+        try:
+            run.write_status(status, epoch=state.epoch, best_epoch=state.best_epoch, reason=reason)
+        finally:
+            for watcher in watchers:
+                watcher.ended(status)
     return state
 
 
