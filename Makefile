@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 PIP_FLAGS = --quiet --disable-pip-version-check
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "error: mien needs Python 3.11 to 3.13, got " + sys.version.split()[0] + "\nhint: make PYTHON=python3.12")'
 
 .PHONY: demo test check clean
 
@@ -20,12 +21,13 @@ check: .venv/ready
 	.venv/bin/lint-imports
 
 .venv-demo/ready: pyproject.toml constraints.txt $(shell find src -name '*.py' -o -name '*.onnx')
-	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "error: mien needs Python 3.11 to 3.13, got " + sys.version.split()[0] + "\nhint: make demo PYTHON=python3.12")'
+	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv .venv-demo
 	.venv-demo/bin/pip install $(PIP_FLAGS) --constraint constraints.txt .
 	touch $@
 
 .venv/ready: pyproject.toml constraints.txt
+	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev]'
 	touch $@

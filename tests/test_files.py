@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from mien.files import (
     write_json,
     write_text,
 )
+from tests.conftest import not_root
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -68,10 +70,48 @@ def test_a_link_keeps_leading_where_it_led(tmp_path: Path) -> None:
     assert file.read_text() == "new"
 
 
+def test_a_circle_of_links(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(WriteError, match="Too many levels of symbolic links"):
+        write_text(tmp_path / "a", "x")
+
+
 def test_a_file_in_the_way_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(WriteError, match="cannot write"):
         write_json(tmp_path / "file" / "a.json", {})
+
+
+def test_a_folder_that_may_not_be_written_to(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    with not_root(), pytest.raises(WriteError, match="Permission denied") as caught:
+        write_text(tmp_path / "a.txt", "x")
+    assert caught.value.hint == "choose a folder that you may write to"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
+def test_a_limit_on_the_size_of_files_leaves_the_old_one(tmp_path: Path) -> None:
+    import resource
+
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(WriteError, match="File too large") as caught:
+            write_text(path, "x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "ulimit -f" in caught.value.hint
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_any_text_can_be_written(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"name": "\udcff \U0001f642"})
+    assert read_json(tmp_path / "a.json") == {"name": "\udcff \U0001f642"}
 
 
 def test_new_files_have_ordinary_permissions(tmp_path: Path) -> None:

@@ -28,12 +28,11 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     A crash, a full disk or an exception leaves what stood at `path` before as it was. A symbolic
     link keeps leading where it led; a device or a pipe is written to, never replaced.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
+    path, special = _target(path)
+    if special:
         with _device(path) as device:
             yield device
         return
-    if path.is_symlink():
-        path = path.resolve()
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,6 +56,18 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def _target(path: Path) -> tuple[Path, bool]:
+    """Return what `path` leads to, and whether that is neither file nor folder."""
+    try:
+        special = path.exists() and not path.is_file() and not path.is_dir()
+        return (path.resolve() if path.is_symlink() and not special else path), special
+    except OSError as error:
+        raise write_error(path, error) from error
+    except RuntimeError as error:  # what a circle of links is to pathlib before Python 3.13
+        circle = OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        raise write_error(path, circle) from error
+
+
 @contextmanager
 def _device(path: Path) -> Iterator[IO[bytes]]:
     """Open what is neither file nor folder: /dev/stdout, /dev/null, a named pipe."""
@@ -67,10 +78,19 @@ def _device(path: Path) -> Iterator[IO[bytes]]:
         raise write_error(path, error) from error
 
 
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed have left half written in `folder`."""
+    for part in folder.glob(".*.part"):
+        if part.is_file():
+            part.unlink(missing_ok=True)
+
+
 def write_error(path: Path | str, error: OSError) -> WriteError:
     """Return what to tell the user when `path` could not be written."""
     hints = {
         errno.ENOSPC: "free some space or write to another disk; nothing already written was lost",
+        errno.EFBIG: "files may not grow so large (ulimit -f); nothing already written was lost",
+        errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
         errno.EDQUOT: "your disk quota is used up; free some space or write elsewhere",
         errno.EACCES: "choose a folder that you may write to",
         errno.EROFS: "the disk is read-only; choose another folder",
@@ -83,10 +103,18 @@ def write_error(path: Path | str, error: OSError) -> WriteError:
     return WriteError(f"cannot write {path}: {reason}", hint=hint)
 
 
+def plain(text: str) -> str:
+    r"""Return `text` with what UTF-8 cannot hold spelt out: `\udcff` for a file name's byte 0xff.
+
+    Inside a JSON string that is the very character again.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, whole or not at all; see `plain` for names that are not UTF-8."""
     with atomic_write(path) as stream:
-        stream.write(text.encode("utf-8"))
+        stream.write(plain(text).encode("utf-8"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:

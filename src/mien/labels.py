@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from mien.errors import ConfigError, did_you_mean
+from mien.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +59,25 @@ def canonical(name: str) -> str:
     """
     key = name.strip().lower().replace(" ", "_")
     return _SPELLINGS.get(key, key)
+
+
+def class_name(text: str, where: str) -> str:
+    """Return a class in our spelling, '' for none; `where` it stands is for the message.
+
+    Raises:
+        DataError: a misspelt expression. Classes of a user's own are welcome, but a 'hapy' would
+            be one that no training learns.
+    """
+    if not text.strip():
+        return ""
+    name = canonical(text)
+    near = [] if name in EIGHT else get_close_matches(name, EIGHT, n=1, cutoff=0.85)
+    if near and name.isalpha():
+        raise DataError(
+            f"{where}: unknown label {text.strip()!r}",
+            hint=f"did you mean {near[0]!r}? if it is a class of your own, name it less alike",
+        )
+    return name
 
 
 def label_set(name: str) -> tuple[str, ...]:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from mien.errors import ConfigError, MienError, MissingExtraError, ModelFileError
+from mien.predict.detectors import yunet
 from mien.predict.detectors.base import Detector
 from mien.predict.detectors.registry import make_detector
 from mien.vision.codec import read_picture
@@ -100,6 +102,61 @@ def test_a_yunet_file_that_is_none(tmp_path: Path) -> None:
     path.write_bytes(b"no model")
     with pytest.raises(ModelFileError, match="cannot load"):
         make_detector(f"yunet={path}")
+
+
+def red_finder(height: int, width: int) -> bytes:
+    """A graph with YuNet's inputs and outputs that takes red cells of 8 x 8 pixels for faces.
+
+    Boxes are 24 x 32 pixels around the cell's centre, landmarks its corners and centre.
+    """
+    nodes, weights, outputs = [], [], []
+    for stride in (8, 16, 32):
+        mean = np.zeros((1, 3, stride, stride), np.float32)
+        if stride == 8:  # OpenCV's order is BGR: red minus blue
+            mean[0, 2], mean[0, 0] = 1 / 64 / 255, -1 / 64 / 255
+        for kind, bias in (
+            ("cls", [0]), ("obj", [0]), ("bbox", [0.5, 0.5, np.log(3), np.log(4)]),
+            ("kps", [0, 0, 1, 0, 0.5, 0.5, 0, 1, 1, 1]),
+        ):  # fmt: skip
+            name, channels = f"{kind}_{stride}", len(bias)
+            score = kind in ("cls", "obj")
+            kernel = mean if score else np.zeros((channels, 3, stride, stride), np.float32)
+            shape = [1, (height // stride) * (width // stride), channels]
+            constants: dict[str, np.ndarray] = {
+                "w": kernel, "b": np.array(bias, np.float32), "s": np.array(shape, np.int64),
+            }  # fmt: skip
+            weights += [numpy_helper.from_array(v, f"{k}_{name}") for k, v in constants.items()]
+            nodes += [
+                helper.make_node("Conv", ["input", f"w_{name}", f"b_{name}"], [f"c_{name}"],
+                                 kernel_shape=[stride] * 2, strides=[stride] * 2),
+                helper.make_node("Transpose", [f"c_{name}"], [f"t_{name}"], perm=[0, 2, 3, 1]),
+                helper.make_node("Reshape", [f"t_{name}", f"s_{name}"], [name]),
+            ]  # fmt: skip
+            outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    pixels = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, height, width])
+    graph = helper.make_graph(nodes, "red", [pixels], outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=7)
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_yunet_answers_in_the_pixels_of_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], scale: int
+) -> None:
+    monkeypatch.setattr(yunet, "LONGEST", 96)
+    (tmp_path / "red.onnx").write_bytes(red_finder(64, 96))
+    detector = make(f"yunet={tmp_path / 'red.onnx'}")
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[16:24, 40:48, 0] = 255
+    picture[40:48, 8:16, 2] = 255  # blue, which is red to who mixes up the channels
+    faces = detector.detect(np.kron(picture, np.ones((scale, scale, 1), np.uint8)))
+    np.testing.assert_allclose(faces.boxes_xyxy / scale, [[32, 4, 56, 36]], atol=0.1)
+    assert faces.landmarks_n52 is not None
+    corners = [[40, 16], [48, 16], [44, 20], [40, 24], [48, 24]]
+    np.testing.assert_allclose(faces.landmarks_n52[0] / scale, corners, atol=0.1)
+    assert 0.7 < faces.scores_n[0] <= 1
+    assert len(detector.detect(np.zeros((64, 96, 3), np.uint8))) == 0
+    assert capfd.readouterr().err == ""
 
 
 def test_missing_weights_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

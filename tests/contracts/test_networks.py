@@ -58,8 +58,9 @@ def test_light_and_contrast_are_normalised_away(name: str, pixels: torch.Tensor)
         torch.testing.assert_close(model(pixels), model(pixels * 0.5 + 20), atol=1e-3, rtol=1e-3)
 
 
-def test_other_sizes(name: str) -> None:
-    assert build(name, size=64)(torch.zeros(2, 1, 64, 64)).shape == (2, 3)
+@pytest.mark.parametrize("size", [64, 45, 30, 8])
+def test_other_sizes(name: str, size: int) -> None:
+    assert build(name, size=size)(torch.zeros(2, 1, size, size)).shape == (2, 3)
 
 
 def test_mirror_answers_a_face_and_its_mirror_image_alike(name: str, pixels: torch.Tensor) -> None:
@@ -111,7 +112,10 @@ def test_every_part_of_the_poster_can_be_switched() -> None:
     ("network", "options", "message"),
     [
         ("poster", {"dropout": 1.0}, "network.dropout must be at least 0 and below 1"),
-        ("poster", {"width": 0}, "network.width must be at least 1"),
+        ("poster", {"width": 0}, "network.width must be from 1 to 4096, got 0"),
+        ("poster", {"hidden": 10**9}, "network.hidden must be from 1 to 4096, got 1000000000"),
+        ("small", {"dropout": -1.0}, "network.dropout must be at least 0 and below 1"),
+        ("small", {"widths": [16], "blocks": []}, "does not fit a crop"),
         ("poster", {"depth": 6}, "do not fit a crop of 48 pixels"),
         ("poster", {"activation": "rellu"}, "no activation is called 'rellu'"),
         ("small", {"widths": [8, 16]}, "must name the stem and one width for each"),

@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,16 @@ def test_the_manifest_holds_what_the_documentation_says(folders: Path, tmp_path:
     assert (row["label"], len(row["sha256"]), len(row["phash"])) == ("happy", 64, 16)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="file names must be UTF-8 there")
+def test_a_name_that_is_not_utf_8(folders: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff.png")
+    Image.fromarray(FACES[5]).save(folders / "happy" / name)
+    (folders / "happy" / os.fsdecode(b"\xfe.png")).write_bytes(b"")
+    prepare(folders, tmp_path / "out", PrepareOptions())
+    assert "happy/\\udcff.png" in load_dataset(tmp_path / "out").sources_n.tolist()
+    assert "\\udcfe.png" in (tmp_path / "out" / "skipped.csv").read_text()
+
+
 def test_one_class_only(tmp_path: Path) -> None:
     (tmp_path / "faces" / "happy").mkdir(parents=True)
     for i in range(3):
@@ -116,17 +127,21 @@ def test_what_stands_there_is_not_overwritten(folders: Path, tmp_path: Path) -> 
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "dear"
 
 
-@pytest.mark.parametrize("where", [(np, "save"), (os, "fsync"), (Path, "write_text")])
+@pytest.mark.parametrize("files", [0, 1, 2, 4])
 def test_no_space_left_leaves_the_old_dataset_whole(
-    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: tuple[object, str]
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
 ) -> None:
     out = tmp_path / "out"
     made = prepare(folders, out, PrepareOptions())
+    written = 0
 
     def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        nonlocal written
+        written += 1
+        if written > files:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(*where, full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(WriteError, match=f"cannot write {out}: No space left on device"):
         prepare(folders, out, PrepareOptions(seed=5, force=True))
     assert load_dataset(out).fingerprint == made.fingerprint

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.conftest import not_root
 
 from mien.data.drawn import draw_collection
 from mien.data.sources.registry import FORMS, detect_form, read_source
@@ -154,8 +155,15 @@ def test_arrays_with_names_of_their_own(tmp_path: Path) -> None:
         ({"labels": np.array([3, 4, 6])}, "labels has 3 rows, images has 4"),
         ({"labels": np.array([3, 4, 7, 3])}, "row 2 has label 7, outside 0 to 6"),
         ({"labels": np.array([3.0, 4, 6, 3])}, "labels must be integers"),
-        ({"votes": np.ones((4, 9))}, r"votes must be \[n, 10\] and not negative, got \[4, 9\]"),
-        ({"votes": -np.ones((4, 10))}, "not negative"),
+        ({"votes": np.ones((4, 9))}, r"votes must be numbers \[n, 10\], .* got float64 \[4, 9\]"),
+        ({"votes": -np.ones((4, 10))}, "none of them negative"),
+        ({"votes": np.full((4, 10), np.nan)}, "votes must be numbers"),
+        ({"votes": np.full((4, 10), "a")}, "votes must be numbers"),
+        ({"images": np.array(3)}, r"images must be uint8 \[n, size, size\], got int64 \[\]"),
+        ({"labels": np.array(3)}, r"labels must have 1 axes, got shape \[\]"),
+        ({"label_names": np.array("happy")}, "label_names must have 1 axes"),
+        ({"usage": np.zeros((4, 2), str)}, r"usage must have 1 axes, got shape \[4, 2\]"),
+        ({"subjects": np.zeros((4, 2))}, "subjects must have 1 axes"),
         ({"usage": np.array([0, 0, 1, 5])}, "row 3 has usage 5"),
         ({"usage": np.array(["a"] * 4)}, "unknown split 'a'"),
     ],
@@ -165,10 +173,25 @@ def test_arrays_that_do_not_fit(tmp_path: Path, changes: dict[str, object], mess
         read_source(arrays(tmp_path, **changes), "", None, 48)
 
 
+def test_files_that_are_no_arrays(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", FACES)
+    (tmp_path / "a.npz").write_bytes((tmp_path / "a.npy").read_bytes())
+    with pytest.raises(DataError, match="as a NumPy .npz file: it is none, or cut short") as caught:
+        read_source(tmp_path / "a.npz", "", None, 48)
+    assert "unsafely" not in caught.value.message  # NumPy's advice to unpickle is not passed on
+    np.savez_compressed(tmp_path / "b.npz", images=FACES, labels=np.zeros(24, int))
+    content = bytearray((tmp_path / "b.npz").read_bytes())
+    content[3000:3100] = bytes(100)
+    (tmp_path / "b.npz").write_bytes(content)
+    with pytest.raises(DataError, match="cannot read .* as a NumPy .npz file"):
+        read_source(tmp_path / "b.npz", "", None, 48)
+
+
 def test_arrays_of_objects_are_never_unpickled(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.array([object()]), labels=np.array([0]))
-    with pytest.raises(DataError, match="cannot read .* as a NumPy .npz file"):
+    with pytest.raises(DataError, match="cannot read .* as a NumPy .npz file") as caught:
         read_source(tmp_path / "a.npz", "", None, 48)
+    assert "unsafely" not in caught.value.message  # NumPy's advice is not passed on
 
 
 @pytest.mark.parametrize(
@@ -180,6 +203,8 @@ def test_arrays_of_objects_are_never_unpickled(tmp_path: Path) -> None:
         ("PublicTest", "Publictset", "line 4: unknown split 'Publictset'"),
         ("\n4,", "\n9,", "line 3: unknown label '9'"),
         ("\n4,", "\nsad,", "line 3: unknown label 'sad'"),
+        ("\n4,", "\n²,", "line 3: unknown label '²'"),
+        ("emotion,pixels,Usage", "emotion,pixels,pixels", "has two columns 'pixels'"),
         ("\n4,", "\n4,7 ", "line 3: 2305 pixels, expected 2304"),
         ("\n4,", "\n4,999 ", "line 3: the pixels are not grey levels"),
         ("\n4,", "\n4,x ", "line 3: the pixels are not grey levels"),
@@ -189,6 +214,15 @@ def test_arrays_of_objects_are_never_unpickled(tmp_path: Path) -> None:
 def test_fer2013_mistakes_name_the_line(fer: Path, old: str, new: str, message: str) -> None:
     fer.write_text(fer.read_text().replace(old, new))
     with pytest.raises(DataError, match=message):
+        read_source(fer, "", None, 48)
+
+
+def test_a_cut_first_row_is_the_one_that_is_blamed(fer: Path) -> None:
+    lines = fer.read_text().splitlines()
+    emotion, pixels, usage = lines[1].split(",")
+    lines[1] = f"{emotion},{' '.join(pixels.split()[:2000])},{usage}"
+    fer.write_text("\n".join(lines))
+    with pytest.raises(DataError, match=r"line 2: 2000 pixels, expected 2304 \(48 x 48\)"):
         read_source(fer, "", None, 48)
 
 
@@ -204,6 +238,7 @@ def test_a_wrong_column_is_answered(fer: Path) -> None:
     [
         ("happiness", "joy", "is not FERPlus's vote file"),
         ("fer3.png,3,7", "fer3.png,3,-7", "line 5: expected 10 counts"),
+        ("fer3.png,3,7", "fer3.png,3,²", "line 5: expected 10 counts"),
         ("fer3.png,3,7,0", "fer3.png,3,7", "line 5: expected 10 counts"),
         ("Training,fer3.png,3,7,0,0,0,0,0,0,0,0\n", "", "votes on 3 pictures, the source has 4"),
     ],
@@ -227,12 +262,51 @@ def test_votes_need_rows_in_an_order(folders: Path, votes: Path) -> None:
         (",split,", ",slpit,", "has a column 'slpit', which is not one that is read"),
         ("pictures/1.png,", ",", "line 3: the path is empty"),
         (",test,", ",tset,", "line 4: unknown split 'tset'"),
+        ("1.png,happy", "1.png,hapy", "line 3: unknown label 'hapy'"),
+        ("path,label,split,subject", "path,label,split,label", "has two columns 'label'"),
     ],
 )
 def test_list_mistakes(listing: Path, old: str, new: str, message: str) -> None:
     listing.write_text(listing.read_text().replace(old, new))
     with pytest.raises(DataError, match=message):
         read_source(listing, "", None, 48)
+
+
+def test_a_folder_that_may_not_be_read(folders: Path) -> None:
+    (folders / "Happy").chmod(0)
+    with not_root(), pytest.raises(DataError, match="cannot read .*: Permission denied"):
+        read_source(folders, "", None, 48)
+
+
+def test_misspelt_classes_are_answered_and_others_are_kept(folders: Path) -> None:
+    (folders / "sadness").rename(folders / "daydreaming")
+    assert read_source(folders, "", None, 48).label_names == ("happy", "daydreaming")
+    (folders / "daydreaming").rename(folders / "neutrall")
+    with pytest.raises(DataError, match="neutrall: unknown label 'neutrall'") as caught:
+        read_source(folders, "", None, 48)
+    assert caught.value.hint.startswith("did you mean 'neutral'?")
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_tables_as_spreadsheets_write_them(listing: Path, mark: str, end: str) -> None:
+    expected = read_source(listing, "", None, 48)
+    text = "\ufeff" + listing.read_text().replace(",", mark).replace("\n", end)
+    listing.write_bytes(text.encode())
+    data = read_source(listing, "", None, 48)
+    assert np.array_equal(data.images_nhw, expected.images_nhw)
+    assert data.labels_n.tolist() == expected.labels_n.tolist()
+    assert data.subjects_n.tolist() == expected.subjects_n.tolist()
+
+
+def test_odd_names_in_a_table_are_listed(listing: Path) -> None:
+    rows = ["a\0b.png,happy,train,x", f"{'a' * 300}.png,sad,train,x", "pictures,sad,train,x"]
+    listing.write_text("\n".join([listing.read_text(), *rows]))
+    data = read_source(listing, "", None, 48)
+    assert len(data) == 6
+    reasons = [s.reason for s in data.skipped]
+    for reason, words in zip(reasons, ["null byte", "name too long", "directory"], strict=True):
+        assert words in reason
 
 
 def test_list_with_a_missing_picture_lists_it(listing: Path) -> None:
@@ -271,3 +345,5 @@ def test_unknown_form_and_size(folders: Path) -> None:
     assert set(FORMS) == {"folders", "list", "fer2013", "arrays"}
     with pytest.raises(ConfigError, match="--size must be from 8 to 1024"):
         read_source(folders, "", None, 4)
+    with pytest.raises(ConfigError, match="--size must be from 8 to 1024"):
+        draw_collection(24, size=4)

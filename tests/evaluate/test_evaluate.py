@@ -63,9 +63,14 @@ def test_json_has_the_documented_form(voted: Dataset) -> None:
     assert values["accuracy"]["value"] == pytest.approx(0.75, abs=0.02)
     assert values["accuracy"]["low"] < 0.75 < values["accuracy"]["high"]
     for part in (values, values["panel"]):
-        assert {"n", "accuracy", "macro_f1", "log_loss", "ece", "confusion", "brier"} <= set(part)
+        headlines = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier", "ece")
+        assert {"n", "confusion", "per_class", *headlines} <= set(part)
+        for name in headlines:
+            assert list(part[name]) == ["value", "low", "high"]
+            assert part[name]["low"] <= part[name]["value"] <= part[name]["high"]
         assert set(part["per_class"]) == {"happy", "neutral", "sad"}
         assert sum(map(sum, part["confusion"])) == part["n"]
+    assert set(values) == {"model", "data", "labels", "panel", *values["panel"]}
     assert values["data"] == {
         "name": "drawn", "fingerprint": voted.fingerprint, "split": "validation",
     }  # fmt: skip

@@ -76,6 +76,23 @@ def test_run_and_model_are_graded_alike(data: Path, run: Path, model: Path, fold
     assert "raw label, n = " in mien("evaluate", model, "--data", data, cwd=folder)
 
 
+def test_figures_are_printed_even_where_the_picture_cannot_be_written(
+    data: Path, model: Path, folder: Path
+) -> None:
+    (folder / "taken.png").mkdir(exist_ok=True)
+    for command in (
+        ["evaluate", model, "--data", data, "--json", "--picture"],
+        ["data", "show", data, "--json", "--sheet"],
+    ):
+        done = subprocess.run(
+            [MIEN, *map(str, command), str(folder / "taken.png")], capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert json.loads(done.stdout)["n"] > 50
+        assert f"error: cannot write {folder / 'taken.png'}: Is a directory" in done.stderr
+
+
 def test_the_model_reads_pictures(model: Path, folder: Path) -> None:
     from mien.data.drawn import draw_face
 
@@ -105,6 +122,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_used_and_resumed(folder: Path, data: Pa
     _, words = child.communicate(timeout=60)
     assert child.returncode == 130
     assert "training interrupted" in words
+    assert f"go on: mien train --resume {path}" in words
     assert "Traceback" not in words
     mien("evaluate", path, "--data", data)
     config = json.loads((path / "config.json").read_text())
@@ -134,6 +152,8 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
          "drawn has no votes", "--set targets.kind=labels"),
         (["train", "poster", "--data", "DATA", "--set", "fit.batch_size=5000"], 1,
          "fewer than one batch of 5000", "--set fit.batch_size="),
+        (["train", "poster", "--data", "DATA", "--set", "network.depth=9"], 2,
+         "network.depth 9", "at most 5 blocks"),
         (["train", "poster", "--resume", "RUN"], 2, "--resume goes on with", "leave out"),
         (["train", "--resume", "nowhere"], 1, "is not a run folder", "mien train wrote"),
         (["evaluate", "nowhere.onnx", "--data", "DATA"], 1, "there is no model", "run folder"),
@@ -163,3 +183,4 @@ def test_mistakes_get_two_lines(
     assert error in lines[-2]
     assert lines[-1].startswith("hint: ")
     assert hint in lines[-1]
+    assert not list(places["HERE"].glob("runs/*"))  # a run that has learnt nothing is not left

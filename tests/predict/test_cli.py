@@ -34,6 +34,12 @@ def test_json_has_the_documented_form(examples: Path, blank: Path, tmp_path: Pat
     assert [r["source"] for r in readings] == [
         str(examples / "astronaut.jpg"), str(blank), str(tmp_path / "none.jpg"),
     ]  # fmt: skip
+    for reading in readings:
+        assert list(reading) == [
+            "source", "width", "height", "detector", "model", "faces", "error",
+        ]  # fmt: skip
+    assert (readings[0]["width"], readings[0]["height"]) == (512, 512)
+    assert (readings[0]["detector"], readings[0]["model"]) == ("mtcnn", "mien-small")
     face = readings[0]["faces"][0]
     assert list(face) == ["box", "score", "label", "confidence", "probabilities"]
     assert list(face["probabilities"]) == ["happy", "neutral", "sad"]
@@ -150,6 +156,53 @@ def test_every_unreadable_picture_says_what_to_do(tmp_path: Path) -> None:
     assert "words.png is not a picture that can be read; use JPEG, PNG" in done.stderr
     assert "none.gif: No such file or directory; check the path" in done.stderr
     assert "3 pictures, 0 faces, 0 without a face, 3 unreadable" in done.stderr
+
+
+NAME = b"\xff \xf0\x9f\x99\x82.jpg"  # a byte that is not UTF-8, and a smiley
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names must be UTF-8 there")
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_any_file_name_on_any_terminal(examples: Path, tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / os.fsdecode(NAME)
+    shutil.copy(examples / "astronaut.jpg", path)
+    command = [str(Path(sys.executable).with_name("mien")), "predict", str(tmp_path)]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for form in ("--json", "--csv", None):
+        done = subprocess.run(
+            [*command, form] if form else command, capture_output=True, env=environment, check=True
+        )
+        if form == "--json":
+            [reading] = json.loads(done.stdout.decode(encoding))
+            assert os.fsencode(reading["source"]) == os.fsencode(path)
+        else:
+            assert b"happy" in done.stdout
+    if encoding == "utf-8":
+        written = tmp_path / "a.json"
+        subprocess.run([*command, "--json", "-o", str(written)], capture_output=True, check=True)
+        assert json.loads(written.read_text())[0]["source"] == str(path)
+
+
+def test_odd_paths_are_listed_and_the_rest_is_read(examples: Path, tmp_path: Path) -> None:
+    shutil.copy(examples / "astronaut.jpg", tmp_path / "good.jpg")
+    (tmp_path / "holiday.jpg").mkdir()  # a folder, whatever its name
+    (tmp_path / "round").symlink_to(tmp_path)
+    (tmp_path / "a.jpg").symlink_to("b.jpg")
+    (tmp_path / "b.jpg").symlink_to("a.jpg")
+    long = "x" * 300
+    done = mien("predict", tmp_path, long, "--json")
+    assert done.returncode == 1
+    names = [Path(r["source"]).name for r in json.loads(done.stdout) if not r["error"]]
+    assert names == ["good.jpg"]
+    assert "Too many levels of symbolic links" in done.stderr
+    assert f"cannot read {long}: File name too long" in done.stderr
+    assert "4 pictures, 1 face, 0 without a face, 3 unreadable" in done.stderr
+
+
+def test_a_folder_for_the_output_is_refused_before_the_work(examples: Path, tmp_path: Path) -> None:
+    done = mien("predict", examples, "-o", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: --output {tmp_path} is a folder\nhint: give a file name\n"
 
 
 def test_a_reader_of_our_output_may_leave(examples: Path) -> None:

@@ -1,19 +1,14 @@
 from __future__ import annotations
 
-import errno
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.util import tensor_util
 
 from mien.data.manifest import Dataset, load_dataset
 from mien.errors import ConfigError, DataError, ModelFileError, RunFolderError, TrainingError
@@ -68,20 +63,6 @@ def assert_same(first: RunFolder, second: RunFolder) -> None:
     assert one == other
 
 
-class StopAfter:
-    """Interrupts a training, as Ctrl-C would, at a given step of a given epoch."""
-
-    def __init__(self, epoch: int, step: int) -> None:
-        self.at = (epoch, step)
-
-    def started(self, *_: object) -> None: ...
-    def epoch_ended(self, *_: object, **__: object) -> None: ...
-    def ended(self, status: str) -> None: ...
-    def stepped(self, epoch: int, step: int, loss: float) -> None:
-        if (epoch, step) == self.at:
-            raise KeyboardInterrupt
-
-
 def test_a_network_learns_drawn_expressions(tmp_path: Path, drawn: Dataset) -> None:
     run = start(tmp_path / "run", drawn, fit={"epochs": 30, "average": 0.0},
                 network={"width": 8, "conv_batch_norm": True, "dropout": 0.1},
@@ -102,7 +83,14 @@ def test_the_run_folder_holds_everything(tmp_path: Path, drawn: Dataset) -> None
     assert config["fingerprint"] == drawn.fingerprint
     assert json.loads((run.path / "status.json").read_text())["status"] == "finished"
     assert (run.path / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert list((run.path / "tensorboard").iterdir())
+    [events] = (run.path / "tensorboard").iterdir()
+    first, *rest = EventFileLoader(str(events)).Load()
+    assert first.file_version == "brain.Event:2"
+    assert [event.step for event in rest] == [1, 2, 3, 4]
+    for event, metrics in zip(rest, run.read_metrics(), strict=True):
+        figures = {v.tag: tensor_util.make_ndarray(v.tensor).item() for v in event.summary.value}
+        expected = {k: v for k, v in metrics.to_dict().items() if k != "epoch"}
+        assert figures == pytest.approx(expected, rel=1e-6)
     names = {p.suffix for p in run.checkpoints.iterdir()}
     assert names == {".json", ".safetensors"}
 
@@ -123,77 +111,6 @@ def test_short_epochs_are_not_all_drawn_but_the_last_is(
     monkeypatch.setattr(curves, "PAUSE_S", 0.0)
     fit(start(tmp_path / "other", drawn), drawn, [CurvesPicture()])
     assert epochs == [1, 4, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "at"), [("sgd", (3, 2)), ("adamw", (2, 1)), ("adam", (1, 3))]
-)
-def test_an_interrupted_run_goes_on_to_the_very_same_weights(
-    tmp_path: Path, drawn: Dataset, optimizer: str, at: tuple[int, int]
-) -> None:
-    changes = {"optimizer": {"name": optimizer, "lr": 0.01}}
-    whole = start(tmp_path / "whole", drawn, **changes)
-    fit(whole, drawn)
-    cut = start(tmp_path / "cut", drawn, **changes)
-    with pytest.raises(KeyboardInterrupt):
-        fit(cut, drawn, [StopAfter(*at)])
-    status = json.loads((cut.path / "status.json").read_text())
-    assert (status["status"], status["epoch"]) == ("interrupted", at[0] - 1)
-    if at[0] > 1:
-        assert load_scorer(cut.path).epoch <= at[0] - 1  # usable as it is
-    fit(open_run(cut.path), drawn)
-    assert_same(whole, cut)
-
-
-TRAINER = """
-import os, sys
-from pathlib import Path
-from mien.data.drawn import draw_dataset
-from mien.train.fit import fit
-from mien.train.runfolder import open_run
-
-data = draw_dataset(count=240, seed=0)
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        try:
-            fit(open_run(Path(line.strip())), data)
-            os._exit(0)
-        finally:
-            os._exit(1)
-    print(child, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-"""Trains the run folders it is told of, each in a process of its own that can be killed.
-
-Forked before torch has computed anything, so that torch is imported only once."""
-
-
-def test_kill_9_at_any_moment_loses_nothing_but_time(tmp_path: Path, drawn: Dataset) -> None:
-    changes = {"fit": {"epochs": 8}}
-    whole = start(tmp_path / "whole", drawn, **changes)
-    fit(whole, drawn)
-    cut = start(tmp_path / "cut", drawn, **changes)
-    trainer = subprocess.Popen(
-        [sys.executable, "-c", TRAINER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert trainer.stdin and trainer.stdout
-    codes = []
-    for wait in (0.0, 0.13, 0.31, None):  # seconds after the first new epoch; None: to the end
-        done = len(cut.read_metrics())
-        print(cut.path, file=trainer.stdin, flush=True)
-        child = int(trainer.stdout.readline())
-        if wait is not None:
-            while len(cut.read_metrics()) <= done and len(cut.read_metrics()) < 8:
-                time.sleep(0.01)
-            time.sleep(wait)
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-        codes.append(int(trainer.stdout.readline()))
-    trainer.communicate()
-    assert -signal.SIGKILL in codes
-    assert codes[-1] == 0
-    assert_same(whole, cut)
 
 
 def test_the_seed_decides(tmp_path: Path, drawn: Dataset) -> None:
@@ -222,25 +139,20 @@ def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path, drawn: Data
     assert json.loads((run.path / "status.json").read_text())["status"] == "failed"
 
 
-def test_a_disk_that_fills_up_loses_nothing_but_time(
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+def test_a_disk_that_is_full_for_tensorboard(
     tmp_path: Path, drawn: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, full = start(tmp_path / "whole", drawn), start(tmp_path / "full", drawn)
-    fit(whole, drawn)
-    sync = os.fsync
-
-    def no_space(number: int) -> None:
-        if (full.checkpoints / "last-0002.safetensors").exists():
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        sync(number)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", no_space)
-        with pytest.raises(WriteError, match="No space left on device"):
-            fit(full, drawn)
-    assert load_scorer(full.path).epoch in (1, 2)
-    fit(full, drawn)
-    assert_same(whole, full)
+    run = start(tmp_path / "run", drawn)
+    log = TensorBoardLog()
+    monkeypatch.setattr(log, "started", lambda *_: None)
+    with (
+        Path("/dev/full").open("wb", buffering=0) as log.stream,
+        pytest.raises(WriteError, match="cannot write /dev/full: No space left on device"),
+    ):
+        fit(run, drawn, [log])
+    assert run.read_status()["reason"].startswith("cannot write /dev/full")
+    assert load_scorer(run.path).epoch == 1
 
 
 def test_a_run_says_why_it_could_not_be_written(
@@ -269,6 +181,20 @@ def test_one_class_only(tmp_path: Path, drawn: Dataset) -> None:
     run = start(tmp_path / "run", chosen)
     with pytest.raises(DataError, match="only 'happy' occurs in the"):
         fit(run, chosen)
+
+
+def test_a_label_that_the_data_do_not_have(drawn: Dataset) -> None:
+    with pytest.raises(DataError, match="drawn has no label 'hapy'") as caught:
+        make_examples(drawn, recipe(labels="hapy,sad"))
+    assert caught.value.hint.startswith("did you mean 'happy'?")
+
+
+def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="fit.device is 'cuda', and torch sees none here"):
+        fit_module.choose_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert fit_module.choose_device("auto").type == "cuda"
 
 
 def test_no_validation_pictures(tmp_path: Path, drawn: Dataset) -> None:

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
+from tests.conftest import not_root
 
 from mien.errors import ConfigError, SourceError
 from mien.vision.codec import decode_picture, read_picture, write_picture
@@ -73,6 +73,12 @@ def test_other_modes_become_rgb(mode: str) -> None:
     assert np.abs(decoded.astype(int) - expected).mean() < 4
 
 
+def test_forms_that_would_start_other_programs_are_refused() -> None:
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n"
+    with pytest.raises(SourceError, match="a is a picture of the form EPS, which is not read"):
+        decode_picture(eps, "a")
+
+
 def test_16_bit_grey_is_scaled_not_clipped() -> None:
     deep = RAMP.astype(np.uint16) * 257
     decoded = decode_picture(encode(Image.fromarray(deep), "PNG"), "a")
@@ -94,14 +100,21 @@ def test_empty_and_foreign_and_missing_files(tmp_path: Path) -> None:
         read_picture(tmp_path / "none.jpg")
     with pytest.raises(SourceError, match="Is a directory"):
         read_picture(tmp_path)
+    with pytest.raises(SourceError, match="cannot read .*: embedded null byte"):
+        read_picture(tmp_path / "a\0b.jpg")
+    with pytest.raises(SourceError, match="File name too long"):
+        read_picture(tmp_path / ("a" * 300))
+    (tmp_path / "a.jpg").symlink_to("b.jpg")
+    (tmp_path / "b.jpg").symlink_to("a.jpg")
+    with pytest.raises(SourceError, match="Too many levels of symbolic links"):
+        read_picture(tmp_path / "a.jpg")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_unreadable_file(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encode(Image.fromarray(RGB), "PNG"))
     path.chmod(0)
-    with pytest.raises(SourceError, match="Permission denied"):
+    with not_root(), pytest.raises(SourceError, match="Permission denied"):
         read_picture(path)
 
 
@@ -111,6 +124,28 @@ def test_a_file_cut_short_is_named(kind: str) -> None:
     content = encode(Image.fromarray(noise), kind)
     with pytest.raises(SourceError, match="cut.bin is (damaged|not a picture)"):
         decode_picture(content[: len(content) // 2], "cut.bin")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF"])
+def test_a_damaged_file_is_an_error_or_a_picture(kind: str) -> None:
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    rng = np.random.default_rng(len(kind))
+    noise = rng.integers(0, 255, (24, 24, 3), dtype=np.uint8)
+    content = encode(Image.fromarray(noise), kind)
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(content)
+        for at in rng.integers(0, min(len(content), 200), 4):
+            damaged[at] = rng.integers(256)
+        try:
+            pixels = decode_picture(bytes(damaged), "a")
+        except SourceError:
+            refused += 1
+        else:
+            assert pixels.dtype == np.uint8
+            assert pixels.shape[2] == 3
+    assert refused > 5
 
 
 @pytest.mark.parametrize("side", [30_000, 12_000])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def import_(
     validation: float = typer.Option(
         0.15, "--validation", help="Share held out where the source has no validation split."
     ),
-    seed: int = typer.Option(0, "--seed", help="Of the hold-out."),
+    seed: int = typer.Option(0, "--seed", min=0, help="Of the hold-out."),
     force: bool = typer.Option(False, "--force", help="Replace the dataset that stands at OUT."),
     apply: Path | None = typer.Option(
         None, "--apply", help="An audit.csv, perhaps edited: drop and relabel as it says."
@@ -65,8 +66,9 @@ def show(
         from mien.vision.codec import write_picture
     dataset = load_dataset(folder)
     path = sheet or folder / "contact-sheet.png"
-    write_picture(path, contact_sheet(dataset))
     _print(folder, as_json=as_json)
+    sys.stdout.flush()
+    write_picture(path, contact_sheet(dataset))  # last: the folder may be one to read only
     typer.echo(f"contact sheet: {path}", err=True)
 
 
@@ -74,7 +76,7 @@ def show(
 def draw(
     out: Path = typer.Argument(metavar="OUT", help="The dataset folder to write."),
     count: int = typer.Option(3000, "--count", help="Number of drawn faces."),
-    seed: int = typer.Option(0, "--seed", help="Of the drawing."),
+    seed: int = typer.Option(0, "--seed", min=0, help="Of the drawing."),
     size: int = typer.Option(48, "--size", help="Height and width of a crop, in pixels."),
     force: bool = typer.Option(False, "--force", help="Replace the dataset that stands at OUT."),
 ) -> None:

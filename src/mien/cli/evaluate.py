@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,9 @@ def evaluate(
     ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
     picture: Path | None = typer.Option(
-        None, "--picture", help="PNG to write; evaluation-SPLIT.png beside the model otherwise."
+        None,
+        "--picture",
+        help="PNG to write; else evaluation-SPLIT.png in the run, or here.",
     ),
 ) -> None:
     """Grade a model: the raters' panel where there are votes, and the raw labels beside it."""
@@ -44,13 +47,13 @@ def evaluate(
     evaluation = run_evaluation(load_scorer(model, chosen), dataset, split, chosen)
     if split == "test":
         typer.echo("note: this looks at the test set; choose nothing by it", err=True)
-    folder = model if model.is_dir() else Path()
-    path = picture or folder / f"evaluation-{split}.png"
-    write_bytes(path, draw(evaluation))
     if as_json:
         typer.echo(json.dumps(evaluation.to_dict(), indent=2))
     else:
         _print(evaluation)
+    sys.stdout.flush()
+    path = picture or (model if model.is_dir() else Path()) / f"evaluation-{split}.png"
+    write_bytes(path, draw(evaluation))  # last: the folder may be one to read only
     typer.echo(f"picture: {path}", err=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Any, cast
@@ -86,6 +87,12 @@ def _give_up_output() -> None:
     os.dup2(nowhere, sys.stdout.fileno())
 
 
+def _accept_any_name() -> None:
+    """Let stdout take file names that its encoding cannot hold; they come out spelt out."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def run() -> None:
     """Run the command line; the entry point of the `mien` script.
 
@@ -93,6 +100,7 @@ def run() -> None:
     'error:' and 'hint:', without a traceback.
     """
     _register()
+    _accept_any_name()
     try:
         code = app(prog_name="mien", standalone_mode=False) or 0
         sys.stdout.flush()  # here, where a full disk can still be told of
@@ -111,5 +119,7 @@ def run() -> None:
         # The reader of our output (head, less) may go; that is its right.
         if not isinstance(error, BrokenPipeError):
             failure = write_error(error.filename or "the output", error)
-            _say(failure.message, failure.hint)
+            # A name stands in errors of reading too.
+            message = f"cannot use {error.filename}: {error.strerror}"
+            _say(message if error.filename else failure.message, failure.hint)
         sys.exit(EXIT_FAILURE)

@@ -8,8 +8,8 @@ from mien.cli.extras import needs
 
 
 def networks(
-    size: int = typer.Option(48, "--size", help="Height and width of a crop, in pixels."),
-    classes: int = typer.Option(3, "--classes", help="Number of labels."),
+    size: int = typer.Option(48, "--size", min=8, max=1024, help="Side of a crop, in pixels."),
+    classes: int = typer.Option(3, "--classes", min=2, max=1000, help="Number of labels."),
 ) -> None:
     """List the networks with their parameters and multiply-adds for one face."""
     with needs("train", "mien networks"):

@@ -52,6 +52,8 @@ def predict(
     """
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other", hint="choose one")
+    if output is not None and output.is_dir():  # to say so before the work, not after it
+        raise ConfigError(f"--output {output} is a folder", hint="give a file name")
     from mien.predict.reader import Reader
     from mien.predict.sinks.annotated import AnnotatedFolder
 
@@ -92,9 +94,9 @@ def predict(
 
 def _are_videos(paths: list[Path]) -> bool:
     """Return whether all paths are videos; a mixture cannot share one form of results."""
-    from mien.predict.sources import VIDEO_SUFFIXES
+    from mien.predict.sources import VIDEO_SUFFIXES, is_folder
 
-    videos = [p for p in paths if p.suffix.lower() in VIDEO_SUFFIXES and not p.is_dir()]
+    videos = [p for p in paths if p.suffix.lower() in VIDEO_SUFFIXES and not is_folder(p)]
     if videos and len(videos) < len(paths):
         raise ConfigError(
             f"{videos[0]} is a video among pictures", hint="mien video reads both together"
@@ -198,12 +200,12 @@ def _with_progress(
     readings: Iterable[PictureReading], paths: list[Path]
 ) -> Iterable[PictureReading]:
     """Show a bar on stderr where a person waits for many pictures."""
-    if not sys.stderr.isatty() or (len(paths) < 8 and not any(p.is_dir() for p in paths)):
+    from mien.predict.sources import is_folder, list_pictures
+
+    if not sys.stderr.isatty() or (len(paths) < 8 and not any(map(is_folder, paths))):
         return readings
     from rich.console import Console
     from rich.progress import track
-
-    from mien.predict.sources import list_pictures
 
     total = sum(1 for _ in list_pictures(paths))
     return track(readings, "reading", total, console=Console(stderr=True), transient=True)

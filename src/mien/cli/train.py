@@ -9,7 +9,7 @@ import typer
 
 from mien.cli.doctor import print_findings
 from mien.cli.extras import needs
-from mien.errors import ConfigError, TrainingError
+from mien.errors import ConfigError, DataError, TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +46,7 @@ def train(
         from mien.train.doctor.visit import visit
         from mien.train.fit import fit
         from mien.train.progress import ProgressView
+        from mien.train.runfolder import discard_run
         from mien.train.tensorboard import TensorBoardLog
     if find_lr:
         _find_lr(recipe, data, set_, out)
@@ -58,10 +59,18 @@ def train(
             f"now {dataset.fingerprint})",
             hint="resume with the data it was started on, or start a new run",
         )
+    new = resume is None
     try:
         state = fit(run, dataset, [ProgressView(), TensorBoardLog(), CurvesPicture()])
     except TrainingError:
         print_findings(run, visit(run, dataset), err=True)
+        raise
+    except (ConfigError, DataError):
+        if new:
+            discard_run(run)  # else it would stand in the way of the mended command
+        raise
+    except KeyboardInterrupt:
+        typer.echo(f"go on: mien train --resume {run.path}", err=True)
         raise
     best = state.history[state.best_epoch - 1]
     typer.echo(

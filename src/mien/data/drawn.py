@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from mien.data.duplicates import Copies
 from mien.data.manifest import Dataset, fingerprint
-from mien.data.sources.collection import Collection
+from mien.data.sources.collection import Collection, check_size
 from mien.data.split import Splits, hold_out
 from mien.errors import ConfigError
 from mien.labels import THREE, label_set
@@ -148,6 +148,7 @@ def draw_collection(count: int, seed: int = 0, size: int = 48) -> Collection:
     """Return `count` drawn faces, the three labels in turn, a few pictures for each person."""
     if count < 12:
         raise ConfigError(f"--count must be at least 12, got {count}", hint="for example 3000")
+    check_size(size)
     rng = np.random.default_rng(seed)
     images, subjects = [], []
     for start in range(0, count, PICTURES_PER_PERSON):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.errors import DataError, MissingExtraError
-from mien.files import WriteError, atomic_write, write_error, write_json
+from mien.files import WriteError, atomic_write, write_error, write_json, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,7 +149,7 @@ def save_dataset(
             np.save(stream, dataset.images_nhw)
         parquet.write_table(pyarrow.table(columns), beside / "manifest.parquet")
         for name, text in (extra_files or {}).items():
-            (beside / name).write_text(text, encoding="utf-8")
+            write_text(beside / name, text)
         write_json(beside / "dataset.json", about)
     return dataset
 

@@ -127,7 +127,7 @@ def hold_out(
     if not chosen.any():
         raise DataError(
             f"{len(labels_n)} pictures in {len(names)} independent groups are too few to hold "
-            f"{share:.0%} out",
+            f"{100 * share:g}% out",
             hint="add pictures (of other people), or give splits in the source",
         )
     return np.flatnonzero(chosen[unit_n])

@@ -10,6 +10,7 @@ from mien.labels import label_set
 from mien.predict.classifier import Classifier
 from mien.predict.detectors.registry import DEFAULT, make_detector
 from mien.predict.pipeline import read_array, read_pictures
+from mien.predict.session import check_threads
 from mien.predict.sources import (
     DEFAULT_RATE,
     PictureSource,
@@ -76,8 +77,7 @@ class Reader:
                 f"the minimum confidence must be between 0 and 1, got {min_confidence}",
                 hint="for example 0.6; 0 never says unsure",
             )
-        if threads < 0:
-            raise ConfigError(f"threads must not be negative, got {threads}", hint="0 takes all")
+        check_threads(threads)
         self.min_confidence = min_confidence
         path = Path(model) if isinstance(model, str) else model
         self.classifier: FaceClassifier = (

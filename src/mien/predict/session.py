@@ -15,7 +15,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
     NotImplemented,
 )
 
-from mien.errors import ModelFileError, did_you_mean
+from mien.errors import ConfigError, ModelFileError, did_you_mean
 from mien.modelfile import INPUT_NAME, OUTPUT_NAME, ModelInfo
 from mien.vision.align import ALIGNMENT_ID
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _BROKEN = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile, NotImplemented)
 
 
+MOST_THREADS = 256
+"""ONNX Runtime starts as many as it is told to, whatever the cores; thousands end in a crash."""
+
+
 class Session:
     """A loaded ONNX graph.
 
@@ -38,9 +42,11 @@ class Session:
 
     Raises:
         ModelFileError: the content is no ONNX graph, or is cut short.
+        ConfigError: a number of threads that cannot be meant.
     """
 
     def __init__(self, content: bytes, name: str, threads: int = 0) -> None:
+        check_threads(threads)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -78,6 +84,14 @@ class Session:
         """Return the named outputs for the named inputs."""
         results: list[NDArray[np.float32]] = self._session.run(outputs, inputs)
         return results
+
+
+def check_threads(threads: int) -> None:
+    """Raise a ConfigError for a number of threads that cannot be meant; 0 means all cores."""
+    if not 0 <= threads <= MOST_THREADS:
+        raise ConfigError(
+            f"threads must be from 0 to {MOST_THREADS}, got {threads}", hint="0 takes all cores"
+        )
 
 
 def read_model(path: Path, shipped: Iterable[str] = ()) -> bytes:

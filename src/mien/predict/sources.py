@@ -57,15 +57,25 @@ def list_pictures(paths: Iterable[Path]) -> Iterator[PictureSource]:
     A folder without pictures is a source with an error, so that it is not passed over in silence.
     """
     for path in paths:
-        if not path.is_dir():
+        if not is_folder(path):
             yield PictureSource(path)
             continue
         found = sorted(
-            p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not _hidden(p, path)
+            p
+            for p in path.rglob("*")
+            if p.suffix.lower() in SUFFIXES and not _hidden(p, path) and not is_folder(p)
         )
         if not found:
             yield PictureSource(path, f"{path} holds no pictures; {_NAMES}")
         yield from (PictureSource(p) for p in found)
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether `path` is a folder; a name that cannot be one, such as a long one, is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _hidden(path: Path, folder: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -22,7 +23,40 @@ from mien.train.settings import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+
+
+UNIT, COUNT = (0, 1), (0, 1e9)
+RANGES = {
+    **{f"augment.{key}": UNIT for key in ("flip", "blur", "erase", "erase_size", "scale", "shift")},
+    **{f"augment.{key}": UNIT for key in ("brightness", "contrast", "noise", "gamma")},
+    **{f"augment.{key}": UNIT for key in ("low_res", "cutmix")},
+    "augment.mixup": (0, 100),
+    "augment.blur_sigma": (0, 100),
+    "augment.rotation": (0, 180),
+    "distil.weight": UNIT,
+    "fit.average": UNIT,
+    "fit.full_size_at": UNIT,
+    "fit.batch_size": (2, 1e9),  # batch normalisation compares the pictures of a batch
+    "fit.early_stopping": COUNT,
+    "fit.seed": COUNT,
+    "fit.threads": (0, 256),
+    "loss.label_smoothing": UNIT,
+    "optimizer.clip_norm": COUNT,
+    "optimizer.momentum": UNIT,
+    "optimizer.sam": (0, 100),
+    "optimizer.weight_decay": COUNT,
+    "schedule.final": UNIT,
+    "schedule.warmup_epochs": COUNT,
+    "targets.min_votes": COUNT,
+}
+"""Between what a setting must lie, both ends included."""
+ABOVE_ZERO = (
+    "fit.epochs",
+    "targets.sharpen",
+    "optimizer.lr",
+    "augment.low_res_size",
+    "fit.first_size",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,35 +241,19 @@ def apply_setting(values: dict[str, Any], override: str) -> None:
 
 
 def _check(recipe: Recipe) -> None:
-    unit = {
-        "augment.flip": recipe.augment.flip,
-        "augment.blur": recipe.augment.blur,
-        "augment.erase": recipe.augment.erase,
-        "augment.erase_size": recipe.augment.erase_size,
-        "augment.scale": recipe.augment.scale,
-        "augment.shift": recipe.augment.shift,
-        "augment.low_res": recipe.augment.low_res,
-        "augment.cutmix": recipe.augment.cutmix,
-        "distil.weight": recipe.distil.weight,
-        "fit.full_size_at": recipe.fit.full_size_at,
-        "loss.label_smoothing": recipe.loss.label_smoothing,
-        "fit.average": recipe.fit.average,
-        "schedule.final": recipe.schedule.final,
-    }
-    for name, value in unit.items():
-        if not 0 <= value <= 1:
-            raise ConfigError(f"{name} must be between 0 and 1, got {value}", hint="mend it")
-    positive = {
-        "fit.epochs": recipe.fit.epochs,
-        "fit.batch_size": recipe.fit.batch_size,
-        "targets.sharpen": recipe.targets.sharpen,
-        "augment.low_res_size": recipe.augment.low_res_size,
-        "fit.first_size": recipe.fit.first_size,
-    }
-    if recipe.optimizer.lr != "auto":
-        positive["optimizer.lr"] = recipe.optimizer.rate
-    for name, value in positive.items():
-        if not 0 < value < float("inf"):
+    if not recipe.name or recipe.name != Path(recipe.name).name:  # it becomes a folder's name
+        raise ConfigError(
+            f"name must be a plain name, got {recipe.name!r}", hint="letters, numbers, - and _"
+        )
+    for name, (low, high) in RANGES.items():
+        value = _value(recipe, name)
+        if not low <= value <= high:
+            raise ConfigError(
+                f"{name} must be between {low:g} and {high:g}, got {value}", hint="mend it"
+            )
+    for name in ABOVE_ZERO:
+        value = _value(recipe, name)
+        if value != "auto" and not 0 < value < float("inf"):
             raise ConfigError(f"{name} must be above 0, got {value}", hint="mend it")
     learnt = recipe.learnt_labels  # also checks both names
     if recipe.targets.classes:
@@ -248,3 +266,8 @@ def _check(recipe: Recipe) -> None:
             )
     if recipe.also:
         recipe.columns_of(label_set(recipe.also))
+
+
+def _value(recipe: Recipe, name: str) -> Any:
+    table, key = name.split(".")
+    return getattr(getattr(recipe, table), key)

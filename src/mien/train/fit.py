@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from mien.data.panel import panel_targets, raw_targets
-from mien.errors import DataError, TrainingError
-from mien.files import WriteError
+from mien.errors import ConfigError, DataError, TrainingError
+from mien.files import WriteError, sweep
 from mien.train.augment import augment, mix, shrink
 from mien.train.distil import taught
 from mien.train.loader import Examples, batches, make_examples
@@ -55,17 +55,19 @@ def fit(run: RunFolder, dataset: Dataset, watchers: Sequence[Watcher] = ()) -> T
     validation = yardstick(dataset.split("validation"), recipe)
     sample = yardstick(dataset.split("train"), recipe).first(TRAIN_SAMPLE, recipe.fit.seed)
     state = start_state(recipe, learnt, run.input_size, device)
+    for folder in (run.path, run.checkpoints):
+        sweep(folder)
     if run.has_checkpoint:
         restore_state(state, run)
     learnt, validation, sample = (part.to(device) for part in (learnt, validation, sample))
     steps = len(learnt) // recipe.fit.batch_size
     stride = stride_for(steps * recipe.fit.epochs)
     cost = measure_cost(state.model, run.input_size)
-    for watcher in watchers:
-        watcher.started(run, recipe, cost, len(learnt), steps)
     status, reason = "failed", ""
     recorder = Recorder(state.epoch + 1, stride)
     try:
+        for watcher in watchers:
+            watcher.started(run, recipe, cost, len(learnt), steps)
         run.write_status("running", epoch=state.epoch)
         while not state.is_over(recipe):
             started = time.perf_counter()
@@ -86,9 +88,11 @@ def fit(run: RunFolder, dataset: Dataset, watchers: Sequence[Watcher] = ()) -> T
             run.write_signals([*state.signals, recorder.signals()])
         raise
     finally:
-        run.write_status(status, epoch=state.epoch, best_epoch=state.best_epoch, reason=reason)
-        for watcher in watchers:
-            watcher.ended(status)
+        try:
+            run.write_status(status, epoch=state.epoch, best_epoch=state.best_epoch, reason=reason)
+        finally:
+            for watcher in watchers:
+                watcher.ended(status)
     return state
 
 
@@ -256,9 +260,16 @@ def _not_a_number(loss: float, state: TrainingState, where: str) -> TrainingErro
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device; 'auto' takes a GPU where torch sees one."""
+    """Return the device; 'auto' takes a GPU where torch sees one.
+
+    Raises:
+        ConfigError: a device that torch does not see here.
+    """
+    seen = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not seen.get(name, True):
+        raise ConfigError(
+            f"fit.device is {name!r}, and torch sees none here", hint="--set fit.device=auto"
+        )
     if name != "auto":
         return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    return torch.device(next((device for device in seen if seen[device]), "cpu"))

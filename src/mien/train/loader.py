@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mien.errors import ConfigError, DataError
+from mien.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def make_examples(dataset: Dataset, recipe: Recipe) -> Examples:
     if recipe.targets.kind == "votes":
         targets, weights = _vote_targets(dataset, recipe, labels)
     else:
-        targets, weights = _label_targets(dataset, labels)
+        targets, weights = _label_targets(dataset, labels, recipe.answer_labels)
     rows = np.flatnonzero(weights > 0)
     mass = targets[rows].sum(axis=0)
     present = [label for label, m in zip(labels, mass, strict=True) if m > 0]
@@ -100,8 +100,15 @@ def batches(
 
 
 def _label_targets(
-    dataset: Dataset, labels: tuple[str, ...]
+    dataset: Dataset, labels: tuple[str, ...], answers: tuple[str, ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    absent = [label for label in answers if label not in dataset.label_names]
+    if absent:
+        raise DataError(
+            f"{dataset.name} has no label {absent[0]!r}, which the model is to answer",
+            hint=did_you_mean(absent[0], dataset.label_names)
+            + f"its labels are: {', '.join(dataset.label_names)}; choose with --set labels=a,b",
+        )
     targets = np.zeros((len(dataset.labels_n), len(labels)))
     for column, label in enumerate(labels):
         if label in dataset.label_names:

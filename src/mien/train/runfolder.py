@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -146,6 +147,12 @@ def create_run(path: Path, recipe: Recipe, dataset: Dataset, data: Path) -> RunF
     }
     write_json(path / "config.json", config)
     return open_run(path)
+
+
+def discard_run(run: RunFolder) -> None:
+    """Remove a run that was just made and has not learnt anything."""
+    if not run.has_checkpoint:
+        shutil.rmtree(run.path, ignore_errors=True)
 
 
 def refuse_existing(path: Path) -> None:

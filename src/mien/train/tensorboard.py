@@ -1,13 +1,16 @@
-"""A training's figures for TensorBoard."""
+"""The figures of each epoch for TensorBoard, in its own file format."""
 
 from __future__ import annotations
 
+import os
+import platform
+import time
 import warnings
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
+
+from mien.files import write_error
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
     from mien.train.config import Recipe
     from mien.train.networks.registry import NetworkCost
     from mien.train.runfolder import RunFolder
@@ -15,34 +18,57 @@ if TYPE_CHECKING:
 
 
 class TensorBoardLog:
-    """Writes event files into the run folder's `tensorboard/`, one scalar per figure."""
+    """Writes one scalar per figure and epoch into `tensorboard/` of the run folder.
+
+    TensorBoard's own writer has a thread, which prints a traceback where the disk is full; so the
+    records are written here, one after another. A part of a run (after `--resume`) has a file of
+    its own, as TensorBoard expects.
+
+    Raises:
+        WriteError: the file could not be written.
+    """
 
     def __init__(self) -> None:
-        self.writer: SummaryWriter | None = None
+        self.stream: IO[bytes] | None = None
 
     def started(
         self, run: RunFolder, recipe: Recipe, cost: NetworkCost, images: int, steps: int
     ) -> None:
-        """Open the writer."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TensorBoard's imports warn of their own past
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.writer = SummaryWriter(str(run.path / "tensorboard"))
+        """Open the file."""
+        folder = run.path / "tensorboard"
+        name = f"events.out.tfevents.{time.time():.0f}.{platform.node()}.{os.getpid()}.0"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.stream = (folder / name).open("ab")
+        except OSError as error:
+            raise write_error(folder / name, error) from error
+        self._write(file_version="brain.Event:2")
 
     def stepped(self, epoch: int, step: int, loss: float) -> None:
         """Single steps are not written."""
 
     def epoch_ended(self, metrics: EpochMetrics, *, best: bool) -> None:
         """Write the epoch's figures."""
-        if self.writer is None:
-            return
-        for name, value in metrics.to_dict().items():
-            if name != "epoch":
-                self.writer.add_scalar(name, value, metrics.epoch)
-        self.writer.flush()
+        figures = {name: value for name, value in metrics.to_dict().items() if name != "epoch"}
+        values = [{"tag": name, "simple_value": value} for name, value in figures.items()]
+        self._write(step=metrics.epoch, summary={"value": values})
 
     def ended(self, status: str) -> None:
-        """Close the writer."""
-        if self.writer is not None:
-            self.writer.close()
+        """Close the file."""
+        if self.stream is not None:
+            self.stream.close()
+
+    def _write(self, **content: Any) -> None:
+        if self.stream is None:
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TensorBoard's imports warn of their own past
+            from tensorboard.compat.proto.event_pb2 import Event
+            from tensorboard.summary.writer.record_writer import RecordWriter
+
+        event = Event(wall_time=time.time(), **content)
+        try:
+            RecordWriter(self.stream).write(event.SerializeToString())
+            self.stream.flush()
+        except OSError as error:
+            raise write_error(self.stream.name, error) from error

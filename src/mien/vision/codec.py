@@ -7,7 +7,9 @@ unfold into gigabytes is refused rather than tried.
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +31,11 @@ SUFFIXES = frozenset(
 )
 """File names that are taken for pictures when a folder is read."""
 
+READERS = frozenset(
+    "AVIF BMP DIB GIF HEIF JPEG MPO PNG PPM TIFF WEBP".split()  # noqa: SIM905
+)
+"""Pillow knows more forms; some are drawn by starting other programs (EPS by Ghostscript)."""
+
 WRITERS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
@@ -46,6 +53,8 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         raise SourceError(
             f"cannot read {path}: {error.strerror}", hint="check the path and its permissions"
         ) from error
+    except ValueError as error:  # a NUL, which a table of paths may hold
+        raise SourceError(f"cannot read {path}: {error}", hint="check the path") from error
     return decode_picture(content, str(path))
 
 
@@ -70,9 +79,9 @@ def decode_picture(content: bytes, name: str) -> NDArray[np.uint8]:
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of what we refuse
         try:
             picture = Image.open(io.BytesIO(content))
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, RuntimeError) as error:
             raise SourceError(
-                f"{name} is not a picture that can be read", hint="use JPEG, PNG, WebP, GIF or TIFF"
+                f"{name} is not a picture that can be read", hint=_USE_OTHERS
             ) from error
         except Image.DecompressionBombError as error:
             raise SourceError(
@@ -80,6 +89,11 @@ def decode_picture(content: bytes, name: str) -> NDArray[np.uint8]:
                 "are read",
                 hint=_TOO_LARGE,
             ) from error
+        if picture.format not in READERS:
+            raise SourceError(
+                f"{name} is a picture of the form {picture.format}, which is not read",
+                hint=_USE_OTHERS,
+            )
         width, height = picture.size
         if width * height > MAX_PIXELS:
             raise SourceError(
@@ -89,7 +103,7 @@ def decode_picture(content: bytes, name: str) -> NDArray[np.uint8]:
             )
         try:
             return _to_rgb(ImageOps.exif_transpose(picture))
-        except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError) as error:
+        except _DAMAGE as error:
             raise SourceError(
                 f"{name} is damaged: {error}", hint="the file was cut short or changed"
             ) from error
@@ -115,6 +129,12 @@ def write_picture(path: Path, picture_hwc: NDArray[np.uint8]) -> None:
 
 
 _TOO_LARGE = "scale it down first"
+_USE_OTHERS = "use JPEG, PNG, WebP, GIF or TIFF"
+_DAMAGE = (
+    OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, RuntimeError, struct.error,
+    zlib.error, OverflowError, TypeError,
+)  # fmt: skip
+"""What Pillow's decoders raise over damaged files."""
 
 
 def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:

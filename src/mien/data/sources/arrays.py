@@ -13,6 +13,7 @@ subjects str [n]
 from __future__ import annotations
 
 import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KNOWN = ("images", "labels", "label_names", "usage", "votes", "vote_names", "names", "subjects")
+_BROKEN = (
+    OSError, ValueError, EOFError, RuntimeError, NotImplementedError, MemoryError, zlib.error,
+    zipfile.BadZipFile,
+)  # fmt: skip
+"""What NumPy and zipfile raise over damaged, encrypted or foreign files."""
 USAGES = ("Training", "PublicTest", "PrivateTest")
 
 
@@ -45,19 +51,14 @@ def read_arrays(path: Path, size: int) -> Collection:
                 hint=did_you_mean(required, arrays) + "see the 'arrays' source in docs/data.md",
             )
     images, labels = arrays["images"], arrays["labels"]
-    n = len(images)
     if images.ndim != 3 or images.dtype != np.uint8 or images.shape[1] != images.shape[2]:
         raise DataError(
             f"{path}: images must be uint8 [n, size, size], got {images.dtype} "
             f"{list(images.shape)}",
             hint="give grey, square crops, 0 to 255",
         )
-    for name, array in arrays.items():
-        if name in KNOWN and not name.endswith("_names") and len(array) != n:
-            raise DataError(
-                f"{path}: {name} has {len(array)} rows, images has {n}",
-                hint="every array needs one row per image",
-            )
+    n = len(images)
+    _check_shapes(path, arrays, n)
     label_names = _names(arrays, "label_names", SEVEN)
     votes, vote_names = _votes(path, arrays)
     return Collection(
@@ -74,14 +75,34 @@ def read_arrays(path: Path, size: int) -> Collection:
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
+    hint = "write it with numpy.savez_compressed; object arrays are not read"
     try:
+        if not zipfile.is_zipfile(path):
+            # np.load would advise to unpickle it.
+            raise DataError(
+                f"cannot read {path} as a NumPy .npz file: it is none, or cut short", hint=hint
+            )
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"cannot read {path} as a NumPy .npz file: {error}",
-            hint="write it with numpy.savez_compressed; object arrays are not read",
-        ) from error
+    except _BROKEN as error:
+        reason = str(error).split(" If you trust")[0]  # that advice is dangerous
+        raise DataError(f"cannot read {path} as a NumPy .npz file: {reason}", hint=hint) from error
+
+
+def _check_shapes(path: Path, arrays: dict[str, NDArray[Any]], n: int) -> None:
+    """Raise a DataError for an array with other axes, or another number of rows, than it needs."""
+    for name, array in arrays.items():
+        axes = {"images": 3, "votes": 2}.get(name, 1)
+        if name in KNOWN and array.ndim != axes:
+            raise DataError(
+                f"{path}: {name} must have {axes} axes, got shape {list(array.shape)}",
+                hint="see the 'arrays' source in docs/data.md",
+            )
+        if name in KNOWN and not name.endswith("_names") and len(array) != n:
+            raise DataError(
+                f"{path}: {name} has {len(array)} rows, images has {n}",
+                hint="every array needs one row per image",
+            )
 
 
 def _names(arrays: dict[str, NDArray[Any]], key: str, default: tuple[str, ...]) -> tuple[str, ...]:
@@ -91,9 +112,9 @@ def _names(arrays: dict[str, NDArray[Any]], key: str, default: tuple[str, ...]) 
 
 
 def _labels(path: Path, labels: NDArray[Any], names: tuple[str, ...]) -> NDArray[np.int64]:
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+    if labels.dtype.kind not in "iu":
         raise DataError(
-            f"{path}: labels must be integers [n], got {labels.dtype} {list(labels.shape)}",
+            f"{path}: labels must be integers [n], got {labels.dtype}",
             hint="an index into label_names each, -1 for none",
         )
     wrong = np.flatnonzero((labels < -1) | (labels >= len(names)))
@@ -113,9 +134,11 @@ def _votes(
         return None, ()
     votes = arrays["votes"]
     names = _names(arrays, "vote_names", FERPLUS_VOTES)
-    if votes.ndim != 2 or votes.shape[1] != len(names) or (votes < 0).any():
+    counts = votes.dtype.kind in "iufb" and bool(np.isfinite(votes).all() and (votes >= 0).all())
+    if votes.shape[1] != len(names) or not counts:
         raise DataError(
-            f"{path}: votes must be [n, {len(names)}] and not negative, got {list(votes.shape)}",
+            f"{path}: votes must be numbers [n, {len(names)}], none of them negative, got "
+            f"{votes.dtype} {list(votes.shape)}",
             hint=f"its columns are: {', '.join(names)}; or give vote_names",
         )
     return votes.astype(np.float32), names

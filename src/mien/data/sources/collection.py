@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.errors import DataError
+from mien.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +68,12 @@ class Collection:
 
     def __len__(self) -> int:
         return len(self.images_nhw)
+
+
+def check_size(size: int) -> None:
+    """Raise a ConfigError for a height and width of crops that no model file can have."""
+    if not 8 <= size <= 1024:
+        raise ConfigError(f"--size must be from 8 to 1024 pixels, got {size}", hint="usual: 48")
 
 
 def split_name(text: str, where: str) -> str:

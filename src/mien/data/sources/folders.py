@@ -13,7 +13,8 @@ import numpy as np
 from mien.data.sources.collection import SPLIT_NAMES, Collection, index_labels, split_name
 from mien.data.sources.pictures import read_crops
 from mien.errors import DataError
-from mien.labels import SEVEN, canonical
+from mien.files import plain
+from mien.labels import SEVEN, class_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +28,15 @@ def read_folders(
     Pictures that cannot be read are listed in `skipped`; hidden files and folders are left out.
 
     Raises:
-        DataError: no class folder, or no picture in them.
+        DataError: no class folder, or no picture in them, or a misspelt class.
     """
-    found = _list_pictures(path)
+    try:
+        found = _list_pictures(path)
+    except OSError as error:
+        raise DataError(
+            f"cannot read {error.filename}: {error.strerror}",
+            hint="give a folder that you may read",
+        ) from error
     if not found:
         raise DataError(
             f"{path} holds no class folders with pictures",
@@ -42,7 +49,9 @@ def read_folders(
         images_nhw=crops,
         label_names=label_names,
         labels_n=labels,
-        sources_n=np.array([found[i][0].relative_to(path).as_posix() for i in kept], np.str_),
+        sources_n=np.array(
+            [plain(found[i][0].relative_to(path).as_posix()) for i in kept], np.str_
+        ),
         splits_n=np.array([found[i][2] for i in kept], "<U10"),
         subjects_n=np.full(len(kept), "", np.str_),
         skipped=skipped,
@@ -57,12 +66,14 @@ def _list_pictures(path: Path) -> list[tuple[Path, str, str]]:
         if inner and folder.name.lower() in SPLIT_NAMES:
             split = split_name(folder.name, str(folder))
             for class_folder in inner:
-                found += [
-                    (file, canonical(class_folder.name), split) for file in _files(class_folder)
-                ]
+                found += [(file, _class(class_folder), split) for file in _files(class_folder)]
         else:
-            found += [(file, canonical(folder.name), "") for file in _files(folder)]
+            found += [(file, _class(folder), "") for file in _files(folder)]
     return found
+
+
+def _class(folder: Path) -> str:
+    return class_name(plain(folder.name), str(folder))
 
 
 def _folders(path: Path) -> list[Path]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from stat import S_ISDIR
 from typing import TYPE_CHECKING
 
 from mien.data.sources.arrays import read_arrays
+from mien.data.sources.collection import check_size
 from mien.data.sources.folders import read_folders
 from mien.data.sources.tables import read_fer2013, read_header, read_list, read_votes
 from mien.errors import ConfigError, DataError, did_you_mean
@@ -38,15 +40,12 @@ def read_source(
         DataError: the source is missing or cannot be used.
         ConfigError: an unknown form.
     """
-    if not 8 <= size <= 1024:
-        raise ConfigError(f"--size must be from 8 to 1024 pixels, got {size}", hint="usual: 48")
+    check_size(size)
     if form and form not in FORMS:
         raise ConfigError(
             f"no source form is called {form!r}",
             hint=did_you_mean(form, FORMS) + f"known: {', '.join(FORMS)}",
         )
-    if not source.exists():
-        raise DataError(f"{source} does not exist", hint="check the path")
     form = form or detect_form(source)
     if form == "folders":
         collection = read_folders(source, size, progress)
@@ -68,12 +67,18 @@ def read_source(
 
 
 def detect_form(source: Path) -> str:
-    """Return the form of a source that exists.
+    """Return the form of a source.
 
     Raises:
-        DataError: it is in none of the known forms.
+        DataError: it is missing, or in none of the known forms.
     """
-    if source.is_dir():
+    try:
+        kind = source.stat().st_mode
+    except FileNotFoundError as error:
+        raise DataError(f"{source} does not exist", hint="check the path") from error
+    except OSError as error:
+        raise DataError(f"cannot read {source}: {error.strerror}", hint="check the path") from error
+    if S_ISDIR(kind):
         return "folders"
     if source.suffix.lower() == ".npz":
         return "arrays"

@@ -12,7 +12,7 @@ from mien.data.sources.collection import Collection, index_labels, split_name
 from mien.data.sources.pictures import read_crops
 from mien.data.sources.resize import resize_crops
 from mien.errors import DataError, did_you_mean
-from mien.labels import FERPLUS_VOTES, SEVEN, canonical
+from mien.labels import FERPLUS_VOTES, SEVEN, class_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +34,10 @@ FERPLUS_HEADER = (
     "unknown",
     "NF",
 )
+
+
+FER2013_SIDE = 48
+"""Height and width of its crops; other sizes are read too, where all rows have the same."""
 
 
 def read_header(path: Path) -> list[str]:
@@ -65,7 +69,7 @@ def read_list(
     crops, kept, skipped = read_crops(files, size, progress)
     rows = [rows[i] for i in kept]
     names, labels = index_labels(
-        [canonical(row["label"]) if row["label"].strip() else "" for _, row in rows], SEVEN
+        [class_name(row["label"], f"{path}, line {n}") for n, row in rows], SEVEN
     )
     splits = [split_name(row.get("split", ""), f"{path}, line {n}") for n, row in rows]
     return Collection(
@@ -97,7 +101,8 @@ def read_fer2013(
     for number, row in records:
         where = f"{path}, line {number}"
         pixels = _pixels(row["pixels"], where)
-        side = side or round(len(pixels) ** 0.5)
+        square = round(len(pixels) ** 0.5)
+        side = side or (square if square * square == len(pixels) else FER2013_SIDE)
         if len(pixels) != side * side:
             raise DataError(
                 f"{where}: {len(pixels)} pixels, expected {side * side} ({side} x {side})",
@@ -140,7 +145,7 @@ def read_votes(path: Path, rows: int) -> NDArray[np.float32]:
     for number, row in _rows(path):
         if number == 1:
             continue
-        counts = [int(cell) if cell.strip().isdigit() else -1 for cell in row[2:]]
+        counts = [int(cell) if cell.strip().isdecimal() else -1 for cell in row[2:]]
         if len(counts) != len(FERPLUS_VOTES) or min(counts) < 0:
             raise DataError(
                 f"{path}, line {number}: expected {len(FERPLUS_VOTES)} counts of votes, "
@@ -173,7 +178,7 @@ def _emotion(text: str, where: str) -> str:
     text = text.strip()
     if not text:
         return ""
-    if not text.isdigit() or int(text) >= len(SEVEN):
+    if not text.isdecimal() or int(text) >= len(SEVEN):
         raise DataError(
             f"{where}: unknown label {text!r}",
             hint=f"expected 0 to {len(SEVEN) - 1}: {', '.join(SEVEN)}",
@@ -186,6 +191,11 @@ def _records(
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line, row by lower-case column name), checking columns and lengths."""
     header = [name.lower() for name in read_header(path)]
+    twice = sorted({name for name in known if header.count(name) > 1})
+    if twice:
+        raise DataError(
+            f"{path} has two columns {twice[0]!r}", hint="rename or delete the one not meant"
+        )
     for name in required:
         if name not in header:
             raise DataError(
@@ -220,11 +230,18 @@ def _refuse_misspelt(path: Path, header: list[str], known: tuple[str, ...]) -> N
             )
 
 
+def _delimiter(header: str) -> str:
+    """Return what separates the columns: spreadsheets write semicolons in much of the world."""
+    return next((mark for mark in ",;\t" if mark in header), ",")
+
+
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(1 << 24)  # a row of pixels is longer than csv's default limit
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            yield from enumerate(csv.reader(file), start=1)
+            delimiter = _delimiter(file.readline())
+            file.seek(0)
+            yield from enumerate(csv.reader(file, delimiter=delimiter), start=1)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
     except (UnicodeDecodeError, csv.Error) as error:

@@ -35,6 +35,8 @@ class YuNet:
                 f"there is no YuNet file {path}",
                 hint="--detector yunet=FILE, with face_detection_yunet_2023mar.onnx of opencv_zoo",
             )
+        log, level = cv2.utils.logging, cv2.utils.logging.getLogLevel()
+        log.setLogLevel(log.LOG_LEVEL_ERROR)  # it warns, on stderr, of its own new engine
         try:
             self._net: Any = cv2.FaceDetectorYN.create(str(path), "", (320, 320), min_score)
         except cv2.error as error:
@@ -42,6 +44,8 @@ class YuNet:
                 f"OpenCV cannot load {path} as a YuNet model: {str(error).splitlines()[0][:120]}",
                 hint="use face_detection_yunet_2023mar.onnx of opencv_zoo",
             ) from error
+        finally:
+            log.setLogLevel(level)
 
     def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
         """Return the faces' boxes and landmarks."""

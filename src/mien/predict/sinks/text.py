@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 def write_json(readings: Iterable[PictureReading], stream: IO[str]) -> None:
     """Write a JSON list with one object per picture, each on a line of its own, as they come."""
+    # A terminal or pipe of another encoding gets escapes, which are JSON all the same.
+    ascii_only = (getattr(stream, "encoding", None) or "utf-8").lower() != "utf-8"
     stream.write("[")
     for number, reading in enumerate(readings):
         stream.write(",\n " if number else "\n ")
-        stream.write(json.dumps(reading.to_dict(), ensure_ascii=False))
+        stream.write(json.dumps(reading.to_dict(), ensure_ascii=ascii_only))
     stream.write("\n]\n")
 
 

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from mien.errors import ConfigError
 from mien.train.networks.activation import make_activation
 
+WIDEST = 4096
+"""Channels or units; more would not fit into memory, which torch tells of by a traceback."""
+
 
 @dataclass(frozen=True, slots=True)
 class PosterOptions:
@@ -94,9 +97,9 @@ def _check(options: PosterOptions, input_size: int) -> None:
         )
     positive = {"width": options.width, "depth": options.depth, "hidden": options.hidden}
     for name, value in positive.items():
-        if value < 1:
+        if not 1 <= value <= WIDEST:
             raise ConfigError(
-                f"network.{name} must be at least 1, got {value}", hint="see PosterOptions"
+                f"network.{name} must be from 1 to {WIDEST}, got {value}", hint="see PosterOptions"
             )
     if options.hidden_layers < 0 or input_size >> options.depth < 1:
         raise ConfigError(

@@ -141,7 +141,8 @@ class Gate(nn.Module):
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
     if inputs == outputs and stride == 1:
         return nn.Identity()
-    pool = [nn.AvgPool2d(2)] if stride == 2 else []
+    # An odd side is rounded up, as the convolution does.
+    pool = [nn.AvgPool2d(2, ceil_mode=True)] if stride == 2 else []
     return nn.Sequential(*pool, nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
 
 
@@ -158,14 +159,18 @@ def _check(options: SmallOptions, input_size: int) -> None:
             f"{options.stem_stride} 1 or 2",
             hint="for example stem_kernel = 5 with stem_stride = 2",
         )
+    if not 0 <= options.dropout < 1:
+        raise ConfigError(
+            f"network.dropout must be at least 0 and below 1, got {options.dropout}",
+            hint="0 switches dropout off",
+        )
     if not 0 <= options.drop_path < 1 or not 0 <= options.squeeze <= 1:
         raise ConfigError(
             f"network.drop_path {options.drop_path} must be at least 0 and below 1, and "
             f"network.squeeze {options.squeeze} between 0 and 1",
             hint="for example drop_path = 0.1 and squeeze = 0.25",
         )
-    smallest = input_size // options.stem_stride >> len(options.blocks)
-    if min(options.blocks) < 1 or smallest < 1:
+    if min(options.blocks, default=0) < 1 or input_size >> len(options.blocks) < 1:
         raise ConfigError(
             f"network.blocks {list(options.blocks)} does not fit a crop of {input_size} pixels",
             hint="every stage needs a block, and halves the crop",
