@@ -6,7 +6,7 @@ come back: mien recognises nobody, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,10 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 SIZE = (1280, 720)
 RATE = 30
 LOST_S = 1.0
+
+
+Place = Callable[[float], tuple[float, float, float] | None]
+"""A second to (centre x, centre y, width) in pixels, or None while away."""
 
 
 class Head:
@@ -52,15 +56,25 @@ class Actor:
 
     Attributes:
         heads: which head is shown from which second on; a swap is a change of expression.
-        path: second to (centre x, centre y, width) of the cut-out in pixels, or None while away.
+        path: where the cut-out is.
     """
 
-    heads: list[tuple[float, Head]]
-    path: Callable[[float], tuple[float, float, float] | None]
+    heads: Sequence[tuple[float, Head]]
+    path: Place
 
     def head(self, time_s: float) -> Head:
         """Return the head shown at a moment."""
         return [head for start, head in self.heads if start <= time_s][-1]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Actors for some seconds, before the background of a seed."""
+
+    name: str
+    actors: list[Actor]
+    seconds: float
+    seed: int = 0
 
 
 @dataclass
@@ -82,16 +96,15 @@ def texture(seed: int, size: tuple[int, int] = SIZE) -> Image.Image:
     return Image.fromarray((layers + 110).clip(0, 255).astype(np.uint8))
 
 
-def render(
-    actors: list[Actor], seconds: float, seed: int = 0, rate: int = RATE
-) -> Iterator[tuple[NDArray[np.uint8], Truth]]:
+def render(scene: Scene, rate: int = RATE) -> Iterator[tuple[NDArray[np.uint8], Truth]]:
     """Yield frames, uint8 [h, w, 3], and their truth; later actors stand in front."""
-    background = texture(seed)
+    actors = scene.actors
+    background = texture(scene.seed)
     last_seen = [float("-inf")] * len(actors)
     numbers = [0] * len(actors)
     count = 0
-    rng = np.random.default_rng(seed)
-    for k in range(round(seconds * rate)):
+    rng = np.random.default_rng(scene.seed)
+    for k in range(round(scene.seconds * rate)):
         time_s = k / rate
         canvas = background.copy()
         placed: list[tuple[int, NDArray[np.float64]]] = []
@@ -141,7 +154,7 @@ def _visible(
 
 def across(
     start: tuple[float, float], end: tuple[float, float], seconds: float, width: float
-) -> Callable[[float], tuple[float, float, float] | None]:
+) -> Place:
     """Walk to and fro between two points, `seconds` each way, with a little swaying."""
 
     def path(time_s: float) -> tuple[float, float, float]:
@@ -154,27 +167,27 @@ def across(
     return path
 
 
-def absent(
-    path: Callable[[float], tuple[float, float, float] | None], *spans: tuple[float, float]
-) -> Callable[[float], tuple[float, float, float] | None]:
+def absent(path: Place, *spans: tuple[float, float]) -> Place:
     """Walk the path, but be away in some spans of seconds."""
     return lambda t: None if any(a <= t < b for a, b in spans) else path(t)
 
 
-def scenes() -> dict[str, tuple[list[Actor], float]]:
-    """Return the scenes by name: actors and seconds."""
+def scenes() -> list[Scene]:
+    """Return the scenes that the tracker was tuned on."""
     happy, neutral = Head("astronaut"), Head("grace_hopper")
     other = Head("grace_hopper", mirror=True)
-    return {
-        "one moves": ([Actor([(0, happy)], across((250, 360), (1030, 330), 5, 260))], 10),
-        "two cross": (
+    return [
+        Scene("one moves", [Actor([(0, happy)], across((250, 360), (1030, 330), 5, 260))], 10),
+        Scene(
+            "two cross",
             [
                 Actor([(0, happy)], across((220, 330), (1060, 350), 4, 250)),
                 Actor([(0, neutral)], across((1060, 390), (220, 360), 4, 270)),
             ],
             16,
         ),
-        "three cross": (
+        Scene(
+            "three cross",
             [
                 Actor([(0, neutral)], across((180, 250), (1100, 300), 5, 220)),
                 Actor([(0, happy)], across((1100, 330), (180, 360), 4, 240)),
@@ -182,14 +195,16 @@ def scenes() -> dict[str, tuple[list[Actor], float]]:
             ],
             18,
         ),
-        "leave and return": (
+        Scene(
+            "leave and return",
             [
                 Actor([(0, happy)], absent(across((-200, 350), (900, 350), 4, 250), (11, 13.5))),
                 Actor([(0, neutral)], absent(across((1000, 360), (700, 380), 6, 260), (4, 4.5))),
             ],
             16,
         ),
-        "change expression": (
+        Scene(
+            "change expression",
             [
                 Actor(
                     [(t, (happy, neutral)[k % 2]) for k, t in enumerate((0, 2.2, 4.9, 7.05, 9.4))],
@@ -198,4 +213,4 @@ def scenes() -> dict[str, tuple[list[Actor], float]]:
             ],
             12,
         ),
-    }
+    ]
