@@ -11,7 +11,7 @@ from PIL import Image
 from scenes import SIZE, Actor, Head, Place, Scene, absent
 
 FIRST = 100
-SECONDS = 20.0
+SECONDS = 15.0
 
 
 class Disguise(Head):

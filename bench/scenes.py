@@ -128,8 +128,9 @@ def render(scene: Scene, rate: int = RATE) -> Iterator[tuple[NDArray[np.uint8], 
                 numbers[number] = count
             last_seen[number] = time_s
             truth.faces.append((numbers[number], box))
-        pixels = np.asarray(canvas, np.int16) + rng.integers(-3, 4, (1, SIZE[0], 1), np.int16)
-        yield pixels.clip(0, 255).astype(np.uint8), truth
+        pixels = np.minimum(np.asarray(canvas), np.uint8(249))
+        pixels += rng.integers(0, 7, (1, SIZE[0], 1), np.uint8)
+        yield pixels, truth
 
 
 def _visible(

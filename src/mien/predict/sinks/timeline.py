@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 MOST_POINTS = 1200
 """Of a person: past them, every second one is dropped."""
 MOST_PEOPLE = 12
-GAP_S = 0.5
+GAP_S = 0.25
+"""Where nobody was seen for longer, the areas are cut: a line across would be a guess."""
 THUMB = 88
 WIDTH, LEFT, RIGHT = 1000, 78, 16
 LANE, THUMBS, SPACE, TOP, FOOT = 96, 74, 26, 40, 34

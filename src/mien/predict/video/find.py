@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mien.predict.video.frame import Frame
     from mien.predict.video.placed import Placed
 
-SHORTER_SIDE = 540
+SHORTER_SIDE = 360
 """Larger frames are halved, thirded... for the detector, down to no less than this."""
 
 
