@@ -65,6 +65,7 @@ def page(summary: dict[str, Any], labels: Sequence[str], svg: str, video: str | 
     """
     source = str(summary["source"])
     title = escape(source if "://" in source else PurePath(source).name)
+    where = "" if title == escape(source) else f"<br>{escape(source)}"
     player = ""
     if video is not None:
         player = f'<video controls preload="auto" src="{escape(video)}"></video>'
@@ -75,7 +76,7 @@ def page(summary: dict[str, Any], labels: Sequence[str], svg: str, video: str | 
 <html lang="en"><head><meta charset="utf-8"><title>{title} - mien</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>
 <body><h1>{title}</h1>
-<p class="soft">{_in_words(summary)}<br>{escape(source)}</p>{alert}{player}
+<p class="soft">{_in_words(summary)}{where}</p>{alert}{player}
 <h2>Expressions over time</h2>
 <p class="soft">Smoothed probabilities, stacked; empty where a person was not seen or their face
 could not be read. {hint}</p><div class="chart">{svg}</div>

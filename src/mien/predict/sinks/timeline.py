@@ -88,7 +88,10 @@ class Timeline:
             return
         x0, y0, x1, y1 = face.box
         centre, half = ((x0 + x1) / 2, (y0 + y1) / 2), max(x1 - x0, y1 - y0) * 0.62
-        square = (centre[0] - half, centre[1] - half, centre[0] + half, centre[1] + half)
+        # At the edge of the picture the square moves inwards rather than show nothing.
+        left = max(min(centre[0] - half, frame.size[0] - 2 * half), 0.0)
+        top = max(min(centre[1] - half, frame.size[1] - 2 * half), 0.0)
+        square = (left, top, left + 2 * half, top + 2 * half)
         crop = Image.fromarray(frame.pixels).crop(tuple(round(v) for v in square))  # type: ignore[arg-type]
         buffer = io.BytesIO()
         crop.resize((THUMB, THUMB), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=82)
