@@ -21,8 +21,9 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 SIZE = (1280, 720)
 RATE = 30
 LOST_S = 1.0
-
-
+UNCLEAR_S = 0.4
+"""Who was out of sight for LOST_S, give or take this, may count as new or as the same: people are
+looked for every 0.2 s, and found at an edge a little sooner or later than the truth has them."""
 Place = Callable[[float], tuple[float, float, float] | None]
 """A second to (centre x, centre y, width) in pixels, or None while away."""
 
@@ -79,9 +80,16 @@ class Scene:
 
 @dataclass
 class Truth:
-    """Of a frame: (person, box) of every face that can be seen."""
+    """Of a frame.
+
+    Attributes:
+        faces: (person, box) of every face that can be seen.
+        perhaps: (number before, new number, seconds away) of those who came back now and may be
+            either.
+    """
 
     faces: list[tuple[int, NDArray[np.float64]]] = field(default_factory=list)
+    perhaps: list[tuple[int, int, float]] = field(default_factory=list)
 
 
 def texture(seed: int, size: tuple[int, int] = SIZE) -> Image.Image:
@@ -123,8 +131,11 @@ def render(scene: Scene, rate: int = RATE) -> Iterator[tuple[NDArray[np.uint8], 
         truth = Truth()
         for number, box in _visible(placed):
             # Away, beyond the edge or hidden: who cannot be seen for long comes back as new.
-            if time_s - last_seen[number] > LOST_S:
+            away = time_s - last_seen[number]
+            if away > LOST_S - UNCLEAR_S:
                 count += 1
+                if away < LOST_S + UNCLEAR_S:
+                    truth.perhaps.append((numbers[number], count, away))
                 numbers[number] = count
             last_seen[number] = time_s
             truth.faces.append((numbers[number], box))

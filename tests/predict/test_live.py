@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -132,6 +133,7 @@ def test_live_keys(tmp_path: Path) -> None:
     assert view.shown == 20
     assert any("paused" in w for w in view.words)
     assert any("recording" in w for w in view.words)
+    assert all(" frames/s" in w or "paused" in w for w in view.words[1:])
     assert count.frames < 20
     assert [s.split(":")[0] for s in said] == ["snapshot", "recording"]
     [clip] = tmp_path.glob("recording*.mp4")
@@ -299,3 +301,16 @@ def test_a_file_on_a_web_server_ends_when_it_ends(tmp_path: Path) -> None:
 def test_an_address_that_never_answered_fails_at_once() -> None:
     with pytest.raises(SourceError, match="cannot read"):
         list(read_stream("http://127.0.0.1:9/none.ts", timeout_s=0.5))
+
+
+def test_without_a_screen_the_window_says_what_to_do(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", 6)
+    without = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("mien")), "live", str(clip), "--threads", "1"],
+        capture_output=True, text=True, check=False, timeout=120, env=without,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: th")  # there is no screen; or: this Python has no Tk
+    assert "--headless" in done.stderr.splitlines()[1]
+    assert "Traceback" not in done.stderr

@@ -122,7 +122,7 @@ def show_live(
             pixels = _draw(annotator, frame, reading, blur)
             recorder.append(pixels, frame.time_s)
             recording = "  ● recording" if recorder.on else ""
-            view.show(pixels, f"{rate:.0f} frames/s{recording}")
+            view.show(pixels, f"{rate:.{1 if rate < 10 else 0}f} frames/s{recording}")
             if not _obey(view, recorder, pixels):
                 break
     return count
