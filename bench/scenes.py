@@ -6,7 +6,7 @@ come back: mien recognises nobody, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,11 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 SIZE = (1280, 720)
 RATE = 30
 LOST_S = 1.0
+UNCLEAR_S = 0.4
+"""Who was out of sight for LOST_S, give or take this, may count as new or as the same: people are
+looked for every 0.2 s, and found at an edge a little sooner or later than the truth has them."""
+Place = Callable[[float], tuple[float, float, float] | None]
+"""A second to (centre x, centre y, width) in pixels, or None while away."""
 
 
 class Head:
@@ -52,22 +57,39 @@ class Actor:
 
     Attributes:
         heads: which head is shown from which second on; a swap is a change of expression.
-        path: second to (centre x, centre y, width) of the cut-out in pixels, or None while away.
+        path: where the cut-out is.
     """
 
-    heads: list[tuple[float, Head]]
-    path: Callable[[float], tuple[float, float, float] | None]
+    heads: Sequence[tuple[float, Head]]
+    path: Place
 
     def head(self, time_s: float) -> Head:
         """Return the head shown at a moment."""
         return [head for start, head in self.heads if start <= time_s][-1]
 
 
+@dataclass(frozen=True)
+class Scene:
+    """Actors for some seconds, before the background of a seed."""
+
+    name: str
+    actors: list[Actor]
+    seconds: float
+    seed: int = 0
+
+
 @dataclass
 class Truth:
-    """Of a frame: (person, box) of every face that can be seen."""
+    """Of a frame.
+
+    Attributes:
+        faces: (person, box) of every face that can be seen.
+        perhaps: (number before, new number, seconds away) of those who came back now and may be
+            either.
+    """
 
     faces: list[tuple[int, NDArray[np.float64]]] = field(default_factory=list)
+    perhaps: list[tuple[int, int, float]] = field(default_factory=list)
 
 
 def texture(seed: int, size: tuple[int, int] = SIZE) -> Image.Image:
@@ -82,16 +104,15 @@ def texture(seed: int, size: tuple[int, int] = SIZE) -> Image.Image:
     return Image.fromarray((layers + 110).clip(0, 255).astype(np.uint8))
 
 
-def render(
-    actors: list[Actor], seconds: float, seed: int = 0, rate: int = RATE
-) -> Iterator[tuple[NDArray[np.uint8], Truth]]:
+def render(scene: Scene, rate: int = RATE) -> Iterator[tuple[NDArray[np.uint8], Truth]]:
     """Yield frames, uint8 [h, w, 3], and their truth; later actors stand in front."""
-    background = texture(seed)
+    actors = scene.actors
+    background = texture(scene.seed)
     last_seen = [float("-inf")] * len(actors)
     numbers = [0] * len(actors)
     count = 0
-    rng = np.random.default_rng(seed)
-    for k in range(round(seconds * rate)):
+    rng = np.random.default_rng(scene.seed)
+    for k in range(round(scene.seconds * rate)):
         time_s = k / rate
         canvas = background.copy()
         placed: list[tuple[int, NDArray[np.float64]]] = []
@@ -110,13 +131,17 @@ def render(
         truth = Truth()
         for number, box in _visible(placed):
             # Away, beyond the edge or hidden: who cannot be seen for long comes back as new.
-            if time_s - last_seen[number] > LOST_S:
+            away = time_s - last_seen[number]
+            if away > LOST_S - UNCLEAR_S:
                 count += 1
+                if away < LOST_S + UNCLEAR_S:
+                    truth.perhaps.append((numbers[number], count, away))
                 numbers[number] = count
             last_seen[number] = time_s
             truth.faces.append((numbers[number], box))
-        pixels = np.asarray(canvas, np.int16) + rng.integers(-3, 4, (1, SIZE[0], 1), np.int16)
-        yield pixels.clip(0, 255).astype(np.uint8), truth
+        pixels = np.minimum(np.asarray(canvas), np.uint8(249))
+        pixels += rng.integers(0, 7, (1, SIZE[0], 1), np.uint8)
+        yield pixels, truth
 
 
 def _visible(
@@ -141,7 +166,7 @@ def _visible(
 
 def across(
     start: tuple[float, float], end: tuple[float, float], seconds: float, width: float
-) -> Callable[[float], tuple[float, float, float] | None]:
+) -> Place:
     """Walk to and fro between two points, `seconds` each way, with a little swaying."""
 
     def path(time_s: float) -> tuple[float, float, float]:
@@ -154,27 +179,27 @@ def across(
     return path
 
 
-def absent(
-    path: Callable[[float], tuple[float, float, float] | None], *spans: tuple[float, float]
-) -> Callable[[float], tuple[float, float, float] | None]:
+def absent(path: Place, *spans: tuple[float, float]) -> Place:
     """Walk the path, but be away in some spans of seconds."""
     return lambda t: None if any(a <= t < b for a, b in spans) else path(t)
 
 
-def scenes() -> dict[str, tuple[list[Actor], float]]:
-    """Return the scenes by name: actors and seconds."""
+def scenes() -> list[Scene]:
+    """Return the scenes that the tracker was tuned on."""
     happy, neutral = Head("astronaut"), Head("grace_hopper")
     other = Head("grace_hopper", mirror=True)
-    return {
-        "one moves": ([Actor([(0, happy)], across((250, 360), (1030, 330), 5, 260))], 10),
-        "two cross": (
+    return [
+        Scene("one moves", [Actor([(0, happy)], across((250, 360), (1030, 330), 5, 260))], 10),
+        Scene(
+            "two cross",
             [
                 Actor([(0, happy)], across((220, 330), (1060, 350), 4, 250)),
                 Actor([(0, neutral)], across((1060, 390), (220, 360), 4, 270)),
             ],
             16,
         ),
-        "three cross": (
+        Scene(
+            "three cross",
             [
                 Actor([(0, neutral)], across((180, 250), (1100, 300), 5, 220)),
                 Actor([(0, happy)], across((1100, 330), (180, 360), 4, 240)),
@@ -182,14 +207,16 @@ def scenes() -> dict[str, tuple[list[Actor], float]]:
             ],
             18,
         ),
-        "leave and return": (
+        Scene(
+            "leave and return",
             [
                 Actor([(0, happy)], absent(across((-200, 350), (900, 350), 4, 250), (11, 13.5))),
                 Actor([(0, neutral)], absent(across((1000, 360), (700, 380), 6, 260), (4, 4.5))),
             ],
             16,
         ),
-        "change expression": (
+        Scene(
+            "change expression",
             [
                 Actor(
                     [(t, (happy, neutral)[k % 2]) for k, t in enumerate((0, 2.2, 4.9, 7.05, 9.4))],
@@ -198,4 +225,4 @@ def scenes() -> dict[str, tuple[list[Actor], float]]:
             ],
             12,
         ),
-    }
+    ]

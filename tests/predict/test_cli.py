@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.predict.test_video import portrait_clip
 
 from mien.vision.codec import read_picture, write_picture
 
@@ -95,6 +96,53 @@ def test_a_picture_is_never_written_over_itself(examples: Path, tmp_path: Path) 
     assert mien("predict", path, "--annotate", tmp_path).returncode == 0
     assert path.read_bytes() == before
     assert (tmp_path / "me-2.jpg").exists()
+
+
+@pytest.fixture
+def clip(tmp_path: Path, examples: Path) -> Path:
+    return portrait_clip(tmp_path / "clip.mp4", examples, 14)
+
+
+def test_a_video_is_read_too(clip: Path, tmp_path: Path) -> None:
+    """As `mien video` does, in its three forms on standard output."""
+    summary = mien("predict", clip, "--threads", 1)
+    assert summary.returncode == 0, summary.stderr
+    assert summary.stdout.startswith(f"{clip}: 14 frames, 0.4 s, 1 person\n")
+    assert "happy" in summary.stdout
+    from_csv = mien("predict", clip, "--csv", "--threads", 1)
+    rows = list(csv.DictReader(io.StringIO(from_csv.stdout)))
+    assert [row["frame"] for row in rows] == [str(k) for k in range(14)]
+    assert {(row["track"], row["label"]) for row in rows} == {("1", "happy")}
+    from_json = mien("predict", clip, "--json", "--threads", 1)
+    lines = [json.loads(line) for line in from_json.stdout.splitlines()]
+    assert [(line["frame"], line["label"]) for line in lines] == [(k, "happy") for k in range(14)]
+    assert not list(tmp_path.glob("*.csv")), "nothing is stored unless asked"
+
+
+def test_a_video_is_annotated_into_a_folder(clip: Path, tmp_path: Path) -> None:
+    done = mien("predict", clip, "--annotate", tmp_path / "out", "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    assert f"written to {tmp_path / 'out' / 'clip'}.*" in done.stderr
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "clip.annotated.mp4", "clip.csv", "clip.summary.json",
+    ]  # fmt: skip
+
+
+def test_videos_that_predict_cannot_read_so(clip: Path, examples: Path, tmp_path: Path) -> None:
+    mixed = mien("predict", clip, examples / "astronaut.jpg")
+    assert mixed.returncode == 2
+    assert mixed.stderr == (
+        f"error: {clip} is a video among pictures\nhint: mien video reads both together\n"
+    )
+    for more in (["--output", tmp_path / "rows.csv"], ["--faces", "whole"]):
+        other = mien("predict", clip, *more)
+        assert other.returncode == 2
+        assert "hint: mien video" in other.stderr
+    missing = mien("predict", tmp_path / "none.mp4")
+    assert missing.returncode == 1
+    assert "unreadable: cannot read" in missing.stderr
+    assert "no such file" in missing.stderr
+    assert "Traceback" not in missing.stderr
 
 
 def test_errors_are_two_lines_and_no_traceback(examples: Path, tmp_path: Path) -> None:

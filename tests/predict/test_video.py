@@ -6,6 +6,7 @@ import csv
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from tests.predict.clips import picture, write_clip
 
 from mien import ConfigError, Reader, SourceError
+from mien.predict.sinks.rows import CsvLines, columns, rows
 from mien.predict.sources import list_sources
 from mien.predict.video.decode import read_file
 from mien.predict.video.placed import Settings
@@ -81,8 +83,8 @@ def test_timestamps_are_the_containers_to_the_tick(tmp_path: Path) -> None:
 
 
 def test_file_stdin_and_arrays_give_the_same(tmp_path: Path, examples: Path) -> None:
-    """With the real detector and model, through the command line and Python."""
-    clip = portrait_clip(tmp_path / "face.mp4", examples, 14)
+    """In every column, with the real detector and model, through the command line and Python."""
+    clip = portrait_clip(tmp_path / "face.mp4", examples, 26)
     with av.open(str(clip)) as container:
         arrays = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
     height, width = arrays[0].shape[:2]
@@ -100,8 +102,16 @@ def test_file_stdin_and_arrays_give_the_same(tmp_path: Path, examples: Path) -> 
     assert table(from_file.stdout) == table(piped.stdout)
     assert {r["label"] for r in table(piped.stdout)} == {"happy"}
     one = Reader(threads=1)
-    faces = [r.faces for r in one.stream(clip)]
-    assert faces == [r.faces for r in one.stream(iter(arrays))]
+    of_file, of_arrays = list(one.stream(clip)), list(one.stream(iter(arrays)))
+    for a, b in zip(of_file, of_arrays, strict=True):  # to the last bit
+        assert replace(a, source="", pts=0, time_s=0) == replace(b, source="", pts=0, time_s=0)
+        assert a.time_s == pytest.approx(b.time_s, abs=1e-9)
+    labels, lines = one.classifier.info.labels, CsvLines(one.classifier.info.labels)
+    text = lines.header + "".join(lines.line(row) for r in of_arrays for row in rows(r, labels))
+    assert table(text) == table(from_file.stdout)
+    assert set(table(text)[0]) == set(columns(labels)) - {"source", "pts"}
+    origins = {row["origin"] for row in table(text)}
+    assert origins == {"detected", "between", "predicted"}, "all that there is was compared"
 
 
 def portrait_clip(path: Path, examples: Path, frames: int) -> Path:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import resource
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +17,10 @@ from tests.predict.clips import picture, write_clip
 from tests.predict.test_video import SETTINGS, mien, reader
 
 from mien import ConfigError, Reader, SourceError
-from mien.predict.live import read_live, show_live
 from mien.predict.sinks.outputs import Outputs, Wanted
-from mien.predict.sources import Source, array_source, list_sources
-from mien.predict.video.ahead import ReadAhead
-from mien.predict.video.frame import Frame
+from mien.predict.sources import array_source, list_sources
 from mien.predict.video.placed import Settings
 from mien.predict.video.quality import QualityGate
-from mien.predict.video.stream import read_camera, read_stream
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import UNSURE
 from mien.vision.blur import blur_faces
@@ -276,184 +267,6 @@ raise RuntimeError("end")
     assert done.returncode == 1
     assert done.stdout.strip() == "[]", "no thread is left behind"
     assert done.stderr.strip().endswith("RuntimeError: end")
-
-
-def test_a_source_that_never_answers_does_not_keep_the_process() -> None:
-    over = threading.Event()
-
-    def silent() -> Iterator[int]:
-        yield 1
-        over.wait(60)
-
-    with ReadAhead(silent(), ends_at_once=0.2) as items:
-        assert next(items) == 1
-    started = time.monotonic()
-    with pytest.raises(RuntimeError, match="mine"), ReadAhead(silent(), ends_at_once=0.2) as items:
-        next(items)
-        raise RuntimeError("mine")
-    assert time.monotonic() - started < 30
-    over.set()
-
-
-def test_the_newest_frame_wins() -> None:
-    def quick() -> Iterator[int]:
-        for k in range(50):
-            time.sleep(0.002)
-            yield k
-
-    ahead = ReadAhead(quick(), newest=True)
-    seen = []
-    with ahead as items:
-        for item in items:
-            seen.append(item)
-            time.sleep(0.03)
-    assert seen == sorted(seen)
-    assert ahead.dropped > 0
-    assert len(seen) + ahead.dropped == 50
-    assert seen[-1] == 49
-
-
-class ScriptedView:
-    """Presses keys at given shows."""
-
-    def __init__(self, keys: dict[int, str]) -> None:
-        self.script, self.shown, self.words = keys, 0, [""]
-
-    def show(self, pixels_hwc: np.ndarray, words: str) -> None:
-        self.shown += 1
-        self.words.append(words)
-
-    def pressed(self) -> list[str]:
-        key = self.script.pop(self.shown, None)
-        return [] if key is None else [key]
-
-
-def camera(frames: int = 200) -> Source:
-    def read(_: Any) -> Iterator[Frame]:
-        for k in range(frames):
-            time.sleep(0.005)
-            yield Frame("camera:0", k, k / 30, (96, 64), lambda k=k: picture(k))  # type: ignore[misc]
-
-    return Source("camera:0", "camera", read)
-
-
-def reading_threads() -> list[threading.Thread]:
-    time.sleep(0.3)  # those of other tests may be about to end
-    return [t for t in threading.enumerate() if "mien" in t.name]
-
-
-def test_live_keys(tmp_path: Path) -> None:
-    view = ScriptedView({2: "s", 4: "r", 9: "r", 11: "p", 14: "p", 20: "q"})
-    said: list[str] = []
-    count = show_live(read_live(reader(), camera(), SETTINGS), view, tmp_path, say=said.append)
-    assert view.shown == 20
-    assert any("paused" in w for w in view.words)
-    assert any("recording" in w for w in view.words)
-    assert count.frames < 20
-    assert [s.split(":")[0] for s in said] == ["snapshot", "recording"]
-    [clip] = tmp_path.glob("recording*.mp4")
-    with av.open(str(clip)) as container:
-        assert sum(1 for _ in container.decode(video=0)) == 5
-    assert not reading_threads()
-
-
-def test_live_ends_when_the_view_raises(tmp_path: Path) -> None:
-    class Broken(ScriptedView):
-        def show(self, pixels_hwc: np.ndarray, words: str) -> None:
-            raise RuntimeError("window gone")
-
-    with pytest.raises(RuntimeError, match="window gone"):
-        show_live(read_live(reader(), camera(), SETTINGS), Broken({}), tmp_path)
-    assert not reading_threads()
-
-
-def test_no_camera_is_told_of() -> None:
-    done = mien("camera:7", "--csv")
-    assert done.returncode == 1
-    assert "unreadable: camera 7 cannot be opened" in done.stderr
-    assert "Traceback" not in done.stderr
-    with pytest.raises(SourceError, match="camera 7 cannot be opened") as caught:
-        list(read_camera(7))
-    assert "plugged in" in caught.value.hint
-
-
-@pytest.mark.parametrize("end", ["error", "silence"])
-def test_a_camera_unplugged_in_the_middle(tmp_path: Path, end: str) -> None:
-    clip = write_clip(tmp_path / "clip.mp4", 20)
-
-    class Unplugged:
-        def __init__(self, inner: Any) -> None:
-            self.inner, self.start_time = inner, inner.start_time
-
-        def demux(self, stream: Any) -> Iterator[Any]:
-            for k, packet in enumerate(self.inner.demux(stream)):
-                if k == 12:
-                    if end == "error":
-                        raise av.error.OSError(19, "No such device")
-                    raise av.error.ExitError(-1414092869, "Immediate exit requested")
-                yield packet
-
-    @contextmanager
-    def fake(*_: Any, **__: Any) -> Iterator[Any]:
-        with av.open(str(clip)) as container:
-            yield Unplugged(container), container.streams.video[0]
-
-    frames = []
-    with pytest.raises(SourceError, match=r"camera 0 went away after \d+ frames"):
-        for frame in read_camera(0, open_camera=fake):
-            frames.append(frame)
-    assert len(frames) >= 5
-
-
-class Server(http.server.BaseHTTPRequestHandler):
-    content = b""
-    stall_at = 0
-    asked = 0
-
-    def do_GET(self) -> None:
-        type(self).asked += 1
-        self.send_response(200)
-        self.send_header("Content-Type", "video/mp2t")
-        self.end_headers()
-        try:
-            self.wfile.write(self.content[: self.stall_at])
-            self.wfile.flush()
-            time.sleep(1.5 if self.asked < 3 else 0)
-        except OSError:
-            return
-
-    def log_message(self, *_: object) -> None:
-        return
-
-
-def test_a_stream_that_stalls_is_connected_again_and_given_up(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "clip.ts", 60, options={"g": "10"})
-    Server.content, Server.asked = clip.read_bytes(), 0
-    Server.stall_at = len(Server.content) // 2
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    warnings: list[str] = []
-    frames = []
-    try:
-        address = f"http://127.0.0.1:{server.server_address[1]}/live.ts"
-        with pytest.raises(SourceError, match="is gone after"):
-            for frame in read_stream(address, timeout_s=0.5, retries=1, warn=warnings.append):
-                frames.append(frame)
-                if Server.asked >= 3:
-                    server.shutdown()
-                    server.server_close()
-    finally:
-        server.server_close()
-    assert Server.asked >= 2
-    assert any("connecting again" in w for w in warnings)
-    assert [f.index for f in frames] == list(range(len(frames)))
-    times = [f.time_s for f in frames]
-    assert times == sorted(times)
-
-
-def test_an_address_that_never_answered_fails_at_once() -> None:
-    with pytest.raises(SourceError, match="cannot read"):
-        list(read_stream("http://127.0.0.1:9/none.ts", timeout_s=0.5))
 
 
 def test_arrays_with_times_and_bad_arrays() -> None:

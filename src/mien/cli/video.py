@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from mien.predict.reader import Reader
     from mien.predict.sinks.outputs import Outputs
+    from mien.predict.sinks.rest import Rest
     from mien.predict.sources import Source
     from mien.predict.video.frame import Frame
     from mien.predict.video.placed import Settings
@@ -39,7 +41,9 @@ def video(
         False, "--blur-faces", help="Make faces unrecognisable in all media; drops the sound too."
     ),
     no_images: bool = typer.Option(False, "--no-images", help="Keep no pixels at all."),
-    resume: bool = typer.Option(False, "--resume", help="Pass over videos that are done in --out."),
+    resume: bool = typer.Option(
+        False, "--resume", help="Pass over what is done in --out, and go on with what was cut off."
+    ),
     start: float = typer.Option(0.0, "--start", help="Seconds of the player's clock to begin at."),
     end: float | None = typer.Option(None, "--end", help="Seconds to end at."),
     every: int = typer.Option(1, "--every", help="Read each n-th frame only."),
@@ -97,7 +101,7 @@ def video(
     work = _Work(reader, settings, Selection(start, end, every, fps))
     found = list_sources(sources, raw=RawFormat.parse(size, rate), warn=_say)
     if out is not None:
-        work.write(found, Outputs(out, wanted), resume)
+        work.write(found, Outputs(out, wanted, work.run), resume)
     else:
         work.show(found, "json" if as_json else "csv" if as_csv else "table", segments)
     raise typer.Exit(work.exit_code)
@@ -114,7 +118,7 @@ def read_videos(reader: Reader, paths: list[Path], kind: str, annotate: Path | N
     work = _Work(reader, settings, Selection())
     found = list_sources(paths, warn=_say)
     if annotate is not None:
-        work.write(found, Outputs(annotate, Wanted(annotate=True)), resume=False)
+        work.write(found, Outputs(annotate, Wanted(annotate=True), work.run), resume=False)
     else:
         work.show(found, kind, "labels")
     return work.exit_code
@@ -133,6 +137,16 @@ class _Work:
         self._labels = reader.classifier.info.labels
 
     @property
+    def run(self) -> dict[str, Any]:
+        """How sources are read: JSON types."""
+        return {
+            "model": self._reader.classifier.info.to_metadata(),
+            "detector": self._reader.detector.name,
+            "settings": asdict(self._settings),
+            "selection": asdict(self._selection),
+        }
+
+    @property
     def exit_code(self) -> int:
         if self._unreadable:
             return EXIT_UNREADABLE
@@ -144,13 +158,23 @@ class _Work:
             if resume and outputs.done(source, path):
                 _say(f"done already: {source.name}")
                 continue
+            rest = self._rest(source, outputs, path) if resume else None
             try:
-                summary = outputs.write(source, path, self._seen(source), self._labels)
+                seen = self._seen(source if rest is None else rest.source(source))
+                summary = outputs.write(source, path, seen, self._labels, rest)
             except SourceError as error:
                 self._trouble(error.message)
                 continue
             self._count(summary)
             _say(f"{_in_words(summary)}; written to {path}.*")
+
+    def _rest(self, source: Source, outputs: Outputs, path: Path) -> Rest | None:
+        rest = outputs.rest(source, path, self._settings, self._labels)
+        if rest is not None:
+            _say(f"going on with {source.name} after frame {rest.last:,}")
+        elif outputs.cut_off(path):
+            _say(f"was cut off, and begins anew: {source.name}")
+        return rest
 
     def show(self, sources: Iterable[Source], kind: str, segments: str) -> None:
         from mien.predict.sinks.rows import CsvLines, json_line, rows

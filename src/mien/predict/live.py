@@ -1,7 +1,8 @@
 """Reading live: frames are dropped rather than queued, so that what is shown is now.
 
-At most one frame waits while one is being read, and a newer one takes its place. What is shown is
-therefore never older than the reading of two frames takes: on two cores about a tenth of a second.
+At most one frame waits while one is being read, and a newer one takes its place. What is shown
+therefore came while the frame before it was read, and is never older than the reading of two frames
+takes. `bench/video.py --only live` measures it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from mien.predict.sinks.clip import ClipWriter
 from mien.predict.sources import Source
 from mien.vision.blur import blur_faces
 from mien.vision.codec import write_picture
-from mien.vision.draw import annotate_frame
+from mien.vision.draw import FrameAnnotator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,7 +108,7 @@ def show_live(
         blur: hides faces in what is shown and written.
         say: told of files written.
     """
-    count, recorder = LiveCount(), _Recorder(folder, say)
+    count, recorder, annotator = LiveCount(), _Recorder(folder, say), FrameAnnotator()
     began: float | None = None
     recent = time.monotonic()
     rate = 0.0
@@ -118,23 +119,25 @@ def show_live(
             rate += 0.1 * (1 / max(now - recent, 1e-3) - rate) if count.frames else 0
             recent = now
             count.frames, count.seconds = count.frames + 1, now - began
-            pixels = _draw(frame, reading, blur)
+            pixels = _draw(annotator, frame, reading, blur)
             recorder.append(pixels, frame.time_s)
             recording = "  ● recording" if recorder.on else ""
-            view.show(pixels, f"{rate:.0f} frames/s{recording}")
+            view.show(pixels, f"{rate:.{1 if rate < 10 else 0}f} frames/s{recording}")
             if not _obey(view, recorder, pixels):
                 break
     return count
 
 
-def _draw(frame: Frame, reading: FrameReading, blur: bool) -> NDArray[np.uint8]:
+def _draw(
+    annotator: FrameAnnotator, frame: Frame, reading: FrameReading, blur: bool
+) -> NDArray[np.uint8]:
     pixels = frame.pixels
     if blur:
         import numpy as np
 
         own = [np.array(face.box, np.float32) for face in reading.faces]
         pixels = blur_faces(pixels, [*frame.perhaps_xyxy, *own])
-    return annotate_frame(pixels, reading.faces)
+    return annotator.draw(pixels, reading.faces, frame.time_s)
 
 
 def _obey(view: View, recorder: _Recorder, pixels: NDArray[np.uint8]) -> bool:

@@ -91,12 +91,14 @@ class Source:
         kind: 'video', 'picture', 'stream', 'camera', 'raw' or 'arrays'.
         read: makes its frames, from about the selection's start on.
         path: of the file, where it is one.
+        position: how many selected frames come before its first: where a video is gone on with.
     """
 
     name: str
     kind: str
     read: Callable[[Selection], Iterator[Frame]]
     path: Path | None = None
+    position: int = 0
 
     @property
     def live(self) -> bool:

@@ -86,11 +86,15 @@ def _crop(
     height, width = picture_hwc.shape[:2]
     x0, y0, x1, y1 = (float(v) for v in frame)
     left, top = int(np.floor(x0)), int(np.floor(y0))
-    # Whole pixels around the frame; clipped indices repeat the picture's edge outside it.
-    rows = np.clip(np.arange(top, max(int(np.ceil(y1)), top + 1)), 0, height - 1)
-    columns = np.clip(np.arange(left, max(int(np.ceil(x1)), left + 1)), 0, width - 1)
-    grey = _grey(picture_hwc[rows[:, None], columns])
-    box = (x0 - left, y0 - top, min(x1 - left, len(columns)), min(y1 - top, len(rows)))
+    bottom, right = max(int(np.ceil(y1)), top + 1), max(int(np.ceil(x1)), left + 1)
+    # Whole pixels around the frame...
+    if top >= 0 and bottom <= height and left >= 0 and right <= width:
+        grey = _grey(picture_hwc[top:bottom, left:right])
+    else:  # ...and clipped indices repeat the picture's edge outside it.
+        rows = np.clip(np.arange(top, bottom), 0, height - 1)
+        columns = np.clip(np.arange(left, right), 0, width - 1)
+        grey = _grey(picture_hwc[rows[:, None], columns])
+    box = (x0 - left, y0 - top, min(x1 - left, right - left), min(y1 - top, bottom - top))
     if grey.shape == (size, size) and box == (0, 0, size, size):
         return grey
     resized = Image.fromarray(grey).resize((size, size), Image.Resampling.BILINEAR, box=box)

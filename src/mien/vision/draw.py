@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,8 @@ COLOURS = {
 }
 """Okabe and Ito's palette, which colour-blind people can tell apart."""
 OTHER = (120, 120, 200)
+SPARED, GROW_S = 0.04, 1.0
+"""In videos a panel may cover this share of itself before it moves; shrunk, it waits to grow."""
 Box = tuple[float, float, float, float]
 INK, PAPER, TRACK = (255, 255, 255), (24, 26, 30), (74, 78, 86)
 
@@ -45,25 +48,74 @@ def annotate(picture_hwc: NDArray[np.uint8], faces: Sequence[FaceReading]) -> ND
     return np.asarray(canvas.convert("RGB"))
 
 
-def annotate_frame(
-    picture_hwc: NDArray[np.uint8], faces: Sequence[TrackedFace]
-) -> NDArray[np.uint8]:
-    """Return a copy of a frame, uint8 [h, w, 3] RGB, with each person's reading drawn on it.
+class FrameAnnotator:
+    """Draws readings on the frames of one video.
 
-    Only the faces' surroundings are composed: videos have many frames.
+    A panel stays on its side of the face, and keeps the size of its words, while it can: panels
+    that hop from frame to frame cannot be read.
     """
-    canvas = Image.fromarray(picture_hwc)
-    pen = ImageDraw.Draw(canvas, "RGBA")
-    taken = [face.box for face in faces]
-    for face in faces:
-        shares = face.probabilities or {}
-        label, confidence = face.label or face.quality, face.confidence or 0.0
-        reading = FaceReading(face.box, face.score, label, confidence, shares)
-        title = f"{face.track}  {label}"
-        if face.label is not None:
-            title += f" {percent(confidence)}"
-        taken.append(_draw_face(pen, canvas.size, reading, title, taken))
-    return np.asarray(canvas, np.uint8)
+
+    def __init__(self) -> None:
+        self._kept: dict[int, _Layout] = {}
+
+    def draw(
+        self, picture_hwc: NDArray[np.uint8], faces: Sequence[TrackedFace], time_s: float
+    ) -> NDArray[np.uint8]:
+        """Return a copy of a frame, uint8 [h, w, 3] RGB, with each person's reading drawn on it.
+
+        Only the faces' surroundings are composed: videos have many frames.
+        """
+        canvas = Image.fromarray(picture_hwc)
+        pen = ImageDraw.Draw(canvas, "RGBA")
+        taken = [face.box for face in faces]
+        for face in faces:
+            shares = face.probabilities or {}
+            label, confidence = face.label or face.quality, face.confidence or 0.0
+            reading = FaceReading(face.box, face.score, label, confidence, shares)
+            title = f"{face.track}  {label}"
+            if face.label is not None:
+                title += f" {percent(confidence)}"
+            layout = self._kept.setdefault(face.track, _Layout())
+            layout.now_s = time_s
+            taken.append(_draw_face(pen, canvas.size, reading, title, taken, layout))
+        gone = [t for t, layout in self._kept.items() if time_s - layout.now_s > GROW_S]
+        for track in gone:
+            del self._kept[track]
+        return np.asarray(canvas, np.uint8)
+
+
+@dataclass(slots=True)
+class _Layout:
+    """How a person's panel was drawn in the frames before.
+
+    Attributes:
+        side: of the face, see `_place`; None at first.
+        full: with its bars, not shrunk to the title.
+        text: size of the words in pixels; 0 at first.
+        heading: width of the longest title in that size, in pixels.
+        now_s: moment of this frame.
+        shrunk_s: when it last had no room for its bars.
+    """
+
+    side: int | None = None
+    full: bool = True
+    text: int = 0
+    heading: float = 0.0
+    now_s: float = 0.0
+    shrunk_s: float = float("-inf")
+
+    def words(self, text: int) -> int:
+        """Return the size to write in: the one before, unless the face changed a lot."""
+        if not 0.8 * self.text <= text <= 1.25 * self.text:
+            self.text, self.heading = text, 0.0
+        return self.text
+
+    def grows(self, covered: float, area: float) -> bool:
+        """Return whether there is room for the bars, and was for a while where it had shrunk."""
+        if covered > (SPARED * area if self.full else 0):
+            self.shrunk_s = self.now_s
+        self.full = self.now_s - self.shrunk_s >= GROW_S
+        return self.full
 
 
 def percent(share: float) -> str:
@@ -77,16 +129,18 @@ def _draw_face(
     face: FaceReading,
     title: str | None = None,
     taken: Sequence[Box] = (),
+    layout: _Layout | None = None,
 ) -> Box:
     """Draw a face's box and, beside it, a panel; return the panel's place.
 
     A panel that would cover another face or panel shrinks to its title, as in a group picture.
     """
+    layout = layout or _Layout(full=False)
     colour = COLOURS.get(face.label, OTHER)
     x0, y0, x1, y1 = face.box
     # Text follows the face's size, but stays readable on any picture.
     low, high = max(11, min(size) * 0.022), max(13, min(size) * 0.06)
-    text = int(np.clip((x1 - x0) * 0.13, low, high))
+    text = layout.words(int(np.clip((x1 - x0) * 0.13, low, high)))
     line = max(2, round(text / 7))
     corner = max(3, round((x1 - x0) * 0.06))
     pen.rounded_rectangle((x0, y0, x1, y1), corner, outline=(*colour, 255), width=line)
@@ -95,13 +149,14 @@ def _draw_face(
     title = title or f"{face.label} {percent(face.confidence)}"
     bar, pad, step = text * 3, round(text * 0.45), round(text * 1.25)
     names = max((pen.textlength(name, font=font) for name, _ in rows), default=0)
-    heading = pen.textlength(title, font=font)
+    heading = layout.heading = max(layout.heading, pen.textlength(title, font=font))
     others = [box for box in taken if box != face.box]
     full = (max(names + pad + bar, heading) + 2 * pad, step * (len(rows) + 1) + 2 * pad)
-    left, top, covered = _place(face.box, full, size, line * 2, others)
-    if covered and rows:
+    side, (left, top), covered = _place(face.box, full, size, line * 2, others, layout.side)
+    if rows and not layout.grows(covered, full[0] * full[1]):
         full, rows = (heading + 2 * pad, step + 2 * pad), []
-        left, top, _ = _place(face.box, full, size, line * 2, others)
+        side, (left, top), _ = _place(face.box, full, size, line * 2, others, layout.side)
+    layout.side = side
     panel = (left, top, left + full[0], top + full[1])
     pen.rounded_rectangle(panel, pad, fill=(*PAPER, 205))
     pen.text((left + pad, top + pad), title, fill=(*colour, 255), font=font)
@@ -130,12 +185,17 @@ def _draw_bar(
 
 
 def _place(
-    box: Box, panel: tuple[float, float], size: tuple[int, int], gap: float, others: Sequence[Box]
-) -> tuple[float, float, float]:
-    """Return left and top of the panel, and how much of other things it covers, in pixels squared.
+    box: Box,
+    panel: tuple[float, float],
+    size: tuple[int, int],
+    gap: float,
+    others: Sequence[Box],
+    before: int | None = None,
+) -> tuple[int, tuple[float, float], float]:
+    """Return the panel's side, its left and top, and how much it covers, in pixels squared.
 
     Of right of the face, left, below and above, inside the picture: the first that covers least,
-    the face itself included.
+    the face itself included; the one before as long as it covers hardly more.
     """
     x0, y0, x1, y1 = box
     width, height = panel
@@ -156,5 +216,8 @@ def _place(
             for b in boxes
         )
 
-    best = min(inside, key=lambda place: covered(place, [box, *others]))
-    return (*best, covered(best, others))
+    costs = [covered(place, [box, *others]) for place in inside]
+    best = costs.index(min(costs))
+    if before is not None and costs[before] <= costs[best] + SPARED * width * height:
+        best = before
+    return best, inside[best], covered(inside[best], others)

@@ -183,5 +183,5 @@ def _crops(picture: Image.Image, boxes: NDArray[np.float32], side: int) -> NDArr
         frame = (int(np.floor(x0)), int(np.floor(y0)), int(np.ceil(x1)), int(np.ceil(y1)))
         frame = (frame[0], frame[1], max(frame[2], frame[0] + 1), max(frame[3], frame[1] + 1))
         crop = picture.crop(frame).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
-        crops.append(_normalised(np.asarray(crop)).transpose(1, 0, 2))
-    return np.stack(crops)
+        crops.append(np.asarray(crop))
+    return np.ascontiguousarray(_normalised(np.stack(crops)).transpose(0, 2, 1, 3))

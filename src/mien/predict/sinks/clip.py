@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mien.errors import MissingExtraError
 from mien.files import write_error
 from mien.predict.video.decode import load_av
-from mien.vision.draw import annotate_frame
+from mien.vision.draw import FrameAnnotator
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -43,6 +43,7 @@ class ClipWriter:
         self.path = path
         self._part = path.with_name(f".{path.name}.part")
         self._sound_path = sound
+        self._annotator = FrameAnnotator()
         self._av = load_av()
         self._container: Any = None
         self._stream: Any = None
@@ -59,7 +60,8 @@ class ClipWriter:
         Raises:
             WriteError: the disk is full, or the like.
         """
-        self.write(annotate_frame(frame.pixels, reading.faces), frame.time_s)
+        drawn = self._annotator.draw(frame.pixels, reading.faces, frame.time_s)
+        self.write(drawn, frame.time_s)
 
     def write(self, pixels_hwc: NDArray[np.uint8], time_s: float) -> None:
         """Write pixels, uint8 [h, w, 3] RGB, as the frame of a moment."""

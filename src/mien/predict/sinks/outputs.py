@@ -5,22 +5,25 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from mien.errors import ConfigError, SourceError
 from mien.files import read_json, write_json, write_text
 from mien.predict.sinks.clip import ClipWriter
 from mien.predict.sinks.report import page
+from mien.predict.sinks.reread import whole_frames
+from mien.predict.sinks.rest import Rest, about, forget, note
 from mien.predict.sinks.rowfile import FORMATS, RowFile
 from mien.predict.sinks.timeline import Timeline
+from mien.predict.video.frame import Frame
 from mien.predict.video.hide import hidden
 from mien.predict.video.summary import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from mien.predict.sources import Source
-    from mien.predict.video.frame import Frame
+    from mien.predict.video.placed import Settings
     from mien.types import FrameReading
 
 
@@ -57,13 +60,57 @@ class Wanted:
                 hint="leave one out; --timeline and --report work without pictures",
             )
 
+    @property
+    def pictures(self) -> bool:
+        """Whether pixels are written."""
+        return self.images and (self.annotate or self.timeline or self.report)
 
-class Sink(Protocol):
-    """What takes frames with their readings, one after another."""
 
-    def append(self, frame: Frame, reading: FrameReading) -> None:
-        """Take one in."""
-        ...
+@dataclass(slots=True)
+class _Work:
+    """What is made of one source while it is read."""
+
+    rows: RowFile
+    summary: Summary
+    timeline: Timeline | None
+    clip: ClipWriter | None
+    frames: int = 0
+
+    @property
+    def pictures(self) -> list[Timeline | ClipWriter]:
+        return [sink for sink in (self.timeline, self.clip) if sink is not None]
+
+    def replay(self, rest: Rest, labels: Sequence[str]) -> None:
+        """Take in what an earlier run has written, and set the rows to go on after it."""
+        for _, reading in whole_frames(self.rows.part, self.rows.kind, labels):
+            self.frames += 1
+            self.summary.add(reading)
+            if self.timeline is not None:
+                self.timeline.append(Frame.bare(reading), reading)
+        self.rows.keep = rest.keep
+
+    def run(self, seen: Iterator[tuple[Frame, FrameReading]]) -> str | None:
+        """Take in all frames; return why the source broke off, else None.
+
+        Raises:
+            SourceError: before the first frame.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(self.rows)
+            if self.clip is not None:
+                stack.enter_context(self.clip)
+            try:
+                for frame, reading in seen:
+                    self.frames += 1
+                    self.rows.append(reading)
+                    self.summary.add(reading)
+                    for sink in self.pictures:
+                        sink.append(frame, reading)
+            except SourceError as broken:
+                if not self.frames:
+                    raise
+                return broken.message
+        return None
 
 
 class Outputs:
@@ -72,12 +119,13 @@ class Outputs:
     Args:
         folder: to write into; made when the first file is.
         wanted: what to write.
+        run: how sources are read, JSON types: only rows of the same run are gone on with.
     """
 
-    def __init__(self, folder: Path, wanted: Wanted) -> None:
+    def __init__(self, folder: Path, wanted: Wanted, run: dict[str, Any] | None = None) -> None:
         if folder.exists() and not folder.is_dir():
             raise ConfigError(f"--out {folder} is a file", hint="give a folder's name")
-        self.folder, self.wanted = folder, wanted
+        self.folder, self.wanted, self._run = folder, wanted, run or {}
         self._used: set[str] = set()
 
     def name(self, source: Source) -> Path:
@@ -102,45 +150,66 @@ class Outputs:
         except SourceError:
             return False
 
+    def cut_off(self, path: Path) -> bool:
+        """Return whether a run that was cut off has left rows of a source."""
+        return RowFile(path, self.wanted.rows, ()).part.exists()
+
+    def rest(
+        self, source: Source, path: Path, settings: Settings, labels: Sequence[str]
+    ) -> Rest | None:
+        """Return the rest of a video whose reading was cut off; None where it begins anew.
+
+        Only rows are gone on with: a film cannot be, so a source with pictures begins anew.
+        """
+        if source.kind != "video" or self.wanted.pictures:
+            return None
+        rows = RowFile(path, self.wanted.rows, labels)
+        return Rest.of(rows, about(source, self._run), settings, labels)
+
     def write(
         self,
         source: Source,
         path: Path,
-        seen: Iterable[tuple[Frame, FrameReading]],
+        seen: Iterator[tuple[Frame, FrameReading]],
         labels: Sequence[str],
+        rest: Rest | None = None,
     ) -> dict[str, Any]:
         """Write all that is wanted of a source; return its summary.
 
         A source that breaks off gives the files of its good part, and `error` in the summary.
 
+        Args:
+            source: what is read.
+            path: of its files, without suffix.
+            seen: the frames of the source, or of `rest.source(source)`, with their readings.
+            labels: of the model.
+            rest: from the method of this name; the rows before it are kept.
+
         Raises:
             SourceError: before its first frame.
             WriteError: a file could not be written; the rows until then stay in the .part.
         """
-        summary, error, frames = Summary(labels, self.wanted.segments), None, 0
         wanted = self.wanted
-        timeline = Timeline(labels, wanted.images) if wanted.timeline or wanted.report else None
-        clip = self._clip(source, path)
-        sinks: list[Sink] = [sink for sink in (timeline, clip) if sink is not None]
-        with ExitStack() as stack:
-            rows = stack.enter_context(RowFile(path, wanted.rows, labels))
-            if clip is not None:
-                stack.enter_context(clip)
-            try:
-                for frame, reading in hidden(seen) if wanted.blur and sinks else seen:
-                    frames += 1
-                    rows.append(reading)
-                    summary.add(reading)
-                    for sink in sinks:
-                        sink.append(frame, reading)
-            except SourceError as broken:
-                if not frames:
-                    raise
-                error = broken.message
-        result = {**summary.finish(), "error": error}
-        if timeline is not None:
-            self._draw(path, timeline, result, labels, clip)
+        work = _Work(
+            rows=RowFile(path, wanted.rows, labels),
+            summary=Summary(labels, wanted.segments),
+            timeline=Timeline(labels, wanted.images) if wanted.timeline or wanted.report else None,
+            clip=self._clip(source, path),
+        )
+        if rest is not None:
+            work.replay(rest, labels)
+            seen = rest.join(seen)
+        note(work.rows, about(source, self._run))
+        try:
+            error = work.run(hidden(seen) if wanted.blur and work.pictures else seen)
+        except SourceError:
+            forget(work.rows)
+            raise
+        result = {**work.summary.finish(), "error": error}
+        if work.timeline is not None:
+            self._draw(path, work.timeline, result, labels, work.clip)
         write_json(path.with_name(path.name + ".summary.json"), result)
+        forget(work.rows)
         return result
 
     def _clip(self, source: Source, path: Path) -> ClipWriter | None:

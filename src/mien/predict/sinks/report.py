@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from mien.predict.sinks.timeline import clock
@@ -20,7 +21,7 @@ body { margin: 0 auto; max-width: 66rem; padding: 1.5rem 1.25rem 4rem; color: va
   background: var(--paper); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif }
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; overflow-wrap: anywhere }
 h2 { font-size: 1.1rem; margin: 2.25rem 0 .5rem }
-p { margin: .4rem 0; max-width: 46rem } .soft { color: var(--soft) }
+p { margin: .4rem 0; max-width: 46rem; overflow-wrap: anywhere } .soft { color: var(--soft) }
 video { display: block; width: 100%; max-height: 62vh; background: #000; border-radius: 6px;
   margin: 1rem 0 }
 .chart { overflow-x: auto; cursor: crosshair } .chart svg { display: block; width: 100%;
@@ -62,7 +63,9 @@ def page(summary: dict[str, Any], labels: Sequence[str], svg: str, video: str | 
         svg: the timeline, with the moving line where there is a video.
         video: name of the annotated video beside the page, or None.
     """
-    title = escape(summary["source"])
+    source = str(summary["source"])
+    title = escape(source if "://" in source else PurePath(source).name)
+    where = "" if title == escape(source) else f"<br>{escape(source)}"
     player = ""
     if video is not None:
         player = f'<video controls preload="auto" src="{escape(video)}"></video>'
@@ -73,7 +76,7 @@ def page(summary: dict[str, Any], labels: Sequence[str], svg: str, video: str | 
 <html lang="en"><head><meta charset="utf-8"><title>{title} - mien</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>
 <body><h1>{title}</h1>
-<p class="soft">{_in_words(summary)}</p>{alert}{player}
+<p class="soft">{_in_words(summary)}{where}</p>{alert}{player}
 <h2>Expressions over time</h2>
 <p class="soft">Smoothed probabilities, stacked; empty where a person was not seen or their face
 could not be read. {hint}</p><div class="chart">{svg}</div>
@@ -103,11 +106,16 @@ def _people(summary: dict[str, Any], labels: Sequence[str]) -> str:
             f"{clock(person['first_s'])} to {clock(person['last_s'])}",
             f"{person['seen_s']:.1f} s",
             *(f"{person['share_of_time'].get(name, 0):.0%}" for name in names),
-            "" if person["mean_valence"] is None else f"{person['mean_valence']:+.2f}",
+            _signed(person["mean_valence"]),
         ]
         for person in summary["people"]
     ]
     return _table(["", "from, to", "seen", *names, "valence"], rows)
+
+
+def _signed(valence: float | None) -> str:
+    """Return a valence to two digits, without a sign before nothing."""
+    return "" if valence is None else f"{round(valence, 2) + 0.0:+.2f}".replace("+0.00", "0.00")
 
 
 def _episodes(summary: dict[str, Any], labels: Sequence[str]) -> str:

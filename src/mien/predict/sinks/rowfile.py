@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,21 +18,27 @@ if TYPE_CHECKING:
     from mien.types import FrameReading
 
 FORMATS = {"csv": ".csv", "json": ".jsonl", "parquet": ".parquet"}
-FLUSH_S = 0.5
 ROWS_AT_ONCE = 20_000
 
 
 class RowFile:
     """Writes NAME.csv, .jsonl or .parquet; a context manager.
 
-    While it runs the rows stand in NAME.csv.part (or .jsonl.part), flushed twice a second. At
-    the good end that becomes the file; a Parquet file, which nobody could read without its last
-    bytes, is made from the lines then. After an error or a kill the part stays.
+    While it runs the rows stand in NAME.csv.part (or .jsonl.part), handed to the system frame by
+    frame: a kill takes none of them, however long the next frame stays away. At the good end
+    that becomes the file; a Parquet file, which nobody could read without its last bytes, is made
+    from the lines then. After an error or a kill the part stays.
 
     Args:
         path: without the suffix.
         kind: 'csv', 'json' or 'parquet'.
         labels: of the model.
+
+    Attributes:
+        path: of the finished file.
+        part: of the unfinished one.
+        kind: of the part: 'csv' or 'json'.
+        keep: bytes of the part to go on after; 0 begins anew.
     """
 
     def __init__(self, path: Path, kind: str, labels: Sequence[str]) -> None:
@@ -44,16 +49,21 @@ class RowFile:
         self.path = path.with_name(path.name + FORMATS[kind])
         suffix = ".jsonl.part" if kind == "parquet" else FORMATS[kind] + ".part"
         self.part = path.with_name(path.name + suffix)
-        self._kind, self._labels = kind, labels
+        self._parquet, self._labels = kind == "parquet", labels
+        self.kind = "csv" if kind == "csv" else "json"
+        self.keep = 0
         self._csv = CsvLines(labels) if kind == "csv" else None
         self._stream: IO[str] | None = None
-        self._flushed = 0.0
+        self._written = False
 
     def __enter__(self) -> RowFile:
         try:
             self.part.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = self.part.open("w", encoding="utf-8", newline="")
-            if self._csv is not None:
+            if self.keep:
+                os.truncate(self.part, self.keep)
+            mode = "a" if self.keep else "w"
+            self._stream = self.part.open(mode, encoding="utf-8", newline="")
+            if self._csv is not None and not self.keep:
                 self._stream.write(self._csv.header)
         except OSError as error:
             raise write_error(self.part, error) from error
@@ -68,12 +78,9 @@ class RowFile:
         assert self._stream is not None  # noqa: S101  (used inside its with block)
         line = json_line if self._csv is None else self._csv.line
         try:
-            for row in rows(reading, self._labels):
-                self._stream.write(line(row))
-            now = time.monotonic()
-            if now - self._flushed >= FLUSH_S:
-                self._stream.flush()
-                self._flushed = now
+            self._stream.writelines(line(row) for row in rows(reading, self._labels))
+            self._stream.flush()
+            self._written = True
         except OSError as error:
             raise write_error(self.path, error) from error
 
@@ -94,12 +101,14 @@ class RowFile:
                 stream.close()
             if kind is None:
                 self._finish()
+            elif not self._written and not self.keep:
+                self.part.unlink()  # nothing but a header
         except OSError as failure:
             if kind is None:  # else the first error is the one to tell of
                 raise write_error(self.path, failure) from failure
 
     def _finish(self) -> None:
-        if self._kind == "parquet":
+        if self._parquet:
             write_parquet(self.part, self.path, self._labels)
             self.part.unlink()
         else:

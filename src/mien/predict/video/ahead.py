@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,6 +29,8 @@ class ReadAhead(Generic[Item]):
     Args:
         items: frames, or plans for them; made in the thread and closed there, at its end.
         newest: keep only the newest frame and drop the others: for live sources.
+        after: another whose items these are made of: it is told to stop before this one is
+            waited for, which might else wait for it.
         ends_at_once: seconds to wait for the thread at the end.
     """
 
@@ -37,9 +39,10 @@ class ReadAhead(Generic[Item]):
         items: Iterable[Item],
         *,
         newest: bool = False,
+        after: ReadAhead[Any] | None = None,
         ends_at_once: float = 5.0,
     ) -> None:
-        self._items = items
+        self._items, self._after = items, after
         self._newest, self._patience = newest, ends_at_once
         self._queue: queue.Queue[Item | BaseException | None] = queue.Queue(1 if newest else DEPTH)
         self._stop = threading.Event()
@@ -56,14 +59,22 @@ class ReadAhead(Generic[Item]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop.set()
+        self.stop()
         self._thread.join(self._patience)
+
+    def stop(self) -> None:
+        """Tell the thread, and those before it, to stop; whoever waits for items gets no more."""
+        self._stop.set()
+        if self._after is not None:
+            self._after.stop()
 
     def _take(self) -> Iterator[Item]:
         while True:
             try:
                 item = self._queue.get(timeout=_WAIT)
             except queue.Empty:
+                if self._stop.is_set():
+                    return
                 if self._thread.is_alive() or not self._queue.empty():
                     continue
                 return

@@ -11,33 +11,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from mien.predict.video.placed import BETWEEN, DETECTED, PREDICTED, Spot
 from mien.predict.video.reading import ExpressionReader
 from mien.predict.video.tracker import Tracker
-from mien.types import Faces
-from mien.vision.align import crop_faces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from numpy.typing import NDArray
-
-    from mien.predict.detectors.base import Detector
     from mien.predict.pipeline import FaceClassifier
     from mien.predict.video.frame import Frame
     from mien.predict.video.placed import Placed, Settings
     from mien.predict.video.tracker import Person
     from mien.types import FrameReading
-
-SHORTER_SIDE = 540
-"""Larger frames are halved, thirded... for the detector, down to no less than this."""
+    from mien.vision.align import Framing
 
 
 def follow(  # noqa: C901  (reads as the flow)
     planned: Iterable[Placed],
-    detector: Detector,
+    framing: Framing,
     classifier: FaceClassifier,
     settings: Settings,
 ) -> Iterator[tuple[Frame, FrameReading]]:
@@ -47,23 +39,24 @@ def follow(  # noqa: C901  (reads as the flow)
     filters' state is kept, until they are lost.
 
     Args:
-        planned: the frames of one source in order of time, from `Settings.plan`.
-        detector: runs on every n-th frame.
+        planned: the frames of one source in order of time, from `Settings.plan` and
+            `find.with_faces`.
+        framing: of the detector.
         classifier: names the expressions.
         settings: see there.
     """
     people = Tracker(settings.lost_s)
-    reader = ExpressionReader(classifier, detector.framing, settings)
+    reader = ExpressionReader(classifier, framing, settings)
     waiting: list[Placed] = []
     for now in planned:
         frame = now.frame
-        if not now.detect:
+        faces = now.faces
+        if faces is None:
             if settings.live:
                 now.spots = _predict(people.people, frame.time_s)
             waiting.append(now)
         else:
-            faces, crops = find_faces(frame, detector, classifier.info.input_size)
-            followed = people.update(faces, frame.time_s, crops)
+            followed = people.update(faces, frame.time_s, now.crops_nhw)
             if settings.live:
                 for person in followed:
                     people.confirm(person)
@@ -85,23 +78,6 @@ def follow(  # noqa: C901  (reads as the flow)
         for later in waiting[1:]:
             later.spots = _predict(people.people, later.frame.time_s)
         yield from reader.read(waiting)
-
-
-def find_faces(frame: Frame, detector: Detector, crop_size: int) -> tuple[Faces, NDArray[np.uint8]]:
-    """Return the faces of a frame, and their grey crops, uint8 [n, crop_size, crop_size]."""
-    factor = max(1, min(frame.size) // SHORTER_SIDE)
-    pixels = frame.pixels
-    if factor > 1:
-        pixels = np.asarray(Image.fromarray(pixels).reduce(factor))
-    found = detector.detect(pixels)
-    if factor > 1:
-        marks = found.landmarks_n52
-        found = Faces(
-            found.boxes_xyxy * np.float32(factor),
-            found.scores_n,
-            None if marks is None else marks * np.float32(factor),
-        )
-    return found, crop_faces(frame.pixels, found.boxes_xyxy, detector.framing, crop_size)
 
 
 def _predict(people: list[Person], time_s: float) -> list[Spot]:

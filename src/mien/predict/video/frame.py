@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mien.types import FrameReading
+
 
 class Frame:
     """A moment of a source.
@@ -40,6 +42,16 @@ class Frame:
         """Where a face is, or may be: more than is read, for whoever hides faces."""
         self._make: Callable[[], NDArray[np.uint8]] | None = make
         self._pixels: NDArray[np.uint8] | None = None
+
+    @classmethod
+    def bare(cls, reading: FrameReading) -> Frame:
+        """Return the frame of a reading whose pixels are gone."""
+
+        def none() -> NDArray[np.uint8]:
+            raise RuntimeError("the pixels of a past frame are gone")
+
+        size = (reading.width, reading.height)
+        return cls(reading.source, reading.frame, reading.time_s, size, none, reading.pts)
 
     @property
     def pixels(self) -> NDArray[np.uint8]:

@@ -49,7 +49,9 @@ def _hide(
     near = [*past, *(other for other, _ in waiting)]
     boxes = [box for other in near for box in other.perhaps_xyxy]
     waiting.popleft()
-    past.append(_without_pixels(frame))
+    bare = Frame.bare(reading)
+    bare.perhaps_xyxy = frame.perhaps_xyxy
+    past.append(bare)
     return _blurred(frame, boxes), reading
 
 
@@ -58,12 +60,3 @@ def _blurred(frame: Frame, boxes: list[NDArray[np.float32]]) -> Frame:
         frame.source, frame.index, frame.time_s, frame.size,
         lambda: blur_faces(frame.pixels, boxes), frame.pts,
     )  # fmt: skip
-
-
-def _without_pixels(frame: Frame) -> Frame:
-    def none() -> NDArray[np.uint8]:
-        raise RuntimeError("the pixels of a past frame are gone")
-
-    kept = Frame(frame.source, frame.index, frame.time_s, frame.size, none, frame.pts)
-    kept.perhaps_xyxy = frame.perhaps_xyxy
-    return kept

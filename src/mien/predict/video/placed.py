@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from mien.predict.video.frame import Frame
     from mien.predict.video.tracker import Person, Sighting
+    from mien.types import Faces
 
 DETECT_S, READ_S = 0.2, 1 / 15
 """Seconds from one detection, and from one reading, to the next."""
@@ -55,16 +56,27 @@ class Settings:
                 option = "--" + name.replace("_", "-")
                 raise ConfigError(f"{option} must be at least 1", hint="1 takes every frame")
 
-    def plan(self, frames: Iterable[Frame]) -> Iterator[Placed]:
+    @property
+    def memory_s(self) -> float:
+        """Seconds after which nothing of the past shows in a reading, to four digits."""
+        return 2 * self.lost_s + 12 * self.smooth_s + 1.0
+
+    def planner(self) -> Planner:
+        """Return what tells for each frame of one source what is done with it."""
+        return Planner(_Due(self.detect_every, DETECT_S), _Due(self.read_every, READ_S))
+
+    def plan(self, frames: Iterable[Frame], position: int = 0) -> Iterator[Placed]:
         """Yield the frames with what is to be done with them; make the pixels that it needs.
 
         Frames alone decide, by their order and timestamps: the same frames give the same plan.
+
+        Args:
+            frames: of one source, in order.
+            position: of the first one, where reading goes on inside; the detector runs on it.
         """
-        detected, read = _Due(self.detect_every, DETECT_S), _Due(self.read_every, READ_S)
-        for position, frame in enumerate(frames):
-            now = Placed(frame)
-            now.detect = detected.at(position, frame.time_s)
-            now.read = read.at(position, frame.time_s, wanted=now.detect)
+        planner = self.planner()
+        for number, frame in enumerate(frames, start=position):
+            now = Placed(frame, *planner.at(number, frame.time_s))
             if now.detect or now.read:
                 frame.pixels  # noqa: B018  (converts them, in the thread that reads ahead)
             yield now
@@ -84,6 +96,19 @@ class _Due:
         return due
 
 
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Tells on which frames the detector runs, and which are read."""
+
+    _detected: _Due
+    _read: _Due
+
+    def at(self, position: int, time_s: float) -> tuple[bool, bool]:
+        """Return (detect, read) for the next frame; `position` counts frames from 0."""
+        detect = self._detected.at(position, time_s)
+        return detect, self._read.at(position, time_s, wanted=detect)
+
+
 @dataclass(slots=True)
 class Spot:
     """A person's face in a frame, before it is read."""
@@ -97,9 +122,20 @@ class Spot:
 
 @dataclass(slots=True)
 class Placed:
-    """A frame whose faces' places are being worked out."""
+    """A frame whose faces' places are being worked out.
+
+    Attributes:
+        frame: the frame.
+        detect: whether the detector is to run on it.
+        read: whether its expressions are to be read.
+        faces: what the detector found; None where it did not run.
+        crops_nhw: uint8 [n, size, size], the grey crops of those faces.
+        spots: the people in it.
+    """
 
     frame: Frame
     detect: bool = False
     read: bool = False
+    faces: Faces | None = None
+    crops_nhw: NDArray[np.uint8] | None = None
     spots: list[Spot] = field(default_factory=list)

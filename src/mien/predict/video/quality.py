@@ -16,6 +16,11 @@ GOOD, SMALL, BLURRED, TURNED = "good", "small", "blurred", "turned"
 CUT, COVERED = "cut", "covered"
 REASONS = (SMALL, BLURRED, TURNED, CUT, COVERED)
 
+NARROW = 0.72
+"""Of a face that looks at us: between the eyes, over from them to the mouth; a low figure."""
+NOSE = 0.7
+"""How far the nose stands out, in halves of the way between the eyes."""
+
 
 @dataclass(frozen=True, slots=True)
 class QualityGate:
@@ -81,14 +86,19 @@ def sharpness(crop_hw: NDArray[np.uint8]) -> float:
 
 
 def turn(landmarks_52: NDArray[np.float32]) -> float:
-    """Return how far the nose is from the middle of the eyes, 0, to below one of them, 1.
+    """Return how far a head is turned to its side: 0 looks at us, 0.7 is about 45 degrees.
 
-    Measured along the line through the eyes, so that a tilted head is not a turned one.
+    The larger of two signs, both measured so that a tilted head is not a turned one: how far the
+    nose is from the middle of the eyes, 0, to below one of them, 1; and how much closer together
+    the eyes are than even a narrow face's, which still tells when the head is bowed too.
     """
     eyes = landmarks_52[:2].astype(np.float64)
     across = eyes[1] - eyes[0]
     width = float(np.hypot(*across))
     if width < 1e-3:
         return float("inf")
-    nose = landmarks_52[2] - eyes.mean(axis=0)
-    return float(abs(nose @ across) / width / (width / 2))
+    middle = eyes.mean(axis=0)
+    nose = float(abs((landmarks_52[2] - middle) @ across)) / width / (width / 2)
+    down = float(np.hypot(*(landmarks_52[3:].mean(axis=0) - middle)))
+    left = min(width / max(NARROW * down, 1e-3), 1.0)
+    return max(nose, NOSE * float(np.sqrt(1 - left**2)) / left)

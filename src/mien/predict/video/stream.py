@@ -44,7 +44,7 @@ def read_stream(
     """
     av = load_av()
     began = time.monotonic()
-    failures, offset, index, why = 0, 0.0, 0, "it ended"
+    failures, offset, index, newest, why = 0, 0.0, 0, 0.0, "it ended"
     options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
     while True:
         try:
@@ -52,6 +52,7 @@ def read_stream(
                 finite = bool(box.duration)
                 for frame in frames_of(box, stream, address, offset_s=offset):
                     frame.index, index, failures = index, index + 1, 0
+                    newest = frame.time_s
                     yield frame
                 if finite:
                     return
@@ -71,7 +72,8 @@ def read_stream(
         failures += 1
         warn(f"{address}: {why}; connecting again in {pause:g} s ({failures} of {retries})")
         time.sleep(pause)
-        offset = time.monotonic() - began
+        # A stream may have come faster than its own clock goes; time never steps back.
+        offset = max(time.monotonic() - began, newest + 1e-3)
 
 
 def read_camera(

@@ -1,4 +1,4 @@
-"""A source read from end to end: decoded in one thread, followed and read in another."""
+"""A source read from end to end: decoded, searched for faces, and read, in a thread each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mien.errors import SourceError
 from mien.predict.video.ahead import ReadAhead
+from mien.predict.video.find import with_faces
 from mien.predict.video.follow import follow
 
 if TYPE_CHECKING:
@@ -29,21 +30,27 @@ def watch(
 ) -> Iterator[tuple[Frame, FrameReading]]:
     """Yield each selected frame of a source with its reading.
 
-    The thread that decodes ends when this generator is closed, however that comes about.
+    The threads that decode and detect end when this generator is closed, however that comes
+    about.
 
     Raises:
         SourceError: it cannot be read; or it broke off, after the readings of its last frames.
     """
     broken: list[SourceError] = []
     frames = source.frames(selection)
+    size = classifier.info.input_size
     if settings.live:
         # Frames are dropped before any work is planned on them.
         with ReadAhead(frames, newest=source.live) as arriving:
-            planned = _until_broken(settings.plan(arriving), broken)
-            yield from follow(planned, detector, classifier, settings)
+            found = with_faces(settings.plan(arriving), detector, size)
+            yield from follow(_until_broken(found, broken), detector.framing, classifier, settings)
     else:
-        with ReadAhead(settings.plan(frames)) as ahead:
-            yield from follow(_until_broken(ahead, broken), detector, classifier, settings)
+        decoding = ReadAhead(settings.plan(frames, source.position))
+        with decoding as planned:
+            detecting = ReadAhead(with_faces(planned, detector, size), after=decoding)
+            with detecting as found:
+                placed = _until_broken(found, broken)
+                yield from follow(placed, detector.framing, classifier, settings)
     if broken:
         raise broken[0]
 
