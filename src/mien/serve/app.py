@@ -1,0 +1,73 @@
+"""The server's app: read `create_app` first.
+
+A request passes the gate (doors, rate, room), then a route; pictures go through
+`upload` (limits) and `predictor` (threads, batches), videos through `jobs`, cameras through
+`live`. Whatever goes wrong becomes a problem by the table in `problems`.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from mien import __version__
+from mien.serve import problems
+from mien.serve.catalogue import Catalogue
+from mien.serve.gate import Gate
+from mien.serve.metrics import Metrics
+from mien.serve.predictor import Predictor
+from mien.serve.routes import about, page, predict
+from mien.serve.state import State
+from mien.serve.upload import Budget
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.types import ASGIApp
+
+    from mien.predict.detectors.base import Detector
+    from mien.serve.settings import Settings
+
+ABOUT = (
+    "Reads facial expressions in pictures, videos and camera frames. We read expressions; we "
+    "never say what someone feels. Nothing is stored but the videos that wait and their results."
+)
+
+
+def create_app(
+    settings: Settings,
+    catalogue: Catalogue | None = None,
+    detector: Detector | None = None,
+) -> ASGIApp:
+    """Return the app of one server process.
+
+    Args:
+        settings: of the server.
+        catalogue: the models; loaded as the settings say where None.
+        detector: finds the faces; MTCNN where None.
+    """
+    models = catalogue or Catalogue.load(settings.models)
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        predictor = Predictor(models, settings, metrics, detector)
+        budget = Budget(round(settings.limits.memory_mb * 1e6))
+        assets = page.Assets()
+        app.state.mien = State(settings, models, metrics, predictor, budget, gate, assets)
+        try:
+            yield
+        finally:
+            await predictor.close()
+
+    app = FastAPI(
+        title="mien", version=__version__, description=ABOUT, lifespan=lifespan,
+        docs_url=None, redoc_url=None, redirect_slashes=False,
+    )  # fmt: skip
+    problems.install(app)
+    for routes in (predict.router, about.router, page.router):
+        app.include_router(routes)
+    gate = Gate(app, settings, metrics)
+    return gate

@@ -1,0 +1,111 @@
+"""The web page's files: a list made at the start, so that no address reaches the file system."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, Response
+
+from mien.files import sha256_file
+from mien.predict.detectors.mtcnn import weights_folder
+from mien.serve.problems import Problem
+from mien.serve.state import state_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".webmanifest": "application/manifest+json",
+    ".map": "application/json",
+    ".wasm": "application/wasm",
+    ".onnx": "application/octet-stream",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".webp": "image/webp",
+    ".ico": "image/x-icon",
+    ".woff2": "font/woff2",
+    ".txt": "text/plain; charset=utf-8",
+    ".md": "text/plain; charset=utf-8",
+}
+"""Files of other kinds are not served."""
+_HASHED = re.compile(r"[.-][0-9a-f]{8,}\.\w+$")
+"""A name that holds its content's hash: it never changes."""
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file of the page.
+
+    Attributes:
+        path: of the file.
+        kind: its MIME type.
+        tag: its ETag.
+    """
+
+    path: Path
+    kind: str
+    tag: str
+
+
+class Assets:
+    """The page's files by address: `/` and `/assets/...`; and the shipped networks.
+
+    `/assets/models/` holds what private mode runs in the browser: the shipped model and the three
+    networks of the face detector.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        folder = folder or Path(str(resources.files("mien.serve"))) / "web"
+        self._files: dict[str, Asset] = {}
+        for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+            name = path.relative_to(folder).as_posix()
+            if not any(part.startswith(".") for part in name.split("/")):
+                self._add("/" if name == "index.html" else f"/assets/{name}", path)
+        for path in _networks():
+            self._add(f"/assets/models/{path.name}", path)
+
+    def _add(self, address: str, path: Path) -> None:
+        kind = TYPES.get(path.suffix)
+        if kind is not None and path.is_file():
+            self._files[address] = Asset(path, kind, f'"{sha256_file(path)[:20]}"')
+
+    def get(self, address: str) -> Asset | None:
+        """Return the file at an address of the list, else None."""
+        return self._files.get(address)
+
+
+def _networks() -> Iterator[Path]:
+    yield Path(str(resources.files("mien.models"))) / "mien-small.onnx"
+    for name in ("pnet", "rnet", "onet"):
+        yield weights_folder() / f"{name}.onnx"
+
+
+@router.api_route("/", methods=["GET", "HEAD"])
+@router.api_route("/assets/{name:path}", methods=["GET", "HEAD"])
+async def asset(request: Request, name: str = "") -> Response:
+    """Return a file of the page."""
+    address = f"/assets/{name}" if name else "/"
+    found = state_of(request).assets.get(address)
+    if found is None:
+        raise Problem(404, "there is no such page", "the page is at /")
+    forever = bool(_HASHED.search(address))
+    headers: dict[str, Any] = {
+        "ETag": found.tag,
+        "Cache-Control": "public, max-age=31536000, immutable" if forever else "no-cache",
+    }
+    if found.tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return FileResponse(found.path, headers=headers, media_type=found.kind)

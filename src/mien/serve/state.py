@@ -1,0 +1,36 @@
+"""What the routes share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+
+    from mien.serve.catalogue import Catalogue
+    from mien.serve.gate import Gate
+    from mien.serve.metrics import Metrics
+    from mien.serve.predictor import Predictor
+    from mien.serve.routes.page import Assets
+    from mien.serve.settings import Settings
+    from mien.serve.upload import Budget
+
+
+@dataclass(slots=True)
+class State:
+    """Everything of one server process."""
+
+    settings: Settings
+    catalogue: Catalogue
+    metrics: Metrics
+    predictor: Predictor
+    budget: Budget
+    gate: Gate
+    assets: Assets
+
+
+def state_of(connection: HTTPConnection) -> State:
+    """Return what the routes of this connection's app share."""
+    state: State = connection.app.state.mien
+    return state
