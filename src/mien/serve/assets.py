@@ -14,19 +14,6 @@ from pathlib import Path
 from mien.errors import ModelFileError
 from mien.predict.detectors.mtcnn import weights_folder
 
-MEDIA_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".mjs": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".jpg": "image/jpeg",
-    ".woff2": "font/woff2",
-    ".txt": "text/plain; charset=utf-8",
-    ".wasm": "application/wasm",
-    ".onnx": "application/octet-stream",
-}
-"""By suffix; files with another one are not served."""
 WEB = Path(__file__).with_name("web")
 EXAMPLES = ("astronaut.jpg", "grace_hopper.jpg")
 DETECTOR = ("pnet.onnx", "rnet.onnx", "onet.onnx")
@@ -41,18 +28,13 @@ def web_assets() -> dict[str, Path]:
     found = {
         f"/assets/{path.relative_to(WEB).as_posix()}": path
         for path in sorted(WEB.rglob("*"))
-        if path.is_file() and path.suffix in MEDIA_TYPES
+        if path.is_file() and not path.name.startswith(".")
     }
     page = found.pop("/assets/index.html")
     # A wheel carries the examples within WEB; in a checkout they stand at its top.
     top = [WEB.parents[3] / "examples" / name for name in EXAMPLES]
     examples = {f"/assets/examples/{path.name}": path for path in top if path.is_file()}
     return {"/": page, **examples, **found, **_networks()}
-
-
-def media_type(path: Path) -> str:
-    """Return the Content-Type of a file that `web_assets` listed."""
-    return MEDIA_TYPES[path.suffix]
 
 
 def _networks() -> dict[str, Path]:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 
 from mien.files import sha256_file
-from mien.predict.detectors.mtcnn import weights_folder
+from mien.serve.assets import web_assets
 from mien.serve.problems import Problem
 from mien.serve.state import state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -67,15 +65,10 @@ class Assets:
     networks of the face detector.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        folder = folder or Path(str(resources.files("mien.serve"))) / "web"
+    def __init__(self) -> None:
         self._files: dict[str, Asset] = {}
-        for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
-            name = path.relative_to(folder).as_posix()
-            if not any(part.startswith(".") for part in name.split("/")):
-                self._add("/" if name == "index.html" else f"/assets/{name}", path)
-        for path in _networks():
-            self._add(f"/assets/models/{path.name}", path)
+        for address, path in web_assets().items():
+            self._add(address, path)
 
     def _add(self, address: str, path: Path) -> None:
         kind = TYPES.get(path.suffix)
@@ -85,12 +78,6 @@ class Assets:
     def get(self, address: str) -> Asset | None:
         """Return the file at an address of the list, else None."""
         return self._files.get(address)
-
-
-def _networks() -> Iterator[Path]:
-    yield Path(str(resources.files("mien.models"))) / "mien-small.onnx"
-    for name in ("pnet", "rnet", "onet"):
-        yield weights_folder() / f"{name}.onnx"
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
