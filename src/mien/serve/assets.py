@@ -8,6 +8,7 @@ not listed; the page then says what it needs.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
@@ -40,8 +41,6 @@ def web_assets() -> dict[str, Path]:
 def _networks() -> dict[str, Path]:
     shipped = Path(str(resources.files("mien.models")))
     files = sorted(shipped.glob("*.onnx"))
-    try:
+    with suppress(ModelFileError):  # prediction itself says so, with what to do
         files += [weights_folder() / name for name in DETECTOR]
-    except ModelFileError:
-        pass  # prediction itself says so, with what to do; the page works without
     return {f"/assets/models/{path.name}": path for path in files if path.is_file()}

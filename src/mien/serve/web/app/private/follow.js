@@ -9,6 +9,7 @@ import { Tracker } from "./tracker.js";
 
 const DETECT_S = 0.2, READ_S = 1 / 15, SHORTER_SIDE = 540;
 const SMOOTH_S = 0.15, FORGET_S = 1, LOST_S = 1;
+const FORESIGHT_S = 0.4; // where detections are rarer, a box rather rests than runs away
 const DETECT_SHARE = 0.4; // of all time, at most: a slow machine looks for faces less often
 
 export class Follower {
@@ -60,8 +61,9 @@ export class Follower {
   }
 
   predict(time) {
+    const until = Math.min(time, this.detected + FORESIGHT_S);
     return this.tracker.people.filter((p) => p.track && p.seen).map((person) =>
-      ({ person, box: person.box(time), sighting: person.seen, origin: "predicted" }));
+      ({ person, box: person.box(until), sighting: person.seen, origin: "predicted" }));
   }
 
   async readSpots(picture, time, spots, read) {
