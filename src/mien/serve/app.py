@@ -18,9 +18,11 @@ from mien.serve.catalogue import Catalogue
 from mien.serve.gate import Gate
 from mien.serve.metrics import Metrics
 from mien.serve.predictor import Predictor
-from mien.serve.routes import about, page, predict
+from mien.serve.routes import about, live, page, predict, video
 from mien.serve.state import State
+from mien.serve.store import Store
 from mien.serve.upload import Budget
+from mien.serve.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -55,19 +57,24 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         predictor = Predictor(models, settings, metrics, detector)
         budget = Budget(round(settings.limits.memory_mb * 1e6))
-        assets = page.Assets()
-        app.state.mien = State(settings, models, metrics, predictor, budget, gate, assets)
+        store = Store(settings.data)
+        worker = Worker(store, models, predictor.detector, settings.limits, metrics)
+        app.state.mien = State(
+            settings, models, metrics, predictor, budget, gate, page.Assets(), store, worker
+        )
         try:
             yield
         finally:
+            await worker.close()
             await predictor.close()
+            store.close()
 
     app = FastAPI(
         title="mien", version=__version__, description=ABOUT, lifespan=lifespan,
         docs_url=None, redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
     problems.install(app)
-    for routes in (predict.router, about.router, page.router):
+    for routes in (predict.router, video.router, live.router, about.router, page.router):
         app.include_router(routes)
     gate = Gate(app, settings, metrics)
     return gate

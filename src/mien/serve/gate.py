@@ -122,9 +122,9 @@ class Gate:
                 self.doors.check_token(headers)
                 scope["mien.let_in"] = True
             await self._app(scope, receive, send)
-        except Problem as problem:
-            await receive()
-            await send({"type": "websocket.close", "code": 1008, "reason": problem.detail[:120]})
+        except Exception as error:  # noqa: BLE001  (as for HTTP)
+            # Refused before it was accepted: the answer is one of HTTP, with its problem.
+            await problem_of(error).response()(scope, receive, send)
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         """Log and count a request by its route: addresses may hold what is a client's own."""

@@ -11,6 +11,8 @@ from uvicorn.supervisors import Multiprocess
 
 from mien.errors import ConfigError
 from mien.serve.app import create_app
+from mien.serve.protocol import Patience
+from mien.serve.store import Store, alone
 
 if TYPE_CHECKING:
     from mien.serve.settings import Settings
@@ -24,8 +26,17 @@ def serve(settings: Settings) -> None:
     """Answer until SIGTERM or Ctrl-C; then finish what was accepted.
 
     Raises:
-        ConfigError: the address cannot be bound.
+        ConfigError: the address cannot be bound, or another server uses the folder.
+        ModelFileError: a model cannot be used.
     """
+    store = Store(settings.data)
+    with alone(settings.data):
+        store.recover()
+        store.close()
+        _listen(settings)
+
+
+def _listen(settings: Settings) -> None:
     config = make_config(settings)
     try:
         socket = config.bind_socket()
@@ -45,6 +56,7 @@ def make_config(settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         partial(create_app, settings),
         factory=True,
+        http=Patience,
         host=settings.host,
         port=settings.port,
         workers=settings.workers,

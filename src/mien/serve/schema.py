@@ -135,7 +135,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         403: "From another page", 408: "Too slow", 409: "Not yet", 413: "Too large",
         415: "Of no kind that is read", 421: "Under another host name",
         422: "Cannot be read, or a wrong parameter", 429: "Too many requests of one client",
-        501: "An optional package is missing here", 503: "Busy: Retry-After says when to come back",
+        507: "No room on the disk", 503: "Busy: Retry-After says when to come back",
     }  # fmt: skip
     content = {"application/problem+json": {"schema": ProblemBody.model_json_schema()}}
     return {s: {"description": words[s], "content": content} for s in statuses}

@@ -14,12 +14,19 @@ if TYPE_CHECKING:
     from mien.serve.predictor import Predictor
     from mien.serve.routes.page import Assets
     from mien.serve.settings import Settings
+    from mien.serve.store import Store
     from mien.serve.upload import Budget
+    from mien.serve.worker import Worker
 
 
 @dataclass(slots=True)
 class State:
-    """Everything of one server process."""
+    """Everything of one server process.
+
+    Attributes:
+        arriving: videos that are being received.
+        live: cameras that are connected.
+    """
 
     settings: Settings
     catalogue: Catalogue
@@ -28,6 +35,10 @@ class State:
     budget: Budget
     gate: Gate
     assets: Assets
+    store: Store
+    worker: Worker
+    arriving: int = 0
+    live: int = 0
 
 
 def state_of(connection: HTTPConnection) -> State:
