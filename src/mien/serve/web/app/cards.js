@@ -60,7 +60,7 @@ export class PersonCard {
 function heading(name, who = null) {
   if (!name) return el("p", { class: "name" }, who);
   const said = name.label === UNREAD ? "not read" : name.label;
-  const share = name.confidence === null ? null : el("b", {}, percent(name.confidence));
+  const share = name.unsure ? null : el("b", {}, percent(name.confidence));
   const words = who ? `${who}: ${said}` : capital(said);
   return el("p", { class: "name" }, dot(name.label), words, share);
 }

@@ -1,7 +1,7 @@
 // Results as files: JSON, CSV, and the picture with its faces drawn upon it (PNG).
 
 import { el } from "./dom.js";
-import { named, paint, percent, UNREAD, UNSURE } from "./names.js";
+import { named, paint, titled, UNREAD, UNSURE } from "./names.js";
 import { placeAll } from "./place.js";
 import { summarise } from "./people.js";
 
@@ -121,8 +121,7 @@ class Panel {
     const least = Math.max(11, Math.min(...size) * 0.022), most = Math.max(13, Math.min(...size) * 0.06);
     this.text = Math.round(Math.min(Math.max((x1 - x0) * 0.13, least), most));
     this.name = named(face, threshold);
-    this.title = this.name.label === UNREAD ? "not read" : `${this.name.label} ${percent(this.name.confidence)}`;
-    if (face.track) this.title = `${face.track}  ${this.title}`;
+    this.title = titled(this.name, face.track);
     this.rows = Object.entries(face.probabilities ?? {});
     this.pen = pen;
     pen.font = this.font(600);

@@ -34,6 +34,12 @@ export function named({ probabilities, quality = "good" }, threshold) {
   };
 }
 
+/** What stands over a face: its name and share; where it is unsure the bars say why. */
+export function titled({ label, confidence }, track = null) {
+  const title = label === UNREAD ? "not read" : label === UNSURE ? UNSURE : `${label} ${percent(confidence)}`;
+  return track ? `${track}  ${title}` : title;
+}
+
 /** The colour of a label, as a CSS value. */
 export function hue(label) {
   return `var(--${HUES.includes(label) ? label : label === UNREAD ? UNSURE : "other"})`;

@@ -2,7 +2,7 @@
 // panels in pixels of the screen, so that they stay readable on a phone.
 
 import { el } from "./dom.js";
-import { hue, named, percent, UNREAD } from "./names.js";
+import { hue, named, titled } from "./names.js";
 import { placeAll } from "./place.js";
 
 export class Overlay {
@@ -53,8 +53,7 @@ export class Overlay {
   mark(key, face, threshold, [x0, y0, x1, y1]) {
     const mark = this.marks.get(key) ?? this.make(key);
     const name = named(face, threshold);
-    const title = name.label === UNREAD ? "not read" : `${name.label} ${percent(name.confidence)}`;
-    mark.title.textContent = face.track ? `${face.track}  ${title}` : title;
+    mark.title.textContent = titled(name, face.track);
     for (const node of [mark.box, mark.panel]) node.style.setProperty("--hue", hue(name.label));
     mark.box.classList.toggle("unsure", name.unsure);
     Object.assign(mark.box.style, {

@@ -11,8 +11,9 @@ export class Timeline {
    * @param {HTMLElement} figure takes it in.
    * @param {number | null} window seconds that are shown of a camera; null shows all of a video.
    * @param {((time: number) => void) | null} onSeek called where a moment is chosen.
+   * @param {Node | null} player controls that stand above.
    */
-  constructor(figure, labels, { window = null, onSeek = null } = {}) {
+  constructor(figure, labels, { window = null, onSeek = null, player = null } = {}) {
     Object.assign(this, { figure, labels, window, onSeek, frames: [], threshold: 0, head: null });
     this.canvas = el("canvas", { role: onSeek ? "slider" : "img", tabindex: onSeek ? 0 : null });
     const keys = [...labels, UNSURE].map((label) => {
@@ -20,7 +21,7 @@ export class Timeline {
       dot.style.setProperty("--hue", hue(label));
       return el("span", { class: "key" }, dot, label);
     });
-    figure.replaceChildren(el("figcaption", {}, ...keys), this.canvas);
+    figure.replaceChildren(el("figcaption", {}, player, ...keys), this.canvas);
     if (onSeek) this.listen();
     this.watcher = new ResizeObserver(() => this.draw());
     this.watcher.observe(figure);

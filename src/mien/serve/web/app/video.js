@@ -1,7 +1,8 @@
 // A video: read as a whole, then played with its faces, a timeline and a summary of each person.
 
-import { $, el, say, seldom } from "./dom.js";
+import { $, el, icon, say, seldom } from "./dom.js";
 import { Following } from "./following.js";
+import { clock } from "./names.js";
 import { Overlay } from "./overlay.js";
 import { frameAt } from "./people.js";
 import * as stage from "./stage.js";
@@ -17,7 +18,9 @@ export class Video extends Following {
   }
 
   async start() {
-    this.video = el("video", { src: this.url, controls: true, muted: true, playsinline: true, preload: "auto", "aria-label": this.fileName });
+    this.video = el("video", { src: this.url, playsinline: true, preload: "auto", "aria-label": this.fileName });
+    this.video.muted = true;
+    this.video.onclick = () => this.toggle();
     this.video.onerror = () => stage.blank("none", "This browser cannot play that video; its results are below.");
     this.picture = stage.frame(this.video);
     this.overlay = new Overlay(this.picture);
@@ -56,25 +59,47 @@ export class Video extends Following {
 
   play() {
     stage.progress(null);
-    this.openTimeline({ onSeek: (time) => (this.video.currentTime = time) });
-    const duration = Number.isFinite(this.video.duration) ? this.video.duration : 0;
+    const { video } = this;
+    this.openTimeline({ onSeek: (time) => (video.currentTime = time), player: this.controls() });
+    const duration = Number.isFinite(video.duration) ? video.duration : 0;
     this.timeline.show(this.frames, this.choices.threshold, duration);
-    const step = () => {
+    const step = (now, shown) => {
       if (this.stopped.signal.aborted) return;
-      if (this.video.currentTime !== this.shown) this.moveTo(this.video.currentTime);
-      requestAnimationFrame(step);
+      this.moveTo(shown?.mediaTime ?? video.currentTime);
+      // Only this tells which frame is to be seen; without it the clock has to do.
+      if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(step);
+      else requestAnimationFrame(step);
     };
-    this.shown = null;
     step();
     this.refresh();
     say(`The video was read: ${$("results-title").textContent}.`);
   }
 
+  controls() {
+    const { video } = this;
+    const start = el("button", { type: "button", id: "play", onclick: () => this.toggle() });
+    const sound = el("button", { type: "button", class: "plain", id: "sound", onclick: () => (video.muted = !video.muted) });
+    const show = () => {
+      start.replaceChildren(icon(video.paused ? "play" : "pause"), video.paused ? "Play" : "Pause");
+      sound.replaceChildren(icon(video.muted ? "silent" : "sound"), video.muted ? "Sound off" : "Sound on");
+    };
+    video.onplay = video.onpause = video.onvolumechange = show;
+    show();
+    this.clock = el("p");
+    return el("div", { class: "player" }, start, this.clock, sound);
+  }
+
+  toggle() {
+    if (!this.timeline) return;
+    if (this.video.paused) this.video.play();
+    else this.video.pause();
+  }
+
   moveTo(time) {
-    this.shown = time;
     this.frame = frameAt(this.frames, time);
     this.draw();
     this.timeline.moveTo(time);
+    this.clock.textContent = `${clock(Math.floor(time))} of ${clock(Math.round(this.timeline.span[1]))}`;
     this.list_();
   }
 
