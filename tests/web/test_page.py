@@ -148,7 +148,7 @@ def test_a_silent_server_can_be_tried_again(visit: Visit, portraits: list[Path])
     open_files(page, portraits[0])
     assert "The server does not answer" in page.locator("#notice").inner_text()
     page.context.set_offline(False)
-    page.click("text=Try again")
+    page.click("#notice button")
     page.wait_for_selector(".card")
     assert page.locator("#notice").inner_text() == ""
 

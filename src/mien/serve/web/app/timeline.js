@@ -155,7 +155,11 @@ export class Timeline {
   }
 
   listen() {
-    const seek = (time) => this.onSeek(Math.min(Math.max(time, 0), this.span[1]));
+    const seek = (time) => {
+      const within = Math.min(Math.max(time, 0), this.span[1]);
+      this.moveTo(within); // at once: the next key counts from here
+      this.onSeek(within);
+    };
     const point = (event) => {
       const { left, width } = this.canvas.getBoundingClientRect();
       seek(((event.clientX - left - LEFT) / (width - LEFT)) * this.span[1]);
