@@ -1,6 +1,7 @@
 // Reading on the server: pictures, videos, cameras. Every failure is a Trouble, in plain words.
 
-const LONGEST = 640; // of a camera's picture, in pixels: what the server's detector wants
+import { Grabs } from "./grabs.js";
+
 const TRIES = 6, POLL_MS = 400;
 
 /** What went wrong, and what to do. */
@@ -70,7 +71,7 @@ export const server = {
     return framesOf(rows, model.labels);
   },
 
-  /** Begin a camera; see `Live`. */
+  /** Begin a camera; `onReading(answer, picture)` gets each answer, and the canvas it is about. */
   async live({ model, onReading, onEnd }) {
     return new Live(model, onReading, onEnd).open();
   },
@@ -80,7 +81,7 @@ export const server = {
 class Live {
   constructor(model, onReading, onEnd) {
     Object.assign(this, { model, onReading, onEnd, sent: 0, answered: 0, busy: false, done: false });
-    this.canvas = document.createElement("canvas");
+    this.grabs = new Grabs();
   }
 
   open() {
@@ -109,13 +110,8 @@ class Live {
 
   async send(video) {
     this.busy = true;
-    const scale = Math.min(1, LONGEST / Math.max(video.videoWidth, video.videoHeight));
-    const width = Math.round(video.videoWidth * scale), height = Math.round(video.videoHeight * scale);
-    if (this.canvas.width !== width || this.canvas.height !== height) {
-      Object.assign(this.canvas, { width, height });
-    }
-    this.canvas.getContext("2d", { alpha: false }).drawImage(video, 0, 0, width, height);
-    const jpeg = await new Promise((resolve) => this.canvas.toBlob(resolve, "image/jpeg", 0.85));
+    const picture = this.grabs.take(video, this.sent);
+    const jpeg = await new Promise((resolve) => picture.toBlob(resolve, "image/jpeg", 0.85));
     this.busy = false;
     if (!jpeg || this.socket.readyState !== WebSocket.OPEN) return;
     this.sent += 1;
@@ -125,7 +121,7 @@ class Live {
   receive(answer) {
     this.answered = Math.max(this.answered + 1, answer.frame + 1);
     if (answer.error) return; // one picture that was broken; the server ends it if many are
-    this.onReading(answer);
+    this.onReading(answer, this.grabs.get(answer.frame));
   }
 
   close() {

@@ -16,7 +16,7 @@ export class Camera extends Following {
     this.device = null;
     this.times = [];
     this.draw = seldom(0.12, () => this.timeline?.show(this.frames, this.choices.threshold));
-    this.refresh = seldom(0.3, () => this.list(this.frame, this.picture && this.source, EMPTY));
+    this.refresh = seldom(0.3, () => this.list(this.frame, this.source, EMPTY));
   }
 
   async start() {
@@ -37,7 +37,7 @@ export class Camera extends Following {
     const settings = this.stream.getVideoTracks()[0].getSettings();
     this.device = settings.deviceId;
     this.mirrored = settings.facingMode !== "environment";
-    this.video = this.source = el("video", { autoplay: true, muted: true, playsinline: true, "aria-label": "Camera" });
+    this.video = el("video", { autoplay: true, muted: true, playsinline: true, "aria-label": "Camera" });
     this.video.muted = true;
     this.video.srcObject = this.stream;
     this.stream.getVideoTracks()[0].onended = () => this.fail(new Trouble("the camera was taken away", "connect it again"));
@@ -52,7 +52,7 @@ export class Camera extends Following {
 
   async connect() {
     const { reader, model } = this.choices;
-    this.live = await reader.live({ model, onReading: (answer) => this.take(answer), onEnd: (error) => this.fail(error) });
+    this.live = await reader.live({ model, onReading: (answer, picture) => this.take(answer, picture), onEnd: (error) => this.fail(error) });
     if (this.closed) return this.live.close();
     const { live, video } = this;
     const step = () => {
@@ -73,8 +73,9 @@ export class Camera extends Following {
     stage.title("Camera", this.rate, ...(swap ? [swap] : []), stop);
   }
 
-  take(answer) {
+  take(answer, picture) {
     if (this.closed) return;
+    this.source = picture;
     const last = this.frames.at(-1)?.time_s ?? 0;
     // A new connection's clock begins anew; ours goes on.
     this.offset ??= last ? last + 0.5 - answer.time_s : 0;
@@ -109,14 +110,13 @@ export class Camera extends Following {
     }
   }
 
-  /** End, and keep what was read: the last picture stays. */
+  /** End, and keep what was read: the last picture that was stays. */
   stop() {
     if (this.closed) return;
-    const { videoWidth: width, videoHeight: height } = this.video;
-    const still = el("canvas", { width, height, role: "img", "aria-label": "The camera's last picture" });
-    const pen = still.getContext("2d");
-    pen.drawImage(this.video, 0, 0);
     this.release();
+    const { width, height } = this.source ?? { width: 4, height: 3 };
+    const still = el("canvas", { width, height, role: "img", "aria-label": "The camera's last picture" });
+    if (this.source) still.getContext("2d").drawImage(this.source, 0, 0);
     this.video.replaceWith(still);
     this.source = still;
     const again = el("button", { type: "button", id: "restart", onclick: () => this.restart() }, "Start again");
@@ -129,6 +129,7 @@ export class Camera extends Following {
     this.closed = false;
     this.offset = null;
     this.overlay?.remove();
+    this.source = this.frame = null;
     this.times = [];
     return this.start();
   }
@@ -181,7 +182,6 @@ export class Camera extends Following {
   close() {
     this.release();
     this.forget();
-    this.picture = null;
   }
 
   png() {

@@ -26,7 +26,7 @@ export class Following {
       const card = this.cards.get(person.track);
       const face = frame?.faces.find(({ track }) => track === person.track) ?? null;
       card.show(person, face, this.choices.threshold);
-      if (face && source) card.look(source, this.inSource(face.box, frame, source));
+      if (face && source) card.look(source, face.box);
       return card.node;
     });
     const nodes = cards.length ? cards : [stage.nobody(...empty)];
@@ -40,12 +40,6 @@ export class Following {
     card.node.onmouseenter = () => this.overlay?.light(person.track);
     card.node.onmouseleave = () => this.overlay?.light(null);
     return card;
-  }
-
-  /** A box in the pixels of what is shown, which may be larger than what was read. */
-  inSource(box, frame, source) {
-    const factor = frame.width ? (source.videoWidth || source.width) / frame.width : 1;
-    return box.map((v) => v * factor);
   }
 
   forget() {
@@ -68,7 +62,6 @@ export class Following {
   /** The frame shown, with its faces. */
   snapshot(source, frame, mirrored) {
     const width = source.videoWidth || source.width, height = source.videoHeight || source.height;
-    const faces = frame.faces.map((face) => ({ ...face, box: this.inSource(face.box, frame, source) }));
-    return annotated(source, width, height, faces, this.choices.threshold, mirrored);
+    return annotated(source, width, height, frame.faces, this.choices.threshold, mirrored);
   }
 }

@@ -67,6 +67,11 @@ export function count(number, one, many = `${one}s`) {
 /** Seconds as people read them: 4.2 s, 1:05. */
 export function clock(seconds) {
   if (seconds < 60) return seconds % 1 ? `${seconds.toFixed(1)} s` : `${seconds} s`;
+  return minutes(seconds);
+}
+
+/** Seconds as a player shows them: 0:04, 1:05. */
+export function minutes(seconds) {
   const whole = Math.round(seconds);
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }

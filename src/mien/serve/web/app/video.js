@@ -2,7 +2,7 @@
 
 import { $, el, icon, say, seldom } from "./dom.js";
 import { Following } from "./following.js";
-import { clock } from "./names.js";
+import { minutes } from "./names.js";
 import { Overlay } from "./overlay.js";
 import { frameAt } from "./people.js";
 import * as stage from "./stage.js";
@@ -99,7 +99,7 @@ export class Video extends Following {
     this.frame = frameAt(this.frames, time);
     this.draw();
     this.timeline.moveTo(time);
-    this.clock.textContent = `${clock(Math.floor(time))} of ${clock(Math.round(this.timeline.span[1]))}`;
+    this.clock.textContent = `${minutes(time)} / ${minutes(this.timeline.span[1])}`;
     this.list_();
   }
 

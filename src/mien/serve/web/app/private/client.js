@@ -1,6 +1,7 @@
 // Reading in this browser: the page's side of the worker. Same methods as `server` in api.js.
 
 import { Trouble } from "../api.js";
+import { Grabs } from "../grabs.js";
 
 const LONGEST = 640, STEP_S = 0.1;
 const MOST_PIXELS = 50e6;
@@ -84,15 +85,17 @@ export const here = {
 
   async live({ model, onReading, onEnd }) {
     await ask("begin", { paced: true });
-    const began = performance.now();
+    const began = performance.now(), grabs = new Grabs();
+    let frame = 0;
     const live = {
       ready: true,
       async send(video) {
         live.ready = false;
         try {
-          const bitmap = await shrunk(video);
+          const picture = grabs.take(video, frame++);
           const time = (performance.now() - began) / 1000;
-          onReading(worded(await ask("frame", { bitmap, time }, [bitmap]), model.labels));
+          const bitmap = await createImageBitmap(picture);
+          onReading(worded(await ask("frame", { bitmap, time }, [bitmap]), model.labels), picture);
           live.ready = true;
         } catch (error) {
           onEnd(error);

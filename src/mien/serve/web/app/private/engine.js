@@ -34,7 +34,12 @@ export class Engine {
     ort.env.wasm.wasmPaths = { mjs: new URL(GLUE, ASSETS).href };
     // Threads need shared memory, which browsers give to isolated pages only.
     ort.env.wasm.numThreads = self.crossOriginIsolated ? threads() : 1;
-    const open = (bytes) => ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+    const options = {
+      executionProviders: ["wasm"],
+      // Waiting threads that spin would take a whole core from whoever shares the machine.
+      extra: { session: { intra_op: { allow_spinning: "0" } } },
+    };
+    const open = (bytes) => ort.InferenceSession.create(bytes, options);
     const sessions = [];
     for (const bytes of [classifier, ...detector]) sessions.push(await open(bytes));
     return new Engine(ort, model, sessions);
