@@ -40,7 +40,12 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("server")
     command = [sys.executable, "-m", "mien", "serve", "--port", str(port), "--max-rate", "0",
                "--data", str(folder / "data")]  # fmt: skip
-    with (folder / "log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
+    # Ours, and not another that is installed.
+    path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    with (
+        (folder / "log").open("w") as log,
+        subprocess.Popen(command, stderr=log, env={**os.environ, "PYTHONPATH": path}) as process,
+    ):
         try:
             _wait(f"http://127.0.0.1:{port}/healthz", process)
             yield f"http://127.0.0.1:{port}"

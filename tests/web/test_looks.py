@@ -41,11 +41,13 @@ def test_the_start_is_reached_by_keyboard(visit: Visit) -> None:
     reached = []
     for _ in range(14):
         page.keyboard.press("Tab")
-        reached.append(page.evaluate("""() => {
+        reached.append(
+            page.evaluate("""() => {
           const at = document.activeElement, style = getComputedStyle(at.matches("[name=where]")
             ? at.nextElementSibling : at);
           return [at.id || at.value || at.dataset.example || at.className, style.outlineStyle];
-        }"""))
+        }""")
+        )
     names = [name for name, _ in reached]
     wanted = ["server", "about-open", "choose", "camera", "astronaut.jpg", "about-more", "model",
               "threshold"]  # fmt: skip

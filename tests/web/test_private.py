@@ -23,8 +23,8 @@ Visit = Callable[..., Any]
 def as_raster(pixels: np.ndarray[Any, Any]) -> dict[str, Any]:
     height, width = pixels.shape[:2]
     bands = pixels.size // (height * width)
-    return {"data": pixels.ravel().tolist(), "width": width, "height": height, "step": bands,
-            "bands": bands}  # fmt: skip
+    return {"data": pixels.ravel().tolist(), "offset": 0, "line": width * bands, "step": bands,
+            "bands": bands, "width": width, "height": height}  # fmt: skip
 
 
 def test_pixels_are_resampled_as_pillow_does(visit: Visit, rng: np.random.Generator) -> None:

@@ -1,7 +1,7 @@
 // The one alignment, "square-1" (mien.vision.align): square, upright, grey, edge pixels repeated
 // outside, antialiased. Models are refused by the page when theirs has another name.
 
-import { resize } from "./resample.js";
+import { fromBytes, resize } from "./resample.js";
 
 const f = Math.fround;
 
@@ -27,17 +27,17 @@ export function cropFace(picture, box, framing, size) {
 }
 
 /** Cut out as luma (ITU-R 601); the picture's edge goes on outside of it. */
-function cutGrey({ data, width, height, step, bands }, left, top, columns, rows) {
+function cutGrey({ data, offset, line, width, height, step, bands }, left, top, columns, rows) {
   const out = new Uint8Array(columns * rows);
   let at = 0;
   for (let y = top; y < top + rows; y++) {
-    const line = Math.min(Math.max(y, 0), height - 1) * width;
+    const begin = offset + Math.min(Math.max(y, 0), height - 1) * line;
     for (let x = left; x < left + columns; x++) {
-      const i = (line + Math.min(Math.max(x, 0), width - 1)) * step;
+      const i = begin + Math.min(Math.max(x, 0), width - 1) * step;
       out[at++] = bands === 1
         ? data[i]
         : (data[i] * 19595 + data[i + 1] * 38470 + data[i + 2] * 7471 + 0x8000) >> 16;
     }
   }
-  return { data: out, width: columns, height: rows, step: 1, bands: 1 };
+  return fromBytes(out, columns, rows, 1);
 }

@@ -2,20 +2,24 @@
 // crop that Python makes. Method: a triangle filter as wide as the scale, horizontally then
 // vertically, with weights of 22 fractional bits; before large reductions, means of whole blocks.
 //
-// A raster is {data, width, height, step, bands}: `data` holds `step` bytes a pixel, row by row,
-// of which the first `bands` count (canvas pixels: step 4, bands 3).
+// A raster is {data, offset, line, step, bands, width, height}: row by row from `offset` on, `line`
+// bytes a row and `step` a pixel, of which the first `bands` count (canvas pixels: step 4, bands 3).
+// Loops are written out for three bands: a detection spends half of its time here.
 
-const BITS = 22;
+const BITS = 22, HALF = 1 << (BITS - 1);
 
 /** Wrap what a canvas gives: RGBA, of which alpha is not looked at. */
-export function fromImageData(image) {
-  return { data: image.data, width: image.width, height: image.height, step: 4, bands: 3 };
+export function fromImageData({ data, width, height }) {
+  return fromBytes(data, width, height, 4, 3);
 }
 
-/** An empty (black) raster. */
-export function raster(width, height, bands) {
-  return { data: new Uint8Array(width * height * bands), width, height, step: bands, bands };
+/** Wrap bytes that lie close together. */
+export function fromBytes(data, width, height, step, bands = step) {
+  return { data, offset: 0, line: width * step, step, bands, width, height };
 }
+
+const empty = (width, height, bands) =>
+  fromBytes(new Uint8Array(width * height * bands), width, height, bands);
 
 /**
  * Scale a part of a raster.
@@ -52,46 +56,79 @@ export function resize(source, width, height, box = [0, 0, source.width, source.
 
 /** Means of blocks of fx x fy pixels; the last ones of a ragged edge are smaller. */
 export function reduce(source, fx, fy, box = [0, 0, source.width, source.height]) {
-  const { data, step, bands } = source;
   const [left, top, right, bottom] = box;
-  const out = raster(Math.ceil((right - left) / fx), Math.ceil((bottom - top) / fy), bands);
+  const out = empty(Math.ceil((right - left) / fx), Math.ceil((bottom - top) / fy), source.bands);
+  const mean = source.bands === 3 ? meanOfThree : meanOfOne;
   let at = 0;
   for (let y = top; y < bottom; y += fy) {
-    const endY = Math.min(y + fy, bottom);
-    for (let x = left; x < right; x += fx) {
-      const endX = Math.min(x + fx, right);
-      const count = (endX - x) * (endY - y);
-      // Pillow multiplies by a 32-bit float's reciprocal, cut to whole numbers.
-      const share = Math.trunc(Math.fround(2 ** 32 / (256 * count)));
-      for (let band = 0; band < bands; band++) {
-        let sum = count >> 1;
-        for (let row = y; row < endY; row++) {
-          const end = (row * source.width + endX) * step + band;
-          for (let i = (row * source.width + x) * step + band; i < end; i += step) sum += data[i];
-        }
-        out.data[at++] = Math.floor((sum * share) / 2 ** 24);
-      }
+    const rows = Math.min(fy, bottom - y);
+    for (let x = left; x < right; x += fx, at += source.bands) {
+      mean(source, x, y, Math.min(fx, right - x), rows, out.data, at);
     }
   }
   return out;
 }
 
-/** Cut out whole pixels; black outside. */
+/** Pillow multiplies by the reciprocal as a 32-bit float, cut to whole numbers. */
+const reciprocal = (count) => Math.trunc(Math.fround(2 ** 32 / (256 * count))) / 2 ** 24;
+
+function meanOfThree({ data, offset, line, step }, x, y, columns, rows, out, at) {
+  const count = columns * rows;
+  let red = count >> 1, green = red, blue = red;
+  let begin = offset + y * line + x * step;
+  for (let row = 0; row < rows; row++, begin += line) {
+    for (let i = begin, end = begin + columns * step; i < end; i += step) {
+      red += data[i];
+      green += data[i + 1];
+      blue += data[i + 2];
+    }
+  }
+  const share = reciprocal(count);
+  out[at] = red * share;
+  out[at + 1] = green * share;
+  out[at + 2] = blue * share;
+}
+
+function meanOfOne({ data, offset, line, step }, x, y, columns, rows, out, at) {
+  const count = columns * rows;
+  let sum = count >> 1;
+  let begin = offset + y * line + x * step;
+  for (let row = 0; row < rows; row++, begin += line) {
+    for (let i = begin, end = begin + columns * step; i < end; i += step) sum += data[i];
+  }
+  out[at] = sum * reciprocal(count);
+}
+
+/** Cut out whole pixels; black outside. Inside of the source nothing is copied. */
 export function cut(source, left, top, right, bottom) {
-  const { step, bands } = source;
-  const out = raster(right - left, bottom - top, bands);
+  const { data, offset, line, step, bands } = source;
+  const width = right - left, height = bottom - top;
+  if (left >= 0 && top >= 0 && right <= source.width && bottom <= source.height) {
+    return { data, offset: offset + top * line + left * step, line, step, bands, width, height };
+  }
+  const out = empty(width, height, bands);
   const from = Math.max(left, 0), to = Math.min(right, source.width);
   for (let y = Math.max(top, 0); y < Math.min(bottom, source.height); y++) {
-    let at = ((y - top) * out.width + from - left) * bands;
-    for (let i = (y * source.width + from) * step; i < (y * source.width + to) * step; i += step) {
-      for (let band = 0; band < bands; band++) out.data[at++] = source.data[i + band];
+    let at = ((y - top) * width + from - left) * bands;
+    const end = offset + y * line + to * step;
+    for (let i = offset + y * line + from * step; i < end; i += step) {
+      for (let band = 0; band < bands; band++) out.data[at++] = data[i + band];
     }
   }
   return out;
 }
 
 function tight(source) {
-  return source.step === source.bands ? source : cut(source, 0, 0, source.width, source.height);
+  const { step, bands, line, width, height } = source;
+  if (step === bands && line === width * bands && source.offset === 0) return source;
+  const out = empty(width, height, bands);
+  for (let y = 0, at = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const i = source.offset + y * line + x * step;
+      for (let band = 0; band < bands; band++) out.data[at++] = source.data[i + band];
+    }
+  }
+  return out;
 }
 
 /** What of the raster the filter may look at for a box. */
@@ -132,40 +169,54 @@ function weights(inputs, from, to, size) {
 }
 
 function across(source, { starts, counts, fixed, most }, width, first = 0, last = source.height) {
-  const { data, step, bands } = source;
-  const out = raster(width, last - first, bands);
+  const { data, offset, line, step, bands } = source;
+  const out = empty(width, last - first, bands);
   let at = 0;
   for (let y = first; y < last; y++) {
     for (let x = 0; x < width; x++) {
-      const begin = (y * source.width + starts[x]) * step, count = counts[x], weight = x * most;
-      for (let band = 0; band < bands; band++) {
-        let sum = 1 << (BITS - 1);
-        for (let j = 0, i = begin + band; j < count; j++, i += step) {
+      const count = counts[x], weight = x * most;
+      let i = offset + y * line + starts[x] * step;
+      if (bands === 3) {
+        let red = HALF, green = HALF, blue = HALF;
+        for (let j = 0; j < count; j++, i += step) {
+          const share = fixed[weight + j];
+          red = (red + Math.imul(data[i], share)) | 0;
+          green = (green + Math.imul(data[i + 1], share)) | 0;
+          blue = (blue + Math.imul(data[i + 2], share)) | 0;
+        }
+        out.data[at++] = clipped(red);
+        out.data[at++] = clipped(green);
+        out.data[at++] = clipped(blue);
+      } else {
+        let sum = HALF;
+        for (let j = 0; j < count; j++, i += step) {
           sum = (sum + Math.imul(data[i], fixed[weight + j])) | 0;
         }
-        out.data[at++] = Math.min(sum >> BITS, 255);
+        out.data[at++] = clipped(sum);
       }
     }
   }
   return out;
 }
 
+/** Row by row, so that memory is walked through in its order. */
 function down(source, { starts, counts, fixed, most }, height, first = 0) {
-  const { data, step, bands, width } = source;
-  const out = raster(width, height, bands);
-  const line = width * step;
+  const { data, offset, line, width, bands } = tight(source);
+  const out = empty(width, height, bands);
+  const bytes = width * bands, sums = new Int32Array(bytes);
   let at = 0;
   for (let y = 0; y < height; y++) {
-    const begin = (starts[y] - first) * line, count = counts[y], weight = y * most;
-    for (let x = 0; x < width; x++) {
-      for (let band = 0; band < bands; band++) {
-        let sum = 1 << (BITS - 1);
-        for (let j = 0, i = begin + x * step + band; j < count; j++, i += line) {
-          sum = (sum + Math.imul(data[i], fixed[weight + j])) | 0;
-        }
-        out.data[at++] = Math.min(sum >> BITS, 255);
-      }
+    sums.fill(HALF);
+    for (let j = 0; j < counts[y]; j++) {
+      const share = fixed[y * most + j], begin = offset + (starts[y] - first + j) * line;
+      for (let i = 0; i < bytes; i++) sums[i] += Math.imul(data[begin + i], share);
     }
+    for (let i = 0; i < bytes; i++) out.data[at++] = clipped(sums[i]);
   }
   return out;
+}
+
+function clipped(sum) {
+  const value = sum >> BITS;
+  return value > 255 ? 255 : value;
 }
