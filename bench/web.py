@@ -10,70 +10,20 @@ browser and server together, is steadier, and 'cores' says how much of them this
 from __future__ import annotations
 
 import argparse
-import io
 import os
-import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-ROOT = Path(__file__).parents[1]
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --use-fake-ui-for-media-stream "
-    "--use-fake-device-for-media-stream"
-).split()
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.web.chromium import CHROMIUM, FLAGS, serving, write_camera
+
 TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def write_camera(path: Path) -> None:
-    """Two portraits, four seconds each, swaying."""
-    scenes = [
-        Image.open(ROOT / "examples" / name).convert("RGB").crop(box).resize((640, 480))
-        for name, box in (
-            ("astronaut.jpg", (90, 0, 410, 240)),
-            ("grace_hopper.jpg", (60, 60, 460, 360)),
-        )
-    ]
-    with path.open("wb") as stream:
-        for number in range(240):
-            shift = 16 * np.sin(number / 60 * np.pi)
-            data = (0.92, 0, 25 + shift, 0, 0.92, 20)
-            frame = scenes[number // 120].transform((640, 480), Image.Transform.AFFINE, data)
-            buffer = io.BytesIO()
-            frame.save(buffer, "JPEG", quality=85)
-            stream.write(buffer.getvalue())
-
-
-@contextmanager
-def server(folder: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mien", "serve", "--port", str(port), "--data", str(folder)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        for _ in range(600):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5):  # noqa: S310
-                    break
-            except OSError:
-                time.sleep(0.1)
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
 
 
 def processor_s() -> float:
@@ -139,14 +89,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    assert chromium, "chromium is not installed"
+    assert CHROMIUM, "chromium is not installed"
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        write_camera(folder / "camera.mjpeg")
+        write_camera(folder / "camera.mjpeg", scenes=2, frames=120)
         flags = [*FLAGS, f"--use-file-for-fake-video-capture={folder / 'camera.mjpeg'}"]
-        with server(folder / "data") as address, sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        with serving(folder) as address, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
             ready_s(browser, address)  # the browser's own first page
             times = [ready_s(browser, address) for _ in range(arguments.rounds)]
             print(f"load average {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
+from tests.web.chromium import CHROMIUM, FLAGS, ROOT, serving, write_camera
+
 VENDOR = ROOT / "src" / "mien" / "serve" / "web" / "vendor"
-CHROMIUM = next((p for n in ("chromium", "google-chrome") if (p := shutil.which(n))), None)
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
-]  # fmt: skip
 PATIENCE_MS = 90_000
 """For what a busy machine may take; nothing is timed by it."""
 
@@ -34,35 +21,8 @@ PATIENCE_MS = 90_000
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running server."""
     pytest.importorskip("fastapi", reason="the extra serve is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("server")
-    command = [sys.executable, "-m", "mien", "serve", "--port", str(port), "--max-rate", "0",
-               "--data", str(folder / "data")]  # fmt: skip
-    # Ours, and not another that is installed.
-    path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    with (
-        (folder / "log").open("w") as log,
-        subprocess.Popen(command, stderr=log, env={**os.environ, "PYTHONPATH": path}) as process,
-    ):
-        try:
-            _wait(f"http://127.0.0.1:{port}/healthz", process)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        assert process.poll() is None, "the server ended"
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310  (our own, on loopback)
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError("the server does not answer")
+    with serving(tmp_path_factory.mktemp("server")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -128,19 +88,9 @@ def axe() -> str:
 
 @pytest.fixture(scope="session")
 def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the camera sees: a portrait that sways, 640 x 480, as MJPEG."""
+    """What the camera sees: a portrait that sways."""
     path = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
-    portrait = Image.open(ROOT / "examples" / "astronaut.jpg").convert("RGB")
-    scene = portrait.crop((90, 0, 410, 240)).resize((640, 480), Image.Resampling.LANCZOS)
-    with path.open("wb") as stream:
-        for number in range(60):
-            shift = 12 * np.sin(number / 60 * 2 * np.pi)
-            frame = scene.transform(
-                (640, 480), Image.Transform.AFFINE, (0.92, 0, 25 + shift, 0, 0.92, 20)
-            )
-            buffer = io.BytesIO()
-            frame.save(buffer, "JPEG", quality=85)
-            stream.write(buffer.getvalue())
+    write_camera(path)
     return path
 
 
