@@ -133,8 +133,7 @@ def test_a_video_that_breaks_off_gives_its_good_part(tmp_path: Path) -> None:
 
 
 def test_videos_have_limits(tmp_path: Path, clip: bytes) -> None:
-    limits = {"video_mb": 0.001, "jobs": 1}
-    with running(tmp_path, **limits) as server:
+    with running(tmp_path, video_mb=0.001, jobs=1) as server:
         problem(server.post("/v1/video", content=clip), 413)
         problem(server.post("/v1/video", content=b""), 422)
         assert files(tmp_path) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from contextlib import contextmanager
 from functools import partial
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ from uvicorn.supervisors import Multiprocess
 
 from mien.errors import ConfigError
 from mien.serve.app import create_app
+from mien.serve.catalogue import Catalogue
 from mien.serve.metrics import SHARED
 from mien.serve.protocol import Patience
 from mien.serve.store import Store, alone
@@ -59,22 +61,32 @@ def _shared_metrics(workers: int) -> Iterator[None]:
 
 
 def _listen(settings: Settings) -> None:
-    config = make_config(settings)
+    catalogue = Catalogue.load(settings.models)  # here, where a wrong file is told of in words
+    own = partial(create_app, settings, catalogue) if settings.workers == 1 else None
+    config = make_config(settings, own)
+    with _bound(settings.host, settings.port) as bound:
+        log.info("mien serves http://%s:%d", settings.host, bound.getsockname()[1])
+        try:
+            if settings.workers > 1:
+                Multiprocess(config, sockets=[bound]).run()
+            else:
+                uvicorn.Server(config).run(sockets=[bound])
+        except KeyboardInterrupt:
+            return  # uvicorn finished what it had, and says again what it was told
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Return a socket that listens: who comes before the workers are ready waits in its queue."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket = config.bind_socket()
-    except SystemExit:
+        bound = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
         raise ConfigError(
-            f"cannot listen on {settings.host}:{settings.port}",
-            hint="another program may; choose another --port",
-        ) from None
-    log.info("mien serves http://%s:%d", settings.host, socket.getsockname()[1])
-    try:
-        if settings.workers > 1:
-            Multiprocess(config, sockets=[socket]).run()
-        else:
-            uvicorn.Server(config).run(sockets=[socket])
-    except KeyboardInterrupt:
-        return  # uvicorn finished what it had, and says again what it was told
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            hint="is the address this machine's, and the port free? try another --port",
+        ) from error
+    bound.set_inheritable(True)
+    return bound
 
 
 def make_config(settings: Settings, app: Callable[[], ASGIApp] | None = None) -> uvicorn.Config:
@@ -98,6 +110,8 @@ def make_config(settings: Settings, app: Callable[[], ASGIApp] | None = None) ->
         forwarded_allow_ips=settings.proxy,
         backlog=BACKLOG,
         timeout_graceful_shutdown=GRACE_S,
+        # A worker answers only once it has imported everything: on a busy machine that takes long.
+        timeout_worker_healthcheck=60,
         ws_max_size=4_000_000,
         ws_max_queue=4,
         ws_per_message_deflate=False,  # JPEG does not get smaller
