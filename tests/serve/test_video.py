@@ -257,3 +257,12 @@ def test_a_cancelled_job_stays_so(tmp_path: Path, clock: Clock) -> None:
     assert job.status == "cancelled"
     assert not jobs.cancel("a")
     assert jobs.waiting() == 1
+
+
+def test_a_codec_that_nobody_knows_is_told_of(tmp_path: Path) -> None:
+    content = write_clip(tmp_path / "a.mkv", 5).read_bytes()
+    assert content.count(b"V_MPEG4/ISO/AVC") == 1
+    unknown = content.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG9/ISO/AVC")
+    with running(tmp_path) as server:
+        location = server.post("/v1/video", content=unknown).headers["Location"]
+        assert "cannot decode" in wait(server, location, "failed")["error"]["message"]
