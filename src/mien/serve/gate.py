@@ -74,9 +74,8 @@ class Gate:
         except ClientDisconnect:
             status = status or GONE
         except Exception as error:  # noqa: BLE001  (the one place that answers for all)
-            problem = problem_of(error)
-            if not status:
-                await problem.response()(scope, receive, outward)
+            if not status:  # else it was answered before it came to here
+                await problem_of(error).response()(scope, receive, outward)
         self._tell(scope, status, time.perf_counter() - began)
 
     def _check(self, scope: Scope) -> str | None:
@@ -128,7 +127,7 @@ class Gate:
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         """Log and count a request by its route: addresses may hold what is a client's own."""
-        route = getattr(scope.get("route"), "path", None) or "none"
+        route = getattr(scope.get("route"), "path", None) or "other"
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.requests.labels(route, method, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)

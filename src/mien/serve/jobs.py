@@ -148,7 +148,10 @@ class Jobs:
         with self._lock:
             query = f"SELECT {COLUMNS} FROM jobs WHERE id = ?"  # noqa: S608  (a constant)
             row = self._base.execute(query, (id_,)).fetchone()
-        return None if row is None else Job(*row[:8], tuple(row[8].split("\n")), *row[9:])
+        if row is None:
+            return None
+        values: dict[str, Any] = dict(zip(COLUMNS.split(", "), row, strict=True))
+        return Job(**{**values, "labels": tuple(values["labels"].split("\n"))})
 
     def ids(self) -> set[str]:
         """Return all ids."""
@@ -169,8 +172,8 @@ class Jobs:
             if base.execute(running, (now,)).fetchone()[0] >= at_once:
                 return None
             row = base.execute(
-                "SELECT id FROM jobs WHERE status = 'queued' OR (status = 'running' AND lease <= ?) "
-                "ORDER BY created, rowid LIMIT 1",
+                "SELECT id FROM jobs WHERE status = 'queued' OR "
+                "(status = 'running' AND lease <= ?) ORDER BY created, rowid LIMIT 1",
                 (now,),
             ).fetchone()
             if row is None:

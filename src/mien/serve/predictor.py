@@ -21,7 +21,7 @@ from mien.predict.detectors.mtcnn import Mtcnn
 from mien.predict.detectors.whole import WholePicture
 from mien.predict.pipeline import Cropped, crop_picture, name_faces
 from mien.serve.batching import Batcher
-from mien.serve.problems import Problem
+from mien.serve.problems import UNREADABLE, Problem
 from mien.serve.sniff import picture_kind
 from mien.types import Faces
 from mien.vision.codec import decode_picture
@@ -145,7 +145,10 @@ class Predictor:
     def _find(self, content: bytes, wish: Wish) -> Cropped:
         if picture_kind(content[:16]) is None:
             raise Problem(
-                415, f"{NAME} is of no kind that is read here", "send JPEG, PNG, WebP, GIF or TIFF"
+                415,
+                f"{NAME} is of no kind that is read here",
+                "send JPEG, PNG, WebP, GIF or TIFF",
+                kind=UNREADABLE,
             )
         pixels = self._decode(content)
         detector = self._whole if wish.whole else self.detector
@@ -157,7 +160,7 @@ class Predictor:
         try:
             return decode_picture(content, NAME, self.limits.pixels)
         except SourceError as error:
-            raise Problem(422, error.message, error.hint) from None
+            raise Problem(422, error.message, error.hint, kind=UNREADABLE) from None
 
     def _draw(self, content: bytes, reading: PictureReading) -> str:
         """Return the annotated picture as a data URL; decoded anew rather than kept in memory."""

@@ -44,6 +44,8 @@ HINTS = {
     503: "try again after a while",
 }
 RETRY_AFTER_S = 1
+UNREADABLE = "urn:mien:unreadable-picture"
+"""Type of the problem where the picture, not the request, is wrong."""
 
 
 class Problem(Exception):
@@ -54,13 +56,19 @@ class Problem(Exception):
         detail: what is wrong; never with a client's own names or paths in it.
         hint: what to do.
         headers: more for the answer; 429 and 503 get Retry-After by themselves.
+        kind: the problem's type.
     """
 
     def __init__(
-        self, status: int, detail: str, hint: str, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        detail: str,
+        hint: str,
+        headers: Mapping[str, str] | None = None,
+        kind: str = "about:blank",
     ) -> None:
         super().__init__(detail)
-        self.status, self.detail, self.hint = status, detail, hint
+        self.status, self.detail, self.hint, self.kind = status, detail, hint, kind
         self.headers = dict(headers or {})
         if status in (429, 503):
             self.headers.setdefault("Retry-After", str(RETRY_AFTER_S))
@@ -68,7 +76,7 @@ class Problem(Exception):
     def body(self) -> dict[str, Any]:
         """Return the answer's JSON."""
         return {
-            "type": "about:blank",
+            "type": self.kind,
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,
@@ -117,5 +125,12 @@ def install(app: FastAPI) -> None:
     async def answer(request: Request, error: Exception) -> JSONResponse:
         return problem_of(error).response()
 
-    for kind in (Problem, MienError, RequestValidationError, HTTPException, TimeoutError):
+    for kind in (
+        Problem,
+        MienError,
+        RequestValidationError,
+        HTTPException,
+        TimeoutError,
+        Exception,
+    ):
         app.add_exception_handler(kind, answer)

@@ -9,6 +9,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 if TYPE_CHECKING:
     import asyncio
 
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
 HEAD_S = 15.0
 """In which a request's head must arrive, once a connection is made or its first byte came."""
 HEAD_BYTES = 65_536
@@ -37,7 +39,8 @@ class Patience(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes in, and count those that come before a head is complete."""
-        idle = self.cycle is None or self.cycle.response_complete
+        cycle: RequestResponseCycle | None = self.cycle  # none before the first request
+        idle = cycle is None or cycle.response_complete
         if idle:
             self._head += len(data)
             if self._timer is None:

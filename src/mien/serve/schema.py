@@ -102,7 +102,7 @@ class JobBody(BaseModel):
     id: str
     status: Literal["queued", "running", "done", "failed", "cancelled"]
     progress: float
-    error: ErrorBody | None
+    error: ErrorBody | None = None
     created: str
 
 

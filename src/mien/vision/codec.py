@@ -71,7 +71,7 @@ def decode_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> N
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of what we refuse
         try:
             picture = Image.open(io.BytesIO(content))
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, RuntimeError) as error:
             raise SourceError(
                 f"{name} is not a picture that can be read", hint="use JPEG, PNG, WebP, GIF or TIFF"
             ) from error
@@ -90,7 +90,7 @@ def decode_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> N
             )
         try:
             return _to_rgb(ImageOps.exif_transpose(picture))
-        except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError) as error:
+        except _DAMAGED as error:
             raise SourceError(
                 f"{name} is damaged: {error}", hint="the file was cut short or changed"
             ) from error
@@ -116,6 +116,8 @@ def write_picture(path: Path, picture_hwc: NDArray[np.uint8]) -> None:
 
 
 _TOO_LARGE = "scale it down first"
+# RuntimeError comes from the AVIF decoder, the others from Pillow's own ones.
+_DAMAGED = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, RuntimeError)
 
 
 def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:

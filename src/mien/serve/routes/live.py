@@ -96,9 +96,8 @@ async def _receive(
 ) -> None:
     while True:
         arrival = asyncio.ensure_future(socket.receive())
-        done, _ = await asyncio.wait(
-            {arrival, reading}, timeout=IDLE_S, return_when=asyncio.FIRST_COMPLETED
-        )
+        both: set[asyncio.Future[Any]] = {arrival, reading}
+        done, _ = await asyncio.wait(both, timeout=IDLE_S, return_when=asyncio.FIRST_COMPLETED)
         if arrival not in done:
             arrival.cancel()
             await asyncio.gather(arrival, return_exceptions=True)

@@ -184,7 +184,7 @@ async def _copy(request: Request, stream: IO[bytes], limit: int, seconds: float)
     return kind or _kind(head)
 
 
-def _kind(head: bytes) -> str:
+def _kind(head: bytearray) -> str:
     kind = video_kind(bytes(head))
     if kind is None:
         raise Problem(
