@@ -5,6 +5,8 @@ WORKDIR /src
 RUN python -m venv /opt/mien
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY recipes recipes
+COPY examples examples
+# `make web` before puts the browser files of private mode in here.
 COPY src src
 RUN /opt/mien/bin/pip install --no-cache-dir --constraint constraints.txt ".[serve]"
 

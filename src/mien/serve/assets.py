@@ -20,22 +20,22 @@ EXAMPLES = ("astronaut.jpg", "grace_hopper.jpg")
 DETECTOR = ("pnet.onnx", "rnet.onnx", "onet.onnx")
 
 
-def web_assets() -> dict[str, Path]:
+def web_assets(web: Path = WEB) -> dict[str, Path]:
     """Return every file that may be served, by the path of its address.
 
     `/` is the page; the rest stands under `/assets/`: what lies in `web/` by its place there, and
-    the networks of private mode as `/assets/models/NAME.onnx`.
+    the networks of private mode as `/assets/models/NAME.onnx`. Hidden files are left out.
     """
+    names = {path.relative_to(web).as_posix(): path for path in sorted(web.rglob("*"))}
     found = {
-        f"/assets/{path.relative_to(WEB).as_posix()}": path
-        for path in sorted(WEB.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
+        "/" if name == "index.html" else f"/assets/{name}": path
+        for name, path in names.items()
+        if path.is_file() and not any(part.startswith(".") for part in name.split("/"))
     }
-    page = found.pop("/assets/index.html")
     # A wheel carries the examples within WEB; in a checkout they stand at its top.
     top = [WEB.parents[3] / "examples" / name for name in EXAMPLES]
     examples = {f"/assets/examples/{path.name}": path for path in top if path.is_file()}
-    return {"/": page, **examples, **found, **_networks()}
+    return {**examples, **found, **_networks()}
 
 
 def _networks() -> dict[str, Path]:

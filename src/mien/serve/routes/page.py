@@ -65,9 +65,9 @@ class Assets:
     networks of the face detector.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         self._files: dict[str, Asset] = {}
-        for address, path in web_assets().items():
+        for address, path in (web_assets(folder) if folder else web_assets()).items():
             self._add(address, path)
 
     def _add(self, address: str, path: Path) -> None:
@@ -84,7 +84,7 @@ class Assets:
 @router.api_route("/assets/{name:path}", methods=["GET", "HEAD"])
 async def asset(request: Request, name: str = "") -> Response:
     """Return a file of the page."""
-    address = f"/assets/{name}" if name else "/"
+    address = "/" if request.url.path == "/" else f"/assets/{name}"
     found = state_of(request).assets.get(address)
     if found is None:
         raise Problem(404, "there is no such page", "the page is at /")
