@@ -1,7 +1,7 @@
 // What the user chose: model, threshold, where to read; and what the page says of it.
 
 import { listModels, onLocked, server } from "./api.js";
-import { $, el, say, trouble } from "./dom.js";
+import { $, el, say, sentence, trouble } from "./dom.js";
 import { list } from "./names.js";
 import { here, prepare } from "./private/client.js";
 
@@ -93,7 +93,7 @@ async function goPrivate() {
     goServer();
     note.hidden = false;
     note.classList.add("bad");
-    note.textContent = `${error.message.charAt(0).toUpperCase()}${error.message.slice(1)}: ${error.hint}.`;
+    note.textContent = `${sentence(error.message)} ${sentence(error.hint)}`;
     return;
   }
   choices.reader = here;

@@ -56,7 +56,8 @@ export function trouble({ message, hint }, action = null) {
   return el("div", { class: "trouble", role: "alert" }, icon("warning"), words, button);
 }
 
-function sentence(text) {
+/** Words of an error as a sentence. */
+export function sentence(text) {
   const first = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(first) ? first : `${first}.`;
 }

@@ -151,10 +151,10 @@ function explain({ message, missing }) {
   if (!missing) {
     return new Trouble(`reading in this browser failed: ${message}`, "read on the server instead");
   }
-  const error = new Trouble("private mode needs files that this server does not have",
-    missing.some((name) => name.startsWith("vendor/"))
-      ? "whoever runs it can add them: make web, then start it again"
-      : "it works with the model that comes with mien: choose that one");
+  const error = missing.some((name) => name.startsWith("vendor/"))
+    ? new Trouble("this server lacks the files that private mode needs",
+      "whoever runs it can add them with: make web")
+    : new Trouble("private mode has no such model", "choose the one that comes with mien");
   error.missing = missing;
   return error;
 }
