@@ -31,6 +31,7 @@ function main() {
     if (target === $("about") || target.closest("[data-close]")) $("about").close();
   };
   addEventListener("pagehide", () => session?.close());
+  addEventListener("pageshow", ({ persisted }) => persisted && goHome());
 }
 
 /** Open files that were dropped, chosen or pasted. */
