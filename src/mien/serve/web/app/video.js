@@ -14,7 +14,7 @@ export class Video extends Following {
     super(choices, file.name || "video");
     this.file = file;
     this.url = URL.createObjectURL(file);
-    this.list_ = seldom(0.4, () => this.refresh());
+    this.refreshSoon = seldom(0.4, () => this.refresh());
   }
 
   async start() {
@@ -100,7 +100,7 @@ export class Video extends Following {
     this.draw();
     this.timeline.moveTo(time);
     this.clock.textContent = `${minutes(time)} / ${minutes(this.timeline.span[1])}`;
-    this.list_();
+    this.refreshSoon();
   }
 
   draw() {
