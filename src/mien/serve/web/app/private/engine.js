@@ -97,8 +97,9 @@ function softmax(logits) {
   return parts.map((v) => v / whole);
 }
 
+/** Half of the cores, at most four: the camera, the page and others want some too. */
 function threads() {
-  return Math.min(Math.max(navigator.hardwareConcurrency ?? 1, 1), 4);
+  return Math.min(Math.max((navigator.hardwareConcurrency ?? 1) >> 1, 1), 4);
 }
 
 async function fetchAll(names, progress) {
