@@ -30,8 +30,9 @@ from websockets.exceptions import WebSocketException
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.server import Line, ask, memory_mb, server  # noqa: E402
 from tests.predict.clips import write_clip  # noqa: E402
+
+from server import Line, ask, memory_mb, server  # noqa: E402
 
 KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 AT_ONCE = 8

@@ -44,6 +44,11 @@ def test_openapi_names_every_call_with_its_problems(server: httpx.Client) -> Non
     assert set(body) == {"multipart/form-data", "image/*"}
 
 
+def test_a_wrong_method_is_told_all_that_there_are(server: httpx.Client) -> None:
+    assert server.put("/v1/video/x").headers["Allow"] == "DELETE, GET"
+    assert server.get("/v1/predict").headers["Allow"] == "POST"
+
+
 def test_openapi_has_examples_that_are_true(server: httpx.Client) -> None:
     schemas = server.get("/openapi.json").json()["components"]["schemas"]
     for model in (PicturesBody, JobBody):

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +208,16 @@ def test_only_so_many_cameras_at_once(tmp_path: Path) -> None:
         with camera(server) as line:
             line.send(encoded())
             assert answer(line)["frame"] == 0
+
+
+def test_many_cameras_leave_room_for_others(tmp_path: Path) -> None:
+    count = 40  # more than the threads that asyncio has by itself
+    with running(tmp_path, live=count) as server, ExitStack() as stack:
+        lines = [stack.enter_context(camera(server)) for _ in range(count)]
+        for line in lines:
+            line.send(encoded())
+            assert answer(line)["frame"] == 0
+        assert server.get("/v1/video/none", timeout=10).status_code == 404
 
 
 def test_large_frames_are_refused_by_their_header(tmp_path: Path) -> None:

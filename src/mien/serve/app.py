@@ -7,6 +7,7 @@ A request passes the gate (doors, rate, room), then a route; pictures go through
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -59,12 +60,15 @@ def create_app(
         budget = Budget(round(settings.limits.memory_mb * 1e6))
         store = Store(settings.data)
         worker = Worker(store, models, predictor.detector, settings.limits, metrics)
+        cameras = ThreadPoolExecutor(settings.limits.live, thread_name_prefix="mien-camera")
         app.state.mien = State(
-            settings, models, metrics, predictor, budget, gate, page.Assets(), store, worker
-        )
+            settings, models, metrics, predictor, budget, gate, page.Assets(), store, worker,
+            cameras,
+        )  # fmt: skip
         try:
             yield
         finally:
+            cameras.shutdown()
             await worker.close()
             await predictor.close()
             store.close()
@@ -73,8 +77,9 @@ def create_app(
         title="mien", version=__version__, description=ABOUT, lifespan=lifespan,
         docs_url=None, redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
-    problems.install(app)
-    for routes in (predict.router, video.router, live.router, about.router, page.router):
-        app.include_router(routes)
+    routers = (predict.router, video.router, live.router, about.router, page.router)
+    for router in routers:
+        app.include_router(router)
+    problems.install(app, [route for router in routers for route in router.routes])
     gate = Gate(app, settings, metrics)
     return gate

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from mien.errors import (
     ConfigError,
@@ -20,9 +21,10 @@ from mien.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fastapi import FastAPI, Request
+    from starlette.routing import BaseRoute
 
 log = logging.getLogger("mien.serve")
 
@@ -119,11 +121,20 @@ def _of_validation(error: RequestValidationError) -> Problem:
     return Problem(422, f"{where}: {first['msg']}", "see /openapi.json for what is allowed")
 
 
-def install(app: FastAPI) -> None:
+def _methods(routes: Sequence[BaseRoute], request: Request) -> set[str]:
+    near = (r for r in routes if r.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in near for method in getattr(route, "methods", None) or ()}
+
+
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     """Let every exception of the app's routes become a problem."""
 
     async def answer(request: Request, error: Exception) -> JSONResponse:
-        return problem_of(error).response()
+        problem = problem_of(error)
+        if problem.status == 405:
+            # Starlette names the methods of one route; an address may have several.
+            problem.headers["Allow"] = ", ".join(sorted(_methods(routes, request)))
+        return problem.response()
 
     for kind in (
         Problem,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from starlette.requests import HTTPConnection
 
     from mien.serve.catalogue import Catalogue
@@ -26,6 +28,7 @@ class State:
     Attributes:
         arriving: videos that are being received.
         live: cameras that are connected.
+        cameras: a thread for each of them: in asyncio's own few they would keep out all others.
     """
 
     settings: Settings
@@ -37,6 +40,7 @@ class State:
     assets: Assets
     store: Store
     worker: Worker
+    cameras: ThreadPoolExecutor
     arriving: int = 0
     live: int = 0
 

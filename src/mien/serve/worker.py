@@ -89,6 +89,9 @@ class Worker:
 
     def _ended(self, task: asyncio.Future[None]) -> None:
         self._running.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # the table could not be written; the lease will run out
+            log_failure(error)
         self.wake()
 
     def _read(self, job: Job) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from mien.serve.problems import Problem
 from mien.serve.schema import ModelsBody, StateBody, problems
@@ -42,7 +42,12 @@ async def readyz(request: Request) -> JSONResponse:
     return JSONResponse({"status": "ready"})
 
 
-@router.get("/metrics", summary="Numbers for Prometheus", responses=problems(401, 403, 421))
+@router.get(
+    "/metrics",
+    summary="Numbers for Prometheus",
+    response_class=PlainTextResponse,
+    responses=problems(401, 403, 421, 429),
+)
 async def metrics(request: Request) -> Response:
     """Return the numbers of all worker processes in Prometheus's text form."""
     text = state_of(request).metrics.text()

@@ -15,6 +15,8 @@ from mien.serve.routes.predict import Model, Threshold
 from mien.serve.state import state_of
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from mien.serve.state import State
 
 router = APIRouter()
@@ -51,7 +53,7 @@ async def live(socket: WebSocket, model: Model = None, min_confidence: Threshold
         await socket.accept()
         if state.gate.doors.locked and not socket.scope.get("mien.let_in"):
             await _let_in(socket, camera, state)
-        reading = _start(socket, camera)
+        reading = _start(socket, camera, state.cameras)
         await _receive(socket, mailbox, camera, reading)
     except _Close as close:
         await _say_goodbye(socket, close)
@@ -72,7 +74,7 @@ class _Close(Exception):
         self.code, self.reason = code, reason
 
 
-def _start(socket: WebSocket, camera: Camera) -> asyncio.Future[None]:
+def _start(socket: WebSocket, camera: Camera, threads: ThreadPoolExecutor) -> asyncio.Future[None]:
     """Read in a thread of this connection's own; each answer is sent before the next is made."""
     loop = asyncio.get_running_loop()
 
@@ -88,7 +90,7 @@ def _start(socket: WebSocket, camera: Camera) -> asyncio.Future[None]:
         except Exception as error:  # noqa: BLE001  (told in the log; the connection is closed)
             log_failure(error)
 
-    return asyncio.ensure_future(asyncio.to_thread(run))
+    return loop.run_in_executor(threads, run)
 
 
 async def _receive(

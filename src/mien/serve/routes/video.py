@@ -84,7 +84,10 @@ async def status(request: Request, id: str) -> JSONResponse:
     "/v1/video/{id}/result",
     summary="What was read in a video",
     response_model=VideoBody,
-    responses=problems(401, 403, 404, 409, 421, 422, 429),
+    responses={
+        **problems(401, 403, 404, 409, 421, 422, 429),
+        200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
+    },
 )
 async def result(
     request: Request,
