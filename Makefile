@@ -6,7 +6,7 @@ PYTHON ?= python3
 PIP_FLAGS = --quiet --disable-pip-version-check
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "error: mien needs Python 3.11 to 3.13, got " + sys.version.split()[0] + "\nhint: make PYTHON=python3.12")'
 
-.PHONY: demo test check clean
+.PHONY: demo test check web clean
 
 demo: .venv-demo/ready
 	.venv-demo/bin/mien predict examples --annotate out/demo
@@ -19,6 +19,9 @@ check: .venv/ready
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+web:
+	web/vendor.sh
 
 .venv-demo/ready: pyproject.toml constraints.txt $(shell find src -name '*.py' -o -name '*.onnx')
 	@$(CHECK_PYTHON)
@@ -33,4 +36,4 @@ check: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-demo out dist build
+	rm -rf .venv .venv-demo out dist build web/node_modules src/mien/serve/web/vendor

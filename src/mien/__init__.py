@@ -18,18 +18,21 @@ from mien.errors import (
     MissingExtraError,
     ModelFileError,
     RunFolderError,
+    ServerError,
     SourceError,
     TrainingError,
 )
 from mien.types import UNSURE, FaceReading, PictureReading
 
 if TYPE_CHECKING:
+    from mien.client import Client
     from mien.predict.reader import Reader
 
 __version__ = "0.1.0"
 
 __all__ = [
     "UNSURE",
+    "Client",
     "ConfigError",
     "DataError",
     "FaceReading",
@@ -39,6 +42,7 @@ __all__ = [
     "PictureReading",
     "Reader",
     "RunFolderError",
+    "ServerError",
     "SourceError",
     "TrainingError",
     "__version__",
@@ -51,6 +55,10 @@ def __getattr__(name: str) -> Any:
         from mien.predict.reader import Reader
 
         return Reader
+    if name == "Client":
+        from mien.client import Client
+
+        return Client
     raise AttributeError(f"module 'mien' has no attribute {name!r}")
 
 

@@ -7,6 +7,7 @@ MienError
 ├── SourceError         a picture or folder that cannot be read
 ├── RunFolderError      a training's folder that is missing, half written or not ours
 ├── TrainingError       a training that cannot go on, such as a loss that is not a number
+├── ServerError         a mien server that does not answer, or refuses
 └── MissingExtraError   a feature whose optional packages are not installed
 
 Each carries a message (what is wrong, where, what was found) and a hint (what to do next).
@@ -59,6 +60,10 @@ class RunFolderError(MienError):
 
 class TrainingError(MienError):
     """A training that cannot go on, such as a loss that is not a number."""
+
+
+class ServerError(MienError):
+    """A mien server that does not answer, or refuses."""
 
 
 class MissingExtraError(MienError):

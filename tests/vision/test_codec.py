@@ -167,3 +167,16 @@ def test_written_pictures_come_back(tmp_path: Path) -> None:
     assert np.array_equal(read_picture(tmp_path / "a.png"), RGB)
     with pytest.raises(ConfigError, match="cannot write a picture called a.xyz"):
         write_picture(tmp_path / "a.xyz", RGB)
+
+
+def test_changed_bytes_are_never_more_than_a_source_error() -> None:
+    content = encode(Image.new("RGB", (48, 32), "teal"), "AVIF")
+    refused = 0
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 0xFF
+        try:
+            decode_picture(bytes(changed), "changed.avif")
+        except SourceError:
+            refused += 1
+    assert refused > 100

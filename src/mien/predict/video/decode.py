@@ -82,6 +82,10 @@ def opened(
         if not streams:
             has = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
             raise SourceError(f"{name} has no video in it, only {has}", hint="give a video")
+        if streams[0].codec_context is None:
+            raise SourceError(
+                f"{name} is in a code that FFmpeg cannot decode", hint="convert it to MP4 (H.264)"
+            )
         yield container, streams[0]
 
 

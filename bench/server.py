@@ -1,0 +1,298 @@
+"""The server under load, beside the same pipeline called from Python; see bench/README.md.
+
+    python bench/server.py [--seconds 180] [--only load | crowd | kill]
+
+The server runs in a process of its own, the clients in this one: raw sockets with prepared
+requests, so that they take little of the processor that both share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import random
+import re
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+CLIENTS = 64
+CROWD = 1000
+
+
+def portraits() -> list[bytes]:
+    """Eight 640x480 JPEG portraits: one face, moved about."""
+    picture = Image.open(ROOT / "examples" / "astronaut.jpg").convert("RGB")
+    wide = np.asarray(picture.resize((640, 640)))
+    moved = [np.roll(wide, 20 * (i - 4), axis=1)[:480] for i in range(8)]
+    return [encoded(Image.fromarray(np.ascontiguousarray(pixels))) for pixels in moved]
+
+
+def encoded(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()
+
+
+@contextmanager
+def server(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    said = folder / "said.log"
+    command = [sys.executable, "-m", "mien", "serve", "--port", "0", "--data", str(folder / "data")]
+    with said.open("wb") as stream:
+        process = subprocess.Popen([*command, *options], stderr=stream)
+    try:
+        while not (found := re.search(rb"http://127\.0\.0\.1:(\d+)", said.read_bytes())):
+            if process.poll() is not None:
+                raise SystemExit(said.read_text())
+            time.sleep(0.05)
+        port = int(found.group(1))
+        asyncio.run(ask(port, b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+        yield process, port
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def memory_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def request(content: bytes, path: str = "/v1/predict") -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
+    return head.encode() + content
+
+
+class Line:
+    """A connection that stays open."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, message: bytes) -> tuple[int, bytes]:
+        """Send a request; return the status and the body."""
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = self._streams
+        writer.write(message)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head)
+        body = await reader.readexactly(int(length.group(1))) if length else b""
+        return int(head[9:12]), body
+
+    def close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+
+async def ask(port: int, message: bytes) -> tuple[int, bytes]:
+    line = Line(port)
+    try:
+        return await line.ask(message)
+    finally:
+        line.close()
+
+
+@dataclass
+class Tally:
+    """What came back."""
+
+    seconds: float = 0.0
+    times: list[float] = field(default_factory=list)
+    statuses: Counter[int | str] = field(default_factory=Counter)
+
+    def at(self, percent: float) -> float:
+        """A percentile of the times, in milliseconds."""
+        return float(np.percentile(self.times, percent)) * 1e3 if self.times else float("nan")
+
+    @property
+    def rate(self) -> float:
+        return self.statuses[200] / self.seconds
+
+    def row(self, name: str) -> str:
+        return (
+            f"| {name} | {sum(self.statuses.values()):,} | {dict(self.statuses)} | "
+            f"{self.rate:.0f} | {self.at(50):.1f} | {self.at(99):.1f} |"
+        )
+
+
+async def clients(port: int, count: int, seconds: float, per_second: float = 0.0) -> Tally:
+    """Post from so many clients; each at once when answered, or all together at a rate."""
+    tally, messages = Tally(), [request(p) for p in portraits()]
+    began = time.perf_counter()
+    end = began + seconds
+
+    async def one(number: int) -> None:
+        line, chance = Line(port), random.Random(number)  # noqa: S311
+        step = count / per_second if per_second else 0.0
+        due = began + chance.random() * step
+        while time.perf_counter() < end:
+            if step:
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                due += step
+            start = time.perf_counter()
+            try:
+                status: int | str = (await line.ask(messages[chance.randrange(8)]))[0]
+            except (OSError, asyncio.IncompleteReadError) as error:
+                status = type(error).__name__
+                line.close()
+            tally.statuses[status] += 1
+            tally.times.append(time.perf_counter() - start)
+        line.close()
+
+    await asyncio.gather(*(one(n) for n in range(count)))
+    tally.seconds = time.perf_counter() - began
+    return tally
+
+
+BATCH = """
+import sys, time
+from pathlib import Path
+from mien import Reader
+paths = sorted(Path(sys.argv[1]).glob("*.jpg")) * 16
+reader = Reader()
+list(reader.read_many(paths[:16]))
+began, count = time.perf_counter(), 0
+while time.perf_counter() - began < float(sys.argv[2]):
+    count += sum(1 for _ in reader.read_many(paths))
+print(count / (time.perf_counter() - began))
+"""
+
+
+def batch_rate(folder: Path, seconds: float) -> float:
+    """Pictures a second of the same pipeline, in Python, with all cores."""
+    for number, content in enumerate(portraits()):
+        (folder / f"{number}.jpg").write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-c", BATCH, str(folder), str(seconds)], capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    return float(done.stdout)
+
+
+def load(folder: Path, seconds: float) -> None:
+    short = min(20.0, seconds / 3)
+    before = batch_rate(folder, short)
+    with server(folder, "--max-rate", "0") as (process, port):
+        asyncio.run(clients(port, 8, 3))
+        single = asyncio.run(clients(port, 1, short))
+        memory, used = [memory_mb(process.pid)], time.process_time()
+        tallies = []
+        for part in range(3):  # three parts, to see the memory between them
+            tallies.append(asyncio.run(clients(port, CLIENTS, seconds / 3)))
+            memory.append(memory_mb(process.pid))
+            print(f"part {part + 1}: {tallies[-1].rate:.0f}/s, {memory[-1]:.0f} MB", flush=True)
+        own = (time.process_time() - used) / sum(t.seconds for t in tallies)
+        crowd = Tally(sum(t.seconds for t in tallies), [x for t in tallies for x in t.times],
+                      sum((t.statuses for t in tallies), Counter()))  # fmt: skip
+        after = batch_rate(folder, short)
+        base = (before + after) / 2
+        paced = asyncio.run(clients(port, CLIENTS, short * 2, 0.8 * base))
+    print("\n| clients | requests | statuses | pictures/s | p50 ms | p99 ms |")
+    print("| --- " * 6 + "|")
+    print(single.row("1"))
+    print(crowd.row(f"{CLIENTS}, each at once when answered"))
+    print(paced.row(f"{CLIENTS}, together 0.8 of the pipeline's rate"))
+    print(f"\nthe same pipeline in Python: {before:.0f} and {after:.0f} pictures/s (before, after)")
+    print(f"throughput / pipeline: {crowd.rate / base:.2f} (must reach 0.8), paced "
+          f"{paced.rate / base:.2f}; the clients took {own:.2f} of a core")  # fmt: skip
+    print(f"p99 / p50 of one client: {crowd.at(99) / single.at(50):.1f}, paced "
+          f"{paced.at(99) / single.at(50):.1f} (must stay below 10)")  # fmt: skip
+    floor = CLIENTS / crowd.rate * 1e3
+    print(f"{CLIENTS} clients that never pause wait {floor:.0f} ms on average at that rate, "
+          "however a server is made (Little's law)")  # fmt: skip
+    print("memory, MB: " + " -> ".join(f"{m:.0f}" for m in memory))
+
+
+def crowd(folder: Path) -> None:
+    """A thousand clients at once, with the limits as they come."""
+    message = request(portraits()[0])
+
+    async def everybody(port: int) -> Tally:
+        tally = Tally()
+
+        async def one() -> None:
+            start = time.perf_counter()
+            try:
+                status: int | str = (await ask(port, message))[0]
+            except (OSError, asyncio.IncompleteReadError) as error:
+                status = type(error).__name__
+            tally.statuses[status] += 1
+            tally.times.append(time.perf_counter() - start)
+
+        began = time.perf_counter()
+        await asyncio.gather(*(one() for _ in range(CROWD)))
+        tally.seconds = time.perf_counter() - began
+        return tally
+
+    for options in ((), ("--max-rate", "0")):
+        with server(folder, *options) as (_, port):
+            tally = asyncio.run(everybody(port))
+        print(f"{CROWD} clients at once {' '.join(options)}: {dict(tally.statuses)}, the last "
+              f"after {max(tally.times):.2f} s (must be 200, 429 or 503 within 5 s)")  # fmt: skip
+
+
+def kill(folder: Path) -> None:
+    """Ten videos, kill -9, restart."""
+    sys.path.insert(0, str(ROOT))
+    from tests.predict.clips import write_clip
+
+    frames = [np.asarray(Image.open(io.BytesIO(p)).resize((320, 240))) for p in portraits()] * 12
+    clip = write_clip(folder / "clip.mp4", frames).read_bytes()
+    get: Callable[[int, str], Coroutine[None, None, tuple[int, bytes]]] = lambda port, path: ask(  # noqa: E731
+        port, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    )
+    with server(folder) as (process, port):
+        ids = [json.loads(asyncio.run(ask(port, request(clip, "/v1/video")))[1])["id"]
+               for _ in range(10)]  # fmt: skip
+        time.sleep(1)
+        process.send_signal(signal.SIGKILL)
+        process.wait(30)
+    began = time.perf_counter()
+    with server(folder) as (_, port):
+        while True:
+            jobs = [json.loads(asyncio.run(get(port, f"/v1/video/{i}"))[1]) for i in ids]
+            if all(j["status"] in ("done", "failed") for j in jobs):
+                break
+            time.sleep(0.3)
+    ended = Counter(j["status"] for j in jobs)
+    print(f"kill -9 during ten videos of {len(frames)} frames, restart: {dict(ended)} after "
+          f"{time.perf_counter() - began:.1f} s (must be 10, done or with a reason)")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=180)
+    parser.add_argument("--only", choices=["load", "crowd", "kill"])
+    told = parser.parse_args()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), hard), hard))
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        if told.only in (None, "load"):
+            load(Path(folder), told.seconds)
+        if told.only in (None, "crowd"):
+            crowd(Path(folder))
+        if told.only in (None, "kill"):
+            kill(Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""The page in headless Chromium: how soon it is ready, and how many camera pictures it answers.
+
+    python bench/web.py [--seconds 20] [--rounds 5]
+
+Needs chromium, playwright and `make web`. The camera plays a file, 640 x 480 at 30 a second. Where
+others use the machine too, the rate falls with what they leave; the processor time of a result,
+browser and server together, is steadier, and 'cores' says how much of them this took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.web.chromium import CHROMIUM, FLAGS, serving, write_camera
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def processor_s() -> float:
+    """Processor seconds of all that this process started and that still runs."""
+    parents: dict[int, int] = {}
+    spent: dict[int, float] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            values = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it ended just now
+        pid = int(stat.parent.name)
+        parents[pid] = int(values[1])
+        spent[pid] = (int(values[11]) + int(values[12])) / TICKS
+    total = 0.0
+    for pid, seconds in spent.items():
+        at = pid
+        while at in parents and at != os.getpid():
+            at = parents[at]
+        total += seconds if at == os.getpid() and pid != at else 0
+    return total
+
+
+def ready_s(browser: Browser, address: str) -> float:
+    """Seconds from a click on a link to a page that can be used, nothing cached."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    started = time.perf_counter()
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]")
+    taken = time.perf_counter() - started
+    context.close()
+    return taken
+
+
+def camera(page: Page, seconds: float) -> dict[str, Any]:
+    """Let the camera run; count answers, and those in which a face was read anew."""
+    page.click("#camera")
+    page.wait_for_selector(".card", timeout=120_000)
+    page.wait_for_timeout(3000)
+    with page.expect_download() as before:
+        page.click("#save-csv")
+    spent, started = processor_s(), time.perf_counter()
+    page.wait_for_timeout(seconds * 1000)
+    spent, taken = processor_s() - spent, time.perf_counter() - started
+    with page.expect_download() as after:
+        page.click("#save-csv")
+    rows = Path(after.value.path()).read_text().splitlines()
+    new = rows[len(Path(before.value.path()).read_text().splitlines()) :]
+    names = rows[0].split(",")
+    raw = next(i for i, name in enumerate(names) if name.startswith("raw_"))
+    frames = {row.split(",")[1] for row in new}
+    read = {row.split(",")[1] for row in new if row.split(",")[raw]}
+    page.click("#again")
+    return {
+        "rate": len(frames) / taken, "read": len(read) / taken,
+        "cost_ms": 1000 * spent / max(len(frames), 1), "cores": spent / taken,
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    assert CHROMIUM, "chromium is not installed"
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_camera(folder / "camera.mjpeg", scenes=2, frames=120)
+        flags = [*FLAGS, f"--use-file-for-fake-video-capture={folder / 'camera.mjpeg'}"]
+        with serving(folder) as address, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+            ready_s(browser, address)  # the browser's own first page
+            times = [ready_s(browser, address) for _ in range(arguments.rounds)]
+            print(f"load average {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
+            print(
+                f"page ready: median {statistics.median(times):.2f} s, worst {max(times):.2f} s, "
+                f"n = {len(times)} (must reach: 2 s)"
+            )
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page.goto(address)
+            page.wait_for_selector("body[data-ready]")
+            report("camera, server", camera(page, arguments.seconds), 15)
+            started = time.perf_counter()
+            page.check("[name=where][value=private]")
+            page.wait_for_selector("body[data-private=on]", timeout=120_000)
+            print(f"private mode fetched and started: {time.perf_counter() - started:.1f} s")
+            report("camera, private", camera(page, arguments.seconds), 10)
+            browser.close()
+
+
+def report(name: str, figures: dict[str, Any], wanted: float) -> None:
+    print(
+        f"{name}: {figures['rate']:.1f} results/s (must reach: {wanted}), {figures['read']:.1f} of "
+        f"them read anew; {figures['cost_ms']:.0f} ms of processor a result, "
+        f"{figures['cores']:.2f} cores, load average {os.getloadavg()[0]:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

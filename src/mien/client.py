@@ -1,0 +1,378 @@
+"""`Client`: a mien server from Python, with the same result types as a `Reader`."""
+
+from __future__ import annotations
+
+import io
+import random
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mien.errors import MissingExtraError, ServerError, SourceError
+from mien.types import FaceReading, FrameReading, PictureReading, TrackedFace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+UNREADABLE = "urn:mien:unreadable-picture"
+"""The type of the problem by which a server says that the picture, not the request, is wrong."""
+BUSY = (429, 502, 503, 504)
+"""Statuses after which a request is sent again."""
+LONGEST_PAUSE_S = 10.0
+LOOK_S = 0.5
+
+
+class Client:
+    """Reads pictures and videos on a mien server.
+
+    A busy server (429, 503) is asked again after as long as it says, one that is not there yet
+    after ever longer pauses. Used as a context manager it closes its connections at the end.
+
+    Args:
+        url: of the server.
+        token: where it needs one.
+        model: a name from `models`; the server's default where None.
+        min_confidence: below it a face is 'unsure'; None takes the model's own.
+        faces: 'find' them, or 'whole' where each picture is a face crop already.
+        timeout_s: for one answer, in seconds.
+        retries: of one request.
+
+    Raises:
+        MissingExtraError: httpx is not installed.
+
+    Example:
+        >>> from mien import Client
+        >>> with Client("http://127.0.0.1:8000") as client:  # doctest: +SKIP
+        ...     print(client.read("examples/astronaut.jpg").faces)
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        token: str | None = None,
+        model: str | None = None,
+        min_confidence: float | None = None,
+        faces: str = "find",
+        timeout_s: float = 60.0,
+        retries: int = 8,
+    ) -> None:
+        try:
+            import httpx
+        except ModuleNotFoundError as error:
+            raise MissingExtraError.of("client", "mien.Client") from error
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
+        self._failures = (httpx.TransportError,)
+        self._unsent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+        self._url, self._retries = url, retries
+        wish = {"model": model, "min_confidence": min_confidence}
+        self._wish: dict[str, Any] = {k: v for k, v in wish.items() if v is not None}
+        self._faces = {"faces": "whole" if faces == "whole" else "detect"}
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def models(self) -> list[dict[str, Any]]:
+        """Return the models served: name, labels, metrics and so on.
+
+        Raises:
+            ServerError: no answer, or another than this.
+        """
+        models: list[dict[str, Any]] = self._ask("GET", "/v1/models").json()["models"]
+        return models
+
+    def read(self, picture: str | Path | bytes | NDArray[np.uint8]) -> PictureReading:
+        """Read one picture: a path, an encoded picture, or uint8 [h, w, 3] RGB or [h, w] grey.
+
+        A picture that cannot be read gives a reading whose `error` says why.
+
+        Raises:
+            ServerError: no answer, or the server refuses the request.
+        """
+        return self._read(picture, {})[0]
+
+    def annotated(
+        self, picture: str | Path | bytes | NDArray[np.uint8]
+    ) -> tuple[PictureReading, bytes]:
+        """Read one picture; return its reading, and a PNG with the reading drawn on it.
+
+        The PNG is empty for a picture that cannot be read.
+
+        Raises:
+            ServerError: no answer, or the server refuses the request.
+        """
+        from base64 import b64decode
+
+        reading, answer = self._read(picture, {"annotate": "true"})
+        return reading, b64decode(answer.get("annotated", "").partition(",")[2])
+
+    def read_many(
+        self, pictures: Iterable[str | Path | bytes | NDArray[np.uint8]], at_once: int = 8
+    ) -> Iterator[PictureReading]:
+        """Yield a reading for each picture, in their order; several are on their way at once.
+
+        Raises:
+            ServerError: no answer, or the server refuses a request.
+        """
+        with ThreadPoolExecutor(at_once) as pool:
+            waiting: deque[Future[PictureReading]] = deque()
+            for picture in pictures:
+                waiting.append(pool.submit(self.read, picture))
+                if len(waiting) > at_once:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def video(
+        self,
+        path: str | Path,
+        *,
+        every: int = 1,
+        progress: Callable[[float], None] = lambda share: None,
+    ) -> VideoResult:
+        """Have a video read, wait for it, and delete it from the server.
+
+        Args:
+            path: of the video.
+            every: each n-th frame is read.
+            progress: told how far it is, 0 to 1.
+
+        Raises:
+            SourceError: nothing of it can be read.
+            ServerError: no answer, or the server refuses the request.
+        """
+        job = self.submit(path, every=every)
+        try:
+            return job.wait(progress)
+        finally:
+            job.delete()
+
+    def submit(self, path: str | Path, *, every: int = 1) -> VideoJob:
+        """Send a video to be read; return at once.
+
+        Raises:
+            SourceError: the file cannot be read.
+            ServerError: no answer, or the server refuses the request.
+        """
+        content = _content(Path(path))
+        answer = self._ask(
+            "POST", "/v1/video", params={**self._wish, "every": every}, content=content,
+            headers=_RAW, twice=False,
+        )  # fmt: skip
+        return VideoJob(self, answer.json()["id"], str(path))
+
+    def _read(
+        self, picture: str | Path | bytes | NDArray[np.uint8], more: dict[str, str]
+    ) -> tuple[PictureReading, dict[str, Any]]:
+        name = str(picture) if isinstance(picture, str | Path) else "array"
+        try:
+            content = _content(picture)
+        except SourceError as error:
+            return _unreadable(name, error), {}
+        params = {**self._wish, **self._faces, **more}
+        try:
+            answer = self._ask(
+                "POST", "/v1/predict", params=params, content=content, headers=_RAW
+            ).json()["pictures"][0]
+        except SourceError as error:
+            return _unreadable(name, error), {}
+        return _picture(name, answer), answer
+
+    def _ask(self, method: str, path: str, *, twice: bool = True, **request: Any) -> Any:
+        """Return the answer to a request, sent again while the server is busy or not there.
+
+        Args:
+            method: of HTTP.
+            path: after the server's address.
+            twice: whether it may be sent again when it is unknown if it arrived.
+            request: more for httpx.
+        """
+        pause, again = 0.1, self._failures if twice else self._unsent
+        for left in reversed(range(self._retries + 1)):
+            try:
+                answer = self._http.request(method, path, **request)
+            except self._failures as error:
+                if not left or not isinstance(error, again):
+                    raise ServerError(
+                        f"no answer from {self._url}: {str(error) or type(error).__name__}",
+                        hint="does it run? mien serve; is the address right?",
+                    ) from error
+                wait = pause
+            else:
+                if answer.status_code not in BUSY or not left:
+                    return _checked(answer)
+                wait = _retry_after(answer, pause)
+            # Chance keeps many clients from coming back all at once.
+            time.sleep(wait * random.uniform(1.0, 1.5))  # noqa: S311  (no secret)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+        raise AssertionError("unreachable")
+
+
+@dataclass(frozen=True, slots=True)
+class VideoResult:
+    """What was read in a video.
+
+    Attributes:
+        frames: a reading for each frame that was read, in order.
+        summary: figures of each person, and of all.
+    """
+
+    frames: list[FrameReading]
+    summary: dict[str, Any]
+
+
+class VideoJob:
+    """A video on its way.
+
+    Args:
+        client: that sent it.
+        id_: by which the server knows it.
+        source: its name in the results.
+    """
+
+    def __init__(self, client: Client, id_: str, source: str) -> None:
+        self._client, self.id, self._source = client, id_, source
+        self._path = f"/v1/video/{id_}"
+
+    def status(self) -> dict[str, Any]:
+        """Return id, status, progress, error and created."""
+        status: dict[str, Any] = self._client._ask("GET", self._path).json()
+        return status
+
+    def wait(self, progress: Callable[[float], None] = lambda share: None) -> VideoResult:
+        """Wait until it is read; return the result.
+
+        Raises:
+            SourceError: nothing of it can be read, or it was cancelled.
+            ServerError: no answer.
+        """
+        while True:
+            now = self.status()
+            progress(now["progress"])
+            if now["status"] == "done":
+                return self.result()
+            if now["status"] in ("failed", "cancelled"):
+                why = now["error"] or {"message": "it was cancelled", "hint": "send it again"}
+                raise SourceError(f"{self._source}: {why['message']}", hint=why["hint"])
+            time.sleep(LOOK_S)
+
+    def result(self) -> VideoResult:
+        """Return the result of a video that is read.
+
+        Raises:
+            ServerError: it is not, or no answer.
+        """
+        answer = self._client._ask("GET", f"{self._path}/result").json()
+        summary = {**answer["summary"], "source": self._source}
+        frames = groupby(answer["rows"], key=lambda row: row["frame"])
+        size = (summary["width"], summary["height"])
+        return VideoResult([_frame(self._source, list(rows), size) for _, rows in frames], summary)
+
+    def delete(self) -> None:
+        """Cancel it, or delete its results from the server."""
+        self._client._ask("DELETE", self._path)
+
+
+_RAW = {"Content-Type": "application/octet-stream"}
+
+
+def _content(picture: str | Path | bytes | NDArray[np.uint8]) -> bytes:
+    """Return an encoded picture, or a file's content; arrays become PNG, which loses nothing."""
+    if isinstance(picture, bytes):
+        return picture
+    if isinstance(picture, str | Path):
+        try:
+            return Path(picture).read_bytes()
+        except OSError as error:
+            raise SourceError(
+                f"cannot read {picture}: {error.strerror}", hint="check the path"
+            ) from error
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _checked(answer: Any) -> Any:
+    """Return a good answer; raise what another means."""
+    if answer.is_success:
+        return answer
+    try:
+        body = answer.json()
+        detail, hint, kind = body["detail"], body["hint"], body["type"]
+    except (ValueError, KeyError, TypeError):
+        detail, hint, kind = answer.reason_phrase, "is that a mien server?", ""
+    if kind == UNREADABLE:
+        raise SourceError(detail, hint=hint)
+    raise ServerError(f"the server answers {answer.status_code}: {detail}", hint=hint)
+
+
+def _retry_after(answer: Any, pause: float) -> float:
+    given = answer.headers.get("Retry-After", "")
+    return min(float(given), LONGEST_PAUSE_S) if given.isdecimal() else pause
+
+
+def _unreadable(name: str, error: SourceError) -> PictureReading:
+    return PictureReading(name, 0, 0, "", "", error=f"{error.message}; {error.hint}")
+
+
+def _picture(name: str, answer: dict[str, Any]) -> PictureReading:
+    faces = [
+        FaceReading(
+            tuple(f["box"]), f["score"], f["label"], f["confidence"], f["probabilities"]
+        )
+        for f in answer["faces"]
+    ]  # fmt: skip
+    about = (answer["width"], answer["height"], answer["detector"], answer["model"])
+    return PictureReading(name, *about, faces)
+
+
+def _frame(source: str, rows: list[dict[str, Any]], size: tuple[int, int]) -> FrameReading:
+    first = rows[0]
+    faces = tuple(_tracked(row) for row in rows if row["track"] is not None)
+    return FrameReading(source, first["frame"], first["pts"], first["time_s"], *size, faces)
+
+
+def _tracked(row: dict[str, Any]) -> TrackedFace:
+    marks = row["landmarks"]
+    points = None if marks is None else tuple(zip(marks[::2], marks[1::2], strict=True))
+    return TrackedFace(
+        track=row["track"],
+        box=(row["x0"], row["y0"], row["x1"], row["y1"]),
+        origin=row["origin"],
+        score=row["score"],
+        landmarks=points,
+        quality=row["quality"],
+        raw=_shares(row, "raw_"),
+        probabilities=_shares(row, "p_"),
+        label=row["label"],
+        confidence=row["confidence"],
+    )
+
+
+def _shares(row: dict[str, Any], prefix: str) -> dict[str, float] | None:
+    own = {k.removeprefix(prefix): v for k, v in row.items() if k.startswith(prefix)}
+    return None if any(v is None for v in own.values()) else own

@@ -1,0 +1,1 @@
+"""The predict flow behind HTTP and WebSocket; the only home of FastAPI."""

@@ -1,0 +1,95 @@
+"""The models that a server answers with: loaded at its start, asked for by name only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mien.errors import ConfigError, did_you_mean
+from mien.predict.classifier import Classifier
+from mien.serve.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from mien.modelfile import ModelInfo
+    from mien.predict.pipeline import FaceClassifier
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model under the name that clients know it by."""
+
+    name: str
+    classifier: FaceClassifier
+
+    @property
+    def info(self) -> ModelInfo:
+        """What its file says of itself."""
+        return self.classifier.info
+
+    def to_dict(self, default: bool) -> dict[str, Any]:
+        """Return what clients are told of it."""
+        info = self.info
+        return {
+            "name": self.name,
+            "labels": list(info.labels),
+            "input_size": info.input_size,
+            "parameters": info.parameters,
+            "unsure_below": info.unsure_below,
+            "metrics": info.metrics,
+            "licence": info.licence,
+            "default": default,
+        }
+
+
+class Catalogue:
+    """Models by name; the first is the default."""
+
+    def __init__(self, models: Iterable[Served]) -> None:
+        self.models = {model.name: model for model in models}
+
+    @classmethod
+    def load(cls, files: Iterable[tuple[str, Path]]) -> Catalogue:
+        """Return the models in files, then the shipped one; each is tried once.
+
+        Raises:
+            ConfigError: two models of one name.
+            ModelFileError: a file is no model.
+        """
+        loaded = [(name, Classifier.load(path, threads=1)) for name, path in files]
+        loaded.append(("", Classifier.load(threads=1)))
+        models: dict[str, Served] = {}
+        for name, classifier in loaded:
+            model = Served(name or classifier.info.name, classifier)
+            if model.name in models:
+                raise ConfigError(
+                    f"two models are called {model.name!r}", hint="--models OTHER_NAME=FILE"
+                )
+            size = classifier.info.input_size
+            classifier.logits(np.zeros((1, size, size), np.uint8))  # the first run is a slow one
+            models[model.name] = model
+        return cls(models.values())
+
+    def get(self, name: str | None) -> Served:
+        """Return a model by its name, or the default.
+
+        Raises:
+            Problem: 404, there is none of that name.
+        """
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            raise Problem(
+                404,
+                "no model of that name is served",
+                did_you_mean(name, self.models) + f"known: {', '.join(self.models)}",
+            )
+        return self.models[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what clients are told of all models."""
+        return {"models": [m.to_dict(not i) for i, m in enumerate(self.models.values())]}

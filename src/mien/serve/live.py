@@ -1,0 +1,144 @@
+"""One camera's frames, read in a thread of their own: the newest frame wins."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from mien.errors import SourceError
+from mien.predict.video.find import with_faces
+from mien.predict.video.follow import follow
+from mien.predict.video.frame import Frame
+from mien.predict.video.placed import Settings as Flow
+from mien.serve.sniff import picture_kind
+from mien.types import UNSURE
+from mien.vision.codec import decode_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mien.predict.detectors.base import Detector
+    from mien.predict.pipeline import FaceClassifier
+    from mien.types import FrameReading, TrackedFace
+
+NAME = "the frame"
+MOST_BAD = 50
+"""Unreadable frames in a row after which a connection is given up."""
+
+
+class Mailbox:
+    """Holds the newest frame until it is taken; older ones are dropped and counted."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._frame: tuple[int, float, bytes] | None = None
+        self._began: float | None = None
+        self._count = 0
+        self._closed = False
+        self.dropped = 0
+
+    def put(self, content: bytes) -> None:
+        """Put an encoded frame in."""
+        with self._changed:
+            now = time.monotonic()
+            self._began = now if self._began is None else self._began
+            self.dropped += self._frame is not None
+            self._frame = (self._count, now - self._began, content)
+            self._count += 1
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Say that there will be no more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def take(self) -> tuple[int, float, bytes] | None:
+        """Wait for a frame: its number, seconds since the first, and content; None at the end."""
+        with self._changed:
+            while self._frame is None and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                return None
+            frame, self._frame = self._frame, None
+            return frame
+
+
+class Camera:
+    """Reads the frames in a mailbox, with its own tracker and smoothing.
+
+    Args:
+        mailbox: of the connection.
+        detector: finds the faces.
+        classifier: names the expressions.
+        min_confidence: below it a face is 'unsure'; may be changed while frames come.
+        max_pixels: of a frame.
+    """
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        detector: Detector,
+        classifier: FaceClassifier,
+        min_confidence: float | None,
+        max_pixels: int,
+    ) -> None:
+        self._mailbox, self._detector, self._classifier = mailbox, detector, classifier
+        self.threshold = classifier.info.unsure_below if min_confidence is None else min_confidence
+        self._max_pixels = max_pixels
+
+    def read(self, send: Callable[[str], None]) -> None:
+        """Send a JSON text for each frame until the mailbox is closed; runs in a thread."""
+        flow = Flow(live=True, min_confidence=0.0)
+        size = self._classifier.info.input_size
+        found = with_faces(flow.plan(self._frames(send)), self._detector, size)
+        for _, reading in follow(found, self._detector.framing, self._classifier, flow):
+            send(json.dumps(self._answer(reading)))
+
+    def _frames(self, send: Callable[[str], None]) -> Iterator[Frame]:
+        bad = 0
+        while bad < MOST_BAD and (taken := self._mailbox.take()) is not None:
+            index, time_s, content = taken
+            try:
+                if picture_kind(content[:16]) is None:
+                    raise SourceError(f"{NAME} is no picture", hint="send JPEG")
+                pixels = decode_picture(content, NAME, self._max_pixels)
+            except SourceError as error:
+                bad += 1
+                what = {"message": error.message, "hint": error.hint}
+                send(json.dumps({"frame": index, "error": what}))
+                continue
+            bad = 0
+            size = (pixels.shape[1], pixels.shape[0])
+            yield Frame(NAME, index, time_s, size, lambda p=pixels: p)  # type: ignore[misc]
+
+    def _answer(self, reading: FrameReading) -> dict[str, Any]:
+        return {
+            "frame": reading.frame,
+            "time_s": round(reading.time_s, 3),
+            "width": reading.width,
+            "height": reading.height,
+            "faces": [self._face(face) for face in reading.faces],
+            "dropped": self._mailbox.dropped,
+        }
+
+    def _face(self, face: TrackedFace) -> dict[str, Any]:
+        confidence = face.confidence
+        unsure = face.label is None or confidence is None or confidence < self.threshold
+        return {
+            "track": face.track,
+            "box": [round(v, 1) for v in face.box],
+            "score": round(face.score, 4),
+            "quality": face.quality,
+            "probabilities": _rounded(face.probabilities),
+            "raw": _rounded(face.raw),
+            "label": UNSURE if unsure and face.label is not None else face.label,
+            "confidence": None if confidence is None else round(confidence, 4),
+            "unsure": unsure,
+        }
+
+
+def _rounded(shares: dict[str, float] | None) -> dict[str, float] | None:
+    return None if shares is None else {name: round(p, 4) for name, p in shares.items()}

@@ -1,0 +1,199 @@
+"""Uploaded pictures to answers: read `Predictor.read` first.
+
+Decoding, detection and cropping run in as many threads as there are cores, each picture in one;
+the crops of all clients then meet in the model's `Batcher`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from mien.errors import SourceError
+from mien.predict.detectors.mtcnn import Mtcnn
+from mien.predict.detectors.whole import WholePicture
+from mien.predict.pipeline import Cropped, crop_picture, name_faces
+from mien.serve.batching import Batcher
+from mien.serve.problems import UNREADABLE, Problem
+from mien.serve.sniff import picture_kind
+from mien.types import Faces
+from mien.vision.codec import decode_picture
+from mien.vision.draw import annotate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from mien.predict.detectors.base import Detector
+    from mien.serve.catalogue import Catalogue, Served
+    from mien.serve.metrics import Metrics
+    from mien.serve.settings import Settings
+    from mien.types import PictureReading
+
+ANNOTATED_SIDE = 2048
+"""Annotated pictures are scaled down to this longer side: they are for looking at."""
+NAME = "the picture"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a client wants its pictures read.
+
+    Attributes:
+        model: that names the expressions.
+        min_confidence: below it a face is 'unsure'; None takes the model's own.
+        whole: each picture is one face crop already.
+        annotated: a copy with the readings drawn on it is wanted too.
+    """
+
+    model: Served
+    min_confidence: float | None = None
+    whole: bool = False
+    annotated: bool = False
+
+    @property
+    def threshold(self) -> float:
+        """Below it a face is 'unsure'."""
+        own = self.model.info.unsure_below
+        return own if self.min_confidence is None else self.min_confidence
+
+
+class Predictor:
+    """Reads uploaded pictures; lives in the event loop, works in threads.
+
+    Args:
+        catalogue: the models.
+        settings: of the server.
+        metrics: are told.
+        detector: finds the faces; MTCNN by default.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        settings: Settings,
+        metrics: Metrics,
+        detector: Detector | None = None,
+    ) -> None:
+        self.limits, self._metrics = settings.limits, metrics
+        self.detector: Detector = detector or Mtcnn(threads=1)
+        self._whole = WholePicture()
+        # One thread a picture, each with one core: two half pictures take longer than one whole.
+        self._threads = ThreadPoolExecutor(settings.pictures_at_once, thread_name_prefix="mien")
+        self._finding = 0
+        self._batchers = {
+            name: Batcher(
+                model.classifier,
+                self.limits.window_ms / 1e3,
+                lambda: self._finding > 0,
+                metrics.batches.observe,
+            )
+            for name, model in catalogue.models.items()
+        }
+
+    async def close(self) -> None:
+        """End all threads."""
+        for batcher in self._batchers.values():
+            await batcher.close()
+        self._threads.shutdown()
+
+    async def read(self, contents: Sequence[bytes], wish: Wish) -> list[dict[str, Any]]:
+        """Return an answer for each picture, in their order.
+
+        Raises:
+            Problem: 415 or 422, the only picture cannot be read.
+        """
+        answers = await asyncio.gather(*(self._read_one(one, wish) for one in contents))
+        if len(answers) == 1 and isinstance(answers[0], Problem):
+            raise answers[0]
+        detector = (self._whole if wish.whole else self.detector).name
+        self._metrics.count_pictures(wish.model.name, answers)
+        return [
+            _unreadable(answer, detector, wish) if isinstance(answer, Problem) else answer
+            for answer in answers
+        ]
+
+    async def _read_one(self, content: bytes, wish: Wish) -> dict[str, Any] | Problem:
+        loop = asyncio.get_running_loop()
+        self._finding += 1
+        try:
+            cropped = await loop.run_in_executor(self._threads, self._find, content, wish)
+        except Problem as problem:
+            return problem
+        finally:
+            self._finding -= 1
+        crops = cropped.crops
+        assert crops is not None  # noqa: S101  (always there after `_find`)
+        probs = await self._batchers[wish.model.name].probabilities(crops)
+        detector = self._whole if wish.whole else self.detector
+        reading = name_faces(cropped, probs, detector.name, wish.model.info, wish.threshold)
+        answer = {**reading.to_dict(), "source": None, "model": wish.model.name}
+        if wish.annotated:
+            answer["annotated"] = await loop.run_in_executor(
+                self._threads, self._draw, content, reading
+            )
+        return answer
+
+    def _find(self, content: bytes, wish: Wish) -> Cropped:
+        if picture_kind(content[:16]) is None:
+            raise Problem(
+                415,
+                f"{NAME} is of no kind that is read here",
+                "send JPEG, PNG, WebP, GIF or TIFF",
+                kind=UNREADABLE,
+            )
+        pixels = self._decode(content)
+        detector = self._whole if wish.whole else self.detector
+        return _surest(
+            crop_picture(pixels, NAME, detector, wish.model.classifier), self.limits.faces
+        )
+
+    def _decode(self, content: bytes) -> NDArray[np.uint8]:
+        try:
+            return decode_picture(content, NAME, self.limits.pixels)
+        except SourceError as error:
+            raise Problem(422, error.message, error.hint, kind=UNREADABLE) from None
+
+    def _draw(self, content: bytes, reading: PictureReading) -> str:
+        """Return the annotated picture as a data URL; decoded anew rather than kept in memory."""
+        picture = Image.fromarray(self._decode(content))
+        scale = min(1.0, ANNOTATED_SIDE / max(picture.size))
+        if scale < 1:
+            size = (max(1, round(side * scale)) for side in picture.size)
+            picture = picture.resize((next(size), next(size)), Image.Resampling.BOX)
+        faces = [
+            replace(f, box=(f.box[0] * scale, f.box[1] * scale, f.box[2] * scale, f.box[3] * scale))
+            for f in reading.faces
+        ]
+        buffer = io.BytesIO()
+        drawn = annotate(np.asarray(picture), faces)
+        Image.fromarray(drawn).save(buffer, "PNG", compress_level=1)
+        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _surest(cropped: Cropped, most: int) -> Cropped:
+    """Return the picture with at most so many faces, the surest, in their order."""
+    faces, crops = cropped.faces, cropped.crops
+    if len(faces) <= most or crops is None:
+        return cropped
+    kept = np.sort(np.argsort(-faces.scores_n, kind="stable")[:most])
+    marks = faces.landmarks_n52
+    chosen = Faces(
+        faces.boxes_xyxy[kept], faces.scores_n[kept], None if marks is None else marks[kept]
+    )
+    return replace(cropped, faces=chosen, crops=crops[kept])
+
+
+def _unreadable(problem: Problem, detector: str, wish: Wish) -> dict[str, Any]:
+    return {
+        "source": None, "width": 0, "height": 0, "detector": detector, "model": wish.model.name,
+        "faces": [], "error": {"message": problem.detail, "hint": problem.hint},
+    }  # fmt: skip

@@ -1,0 +1,132 @@
+// What the user chose: model, threshold, where to read; and what the page says of it.
+
+import { listModels, onLocked, server } from "./api.js";
+import { $, el, say, sentence, trouble } from "./dom.js";
+import { list } from "./names.js";
+import { here, prepare } from "./private/client.js";
+
+const PRIVATE_NOTE = "Private: pictures are read in this browser and sent nowhere.";
+
+export const choices = { reader: server, model: null, threshold: 0.5, models: [] };
+
+/** Set the controls up; `changed("model" | "threshold" | "where")` is called when one is moved. */
+export async function setUp(changed) {
+  onLocked(askForToken);
+  $("threshold").addEventListener("input", () => {
+    setThreshold(Number($("threshold").value));
+    changed("threshold");
+  });
+  $("model").addEventListener("change", async () => {
+    choose($("model").value);
+    if (choices.reader === here) await goPrivate();
+    changed("model");
+  });
+  $("where").addEventListener("change", async ({ target }) => {
+    if (target.value === "private") await goPrivate();
+    else goServer();
+    changed("where");
+  });
+  await load(changed);
+}
+
+async function load(changed) {
+  try {
+    choices.models = await listModels();
+  } catch (error) {
+    $("where-note").hidden = false;
+    $("where-note").replaceChildren(trouble(error, { name: "Try again", run: () => load(changed) }));
+    return;
+  }
+  $("where-note").hidden = true;
+  $("model").replaceChildren(...choices.models.map(({ name }) => el("option", { value: name }, name)));
+  choose((choices.models.find((model) => model.default) ?? choices.models[0]).name);
+  if (location.hash === "#private") {
+    $("where").querySelector("[value=private]").checked = true;
+    await goPrivate();
+  }
+  document.body.dataset.ready = "true";
+}
+
+function choose(name) {
+  choices.model = choices.models.find((model) => model.name === name);
+  $("model").value = name;
+  setThreshold(choices.model.unsure_below || 0.5);
+  $("labels").textContent = list(choices.model.labels);
+  describe(choices.model);
+}
+
+function setThreshold(value) {
+  choices.threshold = value;
+  $("threshold").value = value;
+  $("threshold").style.setProperty("--fill", `${(100 * value) / Number($("threshold").max)}%`);
+  $("threshold-value").textContent = percent0(value);
+  $("threshold").setAttribute("aria-valuetext", percent0(value));
+}
+
+const percent0 = (share) => `${Math.round(100 * share)}%`;
+
+/** Say what is known of a model, and no more. */
+function describe({ name, labels, parameters, licence, metrics }) {
+  const { panel, split } = metrics ?? {};
+  const accuracy = panel?.accuracy;
+  const figure = accuracy && `${(100 * accuracy.value).toFixed(1)}%`;
+  if (figure) {
+    $("fact-right").replaceChildren("Against the majority of ten people: ", el("b", {}, figure),
+      ` of ${panel.n.toLocaleString("en")} pictures (95% interval ${(100 * accuracy.low).toFixed(1)} to ${(100 * accuracy.high).toFixed(1)}), on ${split} data.`);
+  } else $("fact-right").textContent = "This model states no figure.";
+  $("about-model").replaceChildren(el("h3", {}, `This model: ${name}`),
+    el("p", {}, `Names ${list(labels)}. ${parameters ? `${parameters.toLocaleString("en")} parameters. ` : ""}${licence ? `Licence: ${licence}. ` : ""}`,
+      figure ? `On ${split} data it agrees with the majority of ten raters in ${figure} of ${panel.n.toLocaleString("en")} pictures (95% interval ${(100 * accuracy.low).toFixed(1)} to ${(100 * accuracy.high).toFixed(1)}): no test, for its best epoch was chosen there.` : ""));
+}
+
+async function goPrivate() {
+  const note = $("where-note");
+  const bar = el("progress", { max: 1, value: 0, "aria-label": "Fetching" });
+  note.hidden = false;
+  note.className = "note";
+  note.replaceChildren("Fetching the models, once", bar);
+  document.body.dataset.private = "loading";
+  try {
+    await prepare(choices.model, (share) => (bar.value = share));
+  } catch (error) {
+    $("where").querySelector("[value=server]").checked = true;
+    goServer();
+    note.hidden = false;
+    note.classList.add("bad");
+    note.textContent = `${sentence(error.message)} ${sentence(error.hint)}`;
+    return;
+  }
+  choices.reader = here;
+  document.body.dataset.private = "on";
+  note.textContent = PRIVATE_NOTE;
+  $("fact-where").textContent = "Nowhere. They are read in this browser and never sent.";
+  history.replaceState(null, "", "#private");
+  say(PRIVATE_NOTE);
+}
+
+function goServer() {
+  choices.reader = server;
+  $("where-note").hidden = true;
+  $("fact-where").textContent = "To the server that sent you this page. It keeps no picture.";
+  document.body.dataset.private = "off";
+  history.replaceState(null, "", location.pathname);
+}
+
+let asking = null;
+
+/** Ask the user for the server's token; everybody who needs it waits for one answer. */
+function askForToken(refused) {
+  asking ??= new Promise((resolve) => {
+    const dialog = $("token"), field = $("token-value");
+    if (refused) $("token-title").textContent = "That token was not right";
+    dialog.onclose = () => {
+      asking = null;
+      const value = field.value.trim();
+      field.value = "";
+      resolve(dialog.returnValue === "cancel" ? null : value || null);
+    };
+    dialog.returnValue = "";
+    dialog.showModal();
+  });
+  return asking;
+}

@@ -1,0 +1,76 @@
+// The parts of the page that every kind of source fills: frame, notice, results.
+
+import { $, el, icon, say, trouble } from "./dom.js";
+import { count } from "./names.js";
+
+/** Put a picture, video or camera into the frame; returns the element that holds it. */
+export function frame(media, ...classes) {
+  const picture = el("div", { class: ["picture", ...classes].join(" ") }, media);
+  $("frame").replaceChildren(picture);
+  return picture;
+}
+
+/** Say in the frame why it is empty. */
+export function blank(name, text) {
+  $("frame").replaceChildren(el("div", { class: "blank" }, icon(name), el("p", {}, text)));
+}
+
+export function title(text, ...actions) {
+  $("stage-title").textContent = text;
+  $("stage-title").title = text;
+  $("stage-actions").replaceChildren(...actions);
+}
+
+/** Show trouble above the frame; null takes it away. */
+export function notice(error, action = null) {
+  $("notice").replaceChildren(...(error ? [trouble(error, action)] : []));
+}
+
+export function results(heading, sum, cards) {
+  $("results-title").textContent = heading;
+  $("results-sum").textContent = sum;
+  const known = $("faces").children;
+  if (cards.length !== known.length || cards.some((card, i) => card !== known[i])) {
+    $("faces").replaceChildren(...cards);
+  }
+}
+
+/** A card that says that there is nobody. */
+export function nobody(heading, text, action = null) {
+  const button = action && el("button", { type: "button", onclick: action.run }, action.name);
+  return el("li", { class: "nobody" }, el("b", {}, heading), el("p", {}, text),
+    button && el("p", { class: "then" }, button));
+}
+
+export function progress(share, words, cancel) {
+  const box = $("progress");
+  if (share === null) {
+    box.hidden = true;
+    box.replaceChildren();
+    return;
+  }
+  if (box.hidden) {
+    box.hidden = false;
+    box.replaceChildren(el("p"), el("progress", { max: 1, "aria-label": "Progress" }),
+      el("button", { type: "button", id: "cancel", onclick: cancel }, "Cancel"));
+    say(words);
+  }
+  box.querySelector("p").textContent = `${words}, ${Math.round(100 * share)}%`;
+  box.querySelector("progress").value = share;
+}
+
+export function canSave(yes) {
+  for (const kind of ["json", "csv", "png"]) $(`save-${kind}`).disabled = !yes;
+}
+
+/** Leave the frame as at the start. */
+export function reset() {
+  for (const id of ["frame", "notice", "faces", "stage-actions", "strip", "timeline"]) $(id).replaceChildren();
+  $("strip").hidden = $("timeline").hidden = true;
+  $("results-sum").textContent = "";
+  progress(null);
+}
+
+/** "3 people", "1 face" */
+export const people = (number) => count(number, "person", "people");
+export const faces = (number) => count(number, "face");

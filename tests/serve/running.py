@@ -1,0 +1,92 @@
+"""A real server for the tests: uvicorn in a thread, with fakes for its networks."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import uvicorn
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.serve.app import create_app
+from mien.serve.catalogue import Catalogue, Served
+from mien.serve.run import make_config
+from mien.serve.settings import Limits, Settings
+from mien.testing import FakeClassifier, FakeDetector
+from mien.types import Faces
+
+BOX = (10.0, 10.0, 60.0, 60.0)
+
+
+def fakes(*answers: str, **about: Any) -> Catalogue:
+    """One fake model, called 'fake'."""
+    return Catalogue([Served("fake", FakeClassifier(answers or ("happy",), **about))])
+
+
+def encoded(kind: str = "JPEG", size: tuple[int, int] = (120, 80), level: int = 100) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (level, level, level)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+class SlowDetector(FakeDetector):
+    """Finds its boxes once `open` is set, or after a while."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__([BOX])
+        self.seconds, self.open, self.count = seconds, threading.Event(), 0
+
+    def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
+        self.count += 1
+        if self.seconds:
+            time.sleep(self.seconds)
+        else:
+            self.open.wait(20)
+        return super().detect(picture_hwc)
+
+
+@contextmanager
+def running(
+    folder: Path, catalogue: Catalogue | None = None, detector: Any = None, **told: Any
+) -> Iterator[httpx.Client]:
+    """A server with these settings and limits, and a client that knows its address."""
+    limits = {k: told.pop(k) for k in list(told) if k in Limits.__dataclass_fields__}
+    told.setdefault("threads", 2)
+    settings = Settings(port=0, data=folder / "data", limits=Limits(**limits), **told)
+    app = partial(create_app, settings, catalogue or fakes(), detector or FakeDetector([BOX]))
+    server = uvicorn.Server(make_config(settings, app))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the server did not start"
+        time.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join(20)
+    assert not thread.is_alive()
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """The body of a problem, checked for its form."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert set(body) == {"type", "title", "status", "detail", "hint"}
+    assert body["status"] == status
+    assert body["title"]
+    assert body["detail"]
+    assert body["hint"]
+    return body

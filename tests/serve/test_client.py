@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from tests.predict.clips import write_clip
+from tests.serve.running import BOX, encoded, running
+
+from mien import Client, Reader, ServerError, SourceError
+from mien.serve.catalogue import Catalogue
+from mien.testing import FakeClassifier, FakeDetector
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with running(tmp_path_factory.mktemp("server")) as client:
+        yield client
+
+
+@pytest.fixture
+def client(server: httpx.Client) -> Iterator[Client]:
+    with Client(str(server.base_url), retries=0) as client:
+        yield client
+
+
+def test_a_client_answers_as_a_reader_does(tmp_path: Path, examples: Path) -> None:
+    from mien.predict.detectors.mtcnn import Mtcnn
+
+    paths = sorted(examples.glob("*.jpg"))
+    with (
+        running(tmp_path, Catalogue.load([]), Mtcnn(threads=1)) as server,
+        Client(str(server.base_url)) as client,
+    ):
+        remote = list(client.read_many([*paths, "missing.jpg"]))
+    local = list(Reader().read_many(paths))
+    assert [r.to_dict() for r in remote[:-1]] == [r.to_dict() for r in local]
+    assert "cannot read missing.jpg" in (remote[-1].error or "")
+
+
+def test_arrays_bytes_and_bad_pictures(client: Client) -> None:
+    grey = np.full((80, 120), 100, np.uint8)
+    for picture in (grey, np.repeat(grey[:, :, None], 3, axis=2), encoded()):
+        reading = client.read(picture)
+        assert (reading.source, reading.width, reading.height) == ("array", 120, 80)
+        assert reading.faces[0].label == "happy"
+        assert reading.faces[0].box == BOX
+    bad = client.read(b"words")
+    assert bad.error is not None
+    assert "no kind" in bad.error
+    reading, drawn = client.annotated(encoded())
+    assert drawn.startswith(b"\x89PNG")
+    assert reading.faces
+    assert client.annotated(b"words")[1] == b""
+
+
+def test_wishes_travel(server: httpx.Client) -> None:
+    with Client(str(server.base_url), min_confidence=0.95, faces="whole", model="fake") as client:
+        reading = client.read(encoded())
+        assert reading.detector == "whole"
+        assert reading.faces[0].label == "unsure"
+        assert [m["name"] for m in client.models()] == ["fake"]
+    with (
+        Client(str(server.base_url), model="fak", retries=0) as client,
+        pytest.raises(ServerError, match="404: no model") as error,
+    ):
+        client.read(encoded())
+    assert "did you mean 'fake'" in error.value.hint
+
+
+def test_a_video_reads_as_it_does_here(client: Client, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 20)
+    shares: list[float] = []
+    result = client.video(clip, every=2, progress=shares.append)
+    reader = Reader(FakeClassifier(["happy"]), detector=FakeDetector([BOX]))
+    local = [r for r in reader.stream(clip) if r.frame % 2 == 0]
+    assert [f.frame for f in result.frames] == [f.frame for f in local]
+    assert {f.source for f in result.frames} == {str(clip)}
+    assert (result.frames[0].width, result.frames[0].height) == (96, 64)
+    face = result.frames[0].faces[0]
+    assert (face.track, face.label, face.origin) == (1, "happy", "detected")
+    assert face.probabilities == pytest.approx(local[0].faces[0].probabilities, abs=1e-4)
+    assert result.summary["frames"] == 10
+    assert shares[-1] == 1
+
+
+def test_a_video_that_fails_says_why(client: Client, tmp_path: Path) -> None:
+    broken = tmp_path / "a.mp4"
+    broken.write_bytes(b"\0\0\0\x20ftypisom" + bytes(900))
+    with pytest.raises(SourceError, match=r"a\.mp4: cannot read the video"):
+        client.video(broken)
+    with pytest.raises(SourceError, match="cannot read"):
+        client.submit(tmp_path / "none.mp4")
+    job = client.submit(write_clip(tmp_path / "b.mp4", 5))
+    job.wait()
+    job.delete()
+    with pytest.raises(ServerError, match="404"):
+        job.status()
+
+
+class Flaky(BaseHTTPRequestHandler):
+    """Answers with the statuses of a list, one after another."""
+
+    answers: list[tuple[int, dict[str, str], bytes]]
+    asked = 0
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        status, headers, body = self.answers.pop(0)
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None: ...
+
+
+@pytest.fixture
+def flaky() -> Iterator[tuple[type[Flaky], str]]:
+    handler = type("Handler", (Flaky,), {"answers": [], "asked": 0})
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield handler, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+GOOD: tuple[int, dict[str, str], bytes] = (200, {}, b'{"models": []}')
+
+
+def test_a_busy_server_is_asked_again(
+    flaky: tuple[type[Flaky], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler, url = flaky
+    slept: list[float] = []
+    monkeypatch.setattr("mien.client.time.sleep", slept.append)
+    handler.answers = [(503, {"Retry-After": "3"}, b""), (429, {}, b""), (502, {}, b""), GOOD]
+    with Client(url) as client:
+        assert client.models() == []
+    assert handler.asked == 4
+    assert 3 <= slept[0] <= 4.5
+    assert 0.1 <= slept[1] <= 0.5
+
+
+def test_patience_has_an_end(
+    flaky: tuple[type[Flaky], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler, url = flaky
+    monkeypatch.setattr("mien.client.time.sleep", lambda seconds: None)
+    handler.answers = [(503, {}, b"<html>")] * 9
+    with Client(url, retries=2) as client, pytest.raises(ServerError, match="503") as error:
+        client.models()
+    assert handler.asked == 3
+    assert "mien server" in error.value.hint
+
+
+def test_no_server_is_an_error_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.client.time.sleep", lambda seconds: None)
+    with Client("http://127.0.0.1:9", retries=1) as client, pytest.raises(ServerError) as error:
+        client.models()
+    assert "no answer from http://127.0.0.1:9" in str(error.value)
+    assert "mien serve" in error.value.hint
+
+
+def test_the_token_is_sent(tmp_path: Path) -> None:
+    with running(tmp_path, token="secret") as server:  # noqa: S106
+        with Client(str(server.base_url), token="secret") as client:  # noqa: S106
+            assert client.read(encoded()).faces
+        with (
+            Client(str(server.base_url), token="wrong") as client,  # noqa: S106
+            pytest.raises(ServerError, match="401"),
+        ):
+            client.read(encoded())

@@ -1,0 +1,166 @@
+"""What is promised: OpenAPI, the forms of answers, and that no request is answered with 500."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.predict.clips import write_clip
+from tests.serve.running import encoded, running
+
+import mien.cli.serve as command
+from mien.serve.schema import JobBody, ModelsBody, PicturesBody, ProblemBody, VideoBody
+from mien.serve.settings import Limits
+from mien.serve.upload import Parts
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with running(tmp_path_factory.mktemp("server"), rate=0) as client:
+        yield client
+
+
+def test_openapi_names_every_call_with_its_problems(server: httpx.Client) -> None:
+    paths = server.get("/openapi.json").json()["paths"]
+    calls = {(m.upper(), p): call for p, methods in paths.items() for m, call in methods.items()}
+    assert set(calls) == {
+        ("POST", "/v1/predict"), ("POST", "/v1/video"), ("GET", "/v1/video/{id}"),
+        ("DELETE", "/v1/video/{id}"), ("GET", "/v1/video/{id}/result"), ("GET", "/v1/models"),
+        ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"),
+    }  # fmt: skip
+    for (_, path), call in calls.items():
+        assert call["summary"]
+        if path.startswith("/v1/"):
+            assert {"401", "403", "421", "429"} <= set(call["responses"])
+        for status, answer in call["responses"].items():
+            if status.startswith(("4", "5")):
+                assert "application/problem+json" in answer["content"]
+    body = calls["POST", "/v1/predict"]["requestBody"]["content"]
+    assert set(body) == {"multipart/form-data", "image/*"}
+
+
+def test_a_wrong_method_is_told_all_that_there_are(server: httpx.Client) -> None:
+    assert server.put("/v1/video/x").headers["Allow"] == "DELETE, GET"
+    assert server.get("/v1/predict").headers["Allow"] == "POST"
+
+
+def test_openapi_has_examples_that_are_true(server: httpx.Client) -> None:
+    schemas = server.get("/openapi.json").json()["components"]["schemas"]
+    for model in (PicturesBody, JobBody):
+        [example] = schemas[model.__name__]["examples"]
+        model.model_validate(example, strict=True)
+    problem = ProblemBody.model_json_schema()
+    ProblemBody.model_validate(problem["examples"][0], strict=True)
+
+
+def test_answers_have_the_promised_form(
+    server: httpx.Client, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    files = [("files", encoded()), ("files", b"words")]
+    params = {"annotate": True}
+    pictures = server.post("/v1/predict", params=params, files=files).json()
+    PicturesBody.model_validate(pictures, strict=True)
+    ModelsBody.model_validate(server.get("/v1/models").json(), strict=True)
+    ProblemBody.model_validate(server.get("/v1/video/none").json(), strict=True)
+    clip = write_clip(tmp_path_factory.mktemp("clip") / "a.mp4", 5).read_bytes()
+    location = server.post("/v1/video", content=clip).headers["Location"]
+    while (job := server.get(location).json())["status"] != "done":
+        JobBody.model_validate(job, strict=True)
+    VideoBody.model_validate(server.get(f"{location}/result").json(), strict=True)
+
+
+def mutated(content: bytes, cuts: list[tuple[int, bytes]]) -> bytes:
+    for place, piece in cuts:
+        at = place % (len(content) + 1)
+        content = content[:at] + piece + content[at + len(piece) :]
+    return content
+
+
+KINDS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
+CUTS = st.lists(st.tuples(st.integers(0, 5000), st.binary(max_size=20)), max_size=6)
+PICTURES = st.one_of(
+    st.binary(max_size=300),
+    st.builds(lambda kind, cuts: mutated(encoded(kind), cuts), st.sampled_from(KINDS), CUTS),
+)
+KNOWN = {200, 202, 204, 400, 404, 405, 409, 413, 415, 422}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    pictures=st.lists(PICTURES, min_size=1, max_size=3),
+    params=st.dictionaries(
+        st.sampled_from(["model", "min_confidence", "faces", "annotate", "every"]),
+        st.one_of(st.text(max_size=20), st.sampled_from(["0.5", "whole", "true", "fake"])),
+        max_size=3,
+    ),
+    raw=st.booleans(),
+    path=st.sampled_from(["/v1/predict", "/v1/predict", "/v1/video"]),
+)
+def test_no_upload_is_answered_with_500(
+    server: httpx.Client, pictures: list[bytes], params: dict[str, str], raw: bool, path: str
+) -> None:
+    if raw:
+        answer = server.post(path, params=params, content=pictures[0])
+    else:
+        answer = server.post(path, params=params, files=[("files", p) for p in pictures])
+    assert answer.status_code in KNOWN, answer.text
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "ODD"]),
+    path=st.one_of(
+        st.sampled_from(["/v1/video/x", "/v1/video/x/result", "/v1/models", "/", "/assets/x"]),
+        st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=30),
+    ),
+    headers=st.dictionaries(
+        st.sampled_from(["Authorization", "Origin", "Content-Type", "If-None-Match", "Range"]),
+        st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=30), max_size=3,
+    ),
+    content=st.binary(max_size=100),
+)  # fmt: skip
+def test_no_request_at_all_is(
+    server: httpx.Client, method: str, path: str, headers: dict[str, str], content: bytes
+) -> None:
+    url = server.base_url.copy_with(raw_path=b"/" + httpx.URL("http://x/" + path.lstrip("/"))
+                                    .raw_path.lstrip(b"/"))  # fmt: skip
+    answer = server.request(method, url, headers=headers, content=content)
+    assert answer.status_code in KNOWN | {403, 304, 206, 416}, (answer.status_code, answer.text)
+
+
+def form(parts: list[tuple[str, bytes]]) -> tuple[bytes, str]:
+    request = httpx.Request("POST", "http://x", files=[(n, ("n", c)) for n, c in parts])
+    return request.read(), request.headers["Content-Type"]
+
+
+@settings(deadline=None)
+@given(
+    parts=st.lists(st.tuples(st.sampled_from(["files", "file", "other"]), st.binary(max_size=60)),
+                   min_size=1, max_size=5),
+    cuts=st.lists(st.integers(0, 900), max_size=8),
+)  # fmt: skip
+def test_a_form_is_the_same_however_it_arrives(
+    parts: list[tuple[str, bytes]], cuts: list[int]
+) -> None:
+    body, kind = form(parts)
+    found: list[bytes] = []
+
+    def write(data: bytes) -> None:
+        found[-1] += data
+
+    taken = Parts(kind, 9, lambda: found.append(b""), write)
+    places = sorted({0, len(body), *(c % len(body) for c in cuts)})
+    for start, end in pairwise(places):
+        taken.feed(body[start:end])
+    taken.finish()
+    assert found == [content for name, content in parts if name != "other"]
+
+
+def test_every_limit_is_an_option() -> None:
+    text = Path(command.__file__).read_text(encoding="utf-8")
+    assert all(f"--max-{n.replace('_', '-')}" in text for n in Limits.__dataclass_fields__)

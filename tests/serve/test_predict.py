@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import base64
+import io
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from tests.serve.running import SlowDetector, encoded, fakes, problem, running
+
+from mien import Reader
+from mien.serve.catalogue import Catalogue
+from mien.testing import FakeClassifier, FakeDetector
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with running(tmp_path_factory.mktemp("server")) as client:
+        yield client
+
+
+def test_pictures_are_answered_in_their_order(server: httpx.Client) -> None:
+    files = [("files", encoded(size=(100 + i, 80))) for i in range(5)]
+    pictures = server.post("/v1/predict", files=files).json()["pictures"]
+    assert [p["width"] for p in pictures] == [100, 101, 102, 103, 104]
+    assert pictures[0] == {
+        "source": None, "width": 100, "height": 80, "detector": "fake", "model": "fake",
+        "faces": [{
+            "box": [10.0, 10.0, 60.0, 60.0], "score": 1.0, "label": "happy", "confidence": 0.9,
+            "probabilities": {"happy": 0.9, "neutral": 0.05, "sad": 0.05},
+        }],
+        "error": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_a_raw_body_of_any_kind_is_one_picture(server: httpx.Client, kind: str) -> None:
+    answer = server.post(
+        "/v1/predict", content=encoded(kind), headers={"Content-Type": "text/html"}
+    )
+    assert answer.status_code == 200, answer.text
+    assert [p["width"] for p in answer.json()["pictures"]] == [120]
+
+
+def test_unreadable_pictures_leave_the_others_alone(server: httpx.Client) -> None:
+    files = [("files", encoded()), ("files", encoded()[:-40]), ("files", b"words")]
+    good, cut, words = server.post("/v1/predict", files=files).json()["pictures"]
+    assert good["faces"]
+    assert good["error"] is None
+    assert "damaged" in cut["error"]["message"]
+    assert "no kind" in words["error"]["message"]
+    assert cut["error"]["hint"]
+    assert words["faces"] == []
+
+
+def test_the_only_picture_being_unreadable_is_a_problem(server: httpx.Client) -> None:
+    post = server.post
+    assert problem(post("/v1/predict", content=b"words"), 415)["type"].endswith("picture")
+    assert "damaged" in problem(post("/v1/predict", content=encoded()[:-40]), 422)["detail"]
+    problem(post("/v1/predict", files=[("files", b"")]), 415)
+    assert "no picture" in problem(post("/v1/predict", content=b""), 422)["detail"]
+    assert "no picture" in problem(post("/v1/predict", files=[("other", b"x")]), 422)["detail"]
+
+
+def test_postscript_is_never_opened(server: httpx.Client) -> None:
+    # Pillow would start Ghostscript for it.
+    content = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
+    problem(server.post("/v1/predict", files=[("files", ("a.jpg", content, "image/jpeg"))]), 415)
+
+
+def png_bomb(side: int) -> bytes:
+    """A small PNG that unfolds into side x side pixels."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        checked = name + data
+        return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    content = zlib.compress(bytes(1_000_000), 9)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        chunk(*c) for c in ((b"IHDR", header), (b"IDAT", content), (b"IEND", b""))
+    )
+
+
+@pytest.mark.parametrize("side", [6400, 20_000, 60_000])
+def test_a_bomb_is_refused_by_its_header(server: httpx.Client, side: int) -> None:
+    began = time.perf_counter()
+    body = problem(server.post("/v1/predict", content=png_bomb(side)), 422)
+    assert "too large" in body["detail"]
+    assert "40 megapixels" in body["detail"]
+    assert time.perf_counter() - began < 5
+
+
+def test_annotated_pictures_are_drawn_upon(server: httpx.Client) -> None:
+    content = encoded(size=(4000, 400))
+    answer = server.post("/v1/predict", params={"annotate": True}, content=content)
+    [picture] = answer.json()["pictures"]
+    assert picture["width"] == 4000
+    head, _, data = picture["annotated"].partition(",")
+    assert head == "data:image/png;base64"
+    drawn = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert drawn.size == (2048, 205)
+    assert len(drawn.getcolors(100_000) or []) > 10
+    plain = server.post("/v1/predict", content=content).json()["pictures"][0]
+    assert "annotated" not in plain
+
+
+def test_the_threshold_and_whole_crops_are_the_clients_choice(server: httpx.Client) -> None:
+    params: dict[str, str | float] = {"min_confidence": 0.95, "faces": "whole"}
+    [picture] = server.post("/v1/predict", params=params, content=encoded()).json()["pictures"]
+    assert picture["detector"] == "whole"
+    assert picture["faces"][0]["box"] == [0, 0, 120, 80]
+    assert picture["faces"][0]["label"] == "unsure"
+
+
+@pytest.mark.parametrize(
+    ("params", "status", "words"),
+    [
+        ({"model": "fak"}, 404, "fake"),
+        ({"model": "../../etc/passwd"}, 404, "known: fake"),
+        ({"min_confidence": "nan"}, 422, "min_confidence"),
+        ({"min_confidence": 2}, 422, "min_confidence"),
+        ({"faces": "some"}, 422, "faces"),
+        ({"annotate": "perhaps"}, 422, "annotate"),
+    ],
+)
+def test_wrong_parameters_are_named(
+    server: httpx.Client, params: dict[str, str], status: int, words: str
+) -> None:
+    body = problem(server.post("/v1/predict", params=params, content=encoded()), status)
+    assert words in body["detail"] + body["hint"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "status"),
+    [
+        ("multipart/form-data", b"x", 400),
+        ("multipart/form-data; boundary=", b"x", 400),
+        ("multipart/form-data; boundary=" + "b" * 300, b"x", 400),
+        ("multipart/form-data; boundary=b", b"nothing like a form", 400),
+        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="files"'
+         b"\r\n\r\nabc", 400),
+        ("multipart/form-data; boundary=b", b"--b--\r\n", 422),
+    ],
+)  # fmt: skip
+def test_broken_forms_are_problems(
+    server: httpx.Client, kind: str, content: bytes, status: int
+) -> None:
+    answer = server.post("/v1/predict", content=content, headers={"Content-Type": kind})
+    problem(answer, status)
+
+
+def test_too_much_is_refused(tmp_path: Path) -> None:
+    with running(tmp_path, body_mb=0.01, files=2, faces=3) as server:
+        problem(server.post("/v1/predict", content=b"x" * 10_001), 413)
+
+        def endless() -> Iterator[bytes]:
+            for _ in range(20):
+                yield b"x" * 1000
+
+        problem(server.post("/v1/predict", content=endless()), 413)
+        three = [("files", encoded())] * 3
+        assert "2 files" in problem(server.post("/v1/predict", files=three), 413)["detail"]
+        assert server.post("/v1/predict", files=three[:2]).status_code == 200
+
+
+def test_the_surest_faces_are_kept(tmp_path: Path) -> None:
+    boxes = [(float(x), 0.0, x + 9.0, 9.0) for x in range(0, 100, 10)]
+    with running(tmp_path, detector=FakeDetector(boxes), faces=3) as server:
+        [picture] = server.post("/v1/predict", content=encoded()).json()["pictures"]
+        assert [f["box"][0] for f in picture["faces"]] == [0, 10, 20]
+
+
+def test_faces_of_several_clients_share_a_batch(tmp_path: Path) -> None:
+    catalogue, detector = fakes("happy", "sad"), SlowDetector()
+    classifier = catalogue.models["fake"].classifier
+    assert isinstance(classifier, FakeClassifier)
+    with (
+        running(tmp_path, catalogue, detector, window_ms=200, threads=8) as server,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        waiting = [pool.submit(server.post, "/v1/predict", content=encoded()) for _ in range(8)]
+        while detector.count < 8:
+            time.sleep(0.01)
+        detector.open.set()
+        answers = [w.result().json()["pictures"][0] for w in waiting]
+    assert len(classifier.seen) < 8
+    assert sum(map(len, classifier.seen)) == 8
+    assert sorted(a["faces"][0]["label"] for a in answers) == ["happy"] * 4 + ["sad"] * 4
+
+
+def test_more_requests_than_may_run_are_told_to_come_back(tmp_path: Path) -> None:
+    detector = SlowDetector()
+    with running(tmp_path, detector=detector, requests=2) as server:
+        with ThreadPoolExecutor(2) as pool:
+            waiting = [pool.submit(server.post, "/v1/predict", content=encoded()) for _ in range(2)]
+            while detector.count < 2:
+                time.sleep(0.01)
+            answer = server.post("/v1/predict", content=encoded())
+            problem(answer, 503)
+            assert int(answer.headers["Retry-After"]) >= 1
+            problem(server.get("/readyz"), 503)
+            assert server.get("/healthz").status_code == 200
+            detector.open.set()
+            assert [w.result().status_code for w in waiting] == [200, 200]
+        assert server.post("/v1/predict", content=encoded()).status_code == 200
+        assert server.get("/readyz").status_code == 200
+
+
+def test_held_bodies_are_bounded_over_all_clients(tmp_path: Path) -> None:
+    with running(tmp_path, memory_mb=0.001) as server:
+        problem(server.post("/v1/predict", content=encoded("BMP")), 503)
+        assert server.post("/v1/predict", content=encoded("PNG")).status_code == 200
+
+
+def test_a_client_that_asks_too_often_is_slowed(tmp_path: Path) -> None:
+    with running(tmp_path, rate=2) as server:
+        statuses = [server.get("/v1/models").status_code for _ in range(6)]
+        assert statuses[:4] == [200] * 4
+        answer = server.get("/v1/models")
+        problem(answer, 429)
+        assert int(answer.headers["Retry-After"]) == 1
+        assert server.get("/healthz").status_code == 200
+
+
+def test_an_answer_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    with running(tmp_path, detector=SlowDetector(1.0), seconds=0.2) as server:
+        assert "too long" in problem(server.post("/v1/predict", content=encoded()), 503)["detail"]
+
+
+def test_our_own_failure_tells_nothing(tmp_path: Path) -> None:
+    class Broken(FakeDetector):
+        def detect(self, picture_hwc: object) -> object:  # type: ignore[override]
+            raise ZeroDivisionError("a client's secret")
+
+    with running(tmp_path, detector=Broken()) as server:
+        answer = server.post("/v1/predict", content=encoded())
+        problem(answer, 500)
+        assert "secret" not in answer.text
+        assert "Traceback" not in answer.text
+        assert server.get("/healthz").status_code == 200
+
+
+def test_a_failing_model_fails_its_own_requests_only(tmp_path: Path) -> None:
+    class Moody(FakeClassifier):
+        def logits(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
+            if len(self.seen) == 0:
+                self.seen.append(crops_nhw)
+                raise ValueError("once")
+            return super().logits(crops_nhw)
+
+    catalogue = fakes()
+    model = catalogue.models["fake"]
+    catalogue = Catalogue([type(model)("fake", Moody(["happy"]))])
+    with running(tmp_path, catalogue) as server:
+        problem(server.post("/v1/predict", content=encoded()), 500)
+        assert server.post("/v1/predict", content=encoded()).status_code == 200
+
+
+def test_the_server_reads_as_the_reader_does(tmp_path: Path, examples: Path) -> None:
+    from mien.predict.detectors.mtcnn import Mtcnn
+
+    with running(tmp_path, Catalogue.load([]), Mtcnn(threads=1)) as server:
+        paths = sorted(examples.glob("*.jpg"))
+        files = [("files", path.read_bytes()) for path in paths]
+        pictures = server.post("/v1/predict", files=files).json()["pictures"]
+    for picture, path in zip(pictures, paths, strict=True):
+        expected = Reader().read(path).to_dict()
+        assert picture == {**expected, "source": None}
+
+
+def test_requests_on_one_connection_do_not_mix(server: httpx.Client) -> None:
+    refused = server.post("/v1/predict", params={"model": "x"}, content=encoded(size=(2000, 2000)))
+    problem(refused, 404)  # answered before its body was read
+    assert server.post("/v1/predict", content=encoded()).status_code == 200
+
+
+def test_a_client_that_leaves_is_forgotten(tmp_path: Path) -> None:
+    detector = SlowDetector()
+    with running(tmp_path, detector=detector, requests=1) as server:
+        with pytest.raises(httpx.ReadTimeout):
+            server.post("/v1/predict", content=encoded(), timeout=0.3)
+        while not detector.count:
+            time.sleep(0.01)
+        detector.open.set()
+        deadline = time.monotonic() + 10
+        while server.post("/v1/predict", content=encoded()).status_code == 503:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)

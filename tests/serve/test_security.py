@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.serve.running import encoded, problem, running
+
+from mien import ConfigError
+from mien.serve.protocol import HEAD_BYTES
+from mien.serve.rate import REMEMBERED, Rate
+from mien.serve.routes.page import Assets
+from mien.serve.settings import Limits, Settings
+from mien.serve.sniff import picture_kind, video_kind
+
+TOKEN = "a-token-of-the-tests"  # noqa: S105
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with running(tmp_path_factory.mktemp("locked"), token=TOKEN) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", TOKEN, f"Basic {TOKEN}", "Bearer", "Bearer x", f"Bearer {TOKEN}x",
+               f"Bearer {TOKEN[:-1]}"],
+)  # fmt: skip
+def test_without_the_token_nobody_is_answered(locked: httpx.Client, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    for method, path in (("POST", "/v1/predict"), ("GET", "/v1/models"), ("GET", "/metrics"),
+                         ("POST", "/v1/video"), ("GET", "/v1/video/x")):  # fmt: skip
+        answer = locked.request(method, path, headers=headers)
+        problem(answer, 401)
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_with_the_token_everybody_is(locked: httpx.Client) -> None:
+    headers = {"Authorization": f"bearer {TOKEN}"}
+    assert locked.get("/v1/models", headers=headers).status_code == 200
+    assert locked.get("/healthz").status_code == 200
+    assert locked.get("/readyz").status_code == 200
+    assert locked.get("/openapi.json").status_code == 200
+
+
+def test_every_answer_carries_the_headers(locked: httpx.Client) -> None:
+    for path in ("/healthz", "/v1/models", "/nowhere", "/"):
+        headers = locked.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe-inline" not in policy
+        assert "unsafe-eval'" not in policy.replace("wasm-unsafe-eval", "")
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cross-origin-opener-policy"] == "same-origin"
+        assert headers["cross-origin-embedder-policy"] == "require-corp"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert "camera=(self)" in headers["permissions-policy"]
+        assert "server" not in headers
+        assert "access-control-allow-origin" not in headers
+    assert locked.get("/healthz").headers["cache-control"] == "no-store"
+
+
+def test_pages_elsewhere_may_not_call(tmp_path: Path) -> None:
+    allowed = "https://example.org"
+    with running(tmp_path, origins=(allowed,)) as server:
+        own = str(server.base_url).rstrip("/")
+        for origin, status in ((own, 200), (allowed, 200), ("http://evil.test", 403),
+                               ("null", 403), ("http://[", 403)):  # fmt: skip
+            answer = server.post("/v1/predict", content=encoded(), headers={"Origin": origin})
+            assert answer.status_code == status, origin
+            shared = answer.headers.get("access-control-allow-origin")
+            assert shared == (allowed if origin == allowed else None)
+        asked = server.options("/v1/predict", headers={"Origin": allowed})
+        assert asked.status_code == 204
+        assert "authorization" in asked.headers["access-control-allow-headers"]
+
+
+def test_other_host_names_are_refused_on_loopback(tmp_path: Path) -> None:
+    with running(tmp_path, hosts=("faces.test",)) as server:
+        for host, status in (("localhost:1", 200), ("127.0.0.1", 200), ("[::1]:8000", 200),
+                             ("FACES.test", 200), ("evil.test", 421), ("", 421)):  # fmt: skip
+            assert server.get("/healthz", headers={"Host": host}).status_code == status, host
+    assert Settings(host="0.0.0.0").allowed_hosts == ()  # noqa: S104
+
+
+def test_addresses_reach_no_files(locked: httpx.Client) -> None:
+    for path in ("/assets/../app.py", "/assets/%2e%2e/app.py", "/assets//etc/passwd", "/app.py",
+                 "/assets/models/..%2f..%2fpyproject.toml", "/assets/", "/assets/%00"):  # fmt: skip
+        assert locked.get(path).status_code == 404, path
+
+
+def test_the_pages_files_have_types_and_tags(tmp_path: Path) -> None:
+    folder = tmp_path / "web"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("index.html", "a.mjs", "sub/b.wasm", "c.0123abcd.js", ".hidden.js", "d.py"):
+        (folder / name).write_text(name)
+    assets = Assets(folder)
+    page = assets.get("/")
+    assert page is not None
+    assert page.kind == "text/html; charset=utf-8"
+    wasm = assets.get("/assets/sub/b.wasm")
+    assert wasm is not None
+    assert wasm.kind == "application/wasm"
+    for absent in ("/assets/.hidden.js", "/assets/d.py", "/assets/index.html"):
+        assert assets.get(absent) is None
+
+
+def test_networks_for_private_mode_are_served(locked: httpx.Client) -> None:
+    answer = locked.get("/assets/models/mien-small.onnx")
+    assert answer.status_code == 200
+    assert len(answer.content) > 100_000
+    tag = answer.headers["etag"]
+    again = locked.get("/assets/models/mien-small.onnx", headers={"If-None-Match": tag})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["cache-control"] == "no-cache"
+    for name in ("pnet", "rnet", "onet"):
+        assert locked.head(f"/assets/models/{name}.onnx").status_code == 200
+
+
+def test_the_log_holds_nothing_of_a_client(
+    locked: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = logging.getLogger("mien.serve")
+    logger.addHandler(caplog.handler)
+    files = [("files", ("my-secret-name.jpg", encoded(), "image/secret"))]
+    headers = {"Authorization": f"Bearer {TOKEN}", "User-Agent": "secret-agent"}
+    locked.post("/v1/predict?model=secret-model", files=files, headers=headers)
+    locked.get("/v1/video/secret-id", headers=headers)
+    locked.get("/secret-path")
+    deadline = time.monotonic() + 5
+    while len(caplog.records) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    logger.removeHandler(caplog.handler)
+    assert "POST /v1/predict 404" in caplog.text
+    assert "GET /v1/video/{id} 404" in caplog.text
+    assert "secret" not in caplog.text
+    assert TOKEN not in caplog.text
+
+
+def test_metrics_count_what_was_asked(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        server.post("/v1/predict", files=[("files", encoded()), ("files", b"words")])
+        server.get("/nowhere/my-secret-name")
+        text = server.get("/metrics").text
+    assert 'mien_pictures_total{model="fake",outcome="read"} 1.0' in text
+    assert 'mien_pictures_total{model="fake",outcome="unreadable"} 1.0' in text
+    assert 'mien_faces_total{model="fake"} 1.0' in text
+    assert 'mien_requests_total{method="POST",route="/v1/predict",status="200"} 1.0' in text
+    assert "mien_batch_faces_count 1.0" in text
+    assert "secret" not in text
+
+
+def test_a_rate_is_kept_for_each_client() -> None:
+    now = [0.0]
+    rate = Rate(2, lambda: now[0])
+    assert [rate.wait_s("a") for _ in range(5)] == [0, 0, 0, 0, 1]
+    assert rate.wait_s("b") == 0
+    now[0] += 1
+    assert [rate.wait_s("a") for _ in range(3)] == [0, 0, 1]
+    for number in range(REMEMBERED + 10):
+        rate.wait_s(str(number))
+    assert rate.wait_s("a") == 0  # forgotten, for so many others came
+    assert len(rate._buckets) == REMEMBERED
+    assert Rate(0).wait_s("a") == 0
+
+
+def talk(server: httpx.Client, *pieces: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", server.base_url.port or 0), 10) as line:
+        for piece in pieces:
+            try:
+                line.sendall(piece)
+            except OSError:
+                break
+        answer = b""
+        try:
+            while piece := line.recv(65536):
+                answer += piece
+        except ConnectionError:
+            pass
+        return answer
+
+
+def test_heads_have_an_end(locked: httpx.Client) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+    assert b" 200 " in talk(locked, request + b"Connection: close\r\n\r\n")
+    big = talk(locked, request + b"X: ", *[b"x" * 10_000] * (HEAD_BYTES // 10_000 + 30))
+    assert b" 400 " in big or big == b""
+    assert b" 400 " in talk(locked, b"nonsense\r\n\r\n")
+    assert locked.get("/healthz").status_code == 200
+
+
+def test_who_sends_half_a_head_is_let_go(
+    locked: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.serve.protocol.HEAD_S", 0.2)
+    assert talk(locked, b"GET /healthz HTTP/1.1\r\nHost: ") == b""
+    with socket.create_connection(("127.0.0.1", locked.base_url.port or 0), 3) as line:
+        line.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b" 200 " in line.recv(65536)
+        line.sendall(b"GET /he")  # of the next request
+        while line.recv(65536):
+            pass  # within 3 s, not the 5 that an idle connection may take
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"port": 70_000}, {"workers": 0}, {"threads": -1}, {"token": " "}, {"token": "ü"},
+              {"origins": ("example.org",)}],
+)  # fmt: skip
+def test_settings_that_cannot_be_meant(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        Settings(**wrong)  # type: ignore[arg-type]
+
+
+def test_limits_are_above_zero_and_the_token_is_not_shown() -> None:
+    with pytest.raises(ConfigError, match="--max-body-mb must be above 0, got -1"):
+        Limits(body_mb=-1)
+    with pytest.raises(ConfigError, match="nan"):
+        Limits(pixels_mp=float("nan"))
+    assert Limits(rate=0).rate == 0
+    assert TOKEN not in repr(Settings(token=TOKEN))
+
+
+def test_kinds_are_told_by_content() -> None:
+    assert picture_kind(encoded("PNG")[:16]) == "png"
+    assert picture_kind(b"RIFF0000AVI 0000") is None
+    assert picture_kind(b"") is None
+    assert video_kind(b"RIFF0000AVI LIST") == "avi"
+    assert video_kind(b"\0\0\0\x20ftypisom" + bytes(500)) == "mov"
+    assert video_kind(b"\0\0\0\x20ftypavif" + bytes(500)) is None
+    assert video_kind((b"G" + bytes(187)) * 3) == "mpegts"
+    assert video_kind(b"#EXTM3U\n" + bytes(500)) is None

@@ -1,0 +1,126 @@
+"""A server of its own, and headless Chromium with a camera that plays a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.web.chromium import CHROMIUM, FLAGS, ROOT, serving, write_camera
+
+VENDOR = ROOT / "src" / "mien" / "serve" / "web" / "vendor"
+PATIENCE_MS = 90_000
+"""For what a busy machine may take; nothing is timed by it."""
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running server."""
+    pytest.importorskip("fastapi", reason="the extra serve is not installed")
+    with serving(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(camera_file: Path) -> Iterator[Any]:
+    """Chromium; of each test file alone, for its event loop must not meet other tests'."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium here: apt-get install chromium")
+    flags = [*FLAGS, f"--use-file-for-fake-video-capture={camera_file}"]
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """Open the page, ready for use: visit(path="/", width=1440, ...)."""
+    contexts = []
+
+    def open_page(path: str = "/", *, width: int = 1440, height: int = 900, **more: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": height}, **more)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.problems = []
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.on("console", lambda m: "Content Security" in m.text and page.problems.append(m.text))
+        page.goto(address + path)
+        page.wait_for_selector("body[data-ready]")
+        return page
+
+    yield open_page
+    problems = [problem for c in contexts for p in c.pages for problem in p.problems]
+    for context in contexts:
+        context.close()
+    assert not problems
+
+
+@pytest.fixture
+def private(visit: Callable[..., Any]) -> Callable[..., Any]:
+    """Open the page in private mode, everything fetched."""
+    if not (VENDOR / "ort.wasm.min.mjs").exists():
+        pytest.skip("web/vendor is empty: make web")
+
+    def open_page(**more: Any) -> Any:
+        page = visit(**more)
+        page.check("[name=where][value=private]")
+        page.wait_for_selector("body[data-private=on]")
+        return page
+
+    return open_page
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core, which finds what bars people from using a page."""
+    path = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
+    if not path.exists():
+        pytest.skip("axe-core is not installed: make web")
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the camera sees: a portrait that sways."""
+    path = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
+    write_camera(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds: one person, and in the second of them another."""
+    av = pytest.importorskip("av", reason="the extra video is not installed")
+    path = tmp_path_factory.mktemp("clip") / "two people.mp4"
+    faces = [
+        Image.open(ROOT / "examples" / name).convert("RGB").crop(box).resize((200, 230))
+        for name, box in (
+            ("astronaut.jpg", (140, 20, 320, 227)),
+            ("grace_hopper.jpg", (130, 70, 400, 380)),
+        )
+    ]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=15, options={"crf": "20"})
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
+        for number in range(30):
+            frame = Image.new("RGB", (640, 360), (150, 155, 160))
+            frame.paste(faces[0], (60, 60))
+            if number >= 15:
+                frame.paste(faces[1], (370, 60))
+            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
+        container.mux(stream.encode())
+    return path
+
+
+def downloaded(page: Any, kind: str) -> bytes:
+    """Press JSON, CSV or PNG; return the file."""
+    with page.expect_download() as waiting:
+        page.click(f"#save-{kind}")
+    return Path(os.fspath(waiting.value.path())).read_bytes()

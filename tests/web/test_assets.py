@@ -1,0 +1,46 @@
+"""The page's files without a browser: all there, all served, nothing inline."""
+
+from __future__ import annotations
+
+import re
+
+from mien.serve.assets import WEB, web_assets
+
+PAGE = (WEB / "index.html").read_text(encoding="utf-8")
+MODULES = sorted((WEB / "app").rglob("*.js"))
+
+
+def test_what_the_page_names_is_served() -> None:
+    assets = web_assets()
+    named = re.findall(r'(?:href|src)="(/[^"#]*)"', PAGE)
+    assert len(named) > 5
+    assert [address for address in named if address not in assets] == []
+
+
+def test_private_modes_networks_are_served() -> None:
+    models = {a.rpartition("/")[2] for a in web_assets() if a.startswith("/assets/models/")}
+    assert models >= {"pnet.onnx", "rnet.onnx", "onet.onnx", "mien-small.onnx"}
+
+
+def test_modules_import_modules_that_exist() -> None:
+    for module in MODULES:
+        for name in re.findall(r'from "([^"]+)"', module.read_text(encoding="utf-8")):
+            assert (module.parent / name).resolve().is_file(), f"{module.name}: {name}"
+
+
+def test_nothing_is_inline() -> None:
+    # The server's policy would block it, and the page would break without a word.
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", PAGE)
+
+
+def test_no_address_of_others_is_called() -> None:
+    texts = [PAGE, *(m.read_text("utf-8") for m in MODULES),
+             *(c.read_text("utf-8") for c in WEB.glob("*.css"))]  # fmt: skip
+    for text in texts:
+        assert set(re.findall(r"https?://[^\s\"')]+", text)) <= {"http://www.w3.org/2000/svg"}
+
+
+def test_files_stay_short() -> None:
+    for path in [*MODULES, *WEB.glob("*.css"), WEB / "index.html"]:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert len(lines) <= 400, path

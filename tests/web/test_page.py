@@ -1,0 +1,269 @@
+"""The page as people use it, in Chromium: every control, on the server."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien import Reader
+from tests.web.conftest import downloaded
+
+Visit = Callable[..., Any]
+
+
+def open_files(page: Any, *files: Path) -> None:
+    page.set_input_files("#files", [str(file) for file in files])
+    page.wait_for_selector(".card, #notice .trouble, .nobody button")
+
+
+def read_all(page: Any, number: int) -> None:
+    """Wait until each thumbnail has its count."""
+    page.wait_for_selector(f"#strip button:nth-child({number})")
+    page.wait_for_selector("#strip .count:has-text('…')", state="detached")
+
+
+@pytest.fixture
+def portraits(examples: Path) -> list[Path]:
+    return [examples / "astronaut.jpg", examples / "grace_hopper.jpg"]
+
+
+@pytest.fixture
+def grey(tmp_path: Path) -> Path:
+    path = tmp_path / "grey.png"
+    Image.new("RGB", (160, 120), (140, 140, 140)).save(path)
+    return path
+
+
+def test_a_picture_is_read_and_its_answer_downloaded(visit: Visit, portraits: list[Path]) -> None:
+    page = visit()
+    open_files(page, portraits[1])
+    assert page.locator(".card .name").inner_text().startswith("Neutral")
+    assert page.locator(".overlay .box").count() == 1
+    assert "neutral 97%" in page.locator(".panel .title").inner_text()
+    alt = page.locator(".picture img").get_attribute("alt")
+    assert "1 face: neutral, 97 percent" in alt
+    assert "neutral" in page.locator("#says").inner_text()
+
+    expected = Reader().read(portraits[1]).to_dict()["faces"]
+    answer = json.loads(downloaded(page, "json"))
+    assert answer["pictures"][0]["source"] == "grace_hopper.jpg"
+    face = answer["pictures"][0]["faces"][0]
+    assert face["label"] == "neutral"
+    assert face["box"] == pytest.approx(expected[0]["box"], abs=0.2)
+    assert face["probabilities"] == pytest.approx(expected[0]["probabilities"], abs=1e-3)
+    rows = list(csv.DictReader(io.StringIO(downloaded(page, "csv").decode())))
+    assert [row["label"] for row in rows] == ["neutral"]
+    assert float(rows[0]["p_neutral"]) == face["probabilities"]["neutral"]
+    drawn = np.asarray(Image.open(io.BytesIO(downloaded(page, "png"))).convert("RGB"), int)
+    plain = np.asarray(Image.open(portraits[1]).convert("RGB"), int)
+    assert drawn.shape == plain.shape
+    x0, y0 = (round(v) for v in face["box"][:2])
+    assert np.abs(drawn - plain)[y0 + 40 : y0 + 60, x0 - 2 : x0 + 3].max() > 60  # the box
+    assert np.abs(drawn - plain)[-30:].max() < 40  # nothing elsewhere
+
+
+def test_several_pictures_share_a_strip(visit: Visit, portraits: list[Path], grey: Path) -> None:
+    page = visit()
+    open_files(page, *portraits, grey)
+    read_all(page, 3)
+    assert page.locator("#strip .count").all_inner_texts() == ["1", "1", "0"]
+    assert page.locator("#results-sum").inner_text() == (
+        "2 faces in 3 pictures: 1 happy and 1 neutral."
+    )
+    page.focus("#strip button:nth-child(3)")
+    page.keyboard.press("Enter")
+    assert "3 of 3" in page.locator("#stage-title").inner_text()
+    page.click("text=Read the whole picture as one face")
+    page.wait_for_selector(".card")
+    assert page.locator("#results-title").inner_text() == "1 face"
+    page.click("#again")
+    assert page.is_visible("#headline")
+
+
+def test_the_threshold_makes_faces_unsure(visit: Visit, portraits: list[Path]) -> None:
+    page = visit()
+    open_files(page, portraits[1])
+    page.focus("#threshold")
+    page.keyboard.press("End")
+    assert page.locator("#threshold-value").inner_text() == "99%"
+    assert page.locator(".card .name").inner_text() == "Unsure"
+    assert "nearest is neutral" in page.locator(".card .why").inner_text()
+    assert page.locator(".overlay .box.unsure").count() == 1
+    label = json.loads(downloaded(page, "json"))["pictures"][0]["faces"][0]["label"]
+    assert label == "unsure"
+
+
+def test_pictures_are_dropped_and_pasted(visit: Visit, portraits: list[Path]) -> None:
+    page = visit()
+    send = """([kind, data, name]) => {
+      const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([bytes], name, { type: "image/jpeg" }));
+      const event = kind === "paste"
+        ? new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true })
+        : new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true });
+      document.body.dispatchEvent(event);
+    }"""
+    data = [base64.b64encode(path.read_bytes()).decode() for path in portraits]
+    page.evaluate(send, ["dragenter", data[0], "a.jpg"])
+    assert page.is_visible("#veil")
+    page.evaluate(send, ["drop", data[0], "a.jpg"])
+    assert not page.is_visible("#veil")
+    page.wait_for_selector(".card")
+    page.evaluate(send, ["paste", data[1], "b.jpg"])
+    read_all(page, 2)
+    assert "b.jpg, 2 of 2" in page.locator("#stage-title").inner_text()
+
+
+def test_examples_open(visit: Visit) -> None:
+    page = visit()
+    page.click("[data-example='astronaut.jpg']")
+    page.wait_for_selector(".card")
+    assert page.locator(".card .name").inner_text().startswith("Happy")
+
+
+def test_a_damaged_picture_is_told_kindly(visit: Visit, examples: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes((examples / "astronaut.jpg").read_bytes()[:9000])
+    page = visit()
+    open_files(page, bad)
+    words = page.locator("#notice [role=alert]").inner_text()
+    assert "The picture is damaged" in words
+    assert "cut short or changed" in words
+    assert page.is_disabled("#save-json")
+
+
+def test_a_silent_server_can_be_tried_again(visit: Visit, portraits: list[Path]) -> None:
+    page = visit()
+    page.context.set_offline(True)
+    open_files(page, portraits[0])
+    assert "The server does not answer" in page.locator("#notice").inner_text()
+    page.context.set_offline(False)
+    page.click("#notice button")
+    page.wait_for_selector(".card")
+    assert page.locator("#notice").inner_text() == ""
+
+
+def test_a_busy_server_is_asked_again(visit: Visit, portraits: list[Path]) -> None:
+    page = visit()
+    answers = [429, 503]
+
+    def busy(route: Any) -> None:
+        if answers:
+            headers = {"Retry-After": "0.1"}
+            return route.fulfill(status=answers.pop(), headers=headers, body="{}")
+        return route.continue_()
+
+    page.route("**/v1/predict*", busy)
+    open_files(page, portraits[0])
+    page.wait_for_selector(".card")
+    assert answers == []
+
+
+def test_a_token_is_asked_for_and_kept_in_memory(browser: Any, address: str) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+
+    def locked(route: Any) -> None:
+        if route.request.headers.get("authorization") == "Bearer open sesame":
+            return route.continue_()
+        return route.fulfill(status=401, body="{}")
+
+    page.route("**/v1/**", locked)
+    page.goto(address)
+    page.wait_for_selector("#token[open]")
+    page.fill("#token-value", "wrong")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=That token was not right")
+    page.fill("#token-value", "open sesame")
+    page.click("#token button")
+    page.wait_for_selector("body[data-ready]")
+    assert page.evaluate("[...Object.values(localStorage), document.cookie].join()") == ""
+    context.close()
+
+
+def test_the_camera_is_read_and_stopped(visit: Visit) -> None:
+    page = visit()
+    page.click("#camera")
+    page.wait_for_selector(".overlay .box")
+    page.wait_for_selector(".card .name:has-text('Person 1: happy')")
+    assert page.is_visible("#timeline canvas")
+    assert "person" in page.locator("#timeline canvas").get_attribute("aria-label")
+    page.click("#stop")
+    assert page.locator("#stage-title").inner_text() == "Camera, stopped"
+    answer = json.loads(downloaded(page, "json"))
+    assert answer["people"][0]["track"] == 1
+    faces = [row for row in answer["rows"] if row["track"]]
+    assert {row["label"] for row in faces} >= {"happy"}
+    header = downloaded(page, "csv").decode().splitlines()[0].split(",")
+    assert header[:4] == ["source", "frame", "time_s", "track"]
+    assert Image.open(io.BytesIO(downloaded(page, "png"))).size == (640, 480)
+    page.click("#restart")
+    page.wait_for_selector("#stop")
+    page.click("#again")
+    assert page.is_visible("#headline")
+
+
+def test_a_blocked_camera_says_what_to_do(visit: Visit) -> None:
+    page = visit()
+    page.evaluate("""() => { navigator.mediaDevices.getUserMedia =
+      () => Promise.reject(new DOMException("no", "NotAllowedError")); }""")
+    page.click("#camera")
+    page.wait_for_selector("#notice .trouble")
+    assert "The camera is blocked" in page.locator("#notice").inner_text()
+
+
+def test_a_video_is_read_played_and_sought(visit: Visit, clip: Path) -> None:
+    page = visit()
+    page.set_input_files("#files", str(clip))
+    page.wait_for_selector("#progress progress")
+    page.wait_for_selector(".card")
+    assert page.locator("#results-title").inner_text() == "2 people"
+    slider = page.locator("#timeline canvas[role=slider]")
+    slider.focus()
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector(".overlay .box:nth-of-type(3)")  # two boxes, each before its panel
+    assert float(slider.get_attribute("aria-valuenow")) > 1
+    assert page.locator(".card .name").all_inner_texts()[1].startswith("Person 2")
+    page.keyboard.press("Home")
+    page.click("#sound")
+    assert page.locator("#sound").inner_text() == "Sound on"
+    page.click("#play")
+    page.wait_for_selector("#play:has-text('Pause')")
+    answer = json.loads(downloaded(page, "json"))
+    assert len({row["frame"] for row in answer["rows"]}) == 30
+    shown = {person["track"]: person["share_of_time"] for person in answer["people"]}
+    assert shown[1]["happy"] > 0.9
+    assert shown[2]["neutral"] > 0.9
+
+
+def test_a_video_can_be_cancelled(visit: Visit, clip: Path) -> None:
+    page = visit()
+    page.route("**/v1/video/*", lambda route: route.fulfill(
+        json={"id": "x", "status": "running", "progress": 0.3, "error": None}
+    ) if route.request.method == "GET" else route.fulfill(status=204))  # fmt: skip
+    page.set_input_files("#files", str(clip))
+    page.wait_for_selector("#progress:has-text('30%')")
+    with page.expect_request(lambda r: r.method == "DELETE"):
+        page.click("#cancel")
+    assert "You stopped the reading" in page.locator("#notice").inner_text()
+
+
+def test_a_failed_video_says_why(visit: Visit, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(3000))
+    page = visit()
+    page.set_input_files("#files", str(broken))
+    page.wait_for_selector("#notice .trouble")
+    assert len(page.locator("#notice b").inner_text()) > 10
+    page.wait_for_selector("#frame .blank")
