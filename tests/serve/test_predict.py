@@ -99,6 +99,12 @@ def test_a_bomb_is_refused_by_its_header(server: httpx.Client, side: int) -> Non
     assert time.perf_counter() - began < 5
 
 
+def test_pictures_far_longer_than_wide_are_refused(server: httpx.Client) -> None:
+    assert server.post("/v1/predict", content=encoded(size=(500, 10))).status_code == 200
+    body = problem(server.post("/v1/predict", content=encoded(size=(10, 501))), 422)
+    assert "too oblong: 10 x 501" in body["detail"]
+
+
 def test_annotated_pictures_are_drawn_upon(server: httpx.Client) -> None:
     content = encoded(size=(4000, 400))
     answer = server.post("/v1/predict", params={"annotate": True}, content=content)

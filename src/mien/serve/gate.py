@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
 
 from mien.serve.problems import Problem, problem_of
 from mien.serve.rate import Rate
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
     from mien.serve.settings import Settings
 
 log = logging.getLogger("mien.serve")
-
-GONE = 499
-"""Status in log and metrics of a client who left before the answer."""
 
 
 class Gate:
@@ -71,8 +67,6 @@ class Gate:
                 await _empty(outward)
             else:
                 await self._inner(scope, receive, outward)
-        except ClientDisconnect:
-            status = status or GONE
         except Exception as error:  # noqa: BLE001  (the one place that answers for all)
             if not status:  # else it was answered before it came to here
                 await problem_of(error).response()(scope, receive, outward)

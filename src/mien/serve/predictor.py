@@ -21,10 +21,9 @@ from mien.predict.detectors.mtcnn import Mtcnn
 from mien.predict.detectors.whole import WholePicture
 from mien.predict.pipeline import Cropped, crop_picture, name_faces
 from mien.serve.batching import Batcher
+from mien.serve.decode import UnknownKindError, decode
 from mien.serve.problems import UNREADABLE, Problem
-from mien.serve.sniff import picture_kind
 from mien.types import Faces
-from mien.vision.codec import decode_picture
 from mien.vision.draw import annotate
 
 if TYPE_CHECKING:
@@ -143,13 +142,6 @@ class Predictor:
         return answer
 
     def _find(self, content: bytes, wish: Wish) -> Cropped:
-        if picture_kind(content[:16]) is None:
-            raise Problem(
-                415,
-                f"{NAME} is of no kind that is read here",
-                "send JPEG, PNG, WebP, GIF or TIFF",
-                kind=UNREADABLE,
-            )
         pixels = self._decode(content)
         detector = self._whole if wish.whole else self.detector
         return _surest(
@@ -158,9 +150,10 @@ class Predictor:
 
     def _decode(self, content: bytes) -> NDArray[np.uint8]:
         try:
-            return decode_picture(content, NAME, self.limits.pixels)
+            return decode(content, NAME, self.limits.pixels)
         except SourceError as error:
-            raise Problem(422, error.message, error.hint, kind=UNREADABLE) from None
+            status = 415 if isinstance(error, UnknownKindError) else 422
+            raise Problem(status, error.message, error.hint, kind=UNREADABLE) from None
 
     def _draw(self, content: bytes, reading: PictureReading) -> str:
         """Return the annotated picture as a data URL; decoded anew rather than kept in memory."""
