@@ -89,12 +89,13 @@ def resident_mb():
 detector = Mtcnn(threads=1)
 detector.detect(np.zeros((100, 100, 3), np.uint8))
 before = resident_mb()
-detector.detect(np.zeros((60, 300_000, 3), np.uint8))  # takes 600 MB meanwhile
+for _ in range(2):  # each takes hundreds of megabytes meanwhile
+    detector.detect(np.zeros((400, 20_000, 3), np.uint8))
 print(resident_mb() - before)
 """
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
-def test_memory_of_one_very_wide_picture_is_given_back() -> None:
+def test_memory_of_very_wide_pictures_is_given_back() -> None:
     done = subprocess.run([sys.executable, "-c", WIDE], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 250
+    assert float(done.stdout) < 350  # 600 without, 170 with

@@ -60,7 +60,7 @@ class Session:
                 hint="the file is damaged or cut short; get or export it again",
             ) from error
         self.name = name
-        # ONNX Runtime would keep all the memory that one very wide picture took for ever.
+        # ONNX Runtime would keep for ever what one very wide picture took; it still keeps some.
         self._shrinking = onnxruntime.RunOptions()
         self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
