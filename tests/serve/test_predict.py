@@ -221,6 +221,20 @@ def test_more_requests_than_may_run_are_told_to_come_back(tmp_path: Path) -> Non
         assert server.get("/readyz").status_code == 200
 
 
+def test_nobody_waits_longer_than_told(tmp_path: Path) -> None:
+    with running(tmp_path, detector=SlowDetector(0.2), threads=1, wait=0.5) as server:
+        for _ in range(10):  # by which it learns how long one takes
+            assert server.post("/v1/predict", content=encoded()).status_code == 200
+        with ThreadPoolExecutor(12) as pool:
+            waiting = [
+                pool.submit(server.post, "/v1/predict", content=encoded()) for _ in range(12)
+            ]
+            statuses = [w.result().status_code for w in waiting]
+        assert set(statuses) == {200, 503}
+        assert 1 <= statuses.count(200) <= 8
+        assert server.post("/v1/predict", content=encoded()).status_code == 200
+
+
 def test_held_bodies_are_bounded_over_all_clients(tmp_path: Path) -> None:
     with running(tmp_path, memory_mb=0.001) as server:
         problem(server.post("/v1/predict", content=encoded("BMP")), 503)

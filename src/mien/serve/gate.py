@@ -13,6 +13,8 @@ from mien.serve.rate import Rate
 from mien.serve.security import GUARDED, HEADERS, Doors, cors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from mien.serve.metrics import Metrics
@@ -35,12 +37,14 @@ class Gate:
         self.doors = Doors(settings)
         self._room = settings.limits.requests
         self._rate = Rate(settings.limits.rate / settings.workers)
-        self._inside = 0
+        self._inside, self._patience = 0, settings.limits.wait
+        self.wait_s: Callable[[int], float] = lambda requests: 0.0
+        """Tells how long one more request would wait."""
 
     @property
     def full(self) -> bool:
-        """Whether as many requests are answered as may be at once."""
-        return self._inside >= self._room
+        """Whether another request would have to wait too long, or be one too many."""
+        return self._inside >= self._room or self.wait_s(self._inside) > self._patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -96,7 +100,11 @@ class Gate:
             await self._app(scope, receive, send)
             return
         if self.full:
-            raise Problem(503, "as many requests are answered as may be at once", "try again soon")
+            wait = max(1, round(self.wait_s(self._inside)))
+            raise Problem(
+                503, "too many requests are being answered", "try again after Retry-After seconds",
+                {"Retry-After": str(wait)},
+            )  # fmt: skip
         self._inside += 1
         self._metrics.answering.inc()
         try:
