@@ -1,6 +1,6 @@
 """The server under load, beside the same pipeline called from Python; see bench/README.md.
 
-    python bench/server.py [--seconds 180] [--only load | crowd | kill]
+    python bench/server.py [--seconds 180] [--only cost | load | crowd | kill]
 
 The server runs in a process of its own, the clients in this one: raw sockets with prepared
 requests, so that they take little of the processor that both share.
@@ -169,22 +169,49 @@ from mien import Reader
 paths = sorted(Path(sys.argv[1]).glob("*.jpg")) * 16
 reader = Reader()
 list(reader.read_many(paths[:16]))
-began, count = time.perf_counter(), 0
+began, used, count = time.perf_counter(), time.process_time(), 0
 while time.perf_counter() - began < float(sys.argv[2]):
     count += sum(1 for _ in reader.read_many(paths))
-print(count / (time.perf_counter() - began))
+print(count / (time.perf_counter() - began), (time.process_time() - used) / count)
 """
 
 
 def batch_rate(folder: Path, seconds: float) -> float:
     """Pictures a second of the same pipeline, in Python, with all cores."""
+    return batch(folder, seconds)[0]
+
+
+def batch(folder: Path, seconds: float) -> tuple[float, float]:
+    """Pictures a second of the same pipeline, and seconds of the processor for each."""
     for number, content in enumerate(portraits()):
         (folder / f"{number}.jpg").write_bytes(content)
     done = subprocess.run(
         [sys.executable, "-c", BATCH, str(folder), str(seconds)], capture_output=True, text=True,
         check=True,
     )  # fmt: skip
-    return float(done.stdout)
+    rate, used = done.stdout.split()
+    return float(rate), float(used)
+
+
+def processor_s(pid: int) -> float:
+    """Seconds of the processor that a process has used, all threads together."""
+    values = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(values[11]) + int(values[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cost(folder: Path) -> None:
+    """What a picture costs of the processor, here and there: for machines that others use too."""
+    own = [batch(folder, 8)[1] * 1e3]
+    with server(folder, "--max-rate", "0") as (process, port):
+        asyncio.run(clients(port, 8, 3))
+        for count in (1, 8, CLIENTS):
+            before = processor_s(process.pid)
+            tally = asyncio.run(clients(port, count, 12))
+            each = (processor_s(process.pid) - before) / tally.statuses[200] * 1e3
+            own.append(batch(folder, 8)[1] * 1e3)
+            near = (own[-2] + own[-1]) / 2  # of just before and just after
+            print(f"{count} clients: {each:.1f} ms of the processor a picture, the pipeline in "
+                  f"Python {near:.1f}: {near / each:.2f} (n = {tally.statuses[200]})")  # fmt: skip
 
 
 def load(folder: Path, seconds: float) -> None:
@@ -280,12 +307,14 @@ def kill(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=180)
-    parser.add_argument("--only", choices=["load", "crowd", "kill"])
+    parser.add_argument("--only", choices=["cost", "load", "crowd", "kill"])
     told = parser.parse_args()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), hard), hard))
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
+        if told.only in (None, "cost"):
+            cost(Path(folder))
         if told.only in (None, "load"):
             load(Path(folder), told.seconds)
         if told.only in (None, "crowd"):

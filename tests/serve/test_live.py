@@ -104,7 +104,7 @@ def test_a_bad_frame_is_told_of_and_the_next_is_read(server: httpx.Client) -> No
         line.send(b"words")
         told = answer(line)
         assert told["frame"] == 0
-        assert "no picture" in told["error"]["message"]
+        assert "no kind" in told["error"]["message"]
         line.send(encoded()[:-40])
         assert "damaged" in answer(line)["error"]["message"]
         line.send(encoded())

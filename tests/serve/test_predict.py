@@ -99,6 +99,12 @@ def test_a_bomb_is_refused_by_its_header(server: httpx.Client, side: int) -> Non
     assert time.perf_counter() - began < 5
 
 
+def test_pictures_far_longer_than_wide_are_refused(server: httpx.Client) -> None:
+    assert server.post("/v1/predict", content=encoded(size=(500, 10))).status_code == 200
+    body = problem(server.post("/v1/predict", content=encoded(size=(10, 501))), 422)
+    assert "too oblong: 10 x 501" in body["detail"]
+
+
 def test_annotated_pictures_are_drawn_upon(server: httpx.Client) -> None:
     content = encoded(size=(4000, 400))
     answer = server.post("/v1/predict", params={"annotate": True}, content=content)
@@ -213,6 +219,20 @@ def test_more_requests_than_may_run_are_told_to_come_back(tmp_path: Path) -> Non
             assert [w.result().status_code for w in waiting] == [200, 200]
         assert server.post("/v1/predict", content=encoded()).status_code == 200
         assert server.get("/readyz").status_code == 200
+
+
+def test_nobody_waits_longer_than_told(tmp_path: Path) -> None:
+    with running(tmp_path, detector=SlowDetector(0.2), threads=1, wait=0.5) as server:
+        for _ in range(10):  # by which it learns how long one takes
+            assert server.post("/v1/predict", content=encoded()).status_code == 200
+        with ThreadPoolExecutor(12) as pool:
+            waiting = [
+                pool.submit(server.post, "/v1/predict", content=encoded()) for _ in range(12)
+            ]
+            statuses = [w.result().status_code for w in waiting]
+        assert set(statuses) == {200, 503}
+        assert 1 <= statuses.count(200) <= 8
+        assert server.post("/v1/predict", content=encoded()).status_code == 200
 
 
 def test_held_bodies_are_bounded_over_all_clients(tmp_path: Path) -> None:

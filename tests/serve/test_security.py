@@ -141,6 +141,24 @@ def test_the_log_holds_nothing_of_a_client(
     assert TOKEN not in caplog.text
 
 
+def test_who_leaves_amid_an_upload_is_no_failure(
+    locked: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = logging.getLogger("mien.serve")
+    logger.addHandler(caplog.handler)
+    for path in ("/v1/predict", "/v1/video"):
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+        with socket.create_connection(("127.0.0.1", locked.base_url.port or 0), 10) as line:
+            line.sendall(head.encode() + b"Content-Length: 9999\r\n\r\nhalf")
+            time.sleep(0.1)
+    deadline = time.monotonic() + 5
+    while caplog.text.count(" 499 ") < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    logger.removeHandler(caplog.handler)
+    assert caplog.text.count(" 499 ") == 2
+    assert "failure" not in caplog.text
+
+
 def test_metrics_count_what_was_asked(tmp_path: Path) -> None:
     with running(tmp_path) as server:
         server.post("/v1/predict", files=[("files", encoded()), ("files", b"words")])

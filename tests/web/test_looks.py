@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 Visit = Callable[..., Any]
-BREADTHS = (390, 820, 1440)
+BREADTHS = (320, 390, 820, 1440)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

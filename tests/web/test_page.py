@@ -237,7 +237,7 @@ def test_a_video_is_read_played_and_sought(visit: Visit, clip: Path) -> None:
     assert page.locator(".card .name").all_inner_texts()[1].startswith("Person 2")
     page.keyboard.press("Home")
     page.click("#sound")
-    assert page.locator("#sound").inner_text() == "Sound on"
+    page.wait_for_selector("#sound:has-text('Sound on')")
     page.click("#play")
     page.wait_for_selector("#play:has-text('Pause')")
     answer = json.loads(downloaded(page, "json"))

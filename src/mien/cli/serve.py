@@ -35,6 +35,7 @@ def serve(
     max_faces: int = typer.Option(100, "--max-faces", help="Read in a picture, the surest."),
     max_seconds: float = typer.Option(30, "--max-seconds", help="For a request."),
     max_requests: int = typer.Option(128, "--max-requests", help="Answered at once."),
+    max_wait: float = typer.Option(3, "--max-wait", help="Seconds; with more ahead, 503 at once."),
     max_memory_mb: float = typer.Option(512, "--max-memory-mb", help="Of uploads held at once."),
     max_rate: float = typer.Option(100, "--max-rate", help="Requests a second and client; 0: any."),
     max_jobs: int = typer.Option(32, "--max-jobs", help="Videos that wait or run."),
@@ -50,9 +51,11 @@ def serve(
         from mien.serve.settings import Limits, Settings, default_data
 
     limits = Limits(
-        max_body_mb, max_video_mb, max_pixels_mp, max_files, max_faces, max_seconds, max_requests,
-        max_memory_mb, max_rate, max_jobs, max_jobs_at_once, max_job_minutes, max_keep_minutes,
-        max_live, max_window_ms,
+        body_mb=max_body_mb, video_mb=max_video_mb, pixels_mp=max_pixels_mp, files=max_files,
+        faces=max_faces, seconds=max_seconds, requests=max_requests, wait=max_wait,
+        memory_mb=max_memory_mb, rate=max_rate, jobs=max_jobs, jobs_at_once=max_jobs_at_once,
+        job_minutes=max_job_minutes, keep_minutes=max_keep_minutes, live=max_live,
+        window_ms=max_window_ms,
     )  # fmt: skip
     named = tuple(_named(spec) for spec in models)
     run(

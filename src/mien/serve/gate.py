@@ -7,22 +7,20 @@ import time
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
 
 from mien.serve.problems import Problem, problem_of
 from mien.serve.rate import Rate
 from mien.serve.security import GUARDED, HEADERS, Doors, cors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from mien.serve.metrics import Metrics
     from mien.serve.settings import Settings
 
 log = logging.getLogger("mien.serve")
-
-GONE = 499
-"""Status in log and metrics of a client who left before the answer."""
 
 
 class Gate:
@@ -39,12 +37,14 @@ class Gate:
         self.doors = Doors(settings)
         self._room = settings.limits.requests
         self._rate = Rate(settings.limits.rate / settings.workers)
-        self._inside = 0
+        self._inside, self._patience = 0, settings.limits.wait
+        self.wait_s: Callable[[int], float] = lambda requests: 0.0
+        """Tells how long one more request would wait."""
 
     @property
     def full(self) -> bool:
-        """Whether as many requests are answered as may be at once."""
-        return self._inside >= self._room
+        """Whether another request would have to wait too long, or be one too many."""
+        return self._inside >= self._room or self.wait_s(self._inside) > self._patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -71,8 +71,6 @@ class Gate:
                 await _empty(outward)
             else:
                 await self._inner(scope, receive, outward)
-        except ClientDisconnect:
-            status = status or GONE
         except Exception as error:  # noqa: BLE001  (the one place that answers for all)
             if not status:  # else it was answered before it came to here
                 await problem_of(error).response()(scope, receive, outward)
@@ -102,7 +100,11 @@ class Gate:
             await self._app(scope, receive, send)
             return
         if self.full:
-            raise Problem(503, "as many requests are answered as may be at once", "try again soon")
+            wait = max(1, round(self.wait_s(self._inside)))
+            raise Problem(
+                503, "too many requests are being answered", "try again after Retry-After seconds",
+                {"Retry-After": str(wait)},
+            )  # fmt: skip
         self._inside += 1
         self._metrics.answering.inc()
         try:

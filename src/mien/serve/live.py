@@ -12,9 +12,8 @@ from mien.predict.video.find import with_faces
 from mien.predict.video.follow import follow
 from mien.predict.video.frame import Frame
 from mien.predict.video.placed import Settings as Flow
-from mien.serve.sniff import picture_kind
+from mien.serve.decode import decode
 from mien.types import UNSURE
-from mien.vision.codec import decode_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,9 +101,7 @@ class Camera:
         while bad < MOST_BAD and (taken := self._mailbox.take()) is not None:
             index, time_s, content = taken
             try:
-                if picture_kind(content[:16]) is None:
-                    raise SourceError(f"{NAME} is no picture", hint="send JPEG")
-                pixels = decode_picture(content, NAME, self._max_pixels)
+                pixels = decode(content, NAME, self._max_pixels)
             except SourceError as error:
                 bad += 1
                 what = {"message": error.message, "hint": error.hint}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,9 @@ from mien.predict.detectors.mtcnn import Mtcnn
 from mien.predict.detectors.whole import WholePicture
 from mien.predict.pipeline import Cropped, crop_picture, name_faces
 from mien.serve.batching import Batcher
+from mien.serve.decode import UnknownKindError, decode
 from mien.serve.problems import UNREADABLE, Problem
-from mien.serve.sniff import picture_kind
 from mien.types import Faces
-from mien.vision.codec import decode_picture
 from mien.vision.draw import annotate
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class Predictor:
         # One thread a picture, each with one core: two half pictures take longer than one whole.
         self._threads = ThreadPoolExecutor(settings.pictures_at_once, thread_name_prefix="mien")
         self._finding = 0
+        self._many, self._each_s = settings.pictures_at_once, 0.0
         self._batchers = {
             name: Batcher(
                 model.classifier,
@@ -98,6 +99,10 @@ class Predictor:
             )
             for name, model in catalogue.models.items()
         }
+
+    def wait_s(self, requests: int) -> float:
+        """Return how long a picture would wait behind so many requests, by the last ones' times."""
+        return max(requests, self._finding) * self._each_s / self._many
 
     async def close(self) -> None:
         """End all threads."""
@@ -143,24 +148,20 @@ class Predictor:
         return answer
 
     def _find(self, content: bytes, wish: Wish) -> Cropped:
-        if picture_kind(content[:16]) is None:
-            raise Problem(
-                415,
-                f"{NAME} is of no kind that is read here",
-                "send JPEG, PNG, WebP, GIF or TIFF",
-                kind=UNREADABLE,
-            )
+        began = time.perf_counter()
         pixels = self._decode(content)
         detector = self._whole if wish.whole else self.detector
-        return _surest(
-            crop_picture(pixels, NAME, detector, wish.model.classifier), self.limits.faces
-        )
+        cropped = crop_picture(pixels, NAME, detector, wish.model.classifier)
+        took = time.perf_counter() - began
+        self._each_s += 0.1 * (took - self._each_s) if self._each_s else took
+        return _surest(cropped, self.limits.faces)
 
     def _decode(self, content: bytes) -> NDArray[np.uint8]:
         try:
-            return decode_picture(content, NAME, self.limits.pixels)
+            return decode(content, NAME, self.limits.pixels)
         except SourceError as error:
-            raise Problem(422, error.message, error.hint, kind=UNREADABLE) from None
+            status = 415 if isinstance(error, UnknownKindError) else 422
+            raise Problem(status, error.message, error.hint, kind=UNREADABLE) from None
 
     def _draw(self, content: bytes, reading: PictureReading) -> str:
         """Return the annotated picture as a data URL; decoded anew rather than kept in memory."""

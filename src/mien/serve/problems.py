@@ -8,8 +8,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from mien.errors import (
@@ -46,6 +47,8 @@ HINTS = {
     503: "try again after a while",
 }
 RETRY_AFTER_S = 1
+GONE = 499
+"""Status in log and metrics of a client who left before the answer."""
 UNREADABLE = "urn:mien:unreadable-picture"
 """Type of the problem where the picture, not the request, is wrong."""
 
@@ -136,6 +139,10 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
             problem.headers["Allow"] = ", ".join(sorted(_methods(routes, request)))
         return problem.response()
 
+    async def gone(request: Request, error: Exception) -> Response:
+        return Response(status_code=GONE)  # for the log: nobody receives it
+
+    app.add_exception_handler(ClientDisconnect, gone)
     for kind in (
         Problem,
         MienError,

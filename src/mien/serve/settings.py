@@ -24,6 +24,8 @@ class Limits:
         faces: read in a picture; the surest are kept.
         seconds: for one request, from its first byte to its answer.
         requests: that are answered at once; more get 503. Bounds every queue there is.
+        wait: seconds that a picture may have to wait, by what the last ones took; where it would
+            be more, the request gets 503 at once.
         memory_mb: of request bodies held at once; more get 503.
         rate: requests a second of one client's address; 0 counts none. More get 429.
         jobs: videos that wait or run; more get 503.
@@ -41,6 +43,7 @@ class Limits:
     faces: int = 100
     seconds: float = 30.0
     requests: int = 128
+    wait: float = 3.0
     memory_mb: float = 512.0
     rate: float = 100.0
     jobs: int = 32

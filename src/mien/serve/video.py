@@ -15,6 +15,7 @@ from mien.predict.video.placed import Settings as Flow
 from mien.predict.video.select import Selection
 from mien.predict.video.summary import Summary
 from mien.predict.video.watch import watch
+from mien.serve.decode import check_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,6 +110,7 @@ def _check(path: Path, kind: str, limits: Limits) -> float:
                 f"{limits.pixels_mp:g} megapixels are read",
                 hint="scale it down first",
             )
+        check_shape(width, height, NAME)
         return float(container.duration or 0) / 1e6
 
 

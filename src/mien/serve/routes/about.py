@@ -38,7 +38,7 @@ async def healthz() -> JSONResponse:
 async def readyz(request: Request) -> JSONResponse:
     """Answer 200 where a request would be taken in, 503 where as many run as may."""
     if state_of(request).gate.full:
-        raise Problem(503, "as many requests are answered as may be at once", "try again soon")
+        raise Problem(503, "too many requests are being answered", "try again soon")
     return JSONResponse({"status": "ready"})
 
 
