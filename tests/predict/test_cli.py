@@ -151,7 +151,7 @@ def test_errors_are_two_lines_and_no_traceback(examples: Path, tmp_path: Path) -
     assert done.stdout == ""
     assert done.stderr == (
         f"error: cannot read the model {tmp_path / 'none.onnx'}: No such file or directory\n"
-        "hint: give an ONNX file that mien export wrote\n"
+        "hint: give an ONNX file that mien export wrote, or a shipped model's name: mien models\n"
     )
     done = mien("predict", examples, "--detector", "mtcn")
     assert done.returncode == 2

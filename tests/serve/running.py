@@ -24,6 +24,8 @@ from mien.serve.settings import Limits, Settings
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import Faces
 
+WARM_UP = (480, 640, 3)
+"""Of the picture that a server tries itself with."""
 BOX = (10.0, 10.0, 60.0, 60.0)
 
 
@@ -46,6 +48,8 @@ class SlowDetector(FakeDetector):
         self.seconds, self.open, self.count = seconds, threading.Event(), 0
 
     def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
+        if picture_hwc.shape == WARM_UP:
+            return super().detect(picture_hwc)
         self.count += 1
         if self.seconds:
             time.sleep(self.seconds)

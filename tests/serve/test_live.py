@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from tests.predict.clips import picture
-from tests.serve.running import BOX, fakes, running
+from tests.serve.running import BOX, WARM_UP, fakes, running
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -74,6 +74,8 @@ class Gated(FakeDetector):
         self.gate, self.begun = threading.Event(), threading.Event()
 
     def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
+        if picture_hwc.shape == WARM_UP:
+            return super().detect(picture_hwc)
         self.begun.set()
         self.gate.wait(10)
         return super().detect(picture_hwc)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mien.cli.extras import needs
-from mien.errors import ConfigError
+from mien.errors import ConfigError, ModelFileError, did_you_mean
 from mien.labels import label_set
 
 if TYPE_CHECKING:
@@ -70,8 +70,14 @@ def load_scorer(model: Path, labels: Sequence[str] = ()) -> Scorer:
         recipe = open_run(model).recipe
         also = bool(labels) and recipe.also and set(labels) == set(label_set(recipe.also))
         return load_run(model, labels=tuple(labels) if also else ())
-    from mien.predict.classifier import Classifier
+    from mien.predict.classifier import Classifier, shipped_models
 
+    if not model.exists() and str(model) not in shipped_models():
+        raise ModelFileError(
+            f"there is no model {model}",
+            hint=did_you_mean(str(model), shipped_models())
+            + "give a run folder, an ONNX file or a shipped model's name: mien models",
+        )
     try:
         return Classifier.load(model, labels=labels)
     except ConfigError:

@@ -57,6 +57,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         predictor = Predictor(models, settings, metrics, detector)
+        await predictor.warm_up()
         gate.wait_s = predictor.wait_s
         budget = Budget(round(settings.limits.memory_mb * 1e6))
         store = Store(settings.data)

@@ -104,6 +104,16 @@ class Predictor:
         """Return how long a picture would wait behind so many requests, by the last ones' times."""
         return max(requests, self._finding) * self._each_s / self._many
 
+    async def warm_up(self) -> None:
+        """Make the first runs, which are slow ones, and learn how long a picture takes here."""
+        noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
+        for _ in range(2):
+            began = time.perf_counter()
+            await asyncio.get_running_loop().run_in_executor(
+                self._threads, self.detector.detect, noise
+            )
+            self._each_s = time.perf_counter() - began
+
     async def close(self) -> None:
         """End all threads."""
         for batcher in self._batchers.values():

@@ -98,6 +98,8 @@ def _blew_up(evidence: Evidence, limits: Thresholds) -> bool:
     """Whether the first steps blew weights or loss up; not where they were large before."""
     measured = [e for e in evidence.signals if e.measured][:1]
     moved = middle(list(updates(measured).values())) or 0.0
+    if evidence.recipe.optimizer.name == "muon":
+        moved = 0.0  # its steps have the length that the rate says, and the limit is of the others
     blown = (
         growth(evidence) > limits.growth
         or spike(evidence) > limits.spike
