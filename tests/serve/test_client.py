@@ -146,7 +146,7 @@ def test_a_busy_server_is_asked_again(
     with Client(url) as client:
         assert client.models() == []
     assert handler.asked == 4
-    slept = [seconds for seconds in slept if seconds > 0.05]  # other threads of the tests sleep, too
+    slept = [seconds for seconds in slept if seconds > 0.05]  # other threads sleep, too
     assert 3 <= slept[0] <= 4.5
     assert 0.1 <= slept[1] <= 0.5
 
