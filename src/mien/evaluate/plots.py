@@ -44,7 +44,7 @@ def picture(evaluation: Evaluation) -> bytes:
         )
         confusion, calibration, classes = part.subplots(1, 3, width_ratios=(1.1, 1, 1))
         _confusion(confusion, metrics)
-        _calibration(calibration, metrics)
+        calibration_axes(calibration, metrics)
         _classes(classes, metrics)
     figure.suptitle(
         f"{evaluation.model} on {evaluation.data}, {evaluation.split}",
@@ -77,7 +77,8 @@ def _confusion(axes: Axes, metrics: Metrics) -> None:
     axes.tick_params(length=0)
 
 
-def _calibration(axes: Axes, metrics: Metrics) -> None:
+def calibration_axes(axes: Axes, metrics: Metrics) -> None:
+    """Draw the reliability diagram: how often answers of each confidence are right."""
     rows = metrics.rows
     right = rows.answers_n == rows.right_n
     counts = np.bincount(rows.bins_n, minlength=BINS)
@@ -98,7 +99,7 @@ def _calibration(axes: Axes, metrics: Metrics) -> None:
     ece = metrics.headlines["ece"]
     title = f"calibration error {ece.value:.3f} ({ece.low:.3f} to {ece.high:.3f})"
     axes.set_title(title, loc="left", fontsize=10)
-    _clean(axes)
+    clean_axes(axes)
 
 
 def _classes(axes: Axes, metrics: Metrics) -> None:
@@ -125,9 +126,10 @@ def _classes(axes: Axes, metrics: Metrics) -> None:
     axes.set_xlim(-0.02, 1.04)
     axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
     axes.set_title("classes, with 95% intervals", loc="left", fontsize=10)
-    _clean(axes)
+    clean_axes(axes)
 
 
-def _clean(axes: Axes) -> None:
+def clean_axes(axes: Axes) -> None:
+    """Leave a plot its two axes and a faint grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.2)

