@@ -183,10 +183,14 @@ def main() -> None:
     tasks = [("mien", model) for model in arguments.models]
     tasks += [("peer", peer) for peer in arguments.peers]
     for kind, name in [*tasks, *tasks[: len(arguments.models)]]:
-        if kind == "mien":
-            answered = answer_by_mien(name, faces)
-        else:
-            answered = answer_by_peer(name, faces, arguments.environments)
+        try:
+            if kind == "mien":
+                answered = answer_by_mien(name, faces)
+            else:
+                answered = answer_by_peer(name, faces, arguments.environments)
+        except subprocess.CalledProcessError as error:  # its own words stand above
+            print(f"{name} failed with exit code {error.returncode}", file=sys.stderr)
+            continue
         metrics = graded(answered, split)
         print(row(answered, metrics), flush=True)
         accuracies = {k: m and {"n": m.n, "accuracy": m.headlines["accuracy"].to_dict()}

@@ -15,7 +15,7 @@ from tests.predict.test_cli import mien
 from mien import Reader
 from mien.data.manifest import Dataset, save_dataset
 from mien.errors import ConfigError, ModelFileError
-from mien.evaluate.described import calibrate, with_info
+from mien.evaluate.described import with_info, write_model
 from mien.evaluate.quantised import quantise_model
 from mien.modelfile import INPUT_NAME, OUTPUT_NAME
 from mien.predict.classifier import Classifier
@@ -155,15 +155,15 @@ def convolutions() -> bytes:
 
 def test_sets_are_fitted_to_ones_own_faces(drawn: Dataset, tmp_path: Path) -> None:
     content = tiny_model(tiny_info().to_metadata())
-    info, evaluation = calibrate(content, "tiny", tmp_path / "a.onnx", drawn, "validation")
+    tiny = Classifier.from_bytes(content, name="tiny")
+    info, evaluation = write_model(tiny, content, tmp_path / "a.onnx", drawn, "validation", "")
     model = Classifier.load(tmp_path / "a.onnx")
     assert model.info == info
     assert info.coverage["n"] == len(drawn.split("validation"))
     assert info.coverage["by"] == "raw"
     assert drawn.fingerprint in info.coverage["data"]
     crops = np.asarray(drawn.images_nhw[:5])
-    same = Classifier.from_bytes(content, name="tiny").logits(crops)
-    assert (model.logits(crops) == same).all()
+    assert (model.logits(crops) == tiny.logits(crops)).all()
     assert evaluation.raw is not None
     assert info.metrics["raw"]["accuracy"]["value"] == pytest.approx(
         evaluation.raw.headlines["accuracy"].value, abs=1e-6

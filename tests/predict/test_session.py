@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.conftest import tiny_info, tiny_model
 
-from mien.errors import ModelFileError
+from mien.errors import ConfigError, ModelFileError
 from mien.predict.classifier import BATCH, Classifier, softmax
 from mien.vision.align import ALIGNMENT_ID
 
@@ -74,3 +74,13 @@ def test_the_shipped_model_describes_itself() -> None:
     assert info.licence == "Apache-2.0"
     assert info.data
     assert info.config_sha256
+
+
+def test_providers_that_are_not_there(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="no provider is called 'cdua'") as error:
+        Classifier.load(tiny_path, provider="cdua")
+    assert "did you mean 'cuda'?" in error.value.hint
+    there = ["XExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: there)
+    with pytest.raises(ConfigError, match="cuda is not in this onnxruntime; it has: cpu"):
+        Classifier.load(tiny_path, provider="cuda")

@@ -18,6 +18,11 @@ function readFaces(file) {
   return { shape, pixels: content.subarray(10 + length) };
 }
 
+// Their packages do not export all their files.
+function installed(name) {
+  return path.join(process.env.NODE_PATH, name);
+}
+
 async function ready(tf, wasm) {
   wasm.setWasmPaths(path.dirname(require.resolve('@tensorflow/tfjs-backend-wasm')) + path.sep);
   wasm.setThreadsCount(1);
@@ -29,8 +34,8 @@ async function ready(tf, wasm) {
 async function faceApi() {
   const tf = require('@tensorflow/tfjs');
   await ready(tf, require('@tensorflow/tfjs-backend-wasm'));
-  const api = require('@vladmandic/face-api/dist/face-api.node-wasm.js');
-  const root = path.dirname(require.resolve('@vladmandic/face-api/package.json'));
+  const api = require(path.join(installed('@vladmandic/face-api'), 'dist', 'face-api.node-wasm.js'));
+  const root = installed('@vladmandic/face-api');
   await api.nets.faceExpressionNet.loadFromDisk(path.join(root, 'model'));
   const labels = ['neutral', 'happy', 'sad', 'angry', 'fearful', 'disgusted', 'surprised'];
   const answer = async (pixels, n, side) => {
@@ -40,7 +45,7 @@ async function faceApi() {
     tf.dispose([grey, ...faces]);
     return found.map((one) => labels.map((label) => one[label]));
   };
-  const { version } = require('@vladmandic/face-api/package.json');
+  const { version } = JSON.parse(fs.readFileSync(path.join(root, 'package.json')));
   return { labels, answer, about: `@vladmandic/face-api ${version}, tfjs ${tf.version.tfjs} wasm` };
 }
 
@@ -49,7 +54,7 @@ async function faceApi() {
 async function human() {
   const tf = require('@tensorflow/tfjs');
   await ready(tf, require('@tensorflow/tfjs-backend-wasm'));
-  const root = path.dirname(require.resolve('@vladmandic/human/package.json'));
+  const root = installed('@vladmandic/human');
   const topology = JSON.parse(fs.readFileSync(path.join(root, 'models', 'emotion.json')));
   const weights = fs.readFileSync(path.join(root, 'models', 'emotion.bin'));
   const model = await tf.loadGraphModel(tf.io.fromMemory({
@@ -71,7 +76,7 @@ async function human() {
     out.dispose();
     return rows;
   };
-  const { version } = require('@vladmandic/human/package.json');
+  const { version } = JSON.parse(fs.readFileSync(path.join(root, 'package.json')));
   return { labels, answer, about: `@vladmandic/human ${version}, tfjs ${tf.version.tfjs} wasm` };
 }
 

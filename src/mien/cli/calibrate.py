@@ -25,11 +25,13 @@ def calibrate(
         import onnx as _  # noqa: F401
 
         from mien.data.manifest import load_dataset
-        from mien.evaluate.described import calibrate as fit
+        from mien.evaluate.described import write_model
         from mien.evaluate.report import YARDSTICKS
+        from mien.predict.classifier import Classifier
         from mien.predict.shipped import model_content
     content, name = model_content(model)
-    info, evaluation = fit(content, name, out, load_dataset(data), split, note)
+    classifier = Classifier.from_bytes(content, name=name)
+    info, evaluation = write_model(classifier, content, out, load_dataset(data), split, note)
     metrics = evaluation.panel or evaluation.raw
     for one in metrics.confidence.sets if metrics is not None else ():
         typer.echo(

@@ -44,6 +44,9 @@ def predict(
         None, "--coverage", help="Also give sets of labels that hold the right one so often: 0.95."
     ),
     threads: int = typer.Option(0, "--threads", help="Of the processor; 0 takes all cores."),
+    provider: str = typer.Option(
+        "cpu", "--provider", help="What runs the model: cpu, cuda, openvino, coreml or directml."
+    ),
 ) -> None:
     """Read the expressions in pictures, on this machine; nothing is stored unless asked.
 
@@ -64,12 +67,15 @@ def predict(
         from mien.cli.video import read_videos
 
         kind = "json" if as_json else "csv" if as_csv else "table"
-        reader = Reader(model, detector=detector, min_confidence=min_confidence, threads=threads)
+        reader = Reader(
+            model, detector=detector, min_confidence=min_confidence, threads=threads,
+            provider=provider,
+        )  # fmt: skip
         raise typer.Exit(read_videos(reader, paths, kind, annotate))
     folder = AnnotatedFolder(annotate) if annotate else None
     reader = Reader(
         model, detector=detector, faces=faces, min_confidence=min_confidence, coverage=coverage,
-        threads=threads,
+        threads=threads, provider=provider,
     )  # fmt: skip
     tally = _Tally()
     readings = tally.watch(_with_progress(reader.read_many(paths), paths))

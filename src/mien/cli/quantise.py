@@ -43,7 +43,7 @@ def tell(done: Quantised, out: Path) -> None:
     from mien.evaluate.report import YARDSTICKS
     from mien.predict.speed import suits_int8
 
-    low, value, high = (-100 * v for v in (done.loss.high, done.loss.value, done.loss.low))
+    low, value, high = (0.0 - 100 * v for v in (done.loss.high, done.loss.value, done.loss.low))
     typer.echo(
         f"{out}: {done.size:.0%} of the size, {done.speed:.2f} times as fast here (one thread, "
         f"batches of 64); accuracy {value:+.2f} points ({low:+.2f} to {high:+.2f}, "
@@ -51,6 +51,6 @@ def tell(done: Quantised, out: Path) -> None:
         f"card: {out.with_suffix('.md')}"
     )
     if suits_int8() is False:
-        typer.echo(
-            "note: this processor has no VNNI; int8 gains little on it beyond the size", err=True
-        )
+        typer.echo("note: this processor has no VNNI; take the float32 model here", err=True)
+    elif done.speed < 1:
+        typer.echo("note: int8 is slower here; keep the float32 model", err=True)

@@ -118,7 +118,7 @@ def _about_int8(info: ModelInfo) -> str:
     done = info.quantised
     if not done:
         return ""
-    low, value, high = (-100 * done["loss"][key] for key in ("high", "value", "low"))
+    low, value, high = (0.0 - 100 * done["loss"][key] for key in ("high", "value", "low"))
     return (
         f"## int8\n\nThe int8 form of {done['from']}: static quantisation, weights by output "
         f"channel, ranges measured\non {done['faces']:,} training faces. Accuracy changes by "

@@ -65,7 +65,7 @@ def _answering(axes: Axes, metrics: Metrics) -> None:
         axes.annotate(f"from {rule.min_confidence:.2f}", (rule.answered, value), (-6, -12),
                       textcoords="offset points", fontsize=8, color=ORANGE, ha="right")  # fmt: skip
     axes.set_xlim(0, 1.02)
-    axes.set_ylim(top=1.002)
+    axes.set_ylim(accuracy[picks].min() - 0.03, 1.002)
     axes.set_xlabel("share of faces answered, surest first")
     axes.set_ylabel("accuracy among them")
     axes.set_title("answering only when sure", loc="left", fontsize=10)

@@ -11,7 +11,6 @@ from mien.evaluate.confidence import coverage_metadata
 from mien.evaluate.evaluate import evaluate
 from mien.evaluate.report import yardsticks
 from mien.files import write_bytes, write_text
-from mien.predict.classifier import Classifier
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from mien.data.manifest import Dataset
     from mien.evaluate.evaluate import Evaluation
     from mien.modelfile import ModelInfo
+    from mien.predict.classifier import Classifier
 
 
 def with_info(content: bytes, info: ModelInfo) -> bytes:
@@ -45,14 +45,14 @@ def headlines(evaluation: Evaluation) -> dict[str, Any]:
     } | {"split": evaluation.split, "data": evaluation.data}
 
 
-def calibrate(
-    content: bytes, name: str, destination: Path, dataset: Dataset, split: str, note: str = ""
+def write_model(
+    model: Classifier, content: bytes, destination: Path, dataset: Dataset, split: str, note: str
 ) -> tuple[ModelInfo, Evaluation]:
-    """Fit a model's sets of labels on a split, and write it with them, and its card.
+    """Grade a model, and write it with its figures and its sets of labels, and its card.
 
     Args:
-        content: of the model file.
-        name: of it, for messages.
+        model: whose `info` is the description to complete.
+        content: of its ONNX file, whose own description is replaced.
         destination: the file to write.
         dataset: labelled faces that the model was not trained on.
         split: of the dataset.
@@ -61,10 +61,9 @@ def calibrate(
     Raises:
         DataError: no such split, or too few pictures in it carry one of the model's labels.
     """
-    classifier = Classifier.from_bytes(content, name=name)
-    evaluation = evaluate(classifier, dataset, split)
+    evaluation = evaluate(model, dataset, split)
     coverage = coverage_metadata(evaluation)
-    info = replace(classifier.info, metrics=headlines(evaluation), coverage=coverage)
+    info = replace(model.info, metrics=headlines(evaluation), coverage=coverage)
     write_bytes(destination, with_info(content, info))
     command = f"mien evaluate {destination.name} --data DIR --split {split}"
     write_text(destination.with_suffix(".md"), model_card(info, evaluation, command, note))

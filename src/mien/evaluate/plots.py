@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from mien.evaluate.evaluate import Evaluation, Metrics
 
+FEW = 10
+"""Faces in a bin below which its share is drawn faintly."""
 BLUE, ORANGE, GREY, INK = "#3a6ea5", "#d1603d", "#8a8f98", "#22262b"
 
 
@@ -89,7 +91,11 @@ def calibration_axes(axes: Axes, metrics: Metrics) -> None:
     axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
     middle = np.array([s.value for s in shares])
     spread = [[s.value - s.low for s in shares], [s.high - s.value for s in shares]]
-    axes.errorbar(confidence, middle, np.array(spread), color=BLUE, fmt="o", ms=4, lw=1)
+    for few, alpha in ((False, 1.0), (True, 0.3)):  # a handful of faces says little: faint
+        own = (counts[used] < FEW) == few
+        bars = np.array(spread)[:, own]
+        axes.errorbar(confidence[own], middle[own], bars, color=BLUE, fmt="o", ms=4, lw=1,
+                      alpha=alpha)  # fmt: skip
     edges = np.arange(BINS) / BINS
     axes.bar(edges, counts / counts.max() * 0.2, 1 / BINS, align="edge", color=GREY, alpha=0.35)
     axes.set_xlim(1 / len(metrics.labels) - 0.03, 1.02)

@@ -9,14 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.errors import ModelFileError
-from mien.evaluate.card import model_card
-from mien.evaluate.confidence import coverage_metadata
-from mien.evaluate.described import headlines, with_info
-from mien.evaluate.evaluate import evaluate
+from mien.evaluate.described import write_model
 from mien.evaluate.intervals import paired_accuracy
 from mien.evaluate.report import YARDSTICKS
-from mien.evaluate.table import predict_table, sized
-from mien.files import write_bytes, write_text
+from mien.evaluate.table import predict_table, sized, yardstick_of
 from mien.predict.classifier import Classifier
 from mien.predict.quantise import quantise
 from mien.predict.speed import faces_per_second
@@ -101,19 +97,14 @@ def quantise_model(
             hint="nothing was written; --max-loss accepts more",
         )
     slow, fast = faces_per_second([before, after], seconds=timing_s, clock=time.process_time)
-    info = replace(before.info, name=f"{before.info.name}-int8", precision="int8")
-    after = Classifier(after.session, info)
-    evaluation = evaluate(after, dataset, "validation")
+    quantised = {"from": before.info.name, "loss": loss.to_dict(), "by": by, "n": n,
+                 "changed": round(changed, 6), "faces": FACES}  # fmt: skip
     info = replace(
-        info, metrics=headlines(evaluation), coverage=coverage_metadata(evaluation),
-        quantised={"from": before.info.name, "loss": loss.to_dict(), "by": by, "n": n,
-                   "changed": round(changed, 6), "faces": FACES},
-    )  # fmt: skip
-    after_content = with_info(after_content, info)
-    size = len(after_content) / len(content)
-    write_bytes(destination, after_content)
-    command = f"mien evaluate {destination.name} --data DIR --split validation"
-    write_text(destination.with_suffix(".md"), model_card(info, evaluation, command, note))
+        before.info, name=f"{before.info.name}-int8", precision="int8", quantised=quantised
+    )
+    model = Classifier(after.session, info)
+    info, _ = write_model(model, after_content, destination, dataset, "validation", note)
+    size = destination.stat().st_size / len(content)
     return Quantised(info, by, n, loss, changed, fast / slow, size)
 
 
@@ -128,8 +119,7 @@ def _compare(
 ) -> tuple[str, int, Estimate, float]:
     split = dataset.split("validation")
     first, second = predict_table(before, split), predict_table(after, split)
-    by = "raw" if first.panel_n is None else "panel"
-    right = first.raw_n if first.panel_n is None else first.panel_n
+    by, right = yardstick_of(first)
     known = right >= 0
     answers = [table.logits_nk[known].argmax(axis=1) for table in (first, second)]
     hits = [(answer == right[known]).astype(np.float64) for answer in answers]

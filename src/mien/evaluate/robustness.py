@@ -11,7 +11,7 @@ from mien.errors import DataError
 from mien.evaluate.corruption import CORRUPTIONS, corrupt
 from mien.evaluate.evaluate import FEWEST
 from mien.evaluate.intervals import paired_accuracy
-from mien.evaluate.table import PredictionTable, predict_table
+from mien.evaluate.table import PredictionTable, predict_table, yardstick_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -117,8 +117,7 @@ def measure_robustness(
     """
     chosen = dataset.split(split)
     table = predict_table(scorer, chosen, labels)
-    yardstick = "raw" if table.panel_n is None else "panel"
-    right = table.raw_n if table.panel_n is None else table.panel_n
+    yardstick, right = yardstick_of(table)
     known = np.flatnonzero(right >= 0)
     if len(known) < FEWEST:
         raise DataError(

@@ -42,7 +42,8 @@ def robustness_picture(robustness: Robustness) -> bytes:
     drop = robustness.mean_drop
     figure.suptitle(
         f"{robustness.model} on corrupted faces of {robustness.data}, {robustness.split}: "
-        f"{drop.value:.1%} lost on average ({drop.low:.1%} to {drop.high:.1%})\n"
+        f"{100 * drop.value:.1f} points lost on average "
+        f"({100 * drop.low:.1f} to {100 * drop.high:.1f})\n"
         f"accuracy against the {YARDSTICKS[robustness.yardstick]}, n = {robustness.n:,}; "
         "bars: 95% intervals of what is lost",
         x=0.01, ha="left", color=INK, fontsize=11,

@@ -123,6 +123,11 @@ def predict_table(
     )
 
 
+def yardstick_of(table: PredictionTable) -> tuple[str, NDArray[np.int64]]:
+    """Return ('panel', the raters' majority) where there are votes, else ('raw', the labels)."""
+    return ("raw", table.raw_n) if table.panel_n is None else ("panel", table.panel_n)
+
+
 def sized(images_nhw: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Return square crops at a model's size, uint8 [n, size, size]; those of that size as are."""
     if images_nhw.shape[1] == size:

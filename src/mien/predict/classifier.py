@@ -34,19 +34,21 @@ class Classifier:
         self.info = info
 
     @classmethod
-    def load(cls, path: Path | None = None, threads: int = 0) -> Classifier:
+    def load(cls, path: Path | None = None, threads: int = 0, provider: str = "cpu") -> Classifier:
         """Return the model in a file, the shipped model of that name, or the default one.
 
         Raises:
             ModelFileError: missing, damaged, or not a model that this mien can use.
         """
         content, name = model_content(path)
-        return cls.from_bytes(content, name=name, threads=threads)
+        return cls.from_bytes(content, name=name, threads=threads, provider=provider)
 
     @classmethod
-    def from_bytes(cls, content: bytes, *, name: str, threads: int = 0) -> Classifier:
+    def from_bytes(
+        cls, content: bytes, *, name: str, threads: int = 0, provider: str = "cpu"
+    ) -> Classifier:
         """Return the model in the content of an ONNX file; `name` stands in messages."""
-        return cls(*open_model(content, name, threads))
+        return cls(*open_model(content, name, threads, provider))
 
     @property
     def name(self) -> str:

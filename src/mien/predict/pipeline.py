@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +18,7 @@ from mien.vision.codec import read_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
@@ -75,6 +78,7 @@ def read_pictures(
     detector: Detector,
     classifier: FaceClassifier,
     caution: Caution = PLAIN,
+    workers: int = 1,
 ) -> Iterator[PictureReading]:
     """Read the expressions in pictures; one reading for each source, in their order.
 
@@ -86,10 +90,11 @@ def read_pictures(
         detector: finds the faces.
         classifier: names their expressions; faces of several pictures share a batch.
         caution: how sure an answer must be.
+        workers: threads that decode pictures and find faces, where the detector allows several.
     """
     waiting: list[_Waiting] = []
-    for source in sources:
-        waiting.append(_find_faces(source, detector, classifier))
+    for found in _find_all(sources, detector, classifier, workers):
+        waiting.append(found)
         if len(waiting) >= PICTURES_AT_ONCE or sum(map(len, waiting)) >= FACES_AT_ONCE:
             yield from _classify(waiting, detector, classifier, caution)
             waiting = []
@@ -105,6 +110,26 @@ def read_array(
     """Read the expressions in one picture, uint8 [h, w, 3] RGB or [h, w] grey."""
     waiting = _crop(_as_rgb(picture_hwc), "array", detector, classifier)
     return next(iter(_classify([waiting], detector, classifier, caution)))
+
+
+def _find_all(
+    sources: Iterable[PictureSource], detector: Detector, classifier: FaceClassifier, workers: int
+) -> Iterator[_Waiting]:
+    """Yield the faces of each picture, in order; the next pictures are looked at meanwhile."""
+    if workers < 2 or not getattr(detector, "parallel", False):
+        yield from (_find_faces(source, detector, classifier) for source in sources)
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="mien-pictures")
+    ahead: deque[Future[_Waiting]] = deque()
+    try:
+        for source in sources:
+            ahead.append(pool.submit(_find_faces, source, detector, classifier))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:  # also where nobody asks for more
+        pool.shutdown(cancel_futures=True)
 
 
 def _find_faces(source: PictureSource, detector: Detector, classifier: FaceClassifier) -> _Waiting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,17 @@ if TYPE_CHECKING:
     from mien.types import FrameReading, PictureReading
 
 
+MOST_WORKERS = 8
+"""Pictures decoded at the same time: each may take 300 MB."""
+
+
+def _cores() -> int:
+    """Return how many cores this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Reader:
     """Reads facial expressions in pictures, on this machine; stores nothing.
 
@@ -48,6 +60,7 @@ class Reader:
             None makes no sets. The promise is for pictures like those that the model was fitted
             on, over all of them and not for each label; sets are not made in videos.
         threads: of the processor; 0 takes all cores.
+        provider: what runs the expression model: cpu, cuda, openvino, coreml or directml.
 
     Raises:
         ConfigError: an unknown detector or a setting out of range.
@@ -69,6 +82,7 @@ class Reader:
         min_confidence: float | None = None,
         coverage: float | None = None,
         threads: int = 0,
+        provider: str = "cpu",
     ) -> None:
         if faces not in ("find", "whole"):
             raise ConfigError(f"faces must be 'find' or 'whole', got {faces!r}", hint="choose one")
@@ -81,12 +95,13 @@ class Reader:
             raise ConfigError(f"threads must not be negative, got {threads}", hint="0 takes all")
         self.min_confidence = min_confidence
         path = Path(model) if isinstance(model, str) else model
-        self.classifier: FaceClassifier = (
-            Classifier.load(path, threads) if path is None or isinstance(path, Path) else path
-        )
+        if path is None or isinstance(path, Path):
+            path = Classifier.load(path, threads, provider)
+        self.classifier: FaceClassifier = path
         info = self.classifier.info
         least = None if coverage is None else least_probability(info, coverage)
         self._caution = Caution(min_confidence, least)
+        self._workers = min(threads or _cores(), MOST_WORKERS)
         spec = "whole" if faces == "whole" else detector
         self.detector: Detector = make_detector(spec, threads) if isinstance(spec, str) else spec
 
@@ -109,7 +124,7 @@ class Reader:
         Yields one reading per picture in order, also for those that cannot be read.
         """
         sources = list_pictures(Path(path) for path in paths)
-        return read_pictures(sources, self.detector, self.classifier, self._caution)
+        return read_pictures(sources, self.detector, self.classifier, self._caution, self._workers)
 
     def stream(
         self,
