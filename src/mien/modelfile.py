@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 METADATA_KEY = "mien"
+SHOWN = ("name", "labels", "input_size", "colour", "coverage")
+"""What is shown of a description that makes no sense."""
 INPUT_NAME = "pixels"
 OUTPUT_NAME = "logits"
 
@@ -49,6 +51,9 @@ class ModelInfo:
         alignment: id of the alignment that made its training crops (mien.vision.align).
         temperature: that the logits were divided by, inside the graph; 1.0 if uncalibrated.
         unsure_below: default confidence under which a reading is 'unsure', 0 to 1.
+        precision: 'float32', or 'int8' where weights and activations were quantised.
+        quantised: of an int8 file: 'from' which model, the 'loss' of accuracy and its 'n', the
+            share 'changed', 'faces' that ranges were measured on; else empty.
         network: name in the registry of networks.
         parameters: their number.
         multiply_adds: for one face.
@@ -56,6 +61,9 @@ class ModelInfo:
         data: the training data in words, with its fingerprint.
         licence: of the weights.
         metrics: headline figures on validation data, each with n and interval; may be empty.
+        coverage: for sets of labels (mien.predict.sets): 'least', the probability from which on
+            a label is in a set, by coverage; 'n' faces and 'data' that it was fitted on; 'by',
+            panel or raw. Empty where it was not fitted.
         created: ISO 8601 date and time, UTC.
         mien_version: that wrote the file.
         heads: what the network answers besides `labels`.
@@ -68,6 +76,8 @@ class ModelInfo:
     colour: str = "grey"
     temperature: float = 1.0
     unsure_below: float = 0.0
+    precision: str = "float32"
+    quantised: dict[str, Any] = field(default_factory=dict)
     network: str = ""
     parameters: int = 0
     multiply_adds: int = 0
@@ -75,6 +85,7 @@ class ModelInfo:
     data: str = ""
     licence: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
+    coverage: dict[str, Any] = field(default_factory=dict)
     created: str = ""
     mien_version: str = ""
     heads: tuple[Head, ...] = ()
@@ -126,7 +137,7 @@ class ModelInfo:
                 hint="upgrade mien: pip install --upgrade mien",
             )
         if not _makes_sense(values):
-            shown = {key: values.get(key) for key in ("name", "labels", "input_size", "colour")}
+            shown = {key: values.get(key) for key in SHOWN}
             raise ModelFileError(
                 f"{path}: its metadata makes no sense: {shown}", hint="export the model again"
             )
@@ -152,6 +163,7 @@ def _makes_sense(values: dict[str, Any]) -> bool:
         and values.get("colour", "grey") == "grey"
         and isinstance(values.get("name"), str)
         and isinstance(values.get("alignment"), str)
+        and _can_make_sets(values.get("coverage", {}))
         and isinstance(values.get("heads", []), list)
         and all(_is_head(head) for head in values.get("heads", []))
     )
@@ -165,6 +177,24 @@ def _is_head(values: Any) -> bool:
         and len(values["labels"]) >= 2
         and isinstance(values.get("temperature"), float)
     )
+
+
+def _can_make_sets(coverage: Any) -> bool:
+    """Return whether `coverage` is empty, or names limits between 0 and 1 by level."""
+    if not isinstance(coverage, dict):
+        return False
+    least = coverage.get("least", None if coverage else {})
+    return isinstance(least, dict) and all(
+        _is_share(level) and isinstance(value, int | float) and 0 <= value <= 1
+        for level, value in least.items()
+    )
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 < float(text) < 1
+    except ValueError:
+        return False
 
 
 def _parse(text: str, path: str) -> dict[str, Any]:

@@ -56,6 +56,8 @@ class FaceReading:
         label: the expression, or 'unsure' where confidence is below the reader's threshold.
         confidence: the largest probability, 0 to 1.
         probabilities: one per label of the model, in its order; they sum to 1.
+        label_set: where a coverage was asked for, the labels that hold the right one so often, the
+            most probable first; else None.
     """
 
     box: tuple[float, float, float, float]
@@ -63,16 +65,20 @@ class FaceReading:
     label: str
     confidence: float
     probabilities: dict[str, float]
+    label_set: tuple[str, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the face as JSON types, coordinates to a tenth of a pixel."""
-        return {
+        values: dict[str, Any] = {
             "box": [round(v, 1) for v in self.box],
             "score": round(self.score, 4),
             "label": self.label,
             "confidence": round(self.confidence, 4),
             "probabilities": {name: round(p, 4) for name, p in self.probabilities.items()},
         }
+        if self.label_set is not None:
+            values["set"] = list(self.label_set)
+        return values
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from PIL import Image
 from tests.conftest import tiny_info, tiny_model
 
 from mien.errors import ModelFileError
-from mien.predict.classifier import DEFAULT_MODEL, Classifier, shipped_models
+from mien.predict.classifier import Classifier
 from mien.predict.detectors.crops import CropFaces
 from mien.predict.embedding import Embedder
+from mien.predict.shipped import model_content
 
 
 def test_the_features_are_what_the_last_layer_reads(tmp_path: Path) -> None:
@@ -32,7 +33,7 @@ def test_the_shipped_models_features_tell_what_its_logits_tell() -> None:
     alone = Embedder.load(threads=1).embed(crops[7:8])
     assert np.abs(alone - features[7]).max() < 1e-4
     # The answer is the mean over a face and its mirror image of one linear layer, over a constant.
-    content = shipped_models()[DEFAULT_MODEL].read_bytes()
+    content, _ = model_content(None)
     weights = {
         i.name.rsplit(".", 1)[-1]: onnx.numpy_helper.to_array(i)
         for i in onnx.load_model_from_string(content).graph.initializer

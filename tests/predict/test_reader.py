@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from mien import UNSURE, ConfigError, Reader, SourceError
 from mien.testing import FakeClassifier, FakeDetector
+from mien.types import Faces
 from mien.vision.codec import read_picture, write_picture
 
 BOX = (10.0, 10.0, 60.0, 60.0)
@@ -137,3 +139,26 @@ def test_arrays_of_another_form(array: np.ndarray, got: str) -> None:
 def test_settings_out_of_range(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Reader(FakeClassifier(), **options)  # type: ignore[arg-type]
+
+
+def test_pictures_in_threads_come_in_order_and_alike(examples: Path, tmp_path: Path) -> None:
+    """Also unreadable ones; and threads end where nobody asks for more."""
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    paths = [examples / "astronaut.jpg", tmp_path / "bad.jpg", examples / "grace_hopper.jpg"] * 4
+    alone = list(Reader(threads=1).read_many(paths))
+    together = list(Reader(threads=3).read_many(paths))
+    assert [r.to_dict() for r in together] == [r.to_dict() for r in alone]
+    readings = Reader(threads=2).read_many(paths * 10)
+    assert next(readings).source == str(paths[0])
+    readings.close()  # type: ignore[attr-defined]
+    assert not [t for t in threading.enumerate() if t.name.startswith("mien-pictures")]
+
+
+def test_a_detector_that_allows_one_picture_at_a_time_gets_one(examples: Path) -> None:
+    class Alone(FakeDetector):
+        def detect(self, picture_hwc: np.ndarray) -> Faces:
+            assert threading.current_thread() is threading.main_thread()
+            return super().detect(picture_hwc)
+
+    reader = Reader(FakeClassifier(), detector=Alone([(0, 0, 9, 9)]), threads=4)
+    assert [len(r.faces) for r in reader.read_many([examples])] == [1, 1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.conftest import tiny_info, tiny_model
 
-from mien.errors import ModelFileError
+from mien.errors import ConfigError, ModelFileError
 from mien.predict.classifier import BATCH, Classifier, softmax
 from mien.vision.align import ALIGNMENT_ID
 
@@ -120,3 +120,13 @@ print(resident_mb() - before)
 def test_memory_of_very_wide_pictures_is_given_back() -> None:
     done = subprocess.run([sys.executable, "-c", WIDE], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 350  # 600 without, 170 with
+
+
+def test_providers_that_are_not_there(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="no provider is called 'cdua'") as error:
+        Classifier.load(tiny_path, provider="cdua")
+    assert "did you mean 'cuda'?" in error.value.hint
+    there = ["XExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: there)
+    with pytest.raises(ConfigError, match="cuda is not in this onnxruntime; it has: cpu"):
+        Classifier.load(tiny_path, provider="cuda")

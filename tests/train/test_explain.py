@@ -12,6 +12,7 @@ from torch import nn
 
 from mien.data.drawn import draw_dataset
 from mien.data.manifest import Dataset
+from mien.evaluate.described import with_info
 from mien.evaluate.explain.explain import GRAD_CAM, OCCLUSION, explain, grad_cams
 from mien.evaluate.explain.graph import OnnxExplainable
 from mien.evaluate.explain.occlusion import occlude
@@ -48,8 +49,8 @@ def scorer(name: str, *, mirror: bool, **options: object) -> RunScorer:
 def as_onnx(network: RunScorer) -> OnnxExplainable:
     info = ModelInfo("mine", LABELS, 48, ALIGNMENT_ID, temperature=TEMPERATURE)
     output = export.Output("logits", LABELS, network.columns, TEMPERATURE)
-    graph = export._to_onnx(export.Answer(network, [output]))
-    return OnnxExplainable(export._described(graph, info), "mine.onnx")
+    graph = export._to_onnx(export.Answer(network, [output])).SerializeToString()
+    return OnnxExplainable(with_info(graph, info), "mine.onnx")
 
 
 # The exporter folds batch normalisation into fully connected layers, whose weights then differ.

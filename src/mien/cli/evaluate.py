@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mien.cli.extras import needs
-from mien.errors import ConfigError, ModelFileError, did_you_mean
+from mien.cli.extras import needs, refuse_missing
+from mien.errors import ConfigError
 from mien.labels import label_set
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mien.evaluate.evaluate import Evaluation
+    from rich.console import Console
+
+    from mien.data.manifest import Dataset
+    from mien.evaluate.evaluate import Evaluation, Metrics
+    from mien.evaluate.robustness import Robustness
     from mien.evaluate.table import Scorer
 
 
 def evaluate(
     model: Path = typer.Argument(
-        metavar="MODEL", help="A run folder, an ONNX file, or a shipped model's name."
+        metavar="MODEL", help="A run folder, an ONNX model file, or a shipped model's name."
     ),
     data: Path = typer.Option(..., "--data", metavar="DIR", help="A folder made by mien data."),
     split: str = typer.Option("validation", "--split", help="train, validation or test."),
@@ -33,28 +37,62 @@ def evaluate(
     picture: Path | None = typer.Option(
         None,
         "--picture",
-        help="PNG to write; else evaluation-SPLIT.png in the run, or here.",
+        help="PNG to write; evaluation-SPLIT.png in the run folder, or here, otherwise. Two more "
+        "stand beside it: its name with -confidence, and with -corruptions.",
+    ),
+    corruptions: bool = typer.Option(
+        False, "--corruptions", help="Also measure what blur, noise, turning and more cost."
     ),
 ) -> None:
     """Grade a model: the raters' panel where there are votes, and the raw labels beside it."""
     with needs("data", "mien evaluate"):
         from mien.data.manifest import load_dataset
+        from mien.evaluate.confidence_plots import confidence_picture
         from mien.evaluate.evaluate import evaluate as run_evaluation
         from mien.evaluate.plots import picture as draw
         from mien.files import write_bytes
     chosen = label_set(labels) if labels else ()
     dataset = load_dataset(data)
-    evaluation = run_evaluation(load_scorer(model, chosen), dataset, split, chosen)
+    scorer = load_scorer(model, chosen)
+    evaluation = run_evaluation(scorer, dataset, split, chosen)
     if split == "test":
         typer.echo("note: this looks at the test set; choose nothing by it", err=True)
+    robustness = _robustness(scorer, dataset, split, chosen) if corruptions else None
     if as_json:
-        typer.echo(json.dumps(evaluation.to_dict(), indent=2))
+        more = {} if robustness is None else {"corruptions": robustness.to_dict()}
+        typer.echo(json.dumps({**evaluation.to_dict(), **more}, indent=2))
     else:
         _print(evaluation)
+        if robustness is not None:
+            _print_robustness(robustness)
     sys.stdout.flush()
-    path = picture or (model if model.is_dir() else Path()) / f"evaluation-{split}.png"
-    write_bytes(path, draw(evaluation))  # last: the folder may be one to read only
-    typer.echo(f"picture: {path}", err=True)
+    folder = model if model.is_dir() else Path()
+    path = picture or folder / f"evaluation-{split}.png"
+    pictures = {path: draw(evaluation), _beside(path, "confidence"): confidence_picture(evaluation)}
+    if robustness is not None:
+        from mien.evaluate.robustness_plots import robustness_picture
+
+        pictures[_beside(path, "corruptions")] = robustness_picture(robustness)
+    for place, content in pictures.items():  # last: the folder may be one to read only
+        write_bytes(place, content)
+    typer.echo(f"pictures: {', '.join(map(str, pictures))}", err=True)
+
+
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f"{path.stem}-{what}{path.suffix}")
+
+
+def _robustness(
+    scorer: Scorer, dataset: Dataset, split: str, labels: tuple[str, ...]
+) -> Robustness:
+    from mien.cli.progress import stages
+    from mien.evaluate.robustness import measure_robustness
+
+    with stages() as update:
+        return measure_robustness(
+            scorer, dataset, split, labels,
+            progress=lambda done, total: update("corruptions", done, total),
+        )  # fmt: skip
 
 
 def load_scorer(model: Path, labels: Sequence[str] = ()) -> Scorer:
@@ -63,6 +101,7 @@ def load_scorer(model: Path, labels: Sequence[str] = ()) -> Scorer:
     Where one of its outputs has just these labels, in any order, that one answers; else its
     first, to be restricted to them.
     """
+    refuse_missing(model)
     if model.is_dir():
         with needs("train", "evaluating a run folder"):
             from mien.train.runfolder import load_scorer as load_run
@@ -70,14 +109,8 @@ def load_scorer(model: Path, labels: Sequence[str] = ()) -> Scorer:
         recipe = open_run(model).recipe
         also = bool(labels) and recipe.also and set(labels) == set(label_set(recipe.also))
         return load_run(model, labels=tuple(labels) if also else ())
-    from mien.predict.classifier import Classifier, shipped_models
+    from mien.predict.classifier import Classifier
 
-    if not model.exists() and str(model) not in shipped_models():
-        raise ModelFileError(
-            f"there is no model {model}",
-            hint=did_you_mean(str(model), shipped_models())
-            + "give a run folder, an ONNX file or a shipped model's name: mien models",
-        )
     try:
         return Classifier.load(model, labels=labels)
     except ConfigError:
@@ -116,3 +149,70 @@ def _print(evaluation: Evaluation) -> None:
             classes.add_row(label, f"{values[label]['n']:,}", *counts, *own)
         console.print()
         console.print(classes)
+    _print_confidence(console, graded[0][0], graded[0][1])
+
+
+def _print_confidence(console: Console, yardstick: str, metrics: Metrics) -> None:
+    """Tell what sets and thresholds keep of their promise on the half they were not fitted on."""
+    from rich.table import Table
+
+    from mien.evaluate.report import YARDSTICKS
+
+    confidence = metrics.confidence
+    if not confidence.sets:
+        return
+    sets = Table(box=None, pad_edge=False, header_style="bold")
+    sets.add_column(f"sets of labels, {YARDSTICKS[yardstick]}")
+    for column in ("hold the right one", "of halves", "labels a set", "single",
+                   *(f"of {label}" for label in metrics.labels)):  # fmt: skip
+        sets.add_column(column, justify="right")
+    for one in confidence.sets:
+        own = [f"{one.by_label[label]:.1%}" if label in one.by_label else ""
+               for label in metrics.labels]  # fmt: skip
+        spread = f"{one.got.low:.1%} to {one.got.high:.1%}"
+        sets.add_row(f"--coverage {one.asked:g}", f"{one.got.value:.1%}", spread,
+                     f"{one.size:.2f}", f"{one.single:.0%}", *own)  # fmt: skip
+    console.print()
+    console.print(sets)
+    if not confidence.abstaining:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("answering only when sure")
+    for column in ("answered", "wrong among them", "of halves"):
+        table.add_column(column, justify="right")
+    for rule in confidence.abstaining:
+        table.add_row(
+            f"--min-confidence {rule.min_confidence:.3f}", f"{rule.answered:.0%}",
+            f"{rule.got.value:.1%}", f"{rule.got.low:.1%} to {rule.got.high:.1%}",
+        )  # fmt: skip
+    console.print()
+    console.print(table)
+
+
+def _print_robustness(robustness: Robustness) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from mien.evaluate.corruption import CORRUPTIONS
+    from mien.evaluate.report import YARDSTICKS
+
+    about = {corruption.name: corruption.about for corruption in CORRUPTIONS}
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(f"corruption, {YARDSTICKS[robustness.yardstick]}, n = {robustness.n:,}")
+    for column in ("strength", "accuracy", "lost, points", "95% interval"):
+        table.add_column(column, justify="right")
+    table.add_row("none", "", f"{robustness.clean:.4f}")
+    for loss in robustness.losses:
+        low, high = 100 * loss.drop.low, 100 * loss.drop.high
+        table.add_row(
+            f"{loss.corruption} ({about[loss.corruption]})", f"{loss.strength:g}",
+            f"{loss.accuracy:.4f}", f"{100 * loss.drop.value:.1f}", f"{low:.1f} to {high:.1f}",
+        )  # fmt: skip
+    mean = robustness.mean_drop
+    left, low, high = robustness.clean - mean.value, 100 * mean.low, 100 * mean.high
+    table.add_row(
+        "mean of all", "", f"{left:.4f}", f"{100 * mean.value:.1f}", f"{low:.1f} to {high:.1f}"
+    )
+    console.print()
+    console.print(table)

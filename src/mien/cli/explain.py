@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mien.cli.extras import needs
+from mien.cli.extras import needs, refuse_missing
 from mien.cli.predict import EXIT_FACELESS, EXIT_UNREADABLE
-from mien.errors import ConfigError, ModelFileError
+from mien.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,14 +26,13 @@ if TYPE_CHECKING:
     from mien.predict.reader import Reader
     from mien.types import FaceReading
 
-SHIPPED = "mien-small"
 MOST_FACES = 50
 """Faces on one page: each takes half a megabyte and some seconds."""
 
 
 def explain(
     model: Path = typer.Argument(
-        metavar="MODEL", help=f"A run folder, an ONNX model file, or {SHIPPED}, the shipped model."
+        metavar="MODEL", help="A run folder, an ONNX model file, or a shipped model's name."
     ),
     paths: list[Path] = typer.Argument(
         metavar="PICTURES...", help="Pictures and folders of pictures."
@@ -100,14 +99,8 @@ def load_explainable(model: Path, threads: int = 0) -> Explainable:
         return RunExplainable.load(model, threads)
     from mien.evaluate.explain.graph import OnnxExplainable
 
-    if model.exists():
-        return OnnxExplainable.load(model, threads)
-    if str(model) == SHIPPED:
-        return OnnxExplainable.shipped(threads)
-    raise ModelFileError(
-        f"there is no model {model}",
-        hint=f"give a run folder, an ONNX file, or {SHIPPED} for the shipped model",
-    )
+    refuse_missing(model)
+    return OnnxExplainable.load(model, threads)
 
 
 class _Recorder:

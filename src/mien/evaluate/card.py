@@ -78,11 +78,54 @@ Data: {evaluation.data}, {evaluation.split} split, fingerprint `{evaluation.fing
 never trained on, but the best epoch and the temperature were chosen by it: **it is validation, not
 a test**. Intervals are 95%, by bootstrap over groups of copies. Command: `{command}`
 
-{markdown(evaluation)}
+{markdown(evaluation)}{_about_confidence(evaluation)}
 The raw label is the data set's own. The raters' panel, where there are votes, is their majority,
 where it has at least half of the votes and no tie.
 
-{_about_data(evaluation, note)}{LIMITS.format(unsure=info.unsure_below)}"""
+{_about_int8(info)}{_about_data(evaluation, note)}{LIMITS.format(unsure=info.unsure_below)}"""
+
+
+def _about_confidence(evaluation: Evaluation) -> str:
+    """Return what sets of labels and thresholds keep of their promise, as a Markdown section."""
+    name, metrics = next(yardsticks(evaluation))
+    confidence = metrics.confidence
+    if not confidence.sets:
+        return ""
+    weakest = [min(one.by_label.items(), key=lambda pair: pair[1]) for one in confidence.sets]
+    rows = [
+        f"| `--coverage {one.asked:g}` | {one.got.value:.1%} ({one.got.low:.1%} to "
+        f"{one.got.high:.1%}) | {one.size:.2f} | {one.single:.0%} | {label} {share:.1%} |"
+        for one, (label, share) in zip(confidence.sets, weakest, strict=True)
+    ]
+    rules = [
+        f"With `--min-confidence {rule.min_confidence:.3f}` {rule.answered:.0%} of faces are "
+        f"answered, {rule.got.value:.1%} of them wrongly ({rule.got.low:.1%} to "
+        f"{rule.got.high:.1%})."
+        for rule in confidence.abstaining
+    ]
+    return "\n".join([
+        "", f"Sets of labels and thresholds, against the {YARDSTICKS[name]}, fitted on one half of",
+        "these faces and tried on the other, 200 times (in brackets: 95% of the halvings). The",
+        "promise is for faces like these, over all of them, and not for each label:", "",
+        "| asked for | sets that hold the right label | labels a set | single | least held |",
+        "| --- | --- | --- | --- | --- |", *rows, "",
+        *(part for rule in rules for part in (rule, "")),
+    ])  # fmt: skip
+
+
+def _about_int8(info: ModelInfo) -> str:
+    """Return what quantisation did to the model, as a Markdown section; '' for float32."""
+    done = info.quantised
+    if not done:
+        return ""
+    low, value, high = (0.0 - 100 * done["loss"][key] for key in ("high", "value", "low"))
+    return (
+        f"## int8\n\nThe int8 form of {done['from']}: static quantisation, weights by output "
+        f"channel, ranges measured\non {done['faces']:,} training faces. Accuracy changes by "
+        f"{value:+.2f} points ({low:+.2f} to {high:+.2f}, paired, {YARDSTICKS[done['by']]},\n"
+        f"n = {done['n']:,}), and {done['changed']:.1%} of faces are answered otherwise. It is "
+        "faster only where the processor\nmultiplies bytes fast (VNNI).\n\n"
+    )
 
 
 def _about_data(evaluation: Evaluation, note: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.errors import DataError
+from mien.evaluate.confidence import Confidence, measure_confidence
 from mien.evaluate.intervals import Estimate, headline_estimates
 from mien.evaluate.metrics import HEADLINES, Rows, confusion_matrix, per_class
 from mien.evaluate.table import PredictionTable, Scorer, predict_table
@@ -33,6 +34,7 @@ class Metrics:
         labels: of the classes below.
         confusion: int64 [k, k], rows the right answers, columns the model's.
         rows: what the plots need.
+        confidence: whether it can be relied on.
     """
 
     n: int
@@ -40,6 +42,7 @@ class Metrics:
     labels: tuple[str, ...]
     confusion: NDArray[np.int64]
     rows: Rows
+    confidence: Confidence
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics as JSON types."""
@@ -58,6 +61,7 @@ class Metrics:
                 for i, label in enumerate(self.labels)
             },
             "confusion": self.confusion.tolist(),
+            "confidence": self.confidence.to_dict(),
         }
 
 
@@ -134,8 +138,9 @@ def grade(table: PredictionTable, right_n: NDArray[np.int64]) -> Metrics | None:
     known = right_n >= 0
     if int(known.sum()) < FEWEST:
         return None
-    rows = Rows.of(right_n[known], table.probs_nk[known])
-    estimates = headline_estimates(rows, table.groups_n[known])
+    right, probs, groups = right_n[known], table.probs_nk[known], table.groups_n[known]
+    rows = Rows.of(right, probs)
+    estimates = headline_estimates(rows, groups)
     confusion = confusion_matrix(rows.right_n, rows.answers_n, rows.classes)
     return Metrics(
         n=len(rows.right_n),
@@ -143,4 +148,5 @@ def grade(table: PredictionTable, right_n: NDArray[np.int64]) -> Metrics | None:
         labels=table.labels,
         confusion=confusion.astype(np.int64),
         rows=rows,
+        confidence=measure_confidence(probs, right, groups, table.labels),
     )

@@ -52,6 +52,34 @@ def paired_difference(
     return _estimates(values, draws)
 
 
+def paired_accuracy(
+    first_n: NDArray[np.float64],
+    second_n: NDArray[np.float64],
+    groups_n: NDArray[np.int64],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Return the mean of `first_n` minus that of `second_n`, on the same pictures.
+
+    Args:
+        first_n: float64 [n], how right the first model was: 1 or 0, or a mean over several tries.
+        second_n: of the second, likewise.
+        groups_n: int64 [n], copies of one picture share a number.
+        resamples: of groups.
+        seed: of the resampling.
+    """
+    _, inverse = np.unique(groups_n, return_inverse=True)
+    sizes = np.bincount(inverse).astype(np.float64)
+    sums = np.bincount(inverse, first_n - second_n)
+    rng = np.random.default_rng(seed)
+    draws = np.empty((resamples, 1))
+    for row in range(resamples):
+        drawn = rng.integers(len(sizes), size=len(sizes))
+        draws[row] = sums[drawn].sum() / sizes[drawn].sum()
+    return _estimates(np.array([(first_n - second_n).mean()]), draws)[0]
+
+
 def group_weights(
     groups_n: NDArray[np.int64], resamples: int, seed: int
 ) -> Iterator[NDArray[np.float64]]:

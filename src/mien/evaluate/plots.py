@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from mien.evaluate.evaluate import Evaluation, Metrics
 
+FEW = 10
+"""Faces in a bin below which its share is drawn faintly."""
 BLUE, ORANGE, GREY, INK = "#3a6ea5", "#d1603d", "#8a8f98", "#22262b"
 
 
@@ -44,7 +46,7 @@ def picture(evaluation: Evaluation) -> bytes:
         )
         confusion, calibration, classes = part.subplots(1, 3, width_ratios=(1.1, 1, 1))
         _confusion(confusion, metrics)
-        _calibration(calibration, metrics)
+        calibration_axes(calibration, metrics)
         _classes(classes, metrics)
     figure.suptitle(
         f"{evaluation.model} on {evaluation.data}, {evaluation.split}",
@@ -77,7 +79,8 @@ def _confusion(axes: Axes, metrics: Metrics) -> None:
     axes.tick_params(length=0)
 
 
-def _calibration(axes: Axes, metrics: Metrics) -> None:
+def calibration_axes(axes: Axes, metrics: Metrics) -> None:
+    """Draw the reliability diagram: how often answers of each confidence are right."""
     rows = metrics.rows
     right = rows.answers_n == rows.right_n
     counts = np.bincount(rows.bins_n, minlength=BINS)
@@ -88,7 +91,11 @@ def _calibration(axes: Axes, metrics: Metrics) -> None:
     axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
     middle = np.array([s.value for s in shares])
     spread = [[s.value - s.low for s in shares], [s.high - s.value for s in shares]]
-    axes.errorbar(confidence, middle, np.array(spread), color=BLUE, fmt="o", ms=4, lw=1)
+    for few, alpha in ((False, 1.0), (True, 0.3)):  # a handful of faces says little: faint
+        own = (counts[used] < FEW) == few
+        bars = np.array(spread)[:, own]
+        axes.errorbar(confidence[own], middle[own], bars, color=BLUE, fmt="o", ms=4, lw=1,
+                      alpha=alpha)  # fmt: skip
     edges = np.arange(BINS) / BINS
     axes.bar(edges, counts / counts.max() * 0.2, 1 / BINS, align="edge", color=GREY, alpha=0.35)
     axes.set_xlim(1 / len(metrics.labels) - 0.03, 1.02)
@@ -98,7 +105,7 @@ def _calibration(axes: Axes, metrics: Metrics) -> None:
     ece = metrics.headlines["ece"]
     title = f"calibration error {ece.value:.3f} ({ece.low:.3f} to {ece.high:.3f})"
     axes.set_title(title, loc="left", fontsize=10)
-    _clean(axes)
+    clean_axes(axes)
 
 
 def _classes(axes: Axes, metrics: Metrics) -> None:
@@ -125,9 +132,10 @@ def _classes(axes: Axes, metrics: Metrics) -> None:
     axes.set_xlim(-0.02, 1.04)
     axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
     axes.set_title("classes, with 95% intervals", loc="left", fontsize=10)
-    _clean(axes)
+    clean_axes(axes)
 
 
-def _clean(axes: Axes) -> None:
+def clean_axes(axes: Axes) -> None:
+    """Leave a plot its two axes and a faint grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.2)

@@ -110,7 +110,7 @@ def predict_table(
     parts = []
     for start in range(0, len(split), SCORED_AT_ONCE):
         images = np.asarray(split.images_nhw[start : start + SCORED_AT_ONCE])
-        parts.append(scorer.logits(_sized(images, scorer.input_size)))
+        parts.append(scorer.logits(sized(images, scorer.input_size)))
         progress(min(start + SCORED_AT_ONCE, len(split)), len(split))
     columns = [scorer.labels.index(label) for label in labels]
     return PredictionTable(
@@ -123,7 +123,13 @@ def predict_table(
     )
 
 
-def _sized(images_nhw: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def yardstick_of(table: PredictionTable) -> tuple[str, NDArray[np.int64]]:
+    """Return ('panel', the raters' majority) where there are votes, else ('raw', the labels)."""
+    return ("raw", table.raw_n) if table.panel_n is None else ("panel", table.panel_n)
+
+
+def sized(images_nhw: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Return square crops at a model's size, uint8 [n, size, size]; those of that size as are."""
     if images_nhw.shape[1] == size:
         return images_nhw
     return np.stack([crop_whole(image, size) for image in images_nhw])

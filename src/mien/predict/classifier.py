@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.predict.session import open_model, read_model, run_model
+from mien.predict.session import open_model, run_model
+from mien.predict.shipped import model_content
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from importlib.resources.abc import Traversable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -21,14 +20,6 @@ if TYPE_CHECKING:
 
 BATCH = 64
 """Crops classified at once: larger batches are no faster and take more memory."""
-DEFAULT_MODEL = "mien-small"
-
-
-def shipped_models() -> dict[str, Traversable]:
-    """Return the models that come with mien, by name."""
-    files = resources.files("mien.models").iterdir()
-    found = {f.name.removesuffix(".onnx"): f for f in files if f.name.endswith(".onnx")}
-    return dict(sorted(found.items()))
 
 
 class Classifier:
@@ -44,33 +35,38 @@ class Classifier:
     """
 
     def __init__(self, session: Session, info: ModelInfo, labels: Sequence[str] = ()) -> None:
-        self._session = session
+        self.session = session
         self.info, self._output = info.answering(labels)
 
     @classmethod
     def load(
-        cls, path: Path | None = None, threads: int = 0, labels: Sequence[str] = ()
+        cls,
+        path: Path | None = None,
+        threads: int = 0,
+        provider: str = "cpu",
+        labels: Sequence[str] = (),
     ) -> Classifier:
-        """Return the model in a file, a shipped one by its name, or the default.
+        """Return the model in a file, the shipped model of that name, or the default one.
 
         Raises:
             ConfigError: the model does not answer those labels.
             ModelFileError: missing, damaged, or not a model that this mien can use.
         """
-        name = DEFAULT_MODEL if path is None else str(path)
-        shipped = shipped_models()
-        if name in shipped and (path is None or not path.exists()):
-            content = shipped[name].read_bytes()
-        else:
-            content = read_model(Path(name), shipped)
-        return cls.from_bytes(content, name=name, threads=threads, labels=labels)
+        content, name = model_content(path)
+        return cls.from_bytes(content, name=name, threads=threads, provider=provider, labels=labels)
 
     @classmethod
     def from_bytes(
-        cls, content: bytes, *, name: str, threads: int = 0, labels: Sequence[str] = ()
+        cls,
+        content: bytes,
+        *,
+        name: str,
+        threads: int = 0,
+        provider: str = "cpu",
+        labels: Sequence[str] = (),
     ) -> Classifier:
         """Return the model in the content of an ONNX file; `name` stands in messages."""
-        return cls(*open_model(content, name, threads), labels)
+        return cls(*open_model(content, name, threads, provider), labels)
 
     @property
     def name(self) -> str:
@@ -101,7 +97,7 @@ class Classifier:
             )
         pixels = np.ascontiguousarray(crops_nhw)[:, None]
         parts = [
-            run_model(self._session, pixels[start : start + BATCH], self._output)
+            run_model(self.session, pixels[start : start + BATCH], self._output)
             for start in range(0, len(pixels), BATCH)
         ]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.labels)), np.float32)

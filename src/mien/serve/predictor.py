@@ -20,7 +20,7 @@ from PIL import Image
 from mien.errors import SourceError
 from mien.predict.detectors.mtcnn import Mtcnn
 from mien.predict.detectors.whole import WholePicture
-from mien.predict.pipeline import Cropped, crop_picture, name_faces
+from mien.predict.pipeline import Caution, Cropped, crop_picture, name_faces
 from mien.serve.batching import Batcher
 from mien.serve.decode import UnknownKindError, decode
 from mien.serve.problems import UNREADABLE, Problem
@@ -149,7 +149,9 @@ class Predictor:
         assert crops is not None  # noqa: S101  (always there after `_find`)
         probs = await self._batchers[wish.model.name].probabilities(crops)
         detector = self._whole if wish.whole else self.detector
-        reading = name_faces(cropped, probs, detector.name, wish.model.info, wish.threshold)
+        reading = name_faces(
+            cropped, probs, detector.name, wish.model.info, Caution(wish.threshold)
+        )
         answer = {**reading.to_dict(), "source": None, "model": wish.model.name}
         if wish.annotated:
             answer["annotated"] = await loop.run_in_executor(

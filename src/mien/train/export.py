@@ -9,7 +9,7 @@ import math
 import warnings
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -20,8 +20,9 @@ from mien import __version__
 from mien.data.panel import panel_targets, raw_targets
 from mien.errors import ModelFileError
 from mien.evaluate.card import model_card
+from mien.evaluate.confidence import coverage_metadata
+from mien.evaluate.described import headlines, with_info
 from mien.evaluate.evaluate import evaluate
-from mien.evaluate.report import yardsticks
 from mien.files import write_bytes, write_text
 from mien.labels import label_set
 from mien.modelfile import INPUT_NAME, OUTPUT_NAME, Head, ModelInfo
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.data.manifest import Dataset
-    from mien.evaluate.evaluate import Evaluation
     from mien.train.runfolder import RunFolder, RunScorer
 
 MAX_DIFFERENCE = 1e-3
@@ -110,8 +110,8 @@ def export_run(
     logits = learnt.logits(validation.images_nhw)
     outputs = _outputs(run, validation, logits)
     info = _describe(run, scorer, dataset, outputs, name or f"mien-{run.recipe.name}")
-    graph = _to_onnx(Answer(scorer, outputs))
-    content = _described(graph, info)
+    graph = bytes(_to_onnx(Answer(scorer, outputs)).SerializeToString())
+    content = with_info(graph, info)
     difference = 0.0
     for output in outputs:
         exported = Classifier.from_bytes(content, name=str(destination), labels=output.labels)
@@ -126,8 +126,8 @@ def export_run(
         )
     exported = Classifier.from_bytes(content, name=str(destination))
     evaluation = evaluate(exported, dataset, "validation")
-    info = replace(info, metrics=_headlines(evaluation))
-    write_bytes(destination, _described(graph, info))
+    info = replace(info, metrics=headlines(evaluation), coverage=coverage_metadata(evaluation))
+    write_bytes(destination, with_info(graph, info))
     command = f"mien evaluate {destination.name} --data DIR --split validation"
     card = model_card(info, evaluation, command, note)
     write_text(destination.with_suffix(".md"), card)
@@ -203,20 +203,6 @@ def _describe(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         mien_version=__version__,
     )
-
-
-def _headlines(evaluation: Evaluation) -> dict[str, Any]:
-    """Return n and accuracy on each yardstick, as the model file carries them."""
-    return {
-        name: {"n": metrics.n, "accuracy": metrics.headlines["accuracy"].to_dict()}
-        for name, metrics in yardsticks(evaluation)
-    } | {"split": evaluation.split, "data": evaluation.data}
-
-
-def _described(graph: onnx.ModelProto, info: ModelInfo) -> bytes:
-    """Return the content of an ONNX file: the graph with `info` in its metadata."""
-    onnx.helper.set_model_props(graph, info.to_metadata())
-    return bytes(graph.SerializeToString())
 
 
 def _to_onnx(answer: Answer) -> onnx.ModelProto:

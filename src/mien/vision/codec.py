@@ -103,7 +103,8 @@ def decode_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> N
                 hint=_TOO_LARGE,
             )
         try:
-            return _to_rgb(ImageOps.exif_transpose(picture))
+            ImageOps.exif_transpose(picture, in_place=True)  # copies nothing where it is upright
+            return _to_rgb(picture)
         except _DAMAGE as error:
             raise SourceError(
                 f"{name} is damaged: {error}", hint="the file was cut short or changed"
@@ -145,7 +146,7 @@ def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
         layer = picture.convert("RGBA")
         picture = Image.new("RGBA", layer.size, "white")
         picture.alpha_composite(layer)
-    return np.asarray(picture.convert("RGB"), np.uint8)
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"), np.uint8)
 
 
 def _from_deep_grey(picture: Image.Image) -> NDArray[np.uint8]:

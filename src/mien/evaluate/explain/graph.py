@@ -15,8 +15,9 @@ import numpy as np
 from mien.errors import MissingExtraError
 from mien.evaluate.explain.explainable import redraw
 from mien.modelfile import INPUT_NAME, OUTPUT_NAME
-from mien.predict.classifier import DEFAULT_MODEL, Classifier, shipped_models
-from mien.predict.session import Session, read_model
+from mien.predict.classifier import Classifier
+from mien.predict.session import Session
+from mien.predict.shipped import model_content
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,13 +57,8 @@ class OnnxExplainable:
 
     @classmethod
     def load(cls, path: Path, threads: int = 0) -> OnnxExplainable:
-        """Return the model in a file."""
-        return cls(read_model(path), str(path), threads)
-
-    @classmethod
-    def shipped(cls, threads: int = 0) -> OnnxExplainable:
-        """Return the model that comes with mien."""
-        return cls(shipped_models()[DEFAULT_MODEL].read_bytes(), DEFAULT_MODEL, threads)
+        """Return the model in a file, or the shipped model of that name."""
+        return cls(*model_content(path), threads)
 
     @property
     def sides(self) -> tuple[int, ...]:

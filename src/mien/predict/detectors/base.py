@@ -19,6 +19,8 @@ class Detector(Protocol):
         name: recorded in every result.
         framing: from its boxes to the square that models are trained on; measured by
             bench/framing.py.
+
+    One that may look at several pictures at the same time, in threads, says `parallel = True`.
     """
 
     name: str

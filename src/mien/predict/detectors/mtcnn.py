@@ -46,6 +46,7 @@ class Mtcnn:
 
     name = "mtcnn"
     framing = Framing(scale=0.95, shift_x=0.015)
+    parallel = True
 
     def __init__(self, min_face: int = 24, min_share: float = 0.06, threads: int = 0) -> None:
         folder = weights_folder()

@@ -23,15 +23,22 @@ def write_json(readings: Iterable[PictureReading], stream: IO[str]) -> None:
     stream.write("\n]\n")
 
 
-def write_csv(readings: Iterable[PictureReading], labels: Sequence[str], stream: IO[str]) -> None:
+def write_csv(
+    readings: Iterable[PictureReading],
+    labels: Sequence[str],
+    stream: IO[str],
+    *,
+    with_sets: bool = False,
+) -> None:
     """Write a row per face; a picture without a face or unreadable has one row too.
 
     Columns: source, width, height, detector, model, face (from 0, empty where none), x0, y0,
-    x1, y1 (pixels), score, label, confidence, one column p_LABEL per label, error.
+    x1, y1 (pixels), score, label, confidence, one column p_LABEL per label, `set` where there are
+    sets of labels (the most probable first, joined by |), error.
     """
     writer = csv.writer(stream, lineterminator="\n")
     face_columns = ["face", "x0", "y0", "x1", "y1", "score", "label", "confidence"]
-    shares = [f"p_{label}" for label in labels]
+    shares = [*(f"p_{label}" for label in labels), *(["set"] if with_sets else [])]
     about = ["source", "width", "height", "detector", "model"]
     writer.writerow([*about, *face_columns, *shares, "error"])
     for reading in readings:
@@ -43,4 +50,5 @@ def write_csv(readings: Iterable[PictureReading], labels: Sequence[str], stream:
         for number, face in enumerate(values["faces"]):
             row = [number, *face["box"], face["score"], face["label"], face["confidence"]]
             own = [face["probabilities"][label] for label in labels]
+            own += ["|".join(face["set"])] if with_sets else []
             writer.writerow([*head, *row, *own, ""])

@@ -1,0 +1,87 @@
+"""All models on one collection of labelled faces, each against the first.
+
+    python bench/accuracy.py --data DATA [--models mien-small mine.onnx runs/x] [--split validation]
+                             [--labels three] [--json FILE]
+
+DATA is a folder made by mien data, or anything that mien data import reads (class folders, a CSV,
+an .npz): then all of its pictures are graded, copies of one picture counted together. Models are
+shipped names (all of them where none is given), ONNX files and run folders.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from mien.cli.evaluate import load_scorer
+from mien.data.duplicates import find_copies
+from mien.data.manifest import Dataset, load_dataset
+from mien.data.sources.registry import read_source
+from mien.evaluate.evaluate import grade
+from mien.evaluate.intervals import paired_accuracy
+from mien.evaluate.table import PredictionTable, predict_table
+from mien.labels import label_set
+from mien.predict.shipped import shipped_models
+
+
+def graded_faces(data: Path, split: str) -> Dataset:
+    if (data / "dataset.json").exists():
+        return load_dataset(data).split(split)
+    found = read_source(data, "", None, 48, None)
+    return Dataset(
+        name=found.name, images_nhw=found.images_nhw, label_names=found.label_names,
+        labels_n=found.labels_n, votes_nk=found.votes_nk, vote_names=found.vote_names,
+        splits_n=np.full(len(found), "test"), groups_n=find_copies(found.images_nhw).groups_n,
+        sources_n=found.sources_n, subjects_n=found.subjects_n,
+    )  # fmt: skip
+
+
+def hits(table: PredictionTable, right_n: np.ndarray) -> np.ndarray:
+    known = right_n >= 0
+    right: np.ndarray = table.logits_nk[known].argmax(axis=1) == right_n[known]
+    return right.astype(np.float64)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--models", nargs="*", default=list(shipped_models()))
+    parser.add_argument("--split", default="validation")
+    parser.add_argument("--labels", default="three")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    faces = graded_faces(arguments.data, arguments.split)
+    labels = label_set(arguments.labels)
+    print(f"{faces.name}: {len(faces):,} faces, labels {', '.join(labels)}")
+    print("| model | yardstick | n | accuracy | macro F1 | calibration error | to the first |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    rows = []
+    first: dict[str, np.ndarray] = {}
+    for model in arguments.models:
+        table = predict_table(load_scorer(Path(model)), faces, labels)
+        for name, right in (("panel", table.panel_n), ("raw", table.raw_n)):
+            metrics = None if right is None else grade(table, right)
+            if right is None or metrics is None:
+                continue
+            own = hits(table, right)
+            gain = paired_accuracy(own, first.setdefault(name, own), faces.groups_n[right >= 0])
+            shown = [
+                f"{metrics.headlines[key].value:.4f} ({metrics.headlines[key].low:.4f} to "
+                f"{metrics.headlines[key].high:.4f})"
+                for key in ("accuracy", "macro_f1", "ece")
+            ]
+            points = f"{100 * gain.value:+.2f} ({100 * gain.low:+.2f} to {100 * gain.high:+.2f})"
+            cells = [model, name, f"{metrics.n:,}", *shown, points]
+            print("| " + " | ".join(cells) + " |", flush=True)
+            headlines = {k: e.to_dict() for k, e in metrics.headlines.items()}
+            rows.append({"model": model, "yardstick": name, "n": metrics.n, **headlines,
+                         "gain": gain.to_dict()})  # fmt: skip
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

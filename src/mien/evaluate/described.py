@@ -1,0 +1,70 @@
+"""A model file written anew with another description; its network stays as it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mien.errors import MissingExtraError
+from mien.evaluate.card import model_card
+from mien.evaluate.confidence import coverage_metadata
+from mien.evaluate.evaluate import evaluate
+from mien.evaluate.report import yardsticks
+from mien.files import write_bytes, write_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from mien.data.manifest import Dataset
+    from mien.evaluate.evaluate import Evaluation
+    from mien.modelfile import ModelInfo
+    from mien.predict.classifier import Classifier
+
+
+def with_info(content: bytes, info: ModelInfo) -> bytes:
+    """Return the content of an ONNX file with `info` as its description.
+
+    Raises:
+        MissingExtraError: the package onnx is not installed.
+    """
+    try:
+        import onnx
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of("train", "writing a model file") from error
+    model = onnx.load_model_from_string(content)
+    onnx.helper.set_model_props(model, info.to_metadata())
+    return bytes(model.SerializeToString())
+
+
+def headlines(evaluation: Evaluation) -> dict[str, Any]:
+    """Return n and accuracy on each yardstick, as a model file carries them."""
+    return {
+        name: {"n": metrics.n, "accuracy": metrics.headlines["accuracy"].to_dict()}
+        for name, metrics in yardsticks(evaluation)
+    } | {"split": evaluation.split, "data": evaluation.data}
+
+
+def write_model(
+    model: Classifier, content: bytes, destination: Path, dataset: Dataset, split: str, note: str
+) -> tuple[ModelInfo, Evaluation]:
+    """Grade a model, and write it with its figures and its sets of labels, and its card.
+
+    Args:
+        model: whose `info` is the description to complete.
+        content: of its ONNX file, whose own description is replaced.
+        destination: the file to write.
+        dataset: labelled faces that the model was not trained on.
+        split: of the dataset.
+        note: words on the data for the model card.
+
+    Raises:
+        DataError: no such split, or too few pictures in it carry one of the model's labels.
+    """
+    evaluation = evaluate(model, dataset, split)
+    coverage = coverage_metadata(evaluation)
+    info = replace(model.info, metrics=headlines(evaluation), coverage=coverage)
+    write_bytes(destination, with_info(content, info))
+    command = f"mien evaluate {destination.name} --data DIR --split {split}"
+    write_text(destination.with_suffix(".md"), model_card(info, evaluation, command, note))
+    return info, evaluation
