@@ -109,6 +109,7 @@ def make_config(settings: Settings, app: Callable[[], ASGIApp] | None = None) ->
         proxy_headers=settings.proxy is not None,
         forwarded_allow_ips=settings.proxy,
         backlog=BACKLOG,
+        timeout_keep_alive=30,  # longer than between two pictures of a slow client
         timeout_graceful_shutdown=GRACE_S,
         # A worker answers only once it has imported everything: on a busy machine that takes long.
         timeout_worker_healthcheck=60,
