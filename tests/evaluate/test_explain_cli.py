@@ -72,7 +72,7 @@ def test_mistakes_are_two_lines_and_no_traceback(examples: Path, tmp_path: Path)
         ([damaged, picture], 1, "is not an ONNX model that can be loaded"),
         ([tmp_path, picture], 1, "is not a run folder"),
         (["mien-small", picture, "--label", "hapy"], 2, "hint: did you mean 'happy'?"),
-        (["mien-small", picture, "--layer", 7], 2, "hint: --layer takes one of its sides: 48, 24"),
+        (["mien-small", picture, "--layer", 7], 2, "hint: --layer takes one of its sides: 24, 12"),
         (["mien-small", picture, "--patch", 48], 2, "must be at least 1 and below 48 pixels"),
         (["mien-small", picture, "--draws", 0, "--out", tmp_path / "file"], 1, "cannot write"),
     ]

@@ -28,7 +28,7 @@ def test_the_shipped_models_features_tell_what_its_logits_tell() -> None:
     crops = np.random.default_rng(0).integers(0, 256, (80, 48, 48)).astype(np.uint8)
     told: list[tuple[int, int]] = []
     features = Embedder.load(threads=1).embed(crops, lambda d, t: told.append((d, t)))
-    assert features.shape == (80, 224)
+    assert features.shape == (80, 208)
     assert told[-1] == (80, 80)
     alone = Embedder.load(threads=1).embed(crops[7:8])
     assert np.abs(alone - features[7]).max() < 1e-4

@@ -74,7 +74,7 @@ def test_a_missing_model(tmp_path: Path) -> None:
 
 def test_shipped_models_go_by_name_and_a_nearly_right_name_is_told() -> None:
     assert Classifier.load(Path("mien-small")).name == "mien-small"
-    with pytest.raises(ModelFileError, match="cannot read the model mien-smal") as caught:
+    with pytest.raises(ModelFileError, match="there is no model mien-smal") as caught:
         Classifier.load(Path("mien-smal"))
     assert "mien-small" in caught.value.hint
 

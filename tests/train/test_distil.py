@@ -10,6 +10,7 @@ from mien.data.manifest import Dataset
 from mien.errors import ConfigError, RunFolderError
 from mien.train.config import Recipe, recipe_from_dict
 from mien.train.distil import taught
+from mien.train.doctor.replay import repeats
 from mien.train.fit import fit
 from mien.train.loader import make_examples
 from mien.train.runfolder import create_run, load_scorer
@@ -45,6 +46,8 @@ def test_teachers_answers_are_mixed_into_the_targets(tmp_path: Path, drawn: Data
     student = create_run(tmp_path / "student", recipe((paths[0],)), drawn, tmp_path)
     state = fit(student, drawn)
     assert state.epoch == 2
+    assert repeats(student, drawn) is None  # the teachers would have to answer again
+    assert repeats(run, drawn) is True
     with pytest.raises(ConfigError, match="learnt happy, neutral, sad"):
         others = replace(recipe((paths[0],)), labels="happy,sad")
         taught(make_examples(drawn.split("train"), others), others)

@@ -58,8 +58,10 @@ class TinyOptions(SmallOptions):
 class BaseOptions(SmallOptions):
     """The defaults of base: at most 12M parameters."""
 
-    widths: tuple[int, ...] = (48, 96, 192, 384)
-    blocks: tuple[int, ...] = (2, 2, 2)
+    widths: tuple[int, ...] = (48, 80, 160, 320)
+    blocks: tuple[int, ...] = (1, 2, 2)
+    stem_kernel: int = 5
+    stem_stride: int = 2
     squeeze: float = 0.25
     dropout: float = 0.3
     drop_path: float = 0.1
