@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
-import os
 import resource
 import subprocess
 import sys
@@ -168,15 +167,26 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+WATCH = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, used = os.wait4(process.pid, 0)
+assert status == 0
+print(used.ru_maxrss)
+"""
+"""Started by a large process, a small one would be told to have been as large: so one between."""
+
+
 def command(clip: Path, folder: Path, threads: int) -> tuple[float, float]:
     """Run `mien video CLIP --out` in a process of its own: seconds, and MB at most."""
     program = str(Path(sys.executable).with_name("mien"))
     arguments = ["video", str(clip), "--out", str(folder / "command"), "--threads", str(threads)]
     started = time.perf_counter()
-    process = subprocess.Popen([program, *arguments], stderr=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    assert status == 0
-    return time.perf_counter() - started, used.ru_maxrss / 1024
+    done = subprocess.run(
+        [sys.executable, "-c", WATCH, program, *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True,
+    )  # fmt: skip
+    return time.perf_counter() - started, float(done.stdout.split()[-1]) / 1024
 
 
 def live(reader: Reader, clip: Path) -> tuple[int, int, list[float], float]:
