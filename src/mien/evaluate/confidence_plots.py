@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.errors import MissingExtraError
 from mien.evaluate.confidence import accuracy_when_answering
+from mien.evaluate.figure import new_figure, png_bytes
 from mien.evaluate.intervals import wilson
 from mien.evaluate.plots import BLUE, GREY, INK, ORANGE, calibration_axes, clean_axes
 from mien.evaluate.report import YARDSTICKS, yardsticks
@@ -30,12 +29,8 @@ def confidence_picture(evaluation: Evaluation) -> bytes:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of("train", "the picture of a confidence") from error
     name, metrics = next(yardsticks(evaluation))
-    figure = Figure(figsize=(13, 4.6), dpi=110, layout="constrained")
+    figure = new_figure((13, 4.6), "the picture of a confidence")
     reliability, selective, sets = figure.subplots(1, 3)
     calibration_axes(reliability, metrics)
     _answering(selective, metrics)
@@ -45,9 +40,7 @@ def confidence_picture(evaluation: Evaluation) -> bytes:
         f"{evaluation.split}, {YARDSTICKS[name]}, n = {metrics.n:,}",
         x=0.01, ha="left", weight="bold", color=INK,
     )  # fmt: skip
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png_bytes(figure)
 
 
 def _answering(axes: Axes, metrics: Metrics) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.errors import MissingExtraError
+from mien.evaluate.figure import new_figure, png_bytes
 from mien.evaluate.intervals import wilson
 from mien.evaluate.metrics import BINS
 from mien.evaluate.report import YARDSTICKS, yardsticks
@@ -28,12 +27,8 @@ def picture(evaluation: Evaluation) -> bytes:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of("train", "the picture of an evaluation") from error
     graded = list(yardsticks(evaluation))
-    figure = Figure(figsize=(13, 4.4 * len(graded) + 0.5), dpi=110, layout="constrained")
+    figure = new_figure((13, 4.4 * len(graded) + 0.5), "the picture of an evaluation")
     parts = figure.subfigures(len(graded), 1, squeeze=False)[:, 0]
     for part, (name, metrics) in zip(parts, graded, strict=True):
         accuracy = metrics.headlines["accuracy"]
@@ -55,9 +50,7 @@ def picture(evaluation: Evaluation) -> bytes:
         weight="bold",
         color=INK,
     )
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png_bytes(figure)
 
 
 def _confusion(axes: Axes, metrics: Metrics) -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from mien.errors import MissingExtraError
 from mien.evaluate.corruption import CORRUPTIONS, corrupt
+from mien.evaluate.figure import new_figure, png_bytes
 from mien.evaluate.plots import BLUE, GREY, INK, clean_axes
 from mien.evaluate.report import YARDSTICKS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from mien.evaluate.corruption import Corruption
@@ -31,7 +29,7 @@ def robustness_picture(robustness: Robustness) -> bytes:
     known = {corruption.name: corruption for corruption in CORRUPTIONS}
     names = list(dict.fromkeys(loss.corruption for loss in robustness.losses))
     rows = -(-len(names) // 3)
-    figure = _figure((11, 2.6 * rows + 0.7))
+    figure = new_figure((11, 2.6 * rows + 0.7), "pictures of robustness")
     axes = figure.subplots(rows, 3, squeeze=False, sharey=True).ravel()
     floor = min(loss.accuracy for loss in robustness.losses)
     for axis, name in zip(axes, names, strict=False):
@@ -48,7 +46,7 @@ def robustness_picture(robustness: Robustness) -> bytes:
         "bars: 95% intervals of what is lost",
         x=0.01, ha="left", color=INK, fontsize=11,
     )  # fmt: skip
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def _panel(axis: Axes, robustness: Robustness, corruption: Corruption) -> None:
@@ -76,7 +74,8 @@ def sheet(face_hw: NDArray[np.uint8], seed: int = 0) -> bytes:
         MissingExtraError: matplotlib is not installed.
     """
     strengths = max(len(corruption.strengths) for corruption in CORRUPTIONS)
-    figure = _figure((1.35 * len(CORRUPTIONS), 1.5 * strengths + 0.3))
+    size = (1.35 * len(CORRUPTIONS), 1.5 * strengths + 0.3)
+    figure = new_figure(size, "pictures of robustness")
     axes = figure.subplots(strengths, len(CORRUPTIONS), squeeze=False)
     for column, corruption in enumerate(CORRUPTIONS):
         for row, strength in enumerate(corruption.strengths):
@@ -89,18 +88,4 @@ def sheet(face_hw: NDArray[np.uint8], seed: int = 0) -> bytes:
             axis.set_yticks([])
             axis.spines[:].set_visible(False)
         axes[0, column].set_title(corruption.name, fontsize=9, color=INK)
-    return _png(figure)
-
-
-def _figure(size: tuple[float, float]) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of("train", "pictures of robustness") from error
-    return Figure(figsize=size, dpi=110, layout="constrained")
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png_bytes(figure)

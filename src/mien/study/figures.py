@@ -6,6 +6,7 @@ import io
 import math
 from typing import TYPE_CHECKING
 
+from mien.evaluate.figure import png_bytes
 from mien.study.verdict import points
 
 if TYPE_CHECKING:
@@ -83,6 +84,4 @@ def svg(outcome: FactorOutcome) -> str:
 
 def png(outcome: FactorOutcome) -> bytes:
     """Return the figure as PNG bytes on white, for Markdown."""
-    buffer = io.BytesIO()
-    draw_factor(outcome).savefig(buffer, format="png", dpi=130, facecolor="white")
-    return buffer.getvalue()
+    return png_bytes(draw_factor(outcome), dpi=130, facecolor="white")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import time
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 # Not when first drawn: Ctrl-C amid that import would leave half of matplotlib, and no last picture.
 from matplotlib.figure import Figure
 
+from mien.evaluate.figure import png_bytes
 from mien.files import write_bytes
 
 if TYPE_CHECKING:
@@ -98,9 +98,7 @@ def draw_curves(history: Sequence[EpochMetrics], *, title: str) -> bytes:
         axes.grid(alpha=0.25)
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png_bytes(figure)
 
 
 def _name_lines(axes: Axes, names: Sequence[str]) -> None:

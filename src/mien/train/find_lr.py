@@ -9,7 +9,6 @@ with the least loss. The same recipe, data and seed give the same suggestion.
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 
 from mien.errors import RunFolderError, TrainingError
+from mien.evaluate.figure import png_bytes
 from mien.files import read_json, write_bytes, write_json
 from mien.train.fit import choose_device, start_state, train_step
 from mien.train.loader import batches, make_examples
@@ -268,6 +268,4 @@ def draw_range_test(test: RangeTest, *, title: str) -> bytes:
         axes.axvline(test.suggestion, color="#d1603d", lw=1.5)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png_bytes(figure)

@@ -11,6 +11,7 @@ from PIL import Image
 from mien.errors import MissingExtraError
 from mien.evaluate.explain.explain import GRAD_CAM, enlarged
 from mien.evaluate.explain.sanity import signed as signed_number
+from mien.evaluate.figure import new_figure, png_bytes
 from mien.vision.draw import percent
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from mien.evaluate.explain.explain import Explanation, FaceExplanation
 
+DRAWN = "the pictures of an explanation"
+"""What is drawn here, where matplotlib is missing."""
 BLUE, GREY, INK = "#3a6ea5", "#8a8f98", "#22262b"
 COLOURS = {True: "RdBu_r", False: "inferno"}
 """Colour maps by whether a map has signs; both are even to the eye and safe for the colour-blind
@@ -82,7 +85,7 @@ def face_picture(explanation: Explanation, index: int) -> bytes:
     checked = explanation.sanity is not None and index < explanation.sanity.faces
     rows = len(face.maps) if checked else 0
     heights = [3.5, 0.3 + 2.2 * rows] if rows else [3.5]
-    figure = _figure(11.5, sum(heights))
+    figure = new_figure((11.5, sum(heights)), DRAWN, "explain")
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     top = parts[0].subplots(1, 2 + len(face.maps))
     _show(top[0], face.crop_hw, "what the model reads")
@@ -95,7 +98,7 @@ def face_picture(explanation: Explanation, index: int) -> bytes:
     )  # fmt: skip
     if rows:
         _strips(parts[1], explanation, index)
-    return _saved(figure)
+    return png_bytes(figure)
 
 
 def kernels_picture(explanation: Explanation) -> bytes:
@@ -111,14 +114,14 @@ def kernels_picture(explanation: Explanation) -> bytes:
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     names = [[f"{i}" for i in range(r * columns, len(tiles))][:columns] for r in range(len(rows))]
     height, width = kernels.shape[1:]
-    figure = _figure(0.95 * columns + 1.2, 1.06 * len(rows) + 0.5)
+    figure = new_figure((0.95 * columns + 1.2, 1.06 * len(rows) + 0.5), DRAWN, "explain")
     axes = _contact_sheet(figure, rows, names)
     figure.colorbar(scale, ax=axes, label="weight", shrink=0.8, pad=0.02)
     figure.suptitle(
         f"{len(kernels)} kernels of {height}x{width}, first layer",
         x=0.01, ha="left", fontsize=10, color=INK,
     )  # fmt: skip
-    return _saved(figure)
+    return png_bytes(figure)
 
 
 def features_picture(face: FaceExplanation) -> bytes:
@@ -131,7 +134,7 @@ def features_picture(face: FaceExplanation) -> bytes:
         unit = (maps - low[:, None, None]) / np.maximum(high - low, 1e-12)[:, None, None]
         rows.append([_tile(np.asarray(colours(unit[channel]))[..., :3]) for channel in strongest])
         names.append([f"channel {channel}" for channel in strongest])
-    figure = _figure(10.5, 1.33 * len(rows) + 0.35)
+    figure = new_figure((10.5, 1.33 * len(rows) + 0.35), DRAWN, "explain")
     axes = _contact_sheet(figure, rows, names)
     places = [(row + 0.5) * (TILE + GAP) - GAP / 2 for row in range(len(rows))]
     axes.set_yticks(places, [f"{side}x{side}\nof {len(m)}" for side, m in face.features.items()])
@@ -140,7 +143,7 @@ def features_picture(face: FaceExplanation) -> bytes:
         "strongest feature maps at each size; bright is high, each on its own scale",
         x=0.01, ha="left", fontsize=10, color=INK,
     )  # fmt: skip
-    return _saved(figure)
+    return png_bytes(figure)
 
 
 def _tile(colours_hwc: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -243,18 +246,5 @@ def _matplotlib() -> Any:
     try:
         import matplotlib as module
     except ModuleNotFoundError as error:
-        raise MissingExtraError.of("explain", "the pictures of an explanation") from error
+        raise MissingExtraError.of("explain", DRAWN) from error
     return module
-
-
-def _figure(width: float, height: float) -> Figure:
-    _matplotlib()
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
-
-
-def _saved(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()

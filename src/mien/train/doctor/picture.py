@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
 from typing import TYPE_CHECKING
+
+from mien.evaluate.figure import new_figure, png_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,23 +23,19 @@ MOST_LINES = 6
 
 def draw_findings(findings: Sequence[Finding], *, title: str) -> bytes | None:
     """Return the findings that have a plot as PNG bytes; None where none has."""
-    from matplotlib.figure import Figure
-
     drawn = [(finding, finding.plot) for finding in findings if finding.plot is not None]
     if not drawn:
         return None
     columns = min(2, len(drawn))
     rows = math.ceil(len(drawn) / columns)
-    figure = Figure(figsize=(6.2 * columns, 3.6 * rows + 0.4), dpi=110, layout="constrained")
+    figure = new_figure((6.2 * columns, 3.6 * rows + 0.4), "the doctor's picture")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (finding, plot) in zip(grid, drawn, strict=False):
         _draw(axes, finding, plot)
     for axes in grid[len(drawn) :]:
         axes.set_visible(False)
     figure.suptitle(title, x=0.01, ha="left", weight="bold", color=INK)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png_bytes(figure)
 
 
 def _draw(axes: Axes, finding: Finding, plot: Plot) -> None:
