@@ -17,70 +17,38 @@ if TYPE_CHECKING:
 
 RULES = (*steps.RULES, *data.RULES, *fitting.RULES)
 
+UNLEARNT = frozenset(
+    {
+        "labels-shuffled",
+        "diverged",
+        "step-too-large",
+        "step-too-small",
+        "vanishing-gradients",
+        "exploding-gradients",
+        "inputs",
+    }
+)
+"""What keeps a network from learning at all."""
 EXPLAINED_BY: dict[str, frozenset[str]] = {
     "step-too-large": frozenset({"diverged", "step-too-small", "vanishing-gradients"}),
     "dead-units": frozenset({"diverged", "vanishing-gradients", "exploding-gradients"}),
     "vanishing-gradients": frozenset({"diverged", "inputs"}),
     "exploding-gradients": frozenset(),
     "batch-statistics": frozenset({"diverged", "step-too-large", "step-too-small"}),
-    "label-noise": frozenset(
-        {
-            "labels-shuffled",
-            "diverged",
-            "step-too-large",
-            "step-too-small",
-            "validation-differs",
-            "vanishing-gradients",
-            "exploding-gradients",
-            "inputs",
-            "leak",
-            "class-imbalance",
-        }
-    ),
-    "class-ignored": frozenset(
-        {
-            "labels-shuffled",
-            "diverged",
-            "step-too-large",
-            "step-too-small",
-            "vanishing-gradients",
-            "exploding-gradients",
-            "dead-units",
-            "batch-statistics",
-            "inputs",
-            "class-imbalance",
-            "validation-differs",
-            "underfitting",
-            "too-small",
-        }
-    ),
+    "label-noise": UNLEARNT | {"validation-differs", "leak", "class-imbalance"},
+    "class-ignored": UNLEARNT
+    | {
+        "dead-units",
+        "batch-statistics",
+        "class-imbalance",
+        "validation-differs",
+        "underfitting",
+        "too-small",
+    },
     "overfitting": frozenset({"labels-shuffled", "validation-differs"}),
     "too-complex": frozenset({"labels-shuffled", "validation-differs"}),
-    "underfitting": frozenset(
-        {
-            "labels-shuffled",
-            "diverged",
-            "step-too-large",
-            "step-too-small",
-            "vanishing-gradients",
-            "exploding-gradients",
-            "dead-units",
-            "inputs",
-            "batch-statistics",
-            "too-small",
-        }
-    ),
-    "too-small": frozenset(
-        {
-            "labels-shuffled",
-            "diverged",
-            "step-too-large",
-            "step-too-small",
-            "vanishing-gradients",
-            "exploding-gradients",
-            "inputs",
-        }
-    ),
+    "underfitting": UNLEARNT | {"dead-units", "batch-statistics", "too-small"},
+    "too-small": UNLEARNT,
 }
 """A finding is left out where one of these was made too: it is their consequence."""
 
