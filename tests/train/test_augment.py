@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mien.train.augment import augment, mix, shrink
-from mien.train.settings import AugmentConfig
+from mien.train.augment import augment, mix, shrink, size_share
+from mien.train.settings import AugmentConfig, FitConfig
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -143,3 +143,11 @@ def test_shrinking_gives_sides_of_whole_eights(pixels: torch.Tensor) -> None:
     assert shrink(pixels.float(), 0.7).shape == (8, 1, 32, 32)
     assert shrink(pixels.float(), 0.01).shape == (8, 1, 8, 8)
     assert torch.equal(shrink(pixels.float(), 1.0), pixels.float())
+
+
+def test_pictures_grow_to_whole_ones() -> None:
+    config = FitConfig(epochs=10, first_size=0.5, full_size_at=0.4)
+    shares = [size_share(config, epoch) for epoch in range(10)]
+    assert shares[:5] == pytest.approx([0.5, 0.625, 0.75, 0.875, 1.0])
+    assert set(shares[4:]) == {1.0}
+    assert size_share(FitConfig(epochs=10), 0) == 1.0

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from mien.train.muon import Muon, orthogonal
-from mien.train.optimizer import make_optimizer, sharpness_aware, size_share
-from mien.train.settings import FitConfig, OptimizerConfig
+from mien.train.optimizer import make_optimizer, sharpness_aware
+from mien.train.settings import OptimizerConfig
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -92,11 +92,3 @@ def test_sharpness_aware_gradients_are_those_uphill() -> None:
         torch.testing.assert_close(p.detach(), old)
     torch.testing.assert_close(norm.running_mean, mean)
     assert norm.momentum == 0.1
-
-
-def test_pictures_grow_to_whole_ones() -> None:
-    config = FitConfig(epochs=10, first_size=0.5, full_size_at=0.4)
-    shares = [size_share(config, epoch) for epoch in range(10)]
-    assert shares[:5] == pytest.approx([0.5, 0.625, 0.75, 0.875, 1.0])
-    assert set(shares[4:]) == {1.0}
-    assert size_share(FitConfig(epochs=10), 0) == 1.0

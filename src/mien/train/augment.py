@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from mien.train.settings import AugmentConfig
+    from mien.train.settings import AugmentConfig, FitConfig
 
 BLUR_RADIUS = 3
 
@@ -51,6 +51,60 @@ def augment(pixels: Tensor, config: AugmentConfig, generator: torch.Generator) -
     if config.erase:
         x = _erase(x, config, draw)
     return x
+
+
+def mix(
+    pixels: Tensor, targets_nk: Tensor, config: AugmentConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return pictures mixed with others of their batch, and their targets mixed alike.
+
+    Args:
+        pixels: float32 [n, 1, s, s].
+        targets_nk: float32 [n, k], each row a distribution.
+        config: its mixup and cutmix.
+        generator: a CPU generator.
+    """
+    if not config.mixup and not config.cutmix:
+        return pixels, targets_nk
+    n, side = len(pixels), pixels.shape[-1]
+    draw = _Draw(n, generator, pixels.device)
+    others = torch.randperm(n, generator=generator).to(pixels.device)
+    if config.cutmix and float(torch.rand(1, generator=generator)) < config.cutmix:
+        half = draw.uniform(0, 1).sqrt() * side / 2  # areas are uniform then
+        inside = torch.ones(n, side, side, dtype=torch.bool, device=pixels.device)
+        positions = torch.arange(side, device=pixels.device) + 0.5
+        for axis in ((n, 1, side), (n, side, 1)):
+            centre = draw.uniform(0, side)
+            inside &= ((positions[None] - centre[:, None]).abs() < half[:, None]).view(axis)
+        kept = 1 - inside.float().mean(dim=(1, 2))
+        pixels = torch.where(inside[:, None], pixels[others], pixels)
+    elif config.mixup:
+        # A Beta(a, a) is the share of one of two Gamma(a) deviates in both.
+        shape = torch.full((2, n), config.mixup, dtype=torch.float64)
+        first, second = torch._standard_gamma(shape, generator=generator)
+        kept = (first / (first + second).clamp_min(1e-300)).float().to(pixels.device)
+        share = kept[:, None, None, None]
+        pixels = pixels * share + pixels[others] * (1 - share)
+    else:
+        return pixels, targets_nk
+    return pixels, targets_nk * kept[:, None] + targets_nk[others] * (1 - kept[:, None])
+
+
+def size_share(config: FitConfig, epoch: int) -> float:
+    """Return the share of the crop's side that pictures have in an epoch, counted from 0."""
+    growing = config.epochs * config.full_size_at
+    if config.first_size >= 1 or epoch >= growing:
+        return 1.0
+    return config.first_size + (1 - config.first_size) * epoch / growing
+
+
+def shrink(pixels: Tensor, share: float) -> Tensor:
+    """Return the pictures [n, 1, s, s] with sides of `share` times s, a multiple of 8 pixels."""
+    side = pixels.shape[-1]
+    small = max(8, round(side * share / 8) * 8)
+    if share >= 1 or small >= side:
+        return pixels
+    return functional.interpolate(pixels, size=small, mode="area")
 
 
 class _Draw:
@@ -123,52 +177,6 @@ def _bend(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
     low, high = x.amin(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
     reach = (high - low).clamp_min(1)
     return ((x - low) / reach).clamp_min(0).pow(power) * reach + low
-
-
-def mix(
-    pixels: Tensor, targets_nk: Tensor, config: AugmentConfig, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Return pictures mixed with others of their batch, and their targets mixed alike.
-
-    Args:
-        pixels: float32 [n, 1, s, s].
-        targets_nk: float32 [n, k], each row a distribution.
-        config: its mixup and cutmix.
-        generator: a CPU generator.
-    """
-    if not config.mixup and not config.cutmix:
-        return pixels, targets_nk
-    n, side = len(pixels), pixels.shape[-1]
-    draw = _Draw(n, generator, pixels.device)
-    others = torch.randperm(n, generator=generator).to(pixels.device)
-    if config.cutmix and float(torch.rand(1, generator=generator)) < config.cutmix:
-        half = draw.uniform(0, 1).sqrt() * side / 2  # areas are uniform then
-        inside = torch.ones(n, side, side, dtype=torch.bool, device=pixels.device)
-        positions = torch.arange(side, device=pixels.device) + 0.5
-        for axis in ((n, 1, side), (n, side, 1)):
-            centre = draw.uniform(0, side)
-            inside &= ((positions[None] - centre[:, None]).abs() < half[:, None]).view(axis)
-        kept = 1 - inside.float().mean(dim=(1, 2))
-        pixels = torch.where(inside[:, None], pixels[others], pixels)
-    elif config.mixup:
-        # A Beta(a, a) is the share of one of two Gamma(a) deviates in both.
-        shape = torch.full((2, n), config.mixup, dtype=torch.float64)
-        first, second = torch._standard_gamma(shape, generator=generator)
-        kept = (first / (first + second).clamp_min(1e-300)).float().to(pixels.device)
-        share = kept[:, None, None, None]
-        pixels = pixels * share + pixels[others] * (1 - share)
-    else:
-        return pixels, targets_nk
-    return pixels, targets_nk * kept[:, None] + targets_nk[others] * (1 - kept[:, None])
-
-
-def shrink(pixels: Tensor, share: float) -> Tensor:
-    """Return the pictures [n, 1, s, s] with sides of `share` times s, a multiple of 8 pixels."""
-    side = pixels.shape[-1]
-    small = max(8, round(side * share / 8) * 8)
-    if share >= 1 or small >= side:
-        return pixels
-    return functional.interpolate(pixels, size=small, mode="area")
 
 
 def _light(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:

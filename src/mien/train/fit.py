@@ -13,13 +13,13 @@ from torch import Tensor
 from mien.data.panel import panel_targets, raw_targets
 from mien.errors import ConfigError, DataError, TrainingError
 from mien.files import WriteError, sweep
-from mien.train.augment import augment, mix, shrink
+from mien.train.augment import augment, mix, shrink, size_share
 from mien.train.distil import taught
 from mien.train.loader import Examples, batches, make_examples
 from mien.train.loss import class_weights, soft_cross_entropy
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import build_model, measure_cost
-from mien.train.optimizer import learning_rate, sharpness_aware, size_share
+from mien.train.optimizer import learning_rate, sharpness_aware
 from mien.train.signals import DIGEST_STEP, Recorder, stride_for
 from mien.train.state import TrainingState, restore_state, save_state
 from mien.train.watch import EpochMetrics, Watcher

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mien.train.settings import FitConfig, OptimizerConfig, ScheduleConfig
+    from mien.train.settings import OptimizerConfig, ScheduleConfig
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
@@ -70,14 +70,6 @@ def learning_rate(
         return peak * (1 - (1 - config.final) * min(share, 1.0))
     cosine = 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
     return peak * (config.final + (1 - config.final) * cosine)
-
-
-def size_share(config: FitConfig, epoch: int) -> float:
-    """Return the share of the crop's side that pictures have in an epoch, counted from 0."""
-    growing = config.epochs * config.full_size_at
-    if config.first_size >= 1 or epoch >= growing:
-        return 1.0
-    return config.first_size + (1 - config.first_size) * epoch / growing
 
 
 def sharpness_aware(model: nn.Module, batch_loss: Callable[[], Tensor], radius: float) -> None:
