@@ -93,6 +93,8 @@ class ModelInfo:
     def answering(self, labels: Sequence[str] = ()) -> tuple[ModelInfo, str]:
         """Return the description of the output with these labels, in any order, and its name.
 
+        Figures and limits of sets of labels are of the first output: another has none.
+
         Raises:
             ConfigError: no output has them.
         """
@@ -100,7 +102,13 @@ class ModelInfo:
             return self, OUTPUT_NAME
         for head in self.heads:
             if set(labels) == set(head.labels):
-                chosen = replace(self, labels=head.labels, temperature=head.temperature)
+                chosen = replace(
+                    self,
+                    labels=head.labels,
+                    temperature=head.temperature,
+                    metrics={},
+                    coverage={},
+                )
                 return chosen, head.output
         known = [self.labels, *(head.labels for head in self.heads)]
         raise ConfigError(

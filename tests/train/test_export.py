@@ -48,6 +48,12 @@ def test_seven_labels_are_an_output_of_the_same_network(tmp_path: Path, drawn: D
     three = Classifier.load(tmp_path / "m.onnx")
     seven = Classifier.load(tmp_path / "m.onnx", labels=SEVEN)
     assert (three.labels, seven.labels) == (THREE, SEVEN)
+    assert seven.answering(THREE).info == three.info
+    # What was measured and fitted is of the three labels.
+    assert three.info.coverage and three.info.metrics
+    assert not seven.info.coverage and not seven.info.metrics
+    with pytest.raises(ModelFileError, match="was not fitted for sets of labels"):
+        Reader(tmp_path / "m.onnx", labels="seven", coverage=0.95)
     crops = drawn.images_nhw[:9]
     expected = load_scorer(run.path, labels=SEVEN).logits(crops) / seven.info.temperature
     np.testing.assert_allclose(seven.logits(crops), expected, atol=1e-3)

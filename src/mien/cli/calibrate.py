@@ -22,24 +22,22 @@ def calibrate(
     """
     refuse_missing(model)
     with needs("train", "mien calibrate"):
-        import onnx as _  # noqa: F401
-
         from mien.data.manifest import load_dataset
         from mien.evaluate.described import write_model
-        from mien.evaluate.report import YARDSTICKS
+        from mien.evaluate.report import YARDSTICKS, yardsticks
         from mien.predict.classifier import Classifier
         from mien.predict.shipped import model_content
     content, name = model_content(model)
     classifier = Classifier.from_bytes(content, name=name)
     info, evaluation = write_model(classifier, content, out, load_dataset(data), split, note)
-    metrics = evaluation.panel or evaluation.raw
-    for one in metrics.confidence.sets if metrics is not None else ():
+    by, metrics = next(yardsticks(evaluation))
+    for one in metrics.confidence.sets:
         typer.echo(
             f"--coverage {one.asked:g}: fitted on one half, {one.got.value:.1%} of sets hold the "
             f"right label on the other; {one.size:.2f} labels a set"
         )
     fitted = info.coverage
     typer.echo(
-        f"{out}: fitted to the {YARDSTICKS[fitted['by']]} of {fitted['n']:,} faces of "
+        f"{out}: fitted to the {YARDSTICKS[by]} of {fitted['n']:,} faces of "
         f"{fitted['data']}; card: {out.with_suffix('.md')}"
     )

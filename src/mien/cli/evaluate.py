@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from mien.cli.extras import needs, refuse_missing
-from mien.errors import ConfigError
 from mien.labels import label_set
 
 if TYPE_CHECKING:
@@ -111,10 +110,9 @@ def load_scorer(model: Path, labels: Sequence[str] = ()) -> Scorer:
         return load_run(model, labels=tuple(labels) if also else ())
     from mien.predict.classifier import Classifier
 
-    try:
-        return Classifier.load(model, labels=labels)
-    except ConfigError:
-        return Classifier.load(model)
+    classifier = Classifier.load(model)
+    also = any(set(labels) == set(head.labels) for head in classifier.info.heads)
+    return classifier.answering(labels) if also else classifier
 
 
 def _print(evaluation: Evaluation) -> None:

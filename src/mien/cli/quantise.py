@@ -22,7 +22,7 @@ def quantise(
     ),
     note: str = typer.Option("", "--note", help="Words on the data for the model card."),
 ) -> None:
-    """Write a model's int8 form: a quarter of the size, and faster where the processor can.
+    """Write a model's int8 form: smaller, and faster where the processor can.
 
     Ranges are measured on training faces, and the loss of accuracy on validation ones.
     """

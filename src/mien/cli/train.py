@@ -23,7 +23,7 @@ def train(
     recipe: Path | None = typer.Argument(
         None,
         metavar="RECIPE",
-        help="A TOML recipe, or the name of a shipped one: poster, small, small-raw.",
+        help="A TOML recipe, or the name of a shipped one: poster, small, tiny...",
     ),
     data: Path | None = typer.Option(None, "--data", help="A folder made by mien data."),
     set_: list[str] = typer.Option(

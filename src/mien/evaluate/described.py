@@ -37,7 +37,7 @@ def with_info(content: bytes, info: ModelInfo) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def headlines(evaluation: Evaluation) -> dict[str, Any]:
+def _headlines(evaluation: Evaluation) -> dict[str, Any]:
     """Return n and accuracy on each yardstick, as a model file carries them."""
     return {
         name: {"n": metrics.n, "accuracy": metrics.headlines["accuracy"].to_dict()}
@@ -63,7 +63,7 @@ def write_model(
     """
     evaluation = evaluate(model, dataset, split)
     coverage = coverage_metadata(evaluation)
-    info = replace(model.info, metrics=headlines(evaluation), coverage=coverage)
+    info = replace(model.info, metrics=_headlines(evaluation), coverage=coverage)
     write_bytes(destination, with_info(content, info))
     command = f"mien evaluate {destination.name} --data DIR --split {split}"
     write_text(destination.with_suffix(".md"), model_card(info, evaluation, command, note))

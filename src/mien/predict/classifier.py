@@ -35,8 +35,16 @@ class Classifier:
     """
 
     def __init__(self, session: Session, info: ModelInfo, labels: Sequence[str] = ()) -> None:
-        self.session = session
+        self.session, self._file = session, info
         self.info, self._output = info.answering(labels)
+
+    def answering(self, labels: Sequence[str]) -> Classifier:
+        """Return the same model with the output that has these labels, in any order.
+
+        Raises:
+            ConfigError: no output of it has them.
+        """
+        return Classifier(self.session, self._file, labels)
 
     @classmethod
     def load(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -160,8 +160,6 @@ def _classify(
     caution: Caution,
 ) -> Iterator[PictureReading]:
     info = classifier.info
-    if caution.min_confidence is None:
-        caution = replace(caution, min_confidence=info.unsure_below)
     crops = [w.crops for w in waiting if w.crops is not None and len(w)]
     probs = np.zeros((0, len(info.labels)), np.float32)
     if crops:
@@ -177,27 +175,31 @@ def name_faces(
     item: Cropped, probs_nk: NDArray[np.float32], detector: str, info: ModelInfo, caution: Caution
 ) -> PictureReading:
     """Return the reading of a picture whose faces have these probabilities, float32 [n, k]."""
-    if caution.min_confidence is None:
-        caution = replace(caution, min_confidence=info.unsure_below)
+    least = caution.min_confidence
+    threshold = info.unsure_below if least is None else least
     rows = range(len(item))
-    faces = [_name(item.faces, i, probs_nk[i], info.labels, caution) for i in rows]
+    faces = [_name(item.faces, i, probs_nk[i], info.labels, threshold, caution) for i in rows]
     return PictureReading(
         item.source, item.width, item.height, detector, info.name, faces, item.error
     )
 
 
 def _name(
-    faces: Faces, row: int, probs_k: NDArray[np.float32], labels: Sequence[str], caution: Caution
+    faces: Faces,
+    row: int,
+    probs_k: NDArray[np.float32],
+    labels: Sequence[str],
+    threshold: float,
+    caution: Caution,
 ) -> FaceReading:
     best = int(probs_k.argmax())
     confidence = float(probs_k[best])
     x0, y0, x1, y1 = (float(v) for v in faces.boxes_xyxy[row])
-    sure = confidence >= (caution.min_confidence or 0.0)
     least = caution.least
     return FaceReading(
         box=(x0, y0, x1, y1),
         score=float(faces.scores_n[row]),
-        label=labels[best] if sure else UNSURE,
+        label=labels[best] if confidence >= threshold else UNSURE,
         confidence=confidence,
         probabilities={label: float(p) for label, p in zip(labels, probs_k, strict=True)},
         label_set=None if least is None else choose_set(probs_k, labels, least),

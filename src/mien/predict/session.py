@@ -20,8 +20,6 @@ from mien.modelfile import INPUT_NAME, OUTPUT_NAME, ModelInfo
 from mien.vision.align import ALIGNMENT_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -136,18 +134,14 @@ def check_threads(threads: int) -> None:
         )
 
 
-def read_model(path: Path, shipped: Iterable[str] = ()) -> bytes:
-    """Return the content of a model file; a missing or empty one is a ModelFileError.
-
-    `shipped` are the names that would have been understood.
-    """
+def read_model(path: Path) -> bytes:
+    """Return the content of a model file; a missing or empty one is a ModelFileError."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelFileError(
             f"cannot read the model {path}: {error.strerror}",
-            hint=did_you_mean(str(path), tuple(shipped))
-            + "give an ONNX file that mien export wrote, or a shipped model's name: mien models",
+            hint="give an ONNX file that mien export wrote, or a shipped model's name: mien models",
         ) from error
     if not content:
         raise ModelFileError(f"the model {path} is empty (0 bytes)", hint="export it again")

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.predict.classifier import BATCH
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mien.predict.classifier import Classifier
 
-BATCH = 64
 VNNI_FLAGS = ("avx512_vnni", "avx_vnni", "asimddp")
 """Instructions that multiply and add bytes at once: Intel's and AMD's two, and Arm's."""
 

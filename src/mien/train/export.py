@@ -19,11 +19,7 @@ from torch import Tensor, nn
 from mien import __version__
 from mien.data.panel import panel_targets, raw_targets
 from mien.errors import ModelFileError
-from mien.evaluate.card import model_card
-from mien.evaluate.confidence import coverage_metadata
-from mien.evaluate.described import headlines, with_info
-from mien.evaluate.evaluate import evaluate
-from mien.files import write_bytes, write_text
+from mien.evaluate.described import with_info, write_model
 from mien.labels import label_set
 from mien.modelfile import INPUT_NAME, OUTPUT_NAME, Head, ModelInfo
 from mien.predict.classifier import Classifier
@@ -110,13 +106,12 @@ def export_run(
     logits = learnt.logits(validation.images_nhw)
     outputs = _outputs(run, validation, logits)
     info = _describe(run, scorer, dataset, outputs, name or f"mien-{run.recipe.name}")
-    graph = bytes(_to_onnx(Answer(scorer, outputs)).SerializeToString())
-    content = with_info(graph, info)
+    content = with_info(bytes(_to_onnx(Answer(scorer, outputs)).SerializeToString()), info)
     difference = 0.0
+    exported = Classifier.from_bytes(content, name=str(destination))
     for output in outputs:
-        exported = Classifier.from_bytes(content, name=str(destination), labels=output.labels)
         ours = logits[:, list(output.columns)] / output.temperature
-        theirs = exported.logits(validation.images_nhw)
+        theirs = exported.answering(output.labels).logits(validation.images_nhw)
         difference = max(difference, float(np.abs(theirs - ours).max(initial=0.0)))
     if not difference <= MAX_DIFFERENCE:
         raise ModelFileError(
@@ -124,13 +119,7 @@ def export_run(
             f"{len(logits)} validation pictures; at most {MAX_DIFFERENCE:g} is accepted",
             hint="nothing was written; report this with the run's config.json",
         )
-    exported = Classifier.from_bytes(content, name=str(destination))
-    evaluation = evaluate(exported, dataset, "validation")
-    info = replace(info, metrics=headlines(evaluation), coverage=coverage_metadata(evaluation))
-    write_bytes(destination, with_info(graph, info))
-    command = f"mien evaluate {destination.name} --data DIR --split validation"
-    card = model_card(info, evaluation, command, note)
-    write_text(destination.with_suffix(".md"), card)
+    info, _ = write_model(exported, content, destination, dataset, "validation", note)
     return Exported(info, difference, len(logits))
 
 
