@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.data.panel import panel_targets, raw_targets
 from mien.errors import DataError, MienError, TrainingError
 from mien.files import read_json, write_json
 from mien.train.doctor.facts import first_half
-from mien.train.fit import fit
+from mien.train.fit import fit, right_answers
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import build_model
 from mien.train.runfolder import create_run
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from mien.data.manifest import Dataset
     from mien.study.plan import Training
@@ -136,13 +133,6 @@ def drawn_subset(dataset: Dataset, training: Training) -> Dataset:
     both = np.sort(np.concatenate(rows))
     part = dataset.subset(both)
     return replace(part, images_nhw=np.ascontiguousarray(part.images_nhw))
-
-
-def right_answers(dataset: Dataset, recipe: Recipe) -> NDArray[np.int64]:
-    """Return the index of each picture's right answer, -1 for none, int64 [n]."""
-    if recipe.targets.kind == "votes" and dataset.votes_nk is not None:
-        return panel_targets(dataset.votes_nk, dataset.vote_names, recipe.answer_labels)
-    return raw_targets(dataset.labels_n, dataset.label_names, recipe.answer_labels)
 
 
 def measure(run: RunFolder) -> dict[str, float | None]:
