@@ -76,7 +76,7 @@ def apply_table(collection: Collection, table: Path) -> tuple[Collection, dict[s
         labels[row] = collection.label_names.index(edit.new_label)
     changed = int(((labels != collection.labels_n) & ~dropped).sum())
     counts = {"audit_dropped": int(dropped.sum()), "audit_relabelled": changed}
-    return _keep(replace(collection, labels_n=labels), ~dropped), counts
+    return replace(collection, labels_n=labels).subset(~dropped), counts
 
 
 def read_edits(table: Path) -> list[Edit]:
@@ -140,16 +140,3 @@ def _find_rows(collection: Collection, edits: list[Edit], table: Path) -> list[i
             hint="apply it to the source that was audited, with the same --size; or audit again",
         )
     return rows
-
-
-def _keep(collection: Collection, kept: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Collection:
-    votes = collection.votes_nk
-    return replace(
-        collection,
-        images_nhw=collection.images_nhw[kept],
-        labels_n=collection.labels_n[kept],
-        sources_n=collection.sources_n[kept],
-        splits_n=collection.splits_n[kept],
-        subjects_n=collection.subjects_n[kept],
-        votes_nk=None if votes is None else votes[kept],
-    )
