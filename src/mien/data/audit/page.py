@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from mien.data.audit.balance import NO_LABEL
 from mien.data.audit.problem import CHECKS, DROP, KEEP, RELABEL
 from mien.data.audit.style import STYLE
+from mien.data.show import NO_LABEL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
