@@ -42,7 +42,7 @@ class Result:
         train_n: training pictures.
         validation_n: validation pictures.
         seconds: of processor time that the training took, on one thread.
-        error: why it gave nothing; '' where it did.
+        note: what went wrong, such as a loss that is no number; '' for nothing.
     """
 
     key: str
@@ -52,7 +52,7 @@ class Result:
     train_n: int
     validation_n: int
     seconds: float
-    error: str = ""
+    note: str = ""
 
 
 def run_training(training: Training, dataset: Dataset, folder: Path) -> Result:
@@ -84,10 +84,10 @@ def run_training(training: Training, dataset: Dataset, folder: Path) -> Result:
         train_n=int((part.splits_n == "train").sum()),
         validation_n=int((part.splits_n == "validation").sum()),
         seconds=time.process_time() - started,
-        error="",
+        note=note,
     )
     _clear(path / "checkpoints")
-    write_json(path / RESULT, {**asdict(result), "note": note})
+    write_json(path / RESULT, asdict(result))
     return result
 
 
@@ -98,7 +98,7 @@ def read_result(folder: Path, key: str, fingerprint: str) -> Result | None:
         return None
     try:
         values = read_json(path)
-        values.pop("note", None)
+        values.pop("error", None)  # once written, and always ''
         result = Result(**values)
     except (MienError, TypeError, AttributeError, ValueError):
         return None  # half written by a process that was killed: it is made again
