@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.datasets import load_sample_images
+from sklearn.metrics import roc_auc_score
 
 from copies import plant, report
 from mien.data.audit.faces import DOUBTFUL
@@ -37,14 +38,17 @@ from mien.train.doctor.reference import describe
 
 
 def cost(data: Path) -> None:
-    """Run the command as a user does; print its time, memory and the exact copies it lists."""
+    """Run the command as a user does; print what it says, its time, memory and exact copies."""
     with tempfile.TemporaryDirectory() as folder:
         command = [str(Path(sys.executable).with_name("mien")), "data", "audit", str(data)]
         started = time.perf_counter()
-        subprocess.run([*command, "--out", folder], check=True, capture_output=True)
+        done = subprocess.run(
+            [*command, "--out", folder], check=True, capture_output=True, text=True
+        )
         seconds = time.perf_counter() - started
         with (Path(folder) / "audit.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
+    print(done.stdout)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"mien data audit: {seconds:.0f} s (below 180), {usage.ru_utime:.0f} s of processor")
     print(f"memory: at most {usage.ru_maxrss / 1e6:.2f} GB (below 2)")
@@ -99,15 +103,22 @@ def faceless(data: Path, seed: int) -> None:
     finder = CropFaces()
     with np.load(data) as archive:
         images, votes = archive["images"], archive["votes"]
+    scores = []
     for name, crops in (("planted non-faces", non_faces(seed)), ("FER2013", images)):
-        doubtful = np.flatnonzero(finder.scores(crops) < DOUBTFUL)
+        scores.append(finder.scores(crops))
+        doubtful = np.flatnonzero(scores[-1] < DOUBTFUL)
         missing = [i for i in doubtful if not finder.has_face(crops[i])]
         print(f"called faceless: {len(missing):,} of {len(crops):,} {name}")
-    judged = np.flatnonzero(votes[:, 9] >= 3)
-    print(
-        f"  of {len(judged)} that three or more raters call no face: "
-        f"{np.isin(judged, missing).sum()}"
-    )
+    no_face = votes[:, 9]
+    for who, chosen in (
+        ("three or more raters call", no_face >= 3),
+        ("a majority calls", no_face > votes.sum(axis=1) / 2),
+    ):
+        judged = np.flatnonzero(chosen)
+        print(f"  of {len(judged)} that {who} no face: {np.isin(judged, missing).sum()}")
+    planted = np.repeat([False, True], [len(part) for part in scores])
+    area = roc_auc_score(planted, np.concatenate(scores))
+    print(f"area under the curve of the scores: {area:.3f}")
 
 
 def non_faces(seed: int) -> np.ndarray:

@@ -262,17 +262,9 @@ def test_fer2013_sample_is_audited_on_real_faces(fer2013: Path) -> None:
     from mien.predict.detectors.crops import CropFaces
 
     whole = read_arrays(fer2013, 48)
-    assert whole.votes_nk is not None
     chosen = np.random.default_rng(0).choice(len(whole), 1500, replace=False)
-    sample = replace(
-        whole,
-        images_nhw=whole.images_nhw[chosen],
-        labels_n=whole.labels_n[chosen],
-        sources_n=whole.sources_n[chosen],
-        splits_n=whole.splits_n[chosen],
-        subjects_n=whole.subjects_n[chosen],
-        votes_nk=whole.votes_nk[chosen],
-    )
+    sample = whole.subset(chosen)
+    assert sample.votes_nk is not None
     embedder = Embedder.load(threads=1)
     result = audit(sample, Tools(embedder.embed, "mien-small", CropFaces(threads=1)))
     counts = result.counts()

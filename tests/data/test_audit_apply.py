@@ -53,6 +53,14 @@ def test_rows_are_dropped_relabelled_and_kept(tmp_path: Path, faces: Collection)
     assert np.array_equal(again.labels_n, edited.labels_n)
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_table_as_spreadsheets_write_it(tmp_path: Path, faces: Collection, mark: str) -> None:
+    path = table(tmp_path, faces, (0, "drop", ""), (1, "relabel", "sad"))
+    path.write_text("\ufeff" + path.read_text(encoding="utf-8").replace(",", mark), "utf-8")
+    _, counts = apply_table(faces, path)
+    assert counts == {"audit_dropped": 1, "audit_relabelled": int(faces.labels_n[1] != 2)}
+
+
 def test_a_table_that_changes_nothing(tmp_path: Path, faces: Collection) -> None:
     edited, counts = apply_table(faces, table(tmp_path, faces, (0, "keep", "")))
     assert counts == {"audit_dropped": 0, "audit_relabelled": 0}

@@ -143,6 +143,7 @@ def test_a_diverged_training_is_a_result(tmp_path: Path, data: Path) -> None:
     result = run_training(training, load_dataset(data), tmp_path)
     assert result.measures["accuracy"] == pytest.approx(1 / 3, abs=0.12)
     assert result.measures["gain"] is None
+    assert "the loss became" in result.note
 
 
 def test_a_killed_process_costs_one_training_and_a_failed_one_is_told(

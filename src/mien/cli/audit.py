@@ -55,10 +55,11 @@ def audit(
         )
         found = run_audit(collection, tools, kept, progress)
     write_text(folder / "audit.csv", to_csv(found))
-    write_json(folder / "audit.json", to_json(found))
+    about = to_json(found)
+    write_json(folder / "audit.json", about)
     write_text(folder / "audit.html", page(found))
     if as_json:
-        typer.echo(json.dumps(to_json(found), indent=2))
+        typer.echo(json.dumps(about, indent=2))
     else:
         _print(found)
     typer.echo(f"page: {folder / 'audit.html'}", err=True)
@@ -96,15 +97,15 @@ def _print(found: Audit) -> None:
     from mien.data.audit.problem import DROP, RELABEL
 
     name, n = found.collection.name, len(found.collection)
+    actions, suggested = (DROP, RELABEL), found.suggested()
     table = Table(title=f"{name}: {n:,} pictures", title_justify="left")
     table.add_column("check")
-    for column in ("pictures", "share", DROP, RELABEL):
+    for column in ("pictures", "share", *actions):
         table.add_column(column, justify="right")
     for check, count in found.counts().items():
-        own = [p.action for p in found.problems if p.check == check]
-        suggested = [f"{own.count(a):,}" if a in own else "" for a in (DROP, RELABEL)]
+        cells = [f"{suggested[check][a]:,}" if a in suggested[check] else "" for a in actions]
         part = "" if check == "unreadable" else f"{count / n:.1%}"
-        table.add_row(check, f"{count:,}", part, *suggested)
+        table.add_row(check, f"{count:,}", part, *cells)
     Console().print(table)
     for check, reason in found.not_checked.items():
         typer.echo(f"not checked: {check}: {reason}")

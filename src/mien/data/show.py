@@ -12,18 +12,22 @@ from mien.data.manifest import SPLITS, Dataset
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NO_LABEL = "no label"
+    from mien.data.sources.collection import Collection
+
+NO_SPLIT, NO_LABEL = "no split", "no label"
 CELL, GAP, MARGIN, CAPTION = 64, 4, 16, 26
 
 
-def count_table(dataset: Dataset) -> dict[str, dict[str, int]]:
+def count_table(pictures: Dataset | Collection) -> dict[str, dict[str, int]]:
     """Return pictures per class and split: {label: {split: count}}, splits that occur only."""
-    splits = [s for s in SPLITS if (dataset.splits_n == s).any()]
+    splits = [s for s in (*SPLITS, "") if (pictures.splits_n == s).any()]
     rows: dict[str, dict[str, int]] = {}
-    for index, name in [*enumerate(dataset.label_names), (-1, NO_LABEL)]:
-        mask = dataset.labels_n == index
+    for index, name in [*enumerate(pictures.label_names), (-1, NO_LABEL)]:
+        mask = pictures.labels_n == index
         if index >= 0 or mask.any():
-            rows[name] = {s: int((mask & (dataset.splits_n == s)).sum()) for s in splits}
+            rows[name] = {
+                s or NO_SPLIT: int((mask & (pictures.splits_n == s)).sum()) for s in splits
+            }
     return rows
 
 

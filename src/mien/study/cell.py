@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.data.panel import panel_targets, raw_targets
 from mien.errors import DataError, MienError, TrainingError
 from mien.files import read_json, write_json
 from mien.train.doctor.facts import first_half
-from mien.train.fit import fit
+from mien.train.fit import fit, right_answers
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import build_model
 from mien.train.runfolder import create_run
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from mien.data.manifest import Dataset
     from mien.study.plan import Training
@@ -45,7 +42,7 @@ class Result:
         train_n: training pictures.
         validation_n: validation pictures.
         seconds: of processor time that the training took, on one thread.
-        error: why it gave nothing; '' where it did.
+        note: what went wrong, such as a loss that is no number; '' for nothing.
     """
 
     key: str
@@ -55,7 +52,7 @@ class Result:
     train_n: int
     validation_n: int
     seconds: float
-    error: str = ""
+    note: str = ""
 
 
 def run_training(training: Training, dataset: Dataset, folder: Path) -> Result:
@@ -87,10 +84,10 @@ def run_training(training: Training, dataset: Dataset, folder: Path) -> Result:
         train_n=int((part.splits_n == "train").sum()),
         validation_n=int((part.splits_n == "validation").sum()),
         seconds=time.process_time() - started,
-        error="",
+        note=note,
     )
     _clear(path / "checkpoints")
-    write_json(path / RESULT, {**asdict(result), "note": note})
+    write_json(path / RESULT, asdict(result))
     return result
 
 
@@ -101,7 +98,7 @@ def read_result(folder: Path, key: str, fingerprint: str) -> Result | None:
         return None
     try:
         values = read_json(path)
-        values.pop("note", None)
+        values.pop("error", None)  # once written, and always ''
         result = Result(**values)
     except (MienError, TypeError, AttributeError, ValueError):
         return None  # half written by a process that was killed: it is made again
@@ -136,13 +133,6 @@ def drawn_subset(dataset: Dataset, training: Training) -> Dataset:
     both = np.sort(np.concatenate(rows))
     part = dataset.subset(both)
     return replace(part, images_nhw=np.ascontiguousarray(part.images_nhw))
-
-
-def right_answers(dataset: Dataset, recipe: Recipe) -> NDArray[np.int64]:
-    """Return the index of each picture's right answer, -1 for none, int64 [n]."""
-    if recipe.targets.kind == "votes" and dataset.votes_nk is not None:
-        return panel_targets(dataset.votes_nk, dataset.vote_names, recipe.answer_labels)
-    return raw_targets(dataset.labels_n, dataset.label_names, recipe.answer_labels)
 
 
 def measure(run: RunFolder) -> dict[str, float | None]:

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from mien import __version__
-from mien.data.panel import panel_targets, raw_targets
 from mien.errors import ModelFileError
 from mien.evaluate.described import with_info, write_model
 from mien.labels import label_set
 from mien.modelfile import INPUT_NAME, OUTPUT_NAME, Head, ModelInfo
 from mien.predict.classifier import Classifier
+from mien.train.fit import right_answers
 from mien.train.networks.registry import measure_cost
 from mien.train.runfolder import load_scorer, open_run
 from mien.vision.align import ALIGNMENT_ID
@@ -131,18 +131,11 @@ def _outputs(run: RunFolder, split: Dataset, logits_nk: NDArray[np.float32]) -> 
     found = []
     for name, labels in wanted:
         columns = run.recipe.columns_of(labels)
-        right = right_answers(split, run, labels)
+        right = right_answers(split, run.recipe, labels)
         clear = right >= 0
         temperature = fit_temperature(logits_nk[clear][:, list(columns)], right[clear])
         found.append(Output(name, labels, columns, temperature))
     return found
-
-
-def right_answers(split: Dataset, run: RunFolder, answers: Sequence[str]) -> NDArray[np.int64]:
-    """Return the right answers that the run is validated by, int64 [n], -1 where none."""
-    if run.recipe.targets.kind == "votes" and split.votes_nk is not None:
-        return panel_targets(split.votes_nk, split.vote_names, answers)
-    return raw_targets(split.labels_n, split.label_names, answers)
 
 
 def fit_temperature(logits_nk: NDArray[np.float32], right_n: NDArray[np.int64]) -> float:

@@ -27,6 +27,8 @@ from mien.train.watch import EpochMetrics, Watcher
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from mien.data.manifest import Dataset
     from mien.train.config import Recipe
     from mien.train.networks.registry import Model
@@ -190,14 +192,10 @@ def train_step(
 def yardstick(split: Dataset, recipe: Recipe) -> Examples:
     """Return the pictures of a split that have one right answer, with one-hot targets.
 
-    That is the raters' panel where there are votes and the recipe learns from them, else the
-    label. A split without any such picture is a DataError.
+    A split without any such picture is a DataError.
     """
     answers = recipe.answer_labels
-    if recipe.targets.kind == "votes" and split.votes_nk is not None:
-        right = panel_targets(split.votes_nk, split.vote_names, answers)
-    else:
-        right = raw_targets(split.labels_n, split.label_names, answers)
+    right = right_answers(split, recipe)
     rows = np.flatnonzero(right >= 0)
     if not len(rows):
         raise DataError(
@@ -208,6 +206,23 @@ def yardstick(split: Dataset, recipe: Recipe) -> Examples:
     pixels = torch.from_numpy(np.ascontiguousarray(split.images_nhw[rows]))[:, None]
     targets = np.eye(len(answers), dtype=np.float32)[right[rows]]
     return Examples(pixels, torch.from_numpy(targets), torch.ones(len(rows)))
+
+
+def right_answers(split: Dataset, recipe: Recipe, answers: Sequence[str] = ()) -> NDArray[np.int64]:
+    """Return what each picture is graded by, as indices into `answers`, int64 [n], -1 for none.
+
+    That is the raters' panel where there are votes and the recipe learns from them, else the
+    label.
+
+    Args:
+        split: pictures with labels and, perhaps, votes.
+        recipe: that decides which of the two counts.
+        answers: labels that can be right; those that the recipe answers with where empty.
+    """
+    answers = answers or recipe.answer_labels
+    if recipe.targets.kind == "votes" and split.votes_nk is not None:
+        return panel_targets(split.votes_nk, split.vote_names, answers)
+    return raw_targets(split.labels_n, split.label_names, answers)
 
 
 @torch.inference_mode()

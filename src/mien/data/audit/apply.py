@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mien.data.audit.problem import ACTIONS, DROP, KEEP, RELABEL
 from mien.data.duplicates import pixel_hashes
+from mien.data.sources.tables import read_rows
 from mien.errors import DataError, did_you_mean
 from mien.labels import canonical
 
@@ -76,30 +77,24 @@ def apply_table(collection: Collection, table: Path) -> tuple[Collection, dict[s
         labels[row] = collection.label_names.index(edit.new_label)
     changed = int(((labels != collection.labels_n) & ~dropped).sum())
     counts = {"audit_dropped": int(dropped.sum()), "audit_relabelled": changed}
-    return _keep(replace(collection, labels_n=labels), ~dropped), counts
+    return replace(collection, labels_n=labels).subset(~dropped), counts
 
 
 def read_edits(table: Path) -> list[Edit]:
     """Return the rows of an audit's table that change something."""
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
-            header = [name.strip() for name in reader.fieldnames or []]
-            missing = [name for name in REQUIRED if name not in header]
-            if missing:
-                raise DataError(
-                    f"{table} has no column {missing[0]!r}; its columns are: "
-                    f"{', '.join(header) or 'none'}",
-                    hint=did_you_mean(missing[0], header) + "give the audit.csv of mien data audit",
-                )
-            reader.fieldnames = header
-            edits = [_edit(table, reader.line_num, row) for row in reader]
-    except OSError as error:
-        raise DataError(f"cannot read {table}: {error.strerror}", hint="check the path") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    rows = read_rows(table)
+    header = [name.strip() for name in next(rows, (1, []))[1]]
+    missing = [name for name in REQUIRED if name not in header]
+    if missing:
         raise DataError(
-            f"{table} is not a CSV file in UTF-8: {error}", hint="save it as CSV, UTF-8"
-        ) from error
+            f"{table} has no column {missing[0]!r}; its columns are: {', '.join(header) or 'none'}",
+            hint=did_you_mean(missing[0], header) + "give the audit.csv of mien data audit",
+        )
+    edits = [
+        _edit(table, line, dict(zip_longest(header, cells[: len(header)], fillvalue="")))
+        for line, cells in rows
+        if cells
+    ]
     return [edit for edit in edits if edit.action != KEEP]
 
 
@@ -140,16 +135,3 @@ def _find_rows(collection: Collection, edits: list[Edit], table: Path) -> list[i
             hint="apply it to the source that was audited, with the same --size; or audit again",
         )
     return rows
-
-
-def _keep(collection: Collection, kept: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Collection:
-    votes = collection.votes_nk
-    return replace(
-        collection,
-        images_nhw=collection.images_nhw[kept],
-        labels_n=collection.labels_n[kept],
-        sources_n=collection.sources_n[kept],
-        splits_n=collection.splits_n[kept],
-        subjects_n=collection.subjects_n[kept],
-        votes_nk=None if votes is None else votes[kept],
-    )

@@ -11,7 +11,7 @@ import numpy as np
 from mien.data.audit.balance import measure_balance
 from mien.data.audit.copy_checks import Leak, check_copies, measure_leaks
 from mien.data.audit.faces import FaceFinder, check_faces
-from mien.data.audit.problem import CHECKS, KEEP, SEVERE, WARNING, Problem
+from mien.data.audit.problem import CHECKS, DROP, KEEP, RELABEL, SEVERE, WARNING, Problem
 from mien.data.audit.quality import check_quality
 from mien.data.audit.wrong_labels import check_labels, left_out_opinions
 from mien.data.duplicates import find_copies, pixel_hashes
@@ -85,6 +85,17 @@ class Audit:
         """Return the number of pictures that each check found, in the order of CHECKS."""
         rows = Counter(check for check, _, _ in {(p.check, p.row, p.source) for p in self.problems})
         return {check: rows[check] for check in CHECKS if check not in self.not_checked}
+
+    def suggested(self) -> dict[str, dict[str, int]]:
+        """Return how often each check suggests to drop and to relabel, what it does suggest only.
+
+        The order is that of CHECKS.
+        """
+        found = Counter((p.check, p.action) for p in self.problems)
+        return {
+            check: {a: found[check, a] for a in (DROP, RELABEL) if found[check, a]}
+            for check in CHECKS
+        }
 
 
 def audit(

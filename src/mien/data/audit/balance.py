@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mien.data.show import NO_LABEL, count_table
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.data.sources.collection import Collection
-
-NO_SPLIT, NO_LABEL = "no split", "no label"
-ORDER = ("train", "validation", "test", "")
 
 
 def measure_balance(collection: Collection) -> dict[str, Any]:
@@ -20,15 +19,7 @@ def measure_balance(collection: Collection) -> dict[str, Any]:
 
     'imbalance' is the largest class over the smallest one that has any picture.
     """
-    splits = [s for s in ORDER if (collection.splits_n == s).any()]
-    counts: dict[str, dict[str, int]] = {}
-    for index, name in [*enumerate(collection.label_names), (-1, NO_LABEL)]:
-        own = collection.labels_n == index
-        if index >= 0 or own.any():
-            counts[name] = {
-                split or NO_SPLIT: int((own & (collection.splits_n == split)).sum())
-                for split in splits
-            }
+    counts = count_table(collection)
     sizes = [sum(row.values()) for name, row in counts.items() if name != NO_LABEL]
     sizes = [size for size in sizes if size]
     return {

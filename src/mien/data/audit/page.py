@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from mien.data.audit.balance import NO_LABEL
 from mien.data.audit.problem import CHECKS, DROP, KEEP, RELABEL
 from mien.data.audit.style import STYLE
+from mien.data.show import NO_LABEL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,7 +62,7 @@ def _lead(audit: Audit) -> str:
 
 
 def _summary(audit: Audit) -> str:
-    counts, rows = audit.counts(), []
+    counts, suggested, rows = audit.counts(), audit.suggested(), []
     for check, words in CHECKS.items():
         title = TITLES[check]
         if check in audit.not_checked:
@@ -71,8 +71,7 @@ def _summary(audit: Audit) -> str:
             rows.append(f"<tr><td>{title}<td class='what'>{reason}{cell}<td></tr>")
             continue
         link = f'<a href="#{check}">{title}</a>' if counts[check] else title
-        own = [p.action for p in audit.problems if p.check == check and p.action != KEEP]
-        parts = [f"{a} {own.count(a):,}" for a in (DROP, RELABEL) if a in own]
+        parts = [f"{action} {n:,}" for action, n in suggested[check].items()]
         rows.append(
             f"<tr><td>{link}<td class='what'>{escape(words)}<td>{counts[check]:,}"
             f"<td>{', '.join(parts)}</tr>"

@@ -6,8 +6,6 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from mien.data.audit.problem import CHECKS
-
 if TYPE_CHECKING:
     from mien.data.audit.audit import Audit
     from mien.data.audit.copy_checks import Leak
@@ -45,13 +43,6 @@ def describe_problem(audit: Audit, problem: Problem) -> dict[str, str]:
 
 def to_json(audit: Audit) -> dict[str, Any]:
     """Return the audit as JSON types, without its pictures."""
-    suggested = {
-        check: {
-            action: sum(p.check == check and p.action == action for p in audit.problems)
-            for action in ("drop", "relabel")
-        }
-        for check in CHECKS
-    }
     agreement = None
     if audit.agreement is not None:
         agreement = {"n": audit.agreement[1], **audit.agreement[0].to_dict()}
@@ -59,7 +50,7 @@ def to_json(audit: Audit) -> dict[str, Any]:
         "name": audit.collection.name,
         "n": len(audit.collection),
         "counts": audit.counts(),
-        "suggested": {c: {a: n for a, n in s.items() if n} for c, s in suggested.items()},
+        "suggested": audit.suggested(),
         "not_checked": audit.not_checked,
         "leaks": [describe_leak(leak) for leak in audit.leaks],
         "leaks_after_import": None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,6 +68,18 @@ class Collection:
 
     def __len__(self) -> int:
         return len(self.images_nhw)
+
+    def subset(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Collection:
+        """Return the rows of a mask or of indices; what was skipped stays listed."""
+        return replace(
+            self,
+            images_nhw=self.images_nhw[chosen],
+            labels_n=self.labels_n[chosen],
+            sources_n=self.sources_n[chosen],
+            splits_n=self.splits_n[chosen],
+            subjects_n=self.subjects_n[chosen],
+            votes_nk=None if self.votes_nk is None else self.votes_nk[chosen],
+        )
 
 
 def check_size(size: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from difflib import get_close_matches
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,7 +43,7 @@ FER2013_SIDE = 48
 
 def read_header(path: Path) -> list[str]:
     """Return the first row of a CSV file, stripped; an empty or unreadable file is a DataError."""
-    for _, row in _rows(path):
+    for _, row in read_rows(path):
         return [name.strip() for name in row]
     raise DataError(f"{path} is empty", hint="it needs a header line and rows")
 
@@ -142,9 +143,7 @@ def read_votes(path: Path, rows: int) -> NDArray[np.float32]:
             hint=f"expected {', '.join(FERPLUS_HEADER)}",
         )
     votes: list[list[int]] = []
-    for number, row in _rows(path):
-        if number == 1:
-            continue
+    for number, row in islice(read_rows(path), 1, None):
         counts = [int(cell) if cell.strip().isdecimal() else -1 for cell in row[2:]]
         if len(counts) != len(FERPLUS_VOTES) or min(counts) < 0:
             raise DataError(
@@ -203,8 +202,8 @@ def _records(
                 hint=did_you_mean(name, header) + f"expected: {', '.join(known)}",
             )
     _refuse_misspelt(path, header, known)
-    for number, row in _rows(path):
-        if number == 1 or not any(cell.strip() for cell in row):
+    for number, row in islice(read_rows(path), 1, None):
+        if not any(cell.strip() for cell in row):
             continue
         if len(row) != len(header):
             raise DataError(
@@ -235,13 +234,20 @@ def _delimiter(header: str) -> str:
     return next((mark for mark in ",;\t" if mark in header), ",")
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line, cells) of a CSV file in UTF-8, the header too; commas, semicolons or tabs.
+
+    Raises:
+        DataError: it cannot be read, or is no such file.
+    """
     csv.field_size_limit(1 << 24)  # a row of pixels is longer than csv's default limit
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             delimiter = _delimiter(file.readline())
             file.seek(0)
-            yield from enumerate(csv.reader(file, delimiter=delimiter), start=1)
+            reader = csv.reader(file, delimiter=delimiter)
+            for row in reader:
+                yield reader.line_num, row
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
     except (UnicodeDecodeError, csv.Error) as error:

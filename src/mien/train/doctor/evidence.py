@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from mien.data.duplicates import share_copied
-from mien.data.panel import panel_targets, raw_targets
 from mien.errors import MienError
 from mien.train.doctor.reference import Opinion, describe, second_opinion
+from mien.train.fit import right_answers
 from mien.train.loader import make_examples
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import build_model
@@ -162,11 +162,7 @@ def _graded(
     part: Dataset, recipe: Recipe, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return up to SAMPLE rows with a right answer, and those answers."""
-    answers = recipe.answer_labels
-    if recipe.targets.kind == "votes" and part.votes_nk is not None:
-        right = panel_targets(part.votes_nk, part.vote_names, answers)
-    else:
-        right = raw_targets(part.labels_n, part.label_names, answers)
+    right = right_answers(part, recipe)
     rows = rng.permutation(np.flatnonzero(right >= 0))[:SAMPLE]
     return rows, right[rows]
 
