@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mien.data.sources.resize import resize_crops
 from mien.errors import ModelFileError
 from mien.evaluate.described import write_model
 from mien.evaluate.intervals import paired_accuracy
 from mien.evaluate.report import YARDSTICKS
-from mien.evaluate.table import predict_table, sized, yardstick_of
+from mien.evaluate.table import predict_table, yardstick_of
 from mien.predict.classifier import Classifier
 from mien.predict.quantise import quantise
 from mien.predict.speed import faces_per_second
@@ -111,7 +112,7 @@ def quantise_model(
 def _training_faces(dataset: Dataset, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     train = dataset.split("train")
     chosen = np.random.default_rng(0).permutation(len(train))[:FACES]
-    return sized(np.asarray(train.images_nhw[np.sort(chosen)]), size)
+    return resize_crops(np.asarray(train.images_nhw[np.sort(chosen)]), size)
 
 
 def _compare(

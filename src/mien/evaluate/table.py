@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from mien.data.panel import panel_targets, raw_targets
+from mien.data.sources.resize import resize_crops
 from mien.errors import ConfigError, DataError, did_you_mean
 from mien.predict.classifier import softmax
-from mien.vision.align import crop_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +110,7 @@ def predict_table(
     parts = []
     for start in range(0, len(split), SCORED_AT_ONCE):
         images = np.asarray(split.images_nhw[start : start + SCORED_AT_ONCE])
-        parts.append(scorer.logits(sized(images, scorer.input_size)))
+        parts.append(scorer.logits(resize_crops(images, scorer.input_size)))
         progress(min(start + SCORED_AT_ONCE, len(split)), len(split))
     columns = [scorer.labels.index(label) for label in labels]
     return PredictionTable(
@@ -126,10 +126,3 @@ def predict_table(
 def yardstick_of(table: PredictionTable) -> tuple[str, NDArray[np.int64]]:
     """Return ('panel', the raters' majority) where there are votes, else ('raw', the labels)."""
     return ("raw", table.raw_n) if table.panel_n is None else ("panel", table.panel_n)
-
-
-def sized(images_nhw: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Return square crops at a model's size, uint8 [n, size, size]; those of that size as are."""
-    if images_nhw.shape[1] == size:
-        return images_nhw
-    return np.stack([crop_whole(image, size) for image in images_nhw])
