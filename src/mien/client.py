@@ -352,27 +352,6 @@ def _picture(name: str, answer: dict[str, Any]) -> PictureReading:
 
 def _frame(source: str, rows: list[dict[str, Any]], size: tuple[int, int]) -> FrameReading:
     first = rows[0]
-    faces = tuple(_tracked(row) for row in rows if row["track"] is not None)
+    labels = [name.removeprefix("p_") for name in first if name.startswith("p_")]
+    faces = tuple(TrackedFace.from_row(row, labels) for row in rows if row["track"] is not None)
     return FrameReading(source, first["frame"], first["pts"], first["time_s"], *size, faces)
-
-
-def _tracked(row: dict[str, Any]) -> TrackedFace:
-    marks = row["landmarks"]
-    points = None if marks is None else tuple(zip(marks[::2], marks[1::2], strict=True))
-    return TrackedFace(
-        track=row["track"],
-        box=(row["x0"], row["y0"], row["x1"], row["y1"]),
-        origin=row["origin"],
-        score=row["score"],
-        landmarks=points,
-        quality=row["quality"],
-        raw=_shares(row, "raw_"),
-        probabilities=_shares(row, "p_"),
-        label=row["label"],
-        confidence=row["confidence"],
-    )
-
-
-def _shares(row: dict[str, Any], prefix: str) -> dict[str, float] | None:
-    own = {k.removeprefix(prefix): v for k, v in row.items() if k.startswith(prefix)}
-    return None if any(v is None for v in own.values()) else own

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
 
@@ -149,10 +151,32 @@ class TrackedFace:
     label: str | None = None
     confidence: float | None = None
 
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], labels: Sequence[str]) -> TrackedFace:
+        """Return the face in a row, with the types of JSON, as mien.predict.sinks.rows makes it."""
+        marks = row["landmarks"]
+        return cls(
+            track=row["track"],
+            box=(row["x0"], row["y0"], row["x1"], row["y1"]),
+            origin=row["origin"],
+            score=row["score"],
+            landmarks=None if marks is None else tuple(zip(marks[::2], marks[1::2], strict=True)),
+            quality=row["quality"],
+            raw=_shares(row, "raw", labels),
+            probabilities=_shares(row, "p", labels),
+            label=row["label"],
+            confidence=row["confidence"],
+        )
+
     @property
     def unsure(self) -> bool:
         """Whether no expression is named."""
         return self.label is None or self.label == UNSURE
+
+
+def _shares(row: Mapping[str, Any], prefix: str, labels: Sequence[str]) -> dict[str, float] | None:
+    shares = {label: row[f"{prefix}_{label}"] for label in labels}
+    return None if None in shares.values() else shares
 
 
 @dataclass(frozen=True, slots=True)

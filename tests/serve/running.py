@@ -41,16 +41,18 @@ def encoded(kind: str = "JPEG", size: tuple[int, int] = (120, 80), level: int = 
 
 
 class SlowDetector(FakeDetector):
-    """Finds its boxes once `open` is set, or after a while."""
+    """Finds its boxes once `open` is set, or after a while; `begun` tells of the first try."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         super().__init__([BOX])
-        self.seconds, self.open, self.count = seconds, threading.Event(), 0
+        self.seconds, self.count = seconds, 0
+        self.begun, self.open = threading.Event(), threading.Event()
 
     def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
         if picture_hwc.shape == WARM_UP:
             return super().detect(picture_hwc)
         self.count += 1
+        self.begun.set()
         if self.seconds:
             time.sleep(self.seconds)
         else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
@@ -164,3 +166,6 @@ def test_a_form_is_the_same_however_it_arrives(
 def test_every_limit_is_an_option() -> None:
     text = Path(command.__file__).read_text(encoding="utf-8")
     assert all(f"--max-{n.replace('_', '-')}" in text for n in Limits.__dataclass_fields__)
+    options = inspect.signature(command.serve).parameters
+    for limit in fields(Limits):
+        assert options[f"max_{limit.name}"].default.default == limit.default, limit.name

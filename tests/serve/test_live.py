@@ -11,18 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 from tests.predict.clips import picture
-from tests.serve.running import BOX, WARM_UP, fakes, running
+from tests.serve.running import SlowDetector, fakes, running
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from mien.serve.live import MOST_BAD, Mailbox
-from mien.testing import FakeDetector
-from mien.types import Faces
 
 
 def encoded() -> bytes:
@@ -66,30 +62,15 @@ def test_each_frame_that_is_read_is_answered(server: httpx.Client) -> None:
     assert [a["time_s"] for a in answers] == sorted(a["time_s"] for a in answers)
 
 
-class Gated(FakeDetector):
-    """Waits for its gate."""
-
-    def __init__(self) -> None:
-        super().__init__([BOX])
-        self.gate, self.begun = threading.Event(), threading.Event()
-
-    def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
-        if picture_hwc.shape == WARM_UP:
-            return super().detect(picture_hwc)
-        self.begun.set()
-        self.gate.wait(10)
-        return super().detect(picture_hwc)
-
-
 def test_the_newest_frame_wins(tmp_path: Path) -> None:
-    detector = Gated()
+    detector = SlowDetector()
     with running(tmp_path, detector=detector) as server, camera(server) as line:
         line.send(encoded())
         assert detector.begun.wait(10)
         for _ in range(4):
             line.send(encoded())
         time.sleep(0.3)
-        detector.gate.set()
+        detector.open.set()
         answers = [answer(line), answer(line)]
     assert [(a["frame"], a["dropped"]) for a in answers] == [(0, 3), (4, 3)]
 

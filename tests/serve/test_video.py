@@ -1,36 +1,16 @@
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from tests.predict.clips import write_clip
-from tests.serve.running import BOX, WARM_UP, problem, running
+from tests.serve.running import SlowDetector, problem, running
 
 from mien.serve.jobs import LEASE_S, MOST_TRIES, Jobs
 from mien.serve.store import Store
-from mien.testing import FakeDetector
-from mien.types import Faces
-
-
-class Paced(FakeDetector):
-    """Takes a while for each frame."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__([BOX])
-        self.seconds, self.begun = seconds, threading.Event()
-
-    def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
-        if picture_hwc.shape == WARM_UP:
-            return super().detect(picture_hwc)
-        self.begun.set()
-        time.sleep(self.seconds)
-        return super().detect(picture_hwc)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +66,7 @@ def test_a_raw_body_is_a_video_too(tmp_path: Path, clip: bytes) -> None:
 
 
 def test_a_running_job_is_cancelled_and_erased(tmp_path: Path, clip: bytes) -> None:
-    detector = Paced(0.3)
+    detector = SlowDetector(0.3)
     with running(tmp_path, detector=detector) as server:
         location = server.post("/v1/video", content=clip).headers["Location"]
         assert detector.begun.wait(10)
@@ -139,7 +119,7 @@ def test_videos_have_limits(tmp_path: Path, clip: bytes) -> None:
         problem(server.post("/v1/video", content=clip), 413)
         problem(server.post("/v1/video", content=b""), 422)
         assert files(tmp_path) == []
-    detector = Paced(0.3)
+    detector = SlowDetector(0.3)
     with running(tmp_path, detector=detector, jobs=1, pixels_mp=0.001) as server:
         location = server.post("/v1/video", content=clip).headers["Location"]
         assert "too large" in wait(server, location, "failed")["error"]["message"]
@@ -165,7 +145,7 @@ def test_results_expire(tmp_path: Path, clip: bytes) -> None:
 
 
 def test_a_server_that_stops_leaves_its_job_to_the_next(tmp_path: Path, clip: bytes) -> None:
-    detector = Paced(0.2)
+    detector = SlowDetector(0.2)
     with running(tmp_path, detector=detector) as server:
         location = server.post("/v1/video", content=clip).headers["Location"]
         assert detector.begun.wait(10)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from mien.labels import label_set
 from mien.predict.classifier import Classifier
 from mien.predict.detectors.registry import DEFAULT, make_detector
 from mien.predict.pipeline import Caution, read_array, read_pictures
-from mien.predict.session import check_threads
+from mien.predict.session import check_threads, cores
 from mien.predict.sets import least_probability
 from mien.predict.sources import (
     DEFAULT_RATE,
@@ -41,13 +40,6 @@ if TYPE_CHECKING:
 
 MOST_WORKERS = 8
 """Pictures decoded at the same time: each may take 300 MB."""
-
-
-def _cores() -> int:
-    """Return how many cores this process may use, where the system tells."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Reader:
@@ -106,7 +98,7 @@ class Reader:
         info = self.classifier.info
         least = None if coverage is None else least_probability(info, coverage)
         self._caution = Caution(min_confidence, least)
-        self._workers = min(threads or _cores(), MOST_WORKERS)
+        self._workers = min(threads or cores(), MOST_WORKERS)
         spec = "whole" if faces == "whole" else detector
         self.detector: Detector = make_detector(spec, threads) if isinstance(spec, str) else spec
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +133,13 @@ def check_threads(threads: int) -> None:
         raise ConfigError(
             f"threads must be from 0 to {MOST_THREADS}, got {threads}", hint="0 takes all cores"
         )
+
+
+def cores() -> int:
+    """Return how many cores this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def read_model(path: Path) -> bytes:

@@ -59,12 +59,6 @@ class Wish:
     whole: bool = False
     annotated: bool = False
 
-    @property
-    def threshold(self) -> float:
-        """Below it a face is 'unsure'."""
-        own = self.model.info.unsure_below
-        return own if self.min_confidence is None else self.min_confidence
-
 
 class Predictor:
     """Reads uploaded pictures; lives in the event loop, works in threads.
@@ -129,7 +123,7 @@ class Predictor:
         answers = await asyncio.gather(*(self._read_one(one, wish) for one in contents))
         if len(answers) == 1 and isinstance(answers[0], Problem):
             raise answers[0]
-        detector = (self._whole if wish.whole else self.detector).name
+        detector = self._detector(wish).name
         self._metrics.count_pictures(wish.model.name, answers)
         return [
             _unreadable(answer, detector, wish) if isinstance(answer, Problem) else answer
@@ -148,9 +142,8 @@ class Predictor:
         crops = cropped.crops
         assert crops is not None  # noqa: S101  (always there after `_find`)
         probs = await self._batchers[wish.model.name].probabilities(crops)
-        detector = self._whole if wish.whole else self.detector
         reading = name_faces(
-            cropped, probs, detector.name, wish.model.info, Caution(wish.threshold)
+            cropped, probs, self._detector(wish).name, wish.model.info, Caution(wish.min_confidence)
         )
         answer = {**reading.to_dict(), "source": None, "model": wish.model.name}
         if wish.annotated:
@@ -162,11 +155,13 @@ class Predictor:
     def _find(self, content: bytes, wish: Wish) -> Cropped:
         began = time.perf_counter()
         pixels = self._decode(content)
-        detector = self._whole if wish.whole else self.detector
-        cropped = crop_picture(pixels, NAME, detector, wish.model.classifier)
+        cropped = crop_picture(pixels, NAME, self._detector(wish), wish.model.classifier)
         took = time.perf_counter() - began
         self._each_s += 0.1 * (took - self._each_s) if self._each_s else took
         return _surest(cropped, self.limits.faces)
+
+    def _detector(self, wish: Wish) -> Detector:
+        return self._whole if wish.whole else self.detector
 
     def _decode(self, content: bytes) -> NDArray[np.uint8]:
         try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from mien.errors import ConfigError
+from mien.predict.session import cores
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -141,13 +142,6 @@ class Settings:
     def pictures_at_once(self) -> int:
         """Threads that find faces, in each process."""
         return self.threads or max(1, cores() // self.workers)
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def default_data() -> Path:

@@ -6,8 +6,9 @@ would follow a playlist to other files and addresses.
 
 from __future__ import annotations
 
+from mien.vision.codec import HEIC_BRANDS
+
 AVIF = (b"avif", b"avis")
-HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
 def picture_kind(head: bytes) -> str | None:
@@ -27,7 +28,7 @@ def picture_kind(head: bytes) -> str | None:
         return "webp"
     if head[4:8] == b"ftyp" and head[8:12] in AVIF:
         return "avif"
-    if head[4:8] == b"ftyp" and head[8:12] in HEIF:
+    if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
         return "heic"
     return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from mien.errors import ConfigError
 from mien.files import write_error
@@ -86,13 +86,7 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         ConfigError: another server has it.
     """
-    with _locked(folder / "lock"):
-        yield
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[IO[bytes]]:
-    with path.open("ab") as stream:
+    with (folder / "lock").open("ab") as stream:
         try:
             import fcntl
 
@@ -101,7 +95,7 @@ def _locked(path: Path) -> Iterator[IO[bytes]]:
             pass  # no such locks on Windows
         except OSError:
             raise ConfigError(
-                f"another mien serve uses the folder {path.parent}",
+                f"another mien serve uses the folder {folder}",
                 hint="give this one its own: --data FOLDER",
             ) from None
-        yield stream
+        yield

@@ -10,7 +10,7 @@ from mien.errors import SourceError
 from mien.files import write_json
 from mien.predict.sinks.rowfile import RowFile
 from mien.predict.sources import Source
-from mien.predict.video.decode import frames_of, opened
+from mien.predict.video.decode import opened, read_file
 from mien.predict.video.placed import Settings as Flow
 from mien.predict.video.select import Selection
 from mien.predict.video.summary import Summary
@@ -18,12 +18,11 @@ from mien.predict.video.watch import watch
 from mien.serve.decode import check_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from mien.predict.detectors.base import Detector
     from mien.predict.pipeline import FaceClassifier
-    from mien.predict.video.frame import Frame
     from mien.serve.jobs import Job
     from mien.serve.settings import Limits
 
@@ -66,7 +65,8 @@ def read_video(
     """
     labels = classifier.info.labels
     length_s = _check(path, job.kind, limits)
-    source = Source(NAME, "video", lambda selection: _frames(path, job.kind, selection))
+    # FFmpeg is told the container's kind, so that it never takes a file for a playlist.
+    source = Source(NAME, "video", lambda wanted: read_file(path, wanted, name=NAME, kind=job.kind))
     flow, selection = Flow(min_confidence=job.min_confidence), Selection(every=job.every)
     seen = watch(source, detector, classifier, flow, selection)
     summary, broken = Summary(labels), None
@@ -112,10 +112,3 @@ def _check(path: Path, kind: str, limits: Limits) -> float:
             )
         check_shape(width, height, NAME)
         return float(container.duration or 0) / 1e6
-
-
-def _frames(path: Path, kind: str, selection: Selection) -> Iterator[Frame]:
-    # FFmpeg is told the container's kind, so that it never takes a file for a playlist.
-    with opened(f"file:{path}", NAME, kind=kind) as (container, stream):
-        stream.thread_type = "AUTO"
-        yield from frames_of(container, stream, NAME, start_s=selection.start_s)

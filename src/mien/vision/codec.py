@@ -38,7 +38,8 @@ READERS = frozenset(
 
 WRITERS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 
-_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+"""Of which a HEIC file names one behind its first 'ftyp'."""
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
@@ -162,7 +163,7 @@ def _from_deep_grey(picture: Image.Image) -> NDArray[np.uint8]:
 
 def _register_heic(content: bytes, name: str) -> None:
     """Let Pillow read HEIC where pillow-heif is installed, only when such a file turns up."""
-    if content[4:8] != b"ftyp" or content[8:12] not in _HEIC_BRANDS:
+    if content[4:8] != b"ftyp" or content[8:12] not in HEIC_BRANDS:
         return
     try:
         from pillow_heif import register_heif_opener

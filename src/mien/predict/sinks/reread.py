@@ -81,26 +81,5 @@ def _typed(cells: list[str], labels: Sequence[str]) -> dict[str, Any]:
 
 def _reading(rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> FrameReading:
     first = rows[0]
-    faces = tuple(_face(row, labels) for row in rows if row["track"] is not None)
+    faces = tuple(TrackedFace.from_row(row, labels) for row in rows if row["track"] is not None)
     return FrameReading(first["source"], first["frame"], first["pts"], first["time_s"], 0, 0, faces)
-
-
-def _face(row: dict[str, Any], labels: Sequence[str]) -> TrackedFace:
-    marks = row["landmarks"]
-    return TrackedFace(
-        track=row["track"],
-        box=(row["x0"], row["y0"], row["x1"], row["y1"]),
-        origin=row["origin"],
-        score=row["score"],
-        landmarks=None if marks is None else tuple(zip(marks[::2], marks[1::2], strict=True)),
-        quality=row["quality"],
-        raw=_shares(row, "raw", labels),
-        probabilities=_shares(row, "p", labels),
-        label=row["label"],
-        confidence=row["confidence"],
-    )
-
-
-def _shares(row: dict[str, Any], prefix: str, labels: Sequence[str]) -> dict[str, float] | None:
-    shares = {label: row[f"{prefix}_{label}"] for label in labels}
-    return None if None in shares.values() else shares

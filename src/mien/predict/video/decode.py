@@ -95,19 +95,27 @@ def reason(error: BaseException) -> str:
     return text.strip().rstrip(".") or type(error).__name__
 
 
-def read_file(path: Path, selection: Selection) -> Iterator[Frame]:
+def read_file(
+    path: Path, selection: Selection, *, name: str | None = None, kind: str | None = None
+) -> Iterator[Frame]:
     """Yield the frames of a video file from about `selection.start_s` on.
 
     Rotation flags are applied, interlaced frames are made whole. A damaged place is passed over;
     a file without one readable frame is an error.
 
+    Args:
+        path: of the file.
+        selection: of its frames; only where it starts matters here.
+        name: in messages and results; the path where None.
+        kind: as for `opened`.
+
     Raises:
         SourceError: missing, no video, nothing to decode, or cut short (after its last frame).
     """
-    name = str(path)
+    name = str(path) if name is None else name
     if not path.exists():
         raise SourceError(f"cannot read {name}: no such file", hint="check the path")
-    with opened(f"file:{path}", name) as (container, stream):
+    with opened(f"file:{path}", name, kind=kind) as (container, stream):
         stream.thread_type = "AUTO"
         yield from frames_of(container, stream, name, start_s=selection.start_s)
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 
 from mien.files import sha256_file
-from mien.serve.assets import web_assets
+from mien.serve.assets import WEB, web_assets
 from mien.serve.problems import Problem
 from mien.serve.state import state_of
 
@@ -65,15 +65,12 @@ class Assets:
     networks of the face detector.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._files: dict[str, Asset] = {}
-        for address, path in (web_assets(folder) if folder else web_assets()).items():
-            self._add(address, path)
-
-    def _add(self, address: str, path: Path) -> None:
-        kind = TYPES.get(path.suffix)
-        if kind is not None and path.is_file():
-            self._files[address] = Asset(path, kind, f'"{sha256_file(path)[:20]}"')
+    def __init__(self, folder: Path = WEB) -> None:
+        self._files = {
+            address: Asset(path, TYPES[path.suffix], f'"{sha256_file(path)[:20]}"')
+            for address, path in web_assets(folder).items()
+            if path.suffix in TYPES
+        }
 
     def get(self, address: str) -> Asset | None:
         """Return the file at an address of the list, else None."""
