@@ -109,6 +109,7 @@ class Client:
         A picture that cannot be read gives a reading whose `error` says why.
 
         Raises:
+            SourceError: an array of another shape or type.
             ServerError: no answer, or the server refuses the request.
         """
         return self._read(picture, {})[0]
@@ -186,6 +187,10 @@ class Client:
     def _read(
         self, picture: str | Path | bytes | NDArray[np.uint8], more: dict[str, str]
     ) -> tuple[PictureReading, dict[str, Any]]:
+        if not isinstance(picture, str | Path | bytes):
+            from mien.vision.codec import as_rgb
+
+            picture = as_rgb(picture)
         name = str(picture) if isinstance(picture, str | Path) else "array"
         try:
             content = _content(picture)
@@ -309,6 +314,8 @@ def _content(picture: str | Path | bytes | NDArray[np.uint8]) -> bytes:
             raise SourceError(
                 f"cannot read {picture}: {error.strerror}", hint="check the path"
             ) from error
+        except ValueError as error:  # a NUL in the path
+            raise SourceError(f"cannot read {picture}: {error}", hint="check the path") from error
     from PIL import Image
 
     buffer = io.BytesIO()

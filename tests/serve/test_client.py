@@ -59,6 +59,12 @@ def test_arrays_bytes_and_bad_pictures(client: Client) -> None:
     assert client.annotated(b"words")[1] == b""
 
 
+def test_what_is_no_picture_at_all_is_answered_here(client: Client) -> None:
+    with pytest.raises(SourceError, match=r"must be uint8 .*, got float32 \[8, 8\]"):
+        client.read(np.zeros((8, 8), np.float32))
+    assert "cannot read" in (client.read("a\0b.jpg").error or "")
+
+
 def test_wishes_travel(server: httpx.Client) -> None:
     with Client(str(server.base_url), min_confidence=0.95, faces="whole", model="fake") as client:
         reading = client.read(encoded())

@@ -159,6 +159,13 @@ def test_who_leaves_amid_an_upload_is_no_failure(
     assert "failure" not in caplog.text
 
 
+def test_metrics_count_the_only_picture_too_where_it_cannot_be_read(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        assert server.post("/v1/predict", files=[("files", b"words")]).status_code == 415
+        text = server.get("/metrics").text
+    assert 'mien_pictures_total{model="fake",outcome="unreadable"} 1.0' in text
+
+
 def test_metrics_count_what_was_asked(tmp_path: Path) -> None:
     with running(tmp_path) as server:
         server.post("/v1/predict", files=[("files", encoded()), ("files", b"words")])

@@ -14,7 +14,7 @@ from mien.predict.classifier import softmax
 from mien.predict.sets import choose_set
 from mien.types import UNSURE, FaceReading, Faces, PictureReading
 from mien.vision.align import crop_faces
-from mien.vision.codec import read_picture
+from mien.vision.codec import as_rgb, read_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -108,7 +108,7 @@ def read_array(
     caution: Caution = PLAIN,
 ) -> PictureReading:
     """Read the expressions in one picture, uint8 [h, w, 3] RGB or [h, w] grey."""
-    waiting = crop_picture(_as_rgb(picture_hwc), "array", detector, classifier)
+    waiting = crop_picture(as_rgb(picture_hwc), "array", detector, classifier)
     return next(iter(_classify([waiting], detector, classifier, caution)))
 
 
@@ -204,16 +204,3 @@ def _name(
         probabilities={label: float(p) for label, p in zip(labels, probs_k, strict=True)},
         label_set=None if least is None else choose_set(probs_k, labels, least),
     )
-
-
-def _as_rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return [h, w, 3] for grey [h, w] too; anything else is a SourceError."""
-    shape = picture.shape
-    colour = len(shape) == 3 and shape[2] == 3
-    if picture.dtype != np.uint8 or not (len(shape) == 2 or colour) or 0 in shape:
-        raise SourceError(
-            f"a picture must be uint8 [h, w, 3] RGB or [h, w] grey, got {picture.dtype} "
-            f"{list(shape)}",
-            hint="scale values to 0-255, drop alpha, and put the channels last",
-        )
-    return picture if colour else np.repeat(picture[:, :, None], 3, axis=2)

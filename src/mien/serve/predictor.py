@@ -121,10 +121,10 @@ class Predictor:
             Problem: 415 or 422, the only picture cannot be read.
         """
         answers = await asyncio.gather(*(self._read_one(one, wish) for one in contents))
+        self._metrics.count_pictures(wish.model.name, answers)
         if len(answers) == 1 and isinstance(answers[0], Problem):
             raise answers[0]
         detector = self._detector(wish).name
-        self._metrics.count_pictures(wish.model.name, answers)
         return [
             _unreadable(answer, detector, wish) if isinstance(answer, Problem) else answer
             for answer in answers

@@ -112,6 +112,19 @@ def decode_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> N
             ) from error
 
 
+def as_rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return pixels [h, w, 3] for grey [h, w] too; anything but uint8 of these is a SourceError."""
+    shape = picture.shape
+    colour = len(shape) == 3 and shape[2] == 3
+    if picture.dtype != np.uint8 or not (len(shape) == 2 or colour) or 0 in shape:
+        raise SourceError(
+            f"a picture must be uint8 [h, w, 3] RGB or [h, w] grey, got {picture.dtype} "
+            f"{list(shape)}",
+            hint="scale values to 0-255, drop alpha, and put the channels last",
+        )
+    return picture if colour else np.repeat(picture[:, :, None], 3, axis=2)
+
+
 def write_picture(path: Path, picture_hwc: NDArray[np.uint8]) -> None:
     """Write uint8 [h, w, 3] RGB (or [h, w] grey) pixels, whole or not at all.
 
