@@ -54,6 +54,7 @@ class ModelInfo:
         precision: 'float32', or 'int8' where weights and activations were quantised.
         quantised: of an int8 file: 'from' which model, the 'loss' of accuracy and its 'n', the
             share 'changed', 'faces' that ranges were measured on; else empty.
+        stored: 'float16' where the weights lie in 16 bits in the file, 'float32' otherwise.
         network: name in the registry of networks.
         parameters: their number.
         multiply_adds: for one face.
@@ -78,6 +79,7 @@ class ModelInfo:
     unsure_below: float = 0.0
     precision: str = "float32"
     quantised: dict[str, Any] = field(default_factory=dict)
+    stored: str = "float32"
     network: str = ""
     parameters: int = 0
     multiply_adds: int = 0

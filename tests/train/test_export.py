@@ -10,8 +10,12 @@ import pytest
 from mien import Reader
 from mien.data.manifest import Dataset
 from mien.errors import ConfigError, ModelFileError
+from mien.evaluate.explain.graph import OnnxExplainable
+from mien.evaluate.quantised import quantise_model
 from mien.labels import SEVEN, THREE
 from mien.predict.classifier import Classifier
+from mien.predict.embedding import Embedder
+from mien.predict.stored import FROM, halve
 from mien.train import export
 from mien.train.fit import fit
 from mien.train.runfolder import create_run, load_scorer
@@ -38,6 +42,50 @@ def test_the_exported_file_answers_as_torch_does(run: Path, drawn: Dataset, tmp_
     # Normalisation is in the graph: light and contrast make no difference.
     darker = (crops * 0.5).astype(np.uint8)
     np.testing.assert_allclose(model.logits(darker), expected, atol=0.6)
+
+
+def test_weights_in_16_bits(run: Path, drawn: Dataset, tmp_path: Path) -> None:
+    whole, half = tmp_path / "whole.onnx", tmp_path / "half.onnx"
+    export.export_run(run, whole, drawn)
+    done = export.export_run(run, half, drawn, half=True)
+    assert done.info.stored == "float16"
+    assert half.stat().st_size < 0.7 * whole.stat().st_size
+    assert "stored in 16 bits" in half.with_suffix(".md").read_text()
+    assert "16 bits" not in whole.with_suffix(".md").read_text()
+    split = drawn.split("validation")
+    before, after = (Classifier.load(path).logits(split.images_nhw) for path in (whole, half))
+    # Rounding shows, and is what was told; the figures in the file are of the rounded weights.
+    assert 0 < np.abs(after - before).max() < 0.02 * np.abs(before).max()
+    assert done.half_difference == pytest.approx(np.abs(after - before).max(), rel=1e-3)
+    assert done.half_changed == (before.argmax(axis=1) != after.argmax(axis=1)).sum()
+    hits = after.argmax(axis=1) == split.labels_n
+    assert done.info.metrics["raw"]["accuracy"]["value"] == pytest.approx(hits.mean(), abs=1e-4)
+    # Whoever looks into the graph finds whole weights: features, explanations, int8.
+    crops = np.asarray(split.images_nhw[:16])
+    features = [Embedder.load(path).embed(crops) for path in (whole, half)]
+    np.testing.assert_allclose(features[1], features[0], atol=0.02 * np.abs(features[0]).max())
+    explained = [OnnxExplainable.load(path) for path in (whole, half)]
+    assert explained[1].layers == explained[0].layers
+    np.testing.assert_allclose(explained[1].kernels(), explained[0].kernels(), rtol=1e-3)
+    small = quantise_model(
+        half.read_bytes(), "half", tmp_path / "q.onnx", drawn, max_loss=1.0, timing_s=0.01
+    )
+    assert (small.info.precision, small.info.stored) == ("int8", "float32")
+    # Nothing is stored twice, as the weights of a mirror image's branch once were.
+    graph = onnx.load(tmp_path / "q.onnx").graph
+    arrays = [onnx.numpy_helper.to_array(t) for t in graph.initializer]
+    stored = {(a.dtype.str, a.shape, a.tobytes()) for a in arrays}
+    assert len(stored) == len(arrays)
+
+
+def test_weights_beyond_16_bits_are_refused(run: Path, drawn: Dataset, tmp_path: Path) -> None:
+    export.export_run(run, tmp_path / "m.onnx", drawn)
+    model = onnx.load(tmp_path / "m.onnx")
+    large = next(t for t in model.graph.initializer if np.prod(t.dims) >= FROM)
+    large.CopyFrom(onnx.numpy_helper.from_array(np.full(large.dims, 7e4, np.float32), large.name))
+    with pytest.raises(ModelFileError, match="too much for 16 bits") as error:
+        halve(model.SerializeToString())
+    assert "--half" in error.value.hint
 
 
 def test_seven_labels_are_an_output_of_the_same_network(tmp_path: Path, drawn: Dataset) -> None:

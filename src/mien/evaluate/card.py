@@ -63,7 +63,7 @@ to {accuracy.high:.3f}, n = {metrics.n:,}, {evaluation.split} split).
 
 | | |
 | --- | --- |
-| network | {info.network}, {info.parameters:,} parameters |
+| network | {info.network}, {info.parameters:,} parameters{_about_storage(info)} |
 | cost of a face | {info.multiply_adds / 1e6:.1f}M multiply-adds |
 | input | uint8 [n, 1, {info.input_size}, {info.input_size}], {info.colour}; normalisation inside |
 | alignment | `{info.alignment}` |
@@ -111,6 +111,10 @@ def _about_confidence(evaluation: Evaluation) -> str:
         "| --- | --- | --- | --- | --- |", *rows, "",
         *(part for rule in rules for part in (rule, "")),
     ])  # fmt: skip
+
+
+def _about_storage(info: ModelInfo) -> str:
+    return "" if info.stored == "float32" else ", stored in 16 bits, computed in 32"
 
 
 def _about_int8(info: ModelInfo) -> str:

@@ -101,7 +101,11 @@ def quantise_model(
     quantised = {"from": before.info.name, "loss": loss.to_dict(), "by": by, "n": n,
                  "changed": round(changed, 6), "faces": FACES}  # fmt: skip
     info = replace(
-        before.info, name=f"{before.info.name}-int8", precision="int8", quantised=quantised
+        before.info,
+        name=f"{before.info.name}-int8",
+        precision="int8",
+        quantised=quantised,
+        stored="float32",
     )
     model = Classifier(after.session, info)
     info, _ = write_model(model, after_content, destination, dataset, "validation", note)

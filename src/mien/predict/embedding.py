@@ -11,6 +11,7 @@ from mien.modelfile import INPUT_NAME
 from mien.predict.classifier import BATCH
 from mien.predict.session import Session, open_model
 from mien.predict.shipped import model_content
+from mien.predict.stored import widen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ class Embedder:
         except ModuleNotFoundError as error:
             raise MissingExtraError.of("audit", "asking a model about labels") from error
         _, self.info = open_model(content, name, threads)
-        model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(content))
+        model = onnx.shape_inference.infer_shapes(widen(onnx.load_model_from_string(content)))
         weights = {i.name for i in model.graph.initializer}
         layers = [n for n in model.graph.node if n.op_type in WEIGHTED and n.input[1] in weights]
         if not layers:

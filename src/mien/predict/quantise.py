@@ -14,11 +14,13 @@ import numpy as np
 
 from mien.errors import MissingExtraError
 from mien.modelfile import INPUT_NAME
+from mien.predict.stored import widen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+    from onnx import GraphProto
 
 QUANTISED = ("Conv", "Relu", "Add", "AveragePool", "MaxPool", "GlobalAveragePool", "Concat")
 """Kinds of nodes that become int8: convolutions, and what lies between them."""
@@ -50,7 +52,8 @@ def quantise(content: bytes, crops_nhw: NDArray[np.uint8]) -> bytes:
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     with tempfile.TemporaryDirectory(prefix="mien-int8-") as folder:
         given, prepared, done = (Path(folder) / f"{name}.onnx" for name in ("a", "b", "c"))
-        given.write_bytes(content)  # as a ModelProto it would come back without its weights
+        # Given as a ModelProto it would come back without its weights.
+        given.write_bytes(widen(model).SerializeToString())
         # Folds batch normalisation into the convolutions before them, and infers shapes.
         quant_pre_process(given, prepared, skip_symbolic_shape=True)
         quantize_static(
@@ -65,8 +68,26 @@ def quantise(content: bytes, crops_nhw: NDArray[np.uint8]) -> bytes:
             calibrate_method=CalibrationMethod.MinMax,
         )
         model = onnx.load_model(done)
+    _share(model.graph)
     onnx.helper.set_model_props(model, metadata)
     return bytes(model.SerializeToString())
+
+
+def _share(graph: GraphProto) -> None:
+    """Keep one of all stored tensors that are equal.
+
+    The branch of the mirror image had its own copy of all weights, half of the file.
+    """
+    kept: dict[bytes, str] = {}
+    same: dict[str, str] = {}
+    for tensor in list(graph.initializer):
+        name, tensor.name = tensor.name, ""
+        same[name] = kept.setdefault(tensor.SerializeToString(), name)
+        tensor.name = name
+        if same[name] != name:
+            graph.initializer.remove(tensor)
+    for node in graph.node:
+        node.input[:] = [same.get(name, name) for name in node.input]
 
 
 class _Faces:

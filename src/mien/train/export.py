@@ -22,6 +22,7 @@ from mien.evaluate.described import with_info, write_model
 from mien.labels import label_set
 from mien.modelfile import INPUT_NAME, OUTPUT_NAME, Head, ModelInfo
 from mien.predict.classifier import Classifier
+from mien.predict.stored import halve
 from mien.train.fit import right_answers
 from mien.train.networks.registry import measure_cost
 from mien.train.runfolder import load_scorer, open_run
@@ -51,11 +52,15 @@ class Exported:
         info: the description inside the file.
         max_difference: largest absolute difference of a logit, torch against ONNX.
         compared: pictures behind it: the whole validation split.
+        half_difference: largest change of a logit by storing weights in 16 bits, where they are.
+        half_changed: pictures that are answered otherwise by that.
     """
 
     info: ModelInfo
     max_difference: float
     compared: int
+    half_difference: float = 0.0
+    half_changed: int = 0
 
 
 class Answer(nn.Module):
@@ -91,13 +96,28 @@ def _columns(logits: Tensor, columns: tuple[int, ...]) -> Tensor:
 
 
 def export_run(
-    path: Path, destination: Path, dataset: Dataset, *, name: str = "", note: str = ""
+    path: Path,
+    destination: Path,
+    dataset: Dataset,
+    *,
+    name: str = "",
+    note: str = "",
+    half: bool = False,
 ) -> Exported:
     """Write the run's best network to `destination`, once it was shown to answer as torch does.
 
+    Args:
+        path: of the run folder.
+        destination: the ONNX file; its card is written beside it.
+        dataset: with the validation split that the run was chosen by.
+        name: of the model; that of the recipe where empty.
+        note: words on the data for the model card.
+        half: store the weights in 16 bits. They are rounded after the comparison with torch, and
+            what that changes is told apart from it; all figures are of the rounded ones.
+
     Raises:
-        ModelFileError: the exported file's logits differ by more than MAX_DIFFERENCE; nothing
-            is written then.
+        ModelFileError: the exported file's logits differ by more than MAX_DIFFERENCE, or weights
+            do not fit into 16 bits; nothing is written then.
     """
     run = open_run(path)
     scorer = load_scorer(path)
@@ -119,6 +139,14 @@ def export_run(
             f"{len(logits)} validation pictures; at most {MAX_DIFFERENCE:g} is accepted",
             hint="nothing was written; report this with the run's config.json",
         )
+    if half:
+        content = halve(with_info(content, replace(info, stored="float16")))
+        rounded = Classifier.from_bytes(content, name=str(destination))
+        before, after = (one.logits(validation.images_nhw) for one in (exported, rounded))
+        changed = int((before.argmax(axis=1) != after.argmax(axis=1)).sum())
+        info, _ = write_model(rounded, content, destination, dataset, "validation", note)
+        change = float(np.abs(after - before).max(initial=0.0))
+        return Exported(info, difference, len(logits), change, changed)
     info, _ = write_model(exported, content, destination, dataset, "validation", note)
     return Exported(info, difference, len(logits))
 

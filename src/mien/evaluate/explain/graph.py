@@ -18,6 +18,7 @@ from mien.modelfile import INPUT_NAME, OUTPUT_NAME
 from mien.predict.classifier import Classifier
 from mien.predict.session import Session
 from mien.predict.shipped import model_content
+from mien.predict.stored import widen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +52,7 @@ class OnnxExplainable:
         self._classifier = Classifier.from_bytes(content, name=name, threads=threads)
         self.info = self._classifier.info
         self._name, self._threads = name, threads
-        self._model: ModelProto = onnx.load_model_from_string(content)
+        self._model: ModelProto = widen(onnx.load_model_from_string(content))
         self._weighted = _weighted_nodes(self._model.graph)
         self.layers = tuple(_layer_name(node, weights) for node, weights in self._weighted)
 
