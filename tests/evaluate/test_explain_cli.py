@@ -71,6 +71,7 @@ def test_mistakes_are_two_lines_and_no_traceback(examples: Path, tmp_path: Path)
         ([tmp_path / "none.onnx", picture], 1, f"there is no model {tmp_path / 'none.onnx'}"),
         ([damaged, picture], 1, "is not an ONNX model that can be loaded"),
         ([tmp_path, picture], 1, "is not a run folder"),
+        (["mien-small-int8", picture], 1, "hint: explain mien-small"),
         (["mien-small", picture, "--label", "hapy"], 2, "hint: did you mean 'happy'?"),
         (["mien-small", picture, "--layer", 7], 2, "hint: --layer takes one of its sides: 24, 12"),
         (["mien-small", picture, "--patch", 48], 2, "must be at least 1 and below 48 pixels"),

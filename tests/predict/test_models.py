@@ -13,6 +13,7 @@ from tests.conftest import tiny_info, tiny_model
 from tests.predict.test_cli import mien
 
 from mien import Reader
+from mien.cli.models import models
 from mien.data.manifest import Dataset, save_dataset
 from mien.errors import ConfigError, ModelFileError
 from mien.evaluate.described import with_info, write_model
@@ -44,7 +45,7 @@ def test_the_list_of_models(tmp_path: Path) -> None:
     done = mien("models", path, "--json")
     assert done.returncode == 0, done.stderr
     rows = {row["model"]: row for row in json.loads(done.stdout)}
-    assert set(rows) == {*shipped_models(), str(path)}
+    assert {*rows, *shipped_models()} == {*shipped_models(), str(path)}
     small, mine = rows["mien-small"], rows[str(path)]
     assert small["metrics"]["panel"]["n"] > 2000
     assert small["labels"] == ["happy", "neutral", "sad"]
@@ -58,16 +59,32 @@ def test_the_list_of_models(tmp_path: Path) -> None:
     assert "Traceback" not in missing.stderr
 
 
+@pytest.mark.parametrize("suits", [True, False, None])
+def test_int8_models_are_listed_where_they_help(
+    suits: bool | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mien.predict.speed.suits_int8", lambda: suits)
+    int8 = [name for name in shipped_models() if name.endswith("-int8")]
+    assert int8
+    for every in (False, True):
+        models([], as_json=True, every=every, speed=False)
+        out, err = capsys.readouterr()
+        rows = {row["model"]: row["precision"] for row in json.loads(out)}
+        shown = [name for name, precision in rows.items() if precision == "int8"]
+        assert shown == (int8 if every or suits is not False else [])
+        assert ("no VNNI" in err) is (suits is False)
+
+
 def test_speed_is_measured_in_turns() -> None:
     class Counting(FakeClassifier):
         input_size = 48
 
-    models = [Counting(["happy"]), Counting(["sad"])]
+    first, second = Counting(["happy"]), Counting(["sad"])
     clock = iter(np.cumsum([0.0, *([1.0, 0.0, 4.0, 0.0] * 50)]).tolist())
-    found = faces_per_second(models, 8, seconds=3, clock=lambda: next(clock))  # type: ignore[arg-type]
+    found = faces_per_second([first, second], 8, seconds=3, clock=lambda: next(clock))  # type: ignore[list-item]
     assert found == [8.0, 2.0]
-    assert len(models[0].seen) == len(models[1].seen)
-    assert models[0].seen[0].shape == (8, 48, 48)
+    assert len(first.seen) == len(second.seen)
+    assert first.seen[0].shape == (8, 48, 48)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,9 @@ def quantise(content: bytes, crops_nhw: NDArray[np.uint8]) -> bytes:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            # Ranges are the batches' mean extremes: those of one odd face would be too wide.
             calibrate_method=CalibrationMethod.MinMax,
+            extra_options={"CalibMovingAverage": True},
         )
         model = onnx.load_model(done)
     _share(model.graph)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEFAULT_MODEL = "mien-small"
+INT8 = "-int8"
+"""How the names of int8 forms end."""
 
 
 def shipped_models() -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.errors import MissingExtraError
+from mien.errors import MissingExtraError, ModelFileError
 from mien.evaluate.explain.explainable import redraw
 from mien.modelfile import INPUT_NAME, OUTPUT_NAME
 from mien.predict.classifier import Classifier
@@ -40,7 +40,7 @@ class OnnxExplainable:
         threads: of the processor; 0 takes all cores.
 
     Raises:
-        ModelFileError: damaged, or not a model that this mien can use.
+        ModelFileError: damaged, int8, or not a model that this mien can use.
         MissingExtraError: the package onnx is not installed.
     """
 
@@ -51,6 +51,11 @@ class OnnxExplainable:
             raise MissingExtraError.of("explain", "explaining an ONNX file") from error
         self._classifier = Classifier.from_bytes(content, name=name, threads=threads)
         self.info = self._classifier.info
+        if self.info.precision != "float32":
+            raise ModelFileError(
+                f"{name} is an {self.info.precision} model, which has no slopes to explain it by",
+                hint=f"explain {self.info.quantised.get('from', 'the float32 model it was')}",
+            )
         self._name, self._threads = name, threads
         self._model: ModelProto = widen(onnx.load_model_from_string(content))
         self._weighted = _weighted_nodes(self._model.graph)
