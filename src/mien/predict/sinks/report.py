@@ -32,7 +32,7 @@ th, td { text-align: right; padding: .35rem 1rem .35rem 0; border-bottom: 1px so
   white-space: nowrap }
 th:first-child, td:first-child { text-align: left } th { font-weight: 600 }
 .alert { border-left: 3px solid #d6336c; padding-left: 1rem }
-@media print { video { display: none } }
+@media print { video, .hint, .head { display: none } }
 """
 SCRIPT = """
 const video = document.querySelector('video'), svg = document.querySelector('.chart svg'),
@@ -71,7 +71,7 @@ def page(summary: dict[str, Any], labels: Sequence[str], svg: str, video: str | 
         player = f'<video controls preload="auto" src="{escape(video)}"></video>'
     alert = f'<p class="alert">{escape(summary["error"])}</p>' if summary.get("error") else ""
     script = f"<script>{SCRIPT}</script>" if video is not None else ""
-    hint = "Click into it to go there. " if video is not None else ""
+    hint = '<span class="hint">Click into it to go there.</span> ' if video is not None else ""
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title} - mien</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>
