@@ -68,11 +68,14 @@ def mislabel(share: float, splits: tuple[str, ...] = ("train", "validation")) ->
     return change
 
 
-def shuffle_labels(data: Dataset, rng: np.random.Generator) -> Dataset:
-    rows = np.flatnonzero(data.splits_n == "train")
-    labels = data.labels_n.copy()
-    labels[rows] = labels[rng.permutation(rows)]
-    return replace(data, labels_n=labels)
+def shuffle_labels(split: str) -> Change:
+    def change(data: Dataset, rng: np.random.Generator) -> Dataset:
+        rows = np.flatnonzero(data.splits_n == split)
+        labels = data.labels_n.copy()
+        labels[rows] = labels[rng.permutation(rows)]
+        return replace(data, labels_n=labels)
+
+    return change
 
 
 def rare(data: Dataset, rng: np.random.Generator) -> Dataset:
@@ -187,7 +190,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "label noise": Fault(("label-noise",), {}, mislabel(0.3)),
     "label noise in training": Fault(("label-noise",), {}, mislabel(0.3, ("train",))),
-    "labels shuffled": Fault(("labels-shuffled",), {}, shuffle_labels),
+    "labels shuffled": Fault(("labels-shuffled",), {}, shuffle_labels("train")),
     "imbalance": Fault(("class-imbalance",), {}, rare),
     "leak": Fault(("leak",), {}, leak),
     "wrong scale": Fault(("inputs",), {"network.normalise": "none"}, darken),
@@ -204,13 +207,6 @@ def swap_in_validation(data: Dataset, _: np.random.Generator) -> Dataset:
     labels = data.labels_n.copy()
     held = data.splits_n == "validation"
     labels[held] = np.array([2, 1, 0])[labels[held]]
-    return replace(data, labels_n=labels)
-
-
-def shuffle_validation(data: Dataset, rng: np.random.Generator) -> Dataset:
-    rows = np.flatnonzero(data.splits_n == "validation")
-    labels = data.labels_n.copy()
-    labels[rows] = labels[rng.permutation(rows)]
     return replace(data, labels_n=labels)
 
 
@@ -256,7 +252,7 @@ def lose_class(data: Dataset, _: np.random.Generator) -> Dataset:
 
 FURTHER: dict[str, Fault] = {
     "validation labels swapped": Fault(("labels-shuffled",), {}, swap_in_validation),
-    "validation labels shuffled": Fault(("labels-shuffled",), {}, shuffle_validation),
+    "validation labels shuffled": Fault(("labels-shuffled",), {}, shuffle_labels("validation")),
     "one class half mislabelled": Fault(("label-noise",), {}, one_way_noise),
     "dropout 0.95": Fault(("underfitting", "too-small"), {"network.dropout": 0.95}),
     "augmented beyond recognition": Fault(

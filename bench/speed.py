@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from mien.predict.detectors.registry import make_detector
 from mien.predict.shipped import shipped_models
 from mien.predict.speed import faces_per_second
 from mien.vision.codec import read_picture, write_picture
+from watched import watched
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "examples" / "grace_hopper.jpg"
@@ -91,12 +91,8 @@ def folder_of_pictures(count: int, place: Path) -> None:
 
 def cold_start(mien: Path) -> tuple[float, float]:
     """Seconds and largest memory, MB, of `mien predict photo.jpg` in a process of its own."""
-    seconds = []
-    for _ in range(5):
-        started = time.perf_counter()
-        subprocess.run([mien, "predict", PHOTO], check=True, capture_output=True)
-        seconds.append(time.perf_counter() - started)
-    return min(seconds), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    runs = [watched([mien, "predict", PHOTO]) for _ in range(5)]
+    return min(seconds for seconds, _ in runs), max(mb for _, mb in runs)
 
 
 def install_size(folder: Path) -> tuple[float, float, Path]:
@@ -134,7 +130,6 @@ def main() -> None:
     print(f"{platform.machine()}, Python {platform.python_version()}")
     mien = Path(sys.executable).with_name("mien")
     with tempfile.TemporaryDirectory() as folder:
-        # First: the largest child of this process would else be one of pip's.
         seconds, memory = cold_start(mien)
         print(f"mien predict photo.jpg, cold: {seconds:.2f} s (at most 1.5)")
         print(f"its memory at most: {memory:,.0f} MB (at most 300)")

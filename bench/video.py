@@ -12,7 +12,6 @@ import argparse
 import csv
 import itertools
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -38,6 +37,7 @@ from mien.predict.video.select import Selection
 from mien.types import FrameReading
 from mien.vision.draw import FrameAnnotator
 from scenes import LOST_S, RATE, Scene, Truth, render, scenes
+from watched import watched
 
 
 def write_scene(path: Path, scene: Scene) -> None:
@@ -167,26 +167,11 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-WATCH = """
-import os, subprocess, sys
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
-_, status, used = os.wait4(process.pid, 0)
-assert status == 0
-print(used.ru_maxrss)
-"""
-"""Started by a large process, a small one would be told to have been as large: so one between."""
-
-
 def command(clip: Path, folder: Path, threads: int) -> tuple[float, float]:
     """Run `mien video CLIP --out` in a process of its own: seconds, and MB at most."""
-    program = str(Path(sys.executable).with_name("mien"))
-    arguments = ["video", str(clip), "--out", str(folder / "command"), "--threads", str(threads)]
-    started = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", WATCH, program, *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True,
-    )  # fmt: skip
-    return time.perf_counter() - started, float(done.stdout.split()[-1]) / 1024
+    program = Path(sys.executable).with_name("mien")
+    out: list[str | Path] = ["--out", folder / "command", "--threads", str(threads)]
+    return watched([program, "video", clip, *out])
 
 
 def live(reader: Reader, clip: Path) -> tuple[int, int, list[float], float]:
