@@ -13,7 +13,9 @@ def serve(
     host: str = typer.Option("127.0.0.1", "--host", help="Address; 0.0.0.0 lets others in."),
     port: int = typer.Option(8000, "--port", help="0 takes any that is free."),
     models: list[str] = typer.Option(
-        [], "--models", help="FILE or NAME=FILE, again and again; the first is the default."
+        [],
+        "--models",
+        help="FILE or NAME=FILE, again and again; the first is the default; the shipped follow.",
     ),
     workers: int = typer.Option(1, "--workers", help="Processes."),
     threads: int = typer.Option(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mien.errors import ConfigError, did_you_mean
 from mien.predict.classifier import Classifier
+from mien.predict.shipped import INT8, shipped_models
 from mien.serve.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from mien.modelfile import ModelInfo
     from mien.predict.pipeline import FaceClassifier
@@ -54,14 +55,18 @@ class Catalogue:
 
     @classmethod
     def load(cls, files: Iterable[tuple[str, Path]]) -> Catalogue:
-        """Return the models in files, then the shipped one; each is tried once.
+        """Return the models in files, then the shipped float32 ones; each is tried once.
+
+        A shipped model whose name a file has taken is left out.
 
         Raises:
             ConfigError: two models of one name.
             ModelFileError: a file is no model.
         """
         loaded = [(name, Classifier.load(path, threads=1)) for name, path in files]
-        loaded.append(("", Classifier.load(threads=1)))
+        taken = {name or classifier.info.name for name, classifier in loaded}
+        shipped = [n for n in shipped_models() if not n.endswith(INT8) and n not in taken]
+        loaded += [(name, Classifier.load(Path(name), threads=1)) for name in shipped]
         models: dict[str, Served] = {}
         for name, classifier in loaded:
             model = Served(name or classifier.info.name, classifier)

@@ -87,7 +87,7 @@ class Settings:
     Attributes:
         host: address to bind to.
         port: to bind to.
-        models: (name, file) of models beside the shipped one; a name of '' takes the model's own.
+        models: (name, file) of models beside the shipped ones; a name of '' takes the model's own.
             The first is the default.
         workers: processes.
         threads: pictures read at once in a process; 0 shares the processor's cores out.
