@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import build_model, measure_cost
 from mien.train.optimizer import learning_rate, sharpness_aware
 from mien.train.signals import DIGEST_STEP, Recorder, stride_for
+from mien.train.start import begin_from
 from mien.train.state import TrainingState, restore_state, save_state
 from mien.train.watch import EpochMetrics, Watcher
 
@@ -56,7 +58,9 @@ def fit(run: RunFolder, dataset: Dataset, watchers: Sequence[Watcher] = ()) -> T
     learnt = taught(make_examples(dataset.split("train"), recipe), recipe)
     validation = yardstick(dataset.split("validation"), recipe)
     sample = yardstick(dataset.split("train"), recipe).first(TRAIN_SAMPLE, recipe.fit.seed)
-    state = start_state(recipe, learnt, run.input_size, device)
+    # A training that goes on needs nobody to begin from, who may be gone by now.
+    begun = replace(recipe.fit, start="") if run.has_checkpoint else recipe.fit
+    state = start_state(replace(recipe, fit=begun), learnt, run.input_size, device)
     for folder in (run.path, run.checkpoints):
         sweep(folder)
     if run.has_checkpoint:
@@ -101,7 +105,11 @@ def fit(run: RunFolder, dataset: Dataset, watchers: Sequence[Watcher] = ()) -> T
 def start_state(
     recipe: Recipe, learnt: Examples, input_size: int, device: torch.device
 ) -> TrainingState:
-    """Return the state before the first epoch; all of it follows from the recipe's seed."""
+    """Return the state before the first epoch; it follows from the recipe's seed and `fit.start`.
+
+    Raises:
+        ConfigError, RunFolderError: as `begin_from` does.
+    """
     if recipe.fit.threads:
         torch.set_num_threads(recipe.fit.threads)
     torch.manual_seed(recipe.fit.seed)
@@ -112,6 +120,7 @@ def start_state(
         input_size=input_size,
         classes=len(recipe.learnt_labels),
     )
+    begin_from(model, recipe)
     return TrainingState.start(model.to(device), recipe)
 
 

@@ -165,6 +165,8 @@ class FitConfig:
         first_size: share of the crop's side that the first epoch's pictures are reduced to; it
             grows to 1 by `full_size_at` (progressive resizing, which saves time); 1 is off.
         full_size_at: share of the epochs after which pictures are whole.
+        start: run folder whose best weights are begun with, instead of random ones; its network
+            must be the same, its labels need not.
     """
 
     epochs: int = 8
@@ -176,6 +178,7 @@ class FitConfig:
     threads: int = 0
     first_size: float = 1.0
     full_size_at: float = 0.5
+    start: str = ""
 
 
 @dataclass(frozen=True, slots=True)
