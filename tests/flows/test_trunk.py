@@ -154,6 +154,13 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
          "fewer than one batch of 5000", "--set fit.batch_size="),
         (["train", "poster", "--data", "DATA", "--set", "network.depth=9"], 2,
          "network.depth 9", "at most 5 blocks"),
+        (["train", "poster", "--data", "DATA", "--set", "fit.start=nowhere"], 1,
+         "nowhere is not a run folder", "mien train wrote"),
+        (["train", "small", "--data", "DATA", "--set", "targets.kind=labels", "--set",
+          "targets.classes=three", "--set", "also=", "--set", "fit.start=RUN"], 2,
+         "is not this recipe's", "leave fit.start out"),
+        (["train", "poster", "--data", "DATA", "--set", "distil.teachers=['nowhere']"], 1,
+         "nowhere is not a run folder", "mien train wrote"),
         (["train", "poster", "--resume", "RUN"], 2, "--resume goes on with", "leave out"),
         (["train", "--resume", "nowhere"], 1, "is not a run folder", "mien train wrote"),
         (["evaluate", "nowhere.onnx", "--data", "DATA"], 1, "there is no model", "run folder"),
@@ -174,7 +181,7 @@ def test_mistakes_get_two_lines(
 
     monkeypatch.chdir(places["HERE"])
     # In this process: sixteen imports of torch would take longer than all the rest.
-    monkeypatch.setattr(sys, "argv", ["mien", *(str(places.get(a, a)) for a in arguments)])
+    monkeypatch.setattr(sys, "argv", ["mien", *(_placed(a, places) for a in arguments)])
     with pytest.raises(SystemExit) as ended:
         main.run()
     assert ended.value.code == code
@@ -184,3 +191,8 @@ def test_mistakes_get_two_lines(
     assert lines[-1].startswith("hint: ")
     assert hint in lines[-1]
     assert not list(places["HERE"].glob("runs/*"))  # a run that has learnt nothing is not left
+
+
+def _placed(argument: str, places: dict[str, Path]) -> str:
+    name, equals, value = argument.rpartition("=")
+    return f"{name}{equals}{places.get(value, value)}"

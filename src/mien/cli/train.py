@@ -9,7 +9,7 @@ import typer
 
 from mien.cli.doctor import print_findings
 from mien.cli.extras import needs
-from mien.errors import ConfigError, DataError, TrainingError
+from mien.errors import ConfigError, DataError, ModelFileError, RunFolderError, TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +65,7 @@ def train(
     except TrainingError:
         print_findings(run, visit(run, dataset), err=True)
         raise
-    except (ConfigError, DataError):
+    except (ConfigError, DataError, ModelFileError, RunFolderError):
         if new:
             discard_run(run)  # else it would stand in the way of the mended command
         raise
