@@ -10,6 +10,8 @@ import torch
 
 from mien.data.manifest import Dataset
 from mien.errors import ConfigError, RunFolderError
+from mien.train.doctor.evidence import gather
+from mien.train.doctor.facts import growth
 from mien.train.fit import fit
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import Model, build_model
@@ -78,3 +80,12 @@ def test_what_cannot_be_begun_with(first: Path, drawn: Dataset, tmp_path: Path) 
         begin_from(fresh(network={"width": 5}), recipe(fit={"start": str(first)}))
     with pytest.raises(RunFolderError):
         begin_from(fresh(), recipe(fit={"start": str(tmp_path / "none")}))
+
+
+def test_the_doctor_does_not_take_learnt_weights_for_grown_ones(
+    first: Path, drawn: Dataset, tmp_path: Path
+) -> None:
+    run = start(tmp_path / "run", drawn, fit={"start": str(first), "epochs": 1})
+    fit(run, drawn)
+    assert growth(gather(open_run(run.path), drawn)) == 1.0
+    assert growth(gather(open_run(first), drawn)) != 1.0

@@ -91,7 +91,8 @@ class Evidence:
         copied: share of validation pictures with a copy in training, and how many were probed.
         shared_subjects: known subjects that are in training and in validation.
         repeats: whether the first steps, taken again, give the same weights; None where unknown.
-        initial: root mean square of each weight before the training, by name.
+        initial: root mean square of each weight before the training, by name; empty where it
+            began with another run's weights.
         range_test: of learning rates with this recipe; None where none was made.
     """
 
@@ -202,6 +203,8 @@ def _fresh_network(run: RunFolder) -> tuple[int, dict[str, float]]:
             classes=len(recipe.learnt_labels),
         )
         initial = {n: float(p.square().mean().sqrt()) for n, p in model.named_parameters()}
+    if run.recipe.fit.start:
+        initial = {}  # it began with another run's weights, which may be gone
     return sum(p.numel() for p in model.parameters()), initial
 
 
