@@ -27,8 +27,9 @@ THRESHOLD = 0.5
 """Mean rank correlation with all weights random, from which maps are not to be trusted.
 
 A map that ignores the weights keeps 1; independent maps have 0 in the mean. Single ones scatter
-with a deviation of 0.35 (bench/explain.py), for smooth maps have few independent places: the mean
-over one face and five draws scatters with 0.16, and 0.5 is three of these away.
+with a deviation of 0.3 to 0.56 (bench/explain.py), for smooth maps have few independent places:
+the mean over one face and five draws scatters with 0.12 to 0.25, and 0.5 is two to four of these
+away. More faces make it sharper.
 """
 LEVELS = 5
 """Steps of the cascade that are shown at most; the last is always 'all'."""
