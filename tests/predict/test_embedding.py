@@ -13,6 +13,7 @@ from mien.predict.classifier import Classifier
 from mien.predict.detectors.crops import CropFaces
 from mien.predict.embedding import Embedder
 from mien.predict.shipped import model_content
+from mien.predict.stored import widen
 
 
 def test_the_features_are_what_the_last_layer_reads(tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_the_shipped_models_features_tell_what_its_logits_tell() -> None:
     content, _ = model_content(None)
     weights = {
         i.name.rsplit(".", 1)[-1]: onnx.numpy_helper.to_array(i)
-        for i in onnx.load_model_from_string(content).graph.initializer
+        for i in widen(onnx.load_model_from_string(content)).graph.initializer
         if ".head." in i.name
     }
     mirrored = Embedder.load(threads=1).embed(np.ascontiguousarray(crops[:, :, ::-1]))
