@@ -277,3 +277,19 @@ def faststart(path: Path) -> None:
                 packet.stream = stream
                 out.mux(packet)
     other.replace(path)
+
+
+def test_hiding_faces_writes_the_video_that_hides_them(clip: Path, tmp_path: Path) -> None:
+    for more, media in (
+        ([], ["clip.annotated.mp4"]),
+        (["--no-images"], []),
+        (["--timeline"], ["clip.timeline.svg"]),
+    ):
+        out = tmp_path / "-".join(["out", *more])
+        done = mien(clip, "--out", out, "--blur-faces", *more)
+        assert done.returncode == 3, done.stderr  # no face in these frames
+        tables = {"clip.csv", "clip.summary.json"}
+        assert sorted(path.name for path in out.iterdir() if path.name not in tables) == media
+    done = mien(clip, "--blur-faces")
+    assert done.returncode == 2
+    assert "give --out DIR" in done.stderr

@@ -38,7 +38,10 @@ def video(
     timeline: bool = typer.Option(False, "--timeline", help="Write a timeline picture too."),
     report: bool = typer.Option(False, "--report", help="Write a page with video and timeline."),
     blur_faces: bool = typer.Option(
-        False, "--blur-faces", help="Make faces unrecognisable in all media; drops the sound too."
+        False,
+        "--blur-faces",
+        help="Make faces unrecognisable in all media, the annotated video where no other is "
+        "asked for; drops the sound too.",
     ),
     no_images: bool = typer.Option(False, "--no-images", help="Keep no pixels at all."),
     resume: bool = typer.Option(
@@ -88,6 +91,8 @@ def video(
     from mien.predict.video.placed import Settings
     from mien.predict.video.select import Selection
 
+    if blur_faces and not (timeline or report or no_images):
+        annotate = True  # whoever wants faces hidden wants to see the rest
     wanted = Wanted(rows, annotate, timeline, report, blur_faces, not no_images, segments)
     if out is None and (annotate or timeline or report or resume):
         raise ConfigError("pictures, reports and --resume need a folder", hint="give --out DIR")
