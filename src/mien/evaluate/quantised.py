@@ -16,6 +16,7 @@ from mien.evaluate.report import YARDSTICKS
 from mien.evaluate.table import predict_table, yardstick_of
 from mien.predict.classifier import Classifier
 from mien.predict.quantise import quantise
+from mien.predict.shipped import INT8
 from mien.predict.speed import faces_per_second
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def quantise_model(
                  "changed": round(changed, 6), "faces": FACES}  # fmt: skip
     info = replace(
         before.info,
-        name=f"{before.info.name}-int8",
+        name=before.info.name + INT8,
         precision="int8",
         quantised=quantised,
         stored="float32",

@@ -46,7 +46,7 @@ def halve(content: bytes) -> bytes:
             )
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + SUFFIX))
-        casts.append(onnx.helper.make_node("Cast", [name + SUFFIX], [name], to=1))
+        casts.append(onnx.helper.make_node("Cast", [name + SUFFIX], [name], to=tensor.FLOAT))
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
@@ -55,12 +55,12 @@ def halve(content: bytes) -> bytes:
 
 
 def widen(model: ModelProto) -> ModelProto:
-    """Return the model with 16-bit weights as float32 tensors of the graph; changed in place."""
+    """Undo `halve`, but for its rounding: return the model, changed in place."""
     from onnx import numpy_helper
 
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in list(model.graph.node):
-        if node.op_type == "Cast" and node.input[0] in stored and node.output[0] not in stored:
+        if node.op_type == "Cast" and node.input[0] == node.output[0] + SUFFIX:
             tensor = stored[node.input[0]]
             values = numpy_helper.to_array(tensor).astype(np.float32)
             tensor.CopyFrom(numpy_helper.from_array(values, node.output[0]))

@@ -63,13 +63,14 @@ class Catalogue:
             ConfigError: two models of one name.
             ModelFileError: a file is no model.
         """
-        loaded = [(name, Classifier.load(path, threads=1)) for name, path in files]
-        taken = {name or classifier.info.name for name, classifier in loaded}
+        given = [(name, Classifier.load(path, threads=1)) for name, path in files]
+        loaded = [(name or classifier.info.name, classifier) for name, classifier in given]
+        taken = {name for name, _ in loaded}
         shipped = [n for n in shipped_models() if not n.endswith(INT8) and n not in taken]
         loaded += [(name, Classifier.load(Path(name), threads=1)) for name in shipped]
         models: dict[str, Served] = {}
         for name, classifier in loaded:
-            model = Served(name or classifier.info.name, classifier)
+            model = Served(name, classifier)
             if model.name in models:
                 raise ConfigError(
                     f"two models are called {model.name!r}", hint="--models OTHER_NAME=FILE"

@@ -139,16 +139,16 @@ def export_run(
             f"{len(logits)} validation pictures; at most {MAX_DIFFERENCE:g} is accepted",
             hint="nothing was written; report this with the run's config.json",
         )
+    change, changed = 0.0, 0
     if half:
+        before = exported.logits(validation.images_nhw)
         content = halve(with_info(content, replace(info, stored="float16")))
-        rounded = Classifier.from_bytes(content, name=str(destination))
-        before, after = (one.logits(validation.images_nhw) for one in (exported, rounded))
-        changed = int((before.argmax(axis=1) != after.argmax(axis=1)).sum())
-        info, _ = write_model(rounded, content, destination, dataset, "validation", note)
+        exported = Classifier.from_bytes(content, name=str(destination))
+        after = exported.logits(validation.images_nhw)
         change = float(np.abs(after - before).max(initial=0.0))
-        return Exported(info, difference, len(logits), change, changed)
+        changed = int((before.argmax(axis=1) != after.argmax(axis=1)).sum())
     info, _ = write_model(exported, content, destination, dataset, "validation", note)
-    return Exported(info, difference, len(logits))
+    return Exported(info, difference, len(logits), change, changed)
 
 
 def _outputs(run: RunFolder, split: Dataset, logits_nk: NDArray[np.float32]) -> list[Output]:
