@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +154,39 @@ def test_a_server_that_stops_leaves_its_job_to_the_next(tmp_path: Path, clip: by
     with running(tmp_path) as server:
         wait(server, location, "done")
         assert len(server.get(f"{location}/result").json()["rows"]) == 30
+
+
+def test_who_hears_that_a_video_ended_finds_it_deleted(
+    tmp_path: Path, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: dict[str, list[str]] = {}
+    end = Jobs.end
+
+    def ended(jobs: Jobs, id_: str, status: str, *words: str | None) -> None:
+        found[status] = files(tmp_path)
+        end(jobs, id_, status, *words)
+
+    monkeypatch.setattr(Jobs, "end", ended)
+    with running(tmp_path) as server:
+        location = server.post("/v1/video", content=clip[:40] + bytes(800)).headers["Location"]
+        wait(server, location, "failed")
+        location = server.post("/v1/video", content=clip).headers["Location"]
+        wait(server, location, "done")
+    id_ = location.rsplit("/", 1)[-1]
+    assert found == {"failed": [], "done": [f"{id_}.jsonl", f"{id_}.summary.json"]}
+
+
+def test_a_video_that_was_read_when_the_server_died_is_done(tmp_path: Path, clip: bytes) -> None:
+    with running(tmp_path) as server:
+        location = server.post("/v1/video", content=clip).headers["Location"]
+        wait(server, location, "done")
+        result = server.get(f"{location}/result").json()
+    with closing(sqlite3.connect(tmp_path / "data" / "jobs.sqlite")) as base, base:
+        base.execute("UPDATE jobs SET status = 'running', progress = 0.9")
+    with running(tmp_path) as server:
+        done = wait(server, location, "done", "failed")
+        assert (done["status"], done["error"]) == ("done", None)
+        assert server.get(f"{location}/result").json() == result
 
 
 def test_a_job_whose_model_is_gone_says_so(tmp_path: Path, clip: bytes) -> None:

@@ -52,6 +52,12 @@ class Store:
         """Return the path of a job's results, without suffix."""
         return self.folder / "results" / id_
 
+    def was_read(self, id_: str) -> bool:
+        """Return whether a job's video was read to its end: it is gone, its results are whole."""
+        result = self.result(id_)
+        summary = result.with_name(result.name + ".summary.json")
+        return summary.exists() and not self.upload(id_).exists()
+
     def clear(self, id_: str, *, result: bool = True) -> None:
         """Delete a job's video, and its results too."""
         self.upload(id_).unlink(missing_ok=True)

@@ -102,6 +102,9 @@ class Worker:
             if model is None:
                 message, hint = "its model is no longer served", "send it again"
                 return
+            if self._store.was_read(job.id):  # by a server that died before it could say so
+                status, message, hint = DONE, "", ""
+                return
             broken = read_video(
                 job, self._store.upload(job.id), self._store.result(job.id), self._detector,
                 model.classifier, self._limits, lambda share: self._tell(job, share),
@@ -126,8 +129,10 @@ class Worker:
         if status == CANCELLED and self._stop.is_set():
             jobs.give_back(job.id)
             return
+        # Deleted before anybody is told that it ended: whoever is told so can rely on it.
+        self._store.clear(job.id, result=status != DONE)
         jobs.end(job.id, status, message or None, hint or None)
         now = jobs.get(job.id)
-        done = now is not None and now.status == DONE
-        self._store.clear(job.id, result=not done)  # cancelled meanwhile: nothing stays
+        if now is None or now.status != DONE:  # cancelled meanwhile: nothing stays
+            self._store.clear(job.id)
         self._metrics.jobs.labels(now.status if now else CANCELLED).inc()
