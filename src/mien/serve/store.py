@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mien.errors import ConfigError
 from mien.files import write_error
@@ -52,11 +53,14 @@ class Store:
         """Return the path of a job's results, without suffix."""
         return self.folder / "results" / id_
 
-    def was_read(self, id_: str) -> bool:
-        """Return whether a job's video was read to its end: it is gone, its results are whole."""
+    def read_earlier(self, id_: str) -> dict[str, Any] | None:
+        """Return the summary of a video that is gone because it was read to its end, or None."""
         result = self.result(id_)
         summary = result.with_name(result.name + ".summary.json")
-        return summary.exists() and not self.upload(id_).exists()
+        if self.upload(id_).exists() or not summary.exists():
+            return None
+        content: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
+        return content
 
     def clear(self, id_: str, *, result: bool = True) -> None:
         """Delete a job's video, and its results too."""

@@ -102,8 +102,9 @@ class Worker:
             if model is None:
                 message, hint = "its model is no longer served", "send it again"
                 return
-            if self._store.was_read(job.id):  # by a server that died before it could say so
-                status, message, hint = DONE, "", ""
+            earlier = self._store.read_earlier(job.id)
+            if earlier is not None:  # by a server that died before it could say so
+                status, message, hint = DONE, earlier["error"] or "", ""
                 return
             broken = read_video(
                 job, self._store.upload(job.id), self._store.result(job.id), self._detector,
