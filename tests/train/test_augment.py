@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mien.train.augment import augment, mix, shrink, size_share
+from mien.train.augment import _grid, augment, mix, shrink, size_share
 from mien.train.settings import AugmentConfig, FitConfig
 
 
@@ -55,6 +55,26 @@ def test_blur_keeps_the_mean_and_lowers_the_contrast(pixels: torch.Tensor) -> No
 def test_no_blur_drawn_leaves_the_picture(pixels: torch.Tensor) -> None:
     changed = augment(pixels, AugmentConfig(blur=1e-9, blur_sigma=2.0), generator())
     torch.testing.assert_close(changed, pixels.float())
+
+
+def test_blur_is_a_gaussian_of_some_pictures_and_darkens_no_edge() -> None:
+    dot = torch.zeros(400, 1, 49, 49)
+    dot[:, :, 24, 24] = 255.0
+    changed = augment(dot, AugmentConfig(blur=0.25, blur_sigma=1.2), generator())
+    blurred = changed[changed[:, 0, 24, 24] < 250][:, 0]
+    assert 60 < len(blurred) < 140
+    across, down = blurred[:, 24, 25] / blurred[:, 24, 24], blurred[:, 25, 24] / blurred[:, 24, 24]
+    torch.testing.assert_close(across, down)
+    # A Gaussian's values at 1 and 2 pixels: exp(-1 / 2s^2), and its fourth power.
+    torch.testing.assert_close(blurred[:, 24, 26] / blurred[:, 24, 24], across**4)
+    white = torch.full((8, 1, 48, 48), 255.0)
+    torch.testing.assert_close(augment(white, AugmentConfig(blur=1.0), generator()), white)
+
+
+def test_pictures_are_moved_as_torch_s_own_grid_moves_them() -> None:
+    rows = torch.randn(16, 2, 3, generator=generator())
+    theirs = torch.nn.functional.affine_grid(rows, [16, 1, 48, 48], align_corners=False)
+    torch.testing.assert_close(_grid(rows, 48), theirs, atol=1e-5, rtol=0)
 
 
 def test_light_and_noise_stay_in_range(pixels: torch.Tensor) -> None:

@@ -52,6 +52,12 @@ def test_one_low_gain_among_tiny_steps_is_chance() -> None:
     assert suggest(RATES, losses, changes).suggestion > 1e-2
 
 
+def test_an_easy_first_batch_is_chance() -> None:
+    losses, changes = steps(1.0)
+    losses[0] = 0.2  # below all that follows
+    assert suggest(RATES, losses, changes).suggestion > 1e-2
+
+
 def test_a_test_ends_when_the_loss_blows_up() -> None:
     assert blown_up([1.0] * 30 + [math.nan])
     assert blown_up([1.0] * 30 + [50.0] * 3)

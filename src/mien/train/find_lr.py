@@ -40,6 +40,8 @@ LOWEST, HIGHEST = 1e-6, 30.0
 STEPS = 160
 SMOOTHING = 0.9
 """Share of the past in the running mean of the losses."""
+SETTLED = 10
+"""Losses before the running mean is of that many."""
 GAIN = 0.85
 """Gain ratio at the suggested rate: steps still do what the gradient says, and are not tiny."""
 WINDOW = 9
@@ -158,7 +160,10 @@ def suggest(
             "--set network.normalise=picture",
         )
     smooth, used = smoothed(finite), rates[: len(finite)]
-    least = float(used[int(smooth.argmin())])
+    # The running mean of the first few is those batches' chance, which is lower than any other
+    # where hardly anything is learnt.
+    settled = min(SETTLED, len(smooth) - 1)
+    least = float(used[settled + int(smooth[settled:].argmin())])
     gains = running_gain(changes[: len(finite)])
     crossed = [r for r, g in zip(used, gains, strict=True) if g is not None and g < GAIN]
     # A single low window among tiny steps is the batches' chance: half of those above are low.

@@ -76,7 +76,8 @@ def orthogonal(gradient: Tensor) -> Tensor:
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
         square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
+        quintic = torch.addmm(square, square, square, beta=b, alpha=c)
+        x = torch.addmm(x, quintic, x, beta=a)
     x = x.T if rows > columns else x
     result: Tensor = x * math.sqrt(max(1.0, rows / columns))
     return result.reshape(gradient.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 from mien.train.muon import Muon
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
@@ -107,8 +108,13 @@ class WeightAverage:
     def update(self, model: nn.Module, step: int) -> None:
         """Move the average towards the model's weights, after optimiser step `step`."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        ours, theirs = self.model.state_dict(), model.state_dict()
-        mixed = [name for name, value in ours.items() if value.is_floating_point()]
-        torch._foreach_lerp_([ours[n] for n in mixed], [theirs[n] for n in mixed], weight)
-        for name in ours.keys() - set(mixed):
-            ours[name].copy_(theirs[name])
+        pairs = list(zip(_values(self.model), _values(model), strict=True))
+        mixed = [pair for pair in pairs if pair[0].is_floating_point()]
+        torch._foreach_lerp_([ours for ours, _ in mixed], [theirs for _, theirs in mixed], weight)
+        for ours, theirs in pairs:
+            if not ours.is_floating_point():
+                ours.copy_(theirs)
+
+
+def _values(model: nn.Module) -> Iterator[Tensor]:
+    return chain(model.parameters(), model.buffers())
