@@ -23,12 +23,12 @@ clock.
 from __future__ import annotations
 
 import argparse
-import io
 import math
 import random
 import statistics
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,22 +56,21 @@ NEVER = 10**9
 
 
 class PictureFiles(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
-    """Encoded pictures, decoded and changed one by one with Pillow, by a recipe's settings."""
+    """PNG files, opened and changed one by one with Pillow, by a recipe's settings."""
 
-    def __init__(self, examples: Examples, changes: AugmentConfig) -> None:
+    def __init__(self, examples: Examples, changes: AugmentConfig, folder: Path) -> None:
         self.examples, self.changes = examples, changes
-        self.files = []
-        for pixels in examples.pixels[:, 0].numpy():
-            buffer = io.BytesIO()
-            Image.fromarray(pixels).save(buffer, "PNG")
-            self.files.append(buffer.getvalue())
+        self.files = [folder / f"{number}.png" for number in range(len(examples))]
+        for path, pixels in zip(self.files, examples.pixels[:, 0].numpy(), strict=True):
+            Image.fromarray(pixels).save(path)
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        picture = Image.open(io.BytesIO(self.files[i]))
-        pixels = torch.from_numpy(np.array(change(picture, self.changes), np.float32))[None]
+        with Image.open(self.files[i]) as picture:
+            changed = change(picture, self.changes)
+        pixels = torch.from_numpy(np.array(changed, np.float32))[None]
         return pixels, self.examples.targets_nk[i], self.examples.weights_n[i]
 
 
@@ -144,10 +143,12 @@ def clocks() -> tuple[float, float]:
     return time.process_time(), time.perf_counter()
 
 
-def ways(recipe: Recipe, examples: Examples, state: TrainingState) -> dict[str, Callable[[], Any]]:
-    """Return what takes turns, by name."""
+def ways(
+    recipe: Recipe, examples: Examples, state: TrainingState, folder: Path
+) -> dict[str, Callable[[], Any]]:
+    """Return what takes turns, by name; the plain loader's pictures lie in `folder`."""
     ready = feed_mien(recipe, examples, state)
-    files = PictureFiles(examples, recipe.augment)
+    files = PictureFiles(examples, recipe.augment, folder)
     plain = DataLoader(files, recipe.fit.batch_size, shuffle=True, num_workers=1, drop_last=True)
 
     def loop(source: Iterable[Any]) -> None:
@@ -201,7 +202,8 @@ def main() -> None:
     examples = everything.first(STRIDE * recipe.fit.batch_size, seed=0)
     state = start_state(recipe, examples, side, torch.device("cpu"))
     torch.set_num_threads(arguments.threads)
-    times = measure(ways(recipe, examples, state), arguments.rounds)
+    with TemporaryDirectory() as folder:
+        times = measure(ways(recipe, examples, state, Path(folder)), arguments.rounds)
     batches_are = f"{STRIDE} batches of {recipe.fit.batch_size}"
     print(f"{recipe.name}: {batches_are}, threads: {arguments.threads}")
     for name, values in times.items():

@@ -93,6 +93,16 @@ def test_erase_fills_a_rectangle_with_the_mean(pixels: torch.Tensor) -> None:
     assert share.max() > 0
 
 
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_the_pictures_given_stay_as_they_are(pixels: torch.Tensor, kind: torch.dtype) -> None:
+    given = pixels.to(kind)
+    everything = AugmentConfig(
+        blur=1.0, brightness=0.2, contrast=0.2, gamma=0.3, low_res=1.0, noise=0.1, erase=1.0
+    )
+    assert not torch.equal(augment(given, everything, generator()), pixels.float())
+    assert torch.equal(given, pixels.to(kind))
+
+
 def test_same_generator_same_pictures(pixels: torch.Tensor) -> None:
     config = AugmentConfig(0.5, 10, 0.1, 0.1, 0.5, 1.0, 0.1, 0.1, 0.05, 0.5, 0.3)
     first, second = generator(3), generator(3)

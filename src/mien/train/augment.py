@@ -31,7 +31,7 @@ def augment(pixels: Tensor, config: AugmentConfig, generator: torch.Generator) -
     Returns:
         float32 [n, 1, s, s], 0 to 255 (noise and light are clipped to it).
     """
-    x = pixels.float()
+    x = pixels.float() if pixels.dtype != torch.float32 else pixels.clone()  # ours to change
     draw = _Draw(len(x), generator, x.device)
     if config.flip or config.rotation or config.scale or config.shift:
         x = _move(x, config, draw)
@@ -45,9 +45,9 @@ def augment(pixels: Tensor, config: AugmentConfig, generator: torch.Generator) -
         x = _light(x, config, draw)
     if config.noise:
         amount = draw.uniform(0, config.noise * 255)
-        x = x + amount[:, None, None, None] * draw.normal(x.shape)
+        x = x.add_(amount[:, None, None, None] * draw.normal(x.shape))
     if config.brightness or config.contrast or config.noise:
-        x = x.clamp(0, 255)
+        x = x.clamp_(0, 255)
     if config.erase:
         x = _erase(x, config, draw)
     return x
@@ -127,6 +127,10 @@ class _Draw:
         return torch.randn(shape, generator=self.generator).to(self.device)
 
 
+# Each of the changes below takes float pixels [n, 1, s, s], may change them in place, and returns
+# the changed ones.
+
+
 def _move(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
     angle = draw.uniform(-1, 1) * math.radians(config.rotation)
     size = torch.exp(draw.uniform(-1, 1) * math.log1p(config.scale))
@@ -164,13 +168,7 @@ def _blur(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
     kernel = torch.exp(-0.5 * (reach / sigma[:, None]).square()) * (reach <= BLUR_RADIUS)
     weights = kernel[:, distance]
     weights = (weights / weights.sum(dim=2, keepdim=True))[:, None]
-    return _with(x, blurred, weights @ chosen @ weights.mT)
-
-
-def _with(x: Tensor, chosen: Tensor, changed: Tensor) -> Tensor:
-    """Return the pictures with the chosen ones, a mask [n], replaced."""
-    x = x.clone()
-    x[chosen] = changed
+    x[blurred] = weights @ chosen @ weights.mT
     return x
 
 
@@ -181,22 +179,22 @@ def _lose_detail(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
     share = float(torch.rand(1, generator=draw.generator))
     small = max(4, round(side * (config.low_res_size + share * (1 - config.low_res_size))))
     reduced = functional.interpolate(x[lost], size=small, mode="area")
-    enlarged = functional.interpolate(reduced, size=side, mode="bilinear", align_corners=False)
-    return _with(x, lost, enlarged)
+    x[lost] = functional.interpolate(reduced, size=side, mode="bilinear", align_corners=False)
+    return x
 
 
 def _bend(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
     power = torch.exp(draw.uniform(-1, 1) * math.log1p(config.gamma))[:, None, None, None]
     low, high = x.amin(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
     reach = (high - low).clamp_min(1)
-    return (x - low).div_(reach).pow_(power).mul_(reach).add_(low)
+    return x.sub_(low).div_(reach).pow_(power).mul_(reach).add_(low)
 
 
 def _light(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
     gain = torch.exp(draw.uniform(-1, 1) * math.log1p(config.contrast))[:, None, None, None]
     offset = (draw.uniform(-1, 1) * config.brightness * 255)[:, None, None, None]
     mean = x.mean(dim=(2, 3), keepdim=True)
-    return (x - mean).mul_(gain).add_(mean + offset)
+    return x.mul_(gain).add_(mean - mean * gain + offset)
 
 
 def _erase(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
@@ -211,4 +209,5 @@ def _erase(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
     down, across, erased = band(), band(), draw.chance(config.erase)
     chosen = x[erased]
     hole = (down[erased, :, None] & across[erased, None, :])[:, None]
-    return _with(x, erased, torch.where(hole, chosen.mean(dim=(2, 3), keepdim=True), chosen))
+    x[erased] = torch.where(hole, chosen.mean(dim=(2, 3), keepdim=True), chosen)
+    return x
