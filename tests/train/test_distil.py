@@ -9,12 +9,14 @@ import torch
 from mien.data.manifest import Dataset
 from mien.errors import ConfigError, RunFolderError
 from mien.train.config import Recipe, recipe_from_dict
-from mien.train.distil import taught
+from mien.train.distil import load_teachers, taught, taught_by_views
 from mien.train.doctor.replay import repeats
 from mien.train.fit import fit
 from mien.train.loader import make_examples
-from mien.train.runfolder import create_run, load_scorer
-from mien.train.settings import DistilConfig
+from mien.train.runfolder import create_run, load_scorer, open_run
+from mien.train.settings import AugmentConfig, DistilConfig, ScheduleConfig
+
+CONSTANT = ScheduleConfig("constant")
 
 VALUES = {
     "name": "teacher",
@@ -51,6 +53,42 @@ def test_teachers_answers_are_mixed_into_the_targets(tmp_path: Path, drawn: Data
     with pytest.raises(ConfigError, match="learnt happy, neutral, sad"):
         others = replace(recipe((paths[0],)), labels="happy,sad")
         taught(make_examples(drawn.split("train"), others), others)
+
+
+def test_teachers_answer_on_the_pictures_that_the_student_sees(
+    tmp_path: Path, drawn: Dataset
+) -> None:
+    run = create_run(tmp_path / "teacher", recipe(), drawn, tmp_path)
+    fit(run, drawn)
+    views = replace(
+        recipe(),
+        distil=DistilConfig((str(run.path),), 0.75, views=True),
+        augment=AugmentConfig(flip=1.0, mixup=0.4),
+    )
+    plain = make_examples(drawn.split("train"), views)
+    assert taught(plain, views) is plain  # they answer later
+    teachers = load_teachers(views)
+    changed = plain.pixels.float().flip(3)
+    answers = torch.from_numpy(load_scorer(run.path).logits(changed[:, 0].numpy())).softmax(1)
+    targets = taught_by_views(teachers, changed, plain.targets_nk, views.distil)
+    torch.testing.assert_close(targets, 0.25 * plain.targets_nk + 0.75 * answers)
+    assert torch.equal(
+        taught_by_views((), changed, plain.targets_nk, views.distil), plain.targets_nk
+    )
+    before = [p.clone() for p in teachers[0].parameters()]
+    weights = []
+    for name, epochs in [("whole", [2]), ("resumed", [1, 2])]:
+        for until in epochs:
+            part = replace(views, fit=replace(views.fit, epochs=until), schedule=CONSTANT)
+            folder = tmp_path / name
+            student = (
+                open_run(folder) if folder.exists() else create_run(folder, part, drawn, tmp_path)
+            )
+            state = fit(replace(student, recipe=part), drawn)
+            assert len(state.teachers) == 1
+        weights.append(torch.cat([p.detach().flatten() for p in state.model.parameters()]))
+    assert torch.equal(weights[0], weights[1])
+    assert all(torch.equal(a, b) for a, b in zip(before, teachers[0].parameters(), strict=True))
 
 
 def test_a_teacher_that_is_no_run_is_named(tmp_path: Path, drawn: Dataset) -> None:

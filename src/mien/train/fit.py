@@ -15,7 +15,7 @@ from mien.data.panel import panel_targets, raw_targets
 from mien.errors import ConfigError, DataError, TrainingError
 from mien.files import WriteError, sweep
 from mien.train.augment import augment, mix, shrink, size_share
-from mien.train.distil import taught
+from mien.train.distil import load_teachers, taught, taught_by_views
 from mien.train.loader import Examples, batches, make_examples
 from mien.train.loss import class_weights, soft_cross_entropy
 from mien.train.networks.normalise import Normalise
@@ -108,7 +108,7 @@ def start_state(
     """Return the state before the first epoch; it follows from the recipe's seed and `fit.start`.
 
     Raises:
-        ConfigError, RunFolderError: as `begin_from` does.
+        ConfigError, RunFolderError: as `begin_from` and `load_teachers` do.
     """
     if recipe.fit.threads:
         torch.set_num_threads(recipe.fit.threads)
@@ -121,7 +121,10 @@ def start_state(
         classes=len(recipe.learnt_labels),
     )
     begin_from(model, recipe)
-    return TrainingState.start(model.to(device), recipe)
+    state = TrainingState.start(model.to(device), recipe)
+    if recipe.distil.views and recipe.distil.weight:
+        state.teachers = [teacher.to(device) for teacher in load_teachers(recipe)]
+    return state
 
 
 def train_epoch(
@@ -170,6 +173,7 @@ def train_step(
         group["lr"] = state.lr
     inputs = augment(pixels, recipe.augment, state.changes)
     inputs, targets = mix(inputs, targets, recipe.augment, state.changes)
+    targets = taught_by_views(state.teachers, inputs, targets, recipe.distil)
     inputs = shrink(inputs, size_share(recipe.fit, state.epoch))
     measured = recorder.begin(step, inputs.device)
 

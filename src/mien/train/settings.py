@@ -191,7 +191,11 @@ class DistilConfig:
     Attributes:
         teachers: run folders that learn the same labels, on the same data.
         weight: of the teachers' answers beside the targets; 0 is off.
+        views: whether teachers answer in each step on the pictures as the student sees them,
+            changed and mixed (Beyer et al. 2022, arXiv:2106.05237), which costs their time;
+            else once, on the pictures as they are.
     """
 
     teachers: tuple[str, ...] = ()
     weight: float = 0.5
+    views: bool = False

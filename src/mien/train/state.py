@@ -20,6 +20,8 @@ from mien.train.signals import EpochSignals
 from mien.train.watch import EpochMetrics
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mien.train.config import Recipe
     from mien.train.networks.registry import Model
     from mien.train.runfolder import RunFolder
@@ -32,6 +34,7 @@ class TrainingState:
     Attributes:
         order: generator of the batches' order.
         changes: generator of the augmentation; dropout uses torch's global one.
+        teachers: that answer in each step; no part of a checkpoint, for they do not change.
         epoch: epochs finished.
     """
 
@@ -40,6 +43,7 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     order: torch.Generator
     changes: torch.Generator
+    teachers: Sequence[Model] = ()
     epoch: int = 0
     lr: float = 0.0
     best_epoch: int = 0
