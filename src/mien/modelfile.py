@@ -68,6 +68,7 @@ class ModelInfo:
         created: ISO 8601 date and time, UTC.
         mien_version: that wrote the file.
         heads: what the network answers besides `labels`.
+        learnt: labels of the last layer's rows, for whoever trains it further; empty if unknown.
     """
 
     name: str
@@ -91,6 +92,7 @@ class ModelInfo:
     created: str = ""
     mien_version: str = ""
     heads: tuple[Head, ...] = ()
+    learnt: tuple[str, ...] = ()
 
     def answering(self, labels: Sequence[str] = ()) -> tuple[ModelInfo, str]:
         """Return the description of the output with these labels, in any order, and its name.
@@ -158,16 +160,17 @@ class ModelInfo:
             for head in values.get("heads", [])
         )
         # JSON has no tuples.
-        return cls(**{**chosen, "labels": tuple(values["labels"]), "heads": heads})
+        labels, learnt = tuple(values["labels"]), tuple(values.get("learnt", ()))
+        return cls(**{**chosen, "labels": labels, "heads": heads, "learnt": learnt})
 
 
 def _makes_sense(values: dict[str, Any]) -> bool:
     labels, size = values.get("labels"), values.get("input_size")
     return (
         isinstance(labels, list)
+        and _are_labels(labels)
         and len(labels) >= 2
-        and all(isinstance(label, str) for label in labels)
-        and len(set(labels)) == len(labels)
+        and _are_labels(values.get("learnt", []))
         and isinstance(size, int)
         and 8 <= size <= 1024
         and values.get("colour", "grey") == "grey"
@@ -176,6 +179,14 @@ def _makes_sense(values: dict[str, Any]) -> bool:
         and _can_make_sets(values.get("coverage", {}))
         and isinstance(values.get("heads", []), list)
         and all(_is_head(head) for head in values.get("heads", []))
+    )
+
+
+def _are_labels(labels: Any) -> bool:
+    return (
+        isinstance(labels, list)
+        and all(isinstance(label, str) for label in labels)
+        and len(set(labels)) == len(labels)
     )
 
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from mien.data.manifest import Dataset
-from mien.errors import ConfigError, RunFolderError
+from mien.errors import ConfigError, ModelFileError, RunFolderError
+from mien.labels import THREE
+from mien.predict.classifier import Classifier
+from mien.predict.shipped import model_content
+from mien.train.config import load_recipe, recipe_from_dict
 from mien.train.doctor.evidence import gather
+from mien.train.export import export_run
 from mien.train.fit import fit
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import Model, build_model
-from mien.train.runfolder import load_scorer, open_run
-from mien.train.start import begin_from
+from mien.train.recipes import find_recipe
+from mien.train.runfolder import create_run, load_scorer, open_run
+from mien.train.start import begin_from, learnt_before
 from tests.train.test_fit import recipe, start, weights
 
 
@@ -42,17 +49,75 @@ def test_all_weights_are_taken(first: Path) -> None:
     assert all(torch.equal(v, before[name]) for name, v in untouched.state_dict().items())
 
 
-def test_other_labels_keep_a_random_last_layer(first: Path) -> None:
-    wanted = recipe(labels="sad,happy", fit={"start": str(first)})
-    model = fresh(2)
+def test_of_other_labels_the_last_layer_takes_those_that_both_learn(first: Path) -> None:
+    wanted = recipe(labels="sad,surprise,happy", fit={"start": str(first)})
+    model = fresh(3)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     begin_from(model, wanted)
-    theirs = load_scorer(first).model.state_dict()
-    kept = {n for n, v in model.state_dict().items() if torch.equal(v, before[n])}
-    last = {n for n, v in theirs.items() if v.shape != before[n].shape}
-    assert last and last <= kept
-    taken = {n for n, v in model.state_dict().items() if n not in last and v.ndim > 1}
-    assert taken and all(torch.equal(model.state_dict()[n], theirs[n]) for n in taken)
+    theirs, ours = load_scorer(first).model.state_dict(), model.state_dict()
+    *_, last = (name for name in ours if ours[name].ndim == 2)
+    for name in (last, last.replace("weight", "bias")):
+        for row, (mine, yours) in enumerate([(0, 2), (1, None), (2, 0)]):
+            expected = before[name][row] if yours is None else theirs[name][yours]
+            assert torch.equal(ours[name][mine], expected), (name, row)
+    others = {n for n, v in ours.items() if n.rpartition(".")[0] != last.rpartition(".")[0]}
+    assert others and all(torch.equal(ours[n], theirs[n]) for n in others)
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory: pytest.TempPathFactory, drawn: Dataset) -> Path:
+    return trained(tmp_path_factory.mktemp("mirrored") / "run", drawn, mirror=True)
+
+
+def trained(path: Path, drawn: Dataset, *, mirror: bool) -> Path:
+    network = {"name": "base", "widths": [4, 4, 8, 8], "blocks": [1, 1, 1], "mirror": mirror}
+    values = {"name": "t", "network": network, "fit": {"epochs": 1, "threads": 1, "device": "cpu"}}
+    run = create_run(path, recipe_from_dict(values), drawn, path)
+    fit(run, drawn)
+    return run.path
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_model_file_is_begun_with_as_its_run_is(
+    mirrored: Path, half: bool, drawn: Dataset, tmp_path: Path
+) -> None:
+    file = tmp_path / "model.onnx"
+    export_run(mirrored, file, drawn, half=half)
+    learnt = learnt_before(str(file))
+    assert learnt.labels == THREE
+    theirs = learnt_before(str(mirrored)).weights
+    for name, value in learnt.weights.items():
+        torch.testing.assert_close(value, theirs[name], atol=5e-3 if half else 0, rtol=0)
+    lacking = theirs.keys() - learnt.weights.keys()
+    assert all(n.startswith("normalise.") or n.endswith("tracked") for n in lacking)
+
+
+def test_a_graph_without_normalisations_cannot_be_begun_with(
+    drawn: Dataset, tmp_path: Path
+) -> None:
+    run = trained(tmp_path / "run", drawn, mirror=False)
+    export_run(run, tmp_path / "model.onnx", drawn)
+    with pytest.raises(ModelFileError, match="normalisations are part of convolutions"):
+        learnt_before(str(tmp_path / "model.onnx"))
+
+
+@pytest.mark.parametrize("name", ["mien-small", "mien-tiny"])
+def test_a_shipped_model_is_begun_with(name: str) -> None:
+    three = load_recipe(find_recipe(Path(name.removeprefix("mien-"))), [f"fit.start={name}",
+                        "targets.classes=", "also=", "targets.kind=labels"])  # fmt: skip
+    assert three.learnt_labels == THREE
+    model = build_model(
+        three.network, normalise=Normalise("picture"), input_size=48, classes=3
+    ).eval()
+    begin_from(model, three)
+    content, _ = model_content(Path(name))
+    shipped = Classifier.from_bytes(content, name=name)
+    faces = np.random.default_rng(0).integers(0, 256, (8, 48, 48), dtype=np.uint8)
+    ours = model(torch.from_numpy(faces)[:, None].float()).detach().numpy()
+    # The very answers, before a temperature was put on them.
+    np.testing.assert_allclose(
+        ours / shipped.info.temperature, shipped.logits(faces), atol=1e-3, rtol=0
+    )
 
 
 def test_a_training_begins_there_and_goes_on_without(
@@ -79,6 +144,16 @@ def test_what_cannot_be_begun_with(first: Path, drawn: Dataset, tmp_path: Path) 
         begin_from(fresh(network={"width": 5}), recipe(fit={"start": str(first)}))
     with pytest.raises(RunFolderError):
         begin_from(fresh(), recipe(fit={"start": str(tmp_path / "none")}))
+    with pytest.raises(ConfigError, match="the network of mien-small is not this recipe's"):
+        begin_from(fresh(), recipe(fit={"start": "mien-small"}))
+    with pytest.raises(ModelFileError, match=r"mien-small-int8.onnx are rounded to int8"):
+        begin_from(fresh(), recipe(fit={"start": "mien-small-int8"}))
+    with pytest.raises(ModelFileError, match="none.onnx"):
+        begin_from(fresh(), recipe(fit={"start": str(tmp_path / "none.onnx")}))
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(b"no graph at all")
+    with pytest.raises(ModelFileError, match="not an ONNX file, or is damaged"):
+        begin_from(fresh(), recipe(fit={"start": str(damaged)}))
 
 
 def test_the_doctor_does_not_take_learnt_weights_for_grown_ones(

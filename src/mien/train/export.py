@@ -202,6 +202,7 @@ def _describe(
         input_size=run.input_size,
         alignment=ALIGNMENT_ID,
         temperature=outputs[0].temperature,
+        learnt=run.recipe.learnt_labels,
         heads=tuple(Head(o.name, o.labels, o.temperature) for o in outputs[1:]),
         unsure_below=UNSURE_BELOW,
         network=run.recipe.network.name,

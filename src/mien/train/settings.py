@@ -165,8 +165,8 @@ class FitConfig:
         first_size: share of the crop's side that the first epoch's pictures are reduced to; it
             grows to 1 by `full_size_at` (progressive resizing, which saves time); 1 is off.
         full_size_at: share of the epochs after which pictures are whole.
-        start: run folder whose best weights are begun with, instead of random ones; its network
-            must be the same, its labels need not.
+        start: a run folder (its best weights), a model file or a shipped model's name to begin
+            with, instead of random weights; its network must be the same, its labels need not.
     """
 
     epochs: int = 8
