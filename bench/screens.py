@@ -1,0 +1,109 @@
+"""Take the web page's pictures in docs/images anew, as the page and the model are today.
+
+python bench/screens.py [--out docs/images]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from tests.web.chromium import CHROMIUM, FLAGS, serving  # noqa: E402
+
+EXAMPLES = [ROOT / "examples" / name for name in ("grace_hopper.jpg", "astronaut.jpg")]
+HEADS = ((130, 0, 320, 222), (100, 40, 420, 410))
+"""What of each portrait the video shows."""
+SEEN_S = ((0.0, 8.0), (1.4, 6.9))
+"""From when to when each of the two is in it: the astronaut, then the admiral."""
+SIZE, RATE = (960, 540), 24
+
+
+def write_video(path: Path) -> None:
+    """Write eight seconds of the two portraits, side by side, swaying."""
+    astronaut, admiral = (
+        Image.open(p).convert("RGB").crop(box).resize((280, 328))
+        for p, box in zip(reversed(EXAMPLES), HEADS, strict=True)
+    )
+    grey = np.linspace(145, 205, SIZE[1], dtype=np.uint8)[:, None]
+    ground = np.repeat(np.stack([grey, grey + 2, grey + 6], axis=2), SIZE[0], axis=1)
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", RATE)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        for number in range(int(SEEN_S[0][1] * RATE)):
+            now = number / RATE
+            picture = Image.fromarray(ground)
+            for head, x, (start, end) in zip((astronaut, admiral), (100, 560), SEEN_S, strict=True):
+                if start <= now < end:
+                    picture.paste(head, (x + round(12 * np.sin(now)), 90 + round(8 * np.cos(now))))
+            frame = av.VideoFrame.from_image(picture)
+            frame.pts, frame.time_base = number, Fraction(1, RATE)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+
+
+def save(page: Any, path: Path, size: tuple[int, int]) -> None:
+    """Write what the page shows, as WebP."""
+    page.mouse.move(0, 0)
+    page.evaluate("document.activeElement.blur()")
+    page.wait_for_timeout(500)  # colours fade in
+    Image.open(io.BytesIO(page.screenshot())).convert("RGB").crop((0, 0, *size)).save(
+        path, quality=88, method=6
+    )
+    print(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
+    out = parser.parse_args().out
+    if CHROMIUM is None:
+        raise SystemExit("error: there is no chromium here\nhint: apt-get install chromium")
+    with (
+        TemporaryDirectory() as name,
+        serving(Path(name)) as address,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+
+        def visit(width: int, height: int, scheme: str = "light") -> Any:
+            view: Any = {"width": width, "height": height}
+            page = browser.new_context(viewport=view, color_scheme=scheme).new_page()
+            page.set_default_timeout(120_000)
+            page.goto(address)
+            page.wait_for_selector("body[data-ready]")
+            return page
+
+        wide, phone, small = (1280, 860), (390, 844), (560, 751)
+        save(visit(*wide), out / "web-start.webp", wide)
+        save(visit(*small, "dark"), out / "web-dark.webp", small)
+        for size, files, name_ in ((wide, EXAMPLES, "picture"), (phone, EXAMPLES[1:], "phone")):
+            page = visit(*size)
+            page.set_input_files("#files", [str(p) for p in files])
+            page.wait_for_selector(".card .name")
+            page.wait_for_selector("#strip .count:has-text('…')", state="detached")
+            save(page, out / f"web-{name_}.webp", size)
+        write_video(Path(name) / "two.mp4")
+        page = visit(*wide)
+        page.set_input_files("#files", str(Path(name) / "two.mp4"))
+        page.wait_for_selector(".card .name")
+        page.wait_for_selector("text=Person 2")
+        page.evaluate("document.querySelector('video').currentTime = 3.35")
+        page.wait_for_timeout(1500)
+        save(page, out / "web-video.webp", wide)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
