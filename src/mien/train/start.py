@@ -11,7 +11,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
-from mien.errors import ConfigError, ModelFileError
+from mien.errors import ConfigError, ModelFileError, RunFolderError, did_you_mean
 from mien.modelfile import ModelInfo
 from mien.predict.shipped import model_content, shipped_models
 from mien.predict.stored import widen
@@ -82,6 +82,12 @@ def learnt_before(start: str) -> Learnt:
     path = Path(start)
     if not path.is_dir() and (path.suffix == ".onnx" or start in shipped_models()):
         return _learnt_by_model(path)
+    if not path.exists():
+        known = shipped_models()
+        raise RunFolderError(
+            f"fit.start: there is no run folder, model file or shipped model {start}",
+            hint=did_you_mean(start, known) + f"shipped: {', '.join(known)}; or give a path",
+        )
     return Learnt(load_scorer(path).model.state_dict(), open_run(path).recipe.learnt_labels)
 
 
