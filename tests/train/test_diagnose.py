@@ -278,6 +278,16 @@ def test_what_steps_did_is_not_blamed_on_the_design() -> None:
     assert "exploding-gradients" in names(sound(signals=[epoch(1, start=huge), *exploded[1:]]))
 
 
+def test_weights_that_grew_before_are_no_vanishing_gradients() -> None:
+    # Long weights before a short last layer: as mien-small's, when it is taught further.
+    sizes = {n: (1e-4, 0.1) for n in LAYERS[:-1]} | {LAYERS[-1]: (2e-2, 0.03)}
+    layers = {n: LayerSignals(gradient, weight, 1e-3) for n, (gradient, weight) in sizes.items()}
+    anew, begun = recipe(), recipe(fit={"start": "mien-small"})
+    assert names(sound(recipe=anew, signals=measured(layers=layers))) == ["vanishing-gradients"]
+    assert names(sound(recipe=begun, signals=measured(layers=layers))) == []
+    assert names(sound(recipe=begun, **FAULTS["vanishing-gradients"])) == ["vanishing-gradients"]
+
+
 def test_decay_that_rules_is_underfitting_and_not_a_step() -> None:
     decayed = recipe(optimizer={"lr": 0.05, "weight_decay": 0.5})
     signals = measured(gain=0.3, lr=0.05)

@@ -26,6 +26,8 @@ from mien.train.doctor.finding import Finding, Plot
 from mien.train.doctor.plots import gradient_plot, loss_plot, rate_plot, statistics_plot
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mien.train.doctor.evidence import Evidence
     from mien.train.doctor.thresholds import Thresholds
 
@@ -172,12 +174,19 @@ def vanishing_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
 
     Steps that are too large can drive a network to where gradients vanish; that is theirs.
     """
-    ratios = [first_half(gradients(e)) for e in evidence.signals if len(e.layers) > 1]
+
+    def least(layers: Mapping[str, float]) -> float:
+        # Normalised layers' weights have grown in what a training began with, and their gradients
+        # have shrunk as much, unlike those of the last layer, which is not normalised.
+        learnt = bool(evidence.recipe.fit.start) and len(layers) > 2
+        return first_half(dict(list(layers.items())[:-1]) if learnt else layers)
+
+    ratios = [least(gradients(e)) for e in evidence.signals if len(e.layers) > 1]
     if not ratios:
         return None
     ratio = float(np.median(ratios))
     before = start(evidence)
-    if ratio > limits.vanishing or (before and first_half(before.gradients) > limits.vanishing):
+    if ratio > limits.vanishing or (before and least(before.gradients) > limits.vanishing):
         return None
     return Finding(
         "vanishing-gradients",
