@@ -155,7 +155,7 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
         (["train", "poster", "--data", "DATA", "--set", "network.depth=9"], 2,
          "network.depth 9", "at most 5 blocks"),
         (["train", "poster", "--data", "DATA", "--set", "fit.start=nowhere"], 1,
-         "nowhere is not a run folder", "mien train wrote"),
+         "no run folder, model file or shipped model nowhere", "shipped: mien-small"),
         (["train", "small", "--data", "DATA", "--set", "targets.kind=labels", "--set",
           "targets.classes=three", "--set", "also=", "--set", "fit.start=RUN"], 2,
          "is not this recipe's", "leave fit.start out"),
