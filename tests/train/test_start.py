@@ -151,6 +151,13 @@ def test_what_cannot_be_begun_with(first: Path, drawn: Dataset, tmp_path: Path) 
         begin_from(fresh(), recipe(fit={"start": str(tmp_path)}))
     with pytest.raises(ConfigError, match="the network of mien-small is not this recipe's"):
         begin_from(fresh(), recipe(fit={"start": "mien-small"}))
+    narrow = ["fit.start=mien-small", "network.widths=[8,8,8,8]"]
+    for more in ([], ["targets.classes=", "also="]):  # the last layer with as many rows, and fewer
+        small = load_recipe(find_recipe(Path("small")), [*narrow, *more])
+        model = build_model(small.network, normalise=Normalise("picture"), input_size=48,
+                            classes=len(small.learnt_labels))  # fmt: skip
+        with pytest.raises(ConfigError, match="the network of mien-small is not this recipe's"):
+            begin_from(model, small)
     with pytest.raises(ModelFileError, match=r"mien-small-int8.onnx are rounded to int8"):
         begin_from(fresh(), recipe(fit={"start": "mien-small-int8"}))
     with pytest.raises(ModelFileError, match="none.onnx"):

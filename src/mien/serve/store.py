@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import ConfigError
-from mien.files import write_error
+from mien.files import read_json, write_error
 from mien.serve.jobs import Jobs
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class Store:
         summary = result.with_name(result.name + ".summary.json")
         if self.upload(id_).exists() or not summary.exists():
             return None
-        content: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(summary)
         return content
 
     def clear(self, id_: str, *, result: bool = True) -> None:

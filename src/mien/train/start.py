@@ -58,11 +58,13 @@ def begin_from(model: Model, recipe: Recipe) -> None:
         *_, last = (name for name in own if own[name].ndim == 2)
         answering = last.rpartition(".")[0] + "."
         for name in [name for name in own if name.startswith(answering)]:
-            theirs = weights.get(name)
-            weights[name] = own[name].clone()
+            theirs, rows = weights.get(name), own[name].clone()
+            if theirs is None or theirs.shape[1:] != rows.shape[1:]:
+                continue  # another network: said below
+            weights[name] = rows
             for row, label in enumerate(recipe.learnt_labels):
-                if label in learnt.labels and theirs is not None:
-                    weights[name][row] = theirs[learnt.labels.index(label)]
+                if label in learnt.labels:
+                    rows[row] = theirs[learnt.labels.index(label)]
     spared = {name for name in own if _is_spared(name)} - weights.keys()
     fits = {name: value.shape for name, value in weights.items()}
     if fits != {name: value.shape for name, value in own.items() if name not in spared}:
