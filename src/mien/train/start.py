@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import onnx
 import torch
-from onnx import numpy_helper
-from torch import Tensor
 
 from mien.errors import ConfigError, ModelFileError, RunFolderError, did_you_mean
 from mien.modelfile import ModelInfo
@@ -18,6 +15,9 @@ from mien.predict.stored import widen
 from mien.train.runfolder import load_scorer, open_run
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+    from torch import Tensor
+
     from mien.train.config import Recipe
     from mien.train.networks.registry import Model
 
@@ -94,6 +94,8 @@ def learnt_before(start: str) -> Learnt:
 
 
 def _learnt_by_model(path: Path) -> Learnt:
+    import onnx  # here, for trainings that begin anew shall not wait for it
+
     content, name = model_content(path)
     try:
         graph = onnx.load_model_from_string(content)
@@ -118,8 +120,10 @@ def _learnt_by_model(path: Path) -> Learnt:
     return Learnt(weights, info.learnt)
 
 
-def _weights(model: onnx.ModelProto) -> dict[str, Tensor]:
+def _weights(model: ModelProto) -> dict[str, Tensor]:
     """Return the weights in an exported graph, by their names in the network."""
+    from onnx import numpy_helper
+
     tensors = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     named = {name: name for name in tensors}
     # The exporter keeps one of several equal tensors, such as the offsets of two normalisations
