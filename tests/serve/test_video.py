@@ -184,6 +184,9 @@ def test_a_video_that_was_read_when_the_server_died_is_done(tmp_path: Path) -> N
         result = server.get(f"{location}/result").json()
     with closing(sqlite3.connect(tmp_path / "data" / "jobs.sqlite")) as base, base:
         base.execute("UPDATE jobs SET status = 'running', progress = 0.9")
+    store = Store(tmp_path / "data")
+    store.recover()  # as mien serve does before its workers begin
+    store.close()
     with running(tmp_path) as server:
         done = wait(server, location, "done", "failed")
         assert done["status"] == "done"
