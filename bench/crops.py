@@ -26,20 +26,18 @@ import numpy as np
 from PIL import Image
 
 from mien.data.manifest import Dataset, load_dataset
-from mien.predict.detectors.mtcnn import weights_folder
-from mien.predict.session import Session, read_model
+from mien.predict.detectors.mtcnn import Mtcnn
 from mien.study.cell import read_result, run_training
 from mien.study.plan import Training
 from mien.study.statistics import mean_interval, paired
 from mien.train.config import load_recipe
+from mien.train.landmarks import SURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-SURE = 0.8
-"""Least probability of a face for its landmarks to be believed, as the detector has it."""
 MARGIN = 24
 """Pixels by which edges are repeated, for what comes from outside the picture."""
 
@@ -48,21 +46,6 @@ def enlarged(images_nhw: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """Return the pictures with sides of `side` pixels, uint8 [n, side, side]."""
     size, how = (side, side), Image.Resampling.BICUBIC
     return np.stack([np.asarray(Image.fromarray(i).resize(size, how)) for i in images_nhw])
-
-
-def landmarks(images_nhw: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return five points of each 48x48 picture, float32 [n, 5, 2] in pixels, and which are sure."""
-    session = Session(read_model(weights_folder() / "onet.onnx"), "onet.onnx", 1)
-    points, sure = [], []
-    for start in range(0, len(images_nhw), 256):
-        grey = (images_nhw[start : start + 256].astype(np.float32) - 127.5) / 128
-        rgb = np.repeat(grey.transpose(0, 2, 1)[..., None], 3, axis=3)  # x before y
-        found, probability = session.run(
-            ["dense_6", "softmax_2"], input_3=np.ascontiguousarray(rgb)
-        )
-        points.append(found.reshape(-1, 2, 5).transpose(0, 2, 1) * images_nhw.shape[1])
-        sure.append(probability[:, 1] > SURE)
-    return np.concatenate(points), np.concatenate(sure)
 
 
 def similarity(
@@ -81,7 +64,8 @@ def similarity(
 
 def turned(images_nhw: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the pictures with their landmarks where the average face has them."""
-    points, sure = landmarks(images_nhw)
+    points, scores = Mtcnn().face_landmarks(images_nhw)
+    points, sure = points * images_nhw.shape[1], scores > SURE
     average = points[sure].mean(axis=0).astype(np.float64)
     print(f"landmarks believed in {sure.mean():.1%} of {len(sure):,} pictures")
     side = images_nhw.shape[1]

@@ -13,7 +13,7 @@ from tests.conftest import tiny_info, tiny_model
 from mien.errors import ConfigError
 from mien.evaluate.explain import sanity
 from mien.evaluate.explain.explain import OCCLUSION, explain, thirds
-from mien.evaluate.explain.explainable import choose_side, redraw
+from mien.evaluate.explain.explainable import choose_side, redraw, unmoved
 from mien.evaluate.explain.folder import file_names, write_folder
 from mien.evaluate.explain.graph import OnnxExplainable
 from mien.evaluate.explain.occlusion import default_patch, log_odds, occlude
@@ -56,6 +56,9 @@ class Looks:
     def grad_cam(self, crops_nhw: np.ndarray, answers_n: np.ndarray, side: int) -> np.ndarray:
         signs = 1 - answers_n[:, None, None]
         return (signs * self.weights_hw * crops_nhw).astype(np.float32)
+
+    def places(self, crops_nhw: np.ndarray) -> np.ndarray:
+        return unmoved(len(crops_nhw))
 
     def randomised(self, last: int, seed: int) -> Looks:
         return type(self)(redraw(self.weights_hw, seed, 0))

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mien.train.augment import _grid, augment, mix, shrink, size_share
+from mien.train.augment import augment, mix, shrink, size_share
+from mien.train.networks.align import sampling_grid
 from mien.train.settings import AugmentConfig, FitConfig
 
 
@@ -74,7 +75,7 @@ def test_blur_is_a_gaussian_of_some_pictures_and_darkens_no_edge() -> None:
 def test_pictures_are_moved_as_torch_s_own_grid_moves_them() -> None:
     rows = torch.randn(16, 2, 3, generator=generator())
     theirs = torch.nn.functional.affine_grid(rows, [16, 1, 48, 48], align_corners=False)
-    torch.testing.assert_close(_grid(rows, 48), theirs, atol=1e-5, rtol=0)
+    torch.testing.assert_close(sampling_grid(rows, 48), theirs, atol=1e-5, rtol=0)
 
 
 def test_light_and_noise_stay_in_range(pixels: torch.Tensor) -> None:

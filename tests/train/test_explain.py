@@ -32,10 +32,10 @@ LABELS = ("happy", "neutral", "sad")
 TEMPERATURE = 0.5
 
 
-def scorer(name: str, *, mirror: bool, **options: object) -> RunScorer:
+def scorer(name: str, *, mirror: bool, align: int = 0, **options: object) -> RunScorer:
     """A network with random weights, its normalisation layers included."""
     torch.manual_seed(0)
-    config = NetworkConfig(name=name, mirror=mirror, options=options)
+    config = NetworkConfig(name=name, mirror=mirror, align=align, options=options)
     model = build_model(config, normalise=Normalise("picture"), input_size=48, classes=5)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
@@ -43,6 +43,8 @@ def scorer(name: str, *, mirror: bool, **options: object) -> RunScorer:
             nn.init.normal_(module.bias, 0, 0.3)
             nn.init.normal_(module.running_mean, 0, 0.3)  # type: ignore[arg-type]
             nn.init.uniform_(module.running_var, 0.5, 1.5)  # type: ignore[arg-type]
+    if model.align is not None:
+        nn.init.normal_(model.align.place.weight, 0, 0.02)
     return RunScorer("mine", LABELS, 48, 1, model.eval(), (0, 1, 2))
 
 
@@ -56,6 +58,7 @@ def as_onnx(network: RunScorer) -> OnnxExplainable:
 # The exporter folds batch normalisation into fully connected layers, whose weights then differ.
 NETWORKS = {
     "small": {"mirror": True, "widths": (4, 6), "blocks": (2,)},
+    "small, aligned": {"mirror": True, "widths": (4, 6), "blocks": (2,), "align": 4},
     "poster": {"mirror": False, "width": 4, "depth": 2, "hidden": 8, "batch_norm": False},
 }
 
@@ -63,7 +66,8 @@ NETWORKS = {
 @pytest.fixture(scope="module", params=list(NETWORKS))
 def pair(request: pytest.FixtureRequest) -> tuple[RunExplainable, OnnxExplainable]:
     """One network, seen by torch and by its exported graph."""
-    network = scorer(request.param, **NETWORKS[request.param])  # type: ignore[arg-type]
+    name, options = request.param.split(",")[0], NETWORKS[request.param]
+    network = scorer(name, **options)  # type: ignore[arg-type]
     return RunExplainable(network), as_onnx(network)
 
 
@@ -140,6 +144,34 @@ def test_a_mirroring_model_has_mirrored_maps(crops: np.ndarray) -> None:
     one_view = plain.grad_cam(crops, answers, 12)
     other = plain.grad_cam(np.ascontiguousarray(crops[:, :, ::-1]), answers, 12)[:, :, ::-1]
     np.testing.assert_allclose(maps, (one_view + other) / 2, atol=1e-5)
+
+
+def test_run_and_graph_see_the_face_in_the_same_place(
+    pair: tuple[RunExplainable, OnnxExplainable], crops: np.ndarray
+) -> None:
+    run, graph = pair
+    places = run.places(crops)
+    np.testing.assert_allclose(graph.places(crops), places, atol=1e-5)
+    moved = not np.array_equal(places, np.tile(np.eye(2, 3), (3, 1, 1)))
+    assert moved == (run._scorer.model.align is not None)
+
+
+def test_grad_cam_lies_where_the_aligned_face_lies_on_the_crop() -> None:
+    """A body that looks at the aligned lower right corner, and a face that lies up left."""
+    model = scorer("small", mirror=False, align=4).model
+    assert model.align is not None
+    nn.init.zeros_(model.align.place.weight)
+    model.align.place.bias.data.copy_(torch.tensor([-0.5, 0.0, -0.5, -0.5]))
+    seen = Model(model.normalise, BrightCorner(), align=model.align)
+    crop = np.full((48, 48), 90, np.uint8)
+    crop[12:24, 12:24] = 255  # of the upper left quarter, which is all that is seen
+    run = RunExplainable(RunScorer("mine", ("bright", "not"), 48, 1, seen.eval(), (0, 1)))
+    cam = grad_cams(run, crop[None], np.array([0]), 48)[0]
+    inside = cam[11:25, 11:25].sum()
+    assert inside > 0
+    assert np.abs(cam[25:]).max() == 0
+    assert np.abs(cam[:, 25:]).max() == 0
+    assert inside > 0.95 * np.maximum(cam, 0).sum()
 
 
 class BrightCorner(nn.Module):

@@ -61,7 +61,7 @@ def train(
         )
     new = resume is None
     try:
-        state = fit(run, dataset, [ProgressView(), TensorBoardLog(), CurvesPicture()])
+        state = fit(run, dataset, [ProgressView(), TensorBoardLog(), CurvesPicture()], _aligning)
     except TrainingError:
         print_findings(run, visit(run, dataset), err=True)
         raise
@@ -138,6 +138,11 @@ def _test_progress() -> Callable[[int, int], None]:
             typer.echo(f"learning-rate range test: step {done} of {total}", err=True)
 
     return show
+
+
+def _aligning(done: int, total: int) -> None:
+    if done == 1 or done % 500 == 0:
+        typer.echo(f"learning where faces lie: step {done} of {total}", err=True)
 
 
 def _resumed(resume: Path, recipe: Path | None, set_: list[str], out: Path | None) -> RunFolder:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mien.train.networks.align import sampling_grid
+
 if TYPE_CHECKING:
     from mien.train.settings import AugmentConfig, FitConfig
 
@@ -145,16 +147,8 @@ def _move(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
         ],
         dim=1,
     )
-    grid = _grid(rows, x.shape[-1])
+    grid = sampling_grid(rows, x.shape[-1])
     return functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
-
-
-def _grid(rows_n23: Tensor, side: int) -> Tensor:
-    """Return what `affine_grid` does, [n, side, side, 2], by one product: nine times as fast."""
-    centres = (torch.arange(side, device=rows_n23.device) * 2 + 1) / side - 1
-    across, down = centres.expand(side, side), centres[:, None].expand(side, side)
-    places = torch.stack([across, down, torch.ones_like(across)]).reshape(3, -1)
-    return (rows_n23.reshape(-1, 3) @ places).reshape(-1, 2, side, side).permute(0, 2, 3, 1)
 
 
 def _blur(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:

@@ -138,7 +138,8 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     values = dict(values)
     network = values.get("network", {})
     if isinstance(network, dict):
-        own = {key: network[key] for key in ("name", "normalise", "mirror") if key in network}
+        keys = {f.name for f in fields(NetworkConfig)} - {"options"}
+        own = {key: network[key] for key in keys & network.keys()}
         rest = {key: value for key, value in network.items() if key not in own}
         values["network"] = {**own, "options": rest}
     recipe: Recipe = from_mapping(Recipe, values, where="")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mien.evaluate.explain.explainable import redraw
+from mien.evaluate.explain.explainable import redraw, unmoved
 from mien.modelfile import ModelInfo
 from mien.train.runfolder import load_scorer
 from mien.vision.align import ALIGNMENT_ID
@@ -110,6 +110,16 @@ class RunExplainable:
             cam = (weights * maps.detach()).sum(dim=1)
             total += cam.flip(2) if view else cam  # the second view is the mirror image
         return total.numpy()
+
+    def places(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return where on its crop each face lies that the network sees, float32 [n, 2, 3]."""
+        model = self._scorer.model
+        if model.align is None:
+            return unmoved(len(crops_nhw))
+        with torch.no_grad():
+            pixels = torch.from_numpy(np.ascontiguousarray(crops_nhw))[:, None].float()
+            places: NDArray[np.float32] = model.align.similarity(model.normalise(pixels)).numpy()
+        return places
 
     def randomised(self, last: int, seed: int) -> RunExplainable:
         """Return this model with the weights of its `last` layers drawn anew (see `redraw`)."""

@@ -16,6 +16,7 @@ from mien.errors import ConfigError, DataError, TrainingError
 from mien.files import WriteError, sweep
 from mien.train.augment import augment, mix, shrink, size_share
 from mien.train.distil import load_teachers, taught, taught_by_views
+from mien.train.landmarks import fit_alignment
 from mien.train.loader import Examples, batches, make_examples
 from mien.train.loss import class_weights, soft_cross_entropy
 from mien.train.networks.normalise import Normalise
@@ -27,7 +28,7 @@ from mien.train.state import TrainingState, restore_state, save_state
 from mien.train.watch import EpochMetrics, Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,11 +43,17 @@ TRAIN_SAMPLE = 2000
 SCORING_BATCH = 256
 
 
-def fit(run: RunFolder, dataset: Dataset, watchers: Sequence[Watcher] = ()) -> TrainingState:
+def fit(
+    run: RunFolder,
+    dataset: Dataset,
+    watchers: Sequence[Watcher] = (),
+    told: Callable[[int, int], None] = lambda done, total: None,
+) -> TrainingState:
     """Train the run's recipe on `dataset`, from its last checkpoint if it has one.
 
     Every epoch ends with a checkpoint; on the CPU a training that was killed and resumed gives
-    the very weights of one that was not.
+    the very weights of one that was not. `told` hears of the steps, done and all, by which
+    `network.align` learns before the first epoch.
 
     Raises:
         DataError: the data cannot be trained on with this recipe.
@@ -58,13 +65,7 @@ def fit(run: RunFolder, dataset: Dataset, watchers: Sequence[Watcher] = ()) -> T
     learnt = taught(make_examples(dataset.split("train"), recipe), recipe)
     validation = yardstick(dataset.split("validation"), recipe)
     sample = yardstick(dataset.split("train"), recipe).first(TRAIN_SAMPLE, recipe.fit.seed)
-    # A training that goes on needs nobody to begin from, who may be gone by now.
-    begun = replace(recipe.fit, start="") if run.has_checkpoint else recipe.fit
-    state = start_state(replace(recipe, fit=begun), learnt, run.input_size, device)
-    for folder in (run.path, run.checkpoints):
-        sweep(folder)
-    if run.has_checkpoint:
-        restore_state(state, run)
+    state = _begin(run, learnt, device, told)
     learnt, validation, sample = (part.to(device) for part in (learnt, validation, sample))
     steps = len(learnt) // recipe.fit.batch_size
     stride = stride_for(steps * recipe.fit.epochs)
@@ -102,12 +103,37 @@ def fit(run: RunFolder, dataset: Dataset, watchers: Sequence[Watcher] = ()) -> T
     return state
 
 
+def _begin(
+    run: RunFolder, learnt: Examples, device: torch.device, told: Callable[[int, int], None]
+) -> TrainingState:
+    """Return the state to go on from: that before the first epoch, or the last checkpoint's."""
+    recipe = run.recipe
+    if run.has_checkpoint:
+        # It needs nobody to begin from, who may be gone by now, and knows where faces lie.
+        recipe = replace(recipe, fit=replace(recipe.fit, start=""))
+        state = start_state(recipe, learnt, run.input_size, device)
+        restore_state(state, run)
+    else:
+        state = start_state(recipe, learnt, run.input_size, device, told)
+    for folder in (run.path, run.checkpoints):
+        sweep(folder)
+    return state
+
+
 def start_state(
-    recipe: Recipe, learnt: Examples, input_size: int, device: torch.device
+    recipe: Recipe,
+    learnt: Examples,
+    input_size: int,
+    device: torch.device,
+    aligning: Callable[[int, int], None] | None = None,
 ) -> TrainingState:
     """Return the state before the first epoch; it follows from the recipe's seed and `fit.start`.
 
+    `network.align` is taught only where `aligning` is there to hear of the steps, done and all:
+    that takes minutes, and who only wants to know what steps cost can do without.
+
     Raises:
+        DataError: landmarks are found on too few of the pictures.
         ConfigError, RunFolderError: as `begin_from` and `load_teachers` do.
     """
     if recipe.fit.threads:
@@ -120,7 +146,9 @@ def start_state(
         input_size=input_size,
         classes=len(recipe.learnt_labels),
     )
-    begin_from(model, recipe)
+    aligned = begin_from(model, recipe)
+    if model.align is not None and not aligned and aligning is not None:
+        fit_alignment(model.align, normalise, learnt.pixels, recipe.fit.seed, aligning)
     state = TrainingState.start(model.to(device), recipe)
     if recipe.distil.views and recipe.distil.weight:
         state.teachers = [teacher.to(device) for teacher in load_teachers(recipe)]

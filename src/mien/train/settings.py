@@ -35,12 +35,16 @@ class NetworkConfig:
         normalise: 'picture', 'dataset' or 'none'.
         mirror: answer with the mean logits of a face and its mirror image (twice the cost);
             part of the exported graph, so that every user of the model gets it.
+        align: channels of the first convolution of a small network that finds the face on the
+            crop and brings it upright, centred and to one size before the network sees it; it
+            learns from landmarks before the training; 0 leaves faces where they are.
         options: keys of the network's options class; in a recipe they stand beside `name`.
     """
 
     name: str = "small"
     normalise: Literal["picture", "dataset", "none"] = "picture"
     mirror: bool = False
+    align: int = 0
     options: dict[str, Any] = field(default_factory=dict)
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mien.train.config import Recipe
     from mien.train.networks.registry import Model
 
+ALIGNMENT = "align."
+"""Before the names of the weights that bring a face to its place."""
 GRAPH = "model."
 """What an exported graph puts before the names of a network's weights."""
 
@@ -38,11 +40,12 @@ class Learnt:
     labels: tuple[str, ...]
 
 
-def begin_from(model: Model, recipe: Recipe) -> None:
+def begin_from(model: Model, recipe: Recipe) -> bool:
     """Give the model the weights of what `fit.start` names, where it names something.
 
     Where that learnt other labels, the last layer, which answers, takes the rows of those that
-    both learn, and keeps its random weights for the others.
+    both learn, and keeps its random weights for the others. Returns whether `network.align`
+    is among the weights; else it has yet to learn.
 
     Raises:
         ConfigError: its network is another one.
@@ -50,7 +53,7 @@ def begin_from(model: Model, recipe: Recipe) -> None:
         ModelFileError: a model file that is damaged, or whose weights are rounded to int8.
     """
     if not recipe.fit.start:
-        return
+        return False
     learnt = learnt_before(recipe.fit.start)
     own = model.state_dict()
     weights = {**learnt.weights}
@@ -65,7 +68,10 @@ def begin_from(model: Model, recipe: Recipe) -> None:
             for row, label in enumerate(recipe.learnt_labels):
                 if label in learnt.labels:
                     rows[row] = theirs[learnt.labels.index(label)]
-    spared = {name for name in own if _is_spared(name)} - weights.keys()
+    aligns = any(name.startswith(ALIGNMENT) for name in weights)
+    spared = {
+        name for name in own if _is_spared(name) or (not aligns and name.startswith(ALIGNMENT))
+    } - weights.keys()
     fits = {name: value.shape for name, value in weights.items()}
     if fits != {name: value.shape for name, value in own.items() if name not in spared}:
         raise ConfigError(
@@ -73,6 +79,7 @@ def begin_from(model: Model, recipe: Recipe) -> None:
             hint="take its recipe's [network] and size of crops, or leave fit.start out",
         )
     model.load_state_dict(own | weights)
+    return aligns
 
 
 def learnt_before(start: str) -> Learnt:

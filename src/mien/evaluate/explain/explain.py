@@ -155,10 +155,13 @@ def explain(
 def grad_cams(
     model: Explainable, crops_nhw: NDArray[np.uint8], answers_n: NDArray[np.int64], side: int
 ) -> NDArray[np.float32]:
-    """Return Grad-CAM at the crops' size, float32 [n, s, s], by bilinear interpolation."""
+    """Return Grad-CAM on the crops as they are given, float32 [n, s, s], bilinear.
+
+    It is 0 where a model that aligns faces does not look at all.
+    """
     size = crops_nhw.shape[1]
-    maps = model.grad_cam(crops_nhw, answers_n, side)
-    return np.stack([enlarged(map_hw, size) for map_hw in maps])
+    maps, places = model.grad_cam(crops_nhw, answers_n, side), model.places(crops_nhw)
+    return np.stack([_placed(enlarged(m, size), p) for m, p in zip(maps, places, strict=True)])
 
 
 def enlarged(map_hw: NDArray[np.float32], size: int) -> NDArray[np.float32]:
@@ -166,6 +169,20 @@ def enlarged(map_hw: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     return np.asarray(
         Image.fromarray(map_hw).resize((size, size), Image.Resampling.BILINEAR), np.float32
     )
+
+
+def _placed(map_hw: NDArray[np.float32], place_23: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the map moved from the aligned face to where that lies on the crop."""
+    if np.array_equal(place_23, np.eye(2, 3)):
+        return map_hw
+    size = len(map_hw)
+    # Pillow asks where each pixel of the result comes from, in pixels from the corner.
+    back = np.linalg.inv(place_23[:, :2].astype(np.float64))
+    shift = size / 2 * (1 - back @ (1 + place_23[:, 2]))
+    affine = (*back[0], shift[0], *back[1], shift[1])
+    how = Image.Resampling.BILINEAR
+    moved = Image.fromarray(map_hw).transform((size, size), Image.Transform.AFFINE, affine, how)
+    return np.asarray(moved, np.float32)
 
 
 def thirds(map_hw: NDArray[np.float32]) -> dict[str, float]:

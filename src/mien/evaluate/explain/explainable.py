@@ -59,9 +59,22 @@ class Explainable(Protocol):
         """
         ...
 
+    def places(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return where on its crop each face lies that the network sees, float32 [n, 2, 3].
+
+        A model that aligns faces sees them moved: its feature maps' coordinates, from -1 to 1,
+        are mapped to the crop's by this. Of any other model it is the identity.
+        """
+        ...
+
     def randomised(self, last: int, seed: int) -> Explainable:
         """Return this model with the weights of its `last` layers drawn anew (see `redraw`)."""
         ...
+
+
+def unmoved(count: int) -> NDArray[np.float32]:
+    """Return the places, float32 [n, 2, 3], of a model that leaves faces where they are."""
+    return np.tile(np.eye(2, 3, dtype=np.float32), (count, 1, 1))
 
 
 def redraw(weights: NDArray[np.float32], seed: int, layer: int) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.errors import MissingExtraError, ModelFileError
-from mien.evaluate.explain.explainable import redraw
+from mien.evaluate.explain.explainable import redraw, unmoved
 from mien.modelfile import INPUT_NAME, OUTPUT_NAME
 from mien.predict.classifier import Classifier
 from mien.predict.session import Session
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 STEP = 0.003
 """How far a map is moved, in root mean squares of all maps: above rounding, below most kinks."""
+ALIGNS = "GridSample"
+"""The node that moves a face; models have one or none."""
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
@@ -58,7 +60,7 @@ class OnnxExplainable:
             )
         self._name, self._threads = name, threads
         self._model: ModelProto = widen(onnx.load_model_from_string(content))
-        self._weighted = _weighted_nodes(self._model.graph)
+        self._weighted = _weighted_nodes(_answering(self._model.graph))
         self.layers = tuple(_layer_name(node, weights) for node, weights in self._weighted)
 
     @classmethod
@@ -110,6 +112,20 @@ class OnnxExplainable:
             cams.append(cam)
         return np.stack(cams) if cams else np.zeros((0, side, side), np.float32)
 
+    def places(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return where on its crop each face lies that the network sees, float32 [n, 2, 3]."""
+        grids = [node.input[1] for node in self._model.graph.node if node.op_type == ALIGNS]
+        if not grids:
+            return unmoved(len(crops_nhw))
+        session = self._with_outputs(grids[:1])
+        grid = session.run(grids[:1], **{INPUT_NAME: crops_nhw[:, None]})[0]
+        # Three corners of the grid, which is affine, tell all of it.
+        last = 1 - 1 / self.info.input_size
+        corners = np.array([[-last, -last, 1], [last, -last, 1], [-last, last, 1]])
+        found = np.stack([grid[:, 0, 0], grid[:, 0, -1], grid[:, -1, 0]], axis=2)
+        places: NDArray[np.float32] = (found @ np.linalg.inv(corners.T)).astype(np.float32)
+        return places
+
     def randomised(self, last: int, seed: int) -> OnnxExplainable:
         """Return this model with the weights of its `last` layers drawn anew (see `redraw`)."""
         import onnx
@@ -155,7 +171,7 @@ class OnnxExplainable:
     @cached_property
     def _features(self) -> list[dict[int, str]]:
         """Names of the last feature maps of each side: of the face, then of its mirror image."""
-        graph = self._inferred.graph
+        graph = _answering(self._inferred.graph)
         mirrored = _mirrored(graph)
         views = [_last_of_each_side(graph, lambda name: name not in mirrored)]
         if mirrored:
@@ -165,12 +181,15 @@ class OnnxExplainable:
     @cached_property
     def _session(self) -> Session:
         """The graph with its feature maps as further outputs."""
+        return self._with_outputs([name for view in self._features for name in view.values()])
+
+    def _with_outputs(self, names: list[str]) -> Session:
         import onnx
 
         model = onnx.ModelProto()
         model.CopyFrom(self._inferred)
         known = {value.name: value for value in model.graph.value_info}
-        for name in (name for view in self._features for name in view.values()):
+        for name in names:
             model.graph.output.append(known[name])
         return Session(bytes(model.SerializeToString()), self._name, self._threads)
 
@@ -183,6 +202,17 @@ class OnnxExplainable:
         extractor = onnx.utils.Extractor(graph)
         part = extractor.extract_model([INPUT_NAME, *cut], [OUTPUT_NAME])
         return Session(bytes(part.SerializeToString()), self._name, self._threads)
+
+
+def _answering(graph: GraphProto) -> GraphProto:
+    """Return the graph without what brings the face to its place, which comes before all else."""
+    at = max((i for i, node in enumerate(graph.node) if node.op_type == ALIGNS), default=-1)
+    if at < 0:
+        return graph
+    answering = type(graph)()
+    answering.CopyFrom(graph)
+    del answering.node[: at + 1]
+    return answering
 
 
 def _weighted_nodes(graph: GraphProto) -> list[tuple[NodeProto, list[str]]]:

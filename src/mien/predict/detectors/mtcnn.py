@@ -79,6 +79,27 @@ class Mtcnn:
             scores.append(self._rnet.run(["softmax_1"], input_2=rgb)[0][:, 1])
         return np.concatenate(scores)
 
+    def face_landmarks(
+        self, crops_nhw: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return where the third network places the landmarks on grey crops, uint8 [n, s, s].
+
+        Points, float32 [n, 5, 2] as shares of the side (left eye in the picture, right eye, nose,
+        left and right corner of the mouth), and how much each crop is a face, float32 [n], 0 to 1.
+        """
+        points, scores = [np.zeros((0, 5, 2), np.float32)], [np.zeros(0, np.float32)]
+        for start in range(0, len(crops_nhw), MAX_CANDIDATES):
+            part = crops_nhw[start : start + MAX_CANDIDATES]
+            if part.shape[1] != 48:
+                size, how = (48, 48), Image.Resampling.BILINEAR
+                part = np.stack([np.asarray(Image.fromarray(c).resize(size, how)) for c in part])
+            grey = _normalised(part).transpose(0, 2, 1)[:, :, :, None]
+            rgb = np.ascontiguousarray(np.repeat(grey, 3, axis=3))
+            found, probability = self._onet.run(["dense_6", "softmax_2"], input_3=rgb)
+            points.append(found.reshape(-1, 2, 5).transpose(0, 2, 1))
+            scores.append(probability[:, 1])
+        return np.concatenate(points), np.concatenate(scores)
+
     def _propose(self, picture: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Run the first network over a pyramid of sizes."""
         shorter = min(picture.size)

@@ -22,13 +22,17 @@ def repeats(run: RunFolder, dataset: Dataset) -> bool | None:
 
     None where that cannot be told: nothing was recorded, or it ran on a GPU, another machine,
     another version of torch or another number of threads; or it began from another run or
-    had teachers, who may have changed and would have to answer on all pictures first.
+    had teachers, who may have changed and would have to answer on all pictures first; or aligns
+    faces, which it would have to learn again.
     """
     recorded = [epoch.digest for epoch in run.read_signals() if epoch.digest]
     device = choose_device(run.recipe.fit.device)
     if not recorded or device.type != "cpu" or not run.started_here():
         return None
-    if run.recipe.fit.start or (run.recipe.distil.teachers and run.recipe.distil.weight):
+    recipe = run.recipe
+    if recipe.fit.start or recipe.network.align:
+        return None
+    if recipe.distil.teachers and recipe.distil.weight:
         return None
     return replayed_digest(run, dataset) == recorded[0]
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mien.errors import ConfigError, did_you_mean
 from mien.train.config import from_mapping
+from mien.train.networks.align import SpatialTransformer
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.poster import Poster, PosterOptions
 from mien.train.networks.residual import BaseOptions, Residual, SmallOptions, TinyOptions
@@ -77,12 +78,21 @@ def network_options(name: str, values: Mapping[str, Any]) -> Any:
 class Model(nn.Module):
     """Normalisation followed by a network: float pixels 0 to 255 [n, 1, s, s] → logits [n, k].
 
+    With `align`, that moves the face to its place first; it does not learn with the network.
     With `mirror`, it answers (but does not train) with the mean over a face and its mirror image.
     """
 
-    def __init__(self, normalise: Normalise, body: nn.Module, *, mirror: bool = False) -> None:
+    def __init__(
+        self,
+        normalise: Normalise,
+        body: nn.Module,
+        *,
+        align: SpatialTransformer | None = None,
+        mirror: bool = False,
+    ) -> None:
         super().__init__()
         self.normalise = normalise
+        self.align = align.requires_grad_(requires_grad=False) if align is not None else None
         self.body = body
         self.mirror = mirror
 
@@ -90,6 +100,8 @@ class Model(nn.Module):
         """Return the logits, float32 [n, k]."""
         # Channels last is the faster layout for convolutions on CPUs and GPUs alike.
         x = self.normalise(pixels).contiguous(memory_format=torch.channels_last)
+        if self.align is not None:
+            x = self.normalise(self.align(pixels, x)).contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.body(x)
         if self.mirror and not self.training:
             logits = (logits + self.body(x.flip(3))) / 2
@@ -101,8 +113,13 @@ def build_model(
 ) -> Model:
     """Return the model of a recipe, its weights drawn from torch's global generator."""
     options = network_options(config.name, config.options)
+    if config.align < 0:
+        raise ConfigError(
+            f"network.align must be at least 0, got {config.align}", hint="0 leaves it out"
+        )
     body = NETWORKS[config.name].build(options, input_size, classes)
-    model = Model(normalise, body, mirror=config.mirror)
+    align = SpatialTransformer(config.align) if config.align else None
+    model = Model(normalise, body, align=align, mirror=config.mirror)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

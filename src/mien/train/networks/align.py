@@ -1,0 +1,95 @@
+"""Alignment inside the network: a small network says where the face lies, then it is moved there.
+
+A spatial transformer (Jaderberg et al. 2015, arXiv:1506.02025) that is restricted to turning,
+scaling and shifting. It is not left to find out what helps, but learns from landmarks before
+the training (`mien.train.landmarks`) and stays as it is then.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+GROWTH = (1, 2, 3, 4)
+"""Channels of the convolutions, in those of the first."""
+GRID = 3
+"""Cells of the last feature map along each side that the linear layer sees."""
+ROTATION, SCALE, SHIFT = 10.0, 0.1, 0.04
+"""Of the random changes after the alignment while the classifier trains: degrees, and shares."""
+MOST_TURN, LEAST_SIZE, MOST_SIZE, MOST_SHIFT = 0.8, 0.5, 1.6, 0.5
+"""Bounds of what is believed: sine times size, cosine times size, and half sides."""
+
+
+class SpatialTransformer(nn.Module):
+    """Crops [n, 1, s, s] → the same faces upright, centred and of one size.
+
+    Args:
+        width: channels of its first convolution.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 1
+        for index, growth in enumerate(GROWTH):
+            kernel = 5 if index == 0 else 3
+            convolution = nn.Conv2d(channels, width * growth, kernel, 2, padding=kernel // 2)
+            nn.init.kaiming_normal_(convolution.weight)
+            layers += [convolution, nn.ReLU()]
+            channels = width * growth
+        layers += [nn.AdaptiveAvgPool2d(GRID), nn.Flatten()]
+        self.features = nn.Sequential(*layers)
+        self.place = nn.Linear(channels * GRID**2, 4)
+        nn.init.zeros_(self.place.weight)
+        nn.init.zeros_(self.place.bias)
+
+    def similarity(self, x: Tensor) -> Tensor:
+        """Return where each crop's face lies, float32 [n, 2, 3].
+
+        It maps the aligned crop's coordinates to the given one's; both run from -1 to 1.
+        """
+        size, turn, right, down = self.place(self.features(x)).unbind(1)
+        size = (size + 1).clamp(LEAST_SIZE, MOST_SIZE)
+        turn = turn.clamp(-MOST_TURN, MOST_TURN)
+        right, down = (shift.clamp(-MOST_SHIFT, MOST_SHIFT) for shift in (right, down))
+        rows = (torch.stack([size, -turn, right], 1), torch.stack([turn, size, down], 1))
+        return torch.stack(rows, 1)
+
+    def forward(self, pixels: Tensor, normalised: Tensor) -> Tensor:
+        """Return the pixels aligned, same shape; a little beside it while training."""
+        rows = self.similarity(normalised)
+        if self.training:
+            rows = _beside(rows)
+        grid = sampling_grid(rows, pixels.shape[-1])
+        return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+
+
+def sampling_grid(rows_n23: Tensor, side: int) -> Tensor:
+    """Return what `affine_grid` does, [n, side, side, 2], by one product: nine times as fast.
+
+    Args:
+        rows_n23: affine maps of coordinates from -1 to 1, float32 [n, 2, 3].
+        side: of the result, pixels.
+    """
+    centres = (torch.arange(side, device=rows_n23.device) * 2 + 1) / side - 1
+    across, down = centres.expand(side, side), centres[:, None].expand(side, side)
+    places = torch.stack([across, down, torch.ones_like(across)]).reshape(3, -1)
+    return (rows_n23.reshape(-1, 3) @ places).reshape(-1, 2, side, side).permute(0, 2, 3, 1)
+
+
+def _beside(rows_n23: Tensor) -> Tensor:
+    """Return the maps after small random ones, so that none relies on an exact place."""
+    n, device = len(rows_n23), rows_n23.device
+
+    def uniform(largest: float) -> Tensor:
+        return (torch.rand(n, device=device) * 2 - 1) * largest
+
+    angle, size = uniform(math.radians(ROTATION)), torch.exp(uniform(math.log1p(SCALE)))
+    right, down = uniform(2 * SHIFT), uniform(2 * SHIFT)
+    cos, sin, one = torch.cos(angle) * size, torch.sin(angle) * size, torch.ones(n, device=device)
+    zero = torch.zeros_like(one)
+    rows = [(cos, -sin, right), (sin, cos, down), (zero, zero, one)]
+    return rows_n23 @ torch.stack([torch.stack(row, 1) for row in rows], 1)

@@ -1,0 +1,142 @@
+"""Faces brought to their place: what alignment learns, and what it then does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mien.data.manifest import Dataset
+from mien.errors import ConfigError, DataError
+from mien.train import landmarks
+from mien.train.fit import fit
+from mien.train.landmarks import fit_alignment
+from mien.train.networks.align import SpatialTransformer, sampling_grid
+from mien.train.networks.normalise import Normalise
+from mien.train.networks.registry import build_model
+from mien.train.runfolder import load_scorer
+from mien.train.settings import NetworkConfig
+from tests.train.test_fit import recipe, start
+
+
+def pixels(dataset: Dataset) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(dataset.images_nhw))[:, None]
+
+
+@pytest.fixture(scope="module")
+def taught(drawn: Dataset) -> tuple[SpatialTransformer, float]:
+    """An alignment that learnt as long as a test may."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    align, patch = SpatialTransformer(8), pytest.MonkeyPatch()
+    with patch.context() as changed:
+        changed.setattr(landmarks, "STEPS", 300)
+        off = fit_alignment(align, Normalise("picture"), pixels(drawn), 0)
+    return align, off
+
+
+def test_a_new_alignment_leaves_pictures_where_they_are() -> None:
+    align = SpatialTransformer(4).eval()
+    pictures = torch.rand(2, 1, 48, 48)
+    assert torch.allclose(align(pictures, pictures), pictures, atol=1e-5)
+    align.train()
+    assert not torch.allclose(align(pictures, pictures), pictures, atol=1e-2)  # on purpose
+
+
+def test_it_finds_out_how_a_face_was_moved(
+    taught: tuple[SpatialTransformer, float], drawn: Dataset
+) -> None:
+    align, off = taught
+    assert off < 0.09  # of the side, on hidden and moved faces; unmoved it would be about 0.2
+    normalise, given = Normalise("picture"), pixels(drawn)[:60].float()
+    angle = 0.3
+    rows = torch.tensor([[np.cos(angle), -np.sin(angle), 0.1], [np.sin(angle), np.cos(angle), 0]])
+    grid = sampling_grid(rows.float().expand(60, 2, 3), 48)
+    moved = torch.nn.functional.grid_sample(given, grid, padding_mode="border", align_corners=False)
+    before, after = (align.similarity(normalise(x)).detach() for x in (given, moved))
+    turned = torch.atan2(before[:, 1, 0], before[:, 0, 0]) - torch.atan2(
+        after[:, 1, 0], after[:, 0, 0]
+    )
+    assert 0.1 < float(turned.median()) < 0.4  # 57 faces and 300 steps are few
+
+
+def test_normalisation_while_it_learns_ends_up_in_the_convolutions(
+    taught: tuple[SpatialTransformer, float],
+) -> None:
+    align, _ = taught
+    fresh = SpatialTransformer(8)
+    assert align.state_dict().keys() == fresh.state_dict().keys()
+    assert not any(p.requires_grad for p in align.parameters())
+    normed = landmarks._with_norms(fresh.features)
+    for _ in range(5):
+        normed(torch.randn(16, 1, 48, 48) * 2 + 1)
+    pictures = torch.randn(3, 1, 48, 48)
+    expected = normed.eval()(pictures)
+    found = landmarks._without_norms(normed, fresh.features)(pictures)
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_landmarks_move_with_the_picture() -> None:
+    """A bright spot lies where its landmark is said to lie, wherever both are moved."""
+    spots = torch.zeros(40, 1, 48, 48)
+    spots[:, :, 20:23, 30:33] = 255
+    points = torch.tensor([31.5, 21.5]).expand(40, 5, 2) / 24 - 1
+    moved, targets = landmarks._moved(spots, points, torch.Generator().manual_seed(1))
+    for picture, place in zip(moved[:, 0], targets, strict=True):
+        x, y = ((place[0] + 1) * 24 - 0.5).tolist()
+        if 3 < x < 44 and 3 < y < 44:
+            row, column = divmod(int(picture.argmax()), 48)
+            assert (column, row) == pytest.approx((x, y), abs=2.5)
+    assert float((targets[:, 0] - points[:, 0]).abs().max()) > 0.2
+
+
+def test_a_training_aligns_and_its_average_too(
+    tmp_path: Path, drawn: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landmarks, "STEPS", 20)
+    heard: list[tuple[int, int]] = []
+    run = start(tmp_path / "a", drawn, network={"align": 4}, fit={"epochs": 1, "average": 0.9})
+    state = fit(run, drawn, told=lambda done, total: heard.append((done, total)))
+    assert heard[-1] == (20, 20)
+    assert state.average is not None
+    ours, theirs = (dict(m.named_parameters()) for m in (state.model, state.answering))
+    places = [name for name in ours if name.startswith("align.")]
+    assert len(places) == 10
+    assert all(torch.equal(ours[name], theirs[name]) for name in places)
+    assert float(ours["align.place.weight"].abs().max()) > 0  # it learnt something
+    # Who begins with that run takes its alignment and need not teach it.
+    wanted = {"align": 4}
+    again = start(
+        tmp_path / "b", drawn, network=wanted, fit={"epochs": 1, "start": str(tmp_path / "a")}
+    )
+    heard.clear()
+    second = fit(again, drawn, told=lambda done, total: heard.append((done, total)))
+    assert heard == []
+    assert all(torch.equal(dict(second.model.named_parameters())[n], ours[n]) for n in places)
+    assert load_scorer(again.path).model.align is not None
+
+
+def test_who_begins_without_alignment_may_add_it(
+    tmp_path: Path, drawn: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landmarks, "STEPS", 5)
+    fit(start(tmp_path / "a", drawn, fit={"epochs": 1}), drawn)
+    begun = {"epochs": 1, "start": str(tmp_path / "a")}
+    heard: list[int] = []
+    run = start(tmp_path / "b", drawn, network={"align": 4}, fit=begun)
+    fit(run, drawn, told=lambda done, total: heard.append(done))
+    assert heard == [1, 2, 3, 4, 5]
+    back = {"epochs": 1, "start": str(tmp_path / "b")}
+    with pytest.raises(ConfigError, match="not this recipe's"):
+        fit(start(tmp_path / "c", drawn, fit=back), drawn)
+
+
+def test_bad_settings_are_named(drawn: Dataset) -> None:
+    with pytest.raises(ConfigError, match=r"network\.align must be at least 0"):
+        build_model(NetworkConfig(align=-1), normalise=Normalise("none"), input_size=48, classes=3)
+    blank = torch.zeros(100, 1, 48, 48, dtype=torch.uint8)
+    with pytest.raises(DataError, match="landmarks are found on 0 of 100"):
+        fit_alignment(SpatialTransformer(4), Normalise("picture"), blank, 0)
+    assert recipe(network={"align": 3}).network.align == 3
