@@ -32,7 +32,7 @@ LABELS = ("happy", "neutral", "sad")
 TEMPERATURE = 0.5
 
 
-def scorer(name: str, *, mirror: bool, align: int = 0, **options: object) -> RunScorer:
+def scorer(name: str, *, mirror: bool, align: int = 0, **options: object) -> RunScorer[Model]:
     """A network with random weights, its normalisation layers included."""
     torch.manual_seed(0)
     config = NetworkConfig(name=name, mirror=mirror, align=align, options=options)
@@ -48,7 +48,7 @@ def scorer(name: str, *, mirror: bool, align: int = 0, **options: object) -> Run
     return RunScorer("mine", LABELS, 48, 1, model.eval(), (0, 1, 2))
 
 
-def as_onnx(network: RunScorer) -> OnnxExplainable:
+def as_onnx(network: RunScorer[Model]) -> OnnxExplainable:
     info = ModelInfo("mine", LABELS, 48, ALIGNMENT_ID, temperature=TEMPERATURE)
     output = export.Output("logits", LABELS, network.columns, TEMPERATURE)
     graph = export._to_onnx(export.Answer(network, [output])).SerializeToString()

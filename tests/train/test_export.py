@@ -44,6 +44,30 @@ def test_the_exported_file_answers_as_torch_does(run: Path, drawn: Dataset, tmp_
     np.testing.assert_allclose(model.logits(darker), expected, atol=0.6)
 
 
+def test_several_runs_answer_together(run: Path, drawn: Dataset, tmp_path: Path) -> None:
+    other = recipe(
+        network={"mirror": True, "width": 6}, targets={"classes": "eight"}, fit={"seed": 3}
+    )
+    fit(create_run(tmp_path / "other", other, drawn, tmp_path), drawn)
+    done = export.export_run(run, tmp_path / "m.onnx", drawn, others=[tmp_path / "other"])
+    alone = [load_scorer(path) for path in (run, tmp_path / "other")]
+    crops = drawn.images_nhw[:37]
+    expected = (alone[0].logits(crops) + alone[1].logits(crops)) / 2 / done.info.temperature
+    np.testing.assert_allclose(
+        Classifier.load(tmp_path / "m.onnx").logits(crops), expected, atol=1e-3
+    )
+    assert done.info.network == "mean of poster and poster"
+    sizes = [sum(p.numel() for p in scorer.model.parameters()) for scorer in alone]
+    assert done.info.parameters == sum(sizes)
+    explained = OnnxExplainable.load(tmp_path / "m.onnx")
+    assert explained.sides == ()  # of the two, no feature map tells what the mean looks at
+    third = recipe(fit={"seed": 4, "epochs": 1})
+    fit(create_run(tmp_path / "third", third, drawn, tmp_path), drawn)
+    with pytest.raises(ConfigError, match=r"learnt happy, neutral, sad; .* learnt .*fear"):
+        export.export_run(run, tmp_path / "x.onnx", drawn, others=[tmp_path / "third"])
+    assert not (tmp_path / "x.onnx").exists()
+
+
 def test_weights_in_16_bits(run: Path, drawn: Dataset, tmp_path: Path) -> None:
     whole, half = tmp_path / "whole.onnx", tmp_path / "half.onnx"
     export.export_run(run, whole, drawn)

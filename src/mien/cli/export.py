@@ -19,6 +19,9 @@ def export(
         "", "--note", help="Words on the data for the model card: whence, who is shown, licence."
     ),
     name: str = typer.Option("", "--name", help="The model's name; mien-RECIPE where not given."),
+    others: list[Path] = typer.Option(
+        [], "--with", help="A further run, to answer together with the first; may be repeated."
+    ),
     half: bool = typer.Option(
         False, "--half", help="Store the weights in 16 bits: half of the file, the same speed."
     ),
@@ -32,7 +35,7 @@ def export(
         from mien.train.export import MAX_DIFFERENCE, export_run
         from mien.train.runfolder import open_run
     dataset = load_dataset(data or Path(open_run(run).data))
-    done = export_run(run, model, dataset, name=name, note=note, half=half)
+    done = export_run(run, model, dataset, name=name, note=note, half=half, others=others)
     typer.echo(
         f"{model}: {done.info.parameters:,} parameters, temperature {done.info.temperature}; "
         f"largest difference from torch {done.max_difference:.2g} over {done.compared} "

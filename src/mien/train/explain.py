@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mien.train.networks.registry import Model
     from mien.train.runfolder import RunScorer
 
 
@@ -53,7 +54,7 @@ class RunExplainable:
         scorer: the network of the run.
     """
 
-    def __init__(self, scorer: RunScorer) -> None:
+    def __init__(self, scorer: RunScorer[Model]) -> None:
         self._scorer = scorer
         self.info = ModelInfo(scorer.name, scorer.labels, scorer.input_size, ALIGNMENT_ID)
         size = scorer.input_size

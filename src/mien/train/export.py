@@ -25,7 +25,7 @@ from mien.predict.classifier import Classifier
 from mien.predict.stored import halve
 from mien.train.fit import right_answers
 from mien.train.networks.registry import measure_cost
-from mien.train.runfolder import load_scorer, open_run
+from mien.train.runfolder import load_ensemble, open_run
 from mien.vision.align import ALIGNMENT_ID
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Exported:
 class Answer(nn.Module):
     """The graph that is exported: uint8 pixels [n, 1, s, s] → logits / T, for each output."""
 
-    def __init__(self, scorer: RunScorer, outputs: Sequence[Output]) -> None:
+    def __init__(self, scorer: RunScorer[nn.Module], outputs: Sequence[Output]) -> None:
         super().__init__()
         self.model = scorer.model
         self.size = scorer.input_size
@@ -103,11 +103,13 @@ def export_run(
     name: str = "",
     note: str = "",
     half: bool = False,
+    others: Sequence[Path] = (),
 ) -> Exported:
     """Write the run's best network to `destination`, once it was shown to answer as torch does.
 
     Args:
         path: of the run folder.
+        others: run folders whose networks answer together with it: the mean of their logits.
         destination: the ONNX file; its card is written beside it.
         dataset: with the validation split that the run was chosen by.
         name: of the model; that of the recipe where empty.
@@ -116,16 +118,18 @@ def export_run(
             what that changes is told apart from it; all figures are of the rounded ones.
 
     Raises:
+        ConfigError: the runs learnt different labels.
         ModelFileError: the exported file's logits differ by more than MAX_DIFFERENCE, or weights
             do not fit into 16 bits; nothing is written then.
     """
     run = open_run(path)
-    scorer = load_scorer(path)
+    scorer = load_ensemble([path, *others])
     validation = dataset.split("validation")
     learnt = replace(scorer, columns=tuple(range(len(run.recipe.learnt_labels))))
     logits = learnt.logits(validation.images_nhw)
     outputs = _outputs(run, validation, logits)
-    info = _describe(run, scorer, dataset, outputs, name or f"mien-{run.recipe.name}")
+    runs = [run, *(open_run(other) for other in others)]
+    info = _describe(runs, scorer, dataset, outputs, name or f"mien-{run.recipe.name}")
     content = with_info(bytes(_to_onnx(Answer(scorer, outputs)).SerializeToString()), info)
     difference = 0.0
     exported = Classifier.from_bytes(content, name=str(destination))
@@ -192,9 +196,16 @@ def fit_temperature(logits_nk: NDArray[np.float32], right_n: NDArray[np.int64]) 
 
 
 def _describe(
-    run: RunFolder, scorer: RunScorer, dataset: Dataset, outputs: Sequence[Output], name: str
+    runs: Sequence[RunFolder],
+    scorer: RunScorer[nn.Module],
+    dataset: Dataset,
+    outputs: Sequence[Output],
+    name: str,
 ) -> ModelInfo:
-    recipe = run.recipe.to_dict()
+    run, *others = runs
+    names = " and ".join(r.recipe.network.name for r in runs)
+    recipes = [r.recipe.to_dict() for r in runs]
+    recipe = recipes if others else recipes[0]
     cost = measure_cost(scorer.model, run.input_size)
     return ModelInfo(
         name=name,
@@ -205,7 +216,7 @@ def _describe(
         learnt=run.recipe.learnt_labels,
         heads=tuple(Head(o.name, o.labels, o.temperature) for o in outputs[1:]),
         unsure_below=UNSURE_BELOW,
-        network=run.recipe.network.name,
+        network=f"mean of {names}" if others else names,
         parameters=cost.parameters,
         multiply_adds=cost.multiply_adds,
         config_sha256=hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),

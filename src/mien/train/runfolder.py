@@ -18,16 +18,18 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from mien import __version__
-from mien.errors import RunFolderError
+from mien.errors import ConfigError, RunFolderError
 from mien.files import read_json, write_json, write_text
 from mien.train.checkpoint import load_checkpoint
 from mien.train.config import Recipe, recipe_from_dict
+from mien.train.networks.ensemble import Ensemble
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import Model, build_model
 from mien.train.signals import EpochSignals
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from mien.data.manifest import Dataset
 
 T = TypeVar("T")
+M_co = TypeVar("M_co", bound=nn.Module, covariant=True)
 
 SCHEMA_VERSION = 1
 SCORING_BATCH = 256
@@ -202,14 +205,14 @@ def next_run_path(parent: Path, name: str) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class RunScorer:
+class RunScorer(Generic[M_co]):
     """A run's trained network behind the same interface as an ONNX model."""
 
     name: str
     labels: tuple[str, ...]
     input_size: int
     epoch: int
-    model: Model
+    model: M_co
     columns: tuple[int, ...]
 
     @torch.inference_mode()
@@ -222,7 +225,9 @@ class RunScorer:
         return answers
 
 
-def load_scorer(path: Path, checkpoint: str = "best", labels: Sequence[str] = ()) -> RunScorer:
+def load_scorer(
+    path: Path, checkpoint: str = "best", labels: Sequence[str] = ()
+) -> RunScorer[Model]:
     """Return the network of a run folder, at its 'best' or 'last' checkpoint, on the CPU.
 
     `labels` are to be answered, of those it learnt; else those that its recipe answers.
@@ -253,6 +258,33 @@ def load_scorer(path: Path, checkpoint: str = "best", labels: Sequence[str] = ()
     answers = tuple(labels) or recipe.answer_labels
     columns = recipe.columns_of(answers)
     return RunScorer(recipe.name, answers, run.input_size, state["epoch"], model, columns)
+
+
+def load_ensemble(paths: Sequence[Path]) -> RunScorer[nn.Module]:
+    """Return the mean of several runs' best networks; of one path, that run's own.
+
+    Raises:
+        ConfigError: they learnt different labels, or from crops of different sizes.
+        RunFolderError, ModelFileError: as `load_scorer` does.
+    """
+    scorers = [load_scorer(path) for path in paths]
+    first = scorers[0]
+    for path in paths[1:]:
+        ours, theirs = open_run(paths[0]), open_run(path)
+        for what, mine, its in (
+            ("learnt", ours.recipe.learnt_labels, theirs.recipe.learnt_labels),
+            ("answers", ours.recipe.answer_labels, theirs.recipe.answer_labels),
+            ("reads crops of", (str(ours.input_size),), (str(theirs.input_size),)),
+        ):
+            if mine != its:
+                raise ConfigError(
+                    f"{path} {what} {', '.join(its)}; {paths[0]} {what} {', '.join(mine)}",
+                    hint="only networks that learnt the same can answer together",
+                )
+    model: nn.Module = first.model
+    if len(scorers) > 1:
+        model = Ensemble([scorer.model for scorer in scorers]).eval()
+    return RunScorer(first.name, first.labels, first.input_size, first.epoch, model, first.columns)
 
 
 def _now() -> str:

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 STEP = 0.003
 """How far a map is moved, in root mean squares of all maps: above rounding, below most kinks."""
 ALIGNS = "GridSample"
-"""The node that moves a face; models have one or none."""
+"""The node that moves a face; a network has one or none."""
+SEVERAL = "mean of"
+"""How the description of networks that answer together begins: of them only occlusion is drawn."""
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
@@ -115,7 +117,7 @@ class OnnxExplainable:
     def places(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return where on its crop each face lies that the network sees, float32 [n, 2, 3]."""
         grids = [node.input[1] for node in self._model.graph.node if node.op_type == ALIGNS]
-        if not grids:
+        if not grids or self.info.network.startswith(SEVERAL):
             return unmoved(len(crops_nhw))
         session = self._with_outputs(grids[:1])
         grid = session.run(grids[:1], **{INPUT_NAME: crops_nhw[:, None]})[0]
@@ -172,6 +174,8 @@ class OnnxExplainable:
     def _features(self) -> list[dict[int, str]]:
         """Names of the last feature maps of each side: of the face, then of its mirror image."""
         graph = _answering(self._inferred.graph)
+        if self.info.network.startswith(SEVERAL):
+            return [{}]
         mirrored = _mirrored(graph)
         views = [_last_of_each_side(graph, lambda name: name not in mirrored)]
         if mirrored:
