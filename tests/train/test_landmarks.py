@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from mien.data.manifest import Dataset
 from mien.errors import ConfigError, DataError
+from mien.predict.quantise import quantise
 from mien.train import landmarks
+from mien.train.export import export_run
 from mien.train.fit import fit
 from mien.train.landmarks import fit_alignment
 from mien.train.networks.align import SpatialTransformer, sampling_grid
@@ -106,6 +109,14 @@ def test_a_training_aligns_and_its_average_too(
     assert len(places) == 10
     assert all(torch.equal(ours[name], theirs[name]) for name in places)
     assert float(ours["align.place.weight"].abs().max()) > 0  # it learnt something
+    # The file answers alike, and what finds the face is not rounded to bytes with the rest.
+    done = export_run(run.path, tmp_path / "a.onnx", drawn)
+    assert done.max_difference <= 1e-3
+    content = (tmp_path / "a.onnx").read_bytes()
+    smaller = onnx.load_model_from_string(quantise(content, drawn.images_nhw[:128]))
+    kinds = {t.name.removeprefix("model."): t.data_type for t in smaller.graph.initializer}
+    assert all(kinds[name] == onnx.TensorProto.FLOAT for name in places)
+    assert onnx.TensorProto.INT8 in kinds.values()
     # Who begins with that run takes its alignment and need not teach it.
     wanted = {"align": 4}
     again = start(

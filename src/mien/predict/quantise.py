@@ -62,6 +62,7 @@ def quantise(content: bytes, crops_nhw: NDArray[np.uint8]) -> bytes:
             _Faces(crops_nhw),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTISED),
+            nodes_to_exclude=_aligning(onnx.load(prepared).graph),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -73,6 +74,19 @@ def quantise(content: bytes, crops_nhw: NDArray[np.uint8]) -> bytes:
     _share(model.graph)
     onnx.helper.set_model_props(model, metadata)
     return bytes(model.SerializeToString())
+
+
+def _aligning(graph: GraphProto) -> list[str]:
+    """Return the names of the nodes that find the face's place: rounded, it would be another."""
+    makers = {output: node for node in graph.node for output in node.output}
+    wanted = [node.input[1] for node in graph.node if node.op_type == "GridSample"]
+    found: dict[str, None] = {}
+    while wanted:
+        node = makers.get(wanted.pop())
+        if node is not None and node.name not in found:
+            found[node.name] = None
+            wanted.extend(node.input)
+    return list(found)
 
 
 def _share(graph: GraphProto) -> None:
