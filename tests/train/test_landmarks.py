@@ -100,7 +100,7 @@ def test_a_training_aligns_and_its_average_too(
 ) -> None:
     monkeypatch.setattr(landmarks, "STEPS", 20)
     heard: list[tuple[int, int]] = []
-    run = start(tmp_path / "a", drawn, network={"align": 4}, fit={"epochs": 1, "average": 0.9})
+    run = start(tmp_path / "a", drawn, network={"align": 4}, fit={"epochs": 2, "average": 0.9})
     state = fit(run, drawn, told=lambda done, total: heard.append((done, total)))
     assert heard[-1] == (20, 20)
     assert state.average is not None
@@ -109,6 +109,9 @@ def test_a_training_aligns_and_its_average_too(
     assert len(places) == 10
     assert all(torch.equal(ours[name], theirs[name]) for name in places)
     assert float(ours["align.place.weight"].abs().max()) > 0  # it learnt something
+    watched = [name for epoch in state.signals for name in (*epoch.layers, *epoch.stuck)]
+    assert any(name.startswith("body.") for name in watched)
+    assert not any(name.startswith("align.") for name in watched)
     # The file answers alike, and what finds the face is not rounded to bytes with the rest.
     done = export_run(run.path, tmp_path / "a.onnx", drawn)
     assert done.max_difference <= 1e-3

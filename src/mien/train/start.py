@@ -12,6 +12,7 @@ from mien.errors import ConfigError, ModelFileError, RunFolderError, did_you_mea
 from mien.modelfile import ModelInfo
 from mien.predict.shipped import model_content, shipped_models
 from mien.predict.stored import widen
+from mien.train.networks.align import ALIGNMENT
 from mien.train.runfolder import load_scorer, open_run
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from mien.train.config import Recipe
     from mien.train.networks.registry import Model
 
-ALIGNMENT = "align."
-"""Before the names of the weights that bring a face to its place."""
 GRAPH = "model."
 """What an exported graph puts before the names of a network's weights."""
 

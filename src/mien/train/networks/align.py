@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+ALIGNMENT = "align."
+"""What the names of its weights and layers begin with, in a model."""
 GROWTH = (1, 2, 3, 4)
 """Channels of the convolutions, in those of the first."""
 GRID = 3
