@@ -100,6 +100,7 @@ def fit_alignment(
         told(step + 1, STEPS)
     align.features = _without_norms(align.features, plain)
     align.requires_grad_(requires_grad=False)
+    align.zero_grad(set_to_none=True)
     return float(np.mean(distances[-100:]))
 
 
