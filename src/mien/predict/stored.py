@@ -15,6 +15,8 @@ from mien.errors import MissingExtraError, ModelFileError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+GRAPH = "model."
+"""What an exported graph puts before the names of a network's weights."""
 SUFFIX = "_16"
 FROM = 1024
 """Numbers in a tensor from which on it is worth a node of its own that widens it."""
@@ -36,7 +38,9 @@ def halve(content: bytes) -> bytes:
     model = onnx.load_model_from_string(content)
     casts = []
     for tensor in model.graph.initializer:
-        if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < FROM:
+        # Other constants, such as the places where an aligned picture is sampled, stay exact.
+        learnt = tensor.name.startswith(GRAPH) and tensor.data_type == onnx.TensorProto.FLOAT
+        if not learnt or np.prod(tensor.dims) < FROM:
             continue
         values = numpy_helper.to_array(tensor)
         if float(np.abs(values).max()) > LARGEST:

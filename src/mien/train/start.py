@@ -11,7 +11,7 @@ import torch
 from mien.errors import ConfigError, ModelFileError, RunFolderError, did_you_mean
 from mien.modelfile import ModelInfo
 from mien.predict.shipped import model_content, shipped_models
-from mien.predict.stored import widen
+from mien.predict.stored import GRAPH, widen
 from mien.train.networks.align import ALIGNMENT
 from mien.train.runfolder import load_scorer, open_run
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from mien.train.config import Recipe
     from mien.train.networks.registry import Model
-
-GRAPH = "model."
-"""What an exported graph puts before the names of a network's weights."""
 
 
 @dataclass(frozen=True, slots=True)
