@@ -189,7 +189,7 @@ def _print(explanation: Explanation, found: list[tuple[str, FaceReading]]) -> No
 
 def _warn(explanation: Explanation) -> None:
     if explanation.side is None:
-        typer.echo("note: no convolutions found, so no Grad-CAM and no feature maps", err=True)
+        typer.echo("note: no feature maps of one network to draw, so no Grad-CAM", err=True)
     if explanation.sanity is None:
         typer.echo("note: it was not checked whether the maps depend on the weights", err=True)
         return

@@ -98,7 +98,10 @@ def choose_side(model: Explainable, wanted: int | None) -> int | None:
     if wanted is None:
         return model.sides[-1] if model.sides else None
     if wanted not in model.sides:
-        known = ", ".join(map(str, model.sides)) or "none, for it has no convolutions"
+        known = (
+            ", ".join(map(str, model.sides))
+            or "none, for it has no convolutions, or those of several networks"
+        )
         raise ConfigError(
             f"{model.info.name} has no feature maps of {wanted}x{wanted} cells",
             hint=f"--layer takes one of its sides: {known}",

@@ -62,7 +62,8 @@ class OnnxExplainable:
             )
         self._name, self._threads = name, threads
         self._model: ModelProto = widen(onnx.load_model_from_string(content))
-        self._weighted = _weighted_nodes(_answering(self._model.graph))
+        graph = self._model.graph
+        self._weighted = _weighted_nodes(graph if self._several else _answering(graph))
         self.layers = tuple(_layer_name(node, weights) for node, weights in self._weighted)
 
     @classmethod
@@ -117,7 +118,7 @@ class OnnxExplainable:
     def places(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return where on its crop each face lies that the network sees, float32 [n, 2, 3]."""
         grids = [node.input[1] for node in self._model.graph.node if node.op_type == ALIGNS]
-        if not grids or self.info.network.startswith(SEVERAL):
+        if not grids or self._several:
             return unmoved(len(crops_nhw))
         session = self._with_outputs(grids[:1])
         grid = session.run(grids[:1], **{INPUT_NAME: crops_nhw[:, None]})[0]
@@ -164,6 +165,10 @@ class OnnxExplainable:
         slopes: NDArray[np.float32] = (logits[0] - logits[1]) / (2 * step)
         return slopes
 
+    @property
+    def _several(self) -> bool:
+        return self.info.network.startswith(SEVERAL)
+
     @cached_property
     def _inferred(self) -> ModelProto:
         import onnx
@@ -173,9 +178,9 @@ class OnnxExplainable:
     @cached_property
     def _features(self) -> list[dict[int, str]]:
         """Names of the last feature maps of each side: of the face, then of its mirror image."""
-        graph = _answering(self._inferred.graph)
-        if self.info.network.startswith(SEVERAL):
+        if self._several:
             return [{}]
+        graph = _answering(self._inferred.graph)
         mirrored = _mirrored(graph)
         views = [_last_of_each_side(graph, lambda name: name not in mirrored)]
         if mirrored:
