@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 QUANTISED = ("Conv", "Relu", "Add", "AveragePool", "MaxPool", "GlobalAveragePool", "Concat")
 """Kinds of nodes that become int8: convolutions, and what lies between them."""
+ALIGNS = "GridSample"
+"""The node that moves a face; a network has one or none."""
 AT_ONCE = 64
 
 
@@ -79,7 +81,7 @@ def quantise(content: bytes, crops_nhw: NDArray[np.uint8]) -> bytes:
 def _aligning(graph: GraphProto) -> list[str]:
     """Return the names of the nodes that find the face's place: rounded, it would be another."""
     makers = {output: node for node in graph.node for output in node.output}
-    wanted = [node.input[1] for node in graph.node if node.op_type == "GridSample"]
+    wanted = [node.input[1] for node in graph.node if node.op_type == ALIGNS]
     found: dict[str, None] = {}
     while wanted:
         node = makers.get(wanted.pop())

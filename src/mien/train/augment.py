@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mien.train.networks.align import sampling_grid
+from mien.train.networks.align import resampled, similarities
 
 if TYPE_CHECKING:
     from mien.train.settings import AugmentConfig, FitConfig
@@ -137,18 +137,11 @@ def _move(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
     angle = draw.uniform(-1, 1) * math.radians(config.rotation)
     size = torch.exp(draw.uniform(-1, 1) * math.log1p(config.scale))
     mirror = torch.where(draw.chance(config.flip), -1.0, 1.0)
-    # affine_grid's coordinates run from -1 to 1, so a share of the side is twice as much.
+    # Coordinates run from -1 to 1, so a share of the side is twice as much.
     shift_x, shift_y = (draw.uniform(-2, 2) * config.shift for _ in range(2))
-    cos, sin = torch.cos(angle) * size, torch.sin(angle) * size
-    rows = torch.stack(
-        [
-            torch.stack([cos * mirror, -sin, shift_x], dim=1),
-            torch.stack([sin * mirror, cos, shift_y], dim=1),
-        ],
-        dim=1,
-    )
-    grid = sampling_grid(rows, x.shape[-1])
-    return functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    rows = similarities(angle, size, shift_x, shift_y)
+    rows[:, :, 0] *= mirror[:, None]
+    return resampled(x, rows)
 
 
 def _blur(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:

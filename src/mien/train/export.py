@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mien import __version__
 from mien.errors import ModelFileError
 from mien.evaluate.described import with_info, write_model
+from mien.evaluate.explain.graph import SEVERAL
 from mien.labels import label_set
 from mien.modelfile import INPUT_NAME, OUTPUT_NAME, Head, ModelInfo
 from mien.predict.classifier import Classifier
@@ -216,7 +217,7 @@ def _describe(
         learnt=run.recipe.learnt_labels,
         heads=tuple(Head(o.name, o.labels, o.temperature) for o in outputs[1:]),
         unsure_below=UNSURE_BELOW,
-        network=f"mean of {names}" if others else names,
+        network=f"{SEVERAL} {names}" if others else names,
         parameters=cost.parameters,
         multiply_adds=cost.multiply_adds,
         config_sha256=hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),

@@ -20,7 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from mien.errors import DataError
 from mien.predict.detectors.mtcnn import Mtcnn
 from mien.train.augment import augment
-from mien.train.networks.align import sampling_grid
+from mien.train.networks.align import resampled, similarities
 from mien.train.settings import AugmentConfig
 
 if TYPE_CHECKING:
@@ -136,13 +136,10 @@ def _moved(pixels: Tensor, points_n52: Tensor, random: torch.Generator) -> tuple
         return (torch.rand(n, generator=random) * 2 - 1) * largest
 
     angle, size = uniform(math.radians(ROTATION)), torch.exp(uniform(math.log1p(SCALE)))
-    cos, sin = torch.cos(angle) * size, torch.sin(angle) * size
-    turn = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
-    shift = torch.stack([uniform(2 * SHIFT), uniform(2 * SHIFT)], 1)
+    rows = similarities(angle, size, uniform(2 * SHIFT), uniform(2 * SHIFT))
     mirrored = torch.rand(n, generator=random) < 0.5
     pixels = torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels)
     points = torch.where(mirrored[:, None, None], _mirrored(points_n52), points_n52)
-    grid = sampling_grid(torch.cat([turn, shift[:, :, None]], 2), pixels.shape[-1])
-    crops = functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
-    # A pixel of the result comes from turn @ place + shift; a landmark goes the other way.
-    return crops, (points - shift[:, None]) @ torch.linalg.inv(turn).mT
+    # A pixel of the result comes from where its place is mapped to; a landmark goes the other way.
+    turn, shift = rows[:, :, :2], rows[:, None, :, 2]
+    return resampled(pixels, rows), (points - shift) @ torch.linalg.inv(turn).mT

@@ -269,8 +269,9 @@ def load_ensemble(paths: Sequence[Path]) -> RunScorer[nn.Module]:
     """
     scorers = [load_scorer(path) for path in paths]
     first = scorers[0]
+    ours = open_run(paths[0])
     for path in paths[1:]:
-        ours, theirs = open_run(paths[0]), open_run(path)
+        theirs = open_run(path)
         for what, mine, its in (
             ("learnt", ours.recipe.learnt_labels, theirs.recipe.learnt_labels),
             ("answers", ours.recipe.answer_labels, theirs.recipe.answer_labels),

@@ -16,6 +16,7 @@ from mien.errors import MissingExtraError, ModelFileError
 from mien.evaluate.explain.explainable import redraw, unmoved
 from mien.modelfile import INPUT_NAME, OUTPUT_NAME
 from mien.predict.classifier import Classifier
+from mien.predict.quantise import ALIGNS
 from mien.predict.session import Session
 from mien.predict.shipped import model_content
 from mien.predict.stored import widen
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 STEP = 0.003
 """How far a map is moved, in root mean squares of all maps: above rounding, below most kinks."""
-ALIGNS = "GridSample"
-"""The node that moves a face; a network has one or none."""
 SEVERAL = "mean of"
 """How the description of networks that answer together begins: of them only occlusion is drawn."""
 WEIGHTED = ("Conv", "Gemm", "MatMul")
@@ -117,11 +116,9 @@ class OnnxExplainable:
 
     def places(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return where on its crop each face lies that the network sees, float32 [n, 2, 3]."""
-        grids = [node.input[1] for node in self._model.graph.node if node.op_type == ALIGNS]
-        if not grids or self._several:
+        if not self._grids:
             return unmoved(len(crops_nhw))
-        session = self._with_outputs(grids[:1])
-        grid = session.run(grids[:1], **{INPUT_NAME: crops_nhw[:, None]})[0]
+        grid = self._session.run(self._grids, **{INPUT_NAME: crops_nhw[:, None]})[0]
         # Three corners of the grid, which is affine, tell all of it.
         last = 1 - 1 / self.info.input_size
         corners = np.array([[-last, -last, 1], [last, -last, 1], [-last, last, 1]])
@@ -187,18 +184,22 @@ class OnnxExplainable:
             views.append(_last_of_each_side(graph, lambda name: name in mirrored))
         return [view for view in views if view] or [{}]
 
+    @property
+    def _grids(self) -> list[str]:
+        """Name of the places where an aligned face is sampled; of other models none."""
+        nodes = () if self._several else self._model.graph.node
+        return [node.input[1] for node in nodes if node.op_type == ALIGNS]
+
     @cached_property
     def _session(self) -> Session:
-        """The graph with its feature maps as further outputs."""
-        return self._with_outputs([name for view in self._features for name in view.values()])
-
-    def _with_outputs(self, names: list[str]) -> Session:
+        """The graph with its feature maps and places as further outputs."""
         import onnx
 
         model = onnx.ModelProto()
         model.CopyFrom(self._inferred)
         known = {value.name: value for value in model.graph.value_info}
-        for name in names:
+        features = [name for view in self._features for name in view.values()]
+        for name in [*features, *self._grids]:
             model.graph.output.append(known[name])
         return Session(bytes(model.SerializeToString()), self._name, self._threads)
 

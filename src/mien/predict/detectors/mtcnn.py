@@ -70,12 +70,7 @@ class Mtcnn:
         """
         scores = [np.zeros(0, np.float32)]
         for start in range(0, len(crops_nhw), MAX_CANDIDATES):
-            small = [
-                np.asarray(Image.fromarray(crop).resize((24, 24), Image.Resampling.BILINEAR))
-                for crop in crops_nhw[start : start + MAX_CANDIDATES]
-            ]
-            grey = _normalised(np.stack(small)).transpose(0, 2, 1)[:, :, :, None]
-            rgb = np.ascontiguousarray(np.repeat(grey, 3, axis=3))
+            rgb = _grey_crops(crops_nhw[start : start + MAX_CANDIDATES], 24)
             scores.append(self._rnet.run(["softmax_1"], input_2=rgb)[0][:, 1])
         return np.concatenate(scores)
 
@@ -89,12 +84,7 @@ class Mtcnn:
         """
         points, scores = [np.zeros((0, 5, 2), np.float32)], [np.zeros(0, np.float32)]
         for start in range(0, len(crops_nhw), MAX_CANDIDATES):
-            part = crops_nhw[start : start + MAX_CANDIDATES]
-            if part.shape[1] != 48:
-                size, how = (48, 48), Image.Resampling.BILINEAR
-                part = np.stack([np.asarray(Image.fromarray(c).resize(size, how)) for c in part])
-            grey = _normalised(part).transpose(0, 2, 1)[:, :, :, None]
-            rgb = np.ascontiguousarray(np.repeat(grey, 3, axis=3))
+            rgb = _grey_crops(crops_nhw[start : start + MAX_CANDIDATES], 48)
             found, probability = self._onet.run(["dense_6", "softmax_2"], input_3=rgb)
             points.append(found.reshape(-1, 2, 5).transpose(0, 2, 1))
             scores.append(probability[:, 1])
@@ -178,6 +168,14 @@ def weights_folder() -> Path:
 
 def _normalised(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return (pixels.astype(np.float32) - np.float32(127.5)) * np.float32(1 / 128)
+
+
+def _grey_crops(crops_nhw: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+    """Return grey crops, uint8 [n, s, s], as `_crops` gives those of a picture."""
+    size, how = (side, side), Image.Resampling.BILINEAR
+    small = np.stack([np.asarray(Image.fromarray(crop).resize(size, how)) for crop in crops_nhw])
+    grey = _normalised(small).transpose(0, 2, 1)[:, :, :, None]
+    return np.ascontiguousarray(np.repeat(grey, 3, axis=3))
 
 
 def _squared(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

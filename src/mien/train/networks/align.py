@@ -65,8 +65,24 @@ class SpatialTransformer(nn.Module):
         rows = self.similarity(normalised)
         if self.training:
             rows = _beside(rows)
-        grid = sampling_grid(rows, pixels.shape[-1])
-        return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+        return resampled(pixels, rows)
+
+
+def resampled(pixels: Tensor, rows_n23: Tensor) -> Tensor:
+    """Return pictures [n, 1, s, s] moved, bilinear; what comes from outside repeats the edge.
+
+    Args:
+        pixels: float32 [n, 1, s, s].
+        rows_n23: of each result's coordinates, from -1 to 1, to the picture's, float32 [n, 2, 3].
+    """
+    grid = sampling_grid(rows_n23, pixels.shape[-1])
+    return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+
+
+def similarities(angle: Tensor, size: Tensor, right: Tensor, down: Tensor) -> Tensor:
+    """Return maps that turn (radians), scale and then shift, float32 [n, 2, 3], of [n] each."""
+    cos, sin = torch.cos(angle) * size, torch.sin(angle) * size
+    return torch.stack([torch.stack([cos, -sin, right], 1), torch.stack([sin, cos, down], 1)], 1)
 
 
 def sampling_grid(rows_n23: Tensor, side: int) -> Tensor:
@@ -90,8 +106,6 @@ def _beside(rows_n23: Tensor) -> Tensor:
         return (torch.rand(n, device=device) * 2 - 1) * largest
 
     angle, size = uniform(math.radians(ROTATION)), torch.exp(uniform(math.log1p(SCALE)))
-    right, down = uniform(2 * SHIFT), uniform(2 * SHIFT)
-    cos, sin, one = torch.cos(angle) * size, torch.sin(angle) * size, torch.ones(n, device=device)
-    zero = torch.zeros_like(one)
-    rows = [(cos, -sin, right), (sin, cos, down), (zero, zero, one)]
-    return rows_n23 @ torch.stack([torch.stack(row, 1) for row in rows], 1)
+    moves = similarities(angle, size, uniform(2 * SHIFT), uniform(2 * SHIFT))
+    last = torch.tensor([[[0.0, 0.0, 1.0]]], device=device).expand(n, 1, 3)
+    return rows_n23 @ torch.cat([moves, last], 1)
