@@ -15,6 +15,7 @@ from mien.data.panel import panel_targets, raw_targets
 from mien.errors import ConfigError, DataError, TrainingError
 from mien.files import WriteError, sweep
 from mien.train.augment import augment, mix, shrink, size_share
+from mien.train.dlib_face import load_dlib_face
 from mien.train.distil import load_teachers, taught, taught_by_views
 from mien.train.landmarks import fit_alignment
 from mien.train.loader import Examples, batches, make_examples
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from mien.train.config import Recipe
     from mien.train.networks.registry import Model
     from mien.train.runfolder import RunFolder
+    from mien.train.settings import FitConfig
 
 TRAIN_SAMPLE = 2000
 """Training pictures that are scored without augmentation after each epoch, for the gap."""
@@ -110,7 +112,7 @@ def _begin(
     recipe = run.recipe
     if run.has_checkpoint:
         # It needs nobody to begin from, who may be gone by now, and knows where faces lie.
-        recipe = replace(recipe, fit=replace(recipe.fit, start=""))
+        recipe = replace(recipe, fit=replace(recipe.fit, start="", pretrained=""))
         state = start_state(recipe, learnt, run.input_size, device)
         restore_state(state, run)
     else:
@@ -149,6 +151,8 @@ def start_state(
     aligned = begin_from(model, recipe)
     if model.align is not None and not aligned and aligning is not None:
         fit_alignment(model.align, normalise, learnt.pixels, recipe.fit.seed, aligning)
+    if recipe.fit.pretrained:
+        load_dlib_face(model, learnt.pixels, recipe.fit.seed)
     state = TrainingState.start(model.to(device), recipe)
     if recipe.distil.views and recipe.distil.weight:
         state.teachers = [teacher.to(device) for teacher in load_teachers(recipe)]
@@ -206,7 +210,9 @@ def train_step(
     measured = recorder.begin(step, inputs.device)
 
     def batch_loss() -> Tensor:
-        return soft_cross_entropy(model(inputs), targets, weights, recipe.loss)
+        with autocast(recipe.fit, inputs.device):
+            logits = model(inputs)
+        return soft_cross_entropy(logits.float(), targets, weights, recipe.loss)
 
     loss = batch_loss()
     optimizer.zero_grad(set_to_none=True)
@@ -228,6 +234,12 @@ def train_step(
     if step + 1 == DIGEST_STEP:
         recorder.take_digest(model)
     return value
+
+
+def autocast(config: FitConfig, device: torch.device) -> torch.autocast:
+    """Return the context in which a training step computes, by `fit.precision`."""
+    mixed = config.precision == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
 
 
 def yardstick(split: Dataset, recipe: Recipe) -> Examples:
