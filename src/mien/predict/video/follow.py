@@ -10,14 +10,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from mien.predict.video.placed import BETWEEN, DETECTED, PREDICTED, Spot
+from mien.predict.video.between import place_between
+from mien.predict.video.pace import SamplingInterval
+from mien.predict.video.placed import DETECTED, PREDICTED, Spot
 from mien.predict.video.reading import ExpressionReader
 from mien.predict.video.tracker import Tracker
+from mien.vision.align import crop_faces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from mien.predict.pipeline import FaceClassifier
     from mien.predict.video.frame import Frame
@@ -47,21 +51,29 @@ def follow(  # noqa: C901  (reads as the flow)
     """
     people = Tracker(settings.lost_s)
     reader = ExpressionReader(classifier, framing, settings)
+    interval = SamplingInterval()
     waiting: list[Placed] = []
+
+    def crop(frame: Frame, box_xyxy: NDArray[np.float32]) -> NDArray[np.uint8]:
+        size = classifier.info.input_size
+        return crop_faces(frame.pixels, box_xyxy[None], framing, size).reshape(size, size)
+
     for now in planned:
-        frame = now.frame
-        faces = now.faces
+        frame, faces = now.frame, now.faces
+        interval.add(frame.time_s)
         if faces is None:
             if settings.live:
                 now.spots = _predict(people.people, frame.time_s)
             waiting.append(now)
         else:
-            followed = people.update(faces, frame.time_s, now.crops_nhw)
+            followed = people.update(
+                faces, frame.time_s, now.crops_nhw, settings.detect_interval_s(interval.seconds)
+            )
             if settings.live:
                 for person in followed:
                     people.confirm(person)
             elif waiting:
-                _place_between(waiting, frame.time_s, followed)
+                place_between(waiting, now, followed, crop)
                 yield from reader.read(waiting)
                 waiting = []
             frame.perhaps_xyxy = [*faces.boxes_xyxy, *(p.box() for p in followed if not p.seen)]
@@ -85,25 +97,3 @@ def _predict(people: list[Person], time_s: float) -> list[Spot]:
     return [
         Spot(p, p.box(time_s), PREDICTED, p.seen) for p in people if p.track and p.seen is not None
     ]
-
-
-def _place_between(waiting: list[Placed], end_s: float, people: list[Person]) -> None:
-    """Place people in the frames between two detected ones, of which `waiting[0]` is the first.
-
-    Who was found in both moves on a line from one to the other. Who was found in one of them only
-    came or went at a moment not known: they are placed in the frames nearer to that one.
-    """
-    start_s = waiting[0].frame.time_s
-    for item in waiting[1:]:
-        time_s = item.frame.time_s
-        share = (time_s - start_s) / max(end_s - start_s, 1e-9)
-        for person in people:
-            before, after = person.before, person.seen
-            if before is not None and after is not None:
-                box = before.box_xyxy + np.float32(share) * (after.box_xyxy - before.box_xyxy)
-                nearest = before if share <= 0.5 else after
-                item.spots.append(Spot(person, box, BETWEEN, nearest))
-            elif before is not None and share <= 0.5:
-                item.spots.append(Spot(person, person.box(time_s), PREDICTED, before))
-            elif after is not None and share > 0.5:
-                item.spots.append(Spot(person, person.box(time_s), PREDICTED, after))
