@@ -65,10 +65,10 @@ def test_summary_counts_time_not_frames(tmp_path: Path) -> None:
     settings = Settings(detect_every=1, smooth="none", gate=SETTINGS.gate)
     table = one.video(clip, settings=settings)
     [person] = table.summary["people"]
-    # 0.1 + 0.1 + 0.1 s happy; the gap of 0.7 s counts half a second, then 0.1 s sad.
-    assert person["seen_s"] == pytest.approx(0.9)
-    assert person["share_of_time"] == pytest.approx({"happy": 1 / 3, "sad": 2 / 3}, abs=1e-3)
-    assert person["mean_valence"] == pytest.approx((0.3 - 0.6) / 0.9 * 0.85, abs=1e-3)
+    # 0.1 + 0.1 + 0.1 s happy, and of the gap of 0.7 s half a second; then twice 0.1 s sad.
+    assert person["seen_s"] == pytest.approx(1.0)
+    assert person["share_of_time"] == pytest.approx({"happy": 0.8, "sad": 0.2}, abs=1e-3)
+    assert person["mean_valence"] == pytest.approx((0.8 - 0.2) * 0.85, abs=1e-3)
     assert [e["label"] for e in person["timeline"]] == ["happy", "sad"]
 
 

@@ -99,8 +99,11 @@ class Timeline:
             lane.seen_s += standing.seconds
             values = face.probabilities
             shares = None if values is None else tuple(values[name] for name in self._labels)
-            if not lane.points or standing.start_s - lane.points[-1].start_s >= lane.step_s:
+            last = lane.points[-1] if lane.points else None
+            if last is None or standing.start_s - last.start_s >= lane.step_s:
                 lane.points.append(_Point(standing.start_s, standing.end_s, gap_s, shares))
+            elif standing.start_s - last.end_s <= gap_s:
+                last.end_s = standing.end_s
             if len(lane.points) > MOST_POINTS:
                 lane.points = lane.points[::2]
                 span = lane.points[-1].start_s - lane.points[0].start_s

@@ -3,7 +3,8 @@
 The detector runs on every n-th frame (a *detected* frame). Frames between wait for the next
 detected one, so that each face's place there is known from both sides; live, where nothing may
 wait, it is predicted from the past. Expressions are read on every m-th frame, all faces of the
-waiting frames in one batch, and smoothed over each person's own past.
+waiting frames in one batch, and smoothed over each person's own past. Frames into which somebody
+new has come wait for one detection more, which confirms them or does not.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mien.vision.align import Framing
 
 
-def follow(  # noqa: C901  (reads as the flow)
+def follow(  # noqa: C901, PLR0912  (reads as the flow)
     planned: Iterable[Placed],
     framing: Framing,
     classifier: FaceClassifier,
@@ -39,8 +40,8 @@ def follow(  # noqa: C901  (reads as the flow)
 ) -> Iterator[tuple[Frame, FrameReading]]:
     """Yield each frame of one source with its reading, in order.
 
-    Memory is bounded: only the frames since the last detection wait, and of a person only the
-    filters' state is kept, until they are lost.
+    Memory is bounded: only the frames since the last detection but one wait, and of a person only
+    the filters' state is kept, until they are lost.
 
     Args:
         planned: the frames of one source in order of time, from `Settings.plan` and
@@ -53,6 +54,7 @@ def follow(  # noqa: C901  (reads as the flow)
     reader = ExpressionReader(classifier, framing, settings)
     interval = SamplingInterval()
     waiting: list[Placed] = []
+    held: list[Placed] = []  # who is new in them is a person once found again
 
     def crop(frame: Frame, box_xyxy: NDArray[np.float32]) -> NDArray[np.uint8]:
         size = classifier.info.input_size
@@ -74,7 +76,12 @@ def follow(  # noqa: C901  (reads as the flow)
                     people.confirm(person)
             elif waiting:
                 place_between(waiting, now, followed, crop)
-                yield from reader.read(waiting)
+                yield from reader.read(held)
+                held = []
+                if any(person.seen is not None and not person.track for person in followed):
+                    held = waiting
+                else:
+                    yield from reader.read(waiting)
                 waiting = []
             frame.perhaps_xyxy = [*faces.boxes_xyxy, *(p.box() for p in followed if not p.seen)]
             now.spots = [
@@ -86,6 +93,7 @@ def follow(  # noqa: C901  (reads as the flow)
             waiting = []
     for person in people.people:
         people.confirm(person)  # the last detected frame has no next one to confirm it
+    yield from reader.read(held)
     if waiting:
         for later in waiting[1:]:
             later.spots = _predict(people.people, later.frame.time_s)

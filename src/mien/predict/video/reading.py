@@ -60,11 +60,14 @@ class ExpressionReader:
         crops: list[NDArray[np.uint8]] = []
         jobs: dict[int, int] = {}
         verdicts: dict[int, str] = {}
+        known = set(self._past)
         for item in waiting:
             item.spots = sorted((s for s in item.spots if s.person.track), key=_track)
-            if not item.read:
-                continue
             for spot in item.spots:
+                new = spot.person.track not in known
+                if not (item.read or new):  # nobody begins without an expression
+                    continue
+                known.add(spot.person.track)
                 crop = self._crop(item.frame, spot)
                 marks = spot.sighting.landmarks_52
                 others = _in_front(spot, item.spots)
