@@ -256,7 +256,8 @@ def _print_people(summary: dict[str, Any], labels: Sequence[str]) -> None:
 
     from mien.predict.video.summary import order
 
-    console = Console(highlight=False)
+    # Whoever reads a pipe wants one line a person, however many labels the model has.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 500)
     console.print(_in_words(summary), soft_wrap=True)
     if not summary["people"]:
         return
@@ -272,8 +273,8 @@ def _print_people(summary: dict[str, Any], labels: Sequence[str]) -> None:
         shares = [f"{person['share_of_time'].get(name, 0):.0%}" for name in names]
         valence = person["mean_valence"]
         table.add_row(
-            str(person["track"]), f"{person['first_s']:.1f} s",
-            f"{person['seen_s']:.1f} s" if person["seen_s"] else "",
+            str(person["track"]),
+            *(f"{person[k]:.1f} s" if person["seen_s"] else "" for k in ("first_s", "seen_s")),
             *shares, "" if valence is None else f"{valence:+.2f}",
         )  # fmt: skip
     console.print(table)
