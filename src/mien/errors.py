@@ -78,6 +78,11 @@ class MissingExtraError(MienError):
         )
 
 
+def counted(number: int, thing: str, things: str | None = None) -> str:
+    """Return a number and its noun: '1 frame', '1,200 frames'; `things` where it is no plain -s."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "did you mean 'x'? " for the nearest known word, else "", to open a hint."""
     near = get_close_matches(word, list(known), n=1, cutoff=0.5)

@@ -111,7 +111,7 @@ class Source:
         Raises:
             SourceError: it cannot be read; or it broke off, after its last good frame.
         """
-        return selection.apply(self.read(selection))
+        return selection.apply(self.read(selection), live=self.live)
 
 
 def list_sources(

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from mien.errors import counted
 from mien.predict.sinks.timeline import clock
 from mien.predict.video.summary import order
 
@@ -89,17 +90,18 @@ person. Valence is the mean of P(happy) - P(sad).</p>{script}</body></html>
 
 
 def _in_words(summary: dict[str, Any]) -> str:
-    people = len(summary["people"])
-    return (
-        f"{clock(summary['end_s'] - summary['start_s'])}, {summary['frames']:,} frames, "
-        f"{people} {'person' if people == 1 else 'people'}, "
-        f"{summary['frames_without_a_face']:,} frames without a face"
+    return ", ".join(
+        [
+            clock(round(summary["end_s"] - summary["start_s"], 3)),
+            counted(summary["frames"], "frame"),
+            counted(len(summary["people"]), "person", "people"),
+            f"{counted(summary['frames_without_a_face'], 'frame')} without a face",
+        ]
     )
 
 
 def _people(summary: dict[str, Any], labels: Sequence[str]) -> str:
-    found = {name for person in summary["people"] for name in person["share_of_time"]}
-    names = [name for name in order(labels) if name in found]
+    names = order(labels)
     rows = [
         [
             f"person {person['track']}",
