@@ -1,7 +1,8 @@
 """A float32 model to an int8 one: static quantisation by ONNX Runtime's own tools.
 
-Weights become int8 of 7 bits, one scale for each output channel; what flows between layers becomes uint8,
-with ranges measured on training faces. Pixels' normalisation and the last layer's sum stay float32.
+Weights become int8 of 7 bits, one scale for each output channel; what flows between layers becomes
+uint8, with ranges measured on training faces. Pixels' normalisation and the
+last layer's sum stay float32.
 """
 
 from __future__ import annotations
