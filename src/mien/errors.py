@@ -85,5 +85,8 @@ def counted(number: int, thing: str, things: str | None = None) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "did you mean 'x'? " for the nearest known word, else "", to open a hint."""
-    near = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    names = list(known)
+    near = get_close_matches(word, names, n=1, cutoff=0.5)
+    if not near and len(word) > 2:  # 'val' is too short to be like 'validation', yet begins it
+        near = [name for name in names if name.startswith(word)]
     return f"did you mean {near[0]!r}? " if near else ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import typer
 
 from mien.cli.extras import needs
+from mien.errors import ModelFileError
 
 
 def export(
@@ -53,4 +55,11 @@ def export(
 
         smaller = model.with_suffix(".int8.onnx")
         content = model.read_bytes()
-        tell(quantise_model(content, str(model), smaller, dataset, note=note), smaller)
+        try:
+            tell(quantise_model(content, str(model), smaller, dataset, note=note), smaller)
+        except ModelFileError as error:
+            again = shlex.join(["mien", "quantise", str(model), str(smaller)])
+            raise ModelFileError(
+                f"{error.message}; {smaller} was not written, {model} and its card were",
+                hint=f"use {model}, or accept a larger loss: {again} --data DIR --max-loss 5",
+            ) from error

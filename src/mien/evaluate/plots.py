@@ -95,8 +95,8 @@ def calibration_axes(axes: Axes, metrics: Metrics) -> None:
     axes.set_ylim(0, 1.04)
     axes.set_xlabel("confidence (grey: how often)")
     axes.set_ylabel("share right")
-    ece = metrics.headlines["ece"]
-    title = f"calibration error {ece.value:.3f} ({ece.low:.3f} to {ece.high:.3f})"
+    error = metrics.headlines["calibration_error"]
+    title = f"calibration error {error.value:.3f} ({error.low:.3f} to {error.high:.3f})"
     axes.set_title(title, loc="left", fontsize=10)
     clean_axes(axes)
 

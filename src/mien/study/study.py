@@ -177,8 +177,13 @@ MOST_TRAININGS, MOST_MINUTES = 1000, 120.0
 """What a study may cost without --yes."""
 
 
+def counted(n: int, what: str) -> str:
+    """Return '1 factor' or '2 factors'."""
+    return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
 def duration(minutes: float) -> str:
     """Return minutes in words, in hours or days where there are many."""
     if minutes < 90:
-        return f"{max(1, round(minutes))} minutes"
+        return counted(max(1, round(minutes)), "minute")
     return f"{minutes / 60:.1f} hours" if minutes < 2880 else f"{minutes / 1440:.1f} days"

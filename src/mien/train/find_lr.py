@@ -19,6 +19,7 @@ import torch
 from mien.errors import RunFolderError, TrainingError
 from mien.evaluate.figure import png_bytes
 from mien.files import read_json, write_bytes, write_json
+from mien.train.adapt import adapted
 from mien.train.fit import choose_device, start_state, train_step
 from mien.train.loader import batches, make_examples
 from mien.train.signals import Recorder
@@ -95,6 +96,7 @@ def find_lr(
         DataError: the data cannot be trained on with this recipe.
         TrainingError: the loss is not a number from the first steps on.
     """
+    recipe = adapted(recipe, dataset)
     recipe = replace(recipe, optimizer=replace(recipe.optimizer, lr=LOWEST))
     threads = torch.get_num_threads()
     learnt = make_examples(dataset.split("train"), recipe)

@@ -13,14 +13,15 @@ class TargetConfig:
     """What the network is asked to answer while it trains.
 
     Attributes:
-        kind: 'labels', the data set's own labels; or 'votes', the raters' votes as soft labels.
+        kind: 'labels', the data set's own labels; 'votes', the raters' votes as soft labels; or
+            'auto', votes where the data have them, else labels.
         classes: label set that is learnt; it holds the recipe's `labels`. Learning 'eight' and
             answering with 'three' lets every voted-on face teach.
         min_votes: faces with fewer votes on the learnt classes are left out (votes only).
         sharpen: power of the votes' shares; 1 leaves them, 2 moves them towards the majority.
     """
 
-    kind: Literal["labels", "votes"] = "labels"
+    kind: Literal["labels", "votes", "auto"] = "labels"
     classes: str = ""
     min_votes: int = 3
     sharpen: float = 1.0
@@ -101,6 +102,9 @@ class OptimizerConfig:
             https://kellerjordan.github.io/posts/muon); everything else, and the last layer, is
             left to SGD with the same momentum and a fifth of the rate.
         lr: the largest learning rate; "auto" finds it by a range test when the training starts.
+        momentum: of SGD and Muon, and the first decay of Adam's moments.
+        nesterov: whether that momentum looks ahead (SGD and Muon).
+        weight_decay: decay of the weights per step, times the rate.
         clip_norm: largest length of the whole gradient; 0 is off.
         sam: radius of sharpness-aware minimisation (Foret et al. 2021, arXiv:2010.01412): each
             gradient is taken that far uphill, at twice the cost of a step; 0 is off.

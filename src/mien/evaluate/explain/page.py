@@ -138,7 +138,12 @@ def _verdicts(sanity: SanityCheck | None) -> str:
             f"{signed(alike.spearman)} (absolute values {signed(alike.spearman_absolute)}), "
             f"n = {alike.n}"
         )
-        if sanity.passes(method):
+        if method in sanity.empty:
+            text = (
+                f'<b data-sign="○">{method} is empty</b>: no place speaks for the explained label '
+                "in any face that was checked, so there is nothing to check."
+            )
+        elif sanity.passes(method):
             text = f'<b data-sign="✓">{method} passes the sanity check</b>: {figures}.'
         else:
             text = (
@@ -153,7 +158,7 @@ def _face(explanation: Explanation, index: int, name: str, sheets: Sheets) -> st
     face, labels = explanation.faces[index], explanation.info.labels
     answer = escape(labels[face.answer])
     sections = [
-        f'<section class="face"><h2>{escape(name)}: {answer}</h2>',
+        f'<section class="face"><h2>{escape(name)}: {escape(face.title(explanation.info))}</h2>',
         _probabilities(face, labels),
         '<div class="tiles">',
         _figure(face.crop_hw, f"the crop of {escape(name)}", _crop_caption(face), 288),
@@ -203,7 +208,7 @@ def _map(face: FaceExplanation, method: str, answer: str) -> str:
     else:
         nothing = f"No place speaks for {answer} here."
         words = where if top > 0 else nothing
-        scale, unit = ("0", "logits a cell", f"{top:.2g}"), "Grad-CAM"
+        scale, unit = ("0", "logits a cell", f"{top:.2g}" if top > 0 else "empty"), "Grad-CAM"
     ends = "".join(f"<span>{text}</span>" for text in scale)
     bar = f'<span class="bar" style="background:{_gradient(with_sign)}"></span>'
     legend = f'{bar}<span class="ends">{ends}</span>'

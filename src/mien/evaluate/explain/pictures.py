@@ -93,7 +93,9 @@ def face_picture(explanation: Explanation, index: int) -> bytes:
         _map(axes, face, method, map_hw)
     _probabilities(top[-1], face, info.labels)
     parts[0].suptitle(
-        f"{info.name}: what the score of '{info.labels[face.answer]}' depends on",
+        f"{info.name}: what the score of '{info.labels[face.answer]}' depends on"
+        + ("" if face.title(info) == info.labels[face.answer] else f"; the answer is "
+           f"{face.label(info)}"),
         x=0.01, ha="left", weight="bold", color=INK,
     )  # fmt: skip
     if rows:
