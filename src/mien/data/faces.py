@@ -161,6 +161,7 @@ class Decision:
             "mode": self.mode,
             "why": self.why,
             "detector": self.detector,
+            "doubt": self.doubt,
         }
 
 

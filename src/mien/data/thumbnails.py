@@ -41,14 +41,16 @@ class Shown:
 def make_thumbnail(picture_hwc: NDArray[np.uint8], found: Found) -> bytes:
     """Return a JPEG of a picture, uint8 [h, w, 3], with its faces framed."""
     picture = Image.fromarray(picture_hwc)
-    width, height = picture.size
+    width = picture.width
     picture.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
     scale = picture.width / width
     pen = ImageDraw.Draw(picture)
     for box in found.boxes_xyxy:
         x0, y0, x1, y1 = (float(v) * scale for v in box)
         taken = found.origin.box is not None and tuple(float(v) for v in box) == found.origin.box
-        pen.rectangle((x0, y0, max(x1, x0), max(y1, y0)), outline=CHOSEN if taken else OTHER, width=2)
+        pen.rectangle(
+            (x0, y0, max(x1, x0), max(y1, y0)), outline=CHOSEN if taken else OTHER, width=2
+        )
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=80)
     return buffer.getvalue()

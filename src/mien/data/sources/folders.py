@@ -66,5 +66,5 @@ def _nothing(path: Path, tree: Tree) -> DataError:
         names = ", ".join(dict.fromkeys(tree.classes))
         return DataError(f"{path}: the class folders hold no pictures: {names}", hint=hint)
     loose = sum(record.kind == "outside-class" for record in tree.passed_over)
-    pictures = f", but {loose:,} pictures outside of any" if loose else ""
+    pictures = f", but {loose:,} picture{'' if loose == 1 else 's'} outside of any" if loose else ""
     return DataError(f"{path} holds no class folders with pictures{pictures}", hint=hint)

@@ -14,7 +14,6 @@ from mien.data.faces import MODES, SAMPLE, SMALL, Decision, Found, decide, find_
 from mien.data.sources.collection import Origin, Skipped
 from mien.data.thumbnails import SHOWN, Shown, make_thumbnail
 from mien.errors import ConfigError, SourceError, did_you_mean
-from mien.files import plain
 from mien.vision.align import crop_whole
 from mien.vision.codec import SUFFIXES, decode_picture, read_picture
 

@@ -128,4 +128,6 @@ def _is_archive(source: Path) -> bool:
     except OSError:
         return False
     suffixes = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
-    return start.startswith((b"PK\3\4", b"Rar!", b"7z\xbc\xaf")) or source.suffix.lower() in suffixes
+    return (
+        start.startswith((b"PK\3\4", b"Rar!", b"7z\xbc\xaf")) or source.suffix.lower() in suffixes
+    )
