@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mien.cli.audit import audit
+from mien.cli.audit import audit, photo_detector
 from mien.cli.extras import needs
 from mien.cli.progress import stages
 
@@ -34,21 +34,43 @@ def import_(
     form: str = typer.Option("", "--format", help="folders, list, fer2013 or arrays."),
     size: int = typer.Option(48, "--size", help="Height and width of a crop, in pixels."),
     validation: float = typer.Option(
-        0.15, "--validation", help="Share held out where the source has no validation split."
+        0.15,
+        "--validation",
+        help="Share held out where the source has no validation split; 0 holds nothing out.",
     ),
     seed: int = typer.Option(0, "--seed", min=0, help="Of the hold-out."),
     force: bool = typer.Option(False, "--force", help="Replace the dataset that stands at OUT."),
     apply: Path | None = typer.Option(
         None, "--apply", help="An audit.csv, perhaps edited: drop and relabel as it says."
     ),
+    faces: str = typer.Option(
+        "auto",
+        "--faces",
+        help="find crops the one face of each photo, whole takes pictures as face crops, auto "
+        "decides by a sample of the pictures.",
+    ),
+    subjects: str = typer.Option(
+        "", "--subjects", help="Tell who is on a picture by its filename or folder."
+    ),
+    duplicates: str = typer.Option(
+        "near",
+        "--duplicates",
+        help="Duplicates that stay in one split: near (and exact ones), or exact only; figures "
+        "are too good then.",
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Import labelled pictures: find copies, split without leaks, write one compact cache."""
     with needs("data", "mien data"):
         from mien.data.prepare import PrepareOptions, prepare
-    options = PrepareOptions(form, votes, size, validation, seed, force, apply)
+    options = PrepareOptions(
+        form, votes, size, validation, seed, force, apply, faces, subjects, duplicates
+    )
     with stages() as progress:
-        prepare(source, out, options, progress)
-    _print(out)
+        prepare(source, out, options, progress, photo_detector)
+    _print(out, as_json=as_json)
+    if (out / "import.html").is_file():
+        typer.echo(f"page: {out / 'import.html'}", err=True)
 
 
 @app.command(short_help="Print counts and copies, write a contact sheet.")
@@ -100,6 +122,8 @@ def _print(folder: Path, *, as_json: bool = False) -> None:
     from mien.data.show import describe
 
     about = describe(load_dataset(folder))
+    for warning in about.get("warnings", []):
+        typer.echo(f"warning: {warning['message']}", err=True)
     if as_json:
         typer.echo(json.dumps(about, indent=2))
         return
@@ -120,6 +144,9 @@ def _print(folder: Path, *, as_json: bool = False) -> None:
 
 
 def _sentences(about: dict[str, Any]) -> Iterator[str]:
+    if "faces" in about:
+        done = {"find": "found and cropped", "whole": "each picture taken whole"}
+        yield f"faces: {done[about['faces']['mode']]} ({about['faces']['why']})"
     yield f"split: {about['split_rule']}"
     yield (
         f"copies: {about['copied_pictures']:,} pictures in {about['copy_groups']:,} groups "
@@ -131,4 +158,4 @@ def _sentences(about: dict[str, Any]) -> Iterator[str]:
         dropped, relabelled = about["audit_dropped"], about["audit_relabelled"]
         yield f"audit applied: {dropped:,} pictures dropped, {relabelled:,} relabelled"
     if about["skipped"]:
-        yield f"skipped: {about['skipped']:,} unreadable pictures (skipped.csv)"
+        yield f"passed over: {about['skipped']:,} files (skipped.csv)"
