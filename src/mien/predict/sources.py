@@ -176,9 +176,7 @@ def _file(path: Path, warn: Callable[[str], None]) -> Source:
     # A video by its content whatever its name says; a picture only where it is one.
     if path.suffix.lower() in SUFFIXES and _is_picture(path):
         return Source(str(path), "picture", lambda _: _picture(path), path)
-    return Source(
-        str(path), "video", lambda selection: read_file(path, selection, warn=warn), path
-    )
+    return Source(str(path), "video", lambda selection: read_file(path, selection, warn=warn), path)
 
 
 def _is_picture(path: Path) -> bool:

@@ -141,12 +141,16 @@ class Outputs:
         return self.folder / name
 
     def done(self, source: Source, path: Path) -> bool:
-        """Return whether the files of this very source are complete; a summary comes last."""
+        """Return whether the files of this very source are complete; a summary comes last.
+
+        What broke off is not: the file may have been completed since.
+        """
         summary = path.with_name(path.name + ".summary.json")
         if not summary.exists():
             return False
         try:
-            return bool(read_json(summary).get("source") == source.name)
+            found = read_json(summary)
+            return bool(found.get("source") == source.name and not found.get("error"))
         except SourceError:
             return False
 

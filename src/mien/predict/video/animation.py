@@ -24,7 +24,7 @@ _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, Image.Decom
 
 
 def animated(head: bytes) -> str | None:
-    """Return 'gif', 'webp', 'avif' or 'png' where a file that begins so may be an animation.
+    """Return 'gif', 'webp', 'avif' or 'apng' where a file that begins so may be an animation.
 
     Args:
         head: the file's first bytes, 64 at least.
@@ -32,24 +32,29 @@ def animated(head: bytes) -> str | None:
     if head.startswith((b"GIF87a", b"GIF89a")):
         return "gif"
     if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X":
-        return "webp" if head[20] & 2 else None
+        return "webp" if head[20:21] and head[20] & 2 else None
     if head[4:12] == b"ftypavis":
         return "avif"
     if head.startswith(b"\x89PNG\r\n\x1a\n") and b"acTL" in head:
-        return "png"
+        return "apng"
     return None
 
 
 def has_frames(path: Path) -> bool:
     """Return whether a file is an animated picture of more than one frame, by its content."""
+    return frames_in(path) > 1
+
+
+def frames_in(path: Path) -> int:
+    """Return how many frames an animated picture has; 0 for what is none, or unreadable."""
     try:
         with path.open("rb") as stream:
             if animated(stream.read(512)) is None:
-                return False
+                return 0
         with Image.open(path, formats=sorted(KINDS)) as picture:
-            return getattr(picture, "n_frames", 1) > 1
+            return int(getattr(picture, "n_frames", 1))
     except _DAMAGE:
-        return False
+        return 0
 
 
 def is_animation(path: Path) -> bool:
@@ -59,6 +64,19 @@ def is_animation(path: Path) -> bool:
             return animated(stream.read(64)) in ("webp", "avif")
     except OSError:
         return False
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Return an animated picture's (width, height), from its header.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    try:
+        with Image.open(path, formats=sorted(KINDS)) as picture:
+            return picture.size
+    except _DAMAGE as error:
+        raise SourceError(f"cannot read {path.name}: {error}", hint="is it damaged?") from error
 
 
 def read_animation(path: Path, name: str) -> Iterator[Frame]:

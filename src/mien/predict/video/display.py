@@ -77,9 +77,7 @@ class Display:
         name: of the source, for that.
     """
 
-    def __init__(
-        self, container: Any, stream: Any, tell: Callable[[str], None], name: str
-    ) -> None:
+    def __init__(self, container: Any, stream: Any, tell: Callable[[str], None], name: str) -> None:
         self._stream, self._tell, self._name = stream, tell, name
         # In these the pixels' aspect stands in the pictures themselves, and may change on air.
         self._changes = container.format.name in DISCONTINUOUS
