@@ -111,8 +111,11 @@ class _Tally:
         self.pictures = self.faces = 0
         self.faceless: list[str] = []
         self.unreadable: list[str] = []
+        self.animated: list[str] = []
 
     def watch(self, readings: Iterable[PictureReading]) -> Iterator[PictureReading]:
+        from mien.predict.video.animation import frames_in
+
         for reading in readings:
             self.pictures += 1
             self.faces += len(reading.faces)
@@ -120,9 +123,13 @@ class _Tally:
                 self.unreadable.append(reading.error)
             elif not reading.faces:
                 self.faceless.append(reading.source)
+            if reading.error is None and (frames := frames_in(Path(reading.source))) > 1:
+                self.animated.append(f"{reading.source}: the first of its {frames:,} frames")
             yield reading
 
     def report(self, annotated: Path | None) -> None:
+        for source in self.animated:
+            typer.echo(f"animated, {source} is read; mien video reads them all", err=True)
         for source in self.faceless:
             typer.echo(f"no face: {source}", err=True)
         for error in self.unreadable:

@@ -10,7 +10,9 @@ from mien.errors import SourceError
 from mien.files import write_json
 from mien.predict.sinks.rowfile import RowFile
 from mien.predict.sources import Source
+from mien.predict.video.animation import is_animation, size_of
 from mien.predict.video.decode import opened, read_file
+from mien.predict.video.display import displayed_size
 from mien.predict.video.placed import Settings as Flow
 from mien.predict.video.select import Selection
 from mien.predict.video.summary import Summary
@@ -102,13 +104,21 @@ def read_video(
 
 def _check(path: Path, kind: str, limits: Limits) -> float:
     """Return the length in seconds, 0 where the file does not say; refuse too large frames."""
+    if is_animation(path):
+        _check_size(*size_of(path), limits)
+        return 0.0
     with opened(f"file:{path}", NAME, kind=kind) as (container, stream):
-        width, height = stream.width, stream.height
-        if width * height > limits.pixels:
-            raise SourceError(
-                f"{NAME} is too large: {width:,} x {height:,} pixels, at most "
-                f"{limits.pixels_mp:g} megapixels are read",
-                hint="scale it down first",
-            )
-        check_shape(width, height, NAME)
+        # Squeezed pixels are spread: what counts is the larger of both.
+        _check_size(stream.width, stream.height, limits)
+        _check_size(*displayed_size(container, stream), limits)
         return float(container.duration or 0) / 1e6
+
+
+def _check_size(width: int, height: int, limits: Limits) -> None:
+    if width * height > limits.pixels:
+        raise SourceError(
+            f"{NAME} is too large: {width:,} x {height:,} pixels, at most "
+            f"{limits.pixels_mp:g} megapixels are read",
+            hint="scale it down first",
+        )
+    check_shape(width, height, NAME)
