@@ -15,8 +15,8 @@ from mien.data.panel import panel_targets, raw_targets
 from mien.errors import ConfigError, DataError, TrainingError
 from mien.files import WriteError, sweep
 from mien.train.augment import augment, mix, shrink, size_share
-from mien.train.dlib_face import load_dlib_face
 from mien.train.distil import load_teachers, taught, taught_by_views
+from mien.train.dlib_face import load_dlib_face, read_dlib_weights
 from mien.train.landmarks import fit_alignment
 from mien.train.loader import Examples, batches, make_examples
 from mien.train.loss import class_weights, soft_cross_entropy
@@ -137,6 +137,7 @@ def start_state(
     Raises:
         DataError: landmarks are found on too few of the pictures.
         ConfigError, RunFolderError: as `begin_from` and `load_teachers` do.
+        ModelFileError: the weights that `fit.pretrained` names are missing or changed.
     """
     if recipe.fit.threads:
         torch.set_num_threads(recipe.fit.threads)
@@ -148,11 +149,12 @@ def start_state(
         input_size=input_size,
         classes=len(recipe.learnt_labels),
     )
+    pretrained = read_dlib_weights() if recipe.fit.pretrained else None
     aligned = begin_from(model, recipe)
     if model.align is not None and not aligned and aligning is not None:
         fit_alignment(model.align, normalise, learnt.pixels, recipe.fit.seed, aligning)
-    if recipe.fit.pretrained:
-        load_dlib_face(model, learnt.pixels, recipe.fit.seed)
+    if pretrained is not None:
+        load_dlib_face(model, pretrained, learnt.pixels, recipe.fit.seed)
     state = TrainingState.start(model.to(device), recipe)
     if recipe.distil.views and recipe.distil.weight:
         state.teachers = [teacher.to(device) for teacher in load_teachers(recipe)]

@@ -190,6 +190,11 @@ class FitConfig:
     pretrained: Literal["", "dlib-face"] = ""
     precision: Literal["float32", "bfloat16"] = "float32"
 
+    @property
+    def warm(self) -> bool:
+        """Whether the training starts from trained weights instead of random ones."""
+        return bool(self.start or self.pretrained)
+
 
 @dataclass(frozen=True, slots=True)
 class DistilConfig:
