@@ -337,10 +337,10 @@ BOXES = {"astronaut": (181, 62, 266, 172), "grace_hopper": (172, 114, 347, 338)}
 
 
 def chip(name: str, right: float = 0.0, scale: float = 1.0) -> Image.Image:
-    """Return a portrait's face, grey, 150 pixels wide, with a margin."""
-    image = Image.open(ROOT / "examples" / f"{name}.jpg").convert("L")
+    """Return a portrait's face in colour, 150 pixels wide, placed about as dlib places it."""
+    image = Image.open(ROOT / "examples" / f"{name}.jpg").convert("RGB")
     left, top, end, bottom = BOXES[name]
-    side = max(end - left, bottom - top) * 1.3 * scale
+    side = max(end - left, bottom - top) * 0.9 * scale
     x, y = (left + end) / 2 + right * side, (top + bottom) / 2
     box = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
     return image.resize((150, 150), Image.Resampling.BILINEAR, box=box)
@@ -358,31 +358,38 @@ def variants(name: str) -> list[Image.Image]:
     ]
 
 
-@pytest.mark.skipif(
+real_weights = pytest.mark.skipif(
     find_spec(dlib_face.PACKAGE) is None, reason="needs pip install 'mien[pretrained]'"
 )
+
+
+@real_weights
 def test_dlibs_own_weights_tell_the_two_portraits_apart() -> None:
     """dlib: descriptors of one person are nearer than 0.6, those of two people farther apart."""
     weights = read_file(find_file())
-    faces = [np.asarray(face) for name in BOXES for face in variants(name)]
-    grey = torch.from_numpy(np.stack(faces))[:, None].float()
+    faces = np.stack([np.asarray(face) for name in BOXES for face in variants(name)])
+    rgb = torch.from_numpy(faces).permute(0, 3, 1, 2).float()
     with torch.no_grad():
-        features = features_of(weights, grey.expand(-1, 3, -1, -1), 13)
-        found = features_of(weights, grey.expand(-1, 3, -1, -1), 14) @ torch.from_numpy(
-            weights.last
-        )
+        found = features_of(weights, rgb, 14) @ torch.from_numpy(weights.last)
     distances = torch.cdist(found, found)
     same = [distances[:6, :6], distances[6:, 6:]]
     assert max(float(part.max()) for part in same) < 0.6
     assert float(distances[:6, 6:].min()) > 0.6
-    # The network that is trained gives the same features, up to dlib's last block.
+
+
+@real_weights
+def test_with_dlibs_own_weights_the_network_computes_what_dlib_does() -> None:
+    weights = read_file(find_file())
+    faces = np.stack([np.asarray(chip(name).convert("L")) for name in BOXES])
+    grey = torch.from_numpy(faces)[:, None]
     config = recipe_from_dict({"name": "t", "network": {"name": "face-resnet", "size": 150}})
     model = build_model(
         config.network, normalise=Normalise("dataset", 0.4, 0.3), input_size=150, classes=3
     ).eval()
-    load_dlib_face(model, weights, grey.byte(), seed=0)
+    load_dlib_face(model, weights, grey, seed=0)
     body = model.body
     assert isinstance(body, FaceResnet)
     with torch.no_grad():
-        ours = body.pool(body.features(model.normalise(grey)))
-    torch.testing.assert_close(ours, features, rtol=1e-3, atol=1e-4)
+        ours = body.pool(body.features(model.normalise(grey.float())))
+        theirs = features_of(weights, grey.float().expand(-1, 3, -1, -1), 13)
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
