@@ -280,8 +280,17 @@ def test_sizes_that_do_not_fit_are_refused(options: dict[str, float]) -> None:
 class Stop(Watcher):
     """Interrupts a training after its first epoch."""
 
+    def started(self, *about: object) -> None:
+        return None
+
+    def stepped(self, epoch: int, step: int, loss: float) -> None:
+        return None
+
     def epoch_ended(self, metrics: EpochMetrics, *, best: bool) -> None:
         raise KeyboardInterrupt
+
+    def ended(self, status: str) -> None:
+        return None
 
 
 def pretrained_recipe() -> Recipe:

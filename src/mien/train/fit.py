@@ -281,8 +281,8 @@ def right_answers(split: Dataset, recipe: Recipe, answers: Sequence[str] = ()) -
 
 
 @torch.inference_mode()
-def score(model: Model, examples: Examples) -> tuple[float, float]:
-    """Return log loss and accuracy on examples with one right answer each."""
+def score(model: Model, examples: Examples) -> tuple[float, float, float]:
+    """Return log loss, accuracy and balanced accuracy on examples with one right answer each."""
     classes = examples.targets_nk.shape[1]
     model.eval()
     logits = torch.cat(
@@ -290,7 +290,12 @@ def score(model: Model, examples: Examples) -> tuple[float, float]:
     )
     right = examples.targets_nk.argmax(dim=1)
     loss = torch.nn.functional.cross_entropy(logits, right)
-    return float(loss), float((logits.argmax(dim=1) == right).float().mean())
+    hits = (logits.argmax(dim=1) == right).float()
+    counts = torch.bincount(right, minlength=classes)
+    recalls = (
+        torch.bincount(right, weights=hits, minlength=classes)[counts > 0] / counts[counts > 0]
+    )
+    return float(loss), float(hits.mean()), float(recalls.mean())
 
 
 def _epoch_metrics(
@@ -300,8 +305,8 @@ def _epoch_metrics(
     validation: Examples,
     started: float,
 ) -> EpochMetrics:
-    train_loss, train_accuracy = score(state.answering, sample)
-    validation_loss, validation_accuracy = score(state.answering, validation)
+    train_loss, train_accuracy, _ = score(state.answering, sample)
+    validation_loss, validation_accuracy, balanced = score(state.answering, validation)
     for value in (train_loss, validation_loss):
         if not math.isfinite(value):  # the last steps broke the weights
             raise _not_a_number(value, state, "its last batch")
@@ -317,6 +322,7 @@ def _epoch_metrics(
         gap=train_accuracy - validation_accuracy,
         seconds=time.perf_counter() - started,
         images_per_second=trained[1],
+        validation_balanced=balanced,
     )
 
 
