@@ -107,7 +107,7 @@ def test_the_model_reads_pictures(model: Path, folder: Path) -> None:
 
 def test_networks_print_their_cost() -> None:
     lines = mien("networks").splitlines()
-    assert [line.split()[0] for line in lines] == ["poster", "tiny", "small", "base"]
+    assert [line.split()[0] for line in lines] == ["poster", "tiny", "small", "base", "face-resnet"]
     assert all("parameters" in line and "multiply-adds" in line for line in lines)
 
 

@@ -58,6 +58,9 @@ ABOVE_ZERO = (
     "fit.first_size",
 )
 
+PRETRAINED = {"dlib-face": "face-resnet"}
+"""Values of `fit.pretrained`, and the network that each holds weights for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -276,6 +279,7 @@ def _check(recipe: Recipe) -> None:
         value = _value(recipe, name)
         if value != "auto" and not 0 < value < float("inf"):
             raise ConfigError(f"{name} must be above 0, got {value}", hint="mend it")
+    _check_pretrained(recipe)
     if "auto" in (recipe.labels, recipe.targets.kind):
         return  # what is learnt, the data will say
     learnt = recipe.learnt_labels  # also checks both names
@@ -289,6 +293,23 @@ def _check(recipe: Recipe) -> None:
             )
     if recipe.also:
         recipe.columns_of(label_set(recipe.also))
+
+
+def _check_pretrained(recipe: Recipe) -> None:
+    name = recipe.fit.pretrained
+    if not name:
+        return
+    if recipe.network.name != PRETRAINED[name]:
+        raise ConfigError(
+            f"fit.pretrained = {name!r} holds weights for the network {PRETRAINED[name]!r}, "
+            f"got network.name = {recipe.network.name!r}",
+            hint=f"start from the recipe {PRETRAINED[name]!r}, or leave fit.pretrained out",
+        )
+    if recipe.fit.start:
+        raise ConfigError(
+            f"fit.start = {recipe.fit.start!r} and fit.pretrained = {name!r} exclude each other",
+            hint="set one of them to ''",
+        )
 
 
 def _value(recipe: Recipe, name: str) -> Any:

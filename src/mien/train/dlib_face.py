@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mien.errors import ConfigError, ModelFileError
+from mien.errors import ModelFileError
 from mien.files import sha256
 from mien.train.dlib_format import read_dlib_face
 from mien.train.networks.face_resnet import FaceResnet
@@ -38,27 +38,13 @@ SAMPLE = 512
 """Training images that batch normalisation is calibrated on."""
 
 
-def load_dlib_face(model: Model, pixels: Tensor, seed: int) -> None:
-    """Give a `face-resnet` dlib's weights, with batch normalisation calibrated on `pixels`.
-
-    Args:
-        model: on the CPU; changed in place, all but its last layer and its alignment, which must
-            be fitted already.
-        pixels: training images, uint8 [n, 1, s, s].
-        seed: which of the images the calibration looks at.
+def read_dlib_weights() -> DlibFace:
+    """Return the weights of the installed package.
 
     Raises:
-        ConfigError: the model is another network.
         ModelFileError: the package is missing, or its file is not the published one.
     """
-    body = model.body
-    if not isinstance(body, FaceResnet):
-        raise ConfigError(
-            "fit.pretrained: 'dlib-face' fits the network 'face-resnet' only",
-            hint="network.name = 'face-resnet', as in recipes/face-resnet.toml; or leave "
-            "fit.pretrained out",
-        )
-    load_weights(model, read_file(find_file()), pixels, seed)
+    return read_file(find_file())
 
 
 def find_file() -> Path:
@@ -105,9 +91,21 @@ def read_file(path: Path) -> DlibFace:
     return read_dlib_face(content, str(path))
 
 
-def load_weights(model: Model, weights: DlibFace, pixels: Tensor, seed: int) -> None:
-    """Do what `load_dlib_face` does, with weights that were read already."""
+def load_dlib_face(model: Model, weights: DlibFace, pixels: Tensor, seed: int) -> None:
+    """Give a `face-resnet` dlib's weights, with batch normalisation calibrated on `pixels`.
+
+    Args:
+        model: on the CPU; changed in place, all but its last layer and its alignment, which must
+            be fitted already.
+        weights: dlib's network, for RGB pixels.
+        pixels: training images, uint8 [n, 1, s, s].
+        seed: which of the images the calibration looks at.
+
+    Raises:
+        ModelFileError: a kernel is all zeros.
+    """
     body = model.body
+    assert isinstance(body, FaceResnet)  # noqa: S101  (the recipe was checked)
     generator = torch.Generator().manual_seed(seed * 2 + 4)
     chosen = torch.randperm(len(pixels), generator=generator)[:SAMPLE]
     sample = pixels[chosen].float()
@@ -175,7 +173,7 @@ def _calibrate(
 
     def set_norm(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(norm, nn.BatchNorm2d)  # noqa: S101 - for the type checker
-        assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101, PT018
+        assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101
         variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
         gamma, beta = affine[norm]
         norm.running_mean.copy_(mean)

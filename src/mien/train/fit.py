@@ -15,8 +15,8 @@ from mien.data.panel import panel_targets, raw_targets
 from mien.errors import ConfigError, DataError, TrainingError
 from mien.files import WriteError, sweep
 from mien.train.augment import augment, mix, shrink, size_share
-from mien.train.dlib_face import load_dlib_face
 from mien.train.distil import load_teachers, taught, taught_by_views
+from mien.train.dlib_face import load_dlib_face, read_dlib_weights
 from mien.train.landmarks import fit_alignment
 from mien.train.loader import Examples, batches, make_examples
 from mien.train.loss import class_weights, soft_cross_entropy
@@ -137,6 +137,7 @@ def start_state(
     Raises:
         DataError: landmarks are found on too few of the pictures.
         ConfigError, RunFolderError: as `begin_from` and `load_teachers` do.
+        ModelFileError: the weights that `fit.pretrained` names are missing or changed.
     """
     if recipe.fit.threads:
         torch.set_num_threads(recipe.fit.threads)
@@ -148,11 +149,12 @@ def start_state(
         input_size=input_size,
         classes=len(recipe.learnt_labels),
     )
+    pretrained = read_dlib_weights() if recipe.fit.pretrained else None
     aligned = begin_from(model, recipe)
     if model.align is not None and not aligned and aligning is not None:
         fit_alignment(model.align, normalise, learnt.pixels, recipe.fit.seed, aligning)
-    if recipe.fit.pretrained:
-        load_dlib_face(model, learnt.pixels, recipe.fit.seed)
+    if pretrained is not None:
+        load_dlib_face(model, pretrained, learnt.pixels, recipe.fit.seed)
     state = TrainingState.start(model.to(device), recipe)
     if recipe.distil.views and recipe.distil.weight:
         state.teachers = [teacher.to(device) for teacher in load_teachers(recipe)]
@@ -279,8 +281,8 @@ def right_answers(split: Dataset, recipe: Recipe, answers: Sequence[str] = ()) -
 
 
 @torch.inference_mode()
-def score(model: Model, examples: Examples) -> tuple[float, float]:
-    """Return log loss and accuracy on examples with one right answer each."""
+def score(model: Model, examples: Examples) -> tuple[float, float, float]:
+    """Return log loss, accuracy and balanced accuracy on examples with one right answer each."""
     classes = examples.targets_nk.shape[1]
     model.eval()
     logits = torch.cat(
@@ -288,7 +290,12 @@ def score(model: Model, examples: Examples) -> tuple[float, float]:
     )
     right = examples.targets_nk.argmax(dim=1)
     loss = torch.nn.functional.cross_entropy(logits, right)
-    return float(loss), float((logits.argmax(dim=1) == right).float().mean())
+    hits = (logits.argmax(dim=1) == right).float()
+    counts = torch.bincount(right, minlength=classes)
+    recalls = (
+        torch.bincount(right, weights=hits, minlength=classes)[counts > 0] / counts[counts > 0]
+    )
+    return float(loss), float(hits.mean()), float(recalls.mean())
 
 
 def _epoch_metrics(
@@ -298,8 +305,8 @@ def _epoch_metrics(
     validation: Examples,
     started: float,
 ) -> EpochMetrics:
-    train_loss, train_accuracy = score(state.answering, sample)
-    validation_loss, validation_accuracy = score(state.answering, validation)
+    train_loss, train_accuracy, _ = score(state.answering, sample)
+    validation_loss, validation_accuracy, balanced = score(state.answering, validation)
     for value in (train_loss, validation_loss):
         if not math.isfinite(value):  # the last steps broke the weights
             raise _not_a_number(value, state, "its last batch")
@@ -315,6 +322,7 @@ def _epoch_metrics(
         gap=train_accuracy - validation_accuracy,
         seconds=time.perf_counter() - started,
         images_per_second=trained[1],
+        validation_balanced=balanced,
     )
 
 

@@ -167,6 +167,8 @@ class FitConfig:
         batch_size: images; the last incomplete batch of an epoch waits for the next shuffle.
         average: decay per step of the exponential moving average of the weights; 0 is off.
         early_stopping: epochs without a better validation score before stopping; 0 is off.
+        select: what decides on validation which epoch is the best: 'accuracy',
+            'balanced_accuracy' (mean recall of the classes) or 'log_loss' (the lowest).
         seed: of everything random.
         device: 'cpu', 'cuda', 'mps' or 'auto'.
         threads: of the processor; 0 leaves torch's choice.
@@ -185,6 +187,7 @@ class FitConfig:
     batch_size: int = 32
     average: float = 0.0
     early_stopping: int = 0
+    select: Literal["accuracy", "balanced_accuracy", "log_loss"] = "accuracy"
     seed: int = 0
     device: Literal["cpu", "cuda", "mps", "auto"] = "auto"
     threads: int = 0
@@ -193,6 +196,11 @@ class FitConfig:
     start: str = ""
     pretrained: Literal["", "dlib-face"] = ""
     precision: Literal["float32", "bfloat16"] = "float32"
+
+    @property
+    def warm(self) -> bool:
+        """Whether the training starts from trained weights instead of random ones."""
+        return bool(self.start or self.pretrained)
 
 
 @dataclass(frozen=True, slots=True)
