@@ -9,6 +9,7 @@ new has come wait for one detection more, which confirms them or does not.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mien.predict.video.between import place_between
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from mien.vision.align import Framing
 
 
-def follow(  # noqa: C901, PLR0912  (reads as the flow)
+def follow(
     planned: Iterable[Placed],
     framing: Framing,
     classifier: FaceClassifier,
@@ -55,11 +56,7 @@ def follow(  # noqa: C901, PLR0912  (reads as the flow)
     interval = SamplingInterval()
     waiting: list[Placed] = []
     held: list[Placed] = []  # who is new in them is a person once found again
-
-    def crop(frame: Frame, box_xyxy: NDArray[np.float32]) -> NDArray[np.uint8]:
-        size = classifier.info.input_size
-        return crop_faces(frame.pixels, box_xyxy[None], framing, size).reshape(size, size)
-
+    crop = partial(_crop, framing, classifier.info.input_size)
     for now in planned:
         frame, faces = now.frame, now.faces
         interval.add(frame.time_s)
@@ -77,12 +74,10 @@ def follow(  # noqa: C901, PLR0912  (reads as the flow)
             elif waiting:
                 place_between(waiting, now, followed, crop)
                 yield from reader.read(held)
-                held = []
-                if any(person.seen is not None and not person.track for person in followed):
-                    held = waiting
-                else:
-                    yield from reader.read(waiting)
-                waiting = []
+                held, waiting = waiting, []
+                if all(person.seen is None or person.track for person in followed):
+                    yield from reader.read(held)
+                    held = []
             frame.perhaps_xyxy = [*faces.boxes_xyxy, *(p.box() for p in followed if not p.seen)]
             now.spots = [
                 Spot(p, p.seen.box_xyxy, DETECTED, p.seen) for p in followed if p.seen is not None
@@ -91,13 +86,23 @@ def follow(  # noqa: C901, PLR0912  (reads as the flow)
         if settings.live:
             yield from reader.read(waiting)
             waiting = []
-    for person in people.people:
-        people.confirm(person)  # the last detected frame has no next one to confirm it
+    _end(people, waiting)
     yield from reader.read(held)
-    if waiting:
-        for later in waiting[1:]:
-            later.spots = _predict(people.people, later.frame.time_s)
-        yield from reader.read(waiting)
+    yield from reader.read(waiting)
+
+
+def _end(people: Tracker, waiting: list[Placed]) -> None:
+    """Decide what waits for a next detection, of which there is none."""
+    for person in people.people:
+        people.confirm(person)
+    for later in waiting[1:]:
+        later.spots = _predict(people.people, later.frame.time_s)
+
+
+def _crop(
+    framing: Framing, size: int, frame: Frame, box_xyxy: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    return crop_faces(frame.pixels, box_xyxy[None], framing, size).reshape(size, size)
 
 
 def _predict(people: list[Person], time_s: float) -> list[Spot]:
