@@ -87,7 +87,7 @@ def test_figures_are_printed_even_where_the_picture_cannot_be_written(
         ["data", "show", data, "--json", "--sheet"],
     ):
         done = subprocess.run(
-            [MIEN, *map(str, command), str(folder / "taken.png")], capture_output=True, text=True, check=False,
+            [MIEN, *map(str, command), str(folder / "taken.png")], capture_output=True, text=True,
             check=False,
         )  # fmt: skip
         assert done.returncode == 1
@@ -183,7 +183,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_used_and_resumed(folder: Path, data: Pa
     _, words = child.communicate(timeout=60)
     assert child.returncode == 130
     assert "training interrupted" in words
-    assert f"go on: mien train --resume {path}" in words
+    assert f"resume: mien train --resume {path}\n" in words
     assert "Traceback" not in words
     mien("evaluate", path, "--data", data)
     config = json.loads((path / "config.json").read_text())

@@ -46,7 +46,7 @@ def calibration_error(
     _, group_n = np.unique(groups_n, return_inverse=True)
     cells, cell_n = np.unique(group_n * BINS + rows.bins_n, return_inverse=True)
     deviations = np.bincount(cell_n, residual_n - mean[rows.bins_n])
-    groups = np.bincount(cells % BINS, minlength=BINS)
+    groups = np.bincount(cells % BINS, minlength=BINS).astype(np.float64)
     variance = np.bincount(cells % BINS, deviations**2, BINS)
     known = groups > 1  # one group alone does not tell how much is noise
     variance[known] *= groups[known] / (groups[known] - 1)
