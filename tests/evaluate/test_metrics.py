@@ -74,6 +74,10 @@ def test_no_interval_collapses_at_no_error() -> None:
     below = np.hypot(1 - wilson(50, 50).low, 1 - wilson(40, 40).low) / 2
     assert balanced.low == pytest.approx(1 - below)
     assert macro.low < macro.value == 1
+    sure = Rows.of(right, np.eye(2, dtype=np.float32)[right])  # right 90 times, by 100%
+    error = headline_estimates(sure, np.arange(90), resamples=50)[-1]
+    assert (error.value, error.low) == (0, 0)
+    assert error.high == pytest.approx(1 - wilson(90, 90).low)
     tied = headline_estimates(rows, np.arange(90) // 2, resamples=50)[0]
     assert tied.low == pytest.approx(wilson(45, 45).low)  # copies count once
 

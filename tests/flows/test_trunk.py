@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mien.errors import ModelFileError
 from mien.vision.codec import write_picture
 
 MIEN = str(Path(sys.executable).with_name("mien"))
@@ -93,6 +95,65 @@ def test_figures_are_printed_even_where_the_picture_cannot_be_written(
         assert f"error: cannot write {folder / 'taken.png'}: Is a directory" in done.stderr
 
 
+def test_a_run_knows_its_data_and_nothing_is_written_here(
+    run: Path, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = subprocess.run(
+        [MIEN, "evaluate", run, "--json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n"] > 50
+    assert f"data: {data}, which the run was trained on; split: validation" in done.stderr
+    assert f"pictures: {run / 'evaluation-validation.png'}" in done.stderr
+    again = subprocess.run([MIEN, "evaluate", run], capture_output=True, text=True, check=False)
+    assert "pictures, which replace earlier ones" in again.stderr
+    beside = subprocess.run(
+        [MIEN, "evaluate", model, "--data", data], capture_output=True, text=True
+    )
+    assert str(model.with_name("model-evaluation-drawn-validation.png")) in beside.stderr
+    shipped = subprocess.run(
+        [MIEN, "evaluate", "mien-tiny", "--data", data], capture_output=True, text=True
+    )
+    assert "no picture was written: give --picture FILE" in shipped.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_finished_run_is_called_so_and_moved_data_are_named(
+    run: Path, data: Path, tmp_path: Path
+) -> None:
+    moved, copy = tmp_path / "moved data", tmp_path / "a run"
+    shutil.copytree(data, moved)
+    shutil.copytree(run, copy)
+    done = subprocess.run(
+        [MIEN, "train", "--resume", copy, "--data", moved], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{copy} was finished already, after epoch " in done.stderr
+    assert f"next: mien evaluate '{copy}' --data '{moved}' --split validation" in done.stderr
+
+
+def test_int8_that_is_refused_leaves_the_float_model(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mien.cli import main
+    from mien.evaluate import quantised
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise ModelFileError("int8 loses 3.00 points", hint="a larger max_loss accepts more")
+
+    monkeypatch.setattr(quantised, "quantise_model", refuse)
+    path = tmp_path / "m.onnx"
+    monkeypatch.setattr(sys, "argv", ["mien", "export", str(run), str(path), "--int8"])
+    with pytest.raises(SystemExit) as ended:
+        main.run()
+    assert ended.value.code == 1
+    told = capsys.readouterr().err
+    assert f"{tmp_path / 'm.int8.onnx'} was not written, {path} and its card were" in told
+    assert "nothing was written" not in told
+    assert {file.name for file in tmp_path.iterdir()} == {"m.onnx", "m.md"}
+
+
 def test_the_model_reads_pictures(model: Path, folder: Path) -> None:
     from mien.data.drawn import draw_face
 
@@ -122,7 +183,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_used_and_resumed(folder: Path, data: Pa
     _, words = child.communicate(timeout=60)
     assert child.returncode == 130
     assert "training interrupted" in words
-    assert f"go on: mien train --resume {path}" in words
+    assert f"resume: mien train --resume {path}\n" in words
     assert "Traceback" not in words
     mien("evaluate", path, "--data", data)
     config = json.loads((path / "config.json").read_text())

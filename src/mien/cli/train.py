@@ -129,8 +129,9 @@ def _say_if_over(run: RunFolder, *, new: bool) -> None:
 
 
 def _resume_command(run: RunFolder, data: Path | None) -> str:
+    moved = data is not None and data.resolve() != Path(run.data)
     command = ["mien", "train", "--resume", str(run.path)]
-    return shlex.join([*command, *(["--data", str(data)] if data else [])])
+    return shlex.join([*command, *(["--data", str(data)] if moved else [])])
 
 
 def _resolved(recipe: Path | None, data: Path | None, set_: list[str]) -> tuple[Recipe, Path]:

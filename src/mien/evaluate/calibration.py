@@ -46,10 +46,10 @@ def calibration_error(
     _, group_n = np.unique(groups_n, return_inverse=True)
     cells, cell_n = np.unique(group_n * BINS + rows.bins_n, return_inverse=True)
     deviations = np.bincount(cell_n, residual_n - mean[rows.bins_n])
-    groups = np.bincount(cells % BINS, minlength=BINS)
-    variance = np.bincount(cells % BINS, deviations**2, BINS)
+    groups = np.bincount(cells % BINS, minlength=BINS).astype(np.float64)
+    variance = np.bincount(cells % BINS, deviations**2, BINS).astype(np.float64)
     known = groups > 1  # one group alone does not tell how much is noise
-    variance[known] *= groups[known] / (groups[known] - 1)
+    variance[known] = variance[known] * groups[known] / (groups[known] - 1)
     noise = (variance[known] / counts[known]).sum() / len(residual_n)
     plugin = (sums[known] ** 2 / counts[known]).sum() / len(residual_n)
     draws = np.array([_plugin(rows.bins_n, residual_n, w, known) for w in weights_rn]) - 2 * noise

@@ -7,6 +7,7 @@ rests on few errors, or none, resamples cannot differ enough: see `few_errors_es
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,9 +39,15 @@ def headline_estimates(
     weights = np.stack(list(group_weights(groups_n, resamples, seed)))
     draws = np.stack([rows.figures(w) for w in weights])
     estimates = _estimates(rows.figures(), draws)
-    for place, estimate in enumerate(few_errors_estimates(rows, groups_n)):
+    few = few_errors_estimates(rows, groups_n)
+    for place, estimate in enumerate(few):
         estimates[place] = estimate or estimates[place]
-    return [*estimates, calibration_error(rows, groups_n, weights, (1 - LEVEL) / 2)]
+    error = calibration_error(rows, groups_n, weights, (1 - LEVEL) / 2)
+    if few[0] is not None:
+        # It is at least the gap to the accuracy, which may lie anywhere in its interval.
+        ends = np.abs(rows.confidence_n.mean() - [estimates[0].low, estimates[0].high])
+        error = replace(error, high=max(error.high, float(ends.max())))
+    return [*estimates, error]
 
 
 def few_errors_estimates(rows: Rows, groups_n: NDArray[np.int64]) -> list[Estimate | None]:

@@ -61,7 +61,8 @@ def _confusion(axes: Axes, metrics: Metrics) -> None:
     for i in places:
         for j in places:
             colour = "white" if shares[i, j] > 0.55 else INK
-            text = f"{shares[i, j]:.0%}\n{counts[i, j]:,}"
+            share = f"{shares[i, j]:.0%}" if counts[i].any() else "no image"
+            text = f"{share}\n{counts[i, j]:,}"
             axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=9)
     axes.set_xticks(list(places), metrics.labels, rotation=30 if len(places) > 4 else 0)
     axes.set_yticks(list(places), metrics.labels)
