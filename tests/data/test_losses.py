@@ -20,6 +20,7 @@ from mien.data.sources.registry import read_source
 from mien.data.sources.tables import FERPLUS_HEADER, read_votes
 from mien.data.split import make_splits
 from mien.errors import ConfigError, DataError
+from mien.vision.codec import decode_picture
 
 RNG = np.random.default_rng(5)
 MIEN = str(Path(sys.executable).with_name("mien"))
@@ -114,13 +115,9 @@ def test_an_animation_and_a_jpeg_without_its_end_are_noted(
     assert whole.endswith(b"\xff\xd9")
     path.write_bytes(whole[:-2])
     # Decoding such a file is the codec's matter; the note is the import's.
-    from mien.data.sources import pictures
-
-    decode = pictures.decode_picture
     monkeypatch.setattr(
-        pictures,
-        "decode_picture",
-        lambda content, name: decode(whole if content == whole[:-2] else content, name),
+        "mien.data.sources.pictures.decode_picture",
+        lambda content, name: decode_picture(whole if content == whole[:-2] else content, name),
     )
     dataset = prepare(root, tmp_path / "out", PrepareOptions())
     assert len(dataset) == 26
