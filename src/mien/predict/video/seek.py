@@ -105,4 +105,5 @@ def _passed(
     yield from held
     if broken is not None:
         raise broken
-    yield from packets
+    for packet in packets:  # noqa: UP028  (PyAV's generator, once at its end, breaks 'yield from')
+        yield packet
