@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def _graph(stream: Any, filters: str) -> Any:
     chain = [graph.add_buffer(template=stream, time_base=stream.time_base)]
     chain += [graph.add(name, arguments or None) for name, _, arguments in parts]
     chain.append(graph.add("buffersink"))
-    for before, after in zip(chain[:-1], chain[1:], strict=True):
+    for before, after in pairwise(chain):
         before.link_to(after)
     graph.configure()
     return graph

@@ -33,7 +33,6 @@ from tests.predict.media import (
 
 from mien import Reader, SourceError
 from mien.predict.sources import RawFormat, list_sources, raw_source
-from mien.predict.video.decode import read_file
 from mien.predict.video.frame import Frame
 from mien.predict.video.placed import Settings
 from mien.predict.video.quality import QualityGate
@@ -248,7 +247,8 @@ KINDS = [
     Kind("flv h264, jumps by hours",
          lambda f: remux(f / "jump.flv", encode(f / "a.flv"), [4], HOURS),
          times=even(1 / 30), note="jumps forward"),
-    Kind("ts h264, wraps at 33 bits", clip("a.ts", start_s=Fraction(2**33, 90_000) - Fraction(4, 30)),
+    Kind("ts h264, wraps at 33 bits",
+         clip("a.ts", start_s=Fraction(2**33, 90_000) - Fraction(4, 30)),
          step=1 / 30),
     # interlaced and damaged
     Kind("ts h264, intra refresh", clip("a.ts", frames=20, gop=8, coder={

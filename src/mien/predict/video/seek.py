@@ -105,5 +105,5 @@ def _passed(
     yield from held
     if broken is not None:
         raise broken
-    for packet in packets:  # noqa: UP028  (PyAV's generator, once at its end, breaks 'yield from')
+    for packet in packets:  # not 'yield from', which PyAV's generator breaks once it has ended
         yield packet
