@@ -251,6 +251,14 @@ KINDS = [
          clip("a.ts", start_s=Fraction(2**33, 90_000) - Fraction(4, 30)),
          step=1 / 30),
     # interlaced and damaged
+    Kind("mp4 h264, intra refresh", clip("a.mp4", frames=20, gop=8, coder={
+        "x264-params": "intra-refresh=1:bframes=0"}), frames=20),
+    Kind("mkv h264, intra refresh", clip("a.mkv", frames=20, gop=8, coder={
+        "x264-params": "intra-refresh=1:bframes=0"}), frames=20),
+    Kind("mp4 h264, open groups", clip("a.mp4", frames=20, gop=6, b_frames=2, coder={
+        "x264-params": "open-gop=1"}), frames=20),
+    Kind("ts h264, open groups", clip("a.ts", frames=20, gop=6, b_frames=2, coder={
+        "x264-params": "open-gop=1"}), frames=20),
     Kind("ts h264, intra refresh", clip("a.ts", frames=20, gop=8, coder={
         "x264-params": "intra-refresh=1:bframes=0"}), frames=20),
     Kind("mp4 h264, cut in the middle", lambda f: cut(f, ".mp4", 0.6), frames=None,
