@@ -362,7 +362,7 @@ def check_ways(path: Path, frames: list[Frame]) -> None:
         return replace(reading, source="", pts=None, time_s=0.0)
 
     of_file = list(reader().stream(path, settings=OPEN))
-    pairs = [(frame.time_s, frame.pixels) for frame in frames]
+    pairs: Any = [(frame.time_s, frame.pixels) for frame in frames]
     of_arrays = list(reader().stream(iter(pairs), settings=OPEN))
     assert [r.time_s for r in of_arrays] == [r.time_s for r in of_file]
     assert [bare(r) for r in of_arrays] == [bare(r) for r in of_file]

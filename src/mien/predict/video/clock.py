@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DISCONTINUOUS = frozenset({"mpegts", "mpeg", "ogg", "live_flv", "rtp", "rtsp", "sdp"})
+DISCONTINUOUS = frozenset({"mpegts", "mpeg", "ogg", "live_flv", "hls", "rtp", "rtsp", "sdp"})
 """Containers whose clock may jump: in others a gap is what the file means."""
 MAX_JUMP_S, MAX_GAP_S = 10, 3600
 """Longer gaps are taken for a jump of the clock: in those containers (FFmpeg's own value), and in
