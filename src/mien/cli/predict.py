@@ -111,7 +111,7 @@ class _Tally:
         self.pictures = self.faces = 0
         self.faceless: list[str] = []
         self.unreadable: list[str] = []
-        self.animated: list[str] = []
+        self.animated: list[tuple[str, int]] = []
 
     def watch(self, readings: Iterable[PictureReading]) -> Iterator[PictureReading]:
         from mien.predict.video.animation import frames_in
@@ -124,12 +124,16 @@ class _Tally:
             elif not reading.faces:
                 self.faceless.append(reading.source)
             if reading.error is None and (frames := frames_in(Path(reading.source))) > 1:
-                self.animated.append(f"{reading.source}: the first of its {frames:,} frames")
+                self.animated.append((reading.source, frames))
             yield reading
 
     def report(self, annotated: Path | None) -> None:
-        for source in self.animated:
-            typer.echo(f"animated, {source} is read; mien video reads them all", err=True)
+        for source, frames in self.animated:
+            typer.echo(
+                f"animated: {source}; only the first of its {frames:,} frames is read as a "
+                "picture, mien video reads them all",
+                err=True,
+            )
         for source in self.faceless:
             typer.echo(f"no face: {source}", err=True)
         for error in self.unreadable:

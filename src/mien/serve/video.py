@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import SourceError
@@ -20,11 +21,12 @@ from mien.predict.video.watch import watch
 from mien.serve.decode import check_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from mien.predict.detectors.base import Detector
     from mien.predict.pipeline import FaceClassifier
+    from mien.predict.video.frame import Frame
     from mien.serve.jobs import Job
     from mien.serve.settings import Limits
 
@@ -67,8 +69,9 @@ def read_video(
     """
     labels = classifier.info.labels
     length_s = _check(path, job.kind, limits)
+    notes: list[str] = []
     # FFmpeg is told the container's kind, so that it never takes a file for a playlist.
-    source = Source(NAME, "video", lambda wanted: read_file(path, wanted, name=NAME, kind=job.kind))
+    source = Source(NAME, "video", partial(_frames, path, job.kind, notes))
     flow, selection = Flow(min_confidence=job.min_confidence), Selection(every=job.every)
     seen = watch(source, detector, classifier, flow, selection)
     summary, broken = Summary(labels), None
@@ -96,10 +99,15 @@ def read_video(
                 raise
             broken = error
     result: dict[str, Any] = {**summary.finish(), "source": None}
+    result["notes"] = notes
     result["width"], result["height"] = size or (0, 0)
     result["error"] = None if broken is None else broken.message
     write_json(out.with_name(out.name + ".summary.json"), result)
     return broken
+
+
+def _frames(path: Path, kind: str, notes: list[str], wanted: Selection) -> Iterator[Frame]:
+    return read_file(path, wanted, name=NAME, kind=kind, warn=notes.append)
 
 
 def _check(path: Path, kind: str, limits: Limits) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DISCONTINUOUS = frozenset({"mpegts", "mpeg", "ogg", "live_flv", "rtp", "rtsp", "sdp"})
+DISCONTINUOUS = frozenset({"mpegts", "mpeg", "ogg", "live_flv", "hls", "rtp", "rtsp", "sdp"})
 """Containers whose clock may jump: in others a gap is what the file means."""
 MAX_JUMP_S, MAX_GAP_S = 10, 3600
 """Longer gaps are taken for a jump of the clock: in those containers (FFmpeg's own value), and in
@@ -59,7 +59,8 @@ class Clock:
         # AVI has no presentation times. What stands in their place is made up by FFmpeg, and
         # wrong where frames are reordered; the decoder gives frames in order, with decoding times.
         self.by_dts = kind == "avi"
-        self._shift = Fraction(0)
+        self._shown: tuple[int, Fraction] | None = None
+        self._origin = self._start
         self._last: Fraction | None = None
         self._decoded: Fraction | None = None
         self._gap = Fraction(0)
@@ -102,7 +103,8 @@ class Clock:
         base = decoded.time_base or self._base  # a filter may have changed it
         if self.by_dts:
             base = self._base
-        if decoded.duration:
+        if decoded.duration and (decoded.duration, base) != self._shown:
+            self._shown = decoded.duration, base
             self._step = decoded.duration * base
         if stamp is None and self.by_dts and self._newest is not None:
             stamp = round((self._newest + self._step) / base)  # what the decoder held back
@@ -111,7 +113,7 @@ class Clock:
         else:
             raw = stamp * base
             self._newest = raw if self._newest is None else max(raw, self._newest)
-            exact = self._in_order(raw - self._start + self._shift)
+            exact = self._in_order(raw - self._origin)
             if self.sought:
                 # Only where reading began inside: the number follows from the time and the rate.
                 self._next = round((raw - (self._first or 0) * self._base) * self.rate)
@@ -123,22 +125,25 @@ class Clock:
     def _in_order(self, exact: Fraction) -> Fraction:
         if self._last is None:
             if exact < 0 and not (self.sought or self._begun):
-                self._shift = -exact  # nothing comes before the start
+                self._origin += exact  # nothing comes before the start
                 return Fraction(0)
             return exact
         gap = exact - self._last
+        if 0 < gap <= self._limit:  # as nearly always
+            self._gap = gap
+            return exact
         if gap <= 0:
             if -gap <= JITTER_FRAMES * self._step:
                 return self._last + self._step / 8
             return self._jump(exact, gap, self._last, f"frame {self._next:,}")
-        if gap > max(self._limit, 10 * self._gap, 10 * self._step):
+        if gap > 10 * max(self._gap, self._step):
             return self._jump(exact, gap, self._last, f"frame {self._next:,}")
         self._gap = gap
         return exact
 
     def _jump(self, exact: Fraction, gap: Fraction, last: Fraction, where: str) -> Fraction:
         """Let the time go on one frame after the last."""
-        self._shift += last + self._step - exact
+        self._origin -= last + self._step - exact
         self._jumps += 1
         if self._jumps <= MAX_NOTES:
             way = "back" if gap < 0 else "forward"
@@ -163,24 +168,23 @@ class Clock:
             shown = Fraction(0) if self._last is None else self._last + self._step
             self._last = shown
             return shown, shown
-        decoded = dts * self._base - self._start
-        shown = pts * self._base - self._start
+        decoded, shown = dts * self._base, pts * self._base
         if self._decoded is not None and self._last is not None:
             gap = decoded - self._decoded
             limit = max(self._limit, 10 * self._gap, 10 * self._step)
             if gap < -JITTER_FRAMES * self._step or gap > limit:
-                self._jump(shown + self._shift, gap, self._last, f"{float(self._last):.1f} s")
+                self._jump(shown - self._origin, gap, self._last, f"{float(self._last):.1f} s")
             else:
                 self._gap = max(gap, Fraction(0))
         self._decoded = decoded
-        shown += self._shift
+        decoded, shown = decoded - self._origin, shown - self._origin
         self._last = shown if self._last is None else max(shown, self._last)
-        return shown, decoded + self._shift
+        return shown, decoded
 
     @property
     def shift(self) -> Fraction:
         """What is added to the container's own times, by the jumps so far; for `begin_at`."""
-        return self._shift
+        return self._start - self._origin
 
     def begin_at(self, number: int, shift: Fraction) -> None:
         """Let the next frame be `number`, after packets that are not decoded.
@@ -189,4 +193,4 @@ class Clock:
             number: how many frames come before it.
             shift: of another clock, which has seen their packets.
         """
-        self._next, self._shift, self._begun = number, shift, True
+        self._next, self._origin, self._begun = number, self._start - shift, True

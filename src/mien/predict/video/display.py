@@ -81,18 +81,24 @@ class Display:
         self._stream, self._tell, self._name = stream, tell, name
         # In these the pixels' aspect stands in the pictures themselves, and may change on air.
         self._changes = container.format.name in DISCONTINUOUS
-        self._matrix: bytes | None = None
+        self._seen: tuple[int, int, int] | None = None
         self._orientation = UPRIGHT
         self._said: Fraction | None = None
+        self._aspect_ratio = self._aspect()
 
     def of(self, decoded: Any) -> tuple[int, int, Orientation]:
         """Return (width, height) with square pixels, before the orientation, and that."""
-        width, height = decoded.width, decoded.height
-        aspect = self._aspect()
+        width, height, rotation = decoded.width, decoded.height, decoded.rotation
+        # A frame that was asked for its side data is freed late, by the garbage collector: only
+        # those are asked that may be the first with another matrix.
+        if (width, height, rotation) != self._seen:
+            self._seen = width, height, rotation
+            matrix = decoded.side_data.get("DISPLAYMATRIX")
+            self._orientation = UPRIGHT if matrix is None else self._nearest(bytes(matrix))
+        aspect = self._aspect() if self._changes else self._aspect_ratio
         if aspect != 1:
             width = max(round(width * aspect), 1)
-        matrix = decoded.side_data.get("DISPLAYMATRIX")
-        return width, height, UPRIGHT if matrix is None else self._known(bytes(matrix))
+        return width, height, self._orientation
 
     def _aspect(self) -> Fraction:
         aspect = self._stream.sample_aspect_ratio
@@ -110,16 +116,14 @@ class Display:
             return Fraction(1)
         return Fraction(aspect)
 
-    def _known(self, matrix: bytes) -> Orientation:
-        if matrix != self._matrix:
-            self._matrix = matrix
-            self._orientation, likeness = orientation(matrix)
-            if likeness < MIN_LIKENESS:
-                self._tell(
-                    f"{self._name}: its display matrix is not a mirror or a quarter turn; the "
-                    "nearest of them is applied"
-                )
-        return self._orientation
+    def _nearest(self, matrix: bytes) -> Orientation:
+        found, likeness = orientation(matrix)
+        if likeness < MIN_LIKENESS:
+            self._tell(
+                f"{self._name}: its display matrix is not a mirror or a quarter turn; the "
+                "nearest of them is applied"
+            )
+        return found
 
 
 def displayed_size(container: Any, stream: Any) -> tuple[int, int]:

@@ -21,6 +21,8 @@ INDEXED = frozenset({"mov", "matroska", "avi", "flv", "asf", "mxf"})
 MAX_HELD = 64_000_000
 """Bytes of packets that wait for a later key frame; beyond, decoding begins early."""
 ROUNDING_S = 1e-6
+IDR = 5
+"""H.264's type of unit for a picture that needs none before it."""
 
 
 def is_indexed(container: Any) -> bool:
@@ -59,6 +61,10 @@ def _sought(
         container.seek(clock.to_pts(start_s), stream=stream, backward=True, any_frame=False)
         packets = container.demux(stream)
         first = next(packets)
+        if first.pts is not None and not _is_whole(first, stream.codec_context):
+            container.seek(first.pts - 1, stream=stream, backward=True, any_frame=False)
+            packets = container.demux(stream)
+            first = next(packets)
         shown = first.dts if clock.by_dts else first.pts
         if first.is_keyframe and shown is not None and shown <= clock.to_pts(start_s + ROUNDING_S):
             clock.sought = True
@@ -70,6 +76,23 @@ def _sought(
     except (av.error.FFmpegError, OSError):
         container.seek(0)
     return None
+
+
+def _is_whole(packet: Any, codec: Any) -> bool:
+    """Return whether a key frame can be shown at once.
+
+    H.264 may refresh its pictures bit by bit: what containers then call a key frame is where that
+    begins, and whole pictures come some frames later. Other codecs are believed.
+    """
+    extra = codec.extradata or b""
+    if codec.name != "h264" or extra[:1] != b"\1":
+        return True
+    content, at, length = bytes(packet), 0, (extra[4] & 3) + 1
+    while at + length < len(content):
+        if content[at + length] & 31 == IDR:
+            return True
+        at += length + int.from_bytes(content[at : at + length], "big")
+    return False
 
 
 def _passed(
@@ -105,4 +128,5 @@ def _passed(
     yield from held
     if broken is not None:
         raise broken
-    yield from packets
+    for packet in packets:  # not 'yield from', which PyAV's generator breaks once it has ended
+        yield packet
