@@ -32,6 +32,7 @@ def test_reading_is_json() -> None:
         "faces": [
             {
                 "box": [1.0, 2, 3, 4],
+                "box_inside": [1, 2, 3, 4],
                 "score": 0.5,
                 "label": "happy",
                 "confidence": 0.75,
@@ -39,4 +40,6 @@ def test_reading_is_json() -> None:
             }
         ],
         "error": None,
+        "turn": 0,
+        "notes": [],
     }

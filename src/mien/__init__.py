@@ -9,6 +9,7 @@ We read expressions; we never say what someone feels.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import (
@@ -17,18 +18,22 @@ from mien.errors import (
     MienError,
     MissingExtraError,
     ModelFileError,
+    ResourceError,
     RunFolderError,
     ServerError,
     SourceError,
     TrainingError,
 )
-from mien.types import UNSURE, FaceReading, PictureReading
+from mien.types import UNSURE, FaceReading, PictureReading, Readings
 
 if TYPE_CHECKING:
     from mien.client import Client
     from mien.predict.reader import Reader
 
 __version__ = "0.1.0"
+
+# A library says nothing unless whoever uses it listens to the logger "mien".
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
     "UNSURE",
@@ -41,6 +46,8 @@ __all__ = [
     "ModelFileError",
     "PictureReading",
     "Reader",
+    "Readings",
+    "ResourceError",
     "RunFolderError",
     "ServerError",
     "SourceError",

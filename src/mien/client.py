@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mien.errors import MissingExtraError, ServerError, SourceError
 from mien.types import FaceReading, FrameReading, PictureReading, TrackedFace
+from mien.vision.geometry import clip_box
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -347,14 +348,16 @@ def _unreadable(name: str, error: SourceError) -> PictureReading:
 
 
 def _picture(name: str, answer: dict[str, Any]) -> PictureReading:
+    about = (answer["width"], answer["height"], answer["detector"], answer["model"])
     faces = [
         FaceReading(
-            tuple(f["box"]), f["score"], f["label"], f["confidence"], f["probabilities"]
+            tuple(f["box"]), f["score"], f["label"], f["confidence"], f["probabilities"],
+            box_inside=tuple(f.get("box_inside") or clip_box(f["box"], *about[:2])),
         )
         for f in answer["faces"]
     ]  # fmt: skip
-    about = (answer["width"], answer["height"], answer["detector"], answer["model"])
-    return PictureReading(name, *about, faces)
+    notes = tuple(answer.get("notes", ()))
+    return PictureReading(name, *about, faces, turn=answer.get("turn", 0), notes=notes)
 
 
 def _frame(source: str, rows: list[dict[str, Any]], size: tuple[int, int]) -> FrameReading:

@@ -8,6 +8,7 @@ MienError
 ├── RunFolderError      a training's folder that is missing, half written or not ours
 ├── TrainingError       a training that cannot go on, such as a loss that is not a number
 ├── ServerError         a mien server that does not answer, or refuses
+├── ResourceError       memory or threads that the system does not give
 └── MissingExtraError   a feature whose optional packages are not installed
 
 Each carries a message (what is wrong, where, what was found) and a hint (what to do next).
@@ -64,6 +65,10 @@ class TrainingError(MienError):
 
 class ServerError(MienError):
     """A mien server that does not answer, or refuses."""
+
+
+class ResourceError(MienError):
+    """Memory or threads that the system does not give."""
 
 
 class MissingExtraError(MienError):

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from mien.errors import MissingExtraError
+from mien.vision.geometry import clip_box
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from mien.vision.codec import Decoded
+
+_UNKNOWN = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +50,37 @@ class Faces:
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
 
+    def take(self, order_n: NDArray[np.intp]) -> Faces:
+        """Return the faces of these indices, in this order."""
+        marks = self.landmarks_n52
+        return Faces(
+            self.boxes_xyxy[order_n],
+            self.scores_n[order_n],
+            None if marks is None else marks[order_n],
+        )
+
     @classmethod
     def none(cls) -> Faces:
         """Return the answer for a picture without a face."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class FaceReading:
     """One face and the expression read in it.
 
     Attributes:
-        box: (left, top, right, bottom) in pixels of the picture as displayed.
+        box: (left, top, right, bottom) in pixels of the picture as displayed, as the detector gave
+            it: it may reach outside the picture.
         score: the detector's score, 0 to 1; 1.0 for `--faces whole`.
         label: the expression, or 'unsure' where confidence is below the reader's threshold.
         confidence: the largest probability, 0 to 1.
         probabilities: one per label of the model, in its order; they sum to 1.
         label_set: where a coverage was asked for, the labels that hold the right one so often, the
             most probable first; else None.
+        box_inside: the box in whole pixels, clipped to the picture, for slicing:
+            `picture[top:bottom, left:right]` is never empty. Where a FaceReading is made without
+            it, the picture's size is unknown and only the left and top edges are clipped.
     """
 
     box: tuple[float, float, float, float]
@@ -68,11 +89,20 @@ class FaceReading:
     confidence: float
     probabilities: dict[str, float]
     label_set: tuple[str, ...] | None = None
+    box_inside: tuple[int, int, int, int] = _UNKNOWN
+
+    def __post_init__(self) -> None:
+        if self.box_inside == _UNKNOWN:
+            object.__setattr__(self, "box_inside", clip_box(self.box))
+
+    def __repr__(self) -> str:
+        return f"FaceReading({self.label!r}, {self.confidence:.2f}, box={self.box_inside})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the face as JSON types, coordinates to a tenth of a pixel."""
+        """Return the face as JSON types, coordinates of `box` to a tenth of a pixel."""
         values: dict[str, Any] = {
             "box": [round(v, 1) for v in self.box],
+            "box_inside": list(self.box_inside),
             "score": round(self.score, 4),
             "label": self.label,
             "confidence": round(self.confidence, 4),
@@ -83,18 +113,30 @@ class FaceReading:
         return values
 
 
-@dataclass(frozen=True, slots=True)
+class Picture(Protocol):
+    """Where the pixels of a reading can be had again; mien.vision.load has it."""
+
+    def load(self) -> Decoded | None:
+        """Return the pixels, or None where they are gone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class PictureReading:
     """What was read in one picture; `faces` is empty where there is none.
 
     Attributes:
-        source: the path as given, or 'array'.
+        source: the path as given, or 'array', 'tensor', 'image', 'bytes' or 'file'.
         width: of the picture as displayed (after EXIF rotation), in pixels; 0 if unreadable.
         height: likewise.
         detector: the name of the face detector used.
         model: name of the expression model used.
         faces: from left to right.
         error: why the picture could not be read, else None.
+        turn: degrees, clockwise, by which the picture was turned so that its faces are upright:
+            0, 90, 180 or 270. Boxes are those of the picture before the turn.
+        notes: what is odd about the picture, though it could be read.
+        origin: where `annotate` finds the pixels; an array is not kept alive by it.
     """
 
     source: str
@@ -104,6 +146,14 @@ class PictureReading:
     model: str
     faces: list[FaceReading] = field(default_factory=list)
     error: str | None = None
+    turn: int = 0
+    notes: tuple[str, ...] = ()
+    origin: Picture | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        found = f"error={self.error!r}" if self.error is not None else f"faces={self.faces!r}"
+        turn = f", turn={self.turn}" if self.turn else ""
+        return f"PictureReading({self.source!r}, {self.width}x{self.height}, {found}{turn})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the reading as JSON types."""
@@ -115,7 +165,111 @@ class PictureReading:
             "model": self.model,
             "faces": [face.to_dict() for face in self.faces],
             "error": self.error,
+            "turn": self.turn,
+            "notes": list(self.notes),
         }
+
+    def to_pandas(self) -> Any:
+        """Return a pandas.DataFrame with a row for each face; see `Readings.to_pandas`.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return Readings([self]).to_pandas()
+
+    def annotate(self, picture: object = None, *, channels: str = "rgb") -> NDArray[np.uint8]:
+        """Return the picture, uint8 [h, w, 3] RGB, with the faces drawn on it.
+
+        Args:
+            picture: the same picture, in any form that `Reader.read` takes; by default the file
+                is read again, and what was given to `Reader.read` is taken while it is in memory.
+            channels: order of the colours of `picture`, 'rgb' or 'bgr'.
+
+        Raises:
+            SourceError: the picture cannot be read, is gone, or has another size.
+        """
+        from mien.vision.display import draw_reading
+
+        return draw_reading(self, picture, channels)
+
+    def show(self, picture: object = None, *, channels: str = "rgb") -> None:
+        """Show the annotated picture, in the notebook or the system's viewer; see `annotate`.
+
+        Raises:
+            SourceError: there is no picture, or no screen or viewer.
+        """
+        from mien.vision.display import show_image
+
+        show_image(self.annotate(picture, channels=channels), self.source)
+
+    def save(self, path: str | Path, picture: object = None, *, channels: str = "rgb") -> Path:
+        """Write the annotated picture as JPEG, PNG or WebP, by the suffix; see `annotate`.
+
+        Raises:
+            SourceError: there is no picture.
+            ConfigError: another suffix.
+        """
+        from mien.vision.display import save_reading
+
+        return save_reading(self, path, picture, channels)
+
+    def _repr_html_(self) -> str:
+        from mien.vision.display import reading_html
+
+        return reading_html(self)
+
+
+class Readings(list[PictureReading]):
+    """A list of readings, such as `Readings(reader.read_many("photos"))`, as one table."""
+
+    def to_pandas(self) -> Any:
+        """Return a pandas.DataFrame: a row for each face, and one for a picture without.
+
+        Columns as in CSV: source, width, height, detector, model, face (from 0), x0, y0, x1, y1
+        (pixels, as detected), score, label, confidence, p_LABEL for each label, set, turn, notes,
+        error.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                "a data frame needs pandas, which is not installed",
+                hint="install it: pip install pandas",
+            ) from error
+        rows = [row for reading in self for row in face_rows(reading)]
+        labels = list(dict.fromkeys(n for row in rows for n in row if n.startswith("p_")))
+        sets = ["set"] if any("set" in row for row in rows) else []
+        columns = [*ABOUT, *FACE, *labels, *sets, "turn", "notes", "error"]
+        frame = pandas.DataFrame(rows, columns=columns)
+        return frame.astype({"face": "Int64"})
+
+    def _repr_html_(self) -> str:
+        from mien.vision.display import readings_html
+
+        return readings_html(self)
+
+
+ABOUT = ("source", "width", "height", "detector", "model")
+FACE = ("face", "x0", "y0", "x1", "y1", "score", "label", "confidence")
+"""Columns of a table of readings, before those of the labels."""
+
+
+def face_rows(reading: PictureReading) -> list[dict[str, Any]]:
+    """Return a dictionary for each face, and one without a face's keys where there is none."""
+    values = reading.to_dict()
+    shared = {name: values[name] for name in ABOUT}
+    shared |= {"turn": reading.turn, "notes": "; ".join(reading.notes), "error": reading.error}
+    rows = []
+    for number, face in enumerate(values["faces"]):
+        edges = dict(zip(("x0", "y0", "x1", "y1"), face["box"], strict=True))
+        own = {name: face[name] for name in ("score", "label", "confidence")}
+        own |= {f"p_{label}": p for label, p in face["probabilities"].items()}
+        own |= {"set": "|".join(face["set"])} if "set" in face else {}
+        rows.append({**shared, "face": number, **edges, **own})
+    return rows or [shared]
 
 
 UNSURE = "unsure"

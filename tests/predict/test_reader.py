@@ -113,8 +113,14 @@ def test_unsure_below_the_threshold(own: float, given: float | None, label: str)
 @pytest.mark.parametrize(
     ("array", "got"),
     [
-        (np.zeros((8, 8, 3), np.float32), r"float32 \[8, 8, 3\]"),
-        (np.zeros((8, 8, 4), np.uint8), r"uint8 \[8, 8, 4\]"),
+        (np.full((8, 8, 3), 1.5, np.float32), r"float32 \[8, 8, 3\]"),
+        (np.full((8, 8), np.nan), r"float64 \[8, 8\]"),
+        (np.full((8, 8), 256), r"int64 \[8, 8\]"),
+        (np.full((8, 8), -1), r"int64 \[8, 8\]"),
+        (np.full((8, 8), 1j), r"complex128 \[8, 8\]"),
+        (np.full((8, 8), None), r"object \[8, 8\]"),
+        (np.zeros((2, 8, 8, 3), np.uint8), r"uint8 \[2, 8, 8, 3\]"),
+        (np.zeros((8, 8, 5), np.uint8), r"uint8 \[8, 8, 5\]"),
         (np.zeros((3, 8, 8), np.uint8), r"uint8 \[3, 8, 8\]"),
         (np.zeros((0, 8, 3), np.uint8), r"uint8 \[0, 8, 3\]"),
         (np.zeros(8, np.uint8), r"uint8 \[8\]"),

@@ -35,10 +35,11 @@ def test_pictures_are_answered_in_their_order(server: httpx.Client) -> None:
     assert pictures[0] == {
         "source": None, "width": 100, "height": 80, "detector": "fake", "model": "fake",
         "faces": [{
-            "box": [10.0, 10.0, 60.0, 60.0], "score": 1.0, "label": "happy", "confidence": 0.9,
+            "box": [10.0, 10.0, 60.0, 60.0], "box_inside": [10, 10, 60, 60],
+            "score": 1.0, "label": "happy", "confidence": 0.9,
             "probabilities": {"happy": 0.9, "neutral": 0.05, "sad": 0.05},
         }],
-        "error": None,
+        "error": None, "turn": 0, "notes": [],
     }  # fmt: skip
 
 

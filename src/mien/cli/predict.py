@@ -46,6 +46,9 @@ def predict(
     coverage: float | None = typer.Option(
         None, "--coverage", help="Also give sets of labels that hold the right one so often: 0.95."
     ),
+    rotate: str = typer.Option(
+        "0", "--rotate", help="Turn pictures clockwise: 0, 90, 180, 270; auto: find faces' turn."
+    ),
     threads: int = typer.Option(0, "--threads", help="Of the processor; 0 takes all cores."),
     provider: str = typer.Option(
         "cpu", "--provider", help="What runs the model: cpu, cuda, openvino, coreml or directml."
@@ -64,9 +67,9 @@ def predict(
     from mien.predict.sinks.annotated import AnnotatedFolder
 
     if _are_videos(paths):
-        if output is not None or faces != "find" or coverage is not None:
+        if output is not None or faces != "find" or coverage is not None or rotate != "0":
             raise ConfigError(
-                "--output, --faces and --coverage are for pictures",
+                "--output, --faces, --coverage and --rotate are for pictures",
                 hint="mien video CLIP --out DIR",
             )
         from mien.cli.video import read_videos
@@ -80,7 +83,7 @@ def predict(
     folder = AnnotatedFolder(annotate) if annotate else None
     reader = Reader(
         model, labels=labels, detector=detector, faces=faces, min_confidence=min_confidence,
-        coverage=coverage, threads=threads, provider=provider,
+        coverage=coverage, threads=threads, provider=provider, rotate=rotate,
     )  # fmt: skip
     tally = _Tally()
     readings = tally.watch(_with_progress(reader.read_many(paths), paths))
@@ -112,6 +115,7 @@ class _Tally:
         self.faceless: list[str] = []
         self.unreadable: list[str] = []
         self.animated: list[tuple[str, int]] = []
+        self.notes: list[str] = []
 
     def watch(self, readings: Iterable[PictureReading]) -> Iterator[PictureReading]:
         from mien.predict.video.animation import frames_in
@@ -119,6 +123,7 @@ class _Tally:
         for reading in readings:
             self.pictures += 1
             self.faces += len(reading.faces)
+            self.notes += [f"{reading.source}: {note}" for note in reading.notes]
             if reading.error is not None:
                 self.unreadable.append(reading.error)
             elif not reading.faces:
@@ -134,6 +139,8 @@ class _Tally:
                 "picture, mien video reads them all",
                 err=True,
             )
+        for note in self.notes:
+            typer.echo(f"note: {note}", err=True)
         for source in self.faceless:
             typer.echo(f"no face: {source}", err=True)
         for error in self.unreadable:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from mien.errors import SourceError
+from mien.errors import ResourceError, SourceError
 from mien.predict.classifier import softmax
 from mien.predict.sets import choose_set
 from mien.types import UNSURE, FaceReading, Faces, PictureReading
 from mien.vision.align import crop_faces
-from mien.vision.codec import as_rgb, read_picture
+from mien.vision.geometry import clip_box
+from mien.vision.turn import TURNS, Degrees, turn_back, turn_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +29,11 @@ if TYPE_CHECKING:
     from mien.modelfile import ModelInfo
     from mien.predict.detectors.base import Detector
     from mien.predict.sources import PictureSource
+    from mien.types import Picture
 
+_LOG = logging.getLogger(__name__)
+Rotate = Degrees | Literal["auto"]
+Alone = Callable[[], AbstractContextManager[object]]
 FACES_AT_ONCE = 64
 PICTURES_AT_ONCE = 32
 """Pictures wait until this many, or FACES_AT_ONCE faces, can be classified together."""
@@ -68,6 +76,9 @@ class Cropped:
     faces: Faces = field(default_factory=Faces.none)
     crops: NDArray[np.uint8] | None = None
     error: str | None = None
+    turn: int = 0
+    notes: tuple[str, ...] = ()
+    origin: Picture | None = None
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -79,6 +90,8 @@ def read_pictures(
     classifier: FaceClassifier,
     caution: Caution = PLAIN,
     workers: int = 1,
+    rotate: Rotate = 0,
+    alone: Alone = nullcontext,
 ) -> Iterator[PictureReading]:
     """Read the expressions in pictures; one reading for each source, in their order.
 
@@ -91,9 +104,11 @@ def read_pictures(
         classifier: names their expressions; faces of several pictures share a batch.
         caution: how sure an answer must be.
         workers: threads that decode pictures and find faces, where the detector allows several.
+        rotate: see `crop_picture`.
+        alone: entered while a picture is decoded and its faces are found.
     """
     waiting: list[Cropped] = []
-    for found in _find_all(sources, detector, classifier, workers):
+    for found in _find_all(sources, detector, classifier, workers, rotate, alone):
         waiting.append(found)
         if len(waiting) >= PICTURES_AT_ONCE or sum(map(len, waiting)) >= FACES_AT_ONCE:
             yield from _classify(waiting, detector, classifier, caution)
@@ -101,29 +116,26 @@ def read_pictures(
     yield from _classify(waiting, detector, classifier, caution)
 
 
-def read_array(
-    picture_hwc: NDArray[np.uint8],
+def _find_all(
+    sources: Iterable[PictureSource],
     detector: Detector,
     classifier: FaceClassifier,
-    caution: Caution = PLAIN,
-) -> PictureReading:
-    """Read the expressions in one picture, uint8 [h, w, 3] RGB or [h, w] grey."""
-    waiting = crop_picture(as_rgb(picture_hwc), "array", detector, classifier)
-    return next(iter(_classify([waiting], detector, classifier, caution)))
-
-
-def _find_all(
-    sources: Iterable[PictureSource], detector: Detector, classifier: FaceClassifier, workers: int
+    workers: int,
+    rotate: Rotate,
+    alone: Alone,
 ) -> Iterator[Cropped]:
     """Yield the faces of each picture, in order; the next pictures are looked at meanwhile."""
     if workers < 2 or not getattr(detector, "parallel", False):
-        yield from (_find_faces(source, detector, classifier) for source in sources)
+        for source in sources:
+            with alone():
+                found = _find_faces(source, detector, classifier, rotate)
+            yield found
         return
     pool = ThreadPoolExecutor(workers, thread_name_prefix="mien-pictures")
     ahead: deque[Future[Cropped]] = deque()
     try:
         for source in sources:
-            ahead.append(pool.submit(_find_faces, source, detector, classifier))
+            ahead.append(_submit(pool, source, detector, classifier, rotate))
             if len(ahead) > 2 * workers:
                 yield ahead.popleft().result()
         while ahead:
@@ -132,25 +144,81 @@ def _find_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _find_faces(source: PictureSource, detector: Detector, classifier: FaceClassifier) -> Cropped:
-    if source.error is not None:
-        return Cropped(str(source.path), error=source.error)
+def _submit(pool: ThreadPoolExecutor, *task: Any) -> Future[Cropped]:
+    """Hand a task to the pool, which starts its threads one by one as tasks come.
+
+    Raises:
+        ResourceError: the system allows no more threads.
+    """
     try:
-        picture = read_picture(source.path)
+        return pool.submit(_find_faces, *task)
+    except (RuntimeError, MemoryError) as error:
+        raise ResourceError(
+            f"the system refuses another thread: {str(error) or 'out of memory'}",
+            hint="raise its limits on memory and processes (ulimit -v, -u), or set threads to 1",
+        ) from error
+
+
+def _find_faces(
+    source: PictureSource, detector: Detector, classifier: FaceClassifier, rotate: Rotate
+) -> Cropped:
+    if source.error is not None:
+        return Cropped(source.name, error=source.error)
+    try:
+        picture, notes = source.load()
     except SourceError as error:
-        return Cropped(str(source.path), error=f"{error.message}; {error.hint}")
-    return crop_picture(picture, str(source.path), detector, classifier)
+        return Cropped(source.name, error=f"{error.message}; {error.hint}")
+    except MemoryError:
+        return Cropped(source.name, error=f"{source.name} does not fit in memory; scale it down")
+    cropped = crop_picture(picture, source.name, detector, classifier, rotate)
+    cropped.notes, cropped.origin = notes, source.origin()
+    return cropped
 
 
 def crop_picture(
-    picture: NDArray[np.uint8], name: str, detector: Detector, classifier: FaceClassifier
+    picture: NDArray[np.uint8],
+    name: str,
+    detector: Detector,
+    classifier: FaceClassifier,
+    rotate: Rotate = 0,
 ) -> Cropped:
-    """Find the faces of a picture, uint8 [h, w, 3] RGB, and crop them for the classifier."""
-    faces = detector.detect(picture)
+    """Find the faces of a picture, uint8 [h, w, 3] RGB, and crop them for the classifier.
+
+    Args:
+        picture: as displayed.
+        name: stands in the result.
+        detector: finds the faces.
+        classifier: says how large crops are.
+        rotate: degrees, clockwise, by which the picture is turned first; 'auto' tries the four
+            turns where no face is found upright. Boxes are those of the picture before its turn.
+    """
+    turn, turned, faces = _find_turned(picture, detector, rotate)
     size = classifier.info.input_size
-    crops = crop_faces(picture, faces.boxes_xyxy, detector.framing, size)
+    crops = crop_faces(turned, faces.boxes_xyxy, detector.framing, size)
     height, width = picture.shape[:2]
-    return Cropped(name, width, height, faces, crops)
+    if turn:
+        faces = turn_back(faces, turn, width, height)
+        order = np.argsort(faces.boxes_xyxy[:, 0], kind="stable")  # from left to right again
+        faces, crops = faces.take(order), crops[order]
+    return Cropped(name, width, height, faces, crops, turn=turn)
+
+
+def _find_turned(
+    picture: NDArray[np.uint8], detector: Detector, rotate: Rotate
+) -> tuple[int, NDArray[np.uint8], Faces]:
+    """Return the turn that was chosen, the picture turned by it, and the faces found there."""
+    if rotate != "auto":
+        turned = turn_picture(picture, rotate) if rotate else picture
+        return rotate, turned, detector.detect(turned)
+    best = (0, picture, detector.detect(picture))
+    if len(best[2]):
+        return best
+    for degrees in TURNS[1:]:
+        turned = turn_picture(picture, degrees)
+        faces = detector.detect(turned)
+        if faces.scores_n.sum() > best[2].scores_n.sum():
+            best = (degrees, turned, faces)
+    return best
 
 
 def _classify(
@@ -178,15 +246,22 @@ def name_faces(
     least = caution.min_confidence
     threshold = info.unsure_below if least is None else least
     rows = range(len(item))
-    faces = [_name(item.faces, i, probs_nk[i], info.labels, threshold, caution) for i in rows]
+    size = (item.width, item.height)
+    faces = [_name(item.faces, i, size, probs_nk[i], info.labels, threshold, caution) for i in rows]
+    if item.error is not None:
+        _LOG.warning("not read: %s", item.error)
+    for note in item.notes:
+        _LOG.info("%s: %s", item.source, note)
     return PictureReading(
-        item.source, item.width, item.height, detector, info.name, faces, item.error
-    )
+        item.source, *size, detector, info.name, faces, item.error,
+        turn=item.turn, notes=item.notes, origin=item.origin,
+    )  # fmt: skip
 
 
 def _name(
     faces: Faces,
     row: int,
+    size: tuple[int, int],
     probs_k: NDArray[np.float32],
     labels: Sequence[str],
     threshold: float,
@@ -203,4 +278,5 @@ def _name(
         confidence=confidence,
         probabilities={label: float(p) for label, p in zip(labels, probs_k, strict=True)},
         label_set=None if least is None else choose_set(probs_k, labels, least),
+        box_inside=clip_box((x0, y0, x1, y1), *size),
     )

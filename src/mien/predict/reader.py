@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import RLock
+from typing import TYPE_CHECKING, Any
 
 from mien.errors import ConfigError
 from mien.labels import label_set
 from mien.predict.classifier import Classifier
 from mien.predict.detectors.registry import DEFAULT, make_detector
-from mien.predict.pipeline import Caution, read_array, read_pictures
+from mien.predict.pipeline import Caution, Rotate, read_pictures
 from mien.predict.session import check_threads, cores
 from mien.predict.sets import least_probability
 from mien.predict.sources import (
@@ -18,6 +22,7 @@ from mien.predict.sources import (
     RawFormat,
     Source,
     array_source,
+    list_given,
     list_pictures,
     list_sources,
 )
@@ -25,6 +30,8 @@ from mien.predict.table import VideoTable
 from mien.predict.video.placed import Settings
 from mien.predict.video.select import Selection
 from mien.predict.video.watch import watch
+from mien.vision.load import check_channels, check_path, is_one_picture
+from mien.vision.turn import TURNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,6 +45,8 @@ if TYPE_CHECKING:
     from mien.types import FrameReading, PictureReading
 
 
+PictureLike = Any
+"""What `Reader.read` takes: see there. PIL and torch are not imported for a type."""
 MOST_WORKERS = 8
 """Pictures decoded at the same time: each may take 300 MB."""
 
@@ -57,6 +66,12 @@ class Reader:
             on, over all of them and not for each label; sets are not made in videos.
         threads: of the processor; 0 takes all cores.
         provider: what runs the expression model: cpu, cuda, openvino, coreml or directml.
+        rotate: degrees, clockwise, by which pictures are turned before faces are looked for: 0, 90,
+            180 or 270; 'auto' tries the four turns where no face is found upright, which makes
+            pictures without a face up to four times as slow. Videos are not turned.
+
+    A Reader may be used from several threads and in forked processes, pickled and copied; its
+    models are then loaded again when they are first used.
 
     Raises:
         ConfigError: an unknown detector or a setting out of range.
@@ -80,6 +95,7 @@ class Reader:
         coverage: float | None = None,
         threads: int = 0,
         provider: str = "cpu",
+        rotate: Rotate | str = 0,
     ) -> None:
         if faces not in ("find", "whole"):
             raise ConfigError(f"faces must be 'find' or 'whole', got {faces!r}", hint="choose one")
@@ -101,27 +117,90 @@ class Reader:
         self._workers = min(threads or cores(), MOST_WORKERS)
         spec = "whole" if faces == "whole" else detector
         self.detector: Detector = make_detector(spec, threads) if isinstance(spec, str) else spec
+        self._rotate = _checked_turn(rotate, self.detector)
+        self._given = {"min_confidence": min_confidence, "coverage": coverage, "rotate": rotate,
+                       "threads": threads, "provider": provider}  # fmt: skip
+        self._renew_lock()
 
-    def read(self, picture: str | Path | NDArray[np.uint8]) -> PictureReading:
-        """Read one picture: a path, or uint8 [h, w, 3] RGB or [h, w] grey pixels.
+    def __repr__(self) -> str:
+        info = self.classifier.info
+        usual = {"min_confidence": None, "coverage": None, "rotate": 0, "threads": 0,
+                 "provider": "cpu"}  # fmt: skip
+        others = "".join(f", {k}={v!r}" for k, v in self._given.items() if v != usual[k])
+        return (
+            f"Reader({info.name!r}, labels={list(info.labels)}, "
+            f"detector={self.detector.name!r}{others})"
+        )
 
-        A file that cannot be read gives a reading whose `error` says why, as in `read_many`.
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_pid")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._renew_lock()
+
+    def _renew_lock(self) -> None:
+        self._lock, self._pid = RLock(), os.getpid()
+
+    def _alone(self) -> AbstractContextManager[object]:
+        """Return what lets one thread at a time use a detector that does not bear several."""
+        if getattr(self.detector, "parallel", False):
+            return nullcontext()
+        if self._pid != os.getpid():  # after a fork a thread that is gone may hold it
+            self._renew_lock()
+        return self._lock
+
+    def read(self, picture: PictureLike, *, channels: str = "rgb") -> PictureReading:
+        """Read one picture.
+
+        Args:
+            picture: a path; a PIL image of any mode; the bytes of a picture file, or a file object
+                open for reading bytes; a NumPy array, [h, w] grey, [h, w, 3] colour or [h, w, 4]
+                with alpha, uint8 or float from 0 to 1; or a torch tensor, channels first or last.
+            channels: order of the colours of an array or tensor: 'rgb', or 'bgr' for OpenCV's.
 
         Raises:
-            SourceError: an array of another shape or type.
+            SourceError: it cannot be read: a missing, damaged or too large file, an address, a
+                folder, None, or an array of another form. (`read_many` gives a reading with
+                `error` instead, for one file of many should not end the rest.)
+            ConfigError: another order of channels.
         """
-        if isinstance(picture, str | Path):
-            sources = [PictureSource(Path(picture))]
-            return next(read_pictures(sources, self.detector, self.classifier, self._caution))
-        return read_array(picture, self.detector, self.classifier, self._caution)
+        source = PictureSource.of(picture, channels, kept=True)
+        loaded = source.load()  # here, so that what cannot be read is raised
+        return next(self._readings([replace(source, decoded=loaded)], 1))
 
-    def read_many(self, paths: Iterable[str | Path]) -> Iterator[PictureReading]:
-        """Read files and folders one after another, faces of several pictures in one batch.
+    def read_many(
+        self, pictures: PictureLike | Iterable[PictureLike], *, channels: str = "rgb"
+    ) -> Iterator[PictureReading]:
+        """Read files, folders and pictures one after another, faces of several in one batch.
 
-        Yields one reading per picture in order, also for those that cannot be read.
+        Yields one reading per picture in order, also for those that cannot be read: their `error`
+        says why. `Readings(reader.read_many(...))` makes a table of them.
+
+        Args:
+            pictures: any number of what `read` takes, and folders, which are read with their
+                subfolders; or one of these by itself.
+            channels: as for `read`.
+
+        Raises:
+            SourceError: something that is given by itself and is no picture, an empty path, or an
+                address.
+            ConfigError: another order of channels.
         """
-        sources = list_pictures(Path(path) for path in paths)
-        return read_pictures(sources, self.detector, self.classifier, self._caution, self._workers)
+        check_channels(channels)
+        if isinstance(pictures, str | os.PathLike):
+            sources = list_pictures([check_path(pictures)])
+        elif is_one_picture(pictures):
+            sources = iter([PictureSource.of(pictures, channels)])
+        else:
+            sources = list_given(pictures, channels)
+        return self._readings(sources, self._workers)
+
+    def _readings(self, sources: Iterable[PictureSource], workers: int) -> Iterator[PictureReading]:
+        return read_pictures(
+            sources, self.detector, self.classifier, self._caution, workers, self._rotate,
+            self._alone,
+        )  # fmt: skip
 
     def stream(
         self,
@@ -200,3 +279,20 @@ class Reader:
         """Yield each frame of one source, whose pixels can be had, with its reading."""
         settings = settings or Settings(min_confidence=self.min_confidence)
         return watch(source, self.detector, self.classifier, settings, selection or Selection())
+
+
+def _checked_turn(rotate: Rotate | str, detector: Detector) -> Rotate:
+    if rotate == "auto":
+        if detector.name == "whole":
+            raise ConfigError(
+                "rotate='auto' needs faces='find': a face crop is found whichever way it is turned",
+                hint="give the turn, such as rotate=90",
+            )
+        return "auto"
+    for degrees in TURNS:
+        if not isinstance(rotate, bool) and str(rotate) == str(degrees):
+            return degrees
+    raise ConfigError(
+        f"rotate must be 'auto' or one of 0, 90, 180, 270 degrees, got {rotate!r}",
+        hint="'auto' tries the four turns where no face is found upright",
+    )

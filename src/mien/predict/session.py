@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import logging
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +17,10 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
     InvalidProtobuf,
     NoSuchFile,
     NotImplemented,
+    RuntimeException,
 )
 
-from mien.errors import ConfigError, ModelFileError, did_you_mean
+from mien.errors import ConfigError, ModelFileError, ResourceError, did_you_mean
 from mien.modelfile import INPUT_NAME, OUTPUT_NAME, ModelInfo
 from mien.vision.align import ALIGNMENT_ID
 
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_LOG = logging.getLogger(__name__)
 _BROKEN = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile, NotImplemented)
 
 
@@ -66,6 +71,9 @@ def _providers(name: str) -> list[str]:
 class Session:
     """A loaded ONNX graph.
 
+    It may be used from several threads, pickled, copied and used in a forked process: the graph
+    is then loaded again, from the same content, when it is first used.
+
     Args:
         content: of the ONNX file.
         name: for messages.
@@ -76,55 +84,130 @@ class Session:
         ModelFileError: the content is no ONNX graph, or is cut short.
         ConfigError: a number of threads that cannot be meant, or a provider that this
             onnxruntime does not have.
+        ResourceError: the system gives no memory or threads for it.
     """
 
     def __init__(self, content: bytes, name: str, threads: int = 0, provider: str = "cpu") -> None:
         check_threads(threads)
-        providers = _providers(provider)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # its warnings are for its makers
-        # Waiting threads that spin would take a whole core from whoever shares the machine.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session: Any = onnxruntime.InferenceSession(content, options, providers=providers)
-        except _BROKEN as error:
-            first_line = str(error).splitlines()[0][:200]
-            raise ModelFileError(
-                f"{name} is not an ONNX model that can be loaded: {first_line}",
-                hint="the file is damaged or cut short; get or export it again",
-            ) from error
-        if providers[0] not in self._session.get_providers():  # ONNX Runtime would go on without
-            raise ConfigError(
-                f"the provider {provider} would not start", hint="are its device and driver there?"
-            )
+        self._settings = (content, name, threads, provider)
         self.name = name
+        self._open()
+
+    def __getstate__(self) -> tuple[bytes, str, int, str]:
+        return self._settings
+
+    def __setstate__(self, state: tuple[bytes, str, int, str]) -> None:
+        self._settings = state
+        self.name = state[1]
+        self._pid, self._session = 0, None
+
+    def _open(self) -> None:
+        content, name, threads, provider = self._settings
+        self._session: Any = _start(content, name, threads, provider)
         # ONNX Runtime would keep for ever what one very wide picture took; it still keeps some.
         self._shrinking = onnxruntime.RunOptions()
         self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self._pid = os.getpid()
+
+    def _opened(self) -> Any:
+        """Return ONNX Runtime's session of this process."""
+        if self._pid == os.getpid():
+            return self._session
+        with _Opening.lock:
+            if self._pid != os.getpid():
+                if self._session is not None:
+                    # A fork copies the session but not its threads, for which its end would wait.
+                    _keep_for_ever(self._session)
+                self._open()
+        return self._session
 
     @property
     def metadata(self) -> dict[str, str]:
         """The string properties stored in the file."""
-        return dict(self._session.get_modelmeta().custom_metadata_map)
+        return dict(self._opened().get_modelmeta().custom_metadata_map)
 
     @property
     def inputs(self) -> dict[str, tuple[str, list[Any]]]:
         """Type and shape of each input, by name."""
-        return {i.name: (i.type, list(i.shape)) for i in self._session.get_inputs()}
+        return {i.name: (i.type, list(i.shape)) for i in self._opened().get_inputs()}
 
     @property
     def outputs(self) -> frozenset[str]:
         """Names of the outputs."""
-        return frozenset(o.name for o in self._session.get_outputs())
+        return frozenset(o.name for o in self._opened().get_outputs())
 
     def run(self, outputs: list[str], **inputs: NDArray[Any]) -> list[NDArray[np.float32]]:
         """Return the named outputs for the named inputs."""
+        session = self._opened()
         large = sum(array.nbytes for array in inputs.values()) > LARGE_BYTES
         options = self._shrinking if large else None
-        results: list[NDArray[np.float32]] = self._session.run(outputs, inputs, options)
+        try:
+            results: list[NDArray[np.float32]] = session.run(outputs, inputs, options)
+        except (RuntimeException, MemoryError) as error:
+            if not _is_shortage(error):
+                raise
+            raise _shortage(self.name, error) from error
         return results
+
+
+class _Opening:
+    """Guards sessions that are loaded again; a forked process gets a lock that nobody holds."""
+
+    lock = threading.Lock()
+
+    @classmethod
+    def renew(cls) -> None:
+        cls.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Opening.renew)
+
+
+def _keep_for_ever(thing: object) -> None:
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+def _start(content: bytes, name: str, threads: int, provider: str) -> Any:
+    """Return ONNX Runtime's session for the content of a file."""
+    providers = _providers(provider)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # its warnings are for its makers
+    # Waiting threads that spin would take a whole core from whoever shares the machine.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=providers)
+    except (*_BROKEN, RuntimeException, MemoryError) as error:
+        if _is_shortage(error):
+            raise _shortage(name, error) from error
+        first_line = str(error).splitlines()[0][:200]
+        raise ModelFileError(
+            f"{name} is not an ONNX model that can be loaded: {first_line}",
+            hint="the file is damaged or cut short; get or export it again",
+        ) from error
+    if providers[0] not in session.get_providers():  # ONNX Runtime would go on without
+        raise ConfigError(
+            f"the provider {provider} would not start", hint="are its device and driver there?"
+        )
+    _LOG.debug("opened %s: providers %s, threads %d", name, session.get_providers(), threads)
+    return session
+
+
+def _is_shortage(error: Exception) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    words = ("thread", "alloc", "memory")
+    return isinstance(error, RuntimeException) and any(w in str(error).lower() for w in words)
+
+
+def _shortage(name: str, error: Exception) -> ResourceError:
+    reason = (str(error).splitlines() or ["out of memory"])[0][:200]
+    return ResourceError(
+        f"the system gives no memory or threads to run {name}: {reason}",
+        hint="raise its limits on memory and processes (ulimit -v, -u), or set threads to 1",
+    )
 
 
 def check_threads(threads: int) -> None:

@@ -6,9 +6,11 @@ stream, raw frames on standard input, or arrays.
 
 from __future__ import annotations
 
+import logging
 import sys
 from dataclasses import dataclass
 from glob import glob, has_magic
+from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from mien.predict.video.decode import LOG, read_file
 from mien.predict.video.frame import Frame
 from mien.predict.video.stream import is_stream, read_camera, read_stream
 from mien.vision.codec import SUFFIXES, read_picture
+from mien.vision.load import Given, check_path, given_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.predict.video.select import Selection
+    from mien.types import Picture
+    from mien.vision.codec import Decoded
 
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .mxf".split()  # noqa: SIM905
@@ -36,19 +41,74 @@ DEFAULT_RATE = 30.0
 
 
 _NAMES = "pictures are named .jpg, .png, .webp, .gif, .tif, .heic or alike"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class PictureSource:
-    """A picture file to read, or a place where none was found.
+    """A picture to read, or a place where none was found.
 
     Attributes:
-        path: of the file.
+        path: of the file; the name of a picture that is in memory.
         error: why there is nothing to read, else None.
+        given: the picture itself, where it is no file.
+        kept: whether its reading may keep the bytes of an encoded picture.
+        decoded: its pixels, where they were loaded already.
     """
 
     path: Path
     error: str | None = None
+    given: Given | None = None
+    kept: bool = False
+    decoded: Decoded | None = None
+
+    @classmethod
+    def of(cls, picture: object, channels: str = "rgb", *, kept: bool = False) -> PictureSource:
+        """Return one picture in any form; see `mien.vision.load.given_picture`.
+
+        Raises:
+            SourceError: something that is no picture.
+            ConfigError: another order of channels than 'rgb' and 'bgr'.
+        """
+        given = given_picture(picture, channels)
+        return cls(Path(given.name), None, given, kept)
+
+    @property
+    def name(self) -> str:
+        """Stands in results: the path, or what kind of picture was given."""
+        return str(self.path)
+
+    def load(self) -> Decoded:
+        """Return the pixels, uint8 [h, w, 3] RGB, and notes.
+
+        Raises:
+            SourceError: it cannot be read.
+        """
+        return self.decoded or (self.given or given_picture(self.path)).load()
+
+    def origin(self) -> Picture | None:
+        """Return where the pixels can be had later."""
+        if self.given is None:
+            return Given(self.path, self.name)
+        origin = self.given.origin()
+        bulky = isinstance(origin, Given) and isinstance(origin.value, bytes)
+        return None if bulky and not self.kept else origin
+
+
+def list_given(pictures: Iterable[object], channels: str = "rgb") -> Iterator[PictureSource]:
+    """Yield the pictures in files and folders, as `list_pictures` does, and those in memory.
+
+    What is no picture, such as None, is a source with an error, in its place.
+    """
+    for picture in pictures:
+        try:
+            if isinstance(picture, str | PathLike):
+                yield from list_pictures([check_path(picture)])
+            else:
+                yield PictureSource.of(picture, channels)
+        except SourceError as error:
+            name = str(picture) if isinstance(picture, str | Path) else type(picture).__name__
+            yield PictureSource(Path(name), f"{error.message}; {error.hint}")
 
 
 def list_pictures(paths: Iterable[Path]) -> Iterator[PictureSource]:
@@ -61,14 +121,25 @@ def list_pictures(paths: Iterable[Path]) -> Iterator[PictureSource]:
         if not is_folder(path):
             yield PictureSource(path)
             continue
-        found = sorted(
-            p
-            for p in path.rglob("*")
-            if p.suffix.lower() in SUFFIXES and not _hidden(p, path) and not is_folder(p)
-        )
+        files = [p for p in path.rglob("*") if not _hidden(p, path) and not is_folder(p)]
+        found = sorted(p for p in files if p.suffix.lower() in SUFFIXES)
+        others = [p for p in files if p.suffix.lower() not in SUFFIXES]
+        if others:
+            names = ", ".join(p.name for p in sorted(others)[:3])
+            _LOG.info("%s: %d files are no pictures by their names: %s", path, len(others), names)
         if not found:
-            yield PictureSource(path, f"{path} holds no pictures; {_NAMES}")
+            yield PictureSource(path, _without_pictures(path, others))
         yield from (PictureSource(p) for p in found)
+
+
+def _without_pictures(path: Path, others: list[Path]) -> str:
+    videos = sum(p.suffix.lower() in VIDEO_SUFFIXES for p in others)
+    if videos:
+        count = f"{videos} video{'s' if videos > 1 else ''}"
+        return (
+            f"{path} holds no pictures, but {count}; read videos with Reader.stream or mien video"
+        )
+    return f"{path} holds no pictures; {_NAMES}"
 
 
 def is_folder(path: Path) -> bool:

@@ -204,4 +204,5 @@ def _unreadable(problem: Problem, detector: str, wish: Wish) -> dict[str, Any]:
     return {
         "source": None, "width": 0, "height": 0, "detector": detector, "model": wish.model.name,
         "faces": [], "error": {"message": problem.detail, "hint": problem.hint},
+        "turn": 0, "notes": [],
     }  # fmt: skip

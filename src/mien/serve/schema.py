@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 FACE: dict[str, Any] = {
     "box": [180.8, 61.5, 266.0, 171.9],
+    "box_inside": [180, 61, 266, 172],
     "score": 0.9994,
     "label": "happy",
     "confidence": 0.9999,
@@ -15,7 +16,7 @@ FACE: dict[str, Any] = {
 }
 PICTURE: dict[str, Any] = {
     "source": None, "width": 512, "height": 512, "detector": "mtcnn", "model": "mien-small",
-    "faces": [FACE], "error": None,
+    "faces": [FACE], "error": None, "turn": 0, "notes": [],
 }  # fmt: skip
 JOB: dict[str, Any] = {
     "id": "Zt1x3Jm1o3kq6vXG7uV1Yw", "status": "running", "progress": 0.42, "error": None,
@@ -50,6 +51,7 @@ class FaceBody(BaseModel):
     """One face and the expression read in it."""
 
     box: list[float] = Field(description="left, top, right, bottom in pixels as displayed")
+    box_inside: list[int] = Field(description="the box clipped to the picture, whole pixels")
     score: float = Field(description="the detector's, 0 to 1")
     label: str = Field(description="the expression, or 'unsure'")
     confidence: float
@@ -66,6 +68,8 @@ class PictureBody(BaseModel):
     model: str
     faces: list[FaceBody]
     error: ErrorBody | None = None
+    turn: int = Field(0, description="degrees, clockwise, by which the faces were turned upright")
+    notes: list[str] = Field([], description="what is odd about the picture's file")
     annotated: str | None = Field(None, description="PNG as a data URL, where asked for")
 
 

@@ -10,13 +10,14 @@ import io
 import struct
 import warnings
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mien.errors import ConfigError, SourceError
 from mien.files import write_bytes
+from mien.vision.jpeg import with_end_marker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,10 +37,32 @@ READERS = frozenset(
 )
 """Pillow knows more forms; some are drawn by starting other programs (EPS by Ghostscript)."""
 
+JPEGS, ANIMATED = ("JPEG", "MPO"), ("GIF", "WEBP", "PNG", "AVIF")
+ORIENTATION = 0x0112
+WITH_ALPHA = ("LA", "PA", "RGBA")
+PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
+
 WRITERS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 """Of which a HEIC file names one behind its first 'ftyp'."""
+
+
+NO_END_MARKER = "the JPEG lacks its end marker; every pixel was there"
+
+FIRST_FRAME = "an animation: only its first frame was read"
+
+
+class Decoded(NamedTuple):
+    """A decoded picture.
+
+    Attributes:
+        pixels: uint8 [h, w, 3] RGB.
+        notes: what is odd about its file, though it could be read.
+    """
+
+    pixels: NDArray[np.uint8]
+    notes: tuple[str, ...] = ()
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
@@ -48,15 +71,23 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     Raises:
         SourceError: the file is missing, unreadable, empty, or no picture that can be decoded.
     """
+    return decode_picture(read_content(path), str(path))
+
+
+def read_content(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        SourceError: the file is missing or unreadable.
+    """
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise SourceError(
             f"cannot read {path}: {error.strerror}", hint="check the path and its permissions"
         ) from error
     except ValueError as error:  # a NUL, which a table of paths may hold
         raise SourceError(f"cannot read {path}: {error}", hint="check the path") from error
-    return decode_picture(content, str(path))
 
 
 def decode_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -74,42 +105,68 @@ def decode_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> N
     Raises:
         SourceError: no such picture, damaged, or larger than that.
     """
+    return decode_noted(content, name, max_pixels).pixels
+
+
+def decode_noted(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """Decode as `decode_picture` does, and say what is odd about the file.
+
+    A JPEG without its end marker is read where every pixel is there; an animation gives its first
+    frame. Both have a note.
+    """
     if not content:
         raise SourceError(f"{name} is empty (0 bytes)", hint="the file was not written fully")
     _register_heic(content, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of what we refuse
+        picture = _open(content, name, max_pixels)
         try:
-            picture = Image.open(io.BytesIO(content))
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, RuntimeError) as error:
-            raise SourceError(
-                f"{name} is not a picture that can be read", hint=_USE_OTHERS
-            ) from error
-        except Image.DecompressionBombError as error:
-            raise SourceError(
-                f"{name} is too large: over {max_pixels / 1e6:g} megapixels, the most that "
-                "are read",
-                hint=_TOO_LARGE,
-            ) from error
-        if picture.format not in READERS:
-            raise SourceError(
-                f"{name} is a picture of the form {picture.format}, which is not read",
-                hint=_USE_OTHERS,
-            )
-        width, height = picture.size
-        if width * height > max_pixels:
-            raise SourceError(
-                f"{name} is too large: {width:,} x {height:,} pixels, at most "
-                f"{max_pixels / 1e6:g} megapixels are read",
-                hint=_TOO_LARGE,
-            )
-        try:
-            ImageOps.exif_transpose(picture, in_place=True)  # copies nothing where it is upright
-            return _to_rgb(picture)
-        except _DAMAGE as error:
+            moving = picture.format in ANIMATED and getattr(picture, "is_animated", False)
+            notes = (FIRST_FRAME,) if moving else ()
+            try:
+                picture.load()
+            except OSError:
+                whole = with_end_marker(content) if picture.format in JPEGS else None
+                if whole is None:
+                    raise
+                picture = Image.open(io.BytesIO(whole))
+                notes = (NO_END_MARKER,)
+            return Decoded(as_displayed(picture, own=True), notes)
+        except DAMAGE as error:
             raise SourceError(
                 f"{name} is damaged: {error}", hint="the file was cut short or changed"
             ) from error
+
+
+def _open(content: bytes, name: str, max_pixels: int) -> Image.Image:
+    """Return a picture whose header was read and found good."""
+    try:
+        picture = Image.open(io.BytesIO(content))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, RuntimeError) as error:
+        raise SourceError(f"{name} is not a picture that can be read", hint=_USE_OTHERS) from error
+    except Image.DecompressionBombError as error:
+        raise SourceError(
+            f"{name} is too large: over {max_pixels / 1e6:g} megapixels, the most that are read",
+            hint=_TOO_LARGE,
+        ) from error
+    if picture.format not in READERS:
+        raise SourceError(
+            f"{name} is a picture of the form {picture.format}, which is not read",
+            hint=_USE_OTHERS,
+        )
+    check_size(picture.size, name, max_pixels)
+    return picture
+
+
+def check_size(size: tuple[int, int], name: str, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise a SourceError for a picture, (width, height), of more pixels than that."""
+    width, height = size
+    if width * height > max_pixels:
+        raise SourceError(
+            f"{name} is too large: {width:,} x {height:,} pixels, at most "
+            f"{max_pixels / 1e6:g} megapixels are read",
+            hint=_TOO_LARGE,
+        )
 
 
 def as_rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -146,17 +203,36 @@ def write_picture(path: Path, picture_hwc: NDArray[np.uint8]) -> None:
 
 _TOO_LARGE = "scale it down first"
 _USE_OTHERS = "use JPEG, PNG, WebP, GIF or TIFF"
-_DAMAGE = (
+DAMAGE = (
     OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, RuntimeError, struct.error,
     zlib.error, OverflowError, TypeError,
 )  # fmt: skip
 """What Pillow's decoders raise over damaged files."""
 
 
+def as_displayed(picture: Image.Image, *, own: bool = False) -> NDArray[np.uint8]:
+    """Return a Pillow image of any mode as uint8 [h, w, 3] RGB, turned as its EXIF data says.
+
+    Args:
+        picture: the image.
+        own: it may be changed, which saves a copy.
+
+    Raises:
+        ValueError: a mode that Pillow cannot convert; its decoders raise more, see `DAMAGE`.
+    """
+    if own:
+        ImageOps.exif_transpose(picture, in_place=True)  # copies nothing where it is upright
+    elif picture.getexif().get(ORIENTATION, 1) != 1:
+        picture = ImageOps.exif_transpose(picture)
+    return _to_rgb(picture)
+
+
 def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
+    if picture.mode in PREMULTIPLIED:
+        picture = picture.convert(PREMULTIPLIED[picture.mode])
     if picture.mode.startswith("I") or picture.mode == "F":
         return _from_deep_grey(picture)
-    if "A" in picture.getbands() or "transparency" in picture.info:
+    if picture.mode in WITH_ALPHA or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         picture = Image.new("RGBA", layer.size, "white")
         picture.alpha_composite(layer)

@@ -7,10 +7,27 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 BLOCK = 512
 """Boxes compared at once: all with all is ten times as fast as one with all, but takes memory."""
+
+
+def clip_box(
+    box_xyxy: Sequence[float], width: float = np.inf, height: float = np.inf
+) -> tuple[int, int, int, int]:
+    """Return a box [4] in whole pixels inside a picture of that size; at least one pixel remains.
+
+    Slicing with it, `picture[top:bottom, left:right]`, never gives an empty crop: edges are
+    rounded outwards, and a box that lies outside becomes the nearest row or column of pixels.
+    """
+    left = int(max(0, min(np.floor(box_xyxy[0]), width - 1)))
+    top = int(max(0, min(np.floor(box_xyxy[1]), height - 1)))
+    right = int(max(left + 1, min(np.ceil(box_xyxy[2]), width)))
+    bottom = int(max(top + 1, min(np.ceil(box_xyxy[3]), height)))
+    return left, top, right, bottom
 
 
 def overlap(

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.errors import ConfigError
-from mien.vision.codec import read_picture, write_picture
-from mien.vision.draw import annotate
 
 if TYPE_CHECKING:
     from mien.types import PictureReading
@@ -32,11 +30,8 @@ class AnnotatedFolder:
         """Write the picture of a reading; return where, or None where it could not be read."""
         if reading.error is not None:
             return None
-        source = Path(reading.source)
-        picture = read_picture(source)
-        path = self._free_path(source)
-        write_picture(path, annotate(picture, reading.faces))
-        return path
+        path = self._free_path(Path(reading.source))
+        return reading.save(path)
 
     def _free_path(self, source: Path) -> Path:
         number, name = 1, f"{source.stem}.jpg"

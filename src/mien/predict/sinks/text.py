@@ -6,6 +6,8 @@ import csv
 import json
 from typing import IO, TYPE_CHECKING
 
+from mien.types import ABOUT, FACE, face_rows
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -33,22 +35,13 @@ def write_csv(
     """Write a row per face; a picture without a face or unreadable has one row too.
 
     Columns: source, width, height, detector, model, face (from 0, empty where none), x0, y0,
-    x1, y1 (pixels), score, label, confidence, one column p_LABEL per label, `set` where there are
-    sets of labels (the most probable first, joined by |), error.
+    x1, y1 (pixels, as detected: they may lie outside the picture), score, label, confidence, one
+    column p_LABEL per label, `set` where there are sets of labels (the most probable first,
+    joined by |), turn (degrees), notes, error.
     """
-    writer = csv.writer(stream, lineterminator="\n")
-    face_columns = ["face", "x0", "y0", "x1", "y1", "score", "label", "confidence"]
     shares = [*(f"p_{label}" for label in labels), *(["set"] if with_sets else [])]
-    about = ["source", "width", "height", "detector", "model"]
-    writer.writerow([*about, *face_columns, *shares, "error"])
+    columns = [*ABOUT, *FACE, *shares, "turn", "notes", "error"]
+    writer = csv.DictWriter(stream, columns, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
     for reading in readings:
-        values = reading.to_dict()
-        head = [values[name] for name in about]
-        if not reading.faces:
-            empty = [""] * (len(face_columns) + len(shares))
-            writer.writerow([*head, *empty, reading.error or ""])
-        for number, face in enumerate(values["faces"]):
-            row = [number, *face["box"], face["score"], face["label"], face["confidence"]]
-            own = [face["probabilities"][label] for label in labels]
-            own += ["|".join(face["set"])] if with_sets else []
-            writer.writerow([*head, *row, *own, ""])
+        writer.writerows(face_rows(reading))

@@ -1,0 +1,82 @@
+"""JPEG files that lack their end marker: telling those with every pixel from those cut short."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+END = b"\xff\xd9"
+START_OF_SCAN = 0xDA
+PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
+FRAMES = (0xC0, 0xC1, *PROGRESSIVE)
+ALONE = (0x01, 0xD8, *range(0xD0, 0xD8))
+"""Markers without a length and a body."""
+FILLINGS = (b"\x00" * 64, b"\x55" * 64, b"\xaa" * 64)
+COEFFICIENTS = 64
+
+
+def with_end_marker(content: bytes) -> bytes | None:
+    """Return a JPEG without its last bytes as a whole one, or None where pixels are missing.
+
+    What follows the last block of the last scan is never decoded. So the picture is decoded with
+    different bytes in that place: where all give the same pixels, none of them was needed.
+
+    Args:
+        content: of a JPEG file that ends too soon.
+    """
+    kept = content.removesuffix(b"\xff")
+    if not _all_scans(kept):
+        return None
+    first: np.ndarray | None = None
+    for filling in FILLINGS:
+        with Image.open(io.BytesIO(kept + filling + END)) as picture:
+            pixels = np.asarray(picture)
+        if first is not None and not np.array_equal(pixels, first):
+            return None
+        first = pixels
+    return kept + END
+
+
+def _all_scans(content: bytes) -> bool:
+    """Return whether the scans that have begun hold every coefficient of every component."""
+    left: dict[int, np.ndarray] = {}
+    progressive = False
+    for marker, body in _segments(content):
+        if marker in FRAMES:
+            progressive = marker in PROGRESSIVE
+            count = body[5]
+            left = {body[6 + 3 * i]: np.ones(COEFFICIENTS, bool) for i in range(count)}
+        elif marker == START_OF_SCAN:
+            count = body[0]
+            first, last, bits = body[1 + 2 * count : 4 + 2 * count]
+            for i in range(count):
+                own = left.get(body[1 + 2 * i])
+                if own is None:
+                    return False
+                if not progressive:
+                    own[:] = False
+                elif bits & 15 == 0:  # no bit of these coefficients is left to a later scan
+                    own[first : last + 1] = False
+    return bool(left) and not any(own.any() for own in left.values())
+
+
+def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield each marker and its body; stop at the first that is not whole."""
+    at = 0
+    while (at := content.find(b"\xff", at)) >= 0 and at + 4 <= len(content):
+        marker = content[at + 1]
+        if marker in (0x00, 0xFF) or marker in ALONE:  # stuffed or fill bytes, restarts
+            at += 1 if marker == 0xFF else 2
+            continue
+        length = int.from_bytes(content[at + 2 : at + 4])
+        body = content[at + 4 : at + 2 + length]
+        if length < 2 or len(body) < length - 2:
+            return
+        yield marker, body
+        at += 2 + length
