@@ -18,6 +18,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from mien.installation import install_command
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -74,8 +76,13 @@ class MissingExtraError(MienError):
         """Return the error for `feature`, which needs the optional packages named `extra`."""
         return cls(
             f"{feature} needs packages that are not installed",
-            hint=f'install them: pip install "mien[{extra}]"',
+            hint=f"install them: {install_command(extra)}",
         )
+
+
+def counted(number: int, thing: str, things: str | None = None) -> str:
+    """Return a number and its noun: '1 frame', '1,200 frames'; `things` where it is no plain -s."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -96,6 +96,7 @@ def write_error(path: Path | str, error: OSError) -> WriteError:
         errno.EROFS: "the disk is read-only; choose another folder",
         errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
         errno.EEXIST: "a part of the path is a file, not a folder; choose another path",
+        errno.EBADF: "standard output is closed; open it, or write to a file",
         errno.EISDIR: "the path is a folder; give a file name",
     }
     reason = error.strerror or str(error)

@@ -10,6 +10,9 @@ from mien.vision.codec import read_picture, write_picture
 from mien.vision.draw import annotate
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from mien.types import PictureReading
 
 
@@ -28,12 +31,19 @@ class AnnotatedFolder:
         self.folder = folder
         self._used: set[str] = set()
 
-    def append(self, reading: PictureReading) -> Path | None:
-        """Write the picture of a reading; return where, or None where it could not be read."""
+    def append(
+        self, reading: PictureReading, picture: NDArray[np.uint8] | None = None
+    ) -> Path | None:
+        """Write the picture of a reading; return where, or None where it could not be read.
+
+        Args:
+            reading: whose source is a file.
+            picture: uint8 [h, w, 3] RGB, where the source is no file but standard input.
+        """
         if reading.error is not None:
             return None
-        source = Path(reading.source)
-        picture = read_picture(source)
+        source = Path(reading.source if picture is None else "stdin")
+        picture = read_picture(source) if picture is None else picture
         path = self._free_path(source)
         write_picture(path, annotate(picture, reading.faces))
         return path
