@@ -13,6 +13,7 @@ import typer
 
 from mien.cli.extras import needs, refuse_missing
 from mien.cli.predict import EXIT_FACELESS, EXIT_UNREADABLE
+from mien.cli.render import print_table
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def _print(explanation: Explanation, found: list[tuple[str, FaceReading]]) -> No
         for method, map_hw in face.maps.items():
             table.add_row(*first, method, *(f"{share:.0%}" for share in thirds(map_hw).values()))
             first = ["", ""]
-    console.print(table)
+    print_table(table)
     sanity = explanation.sanity
     if sanity is None:
         return
@@ -184,7 +185,7 @@ def _print(explanation: Explanation, found: list[tuple[str, FaceReading]]) -> No
     verdicts = ["passes" if sanity.passes(method) else "FAILS" for method in sanity.methods]
     table.add_row(f"verdict, n = {sanity.sample}", *verdicts)
     console.print()
-    console.print(table)
+    print_table(table)
 
 
 def _warn(explanation: Explanation) -> None:

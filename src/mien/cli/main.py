@@ -124,6 +124,8 @@ def command_line() -> Any:
     shared = [parameter for parameter in group.params if parameter.name in SHARED]
     for path, command in _commands(group):
         command.epilog = epilog(path)
+        for parameter in command.params:
+            _refuse_empty(parameter)
         if path and not hasattr(command, "commands"):
             command.params = [*command.params, *shared]
     return group
@@ -133,6 +135,26 @@ def _commands(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     yield path, command
     for name, inner in getattr(command, "commands", {}).items():
         yield from _commands(inner, f"{path} {name}".strip())
+
+
+def _refuse_empty(parameter: Any) -> None:
+    """Let an argument or a path refuse '': pathlib would take it for the current folder."""
+    kinds = f"{getattr(parameter, 'type_descriptor', '')}{getattr(parameter, 'type', '')}"
+    if parameter.param_type_name != "argument" and "path" not in kinds.lower():
+        return
+    process = parameter.process_value
+
+    def refuse(ctx: Any, value: Any) -> Any:
+        if value == "" or (isinstance(value, list | tuple) and "" in value):
+            name = parameter.metavar or parameter.name.upper()
+            is_argument = parameter.param_type_name == "argument"
+            raise ConfigError(
+                f"{name if is_argument else parameter.opts[0]} is empty",
+                hint="is a shell variable unset? '.' is the current folder",
+            )
+        return process(ctx, value)
+
+    parameter.process_value = refuse
 
 
 def _say(message: str, hint: str) -> None:

@@ -187,6 +187,15 @@ def tell_some(kind: str, lines: Sequence[str]) -> None:
         typer.echo(f"{kind}: and {len(lines) - len(shown):,} more", err=True)
 
 
+def near(source: str) -> str:
+    """Return "; did you mean 'x'?" for a file of nearly the name of a missing one, else ""."""
+    from mien.files import near_file
+
+    path = Path(source)
+    found = "" if _ADDRESS.match(source) or os.path.lexists(path) else near_file(path)
+    return f"; {found}".rstrip() if found else ""
+
+
 def tell_passed_over(passed_over: dict[Path, int]) -> None:
     """Say which videos in folders of pictures are not read, and what reads them."""
     for folder, videos in passed_over.items():

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 import typer
 
-from mien.cli.paths import STDIN, named, refuse_file, tell_passed_over, tell_some
+from mien.cli.paths import MANY, STDIN, named, near, refuse_file, tell_passed_over, tell_some
 from mien.cli.render import print_table, tab_line
 from mien.errors import ConfigError, SourceError, counted
 
@@ -189,7 +189,8 @@ class _Tally:
             self.pictures += 1
             self.faces += len(reading.faces)
             if reading.error is not None:
-                self.unreadable.append(reading.error)
+                like = "" if len(self.unreadable) > MANY else near(reading.source)
+                self.unreadable.append(reading.error + like)
             elif not reading.faces:
                 self.faceless.append(reading.source)
             yield reading
