@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mien.types import UNSURE, FaceReading
+from mien import palette
+from mien.types import FaceReading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,19 +18,8 @@ if TYPE_CHECKING:
 
     from mien.types import TrackedFace
 
-COLOURS = {
-    "happy": (230, 159, 0),
-    "neutral": (86, 180, 233),
-    "sad": (0, 114, 178),
-    "angry": (213, 94, 0),
-    "surprise": (240, 228, 66),
-    "fear": (204, 121, 167),
-    "disgust": (0, 158, 115),
-    "contempt": (150, 120, 90),
-    UNSURE: (150, 150, 150),
-}
-"""Okabe and Ito's palette, which colour-blind people can tell apart."""
-OTHER = (120, 120, 200)
+COLOURS = {label: palette.rgb(colour) for label, colour in palette.LABELS.items()}
+OTHER = palette.rgb(palette.OTHER)
 SPARED, GROW_S = 0.04, 1.0
 """In videos a panel may cover this share of itself before it moves; shrunk, it waits to grow."""
 Box = tuple[float, float, float, float]
