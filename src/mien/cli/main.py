@@ -161,7 +161,7 @@ def _say(message: str, hint: str) -> None:
     sys.stderr.write(f"error: {message}\nhint: {hint}\n")
 
 
-def _say_usage(error: Any) -> None:
+def _say_usage(error: Any, arguments: Sequence[str]) -> None:
     """Tell of a wrong command line as of any other mistake: in two lines."""
     message = error.format_message()
     if message.startswith("Usage:"):  # no arguments at all: the message is the whole help
@@ -169,7 +169,23 @@ def _say_usage(error: Any) -> None:
         return
     command = error.ctx.command_path if error.ctx else "mien"
     words = " ".join(message.split()).rstrip(".")
+    before, should, wanted = words.partition("Input should be ")
+    if should:  # Typer does not say what it found
+        option = before.removeprefix("Invalid value for ").rstrip(": ").strip("'")
+        found = _value(option, arguments)
+        words = f"{option} {found!r}: should be {wanted.partition(',')[0]}"
     _say(words[:1].lower() + words[1:], f"see: {command} --help")
+
+
+def _value(option: str, arguments: Sequence[str]) -> str:
+    """Return what was typed for an option of such a name, "-o / --out"; "" where it is unclear."""
+    for name in option.replace("'", "").split(" / "):
+        for number, argument in enumerate(arguments):
+            if argument.startswith(f"{name}="):
+                return argument.partition("=")[2]
+            if argument == name and number + 1 < len(arguments):
+                return arguments[number + 1]
+    return ""
 
 
 def _explain(error: BaseException) -> None:
@@ -207,7 +223,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         _explain(error)
         return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILURE
     except USAGE_ERROR as error:
-        _say_usage(error)
+        _say_usage(error, sys.argv[1:] if arguments is None else arguments)
         return EXIT_USAGE
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
