@@ -22,7 +22,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "fear": "#cc79a7",
         "disgust": "#009e73",
         "contempt": "#7a5a3c",
-        UNSURE: "#606368",
+        UNSURE: "#636363",
     }
 )
 LABELS_ON_DARK: Mapping[str, str] = MappingProxyType(

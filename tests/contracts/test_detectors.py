@@ -9,9 +9,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mien.errors import ConfigError, MienError, MissingExtraError, ModelFileError
+from mien.installation import install_command
 from mien.predict.detectors import yunet
 from mien.predict.detectors.base import Detector
-from mien.installation import install_command
 from mien.predict.detectors.registry import make_detector
 from mien.vision.codec import read_picture
 

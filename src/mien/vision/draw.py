@@ -149,7 +149,8 @@ def _draw_face(
     layout.side = side
     panel = (left, top, left + full[0], top + full[1])
     pen.rounded_rectangle(panel, pad, fill=(*PAPER, 205))
-    pen.text((left + pad, top + pad), title, fill=(*colour, 255), font=font)
+    title_colour = palette.rgb(palette.label_colour(face.label, dark=True))
+    pen.text((left + pad, top + pad), title, fill=(*title_colour, 255), font=font)
     for number, (name, share) in enumerate(rows, start=1):
         y = top + pad + number * step
         pen.text((left + pad, y), name, fill=(*INK, 235), font=font)
@@ -171,7 +172,8 @@ def _draw_bar(
     pen.rounded_rectangle(ends, reach, fill=(*TRACK, 255))
     if share * length >= 2 * reach:
         filled = (x, middle - reach, x + share * length, middle + reach)
-        pen.rounded_rectangle(filled, reach, fill=(*COLOURS.get(name, OTHER), 255))
+        colour = palette.rgb(palette.label_colour(name, dark=True))
+        pen.rounded_rectangle(filled, reach, fill=(*colour, 255))
 
 
 def _place(
