@@ -19,6 +19,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from mien.installation import install_command
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -79,7 +81,7 @@ class MissingExtraError(MienError):
         """Return the error for `feature`, which needs the optional packages named `extra`."""
         return cls(
             f"{feature} needs packages that are not installed",
-            hint=f'install them: pip install "mien[{extra}]"',
+            hint=f"install them: {install_command(extra)}",
         )
 
 

@@ -10,6 +10,7 @@ import typer
 
 from mien.cli.extras import needs
 from mien.cli.progress import stages
+from mien.cli.render import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +109,6 @@ def _tools(model: Path | None) -> Tools:
 
 
 def _print(found: Audit) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from mien.data.audit.problem import DROP, RELABEL
@@ -123,7 +123,7 @@ def _print(found: Audit) -> None:
         cells = [f"{suggested[check][a]:,}" if a in suggested[check] else "" for a in actions]
         part = "" if check == "unreadable" else f"{count / n:.1%}"
         table.add_row(check, f"{count:,}", part, *cells)
-    Console().print(table)
+    print_table(table)
     for check, reason in found.not_checked.items():
         typer.echo(f"not checked: {check}: {reason}")
     for where, leaks in (("the source", found.leaks), ("this dataset", found.kept_leaks or [])):

@@ -11,7 +11,9 @@ import typer
 
 from mien.cli.audit import audit, photo_detector
 from mien.cli.extras import needs
+from mien.cli.paths import refuse_file
 from mien.cli.progress import stages
+from mien.cli.render import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +89,7 @@ def show(
         from mien.data.show import contact_sheet
         from mien.vision.codec import write_picture
     dataset = load_dataset(folder)
+    refuse_file(sheet, "--sheet")
     path = sheet or folder / "contact-sheet.png"
     _print(folder, as_json=as_json)
     sys.stdout.flush()
@@ -115,7 +118,6 @@ def draw(
 
 
 def _print(folder: Path, *, as_json: bool = False) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from mien.data.manifest import load_dataset
@@ -138,7 +140,7 @@ def _print(folder: Path, *, as_json: bool = False) -> None:
     totals = [sum(row[s] for row in counts.values()) for s in splits]
     table.add_section()
     table.add_row("all", *(f"{t:,}" for t in totals), f"{sum(totals):,}")
-    Console().print(table)
+    print_table(table)
     for line in _sentences(about):
         typer.echo(line)
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from mien.cli.extras import needs, refuse_missing
+from mien.cli.paths import refuse_file
+from mien.cli.render import print_table
 from mien.errors import ConfigError
 from mien.labels import label_set
 
@@ -54,6 +56,7 @@ def evaluate(
         from mien.evaluate.plots import picture as draw
         from mien.files import write_bytes
     chosen = label_set(labels) if labels else ()
+    refuse_file(picture, "--picture", [".png"])
     scorer = load_scorer(model, chosen)
     dataset = load_dataset(data or _own_data(model, split))
     evaluation = run_evaluation(scorer, dataset, split, chosen)
@@ -181,7 +184,7 @@ def _print(evaluation: Evaluation) -> None:
             counts = [f"{c:,}" for c in metrics.confusion[i]]
             classes.add_row(label, f"{metrics.rows.support_k[i]:,}", *counts, *own)
         console.print()
-        console.print(classes)
+        print_table(classes)
     _print_confidence(console, graded[0][0], graded[0][1])
 
 
@@ -206,7 +209,7 @@ def _print_confidence(console: Console, yardstick: str, metrics: Metrics) -> Non
         sets.add_row(f"--coverage {one.asked:g}", f"{one.got.value:.1%}", spread,
                      f"{one.size:.2f}", f"{one.single:.0%}", *own)  # fmt: skip
     console.print()
-    console.print(sets)
+    print_table(sets)
     if not confidence.abstaining:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -219,7 +222,7 @@ def _print_confidence(console: Console, yardstick: str, metrics: Metrics) -> Non
             f"{rule.got.value:.1%}", f"{rule.got.low:.1%} to {rule.got.high:.1%}",
         )  # fmt: skip
     console.print()
-    console.print(table)
+    print_table(table)
 
 
 def _print_robustness(robustness: Robustness) -> None:
@@ -248,4 +251,4 @@ def _print_robustness(robustness: Robustness) -> None:
         "mean of all", "", f"{left:.4f}", f"{100 * mean.value:.1f}", f"{low:.1f} to {high:.1f}"
     )
     console.print()
-    console.print(table)
+    print_table(table)

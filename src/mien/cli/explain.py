@@ -13,6 +13,7 @@ import typer
 
 from mien.cli.extras import needs, refuse_missing
 from mien.cli.predict import EXIT_FACELESS, EXIT_UNREADABLE
+from mien.cli.render import print_table
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def _print(explanation: Explanation, found: list[tuple[str, FaceReading]]) -> No
             shares = [f"{share:.0%}" for share in thirds(map_hw).values()]
             table.add_row(*first, method, *(["empty", "", ""] if empty else shares))
             first = ["", "", ""]
-    console.print(table)
+    print_table(table)
     sanity = explanation.sanity
     if sanity is None:
         return
@@ -191,7 +192,7 @@ def _print(explanation: Explanation, found: list[tuple[str, FaceReading]]) -> No
     ]
     table.add_row(f"verdict, n = {sanity.sample}", *verdicts)
     console.print()
-    console.print(table)
+    print_table(table)
 
 
 def _warn(explanation: Explanation) -> None:

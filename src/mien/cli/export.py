@@ -9,6 +9,7 @@ import typer
 
 from mien.cli.extras import needs
 from mien.errors import ModelFileError
+from mien.cli.paths import refuse_file
 
 
 def export(
@@ -32,6 +33,7 @@ def export(
     ),
 ) -> None:
     """Write one ONNX file, compared with torch on all of validation, and its model card."""
+    refuse_file(model, "MODEL", [".onnx"])
     with needs("train", "mien export"):
         from mien.data.manifest import load_dataset
         from mien.train.export import MAX_DIFFERENCE, export_run

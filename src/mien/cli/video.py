@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mien.cli.paths import near
 from mien.cli.predict import EXIT_FACELESS, EXIT_UNREADABLE
 from mien.errors import ConfigError, SourceError, counted
 
@@ -170,7 +171,7 @@ class _Work:
                 seen = self._seen(source if rest is None else rest.source(source))
                 summary = outputs.write(source, path, seen, self._labels, rest)
             except SourceError as error:
-                self._trouble(error.message)
+                self._trouble(f"{error.message}; {error.hint}{near(source.name)}")
                 continue
             self._count(summary)
             _say(f"{_in_words(summary)}; written to {path}.*")
@@ -202,7 +203,7 @@ class _Work:
                         if source.live:
                             sys.stdout.flush()
             except SourceError as broken:
-                error = broken.message
+                error = f"{broken.message}; {broken.hint}{near(source.name)}"
             result = {**summary.finish(), "error": error}
             if result["frames"]:
                 self._count(result)

@@ -22,6 +22,7 @@ import numpy as np
 
 from mien.errors import DataError, MissingExtraError
 from mien.files import WriteError, atomic_write, write_error, write_json, write_text
+from mien.installation import upgrade_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -286,7 +287,7 @@ def _read_about(folder: Path) -> dict[str, Any]:
         raise DataError(
             f"{folder} has dataset schema {about['schema']}; "
             f"this mien reads up to {SCHEMA_VERSION}",
-            hint="upgrade mien: pip install --upgrade mien",
+            hint=f"upgrade mien: {upgrade_command()}",
         )
     return about
 

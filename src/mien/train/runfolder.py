@@ -29,6 +29,7 @@ from mien import __version__
 from mien.errors import ConfigError, RunFolderError
 from mien.files import read_json, write_json, write_text
 from mien.train.adapt import adapted
+from mien.installation import upgrade_command
 from mien.train.checkpoint import load_checkpoint
 from mien.train.config import Recipe, recipe_from_dict
 from mien.train.networks.ensemble import Ensemble
@@ -194,7 +195,7 @@ def open_run(path: Path) -> RunFolder:
     if config["schema"] > SCHEMA_VERSION:
         raise RunFolderError(
             f"{path} has run schema {config['schema']}; this mien reads up to {SCHEMA_VERSION}",
-            hint="upgrade mien: pip install --upgrade mien",
+            hint=f"upgrade mien: {upgrade_command()}",
         )
     recipe = recipe_from_dict(config["recipe"])
     return RunFolder(path, recipe, config["data"], config["fingerprint"], int(config["input_size"]))

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from mien.errors import ConfigError, SourceError
 from mien.files import write_bytes
 from mien.vision.jpeg import with_end_marker
+from mien.installation import install_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -259,6 +260,6 @@ def _register_heic(content: bytes, name: str) -> None:
     except ModuleNotFoundError as error:
         raise SourceError(
             f"{name} is a HEIC picture, which needs a package that is not installed",
-            hint='install it: pip install "mien[heic]"',
+            hint=f"install it: {install_command('heic')}",
         ) from error
     register_heif_opener()

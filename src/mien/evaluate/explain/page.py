@@ -18,6 +18,7 @@ from mien.evaluate.explain.pictures import (
     shade,
 )
 from mien.evaluate.explain.sanity import THRESHOLD, signed
+from mien.palette import PAGE
 from mien.vision.draw import percent
 
 if TYPE_CHECKING:
@@ -29,11 +30,9 @@ if TYPE_CHECKING:
     from mien.evaluate.explain.occlusion import Occlusion
     from mien.evaluate.explain.sanity import SanityCheck
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #22262b; --soft: #5d646e; --line: #dde0e4;
-  --paper: #fff; --card: #f6f7f8; --blue: #3a6ea5; --good: #24704a; --bad: #b3361f; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --soft: #9aa2ac; --line: #343a42;
-  --paper: #16191d; --card: #1f2329; --blue: #7fb0e0; --good: #6cc79a; --bad: #ff8f7a; } }
+STYLE = (
+    PAGE
+    + """
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 62rem; color: var(--ink);
   background: var(--paper); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif; }
@@ -74,6 +73,7 @@ footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 1rem;
   .tiles { grid-template-columns: repeat(3, 1fr); } figure, tr { break-inside: avoid; }
   h2, h3 { break-after: avoid; } .face + .face { break-before: page; } }
 """
+)
 READ = """<div class="read"><p>A map shows which parts of the picture the score depends on. It does
 not say why, whether the answer is right, or what the person feels; and what is dark here may
 still matter together with something else.</p></div>"""

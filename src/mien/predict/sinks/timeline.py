@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from mien import palette
 from mien.predict.video.pace import UNSEEN_INTERVALS, Pace
-from mien.vision.draw import COLOURS, OTHER, percent
+from mien.vision.draw import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,12 +31,18 @@ would be a guess."""
 THUMB = 88
 WIDTH, LEFT, RIGHT = 1000, 78, 16
 LANE, THUMBS, SPACE, TOP, FOOT = 96, 74, 26, 40, 34
-STYLE = """
-.ink{fill:#22262b}.soft{fill:#5d646e}.rule{stroke:#dde0e4}.bed{fill:#eef0f2}.stem{stroke:#5d646e}
+STYLE = (
+    f"""
+.ink{{fill:{palette.INK}}}.soft{{fill:{palette.SOFT}}}.rule{{stroke:{palette.LINE}}}
+.bed{{fill:{palette.BED}}}.stem{{stroke:{palette.SOFT}}}.head{{stroke:{palette.ALERT};stroke-width:2}}
+@media (prefers-color-scheme:dark){{.ink{{fill:{palette.DARK_INK}}}.soft{{fill:{palette.DARK_SOFT}}}
+.rule{{stroke:{palette.DARK_LINE}}}.bed{{fill:{palette.DARK_BED}}}
+.stem{{stroke:{palette.DARK_SOFT}}}}}
+"""
+    + """
 text{font:13px system-ui,-apple-system,"Segoe UI",sans-serif}.name{font-weight:600;font-size:14px}
-.small{font-size:12px}.head{stroke:#d6336c;stroke-width:2}
-@media (prefers-color-scheme:dark){.ink{fill:#e6e8eb}.soft{fill:#9aa2ac}.rule{stroke:#343a42}
-.bed{fill:#262b32}.stem{stroke:#9aa2ac}}"""
+.small{font-size:12px}"""
+)
 
 
 @dataclass(slots=True)
@@ -263,4 +270,4 @@ def clock(time_s: float) -> str:
 
 
 def _colour(label: str) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*COLOURS.get(label, OTHER))
+    return palette.label_colour(label)
