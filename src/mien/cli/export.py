@@ -8,8 +8,8 @@ from pathlib import Path
 import typer
 
 from mien.cli.extras import needs
-from mien.errors import ModelFileError
 from mien.cli.paths import refuse_file
+from mien.errors import ModelFileError
 
 
 def export(

@@ -19,8 +19,8 @@ import torch
 from mien.errors import RunFolderError, TrainingError
 from mien.evaluate.figure import png_bytes
 from mien.files import read_json, write_bytes, write_json
-from mien.train.adapt import adapted
 from mien.palette import BLUE, GREY, INK, ORANGE
+from mien.train.adapt import adapted
 from mien.train.fit import choose_device, start_state, train_step
 from mien.train.loader import batches, make_examples
 from mien.train.signals import Recorder

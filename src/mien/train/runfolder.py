@@ -28,8 +28,8 @@ from torch import nn
 from mien import __version__
 from mien.errors import ConfigError, RunFolderError
 from mien.files import read_json, write_json, write_text
-from mien.train.adapt import adapted
 from mien.installation import upgrade_command
+from mien.train.adapt import adapted
 from mien.train.checkpoint import load_checkpoint
 from mien.train.config import Recipe, recipe_from_dict
 from mien.train.networks.ensemble import Ensemble

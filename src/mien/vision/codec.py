@@ -17,8 +17,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mien.errors import ConfigError, SourceError
 from mien.files import write_bytes
-from mien.vision.jpeg import with_end_marker
 from mien.installation import install_command
+from mien.vision.jpeg import with_end_marker
 
 if TYPE_CHECKING:
     from pathlib import Path
