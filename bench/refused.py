@@ -17,10 +17,15 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HERE = Path(__file__).parent / "clients"
 COUNT = 1000
@@ -118,6 +123,10 @@ async def curl(url: str, file: Path, count: int) -> Seen:
     return seen
 
 
+def _run_curl(url: str, file: Path, many: int) -> Seen:
+    return asyncio.run(curl(url, file, many))
+
+
 def measure(url: str, folder: Path, python: Path | None, count: int = COUNT) -> list[str]:
     """Send all, print a row for each client and size; return the rows that fall short."""
     found, short = pythons(python), []
@@ -127,21 +136,20 @@ def measure(url: str, folder: Path, python: Path | None, count: int = COUNT) -> 
         file = folder / f"{size}.jpg"
         file.write_bytes(jpeg(size))
         many = min(count, IN_MEMORY // size)
-        runs = {
-            name: lambda name=name, path=path: command(  # type: ignore[misc]
-                path, HERE / "upload.py", name, url, file, str(many), "0"
-            )
+        runs: dict[str, Callable[[], Seen]] = {
+            name: partial(command, path, HERE / "upload.py", name, url, file, str(many), "0")
             for name, path in found.items()
         }
         if "httpx" in found and size == 75_000:
-            runs["httpx, 200 kept"] = lambda: command(
-                found["httpx"], HERE / "upload.py", "httpx", url, file, "600", "200"
+            runs["httpx, 200 kept"] = partial(
+                command, found["httpx"], HERE / "upload.py", "httpx", url, file, "600", "200"
             )
         if shutil.which("curl"):
-            runs["curl"] = lambda: asyncio.run(curl(url, file, many))
+            runs["curl"] = partial(_run_curl, url, file, many)
         if shutil.which("node"):
-            runs["Node's fetch"] = lambda: command("node", HERE / "node_fetch.mjs", url, file,
-                                                   str(many))  # fmt: skip
+            runs["Node's fetch"] = partial(
+                command, "node", HERE / "node_fetch.mjs", url, file, str(many)
+            )
         for name in ("curl", "node"):
             if size == SIZES[0] and not shutil.which(name):
                 print(f"{name} is not installed: passed over")

@@ -79,7 +79,8 @@ def _plan(path: Path, seeds: int, only: list[str], set_: list[str]) -> Plan:
 
 def _announce(plan: Plan, dataset: Dataset, folder: Path, jobs: int, *, yes: bool) -> int:
     """Tell what is to be done and what it costs; return the number of trainings."""
-    from mien.study.study import counted, duration, estimate_seconds, pending, refuse_costly, unique
+    from mien.errors import counted
+    from mien.study.study import duration, estimate_seconds, pending, refuse_costly, unique
 
     missing = pending(plan, dataset, folder)
     minutes = estimate_seconds(list(missing.values()), dataset) / 60 / jobs

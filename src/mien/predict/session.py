@@ -99,11 +99,12 @@ class Session:
     def __setstate__(self, state: tuple[bytes, str, int, str]) -> None:
         self._settings = state
         self.name = state[1]
-        self._pid, self._session = 0, None
+        self._pid = 0
+        self._session: Any = None
 
     def _open(self) -> None:
         content, name, threads, provider = self._settings
-        self._session: Any = _start(content, name, threads, provider)
+        self._session = _start(content, name, threads, provider)
         # ONNX Runtime would keep for ever what one very wide picture took; it still keeps some.
         self._shrinking = onnxruntime.RunOptions()
         self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.errors import ConfigError
+from mien.errors import ConfigError, counted
 from mien.study.cell import Result, drawn_subset, read_result
 from mien.study.plan import all_trainings
 from mien.study.verdict import FactorOutcome, judge
@@ -175,11 +175,6 @@ def refuse_costly(count: int, minutes: float, *, yes: bool) -> None:
 
 MOST_TRAININGS, MOST_MINUTES = 1000, 120.0
 """What a study may cost without --yes."""
-
-
-def counted(n: int, what: str) -> str:
-    """Return '1 factor' or '2 factors'."""
-    return f"{n:,} {what}" + ("" if n == 1 else "s")
 
 
 def duration(minutes: float) -> str:
