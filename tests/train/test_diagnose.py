@@ -207,8 +207,7 @@ def test_few_validation_images_of_a_class_are_a_warning() -> None:
     for few, severity in ((12, "warning"), (0, "serious")):
         own = np.flatnonzero(held.right_n == 2)
         kept = np.setdiff1d(np.arange(1000), own[few:])
-        opinion = None if held.opinion_nk is None else held.opinion_nk[kept]
-        rare = Answers(held.right_n[kept], held.probs_nk[kept], opinion)
+        rare = Answers(held.right_n[kept], held.probs_nk[kept])
         history = [metrics(i, validation_n=len(kept)) for i in range(1, EPOCHS + 1)]
         found = {f.name: f for f in diagnose(sound(validation=rare, history=history))}
         assert found["validation-classes"].severity == severity

@@ -129,8 +129,8 @@ def _sides(boxes: NDArray[np.float32], framing: Framing) -> NDArray[np.float32]:
 def _share(picture: NDArray[np.uint8], detector: FaceDetector) -> float:
     boxes = np.asarray(detector.detect(picture).boxes_xyxy, np.float32)
     height, width = picture.shape[:2]
-    side = float(_sides(boxes, detector.framing).max(initial=0))
-    return side / float(min(height, width))
+    largest = float(_sides(boxes, detector.framing).max(initial=0))
+    return largest / float(min(height, width))
 
 
 def _padded(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

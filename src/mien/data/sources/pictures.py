@@ -201,7 +201,9 @@ def _note(content: bytes) -> str:
         # A marker's bytes never occur within a scan: the end lies behind the last scan's start.
         missing = content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
         return "no-end-marker" if missing else ""
-    if content.startswith((b"GIF8", b"RIFF", b"\x89PNG", b"II*\0", b"MM\0*")):
+    if content.startswith(b"\x89PNG"):
+        return "animation" if b"acTL" in content[:1024] else ""
+    if content.startswith((b"GIF8", b"RIFF", b"II*\0", b"MM\0*")):
         with Image.open(io.BytesIO(content)) as picture:
             return "animation" if getattr(picture, "is_animated", False) else ""
     return ""

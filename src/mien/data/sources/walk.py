@@ -59,8 +59,7 @@ def _collect(path: Path, root: Path, split: str, tree: Tree) -> None:
             continue
         label = class_name(plain(folder.name), str(folder))
         tree.classes.append(label)
-        for file in _files(folder):
-            parts = file.relative_to(folder).parts
+        for file, parts in _files(folder):
             if any(part.startswith(".") for part in parts):
                 if file.suffix.lower() in SUFFIXES:
                     tree.passed_over.append(_passed_over(file, root, "hidden"))
@@ -98,9 +97,12 @@ def _folders(path: Path) -> list[Path]:
     return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _files(folder: Path) -> list[Path]:
-    """Return the files of a folder and of its subfolders, links to folders followed once."""
-    found: list[Path] = []
+def _files(folder: Path) -> list[tuple[Path, tuple[str, ...]]]:
+    """Return the files of a folder and of its subfolders, and the names from the folder on.
+
+    Links to folders are followed, once.
+    """
+    found: list[tuple[Path, tuple[str, ...]]] = []
     seen: set[tuple[int, int]] = set()
 
     def fail(error: OSError) -> None:
@@ -112,5 +114,7 @@ def _files(folder: Path) -> list[Path]:
             inner.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        found += [Path(here, name) for name in names]
-    return sorted(found)
+        parent = Path(here)
+        above = parent.relative_to(folder).parts
+        found += [(parent / name, (*above, name)) for name in names]
+    return sorted(found, key=lambda item: item[1])
