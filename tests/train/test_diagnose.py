@@ -207,7 +207,8 @@ def test_few_validation_images_of_a_class_are_a_warning() -> None:
     for few, severity in ((12, "warning"), (0, "serious")):
         own = np.flatnonzero(held.right_n == 2)
         kept = np.setdiff1d(np.arange(1000), own[few:])
-        rare = Answers(held.right_n[kept], held.probs_nk[kept])
+        assert held.probs_nk is not None
+        rare = Answers(held.right_n[kept], held.probs_nk[kept], held.opinion_nk[kept])
         history = [metrics(i, validation_n=len(kept)) for i in range(1, EPOCHS + 1)]
         found = {f.name: f for f in diagnose(sound(validation=rare, history=history))}
         assert found["validation-classes"].severity == severity

@@ -116,7 +116,7 @@ def _progress(total: int) -> Iterator[Callable[[Training, str], None]]:
 
 
 def _print(outcome: Outcome, folder: Path) -> None:
-    from mien.study.study import counted
+    from mien.errors import counted
 
     for factor in outcome.factors:
         for claim in factor.claims:

@@ -132,9 +132,9 @@ class Clock:
         if 0 < gap <= self._limit:  # as nearly always
             self._gap = gap
             return exact
-        if gap <= 0 and -gap <= JITTER_FRAMES * self._step:
+        if -JITTER_FRAMES * self._step <= gap <= 0:
             return self._last + self._step / 8
-        if gap <= 0 or gap > 10 * max(self._gap, self._step):
+        if gap < 0 or gap > 10 * max(self._gap, self._step):
             return self._jump(exact, gap, self._last, f"frame {self._next:,}")
         self._gap = gap
         return exact
