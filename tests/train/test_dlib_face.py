@@ -367,6 +367,14 @@ def variants(name: str) -> list[Image.Image]:
     ]
 
 
+DLIB = {
+    0: (-0.11794, 0.02803, 0.08003, -0.11137, -0.1932, -0.03659),
+    6: (-0.05168, 0.02034, 0.0981, 0.04635, -0.0861, -0.06367),
+}
+"""The first numbers of the descriptors that dlib 20.0.1 itself returns for two of the chips."""
+DLIB_DISTANCE = 0.7263
+"""Between these two, by dlib."""
+
 real_weights = pytest.mark.skipif(
     find_spec(dlib_face.PACKAGE) is None, reason="needs pip install 'mien[pretrained]'"
 )
@@ -380,7 +388,10 @@ def test_dlibs_own_weights_tell_the_two_portraits_apart() -> None:
     rgb = torch.from_numpy(faces).permute(0, 3, 1, 2).float()
     with torch.no_grad():
         found = features_of(weights, rgb, 14) @ torch.from_numpy(weights.last)
+    for row, expected in DLIB.items():  # Pillow may decode or resample a little differently
+        torch.testing.assert_close(found[row, :6], torch.tensor(expected), rtol=0, atol=2e-3)
     distances = torch.cdist(found, found)
+    assert float(distances[0, 6]) == pytest.approx(DLIB_DISTANCE, abs=5e-3)
     same = [distances[:6, :6], distances[6:, 6:]]
     assert max(float(part.max()) for part in same) < 0.6
     assert float(distances[:6, 6:].min()) > 0.6
