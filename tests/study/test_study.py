@@ -15,14 +15,13 @@ import pytest
 
 from mien.cli import main as cli
 from mien.data.manifest import load_dataset
-from mien.errors import ConfigError, DataError
+from mien.errors import ConfigError, DataError, counted
 from mien.study.cell import Result, drawn_subset, read_result, run_training
 from mien.study.plan import MEASURES, Plan, load_plan, trainings
 from mien.study.report import Made, as_json, markdown, page
 from mien.study.study import (
     CELLS,
     Outcome,
-    counted,
     duration,
     estimate_seconds,
     pending,
