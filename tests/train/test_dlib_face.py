@@ -290,13 +290,17 @@ class Stop(Watcher):
 
 
 def pretrained_recipe() -> Recipe:
+    # Processors that advertise AMX may be unable to run its bfloat16 kernels.
+    flags = Path("/proc/cpuinfo")
+    amx = not flags.exists() or "amx_bf16" in flags.read_text()
+    precision = "float32" if amx else "bfloat16"
     return recipe_from_dict(
         {
             "name": "t",
             "network": {"name": "face-resnet", "size": 56, "mirror": True},
             "augment": {"flip": 0.5},
             "optimizer": {"name": "muon", "lr": 0.02},
-            "fit": {"pretrained": "dlib-face", "precision": "bfloat16", "first_size": 0.9,
+            "fit": {"pretrained": "dlib-face", "precision": precision, "first_size": 0.9,
                     "epochs": 2, "batch_size": 64, "average": 0.9, "threads": 1, "device": "cpu"},
         }
     )  # fmt: skip
