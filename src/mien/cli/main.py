@@ -242,7 +242,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         if isinstance(error, RuntimeError) and "can't start new thread" not in str(error):
             raise
         _say(
-            f"not enough memory ({error or 'an allocation failed'})",
+            f"not enough memory ({str(error) or 'an allocation failed'})",
             "close other programs, raise the limit (ulimit -v), or give --threads 1",
         )
         _explain(error)

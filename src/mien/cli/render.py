@@ -78,7 +78,7 @@ def _first(table: Table) -> Table:
     from rich.table import Table
 
     column = table.columns[0]
-    alone = Table(column.header, box=None, padding=0)
+    alone = Table(str(column.header), box=None, padding=0)
     for cell in column.cells:
         alone.add_row(cell)
     return alone
