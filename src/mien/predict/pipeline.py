@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 Rotate = Degrees | Literal["auto"]
+SURELY_UPRIGHT = 0.95
+"""Score from which on no turns are tried. MTCNN finds 1 to 5% of faces that are turned by quarters
+(n = 358), half of them below 0.93, and nine in ten upright faces score above 0.95."""
 Alone = Callable[[], AbstractContextManager[object]]
 FACES_AT_ONCE = 64
 PICTURES_AT_ONCE = 32
@@ -190,7 +193,8 @@ def crop_picture(
         detector: finds the faces.
         classifier: says how large crops are.
         rotate: degrees, clockwise, by which the picture is turned first; 'auto' tries the four
-            turns where no face is found upright. Boxes are those of the picture before its turn.
+            turns where no face is surely upright, and takes the one with the surest face. Boxes
+            are those of the picture before its turn.
     """
     turn, turned, faces = _find_turned(picture, detector, rotate)
     size = classifier.info.input_size
@@ -211,12 +215,12 @@ def _find_turned(
         turned = turn_picture(picture, rotate) if rotate else picture
         return rotate, turned, detector.detect(turned)
     best = (0, picture, detector.detect(picture))
-    if len(best[2]):
+    if best[2].scores_n.max(initial=0) >= SURELY_UPRIGHT:
         return best
     for degrees in TURNS[1:]:
         turned = turn_picture(picture, degrees)
         faces = detector.detect(turned)
-        if faces.scores_n.sum() > best[2].scores_n.sum():
+        if faces.scores_n.max(initial=0) > best[2].scores_n.max(initial=0):
             best = (degrees, turned, faces)
     return best
 

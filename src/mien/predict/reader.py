@@ -66,8 +66,9 @@ class Reader:
         threads: of the processor; 0 takes all cores.
         provider: what runs the expression model: cpu, cuda, openvino, coreml or directml.
         rotate: degrees, clockwise, by which pictures are turned before faces are looked for: 0, 90,
-            180 or 270; 'auto' tries the four turns where no face is found upright, which makes
-            pictures without a face up to four times as slow. Videos are not turned.
+            180 or 270; 'auto' tries the four turns where no face is surely upright (score below
+            0.95), which makes pictures without a face up to four times as slow. Videos are not
+            turned.
 
     A Reader may be used from several threads and in forked processes, pickled and copied; its
     models are then loaded again when they are first used.

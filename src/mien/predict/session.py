@@ -7,7 +7,8 @@ import logging
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakSet
 
 import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import (
@@ -99,28 +100,29 @@ class Session:
     def __setstate__(self, state: tuple[bytes, str, int, str]) -> None:
         self._settings = state
         self.name = state[1]
-        self._pid = 0
         self._session: Any = None
 
     def _open(self) -> None:
         content, name, threads, provider = self._settings
-        self._session = _start(content, name, threads, provider)
         # ONNX Runtime would keep for ever what one very wide picture took; it still keeps some.
         self._shrinking = onnxruntime.RunOptions()
         self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        self._pid = os.getpid()
+        self._session = _start(content, name, threads, provider)
+        _Open.sessions.add(self)
 
     def _opened(self) -> Any:
         """Return ONNX Runtime's session of this process."""
-        if self._pid == os.getpid():
-            return self._session
-        with _Opening.lock:
-            if self._pid != os.getpid():
-                if self._session is not None:
-                    # A fork copies the session but not its threads, for which its end would wait.
-                    _keep_for_ever(self._session)
-                self._open()
+        if self._session is None:
+            with _Open.lock:
+                if self._session is None:
+                    self._open()
         return self._session
+
+    def abandon(self) -> None:
+        """Forget what a fork has copied: a session without its threads, for which it would wait."""
+        if self._session is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))  # so that it never ends
+        self._session = None
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -151,22 +153,22 @@ class Session:
         return results
 
 
-class _Opening:
-    """Guards sessions that are loaded again; a forked process gets a lock that nobody holds."""
+class _Open:
+    """The sessions of this process, and what guards those that are loaded again."""
 
     lock = threading.Lock()
+    sessions: ClassVar[WeakSet[Session]] = WeakSet()
 
     @classmethod
-    def renew(cls) -> None:
-        cls.lock = threading.Lock()
+    def after_fork(cls) -> None:
+        cls.lock = threading.Lock()  # a thread that was not copied may hold the other
+        sessions, cls.sessions = list(cls.sessions), WeakSet()
+        for session in sessions:
+            session.abandon()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_Opening.renew)
-
-
-def _keep_for_ever(thing: object) -> None:
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+    os.register_at_fork(after_in_child=_Open.after_fork)
 
 
 def _start(content: bytes, name: str, threads: int, provider: str) -> Any:
