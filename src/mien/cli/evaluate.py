@@ -171,7 +171,7 @@ def _print(evaluation: Evaluation) -> None:
         table.add_column(f"{YARDSTICKS[name]}, n = {metrics.n:,}", justify="right")
     for key, title in NAMES.items():
         table.add_row(title, *(in_words(metrics.headlines[key]) for _, metrics in graded))
-    console.print(table)
+    print_table(table)
     for name, metrics in graded:
         for text in metrics.warnings:
             console.print(f"warning ({YARDSTICKS[name]}): {text}")

@@ -11,6 +11,7 @@ import typer
 
 from mien.cli.paths import near
 from mien.cli.predict import EXIT_FACELESS, EXIT_UNREADABLE
+from mien.cli.render import print_table
 from mien.errors import ConfigError, SourceError, counted
 
 if TYPE_CHECKING:
@@ -278,4 +279,4 @@ def _print_people(summary: dict[str, Any], labels: Sequence[str]) -> None:
             *(f"{person[k]:.1f} s" if person["seen_s"] else "" for k in ("first_s", "seen_s")),
             *shares, "" if valence is None else f"{valence:+.2f}",
         )  # fmt: skip
-    console.print(table)
+    print_table(table)
