@@ -71,7 +71,7 @@ def main() -> None:
             shown = [
                 f"{metrics.headlines[key].value:.4f} ({metrics.headlines[key].low:.4f} to "
                 f"{metrics.headlines[key].high:.4f})"
-                for key in ("accuracy", "macro_f1", "ece")
+                for key in ("accuracy", "macro_f1", "calibration_error")
             ]
             points = f"{100 * gain.value:+.2f} ({100 * gain.low:+.2f} to {100 * gain.high:+.2f})"
             cells = [model, name, f"{metrics.n:,}", *shown, points]

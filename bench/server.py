@@ -1,6 +1,7 @@
 """The server under load, beside the same pipeline called from Python; see bench/README.md.
 
-    python bench/server.py [--seconds 180] [--only cost | load | crowd | kill]
+    python bench/server.py [--seconds 180] [--only cost | load | crowd | refused | kill]
+                           [--clients PYTHON]
 
 The server runs in a process of its own, the clients in this one: raw sockets with prepared
 requests, so that they take little of the processor that both share.
@@ -282,6 +283,27 @@ def crowd(folder: Path) -> None:
               f"after {max(tally.times):.2f} s (must be 200, 429 or 503 within 5 s)")  # fmt: skip
 
 
+def refused(folder: Path, python: Path | None) -> None:
+    """A thousand uploads at once by each client, with the usual limits and without a rate."""
+    from refused import measure
+
+    for options in ((), ("--max-rate", "0")):
+        print(f"\nmien serve {' '.join(options)}\n")
+        with server(folder, *options) as (process, port):
+            before = memory_mb(process.pid)
+            short = measure(f"http://127.0.0.1:{port}/v1/predict", folder, python)
+            after, most = memory_mb(process.pid), most_mb(process.pid)
+            print(
+                f"\n{len(short)} rows fall short (must be 0); memory {before:.0f} -> "
+                f"{after:.0f} MB, at most {most:.0f}"
+            )
+
+
+def most_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
 def kill(folder: Path) -> None:
     """Ten videos, kill -9, restart."""
     sys.path.insert(0, str(ROOT))
@@ -313,7 +335,8 @@ def kill(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=180)
-    parser.add_argument("--only", choices=["cost", "load", "crowd", "kill"])
+    parser.add_argument("--only", choices=["cost", "load", "crowd", "refused", "kill"])
+    parser.add_argument("--clients", type=Path, help="a Python that has requests and aiohttp")
     told = parser.parse_args()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), hard), hard))
@@ -325,6 +348,8 @@ def main() -> None:
             load(Path(folder), told.seconds)
         if told.only in (None, "crowd"):
             crowd(Path(folder))
+        if told.only in (None, "refused"):
+            refused(Path(folder), told.clients)
         if told.only in (None, "kill"):
             kill(Path(folder))
 

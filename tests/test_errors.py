@@ -5,7 +5,8 @@ import pickle
 import pytest
 
 from mien import errors
-from mien.errors import ConfigError, MienError, MissingExtraError, did_you_mean
+from mien.errors import ConfigError, MienError, MissingExtraError, counted, did_you_mean
+from mien.installation import install_command
 
 
 def test_every_error_stands_in_the_tree_that_the_module_draws() -> None:
@@ -30,4 +31,11 @@ def test_did_you_mean(word: str, hint: str) -> None:
 def test_missing_extra_says_what_to_install() -> None:
     error = MissingExtraError.of("train", "mien train")
     assert error.message == "mien train needs packages that are not installed"
-    assert 'pip install "mien[train]"' in error.hint
+    assert error.hint == f"install them: {install_command('train')}"
+
+
+def test_numbers_agree_with_their_nouns() -> None:
+    assert [counted(n, "frame") for n in (0, 1, 2, 1200)] == [
+        "0 frames", "1 frame", "2 frames", "1,200 frames",
+    ]  # fmt: skip
+    assert [counted(n, "person", "people") for n in (1, 2)] == ["1 person", "2 people"]

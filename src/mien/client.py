@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import itertools
 import random
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,8 @@ UNREADABLE = "urn:mien:unreadable-picture"
 """The type of the problem by which a server says that the picture, not the request, is wrong."""
 BUSY = (429, 502, 503, 504)
 """Statuses after which a request is sent again."""
+RETRIES = 8
+"""Of a request that got no answer."""
 LONGEST_PAUSE_S = 10.0
 LOOK_S = 0.5
 
@@ -35,8 +39,9 @@ LOOK_S = 0.5
 class Client:
     """Reads pictures and videos on a mien server.
 
-    A busy server (429, 503) is asked again after as long as it says, one that is not there yet
-    after ever longer pauses. Used as a context manager it closes its connections at the end.
+    A busy server (429, 503) is asked again after as long as it says, for as long as `timeout_s`
+    lasts; one that is not there yet after ever longer pauses. Used as a context manager it closes
+    its connections at the end.
 
     Args:
         url: of the server.
@@ -44,8 +49,10 @@ class Client:
         model: a name from `models`; the server's default where None.
         min_confidence: below it a face is 'unsure'; None takes the model's own.
         faces: 'find' them, or 'whole' where each picture is a face crop already.
-        timeout_s: for one answer, in seconds.
-        retries: of one request.
+        timeout_s: for one answer, in seconds. A request that the server refuses because it is
+            busy is not sent again after as many seconds since it was first sent.
+        retries: how often one request is sent again at most, whatever the reason; None sends a
+            refused one again while `timeout_s` lasts, and one that got no answer 8 times.
 
     Raises:
         MissingExtraError: httpx is not installed.
@@ -65,7 +72,7 @@ class Client:
         min_confidence: float | None = None,
         faces: str = "find",
         timeout_s: float = 60.0,
-        retries: int = 8,
+        retries: int | None = None,
     ) -> None:
         try:
             import httpx
@@ -75,7 +82,7 @@ class Client:
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
         self._failures = (httpx.TransportError,)
         self._unsent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-        self._url, self._retries = url, retries
+        self._url, self._retries, self._timeout_s = url, retries, timeout_s
         wish = {"model": model, "min_confidence": min_confidence}
         self._wish: dict[str, Any] = {k: v for k, v in wish.items() if v is not None}
         self._faces = {"faces": "whole" if faces == "whole" else "detect"}
@@ -216,20 +223,26 @@ class Client:
             request: more for httpx.
         """
         pause, again = 0.1, self._failures if twice else self._unsent
-        for left in reversed(range(self._retries + 1)):
+        end, failed = time.monotonic() + self._timeout_s, 0
+        for sent in itertools.count():
+            last = self._retries is not None and sent >= self._retries
             try:
                 answer = self._http.request(method, path, **request)
             except self._failures as error:
-                if not left or not isinstance(error, again):
+                failed += 1
+                many = self._retries is None and failed > RETRIES
+                if last or many or not isinstance(error, again):
                     raise ServerError(
                         f"no answer from {self._url}: {str(error) or type(error).__name__}",
                         hint="does it run? mien serve; is the address right?",
                     ) from error
                 wait = pause
             else:
-                if answer.status_code not in BUSY or not left:
+                if answer.status_code not in BUSY or last:
                     return _checked(answer)
-                wait = _retry_after(answer, pause)
+                wait = max(_retry_after(answer), pause)
+                if time.monotonic() + wait > end:
+                    return _checked(answer)
             # Chance keeps many clients from coming back all at once.
             time.sleep(wait * random.uniform(1.0, 1.5))  # noqa: S311  (no secret)
             pause = min(2 * pause, LONGEST_PAUSE_S)
@@ -338,9 +351,15 @@ def _checked(answer: Any) -> Any:
     raise ServerError(f"the server answers {answer.status_code}: {detail}", hint=hint)
 
 
-def _retry_after(answer: Any, pause: float) -> float:
+def _retry_after(answer: Any) -> float:
+    """Return after how many seconds to come back: the header has seconds or a date; 0 without."""
     given = answer.headers.get("Retry-After", "")
-    return min(float(given), LONGEST_PAUSE_S) if given.isdecimal() else pause
+    if given.isascii() and given.isdecimal():
+        return float(given)
+    try:
+        return max(0.0, parsedate_to_datetime(given).timestamp() - time.time())
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
 
 
 def _unreadable(name: str, error: SourceError) -> PictureReading:

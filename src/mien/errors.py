@@ -19,6 +19,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from mien.installation import install_command
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -79,11 +81,19 @@ class MissingExtraError(MienError):
         """Return the error for `feature`, which needs the optional packages named `extra`."""
         return cls(
             f"{feature} needs packages that are not installed",
-            hint=f'install them: pip install "mien[{extra}]"',
+            hint=f"install them: {install_command(extra)}",
         )
+
+
+def counted(number: int, thing: str, things: str | None = None) -> str:
+    """Return a number and its noun: '1 frame', '1,200 frames'; `things` where it is no plain -s."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "did you mean 'x'? " for the nearest known word, else "", to open a hint."""
-    near = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    names = list(known)
+    near = get_close_matches(word, names, n=1, cutoff=0.5)
+    if not near and len(word) > 2:  # 'val' is too short to be like 'validation', yet begins it
+        near = [name for name in names if name.startswith(word)]
     return f"did you mean {near[0]!r}? " if near else ""

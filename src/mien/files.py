@@ -8,6 +8,8 @@ import json
 import os
 import tempfile
 from contextlib import contextmanager
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -15,6 +17,10 @@ from mien.errors import MienError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+MOST_NAMES = 2000
+"""Of a folder that are compared with a missing file's: larger ones would take seconds."""
 
 
 class WriteError(MienError):
@@ -96,6 +102,7 @@ def write_error(path: Path | str, error: OSError) -> WriteError:
         errno.EROFS: "the disk is read-only; choose another folder",
         errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
         errno.EEXIST: "a part of the path is a file, not a folder; choose another path",
+        errno.EBADF: "standard output is closed; open it, or write to a file",
         errno.EISDIR: "the path is a folder; give a file name",
     }
     reason = error.strerror or str(error)
@@ -138,6 +145,17 @@ def read_json(path: Path) -> Any:
         raise SourceError(
             f"{path} is not valid JSON: {error}", hint="the file is damaged; make it again"
         ) from error
+
+
+def near_file(path: Path) -> str:
+    """Return "did you mean 'x'? " for a file beside a missing `path` of nearly its name, or ""."""
+    try:
+        names = [entry.name for entry in islice(os.scandir(path.parent), MOST_NAMES)]
+    except (OSError, ValueError):
+        return ""
+    by_case = {name.lower(): name for name in names}
+    near = get_close_matches(path.name.lower(), by_case, n=1, cutoff=0.6)
+    return f"did you mean {str(path.with_name(by_case[near[0]]))!r}? " if near else ""
 
 
 def sha256(content: bytes | memoryview) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,19 +10,25 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure and its 95% interval."""
+    """A figure and its 95% interval; all three are nan where the figure is not defined."""
 
     value: float
     low: float
     high: float
 
-    def to_dict(self) -> dict[str, float]:
-        """Return the figure as JSON types."""
-        return {
-            "value": round(self.value, 6),
-            "low": round(self.low, 6),
-            "high": round(self.high, 6),
-        }
+    @property
+    def is_defined(self) -> bool:
+        """Whether there is a figure at all."""
+        return not math.isnan(self.value)
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Return the figure as JSON types; null for what is not defined."""
+        bounds = {"value": self.value, "low": self.low, "high": self.high}
+        return {k: None if math.isnan(v) else round(v, 6) for k, v in bounds.items()}
+
+
+UNDEFINED = Estimate(math.nan, math.nan, math.nan)
+"""The estimate of a figure that is not defined."""
 
 
 def wilson(hits: float, n: float) -> Estimate:

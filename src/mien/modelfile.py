@@ -11,7 +11,9 @@ import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from mien.errors import ConfigError, ModelFileError
+from mien.errors import ConfigError, ModelFileError, did_you_mean
+from mien.installation import upgrade_command
+from mien.labels import LABEL_SETS, label_set
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,11 +116,31 @@ class ModelInfo:
                     coverage={},
                 )
                 return chosen, head.output
-        known = [self.labels, *(head.labels for head in self.heads)]
         raise ConfigError(
-            f"{self.name} does not answer {', '.join(labels)}",
-            hint="it answers " + "; or ".join(", ".join(each) for each in known),
+            f"{self.name} does not answer {', '.join(labels)}", hint=self._label_sets()[1]
         )
+
+    def named_labels(self, name: str) -> tuple[str, ...]:
+        """Return the labels that `name` stands for: a set's name, or labels joined by commas.
+
+        Raises:
+            ConfigError: no such set; the hint names those that this model has.
+        """
+        try:
+            return label_set(name)
+        except ConfigError as error:
+            known, hint = self._label_sets()
+            raise ConfigError(error.message, hint=did_you_mean(name, known) + hint) from error
+
+    def _label_sets(self) -> tuple[list[str], str]:
+        """Return the names of the sets that the model answers, and a sentence that lists them."""
+        names, words = [], []
+        for labels in (self.labels, *(head.labels for head in self.heads)):
+            listed = ", ".join(labels)
+            name = next((n for n, known in LABEL_SETS.items() if set(known) == set(labels)), None)
+            names.append(name or listed.replace(", ", ","))
+            words.append(f"{name} ({listed})" if name else listed)
+        return names, f"{self.name} answers {'; or '.join(words)}"
 
     def to_metadata(self) -> dict[str, str]:
         """Return the string properties to store in an ONNX file."""
@@ -146,7 +168,7 @@ class ModelInfo:
         if schema > SCHEMA_VERSION:
             raise ModelFileError(
                 f"{path} has model schema {schema}; this mien reads up to {SCHEMA_VERSION}",
-                hint="upgrade mien: pip install --upgrade mien",
+                hint=f"upgrade mien: {upgrade_command()}",
             )
         if not _makes_sense(values):
             shown = {key: values.get(key) for key in SHOWN}

@@ -345,6 +345,8 @@ class FrameReading:
         width: of the frame as displayed, in pixels.
         height: likewise.
         faces: by track number.
+        until_s: the moment until which it stands: that of the next frame that is read, or the
+            source's end; None live, where that is not known yet.
     """
 
     source: str
@@ -354,3 +356,4 @@ class FrameReading:
     width: int
     height: int
     faces: tuple[TrackedFace, ...] = ()
+    until_s: float | None = None

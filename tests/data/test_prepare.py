@@ -60,7 +60,7 @@ def test_import_finds_copies_splits_and_writes(folders: Path, tmp_path: Path) ->
     assert conflicts[1][1:] == ["neutral sad", "neutral/01.png sad/other.png"]
     assert dataset.facts["conflicting_groups"] == 1
     assert len(read_csv(out / "copies.csv")) >= 5
-    assert read_csv(out / "skipped.csv") == [["source", "reason"]]
+    assert read_csv(out / "skipped.csv") == [["source", "reason", "kind"]]
     assert stages == {"reading", "finding copies"}
 
 
@@ -79,6 +79,7 @@ def test_the_manifest_holds_what_the_documentation_says(folders: Path, tmp_path:
     table = parquet.read_table(tmp_path / "out" / "manifest.parquet")
     assert table.column_names == [
         "source", "label", "subject", "source_split", "split", "group", "sha256", "phash",
+        "source_width", "source_height", "face_box", "face_score", "face_landmarks",
     ]  # fmt: skip
     row = table.slice(0, 1).to_pylist()[0]
     assert (row["label"], len(row["sha256"]), len(row["phash"])) == ("happy", 64, 16)
@@ -106,7 +107,10 @@ def test_one_class_only(tmp_path: Path) -> None:
 def test_nothing_readable(tmp_path: Path) -> None:
     (tmp_path / "faces" / "happy").mkdir(parents=True)
     (tmp_path / "faces" / "happy" / "a.jpg").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"holds no labelled picture \(1 unreadable\)"):
+    with pytest.raises(
+        DataError,
+        match=r"holds no labelled picture: 1 picture could not be read: happy/a.jpg \(is not",
+    ):
         prepare(tmp_path / "faces", tmp_path / "out", PrepareOptions())
 
 

@@ -91,9 +91,9 @@ def test_unlabelled_training_pictures_are_excluded() -> None:
     assert splits.excluded == 0  # not counted as a copy
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0, -1.0])
+@pytest.mark.parametrize("share", [float("nan"), 1.0, -1.0])
 def test_a_share_that_cannot_be_meant(share: float) -> None:
-    with pytest.raises(DataError, match="must be above 0 and below 1"):
+    with pytest.raises(DataError, match="must be at least 0 and below 1"):
         make_splits(np.zeros(4, int), np.arange(4), np.full(4, ""), np.full(4, ""), share=share)
 
 

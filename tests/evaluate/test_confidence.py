@@ -12,6 +12,8 @@ from mien.evaluate.confidence import (
     fit_limits,
     measure_confidence,
 )
+from mien.labels import SEVEN
+from mien.modelfile import Head
 from mien.predict.sets import choose_set, least_probability
 
 LABELS = ("happy", "neutral", "sad")
@@ -116,5 +118,9 @@ def test_levels_between_and_beyond() -> None:
     for wrong in (0.0, 1.0, 95.0):
         with pytest.raises(ConfigError, match="above 0 and below 1"):
             least_probability(info, wrong)
+    seven = Head("logits_seven", SEVEN, 1.0)
+    fitted = tiny_info(coverage={"least": {"0.9": 0.2}}, heads=(seven,))
+    with pytest.raises(ModelFileError, match="fitted for its first labels, not for angry"):
+        least_probability(fitted.answering(SEVEN)[0], 0.9)
     with pytest.raises(ModelFileError, match="tiny was not fitted for sets of labels"):
         least_probability(replace(info, coverage={}), 0.9)

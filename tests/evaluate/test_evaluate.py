@@ -63,7 +63,8 @@ def test_json_has_the_documented_form(voted: Dataset) -> None:
     assert values["accuracy"]["value"] == pytest.approx(0.75, abs=0.02)
     assert values["accuracy"]["low"] < 0.75 < values["accuracy"]["high"]
     for part in (values, values["panel"]):
-        headlines = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier", "ece")
+        headlines = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier",
+                     "calibration_error")  # fmt: skip
         assert {"n", "confusion", "per_class", *headlines} <= set(part)
         for name in headlines:
             assert list(part[name]) == ["value", "low", "high"]
@@ -99,6 +100,9 @@ def test_mistakes(drawn: Dataset) -> None:
     knows = Knows(right, drawn.label_names)
     with pytest.raises(ConfigError, match="knows does not know the label 'hapy'"):
         evaluate(knows, drawn, "validation", ("hapy", "sad"))
+    with pytest.raises(ConfigError, match="there is no split 'val'") as told:
+        evaluate(knows, drawn, "val")
+    assert "did you mean 'validation'?" in told.value.hint
     with pytest.raises(DataError, match="drawn has no test split"):
         evaluate(knows, drawn, "test")
     foreign = replace(drawn, label_names=("a", "b", "c"))
@@ -120,3 +124,30 @@ def test_picture_and_words(voted: Dataset, tmp_path: Path) -> None:
     text = markdown(done)
     assert f"raters' panel (n = {len(right) - 1:,})" in text
     assert text.count("| accuracy |") == 1
+
+
+def test_a_model_that_says_one_word_is_not_called_perfect(drawn: Dataset) -> None:
+    rows = np.flatnonzero((drawn.splits_n == "validation") & (drawn.labels_n == 1))
+    only = drawn.subset(rows)
+    done = evaluate(Knows(only.labels_n, drawn.label_names), only, "validation").to_dict()
+    done = json.loads(json.dumps(done, allow_nan=False))
+    assert done["accuracy"]["value"] == 1
+    assert done["accuracy"]["low"] < 0.95
+    assert done["balanced_accuracy"]["value"] is done["macro_f1"]["value"] is None
+    assert done["classes_without_images"] == ["happy", "sad"]
+    assert done["per_class"]["sad"] == {"precision": None, "recall": None, "f1": None, "n": 0}
+    no_image, few, one_word = done["warnings"]
+    assert no_image.startswith("no image of happy, sad in the graded split")
+    assert few.startswith(f"fewer than 30 images of neutral (n = {len(rows)})")
+    assert one_word == "the model answers neutral for every image"
+    text = markdown(evaluate(Knows(only.labels_n, drawn.label_names), only, "validation"))
+    assert "| macro F1 | not defined |" in text
+
+
+def test_each_threshold_is_named_once(drawn: Dataset) -> None:
+    right = drawn.split("validation").labels_n
+    done = evaluate(Knows(right, drawn.label_names), drawn, "validation")
+    assert done.raw is not None
+    thresholds = [rule.min_confidence for rule in done.raw.confidence.abstaining]
+    assert len(thresholds) == len(set(thresholds)) == 1
+    assert done.raw.confidence.abstaining[0].error == 0.01

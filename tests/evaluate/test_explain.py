@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,37 @@ def test_maps_that_follow_the_weights_pass(noise: np.ndarray, weights_hw: np.nda
     assert done.sanity.passes("Grad-CAM")
     assert done.sanity.passes(OCCLUSION)
     assert done.sanity.levels[-1].similarity[OCCLUSION].n == 5
+
+
+class ShowsNothing(Looks):
+    """Its Grad-CAM has no place that speaks for the label, as of an untrained network."""
+
+    def grad_cam(self, crops_nhw: np.ndarray, answers_n: np.ndarray, side: int) -> np.ndarray:
+        return -np.abs(super().grad_cam(crops_nhw, answers_n, side))
+
+
+def test_an_empty_map_neither_passes_nor_fails(noise: np.ndarray, weights_hw: np.ndarray) -> None:
+    done = explain(ShowsNothing(weights_hw), noise[None], draws=2)
+    assert done.sanity is not None
+    assert done.sanity.empty == {"Grad-CAM"}
+    assert not done.sanity.passes("Grad-CAM")
+    values = done.to_dict()
+    assert values["sanity"]["passes"] == {"Grad-CAM": None, "occlusion": True}
+    assert values["faces"][0]["empty_maps"] == ["Grad-CAM"]
+    text = page(done, ["a.png"], Sheets())
+    assert "Grad-CAM is empty" in text
+    assert "Grad-CAM passes" not in text
+
+
+def test_an_unsure_answer_is_called_so(noise: np.ndarray, weights_hw: np.ndarray) -> None:
+    model = Looks(weights_hw)
+    model.info = replace(model.info, unsure_below=1.0)
+    done = explain(model, noise[None], draws=0)
+    explained = model.info.labels[done.faces[0].answer]
+    assert done.to_dict()["faces"][0]["label"] == "unsure"
+    assert f"{explained} (the answer is unsure)" in page(done, ["a.png"], Sheets())
+    sure = replace(model.info, unsure_below=0.0)
+    assert done.faces[0].title(sure) == explained
 
 
 def test_maps_that_ignore_the_weights_fail(noise: np.ndarray, weights_hw: np.ndarray) -> None:

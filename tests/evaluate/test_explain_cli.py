@@ -11,6 +11,7 @@ import pytest
 
 from mien.cli import explain as cli
 from mien.errors import ConfigError
+from mien.installation import install_command
 from mien.predict.classifier import Classifier
 from mien.vision.codec import write_picture
 
@@ -108,7 +109,7 @@ def test_a_missing_package_is_told_at_once(examples: Path, tmp_path: Path, missi
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert done.returncode == 1
-    assert 'hint: install them: pip install "mien[explain]"' in done.stderr
+    assert f"hint: install them: {install_command('explain')}" in done.stderr
     assert "Traceback" not in done.stderr
 
 

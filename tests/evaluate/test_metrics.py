@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from mien.evaluate.intervals import group_weights, headline_estimates, paired_difference, wilson
-from mien.evaluate.metrics import HEADLINES, Rows, confusion_matrix, per_class
+from mien.evaluate.metrics import BINS, FIGURES, Rows, confusion_matrix, per_class
 
 
 def sample(seed: int = 0, n: int = 300, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -20,7 +20,7 @@ def sample(seed: int = 0, n: int = 300, classes: int = 3) -> tuple[np.ndarray, n
 def test_parity_with_scikit_learn() -> None:
     right, probs = sample()
     rows = Rows.of(right, probs)
-    ours = dict(zip(HEADLINES, rows.headlines(), strict=True))
+    ours = dict(zip(FIGURES, rows.figures(), strict=True))
     answers = probs.argmax(axis=1)
     assert ours["accuracy"] == pytest.approx(reference.accuracy_score(right, answers))
     assert ours["balanced_accuracy"] == pytest.approx(
@@ -43,39 +43,102 @@ def test_by_hand() -> None:
         [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6], [0.1, 0.9], [0.6, 0.4]], np.float32
     )
     rows = Rows.of(right, probs)
-    accuracy, balanced, f1, log_loss, brier, ece = rows.headlines()
+    accuracy, balanced, f1, log_loss, brier = rows.figures()
     assert accuracy == balanced == f1 == pytest.approx(4 / 6)
     own = [0.9, 0.8, 0.3, 0.6, 0.9, 0.4]
     assert log_loss == pytest.approx(-np.log(own).mean(), rel=1e-6)
     assert brier == pytest.approx(2 * np.mean([(1 - p) ** 2 for p in own]), rel=1e-6)
-    # Bins: 0.6 twice (one right), 0.7 wrong, 0.8 right, 0.9 twice (both right).
-    assert ece == pytest.approx((abs(1.2 - 1) + 0.7 + 0.2 + 0.2) / 6, rel=1e-5)
 
 
-def test_a_class_that_does_not_occur_does_not_count() -> None:
-    probs = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]], np.float32)
-    values = dict(zip(HEADLINES, Rows.of(np.array([0, 1]), probs).headlines(), strict=True))
-    assert values["balanced_accuracy"] == values["macro_f1"] == 1
+def test_averages_over_classes_are_not_defined_where_a_class_has_no_image() -> None:
+    probs = np.tile(np.array([0.1, 0.8, 0.1], np.float32), (40, 1))
+    rows = Rows.of(np.ones(40, int), probs)  # a model that says only one thing, and is graded on it
+    values = dict(zip(FIGURES, rows.figures(), strict=True))
+    assert values["accuracy"] == 1
+    assert np.isnan(values["balanced_accuracy"])
+    assert np.isnan(values["macro_f1"])
+    accuracy, balanced, macro, *_ = headline_estimates(rows, np.arange(40), resamples=50)
+    assert not balanced.is_defined
+    assert macro.to_dict() == {"value": None, "low": None, "high": None}
+    # Wilson's lower limit for 40 of 40 is 40 / (40 + z^2).
+    assert (accuracy.value, accuracy.high) == (1, 1)
+    assert accuracy.low == pytest.approx(40 / (40 + 1.959964**2))
+
+
+def test_no_interval_collapses_at_no_error() -> None:
+    right = np.repeat([0, 1], [50, 40])
+    rows = Rows.of(right, np.where(np.eye(2)[right] > 0, 0.9, 0.1).astype(np.float32))
+    accuracy, balanced, macro, *_ = headline_estimates(rows, np.arange(90), resamples=50)
+    assert accuracy.low == pytest.approx(wilson(90, 90).low)
+    # The mean of two shares: their distances to the lower limits, added as squares, halved.
+    below = np.hypot(1 - wilson(50, 50).low, 1 - wilson(40, 40).low) / 2
+    assert balanced.low == pytest.approx(1 - below)
+    assert macro.low < macro.value == 1
+    sure = Rows.of(right, np.eye(2, dtype=np.float32)[right])  # right 90 times, by 100%
+    error = headline_estimates(sure, np.arange(90), resamples=50)[-1]
+    assert (error.value, error.low) == (0, 0)
+    assert error.high == pytest.approx(1 - wilson(90, 90).low)
+    tied = headline_estimates(rows, np.arange(90) // 2, resamples=50)[0]
+    assert tied.low == pytest.approx(wilson(45, 45).low)  # copies count once
+
+
+def test_intervals_of_averages_cover_the_truth_with_few_errors() -> None:
+    covered, truth = 0, (0.98 + 0.9 + 0.8) / 3
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        right = np.repeat([0, 1, 2], [60, 40, 20])
+        hit = rng.random(120) < np.array([0.98, 0.9, 0.8])[right]
+        answers = np.where(hit, right, (right + 1) % 3)
+        rows = Rows.of(right, (0.1 + 0.7 * np.eye(3)[answers]).astype(np.float32))
+        balanced = headline_estimates(rows, np.arange(120), resamples=2)[1]
+        covered += balanced.low <= truth <= balanced.high
+    assert 0.91 <= covered / 200 <= 0.99
+
+
+def sure_of(n: int, power: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Confidences c of two classes, whether right (accuracy 1/2 + (2c - 1)^power / 2), and gaps."""
+    rng = np.random.default_rng(seed)
+    confidence = rng.beta(6, 1.2, n) / 2 + 0.5
+    true = 0.5 + 0.5 * (2 * confidence - 1) ** power
+    return confidence, rng.random(n) < true, confidence - true
+
+
+@pytest.mark.parametrize("power", [1.0, 1.3, 2.0])  # calibrated; too sure; far too sure
+def test_the_calibration_error_lies_in_its_interval_which_covers_the_truth(power: float) -> None:
+    confidence, _, gaps = sure_of(1_000_000, power, 99)
+    bins = np.ceil(confidence * BINS).astype(int) - 1
+    counts, sums = np.bincount(bins, minlength=BINS), np.bincount(bins, gaps, BINS)
+    truth = np.sqrt((sums[counts > 0] ** 2 / counts[counts > 0]).sum() / len(gaps))
+    found = []
+    for seed in range(60):
+        confidence, hit, _ = sure_of(400, power, seed)
+        probs = np.stack([confidence, 1 - confidence], axis=1).astype(np.float32)
+        rows = Rows.of(np.where(hit, 0, 1), probs)
+        found.append(headline_estimates(rows, np.arange(400), resamples=100)[-1])
+    assert all(one.low <= one.value <= one.high for one in found)
+    assert np.mean([one.low <= truth <= one.high for one in found]) >= 0.9
+    # The squared estimate is unbiased where it is not cut at 0; the plug-in one is 0.05 at truth 0.
+    assert np.mean([one.value for one in found]) == pytest.approx(truth, abs=0.02)
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 7))
 def test_ranges_and_order(seed: int, classes: int) -> None:
     right, probs = sample(seed, 40, classes)
-    values = Rows.of(right, probs).headlines()
+    values = Rows.of(right, probs).figures()
     assert (values >= 0).all()
-    assert (values[[0, 1, 2, 5]] <= 1 + 1e-9).all()
+    assert (values[:3] <= 1 + 1e-9).all()
     assert values[4] <= 2
     order = np.random.default_rng(seed).permutation(40)
-    np.testing.assert_allclose(Rows.of(right[order], probs[order]).headlines(), values)
+    np.testing.assert_allclose(Rows.of(right[order], probs[order]).figures(), values)
 
 
 def test_weights_are_repetitions() -> None:
     right, probs = sample(n=20)
     weights = np.random.default_rng(0).integers(0, 4, 20)
     repeated = np.repeat(np.arange(20), weights)
-    weighted = Rows.of(right, probs).headlines(weights.astype(float))
-    np.testing.assert_allclose(weighted, Rows.of(right[repeated], probs[repeated]).headlines())
+    weighted = Rows.of(right, probs).figures(weights.astype(float))
+    np.testing.assert_allclose(weighted, Rows.of(right[repeated], probs[repeated]).figures())
 
 
 def test_intervals_hold_the_value_and_are_seeded() -> None:

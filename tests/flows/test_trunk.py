@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mien.errors import ModelFileError
 from mien.vision.codec import write_picture
 
 MIEN = str(Path(sys.executable).with_name("mien"))
@@ -93,6 +95,65 @@ def test_figures_are_printed_even_where_the_picture_cannot_be_written(
         assert f"error: cannot write {folder / 'taken.png'}: Is a directory" in done.stderr
 
 
+def test_a_run_knows_its_data_and_nothing_is_written_here(
+    run: Path, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = subprocess.run(
+        [MIEN, "evaluate", run, "--json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n"] > 50
+    assert f"data: {data}, which the run was trained on; split: validation" in done.stderr
+    assert f"pictures: {run / 'evaluation-validation.png'}" in done.stderr
+    again = subprocess.run([MIEN, "evaluate", run], capture_output=True, text=True, check=False)
+    assert "pictures, which replace earlier ones" in again.stderr
+    beside = subprocess.run(
+        [MIEN, "evaluate", model, "--data", data], capture_output=True, text=True
+    )
+    assert str(model.with_name("model-evaluation-drawn-validation.png")) in beside.stderr
+    shipped = subprocess.run(
+        [MIEN, "evaluate", "mien-tiny", "--data", data], capture_output=True, text=True
+    )
+    assert "no picture was written: give --picture FILE" in shipped.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_finished_run_is_called_so_and_moved_data_are_named(
+    run: Path, data: Path, tmp_path: Path
+) -> None:
+    moved, copy = tmp_path / "moved data", tmp_path / "a run"
+    shutil.copytree(data, moved)
+    shutil.copytree(run, copy)
+    done = subprocess.run(
+        [MIEN, "train", "--resume", copy, "--data", moved], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{copy} was finished already, after epoch " in done.stderr
+    assert f"next: mien evaluate '{copy}' --data '{moved}' --split validation" in done.stderr
+
+
+def test_int8_that_is_refused_leaves_the_float_model(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mien.cli import main
+    from mien.evaluate import quantised
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise ModelFileError("int8 loses 3.00 points", hint="a larger max_loss accepts more")
+
+    monkeypatch.setattr(quantised, "quantise_model", refuse)
+    path = tmp_path / "m.onnx"
+    monkeypatch.setattr(sys, "argv", ["mien", "export", str(run), str(path), "--int8"])
+    with pytest.raises(SystemExit) as ended:
+        main.run()
+    assert ended.value.code == 1
+    told = capsys.readouterr().err
+    assert f"{tmp_path / 'm.int8.onnx'} was not written, {path} and its card were" in told
+    assert "nothing was written" not in told
+    assert {file.name for file in tmp_path.iterdir()} == {"m.onnx", "m.md"}
+
+
 def test_the_model_reads_pictures(model: Path, folder: Path) -> None:
     from mien.data.drawn import draw_face
 
@@ -107,7 +168,7 @@ def test_the_model_reads_pictures(model: Path, folder: Path) -> None:
 
 def test_networks_print_their_cost() -> None:
     lines = mien("networks").splitlines()
-    assert [line.split()[0] for line in lines] == ["poster", "tiny", "small", "base"]
+    assert [line.split()[0] for line in lines] == ["poster", "tiny", "small", "base", "face-resnet"]
     assert all("parameters" in line and "multiply-adds" in line for line in lines)
 
 
@@ -122,7 +183,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_used_and_resumed(folder: Path, data: Pa
     _, words = child.communicate(timeout=60)
     assert child.returncode == 130
     assert "training interrupted" in words
-    assert f"go on: mien train --resume {path}" in words
+    assert f"resume: mien train --resume {path}\n" in words
     assert "Traceback" not in words
     mien("evaluate", path, "--data", data)
     config = json.loads((path / "config.json").read_text())
@@ -149,15 +210,21 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
         (["train", "poster", "--data", "DATA", "--set", "network.withd=3"], 2,
          "unknown setting network.withd", "did you mean 'width'?"),
         (["train", "poster", "--data", "DATA", "--set", "targets.kind=votes"], 2,
-         "drawn has no votes", "--set targets.kind=labels"),
+         "drawn has no votes", "--set targets.kind=auto"),
+        (["train", "poster", "--data", "DATA", "--epochs", "2"], 2, "no option --epochs",
+         "--set fit.epochs=2"),
+        (["train", "poster", "--data", "DATA", "--set", "lr=1"], 2, "unknown setting lr",
+         "did you mean 'optimizer.lr'?"),
+        (["export", "RUN", "m.pt"], 2, "names end in .onnx", "for example m.onnx"),
+        (["evaluate", "mien-tiny"], 2, "does not know which data", "--data DIR"),
+        (["evaluate", "RUN", "--split", "val"], 2, "no split 'val'", "did you mean 'validation'?"),
         (["train", "poster", "--data", "DATA", "--set", "fit.batch_size=5000"], 1,
          "fewer than one batch of 5000", "--set fit.batch_size="),
         (["train", "poster", "--data", "DATA", "--set", "network.depth=9"], 2,
          "network.depth 9", "at most 5 blocks"),
         (["train", "poster", "--data", "DATA", "--set", "fit.start=nowhere"], 1,
          "no run folder, model file or shipped model nowhere", "shipped: mien-small"),
-        (["train", "small", "--data", "DATA", "--set", "targets.kind=labels", "--set",
-          "targets.classes=three", "--set", "also=", "--set", "fit.start=RUN"], 2,
+        (["train", "small", "--data", "DATA", "--set", "fit.start=RUN"], 2,
          "is not this recipe's", "leave fit.start out"),
         (["train", "poster", "--data", "DATA", "--set", "distil.teachers=['nowhere']"], 1,
          "nowhere is not a run folder", "mien train wrote"),

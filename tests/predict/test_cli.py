@@ -263,11 +263,11 @@ def test_a_reader_of_our_output_may_leave(examples: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "hint"),
     [
-        (["predict"], "missing argument 'PICTURES...'", "mien predict --help"),
+        (["video"], "missing argument 'sources'", "mien video --help"),
         (["predcit", "me.jpg"], "no such command 'predcit'. Did you mean 'predict'?",
          "mien --help"),
         (["predict", "me.jpg", "--modle", "x"], "no such option: --modle", "mien predict --help"),
-        (["predict", "me.jpg", "--threads", "x"], "invalid value for '--threads'",
+        (["predict", "me.jpg", "--threads", "x"], "--threads 'x': should be a valid integer",
          "mien predict --help"),
     ],
 )  # fmt: skip

@@ -20,6 +20,7 @@ from mien.evaluate.described import with_info, write_model
 from mien.evaluate.quantised import quantise_model
 from mien.modelfile import INPUT_NAME, OUTPUT_NAME
 from mien.predict.classifier import Classifier
+from mien.predict.quantise import quantise
 from mien.predict.shipped import model_content, shipped_models
 from mien.predict.speed import faces_per_second, suits_int8
 from mien.testing import FakeClassifier, FakeDetector
@@ -219,12 +220,36 @@ def test_int8_answers_as_float32_does(convolutions: bytes, drawn: Dataset, tmp_p
     assert not (tmp_path / "r.onnx").exists()
 
 
+def int8_weights(content: bytes) -> list[np.ndarray]:
+    """The weights of an int8 file's convolutions."""
+    graph = onnx.load_model_from_string(content).graph
+    made = {node.output[0]: node for node in graph.node}
+    stored = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    return [stored[made[node.input[1]].input[0]] for node in graph.node
+            if node.op_type == "Conv" and node.input[1] in made]  # fmt: skip
+
+
+def test_int8_weights_cannot_saturate_16_bits(convolutions: bytes, drawn: Dataset) -> None:
+    """Without VNNI a processor adds two products of bytes in 16 bits, with saturation."""
+    crops = np.asarray(drawn.images_nhw[:64])
+    for content in [
+        quantise(convolutions, crops),
+        *(model_content(Path(name))[0] for name in shipped_models() if name.endswith("-int8")),
+    ]:
+        weights = int8_weights(content)
+        assert weights
+        for own in weights:
+            assert own.dtype == np.int8
+            # The largest that any pair of weights can add up to, with activations of 255.
+            assert 2 * 255 * np.abs(own.astype(int)).max() <= np.iinfo(np.int16).max
+
+
 def test_int8_that_loses_too_much_is_refused(
     convolutions: bytes, drawn: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelFileError, match=r"int8 loses .* points of accuracy .* n = ") as error:
         quantise_model(convolutions, "c", tmp_path / "q.onnx", drawn, max_loss=-1.0)
-    assert "--max-loss" in error.value.hint
+    assert "max_loss" in error.value.hint
     assert not list(tmp_path.iterdir())
 
 

@@ -104,8 +104,9 @@ def test_file_stdin_and_arrays_give_the_same(tmp_path: Path, examples: Path) -> 
     one = Reader(threads=1)
     of_file, of_arrays = list(one.stream(clip)), list(one.stream(iter(arrays)))
     for a, b in zip(of_file, of_arrays, strict=True):  # to the last bit
-        assert replace(a, source="", pts=0, time_s=0) == replace(b, source="", pts=0, time_s=0)
-        assert a.time_s == pytest.approx(b.time_s, abs=1e-9)
+        about: dict[str, Any] = {"source": "", "pts": 0, "time_s": 0, "until_s": None}
+        assert replace(a, **about) == replace(b, **about)
+        assert (a.time_s, a.until_s) == pytest.approx((b.time_s, b.until_s), abs=1e-9)
     labels, lines = one.classifier.info.labels, CsvLines(one.classifier.info.labels)
     text = lines.header + "".join(lines.line(row) for r in of_arrays for row in rows(r, labels))
     assert table(text) == table(from_file.stdout)

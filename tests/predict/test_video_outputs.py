@@ -65,10 +65,10 @@ def test_summary_counts_time_not_frames(tmp_path: Path) -> None:
     settings = Settings(detect_every=1, smooth="none", gate=SETTINGS.gate)
     table = one.video(clip, settings=settings)
     [person] = table.summary["people"]
-    # 0.1 + 0.1 + 0.1 s happy; the gap of 0.7 s counts half a second, then 0.1 s sad.
-    assert person["seen_s"] == pytest.approx(0.9)
-    assert person["share_of_time"] == pytest.approx({"happy": 1 / 3, "sad": 2 / 3}, abs=1e-3)
-    assert person["mean_valence"] == pytest.approx((0.3 - 0.6) / 0.9 * 0.85, abs=1e-3)
+    # 0.1 + 0.1 + 0.1 s happy, and of the gap of 0.7 s half a second; then twice 0.1 s sad.
+    assert person["seen_s"] == pytest.approx(1.0)
+    assert person["share_of_time"] == pytest.approx({"happy": 0.8, "sad": 0.2}, abs=1e-3)
+    assert person["mean_valence"] == pytest.approx((0.8 - 0.2) * 0.85, abs=1e-3)
     assert [e["label"] for e in person["timeline"]] == ["happy", "sad"]
 
 
@@ -184,6 +184,52 @@ def test_resume_passes_over_what_is_done(tmp_path: Path) -> None:
     assert again.stderr.count("done already") == 2
     assert (out / "a.csv").stat().st_mtime_ns == before
     assert json.loads((out / "b.summary.json").read_text())["frames"] == 6
+
+
+def test_what_broke_off_is_not_done(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (60, 64, 96, 3), dtype=np.uint8)
+    clip = write_clip(tmp_path / "cut.mkv", list(noise), options={"g": "10"})
+    whole = clip.read_bytes()
+    clip.write_bytes(whole[: len(whole) // 2])
+    out = tmp_path / "out"
+    for more in ([], ["--resume"], ["--resume"]):
+        done = mien(clip, "--out", out, "--threads", 1, *more)
+        assert done.returncode == 1, done.stderr
+        assert "done already" not in done.stderr
+        assert ("broke off before, and is read again" in done.stderr) == bool(more)
+    clip.write_bytes(whole)
+    done = mien(clip, "--out", out, "--threads", 1, "--resume")
+    assert done.returncode == 3, done.stderr  # read whole; noise has no face
+    assert json.loads((out / "cut.summary.json").read_text())["frames"] == 60
+    assert "done already" in mien(clip, "--out", out, "--threads", 1, "--resume").stderr
+
+
+def test_the_summary_names_all_labels_in_the_models_order(
+    tmp_path: Path, examples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.predict.test_video import portrait_clip
+
+    clip = portrait_clip(tmp_path / "face.mp4", examples, 8)
+    heads = set()
+    for seed in ("0", "1", "2"):
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+        words, head, person = mien(clip, "--threads", 1).stdout.splitlines()
+        assert words == f"{clip}: 8 frames, 0.3 s, 1 person"
+        assert person.split() == ["1", "0.0", "s", "0.3", "s", "100%", *["0%"] * 4, "+1.00"]
+        heads.add(tuple(head.split()))
+    assert heads == {("person", "from", "seen", *LABELS, "unsure", "unread", "valence")}
+
+
+def test_a_photo_given_as_a_video_is_read_as_one_frame(tmp_path: Path, examples: Path) -> None:
+    photo = examples / "astronaut.jpg"
+    done = mien(photo, "--out", tmp_path, "--threads", 1)
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"{photo}: 1 frame, 1 person; written to")
+    found = json.loads((tmp_path / "astronaut.summary.json").read_text())
+    assert found["people"][0]["share_of_time"] == {"happy": 1.0}
+    words, _, person = mien(photo, "--threads", 1).stdout.splitlines()
+    assert words == f"{photo}: 1 frame, 1 person"
+    assert person.split() == ["1", "100%", *["0%"] * 4, "+1.00"]
 
 
 def test_a_kill_loses_at_most_the_last_second(tmp_path: Path) -> None:

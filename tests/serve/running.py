@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,19 @@ def encoded(kind: str = "JPEG", size: tuple[int, int] = (120, 80), level: int = 
     buffer = io.BytesIO()
     Image.new("RGB", size, (level, level, level)).save(buffer, kind)
     return buffer.getvalue()
+
+
+PATIENCE_S = 240.0
+"""How long a test waits for what must come: no machine is so busy, and the suite's own limit is
+above it. Nothing is asserted of how long it took."""
+
+
+def until(true: Callable[[], object]) -> None:
+    """Ask again and again until it is true."""
+    end = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < end, "what was waited for did not come"
+        time.sleep(0.01)
 
 
 class SlowDetector(FakeDetector):

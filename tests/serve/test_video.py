@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.predict.clips import write_clip
+from tests.predict.media import animation, joined
 from tests.serve.running import SlowDetector, problem, running
 
 from mien.serve.jobs import LEASE_S, MOST_TRIES, Jobs
@@ -65,6 +66,27 @@ def test_a_raw_body_is_a_video_too(tmp_path: Path, clip: bytes) -> None:
     with running(tmp_path) as server:
         answer = server.post("/v1/video", content=clip)
         wait(server, answer.headers["Location"], "done")
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+def test_an_animation_is_a_video_too(tmp_path: Path, suffix: str) -> None:
+    content = animation(tmp_path / f"a{suffix}", 5).read_bytes()
+    with running(tmp_path) as server:
+        location = server.post("/v1/video", content=content).headers["Location"]
+        wait(server, location, "done")
+        result = server.get(f"{location}/result").json()
+        assert [row["time_s"] for row in result["rows"]] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+        assert result["summary"]["notes"] == []
+
+
+def test_what_is_odd_in_a_video_stands_in_its_summary(tmp_path: Path) -> None:
+    part = write_clip(tmp_path / "a.ts", 10)
+    twice = joined(tmp_path / "twice.ts", part, part)
+    with running(tmp_path) as server:
+        location = server.post("/v1/video", content=twice.read_bytes()).headers["Location"]
+        wait(server, location, "done")
+        [note] = server.get(f"{location}/result").json()["summary"]["notes"]
+        assert note.startswith("the video: the clock jumps back")
 
 
 def test_a_running_job_is_cancelled_and_erased(tmp_path: Path, clip: bytes) -> None:

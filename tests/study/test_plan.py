@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mien.data.manifest import Dataset
 from mien.errors import ConfigError
+from mien.study.cell import drawn_subset
 from mien.study.plan import all_trainings, load_plan, only, trainings
 from mien.study.study import unique
+from mien.train.adapt import adapted
+from mien.train.loader import make_examples
 
 HEAD = 'title = "t"\nrecipe = "poster"\nseeds = 3\n'
 FACTOR = '[[factor]]\nname = "rate"\ntitle = "Rate"\n'
@@ -46,8 +51,27 @@ def test_a_shipped_study_is_found_by_name(name: str) -> None:
 
 
 def test_a_training_s_recipe_is_no_study() -> None:
-    with pytest.raises(ConfigError, match=r"small.toml: unknown setting labels"):
+    with pytest.raises(ConfigError, match="there is no study plan small") as told:
         load_plan(Path("small"))
+    assert "one of: ablation, finetune, poster" in told.value.hint
+
+
+def test_the_example_of_the_documentation_trains_on_plain_labels(
+    tmp_path: Path, drawn: Dataset
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "study.md"
+    example = re.search(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert example
+    path = tmp_path / "erasing.toml"
+    path.write_text(example.group(1), encoding="utf-8")
+    plan = load_plan(path)
+    (factor,) = plan.factors
+    foreign = replace(drawn, label_names=("calm", "bored", "zen"))
+    for cell in factor.cells:
+        part = drawn_subset(foreign, trainings(plan, factor, cell)[0])
+        assert len(part) == len(drawn)
+        recipe = adapted(trainings(plan, factor, cell)[0].recipe, part)
+        assert make_examples(part.split("train"), recipe).targets_nk.shape[1] == 3
 
 
 def test_a_seed_changes_nothing_but_itself() -> None:

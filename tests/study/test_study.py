@@ -15,11 +15,19 @@ import pytest
 
 from mien.cli import main as cli
 from mien.data.manifest import load_dataset
-from mien.errors import ConfigError, DataError
+from mien.errors import ConfigError, DataError, counted
 from mien.study.cell import Result, drawn_subset, read_result, run_training
 from mien.study.plan import MEASURES, Plan, load_plan, trainings
 from mien.study.report import Made, as_json, markdown, page
-from mien.study.study import CELLS, Outcome, estimate_seconds, pending, refuse_costly, unique
+from mien.study.study import (
+    CELLS,
+    Outcome,
+    duration,
+    estimate_seconds,
+    pending,
+    refuse_costly,
+    unique,
+)
 from mien.study.verdict import judge
 from mien.study.workers import Worker, run_all
 
@@ -75,6 +83,13 @@ def mien(
         cli.run()
     out, err = capsys.readouterr()
     return int(end.value.code or 0), out, err
+
+
+def test_one_is_not_counted_as_many() -> None:
+    assert duration(0.4) == duration(1) == "1 minute"
+    assert duration(2.2) == "2 minutes"
+    assert counted(1, "factor") == "1 factor"
+    assert counted(1200, "training") == "1,200 trainings"
 
 
 def test_a_study_runs_reports_and_does_nothing_twice(

@@ -149,6 +149,9 @@ FAULTS: dict[str, dict[str, Any]] = {
     "validation-too-small": {
         "history": [metrics(i, validation_n=40) for i in range(1, EPOCHS + 1)]
     },
+    "validation-classes": {
+        "validation": replace(a := answers(1000, 0.88, 2), right_n=np.minimum(a.right_n, 1)),
+    },
     "not-repeatable": {"repeats": False},
     "overfitting": {
         "train": answers(2000, 1.0, 7),
@@ -197,6 +200,22 @@ def test_every_rule_has_a_fault_here() -> None:
     assert len(FAULTS) == len(RULES)
     assert set(EXPLAINED_BY) <= set(FAULTS)
     assert set().union(*EXPLAINED_BY.values()) <= set(FAULTS)
+
+
+def test_few_validation_images_of_a_class_are_a_warning() -> None:
+    held = answers(1000, 0.88, 2)
+    for few, severity in ((12, "warning"), (0, "serious")):
+        own = np.flatnonzero(held.right_n == 2)
+        kept = np.setdiff1d(np.arange(1000), own[few:])
+        assert held.probs_nk is not None
+        rare = Answers(held.right_n[kept], held.probs_nk[kept], held.opinion_nk[kept])
+        history = [metrics(i, validation_n=len(kept)) for i in range(1, EPOCHS + 1)]
+        found = {f.name: f for f in diagnose(sound(validation=rare, history=history))}
+        assert found["validation-classes"].severity == severity
+        assert f"{few} of " in found["validation-classes"].evidence
+    # A sample of a larger split cannot tell what that lacks.
+    history = [metrics(i, validation_n=4000) for i in range(1, EPOCHS + 1)]
+    assert "validation-classes" not in names(sound(validation=rare, history=history))
 
 
 def test_consequences_are_left_out() -> None:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from mien import Reader
+from mien.predict.video.pace import Pace
 from tests.web.conftest import downloaded
 
 Visit = Callable[..., Any]
@@ -223,12 +224,55 @@ def test_a_blocked_camera_says_what_to_do(visit: Visit) -> None:
     assert "The camera is blocked" in page.locator("#notice").inner_text()
 
 
+SHARP = """[...document.querySelectorAll('.card canvas')].map((canvas) => {
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  const opaque = data.filter((_, i) => i % 4 === 3).every((alpha) => alpha === 255);
+  return opaque && new Set(data).size > 100; // a placeholder is one colour, on nothing
+})"""
+
+
+SUMMARISED = """async ([times, end]) => {
+  const { summarise, frameAt } = await import("/assets/app/people.js");
+  const face = { track: 1, probabilities: { happy: 0.9, sad: 0.1 } };
+  const frames = times.map((time_s) => ({ time_s, faces: [face] }));
+  const [person] = summarise(frames, 0.5, end);
+  const late = frameAt(frames, times.at(-1) + 0.4 * times[1]);
+  return [person.seen_s, person.last_s, person.shares, late];
+}"""
+
+
+@pytest.mark.parametrize("rate", [0.1, 1, 5, 29.97, 240])
+def test_people_are_summed_up_alike_at_any_rate(visit: Visit, rate: float) -> None:
+    page = visit()
+    times = [k / rate for k in range(max(round(12 * rate), 2))]
+    for end in (None, times[-1] + 0.5 / rate):
+        seen, last, shares, at = page.evaluate(SUMMARISED, [times, end])
+        expected = len(times) / rate if end is None else end
+        assert (seen, last) == pytest.approx((expected, expected))
+        assert shares == {"happy": pytest.approx(1)}
+        assert at["time_s"] == times[-1]
+
+
+def test_people_are_summed_up_as_in_python(visit: Visit, rng: np.random.Generator) -> None:
+    page = visit()
+    for _ in range(8):
+        steps = rng.choice([0.03, 0.1, 1.0, 7.0], 30, p=[0.4, 0.3, 0.2, 0.1])
+        times = [0.0, *np.cumsum(steps).tolist()]
+        pace: Pace[int] = Pace()
+        standing = [s for k, t in enumerate(times) for s in pace.add(t, k)] + list(pace.finish())
+        seen = page.evaluate(SUMMARISED, [times, None])[0]
+        assert seen == pytest.approx(sum(s.seconds for s in standing))
+
+
 def test_a_video_is_read_played_and_sought(visit: Visit, clip: Path) -> None:
     page = visit()
     page.set_input_files("#files", str(clip))
     page.wait_for_selector("#progress progress")
     page.wait_for_selector(".card")
     assert page.locator("#results-title").inner_text() == "2 people"
+    # Each person's picture is there from the start, of those too whom the video shows later.
+    page.wait_for_function(f"() => {SHARP}.every(Boolean)")
+    assert page.evaluate("document.querySelector('video').currentTime") == 0
     slider = page.locator("#timeline canvas[role=slider]")
     slider.focus()
     page.keyboard.press("End")

@@ -10,6 +10,7 @@ import typer
 
 from mien.cli.extras import needs
 from mien.cli.progress import stages
+from mien.cli.render import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.data.audit.audit import Audit, Tools
+    from mien.data.faces import FaceDetector
 
 
 def audit(
@@ -32,6 +34,9 @@ def audit(
     ),
     form: str = typer.Option("", "--format", help="folders, list, fer2013 or arrays."),
     size: int = typer.Option(48, "--size", help="Of a source's crops, in pixels."),
+    faces: str = typer.Option(
+        "auto", "--faces", help="Of a source's pictures: auto, find or whole, as import has it."
+    ),
     model: Path | None = typer.Option(
         None, "--model", help="ONNX model to ask about labels; the shipped one where not given."
     ),
@@ -46,12 +51,18 @@ def audit(
         from mien.data.audit.page import page
         from mien.data.audit.subject import open_subject
         from mien.data.audit.table import to_csv, to_json
+        from mien.data.sources.pictures import PictureCropper
         from mien.files import write_json, write_text
     tools = _tools(model)
     folder = out or _default_folder(source)
     with stages() as progress:
         collection, kept = open_subject(
-            source, form, votes, size, lambda d, t: progress("reading", d, t)
+            source,
+            form,
+            votes,
+            size,
+            lambda d, t: progress("reading", d, t),
+            PictureCropper(faces, photo_detector),
         )
         found = run_audit(collection, tools, kept, progress)
     write_text(folder / "audit.csv", to_csv(found))
@@ -73,6 +84,13 @@ def _default_folder(source: Path) -> Path:
     return Path(f"{source.resolve().name.removesuffix(source.suffix)}-audit")
 
 
+def photo_detector() -> FaceDetector:
+    """Return what finds faces on photos, for import and audit: that of prediction."""
+    from mien.predict.detectors.registry import make_detector
+
+    return make_detector()
+
+
 def _tools(model: Path | None) -> Tools:
     """Return what the audit needs from networks: data may not know them itself."""
     with needs("audit", "mien data audit"):
@@ -91,7 +109,6 @@ def _tools(model: Path | None) -> Tools:
 
 
 def _print(found: Audit) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from mien.data.audit.problem import DROP, RELABEL
@@ -106,7 +123,7 @@ def _print(found: Audit) -> None:
         cells = [f"{suggested[check][a]:,}" if a in suggested[check] else "" for a in actions]
         part = "" if check == "unreadable" else f"{count / n:.1%}"
         table.add_row(check, f"{count:,}", part, *cells)
-    Console().print(table)
+    print_table(table)
     for check, reason in found.not_checked.items():
         typer.echo(f"not checked: {check}: {reason}")
     for where, leaks in (("the source", found.leaks), ("this dataset", found.kept_leaks or [])):

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from mien.cli.extras import needs, refuse_missing
+from mien.cli.paths import refuse_file
 
 
 def calibrate(
@@ -21,6 +22,7 @@ def calibrate(
     The network and its probabilities stay as they are.
     """
     refuse_missing(model)
+    refuse_file(out, "OUT", [".onnx"])
     with needs("train", "mien calibrate"):
         from mien.data.manifest import load_dataset
         from mien.evaluate.described import write_model

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mien.cli.audit import audit
+from mien.cli.audit import audit, photo_detector
 from mien.cli.extras import needs
+from mien.cli.paths import refuse_file
 from mien.cli.progress import stages
+from mien.cli.render import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,21 +36,43 @@ def import_(
     form: str = typer.Option("", "--format", help="folders, list, fer2013 or arrays."),
     size: int = typer.Option(48, "--size", help="Height and width of a crop, in pixels."),
     validation: float = typer.Option(
-        0.15, "--validation", help="Share held out where the source has no validation split."
+        0.15,
+        "--validation",
+        help="Share held out where the source has no validation split; 0 holds nothing out.",
     ),
     seed: int = typer.Option(0, "--seed", min=0, help="Of the hold-out."),
     force: bool = typer.Option(False, "--force", help="Replace the dataset that stands at OUT."),
     apply: Path | None = typer.Option(
         None, "--apply", help="An audit.csv, perhaps edited: drop and relabel as it says."
     ),
+    faces: str = typer.Option(
+        "auto",
+        "--faces",
+        help="find crops the one face of each photo, whole takes pictures as face crops, auto "
+        "decides by a sample of the pictures.",
+    ),
+    subjects: str = typer.Option(
+        "", "--subjects", help="Tell who is on a picture by its filename or folder."
+    ),
+    duplicates: str = typer.Option(
+        "near",
+        "--duplicates",
+        help="Duplicates that stay in one split: near (and exact ones), or exact only; figures "
+        "are too good then.",
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Import labelled pictures: find copies, split without leaks, write one compact cache."""
     with needs("data", "mien data"):
         from mien.data.prepare import PrepareOptions, prepare
-    options = PrepareOptions(form, votes, size, validation, seed, force, apply)
+    options = PrepareOptions(
+        form, votes, size, validation, seed, force, apply, faces, subjects, duplicates
+    )
     with stages() as progress:
-        prepare(source, out, options, progress)
-    _print(out)
+        prepare(source, out, options, progress, photo_detector)
+    _print(out, as_json=as_json)
+    if (out / "import.html").is_file():
+        typer.echo(f"page: {out / 'import.html'}", err=True)
 
 
 @app.command(short_help="Print counts and copies, write a contact sheet.")
@@ -65,6 +89,7 @@ def show(
         from mien.data.show import contact_sheet
         from mien.vision.codec import write_picture
     dataset = load_dataset(folder)
+    refuse_file(sheet, "--sheet")
     path = sheet or folder / "contact-sheet.png"
     _print(folder, as_json=as_json)
     sys.stdout.flush()
@@ -93,13 +118,14 @@ def draw(
 
 
 def _print(folder: Path, *, as_json: bool = False) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from mien.data.manifest import load_dataset
     from mien.data.show import describe
 
     about = describe(load_dataset(folder))
+    for warning in about.get("warnings", []):
+        typer.echo(f"warning: {warning['message']}", err=True)
     if as_json:
         typer.echo(json.dumps(about, indent=2))
         return
@@ -114,12 +140,15 @@ def _print(folder: Path, *, as_json: bool = False) -> None:
     totals = [sum(row[s] for row in counts.values()) for s in splits]
     table.add_section()
     table.add_row("all", *(f"{t:,}" for t in totals), f"{sum(totals):,}")
-    Console().print(table)
+    print_table(table)
     for line in _sentences(about):
         typer.echo(line)
 
 
 def _sentences(about: dict[str, Any]) -> Iterator[str]:
+    if "faces" in about:
+        done = {"find": "found and cropped", "whole": "each picture taken whole"}
+        yield f"faces: {done[about['faces']['mode']]} ({about['faces']['why']})"
     yield f"split: {about['split_rule']}"
     yield (
         f"copies: {about['copied_pictures']:,} pictures in {about['copy_groups']:,} groups "
@@ -131,4 +160,4 @@ def _sentences(about: dict[str, Any]) -> Iterator[str]:
         dropped, relabelled = about["audit_dropped"], about["audit_relabelled"]
         yield f"audit applied: {dropped:,} pictures dropped, {relabelled:,} relabelled"
     if about["skipped"]:
-        yield f"skipped: {about['skipped']:,} unreadable pictures (skipped.csv)"
+        yield f"passed over: {about['skipped']:,} files (skipped.csv)"

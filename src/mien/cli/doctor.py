@@ -70,12 +70,12 @@ def print_findings(run: RunFolder, findings: list[Finding], *, err: bool = False
 
 def _experiments(run: RunFolder, dataset: Dataset, findings: list[Finding]) -> list[Finding]:
     from mien.train.doctor.experiments import COSTS, compare_smaller, learning_curve
-    from mien.train.progress import ProgressView
+    from mien.train.progress import ProgressView, duration
 
     seconds = sum(m.seconds for m in run.read_metrics())
     typer.echo(
-        f"three further trainings, about {COSTS * seconds / 60:.0f} minutes; Ctrl-C stops, and "
-        "the same command goes on",
+        f"three further trainings, about {duration(COSTS * seconds)}; "
+        "Ctrl-C stops them, and the same command resumes",
         err=True,
     )
     _, little = learning_curve(run, dataset, [ProgressView()])

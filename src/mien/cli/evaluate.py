@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from mien.cli.extras import needs, refuse_missing
+from mien.cli.paths import refuse_file
+from mien.cli.render import print_table
+from mien.errors import ConfigError
 from mien.labels import label_set
 
 if TYPE_CHECKING:
@@ -27,7 +30,9 @@ def evaluate(
     model: Path = typer.Argument(
         metavar="MODEL", help="A run folder, an ONNX model file, or a shipped model's name."
     ),
-    data: Path = typer.Option(..., "--data", metavar="DIR", help="A folder made by mien data."),
+    data: Path | None = typer.Option(
+        None, "--data", metavar="DIR", help="A folder made by mien data (default: the run's own)."
+    ),
     split: str = typer.Option("validation", "--split", help="train, validation or test."),
     labels: str = typer.Option(
         "", "--labels", help="Answer other labels: seven, or fewer, such as happy,sad."
@@ -36,7 +41,7 @@ def evaluate(
     picture: Path | None = typer.Option(
         None,
         "--picture",
-        help="PNG to write; evaluation-SPLIT.png in the run folder, or here, otherwise. Two more "
+        help="PNG to write (default: in the run folder, or beside the ONNX file). Others "
         "stand beside it: its name with -confidence, and with -corruptions.",
     ),
     corruptions: bool = typer.Option(
@@ -51,8 +56,9 @@ def evaluate(
         from mien.evaluate.plots import picture as draw
         from mien.files import write_bytes
     chosen = label_set(labels) if labels else ()
-    dataset = load_dataset(data)
+    refuse_file(picture, "--picture", [".png"])
     scorer = load_scorer(model, chosen)
+    dataset = load_dataset(data or _own_data(model, split))
     evaluation = run_evaluation(scorer, dataset, split, chosen)
     if split == "test":
         typer.echo("note: this looks at the test set; choose nothing by it", err=True)
@@ -65,16 +71,48 @@ def evaluate(
         if robustness is not None:
             _print_robustness(robustness)
     sys.stdout.flush()
-    folder = model if model.is_dir() else Path()
-    path = picture or folder / f"evaluation-{split}.png"
+    path = picture or _picture_path(model, dataset, split)
+    if path is None:
+        typer.echo("no picture was written: give --picture FILE for one", err=True)
+        return
     pictures = {path: draw(evaluation), _beside(path, "confidence"): confidence_picture(evaluation)}
     if robustness is not None:
         from mien.evaluate.robustness_plots import robustness_picture
 
         pictures[_beside(path, "corruptions")] = robustness_picture(robustness)
+    there = any(place.exists() for place in pictures)
     for place, content in pictures.items():  # last: the folder may be one to read only
         write_bytes(place, content)
-    typer.echo(f"pictures: {', '.join(map(str, pictures))}", err=True)
+    said = "pictures, which replace earlier ones" if there else "pictures"
+    typer.echo(f"{said}: {', '.join(map(str, pictures))}", err=True)
+
+
+def _own_data(model: Path, split: str) -> Path:
+    """Return the folder of data that a run was trained on, and say so."""
+    if not model.is_dir():
+        raise ConfigError(
+            f"{model} does not know which data it was trained on",
+            hint="give a folder made by mien data: --data DIR",
+        )
+    with needs("train", "evaluating a run folder"):
+        from mien.train.runfolder import open_run
+    data = Path(open_run(model).data)
+    if not data.exists():
+        raise ConfigError(
+            f"{model} was trained on {data}, which is no longer there",
+            hint="give the folder's new place with --data DIR",
+        )
+    typer.echo(f"data: {data}, which the run was trained on; split: {split}", err=True)
+    return data
+
+
+def _picture_path(model: Path, dataset: Dataset, split: str) -> Path | None:
+    """Return where the picture goes unless told; None for a shipped model, which has no folder."""
+    if model.is_dir():
+        return model / f"evaluation-{split}.png"
+    if not model.exists():
+        return None
+    return model.with_name(f"{model.stem}-evaluation-{dataset.name}-{split}.png")
 
 
 def _beside(path: Path, what: str) -> Path:
@@ -119,7 +157,7 @@ def _print(evaluation: Evaluation) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mien.evaluate.report import NAMES, YARDSTICKS, yardsticks
+    from mien.evaluate.report import NAMES, YARDSTICKS, class_cells, in_words, yardsticks
 
     console = Console(highlight=False)
     console.print(
@@ -132,21 +170,21 @@ def _print(evaluation: Evaluation) -> None:
     for name, metrics in graded:
         table.add_column(f"{YARDSTICKS[name]}, n = {metrics.n:,}", justify="right")
     for key, title in NAMES.items():
-        estimates = [metrics.headlines[key] for _, metrics in graded]
-        table.add_row(title, *(f"{e.value:.4f}  {e.low:.4f} to {e.high:.4f}" for e in estimates))
+        table.add_row(title, *(in_words(metrics.headlines[key]) for _, metrics in graded))
     console.print(table)
+    for name, metrics in graded:
+        for text in metrics.warnings:
+            console.print(f"warning ({YARDSTICKS[name]}): {text}")
     for name, metrics in graded:
         classes = Table(box=None, pad_edge=False, header_style="bold")
         columns = [f"→ {label}" for label in metrics.labels]
         for column in (YARDSTICKS[name], "n", *columns, "precision", "recall", "F1"):
             classes.add_column(column, justify="left" if column == YARDSTICKS[name] else "right")
-        values = metrics.to_dict()["per_class"]
-        for i, label in enumerate(metrics.labels):
-            own = [f"{values[label][key]:.3f}" for key in ("precision", "recall", "f1")]
+        for i, (label, own) in enumerate(zip(metrics.labels, class_cells(metrics), strict=True)):
             counts = [f"{c:,}" for c in metrics.confusion[i]]
-            classes.add_row(label, f"{values[label]['n']:,}", *counts, *own)
+            classes.add_row(label, f"{metrics.rows.support_k[i]:,}", *counts, *own)
         console.print()
-        console.print(classes)
+        print_table(classes)
     _print_confidence(console, graded[0][0], graded[0][1])
 
 
@@ -171,7 +209,7 @@ def _print_confidence(console: Console, yardstick: str, metrics: Metrics) -> Non
         sets.add_row(f"--coverage {one.asked:g}", f"{one.got.value:.1%}", spread,
                      f"{one.size:.2f}", f"{one.single:.0%}", *own)  # fmt: skip
     console.print()
-    console.print(sets)
+    print_table(sets)
     if not confidence.abstaining:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -184,7 +222,7 @@ def _print_confidence(console: Console, yardstick: str, metrics: Metrics) -> Non
             f"{rule.got.value:.1%}", f"{rule.got.low:.1%} to {rule.got.high:.1%}",
         )  # fmt: skip
     console.print()
-    console.print(table)
+    print_table(table)
 
 
 def _print_robustness(robustness: Robustness) -> None:
@@ -213,4 +251,4 @@ def _print_robustness(robustness: Robustness) -> None:
         "mean of all", "", f"{left:.4f}", f"{100 * mean.value:.1f}", f"{low:.1f} to {high:.1f}"
     )
     console.print()
-    console.print(table)
+    print_table(table)

@@ -13,6 +13,7 @@ import typer
 
 from mien.cli.extras import needs, refuse_missing
 from mien.cli.predict import EXIT_FACELESS, EXIT_UNREADABLE
+from mien.cli.render import print_table
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -156,15 +157,19 @@ def _print(explanation: Explanation, found: list[tuple[str, FaceReading]]) -> No
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("picture", overflow="fold")
     table.add_column("explained")
+    table.add_column("answer")
     table.add_column("map")
     for column in ("upper", "middle", "lower third"):
         table.add_column(column, justify="right")
     for (source, _), face in zip(found, explanation.faces, strict=True):
-        first = [source, f"{labels[face.answer]} {percent(float(face.probs_k[face.answer]))}"]
+        first = [source, f"{labels[face.answer]} {percent(float(face.probs_k[face.answer]))}",
+                 face.label(explanation.info)]  # fmt: skip
         for method, map_hw in face.maps.items():
-            table.add_row(*first, method, *(f"{share:.0%}" for share in thirds(map_hw).values()))
-            first = ["", ""]
-    console.print(table)
+            empty = map_hw.max(initial=0) <= 0
+            shares = [f"{share:.0%}" for share in thirds(map_hw).values()]
+            table.add_row(*first, method, *(["empty", "", ""] if empty else shares))
+            first = ["", "", ""]
+    print_table(table)
     sanity = explanation.sanity
     if sanity is None:
         return
@@ -181,10 +186,13 @@ def _print(explanation: Explanation, found: list[tuple[str, FaceReading]]) -> No
             for s in level.similarity.values()
         ]
         table.add_row(layers_in_words(level.layers, sanity.levels[-1].layers), *cells)
-    verdicts = ["passes" if sanity.passes(method) else "FAILS" for method in sanity.methods]
+    verdicts = [
+        "empty" if m in sanity.empty else "passes" if sanity.passes(m) else "FAILS"
+        for m in sanity.methods
+    ]
     table.add_row(f"verdict, n = {sanity.sample}", *verdicts)
     console.print()
-    console.print(table)
+    print_table(table)
 
 
 def _warn(explanation: Explanation) -> None:
@@ -194,7 +202,13 @@ def _warn(explanation: Explanation) -> None:
         typer.echo("note: it was not checked whether the maps depend on the weights", err=True)
         return
     for method in explanation.sanity.methods:
-        if not explanation.sanity.passes(method):
+        if method in explanation.sanity.empty:
+            typer.echo(
+                f"warning: the {method} maps are empty: no place speaks for the explained label; "
+                "there is nothing to check",
+                err=True,
+            )
+        elif not explanation.sanity.passes(method):
             typer.echo(
                 f"warning: the {method} maps hardly change when all weights are random; "
                 "they show the picture, not the model: do not trust them",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import typer
 
 from mien.cli.extras import needs
+from mien.cli.paths import refuse_file
+from mien.errors import ModelFileError
 
 
 def export(
@@ -30,6 +33,7 @@ def export(
     ),
 ) -> None:
     """Write one ONNX file, compared with torch on all of validation, and its model card."""
+    refuse_file(model, "MODEL", [".onnx"])
     with needs("train", "mien export"):
         from mien.data.manifest import load_dataset
         from mien.train.export import MAX_DIFFERENCE, export_run
@@ -53,4 +57,11 @@ def export(
 
         smaller = model.with_suffix(".int8.onnx")
         content = model.read_bytes()
-        tell(quantise_model(content, str(model), smaller, dataset, note=note), smaller)
+        try:
+            tell(quantise_model(content, str(model), smaller, dataset, note=note), smaller)
+        except ModelFileError as error:
+            again = shlex.join(["mien", "quantise", str(model), str(smaller)])
+            raise ModelFileError(
+                f"{error.message}; {smaller} was not written, {model} and its card were",
+                hint=f"use {model}, or accept a larger loss: {again} --data DIR --max-loss 5",
+            ) from error

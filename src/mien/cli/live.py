@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mien.errors import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -64,7 +66,7 @@ def live(
 
     with closing(TkWindow(f"mien - {one.name}")) as window:
         count = show_live(seen, window, folder, blur=blur_faces, say=_say)
-    _say(f"{count.frames} frames in {count.seconds:.1f} s, {count.rate:.1f} a second")
+    _say(f"{counted(count.frames, 'frame')} in {count.seconds:.1f} s, {count.rate:.1f} a second")
 
 
 def _say(text: str) -> None:

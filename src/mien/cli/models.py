@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mien.cli.render import print_table
+
 if TYPE_CHECKING:
     from mien.predict.classifier import Classifier
 
@@ -109,10 +111,10 @@ def _print(rows: list[_Row]) -> None:
     for row, cells in zip(rows, zip(*columns.values(), strict=True), strict=True):
         table.add_row(row.model, *cells)
     console = Console(highlight=False)
-    console.print(table)
+    print_table(table)
     for name, values in facts.items():
         if name not in columns:
-            console.print(f"{name}: {values[0]}", style="dim")
+            console.print(f"{name}: {values[0]}", style="dim", soft_wrap=True)
     if "faces/s" in columns:
         console.print("faces/s: here, one thread, batches of 64", style="dim")
 

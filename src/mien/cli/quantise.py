@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mien.cli.extras import needs, refuse_missing
+from mien.cli.paths import refuse_file
 
 if TYPE_CHECKING:
     from mien.evaluate.quantised import Quantised
@@ -27,6 +28,7 @@ def quantise(
     Ranges are measured on training faces, and the loss of accuracy on validation ones.
     """
     refuse_missing(model)
+    refuse_file(out, "OUT", [".onnx"])
     with needs("train", "mien quantise"):
         import onnx as _  # noqa: F401
 

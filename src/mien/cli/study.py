@@ -79,6 +79,7 @@ def _plan(path: Path, seeds: int, only: list[str], set_: list[str]) -> Plan:
 
 def _announce(plan: Plan, dataset: Dataset, folder: Path, jobs: int, *, yes: bool) -> int:
     """Tell what is to be done and what it costs; return the number of trainings."""
+    from mien.errors import counted
     from mien.study.study import duration, estimate_seconds, pending, refuse_costly, unique
 
     missing = pending(plan, dataset, folder)
@@ -86,8 +87,9 @@ def _announce(plan: Plan, dataset: Dataset, folder: Path, jobs: int, *, yes: boo
     cells = sum(len(factor.cells) for factor in plan.factors)
     done = len(unique(plan)) - len(missing)
     typer.echo(
-        f"{plan.title}: {len(plan.factors)} factors, {cells} cells, {plan.seeds} seeds; "
-        f"{len(missing)} trainings to do, {done} done; about {duration(minutes)} "
+        f"{plan.title}: {counted(len(plan.factors), 'factor')}, {counted(cells, 'cell')}, "
+        f"{counted(plan.seeds, 'seed')}; {counted(len(missing), 'training')} to do, {done} done; "
+        f"about {duration(minutes)} "
         f"with --jobs {jobs}",
         err=True,
     )
@@ -114,13 +116,15 @@ def _progress(total: int) -> Iterator[Callable[[Training, str], None]]:
 
 
 def _print(outcome: Outcome, folder: Path) -> None:
+    from mien.errors import counted
+
     for factor in outcome.factors:
         for claim in factor.claims:
             typer.echo(f"{claim.verdict}: {claim.claim.words}")
     if outcome.failed:
         typer.echo(
-            f"{len(outcome.failed)} trainings failed and count for nothing; the same command tries "
-            "them again",
+            f"{counted(len(outcome.failed), 'training')} failed, without a result; the same "
+            "command tries again",
             err=True,
         )
     typer.echo(f"report: {folder / 'report.html'}", err=True)

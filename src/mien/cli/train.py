@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +40,17 @@ def train(
     find_lr: bool = typer.Option(
         False, "--find-lr", help="Only test which learning rate suits the recipe; train nothing."
     ),
+    settings: bool = typer.Option(
+        False, "--settings", help="Print every setting with its range and default, and stop."
+    ),
+    epochs: str = typer.Option("", "--epochs", hidden=True),
+    lr: str = typer.Option("", "--lr", "--learning-rate", hidden=True),
+    batch_size: str = typer.Option("", "--batch-size", hidden=True),
+    seed: str = typer.Option("", "--seed", hidden=True),
 ) -> None:
     """Train a network from a recipe; Ctrl-C leaves a run that can be used and resumed."""
+    _refuse_bare({"fit.epochs": epochs, "optimizer.lr": lr, "fit.batch_size": batch_size,
+                  "fit.seed": seed})  # fmt: skip
     with needs("train", "mien train"):
         from mien.data.manifest import load_dataset
         from mien.train.curves import CurvesPicture
@@ -48,20 +59,26 @@ def train(
         from mien.train.progress import ProgressView
         from mien.train.runfolder import discard_run
         from mien.train.tensorboard import TensorBoardLog
+    if settings:
+        _print_settings()
+        return
     if find_lr:
         _find_lr(recipe, data, set_, out)
         return
     run = _resumed(resume, recipe, set_, out) if resume else _new(recipe, data, set_, out)
-    dataset = load_dataset(data or Path(run.data))
+    folder = data or Path(run.data)
+    dataset = load_dataset(folder)
     if dataset.fingerprint != run.fingerprint:
         raise ConfigError(
-            f"{run.path} was started on other data (fingerprint {run.fingerprint}, "
+            f"{run.path} was started on other data than {folder} (fingerprint {run.fingerprint}, "
             f"now {dataset.fingerprint})",
             hint="resume with the data it was started on, or start a new run",
         )
     new = resume is None
+    _say_if_over(run, new=new)
     try:
-        state = fit(run, dataset, [ProgressView(), TensorBoardLog(), CurvesPicture()], _aligning)
+        state = fit(run, dataset, [ProgressView(), TensorBoardLog(), CurvesPicture()],
+                    _told_alignment())  # fmt: skip
     except TrainingError:
         print_findings(run, visit(run, dataset), err=True)
         raise
@@ -70,7 +87,7 @@ def train(
             discard_run(run)  # else it would stand in the way of the mended command
         raise
     except KeyboardInterrupt:
-        typer.echo(f"go on: mien train --resume {run.path}", err=True)
+        typer.echo(f"resume: {_resume_command(run, data)}", err=True)
         raise
     best = state.history[state.best_epoch - 1]
     typer.echo(
@@ -78,7 +95,43 @@ def train(
         f"{best.validation_accuracy:.4f} (n = {best.validation_n})"
     )
     print_findings(run, visit(run, dataset))
-    typer.echo(f"next: mien evaluate {run.path} --data {run.data} --split validation", err=True)
+    command = ["mien", "evaluate", str(run.path), "--data", str(folder), "--split", "validation"]
+    typer.echo(f"next: {shlex.join(command)}", err=True)
+
+
+def _refuse_bare(given: dict[str, str]) -> None:
+    """Answer an option that other tools have and mien spells --set: --epochs 2."""
+    for key, value in given.items():
+        if value:
+            option = key.rpartition(".")[2].replace("_", "-")
+            raise ConfigError(
+                f"mien train has no option --{option}",
+                hint=f"did you mean --set {key}={shlex.quote(value)}? settings are listed by "
+                "mien train --settings",
+            )
+
+
+def _print_settings() -> None:
+    from mien.train.reference import settings_reference
+
+    typer.echo(settings_reference(), nl=False)
+
+
+def _say_if_over(run: RunFolder, *, new: bool) -> None:
+    """Say that a run to be resumed has ended already: nothing is trained then."""
+    status = run.read_status()
+    if not new and status.get("status") in ("finished", "stopped early"):
+        typer.echo(
+            f"{run.path} was {status['status']} already, after epoch {status.get('epoch')} of "
+            f"{run.recipe.fit.epochs}: nothing is left to train",
+            err=True,
+        )
+
+
+def _resume_command(run: RunFolder, data: Path | None) -> str:
+    moved = data is not None and data.resolve() != Path(run.data)
+    command = ["mien", "train", "--resume", str(run.path)]
+    return shlex.join([*command, *(["--data", str(data)] if moved else [])])
 
 
 def _resolved(recipe: Path | None, data: Path | None, set_: list[str]) -> tuple[Recipe, Path]:
@@ -89,7 +142,7 @@ def _resolved(recipe: Path | None, data: Path | None, set_: list[str]) -> tuple[
     if recipe is None or data is None:
         raise ConfigError(
             "mien train needs a recipe and --data DIR",
-            hint="for example: mien train recipes/small.toml --data datasets/mine",
+            hint="for example: mien train finetune --data datasets/mine",
         )
     resolved = load_recipe(find_recipe(recipe), set_)
     network_options(resolved.network.name, resolved.network.options)
@@ -101,12 +154,18 @@ def _new(recipe: Path | None, data: Path | None, set_: list[str], out: Path | No
     from mien.train.find_lr import with_found_rate
     from mien.train.runfolder import create_run, next_run_path, refuse_existing
 
-    resolved, folder = _resolved(recipe, data, set_)
+    given, folder = _resolved(recipe, data, set_)
+    resolved = given
     path = out or next_run_path(Path("runs"), resolved.name)
     refuse_existing(path)
     dataset = load_dataset(folder)
     resolved, test = with_found_rate(resolved, dataset, _test_progress())
     run = create_run(path, resolved, dataset, folder)
+    if given.labels == "auto":
+        by = "raters' votes" if run.recipe.targets.kind == "votes" else "labels"
+        typer.echo(f"learns by {by}: {', '.join(run.recipe.answer_labels)}", err=True)
+    if run.recipe.fit.batch_size != given.fit.batch_size:
+        typer.echo(f"few images: batches of {run.recipe.fit.batch_size}", err=True)
     if test is not None:
         _write_test(test, run.path)
     return run
@@ -114,11 +173,18 @@ def _new(recipe: Path | None, data: Path | None, set_: list[str], out: Path | No
 
 def _find_lr(recipe: Path | None, data: Path | None, set_: list[str], out: Path | None) -> None:
     from mien.data.manifest import load_dataset
-    from mien.train.find_lr import find_lr
+    from mien.train.find_lr import JSON, PICTURE, find_lr
+    from mien.train.runfolder import next_run_path
 
     resolved, folder = _resolved(recipe, data, set_)
+    place = out or next_run_path(Path("runs"), f"{resolved.name}-find-lr")
+    there = [place / name for name in (JSON, PICTURE) if (place / name).exists()]
+    if there:
+        raise RunFolderError(
+            f"{there[0]} exists already", hint="give another folder, or leave out --out"
+        )
     test = find_lr(resolved, load_dataset(folder), _test_progress())
-    _write_test(test, out or Path())
+    _write_test(test, place)
     typer.echo(
         f"suggestion: --set optimizer.lr={test.suggestion:g} (the loss was least at "
         f"{test.least:g}, and grows above it)"
@@ -140,9 +206,24 @@ def _test_progress() -> Callable[[int, int], None]:
     return show
 
 
-def _aligning(done: int, total: int) -> None:
-    if done == 1 or done % 500 == 0:
-        typer.echo(f"learning where faces lie: step {done} of {total}", err=True)
+def _told_alignment() -> Callable[[int, int], None]:
+    """Return what tells how far `network.align` has learnt, and how long it will take."""
+    from mien.train.progress import duration
+
+    started: list[float] = []
+
+    def show(done: int, total: int) -> None:
+        now = time.monotonic()
+        if not started:
+            started.append(now)
+        if done in (20, 100) or done % 500 == 0:  # the first steps are slower: not counted
+            left = (now - started[0]) / (done - 1) * (total - done)
+            typer.echo(
+                f"learning where faces lie: step {done} of {total}, time left {duration(left)}",
+                err=True,
+            )
+
+    return show
 
 
 def _resumed(resume: Path, recipe: Path | None, set_: list[str], out: Path | None) -> RunFolder:
@@ -151,6 +232,7 @@ def _resumed(resume: Path, recipe: Path | None, set_: list[str], out: Path | Non
     if recipe or set_ or out:
         raise ConfigError(
             "--resume goes on with the run's own recipe and folder",
-            hint=f"leave out the recipe, --set and --out: mien train --resume {resume}",
+            hint="leave out the recipe, --set and --out: mien train --resume "
+            f"{shlex.quote(str(resume))}",
         )
     return open_run(resume)

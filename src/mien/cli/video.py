@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mien.cli.paths import near
 from mien.cli.predict import EXIT_FACELESS, EXIT_UNREADABLE
-from mien.errors import ConfigError, SourceError
+from mien.errors import ConfigError, SourceError, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mien.predict.reader import Reader
     from mien.predict.sinks.outputs import Outputs
@@ -163,12 +164,14 @@ class _Work:
             if resume and outputs.done(source, path):
                 _say(f"done already: {source.name}")
                 continue
+            if resume and (why := outputs.broke_off(source, path)) is not None:
+                _say(f"broke off before, and is read again: {source.name} ({why})")
             rest = self._rest(source, outputs, path) if resume else None
             try:
                 seen = self._seen(source if rest is None else rest.source(source))
                 summary = outputs.write(source, path, seen, self._labels, rest)
             except SourceError as error:
-                self._trouble(error.message)
+                self._trouble(f"{error.message}; {error.hint}{near(source.name)}")
                 continue
             self._count(summary)
             _say(f"{_in_words(summary)}; written to {path}.*")
@@ -200,11 +203,14 @@ class _Work:
                         if source.live:
                             sys.stdout.flush()
             except SourceError as broken:
-                error = broken.message
+                error = f"{broken.message}; {broken.hint}{near(source.name)}"
             result = {**summary.finish(), "error": error}
             if result["frames"]:
                 self._count(result)
-                _print_people(result) if kind == "table" else _say(_in_words(result))
+                if kind == "table":
+                    _print_people(result, self._labels)
+                else:
+                    _say(_in_words(result))
             elif error is not None:
                 self._trouble(error)
         sys.stdout.flush()
@@ -236,20 +242,23 @@ class _Work:
 
 
 def _in_words(summary: dict[str, Any]) -> str:
-    seconds, people = summary["end_s"] - summary["start_s"], len(summary["people"])
-    return (
-        f"{summary['source']}: {summary['frames']:,} frames, {seconds:.1f} s, "
-        f"{people} {'person' if people == 1 else 'people'}"
-    )
+    seconds = summary["end_s"] - summary["start_s"]
+    parts = [
+        counted(summary["frames"], "frame"),
+        *([f"{seconds:.1f} s"] if seconds else []),  # a picture lasts no time
+        counted(len(summary["people"]), "person", "people"),
+    ]
+    return f"{summary['source']}: {', '.join(parts)}"
 
 
-def _print_people(summary: dict[str, Any]) -> None:
+def _print_people(summary: dict[str, Any], labels: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from mien.predict.video.summary import order
 
-    console = Console(highlight=False)
+    # Whoever reads a pipe wants one line a person, however many labels the model has.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 500)
     console.print(_in_words(summary), soft_wrap=True)
     if not summary["people"]:
         return
@@ -257,8 +266,7 @@ def _print_people(summary: dict[str, Any]) -> None:
     table.add_column("person")
     table.add_column("from", justify="right")
     table.add_column("seen", justify="right")
-    shown = [k for p in summary["people"] for k in p["share_of_time"]]
-    names = sorted(set(shown), key=lambda k: order(()).index(k) if k in order(()) else -1)
+    names = order(labels)
     for name in names:
         table.add_column(name, justify="right")
     table.add_column("valence", justify="right")
@@ -266,7 +274,8 @@ def _print_people(summary: dict[str, Any]) -> None:
         shares = [f"{person['share_of_time'].get(name, 0):.0%}" for name in names]
         valence = person["mean_valence"]
         table.add_row(
-            str(person["track"]), f"{person['first_s']:.1f} s", f"{person['seen_s']:.1f} s",
+            str(person["track"]),
+            *(f"{person[k]:.1f} s" if person["seen_s"] else "" for k in ("first_s", "seen_s")),
             *shares, "" if valence is None else f"{valence:+.2f}",
         )  # fmt: skip
     console.print(table)

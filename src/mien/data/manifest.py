@@ -1,7 +1,8 @@
 """A dataset on disk and in memory: one manifest, one compact cache of grey crops.
 
 manifest.parquet   one row per picture: source, label, votes, subject, source_split, split,
-                   group, sha256, phash
+                   group, sha256, phash; of picture files their width and height, and the
+                   box, score and landmarks of the face that was cropped (null: the whole picture)
 images.npy         uint8 [n, size, size], in the manifest's order
 dataset.json       schema, names of labels and votes, how it was split, what was found
 """
@@ -21,6 +22,7 @@ import numpy as np
 
 from mien.errors import DataError, MissingExtraError
 from mien.files import WriteError, atomic_write, write_error, write_json, write_text
+from mien.installation import upgrade_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,9 +91,10 @@ class Dataset:
         chosen = self.splits_n == name
         if not chosen.any():
             present = [s for s in SPLITS if (self.splits_n == s).any()]
-            raise DataError(
-                f"{self.name} has no {name} split", hint=f"it has: {', '.join(present) or 'none'}"
-            )
+            hint = f"it has: {', '.join(present) or 'none'}"
+            if name == "validation":
+                hint += "; import it again with validation above 0 to hold pictures out"
+            raise DataError(f"{self.name} has no {name} split", hint=hint)
         return self.subset(chosen)
 
 
@@ -105,7 +108,7 @@ def fingerprint(dataset: Dataset) -> str:
     return digest.hexdigest()[:16]
 
 
-def save_dataset(
+def save_dataset(  # noqa: PLR0913  (each is a part of the folder, by name)
     dataset: Dataset,
     folder: Path,
     *,
@@ -113,6 +116,7 @@ def save_dataset(
     sha256_n: list[str],
     phash_n: list[str],
     extra_files: dict[str, str] | None = None,
+    extra_columns: dict[str, list[Any]] | None = None,
     force: bool = False,
 ) -> Dataset:
     """Write a dataset folder, whole or not at all; return it with its fingerprint.
@@ -124,6 +128,7 @@ def save_dataset(
         sha256_n: of each crop's pixels.
         phash_n: perceptual hash of each crop, 16 hexadecimal digits.
         extra_files: further text files, by name.
+        extra_columns: further columns of the manifest, by name, a value a row.
         force: replace a dataset that stands there.
 
     Raises:
@@ -134,6 +139,7 @@ def save_dataset(
     refuse_existing(folder, force=force)
     dataset = replace(dataset, fingerprint=fingerprint(dataset))
     columns = {**_columns(dataset, source_splits_n), "sha256": sha256_n, "phash": phash_n}
+    columns |= extra_columns or {}
     about = {
         "schema": SCHEMA_VERSION,
         "name": dataset.name,
@@ -281,7 +287,7 @@ def _read_about(folder: Path) -> dict[str, Any]:
         raise DataError(
             f"{folder} has dataset schema {about['schema']}; "
             f"this mien reads up to {SCHEMA_VERSION}",
-            hint="upgrade mien: pip install --upgrade mien",
+            hint=f"upgrade mien: {upgrade_command()}",
         )
     return about
 

@@ -11,16 +11,21 @@ import numpy as np
 
 from mien.data.audit.apply import apply_table
 from mien.data.duplicates import Copies, find_copies, perceptual_hashes, pixel_hashes
+from mien.data.import_page import import_page
 from mien.data.manifest import Dataset, refuse_existing, save_dataset
+from mien.data.notices import Notice, class_notices, file_notices, row_notices
+from mien.data.sources.pictures import PictureCropper
 from mien.data.sources.registry import read_source
 from mien.data.split import Splits, make_splits
-from mien.errors import DataError
+from mien.data.subjects import name_subjects
+from mien.errors import ConfigError, DataError, did_you_mean
 from mien.vision.align import ALIGNMENT_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from mien.data.faces import FaceDetector
     from mien.data.sources.collection import Collection
 
 
@@ -32,10 +37,13 @@ class PrepareOptions:
         form: of the source; found out where empty.
         votes: a CSV of raters' votes to join by row, or None.
         size: height and width of a crop, in pixels.
-        validation: share of training to hold out where the source has no validation.
+        validation: share of training to hold out where the source has no validation; 0 for none.
         seed: of that hold-out.
         force: replace a dataset that stands at the destination.
         apply: an audit's table to obey, or None.
+        faces: 'auto', 'find' or 'whole'; see mien.data.sources.pictures.PictureCropper.
+        subjects: 'filename' or 'folder' to tell subjects by them, else ''.
+        duplicates: which stay in one split: 'near' (and exact ones) or 'exact'.
     """
 
     form: str = ""
@@ -45,6 +53,12 @@ class PrepareOptions:
     seed: int = 0
     force: bool = False
     apply: Path | None = None
+    faces: str = "auto"
+    subjects: str = ""
+    duplicates: str = "near"
+
+
+DUPLICATES = ("near", "exact")
 
 
 def prepare(
@@ -52,6 +66,7 @@ def prepare(
     folder: Path,
     options: PrepareOptions,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    make_detector: Callable[[], FaceDetector] | None = None,
 ) -> Dataset:
     """Read a collection, find its copies, split it without leaks, and write it as a dataset.
 
@@ -60,31 +75,59 @@ def prepare(
         folder: to write.
         options: see there.
         progress: told the stage, and how much of it is done.
+        make_detector: makes what finds the faces on photos, such as
+            mien.predict.detectors.registry.make_detector; called only where it is needed.
 
     Raises:
+        ConfigError: an option has a value that is not known.
         DataError: the source cannot be used, or `folder` stands already.
         WriteError: the folder could not be written; nothing is left of it.
     """
+    if options.duplicates not in DUPLICATES:
+        raise ConfigError(
+            f"duplicates: {options.duplicates!r} is not a kind of duplicates",
+            hint=did_you_mean(options.duplicates, DUPLICATES) + f"known: {', '.join(DUPLICATES)}",
+        )
     refuse_existing(folder, force=options.force)
+    cropper = PictureCropper(options.faces, make_detector)
     collection = read_source(
-        source, options.form, options.votes, options.size, lambda d, t: progress("reading", d, t)
+        source,
+        options.form,
+        options.votes,
+        options.size,
+        lambda d, t: progress("reading", d, t),
+        cropper,
     )
     edited: dict[str, int] = {}
     if options.apply is not None:
         collection, edited = apply_table(collection, options.apply)
     check_classes(collection, source)
+    notices: list[Notice] = []
+    if options.subjects:
+        collection, notices = name_subjects(collection, options.subjects)
     copies = find_copies(collection.images_nhw, lambda d, t: progress("finding copies", d, t))
+    tied = copies.groups_n
+    if options.duplicates == "exact":
+        _, tied = np.unique(pixel_hashes(collection.images_nhw), return_inverse=True)
+        notices.append(_NEAR_ACROSS)
     splits = make_splits(
         collection.labels_n,
-        copies.groups_n,
+        tied,
         collection.subjects_n,
         collection.splits_n,
         share=options.validation,
         seed=options.seed,
     )
     return write_collection(
-        collection, copies, splits, folder, force=options.force, more_facts=edited
+        collection, copies, splits, folder, force=options.force, more_facts=edited, notices=notices
     )
+
+
+_NEAR_ACROSS = Notice(
+    "near-duplicates-split",
+    "near-duplicates may lie in two splits, as asked for: figures on this dataset are too good",
+    0,
+)
 
 
 def write_collection(
@@ -95,8 +138,10 @@ def write_collection(
     *,
     force: bool = False,
     more_facts: dict[str, int] | None = None,
+    notices: Sequence[Notice] = (),
 ) -> Dataset:
     """Write a split collection as a dataset folder, with lists of what was found beside it."""
+    told = [*collect_notices(collection, splits), *notices]
     conflicts = find_conflicts(collection, copies)
     dataset = Dataset(
         name=collection.name,
@@ -109,9 +154,15 @@ def write_collection(
         groups_n=copies.groups_n,
         sources_n=collection.sources_n,
         subjects_n=collection.subjects_n,
-        facts={**_facts(collection, copies, splits, len(conflicts)), **(more_facts or {})},
+        facts={
+            **_facts(collection, copies, splits, len(conflicts)),
+            **collection.facts,
+            **(more_facts or {}),
+            "warnings": [notice.to_dict() for notice in told],
+        },
     )
-    skipped = [[record.source, record.reason] for record in collection.skipped]
+    skipped = [[record.source, record.reason, record.kind] for record in collection.skipped]
+    page = {"import.html": import_page(collection, told)} if collection.shown else {}
     return save_dataset(
         dataset,
         folder,
@@ -121,22 +172,56 @@ def write_collection(
         extra_files={
             "copies.csv": _csv(["group", "source", "label", "split"], _copy_rows(dataset, copies)),
             "conflicts.csv": _csv(["group", "labels", "sources"], conflicts),
-            "skipped.csv": _csv(["source", "reason"], skipped),
+            "skipped.csv": _csv(["source", "reason", "kind"], skipped),
+            **page,
         },
+        extra_columns=_origin_columns(collection),
         force=force,
     )
+
+
+def collect_notices(collection: Collection, splits: Splits) -> list[Notice]:
+    """Return what a user should know of an import, files first, in a fixed order."""
+    faces = collection.facts.get("faces", {})
+    doubt = faces.get("doubt", "")
+    return [
+        *file_notices([*collection.skipped, *collection.notes]),
+        *([Notice("faces", f"{faces['why']}; {doubt}", len(collection))] if doubt else []),
+        *row_notices(collection),
+        *class_notices(collection, splits),
+        *splits.notices,
+    ]
+
+
+def _origin_columns(collection: Collection) -> dict[str, list[Any]]:
+    origins = collection.origins
+    if not origins:
+        return {}
+    return {
+        "source_width": [o.width for o in origins],
+        "source_height": [o.height for o in origins],
+        "face_box": [None if o.box is None else list(o.box) for o in origins],
+        "face_score": [o.score for o in origins],
+        "face_landmarks": [
+            None if o.landmarks is None else [v for point in o.landmarks for v in point]
+            for o in origins
+        ],
+    }
 
 
 def check_classes(collection: Collection, source: Path) -> None:
     """Raise a DataError where there is no picture, or only one class."""
     names = [collection.label_names[i] for i in np.unique(collection.labels_n) if i >= 0]
-    if len(names) < 2:
-        found = f"only the class {names[0]!r}" if names else "no labelled picture"
-        skipped = f" ({len(collection.skipped)} unreadable)" if collection.skipped else ""
-        raise DataError(
-            f"{source} holds {found}{skipped}",
-            hint="a classifier needs pictures of at least two classes",
-        )
+    if len(names) >= 2:
+        return
+    found = f"only the class {names[0]!r}" if names else "no labelled picture"
+    lost = [notice.message for notice in file_notices(collection.skipped)]
+    hint = "a classifier needs pictures of at least two classes"
+    if any(record.kind == "missing" for record in collection.skipped):
+        hint = "paths in a list are relative to the folder of the list; check them"
+    elif any(record.kind in ("no-face", "several-faces") for record in collection.skipped):
+        hint += "; faces='whole' takes pictures that are face crops already as they are"
+    raise DataError(f"{source} holds {found}{': ' if lost else ''}{'; '.join(lost)}", hint=hint)
 
 
 def find_conflicts(collection: Collection, copies: Copies) -> list[list[Any]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.data.notices import Notice
 from mien.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,12 +26,14 @@ class Splits:
         excluded: pictures taken out of a split because a copy is graded in a stronger one.
         held_out: whether validation was cut from training here.
         rule: in words, for people.
+        notices: what speaks against figures on this split.
     """
 
     splits_n: NDArray[np.str_]
     excluded: int
     held_out: bool
     rule: str
+    notices: tuple[Notice, ...] = ()
 
 
 def make_splits(
@@ -52,16 +55,16 @@ def make_splits(
         groups_n: int64 [n], copies share a number.
         subjects_n: str [n], '' where unknown.
         source_splits_n: str [n], 'train', 'validation', 'test' or ''.
-        share: of the training pictures to hold out, above 0 and below 1.
+        share: of the training pictures to hold out, below 1; 0 holds none out.
         seed: of the hold-out.
 
     Raises:
         DataError: there is nothing to train on, or too little to hold any out.
     """
-    if not 0 < share < 1:
+    if not 0 <= share < 1:
         raise DataError(
-            f"the validation share must be above 0 and below 1, got {share:g}",
-            hint="for example --validation 0.15",
+            f"validation: the share to hold out must be at least 0 and below 1, got {share:g}",
+            hint="for example 0.15; 0 holds nothing out",
         )
     splits = np.where(source_splits_n == "", "train", source_splits_n).astype("<U10")
     splits[(splits != "test") & (labels_n < 0)] = "excluded"  # nothing to learn or grade
@@ -69,21 +72,57 @@ def make_splits(
     splits = exclude_copies(splits, groups_n)
     excluded = int((splits == "excluded").sum()) - unlabelled
     if not (splits == "train").any():
-        raise DataError(
-            "no labelled picture is left to train on", hint="check the source's labels and splits"
-        )
+        raise _nothing_left(splits, excluded)
     own = sorted(set(splits.tolist()) - {"excluded"})
-    held_out = "validation" not in own
     rule = f"the source's own splits ({', '.join(own)})"
-    if held_out:
-        train = np.flatnonzero(splits == "train")
-        chosen = hold_out(labels_n[train], groups_n[train], subjects_n[train], share, seed)
-        splits[train[chosen]] = "validation"
-        by = "by subject" if (subjects_n[train] != "").any() else "by group of copies"
-        rule = f"{share:.0%} of training held out, stratified, {by}, seed {seed}"
-        if "test" in own:
-            rule += "; the source's own test split kept"
-    return Splits(splits, excluded, held_out, rule)
+    if "validation" in own:
+        return Splits(splits, excluded, False, rule)
+    kept = "; the source's own test split kept" if "test" in own else ""
+    if share == 0:
+        rule = f"nothing held out, as asked for (validation 0){kept}"
+        return Splits(splits, excluded, False, rule, (_NOTHING_HELD_OUT,))
+    train = np.flatnonzero(splits == "train")
+    chosen = hold_out(labels_n[train], groups_n[train], subjects_n[train], share, seed)
+    splits[train[chosen]] = "validation"
+    by = "by subject" if (subjects_n[train] != "").any() else "by group of copies"
+    rule = f"{share:.0%} of training held out, stratified, {by}, seed {seed}{kept}"
+    part = len(chosen) / len(train)
+    if part <= max(2 * share, share + 0.1):
+        return Splits(splits, excluded, True, rule)
+    rule = rule.replace("of training held out", f"of training asked for, {part:.0%} held out")
+    message = (
+        f"{part:.0%} of the training pictures were held out, not {share:.0%}: copies and subjects "
+        "tie the pictures into few groups, and no group is in two splits"
+    )
+    notice = Notice("large-validation", message, len(chosen))
+    return Splits(splits, excluded, True, rule, (notice,))
+
+
+_NOTHING_HELD_OUT = Notice(
+    "no-validation",
+    "nothing is held out: mien train and mien export need a validation split, and figures on "
+    "pictures that a model learnt from say little",
+    0,
+)
+
+
+def _nothing_left(splits: NDArray[np.str_], excluded: int) -> DataError:
+    graded = sorted({"validation", "test"} & set(splits.tolist()))
+    if excluded:
+        return DataError(
+            f"all {excluded:,} training pictures are copies of pictures in {' or '.join(graded)}: "
+            "nothing is left to train on",
+            hint="check whether the source's splits are the same folder; or give it without splits",
+        )
+    if graded:
+        return DataError(
+            f"every labelled picture is in the {' or '.join(graded)} split: nothing is left to "
+            "train on",
+            hint="name a train split in the source, or give it without splits",
+        )
+    return DataError(
+        "no picture has a label: nothing is left to train on", hint="check the source's labels"
+    )
 
 
 def exclude_copies(splits_n: NDArray[np.str_], groups_n: NDArray[np.int64]) -> NDArray[np.str_]:
@@ -125,12 +164,25 @@ def hold_out(
             chosen[unit] = True
             taken += counts[unit]
     if not chosen.any():
-        raise DataError(
-            f"{len(labels_n)} pictures in {len(names)} independent groups are too few to hold "
-            f"{100 * share:g}% out",
-            hint="add pictures (of other people), or give splits in the source",
-        )
+        unit = _one_that_can_go(counts, goal)
+        if unit < 0:
+            raise DataError(
+                f"{len(labels_n)} pictures in {len(names)} independent groups are too few to hold "
+                f"{100 * share:g}% out: near-duplicates and pictures of one subject stay together",
+                hint="add pictures of other people; or set duplicates to 'exact', which lets near-"
+                "duplicates into both splits (figures then are too good); or validation to 0",
+            )
+        chosen[unit] = True
     return np.flatnonzero(chosen[unit_n])
+
+
+def _one_that_can_go(counts_uk: NDArray[np.int64], goal_k: NDArray[np.float64]) -> int:
+    """Return the unit nearest to the goal that has every class and leaves every class, or -1."""
+    present = counts_uk.sum(axis=0) > 0
+    fits = ((counts_uk > 0) & (counts_uk.sum(axis=0) - counts_uk > 0))[:, present].all(axis=1)
+    if not fits.any():
+        return -1
+    return int(np.where(fits, np.abs(goal_k - counts_uk).sum(axis=1), np.inf).argmin())
 
 
 def _would_empty(chosen: NDArray[np.bool_], unit: int) -> bool:

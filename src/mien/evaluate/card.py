@@ -124,9 +124,9 @@ def _about_int8(info: ModelInfo) -> str:
         return ""
     low, value, high = (0.0 - 100 * done["loss"][key] for key in ("high", "value", "low"))
     return (
-        f"## int8\n\nThe int8 form of {done['from']}: static quantisation, weights by output "
-        f"channel, ranges measured\non {done['faces']:,} training faces. Accuracy changes by "
-        f"{value:+.2f} points ({low:+.2f} to {high:+.2f}, paired, {YARDSTICKS[done['by']]},\n"
+        f"## int8\n\nThe int8 form of {done['from']}: static quantisation, weights of 7 bits by "
+        f"output channel,\nranges measured on {done['faces']:,} training faces. Accuracy changes "
+        f"by {value:+.2f} points\n({low:+.2f} to {high:+.2f}, paired, {YARDSTICKS[done['by']]}, "
         f"n = {done['n']:,}), and {done['changed']:.1%} of faces are answered otherwise. It is "
         "faster only where the processor\nmultiplies bytes fast (VNNI).\n\n"
     )

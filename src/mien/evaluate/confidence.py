@@ -160,7 +160,9 @@ def measure_confidence(
     confidence_n = probs_nk.max(axis=1)
     wrong_n = probs_nk.argmax(axis=1) != right_n
     tried = (_cross_fit_threshold(confidence_n, wrong_n, halves, error) for error in ERRORS)
-    return Confidence(len(right_n), least, sets, tuple(one for one in tried if one is not None))
+    # One threshold may serve several errors asked for: said once, for the least of them.
+    rules = {one.min_confidence: one for one in reversed([t for t in tried if t is not None])}
+    return Confidence(len(right_n), least, sets, tuple(reversed(rules.values())))
 
 
 def coverage_metadata(evaluation: Evaluation) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A model's confidence as one picture: is it right as often, and what doubt buys."""
+"""A model's confidence as one picture: what abstaining gains, and what sets of labels hold."""
 
 from __future__ import annotations
 
@@ -9,30 +9,28 @@ import numpy as np
 from mien.evaluate.confidence import accuracy_when_answering
 from mien.evaluate.figure import new_figure, png_bytes
 from mien.evaluate.intervals import wilson
-from mien.evaluate.plots import BLUE, GREY, INK, ORANGE, calibration_axes, clean_axes
+from mien.evaluate.plots import clean_axes
 from mien.evaluate.report import YARDSTICKS, yardsticks
+from mien.palette import BLUE, GREY, INK, ORANGE, label_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from mien.evaluate.evaluate import Evaluation, Metrics
 
-GREEN = "#4c8b57"
-COLOURS = (BLUE, ORANGE, GREEN, "#8e5aa8", "#b08a2e", "#3d8f95", "#a3476b", "#6b7480")
-
 
 def confidence_picture(evaluation: Evaluation) -> bytes:
-    """Return PNG bytes: reliability, accuracy against share answered, and sets by label.
+    """Return PNG bytes: accuracy against share answered, and sets by label.
 
+    How often answers of each confidence are right stands in the picture of the evaluation.
     Graded by the panel where there is one, else by the raw labels.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
     name, metrics = next(yardsticks(evaluation))
-    figure = new_figure((13, 4.6), "the picture of a confidence")
-    reliability, selective, sets = figure.subplots(1, 3)
-    calibration_axes(reliability, metrics)
+    figure = new_figure((11, 4.6), "the picture of a confidence")
+    selective, sets = figure.subplots(1, 2)
     _answering(selective, metrics)
     _sets(sets, metrics)
     figure.suptitle(
@@ -52,13 +50,16 @@ def _answering(axes: Axes, metrics: Metrics) -> None:
     axes.fill_between(shares[picks], [b.low for b in bounds], [b.high for b in bounds],
                       color=BLUE, alpha=0.15, lw=0)  # fmt: skip
     axes.plot(shares[picks], accuracy[picks], color=BLUE, lw=1.8)
-    for rule in metrics.confidence.abstaining:
-        value = 1 - rule.got.value
-        axes.plot([rule.answered], [value], "o", color=ORANGE, ms=5)
-        axes.annotate(f"from {rule.min_confidence:.2f}", (rule.answered, value), (-6, -12),
-                      textcoords="offset points", fontsize=8, color=ORANGE, ha="right")  # fmt: skip
+    rules = {rule.min_confidence: rule for rule in metrics.confidence.abstaining}
+    for marker, rule in zip("osD^v", rules.values(), strict=False):
+        axes.plot([rule.answered], [1 - rule.got.value], marker, color=ORANGE, ms=6, mec=INK,
+                  mew=0.6, ls="", label=f"confidence of {rule.min_confidence:.3f} or more",
+                  clip_on=False, zorder=3)  # fmt: skip
+    floor = min(b.low for b in bounds)
     axes.set_xlim(0, 1.02)
-    axes.set_ylim(accuracy[picks].min() - 0.03, 1.002)
+    axes.set_ylim(floor - 0.12 * (1.01 - floor), 1.01)  # room for the legend
+    if rules:
+        axes.legend(frameon=False, fontsize=8, loc="lower left")
     axes.set_xlabel("share of faces answered, surest first")
     axes.set_ylabel("accuracy among them")
     axes.set_title("answering only when sure", loc="left", fontsize=10)
@@ -78,10 +79,13 @@ def _sets(axes: Axes, metrics: Metrics) -> None:
         axes.errorbar(place - 0.25, one.got.value, np.array(spread), fmt="s", ms=6, color=INK,
                       label="all faces" if place == 0 else None)  # fmt: skip
         offsets = np.linspace(-0.08, 0.3, len(metrics.labels))
-        for label, offset, colour in zip(metrics.labels, offsets, COLOURS, strict=False):
+        for label, offset in zip(metrics.labels, offsets, strict=True):
             if label in one.by_label:
-                axes.plot(place + offset, one.by_label[label], "o", ms=5, color=colour,
+                axes.plot(place + offset, one.by_label[label], "o", ms=6, mec=INK, mew=0.6,
+                          color=label_colour(label),
                           label=label if place == 0 else None)  # fmt: skip
     names = [f"asked {one.asked:.0%}\n{one.size:.2f} labels a set" for one in sets]
     axes.set_xticks(places, names, fontsize=8)
-    axes.legend(frameon=False, fontsize=8, loc="lower right", ncols=2)
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom - 0.35 * (top - bottom), top)  # room for the legend, below every mark
+    axes.legend(frameon=False, fontsize=8, loc="lower left", ncols=4)

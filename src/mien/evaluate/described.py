@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mien.errors import MissingExtraError
+from mien.errors import ConfigError, MissingExtraError
 from mien.evaluate.card import model_card
 from mien.evaluate.confidence import coverage_metadata
 from mien.evaluate.evaluate import evaluate
@@ -20,6 +20,19 @@ if TYPE_CHECKING:
     from mien.evaluate.evaluate import Evaluation
     from mien.modelfile import ModelInfo
     from mien.predict.classifier import Classifier
+
+
+def refuse_form(destination: Path) -> None:
+    """Raise a ConfigError where a file to write is not named as an ONNX file.
+
+    ONNX under the name of a checkpoint (x.pt) would be opened by nobody, mien included.
+    """
+    if destination.suffix.lower() != ".onnx":
+        raise ConfigError(
+            f"destination: mien writes ONNX files, whose names end in .onnx; got {destination}",
+            hint=f"for example {destination.with_suffix('.onnx')}; a run's PyTorch weights stand "
+            "in its folder checkpoints/, as safetensors",
+        )
 
 
 def with_info(content: bytes, info: ModelInfo) -> bytes:
@@ -59,8 +72,10 @@ def write_model(
         note: words on the data for the model card.
 
     Raises:
+        ConfigError: `destination` does not end in .onnx.
         DataError: no such split, or too few pictures in it carry one of the model's labels.
     """
+    refuse_form(destination)
     evaluation = evaluate(model, dataset, split)
     coverage = coverage_metadata(evaluation)
     info = replace(model.info, metrics=_headlines(evaluation), coverage=coverage)

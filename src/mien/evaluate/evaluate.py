@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.errors import DataError
+from mien.errors import ConfigError, DataError, did_you_mean
 from mien.evaluate.confidence import Confidence, measure_confidence
 from mien.evaluate.intervals import Estimate, headline_estimates
 from mien.evaluate.metrics import HEADLINES, Rows, confusion_matrix, per_class
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 FEWEST = 10
 """Pictures below which a figure would say nothing."""
+GRADED = ("train", "validation", "test")
+"""Splits that a model can be graded on."""
+TRUSTED = 30
+"""Images of a class below which no interval of it can be trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +48,54 @@ class Metrics:
     rows: Rows
     confidence: Confidence
 
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Labels without an image in the graded split."""
+        counts = zip(self.labels, self.rows.support_k, strict=True)
+        return tuple(label for label, n in counts if n == 0)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a careful colleague would say of these figures, a sentence each."""
+        said = []
+        if self.absent:
+            said.append(
+                f"no image of {', '.join(self.absent)} in the graded split: averages over classes "
+                "(balanced accuracy, macro F1) are not defined"
+            )
+        few = [
+            f"{label} (n = {n})"
+            for label, n in zip(self.labels, self.rows.support_k, strict=True)
+            if 0 < n < TRUSTED
+        ]
+        if few:
+            said.append(
+                f"fewer than {TRUSTED} images of {', '.join(few)}: the intervals of averages over "
+                "classes and of these classes cannot be trusted"
+            )
+        answered = np.unique(self.rows.answers_n)
+        if len(answered) == 1:
+            said.append(f"the model answers {self.labels[answered[0]]} for every image")
+        return tuple(said)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the metrics as JSON types."""
+        """Return the metrics as JSON types; null for what is not defined."""
         precision, recall, f1 = per_class(self.confusion.astype(np.float64))
-        support = self.confusion.sum(axis=1)
+        support, answered = self.confusion.sum(axis=1), self.confusion.sum(axis=0)
+
+        def share(value: float, n: int) -> float | None:
+            return round(float(value), 6) if n else None
+
         return {
             "n": self.n,
             **{name: estimate.to_dict() for name, estimate in self.headlines.items()},
+            "warnings": list(self.warnings),
+            "classes_without_images": list(self.absent),
             "per_class": {
                 label: {
-                    "precision": round(float(precision[i]), 6),
-                    "recall": round(float(recall[i]), 6),
-                    "f1": round(float(f1[i]), 6),
+                    "precision": share(precision[i], answered[i]),
+                    "recall": share(recall[i], support[i]),
+                    "f1": share(f1[i], support[i]),
                     "n": int(support[i]),
                 }
                 for i, label in enumerate(self.labels)
@@ -116,8 +156,13 @@ def evaluate(
 
     Raises:
         DataError: no such split, or too few pictures in it carry one of the labels.
-        ConfigError: a label that the model does not know.
+        ConfigError: no name of a split, or a label that the model does not know.
     """
+    if split not in GRADED:
+        raise ConfigError(
+            f"split: there is no split {split!r}",
+            hint=did_you_mean(split, GRADED) + f"choose one of: {', '.join(GRADED)}",
+        )
     chosen = dataset.split(split)
     table = predict_table(scorer, chosen, labels, progress)
     raw = grade(table, table.raw_n)

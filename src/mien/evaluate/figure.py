@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -27,6 +31,22 @@ def new_figure(size: tuple[float, float], feature: str, extra: str = "train") ->
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(extra, feature) from error
     return Figure(figsize=size, dpi=110, layout="constrained")
+
+
+def whole_epochs(axes: Axes, epochs: Sequence[float]) -> None:
+    """Let an axis of epochs have whole numbers only, also where there is a single epoch.
+
+    Moments within epochs, such as 0.5, get an axis from the start of the first to the end of the
+    last one.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    first, last = math.floor(min(epochs)), math.ceil(max(epochs))
+    if first == last:
+        axes.set_xlim(first - 0.5, last + 0.5)
+    elif any(epoch % 1 for epoch in epochs):
+        axes.set_xlim(first, last)
 
 
 def png_bytes(figure: Figure, **options: Any) -> bytes:

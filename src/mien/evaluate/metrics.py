@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BINS = 15
-"""Equal-width bins of confidence for the calibration error, as in Guo et al. 2017."""
-HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier", "ece")
+"""Equal-width bins of confidence, as in Guo et al. 2017."""
+FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier")
+"""What `Rows.figures` returns, in that order."""
+HEADLINES = (*FIGURES, "calibration_error")
+"""Every figure that an evaluation gives; the last is `calibration.calibration_error`'s."""
 
 
 def confusion_matrix(
@@ -71,24 +74,29 @@ class Rows:
             bins_n=np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1),
         )
 
-    def headlines(self, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-        """Return the HEADLINES, float64 [6], under `weights`."""
+    @property
+    def support_k(self) -> NDArray[np.int64]:
+        """Images of each class, int64 [k]."""
+        return np.bincount(self.right_n, minlength=self.classes)
+
+    def figures(self, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        """Return the FIGURES, float64 [5], under `weights`.
+
+        Averages over classes are nan where a class has no image: a mean over the other classes
+        would answer another question, and 1.0 for a model that knows one class.
+        """
         w = np.ones(len(self.right_n)) if weights is None else weights
         total = w.sum()
         table = confusion_matrix(self.right_n, self.answers_n, self.classes, w)
         _, recall, f1 = per_class(table)
-        present = table.sum(axis=1) > 0
-        gap = np.bincount(
-            self.bins_n, w * (self.confidence_n - (self.answers_n == self.right_n)), BINS
-        )
+        whole = bool((table.sum(axis=1) > 0).all())
         return np.array(
             [
                 np.trace(table) / total,
-                recall[present].mean(),
-                f1[present | (table.sum(axis=0) > 0)].mean(),
+                recall.mean() if whole else np.nan,
+                f1.mean() if whole else np.nan,
                 (w * self.log_loss_n).sum() / total,
                 (w * self.brier_n).sum() / total,
-                np.abs(gap).sum() / total,
             ]
         )
 

@@ -10,6 +10,7 @@ from mien.evaluate.figure import new_figure, png_bytes
 from mien.evaluate.intervals import wilson
 from mien.evaluate.metrics import BINS
 from mien.evaluate.report import YARDSTICKS, yardsticks
+from mien.palette import BLUE, GREY, INK, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 FEW = 10
 """Faces in a bin below which its share is drawn faintly."""
-BLUE, ORANGE, GREY, INK = "#3a6ea5", "#d1603d", "#8a8f98", "#22262b"
 
 
 def picture(evaluation: Evaluation) -> bytes:
@@ -61,7 +61,8 @@ def _confusion(axes: Axes, metrics: Metrics) -> None:
     for i in places:
         for j in places:
             colour = "white" if shares[i, j] > 0.55 else INK
-            text = f"{shares[i, j]:.0%}\n{counts[i, j]:,}"
+            share = f"{shares[i, j]:.0%}" if counts[i].any() else "no image"
+            text = f"{share}\n{counts[i, j]:,}"
             axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=9)
     axes.set_xticks(list(places), metrics.labels, rotation=30 if len(places) > 4 else 0)
     axes.set_yticks(list(places), metrics.labels)
@@ -95,8 +96,8 @@ def calibration_axes(axes: Axes, metrics: Metrics) -> None:
     axes.set_ylim(0, 1.04)
     axes.set_xlabel("confidence (grey: how often)")
     axes.set_ylabel("share right")
-    ece = metrics.headlines["ece"]
-    title = f"calibration error {ece.value:.3f} ({ece.low:.3f} to {ece.high:.3f})"
+    error = metrics.headlines["calibration_error"]
+    title = f"calibration error {error.value:.3f} ({error.low:.3f} to {error.high:.3f})"
     axes.set_title(title, loc="left", fontsize=10)
     clean_axes(axes)
 
@@ -106,7 +107,7 @@ def _classes(axes: Axes, metrics: Metrics) -> None:
     totals = (metrics.confusion.sum(axis=1), metrics.confusion.sum(axis=0))
     places = np.arange(len(metrics.labels))
     for offset, name, colour, n in zip(
-        (0.13, -0.13), ("recall", "precision"), (BLUE, ORANGE), totals, strict=True
+        (0.18, -0.18), ("recall", "precision"), (BLUE, ORANGE), totals, strict=True
     ):
         shares = [wilson(float(h), float(t)) for h, t in zip(hits, n, strict=True)]
         middle = np.array([s.value for s in shares])
@@ -114,15 +115,16 @@ def _classes(axes: Axes, metrics: Metrics) -> None:
         axes.errorbar(
             middle, places - offset, xerr=np.array(spread), fmt="o", ms=5, color=colour, label=name
         )
-        for place, value in zip(places, middle, strict=True):
-            if np.isfinite(value):
-                label = f"{value:.0%}"
-                axes.annotate(label, (value, place - offset), (0, 6), textcoords="offset points",
-                              ha="center", fontsize=8, color=colour)  # fmt: skip
+        for place, share in zip(places, shares, strict=True):
+            if np.isfinite(share.value):  # beside the interval, which it would hide
+                axes.annotate(f"{share.value:.0%}", (share.high, place - offset), (5, 0),
+                              textcoords="offset points", va="center", fontsize=8,
+                              color=colour)  # fmt: skip
     names = [f"{label}\nn = {int(n):,}" for label, n in zip(metrics.labels, totals[0], strict=True)]
     axes.set_yticks(places, names)
     axes.set_ylim(len(places) - 0.5, -1.0)  # room for the legend
-    axes.set_xlim(-0.02, 1.04)
+    axes.set_xlim(-0.02, 1.15)
+    axes.set_xticks(np.arange(0, 1.01, 0.2))
     axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
     axes.set_title("classes, with 95% intervals", loc="left", fontsize=10)
     clean_axes(axes)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mien.data.sources.resize import resize_crops
 from mien.errors import ModelFileError
-from mien.evaluate.described import write_model
+from mien.evaluate.described import refuse_form, write_model
 from mien.evaluate.intervals import paired_accuracy
 from mien.evaluate.report import YARDSTICKS
 from mien.evaluate.table import predict_table, yardstick_of
@@ -79,10 +79,12 @@ def quantise_model(
         timing_s: seconds spent on timing each form.
 
     Raises:
+        ConfigError: `destination` does not end in .onnx.
         ModelFileError: int8 already, or more accuracy is lost; nothing is written then.
         DataError: no such splits.
         MissingExtraError: the package onnx is not installed.
     """
+    refuse_form(destination)
     before = Classifier.from_bytes(content, name=name, threads=1)
     if before.info.precision != "float32":
         raise ModelFileError(
@@ -96,7 +98,7 @@ def quantise_model(
             f"int8 loses {100 * loss.value:.2f} points of accuracy ({100 * loss.low:.2f} to "
             f"{100 * loss.high:.2f}, {YARDSTICKS[by]}, n = {n:,}); at most {100 * max_loss:g} are "
             "accepted",
-            hint="nothing was written; --max-loss accepts more",
+            hint="no int8 file was written; a larger max_loss accepts more",
         )
     slow, fast = faces_per_second([before, after], seconds=timing_s, clock=time.process_time)
     quantised = {"from": before.info.name, "loss": loss.to_dict(), "by": by, "n": n,

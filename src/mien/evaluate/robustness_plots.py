@@ -9,8 +9,9 @@ from PIL import Image
 
 from mien.evaluate.corruption import CORRUPTIONS, corrupt
 from mien.evaluate.figure import new_figure, png_bytes
-from mien.evaluate.plots import BLUE, GREY, INK, clean_axes
+from mien.evaluate.plots import clean_axes
 from mien.evaluate.report import YARDSTICKS
+from mien.palette import BLUE, GREY, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,11 +58,11 @@ def _panel(axis: Axes, robustness: Robustness, corruption: Corruption) -> None:
     places = np.arange(len(values))
     axis.axhline(robustness.clean, color=GREY, lw=1, ls="--")
     axis.errorbar(places, values, np.array([below, above]), color=BLUE, marker="o", ms=5, lw=1.5)
-    for place, value in zip(places, values, strict=True):
-        axis.annotate(f"{value:.0%}", (place, value), (0, -14), textcoords="offset points",
-                      ha="center", fontsize=8, color=BLUE)  # fmt: skip
+    for place, value, low in zip(places, values, below, strict=True):
+        axis.annotate(f"{value:.0%}", (place, value - low), (-2, -3), textcoords="offset points",
+                      ha="right", va="top", fontsize=8, color=BLUE)  # fmt: skip
     axis.set_xticks(places, ["clean", *(f"{loss.strength:g}" for loss in losses)])
-    axis.set_xlim(-0.3, len(values) - 0.7)
+    axis.set_xlim(-0.5, len(values) - 0.7)
     axis.set_title(corruption.name, loc="left", fontsize=10)
     axis.set_xlabel(corruption.about, fontsize=8, color=GREY)
     clean_axes(axis)

@@ -28,14 +28,17 @@ class Classifier:
     Args:
         session: of the model.
         info: what the file says of itself.
-        labels: of one of its outputs, such as the seven of FER2013; else the first's.
+        labels: of one of its outputs, such as the seven of FER2013, or a set's name, such as
+            'seven'; else the first's.
 
     Raises:
         ConfigError: no output of it has those labels.
     """
 
-    def __init__(self, session: Session, info: ModelInfo, labels: Sequence[str] = ()) -> None:
+    def __init__(self, session: Session, info: ModelInfo, labels: str | Sequence[str] = ()) -> None:
         self.session, self._file = session, info
+        if isinstance(labels, str):
+            labels = info.named_labels(labels) if labels else ()
         self.info, self._output = info.answering(labels)
 
     def answering(self, labels: Sequence[str]) -> Classifier:
@@ -52,7 +55,7 @@ class Classifier:
         path: Path | None = None,
         threads: int = 0,
         provider: str = "cpu",
-        labels: Sequence[str] = (),
+        labels: str | Sequence[str] = (),
     ) -> Classifier:
         """Return the model in a file, the shipped model of that name, or the default one.
 
@@ -71,7 +74,7 @@ class Classifier:
         name: str,
         threads: int = 0,
         provider: str = "cpu",
-        labels: Sequence[str] = (),
+        labels: str | Sequence[str] = (),
     ) -> Classifier:
         """Return the model in the content of an ONNX file; `name` stands in messages."""
         return cls(*open_model(content, name, threads, provider), labels)

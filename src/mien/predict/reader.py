@@ -10,7 +10,6 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import ConfigError
-from mien.labels import label_set
 from mien.predict.classifier import Classifier
 from mien.predict.detectors.registry import DEFAULT, make_detector
 from mien.predict.pipeline import Caution, Rotate, read_pictures
@@ -109,8 +108,7 @@ class Reader:
         self.min_confidence = min_confidence
         path = Path(model) if isinstance(model, str) else model
         if path is None or isinstance(path, Path):
-            chosen = label_set(labels) if labels else ()
-            path = Classifier.load(path, threads, provider, chosen)
+            path = Classifier.load(path, threads, provider, labels)
         self.classifier: FaceClassifier = path
         info = self.classifier.info
         least = None if coverage is None else least_probability(info, coverage)

@@ -38,6 +38,12 @@ def least_probability(info: ModelInfo, coverage: float) -> float:
         raise ConfigError(
             f"the coverage must be above 0 and below 1, got {coverage}", hint="for example 0.95"
         )
+    if not info.coverage and any(head.labels == info.labels for head in info.heads):
+        raise ModelFileError(
+            f"the prediction sets of {info.name} were fitted for its first labels, not for "
+            f"{', '.join(info.labels)}",
+            hint="leave out the labels, or leave out the coverage",
+        )
     if not info.coverage:
         raise ModelFileError(
             f"{info.name} was not fitted for sets of labels",

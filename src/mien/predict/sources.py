@@ -17,7 +17,8 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from mien.errors import ConfigError, SourceError
-from mien.predict.video.decode import read_file
+from mien.predict.video.animation import has_frames
+from mien.predict.video.decode import LOG, read_file
 from mien.predict.video.frame import Frame
 from mien.predict.video.stream import is_stream, read_camera, read_stream
 from mien.vision.codec import SUFFIXES, read_picture
@@ -182,21 +183,35 @@ class Source:
         Raises:
             SourceError: it cannot be read; or it broke off, after its last good frame.
         """
-        return selection.apply(self.read(selection))
+        count = 0
+        for frame in selection.apply(self.read(selection), live=self.live):
+            count += 1
+            yield frame
+        if not count and self.kind != "picture":
+            raise _nothing(self.name, selection)
+
+
+def _nothing(name: str, selection: Selection) -> SourceError:
+    end = "its end" if selection.end_s is None else f"{selection.end_s:g} s"
+    return SourceError(
+        f"{name} has no frame from {selection.start_s:g} s to {end}",
+        hint="is it shorter? times count from its own start",
+    )
 
 
 def list_sources(
     specs: Iterable[str | Path | int],
     *,
     raw: RawFormat | None = None,
-    warn: Callable[[str], None] = lambda text: None,
+    warn: Callable[[str], None] = LOG.warning,
 ) -> Iterator[Source]:
     """Yield a source for each spec, and for each video and picture in a folder or glob, sorted.
 
     Args:
         specs: paths, folders, globs, addresses, 'camera:0' or a number, '-' for raw frames.
         raw: size and rate of raw frames.
-        warn: told of reconnections.
+        warn: told of reconnections, and of what is odd in a video; by default the logger
+            'mien.video'.
 
     Raises:
         ConfigError: '-' without a size.
@@ -211,28 +226,28 @@ def list_sources(
         elif is_stream(text):
             yield Source(text, "stream", lambda _, a=text: read_stream(a, warn=warn))  # type: ignore[misc]
         else:
-            yield from _files(Path(spec))
+            yield from _files(Path(spec), warn)
 
 
-def _files(path: Path) -> Iterator[Source]:
+def _files(path: Path, warn: Callable[[str], None]) -> Iterator[Source]:
     if path.is_dir():
         kinds = SUFFIXES | VIDEO_SUFFIXES
         found = [p for p in path.rglob("*") if p.suffix.lower() in kinds and not _hidden(p, path)]
     elif has_magic(str(path)) and not path.exists():
         found = [Path(p) for p in glob(str(path), recursive=True)]  # noqa: PTH207  (an absolute pattern too)
     else:
-        yield _file(path)
+        yield _file(path, warn)
         return
     if not found:
         raise SourceError(f"{path} holds no videos and no pictures", hint="check the path")
-    yield from map(_file, sorted(found))
+    yield from (_file(p, warn) for p in sorted(found))
 
 
-def _file(path: Path) -> Source:
+def _file(path: Path, warn: Callable[[str], None]) -> Source:
     # A video by its content whatever its name says; a picture only where it is one.
     if path.suffix.lower() in SUFFIXES and _is_picture(path):
         return Source(str(path), "picture", lambda _: _picture(path), path)
-    return Source(str(path), "video", lambda selection: read_file(path, selection), path)
+    return Source(str(path), "video", lambda selection: read_file(path, selection, warn=warn), path)
 
 
 def _is_picture(path: Path) -> bool:
@@ -242,7 +257,9 @@ def _is_picture(path: Path) -> bool:
     except OSError:
         return True  # reading it will say why
     videos = head.startswith((b"\x1aE\xdf\xa3", b"OggS", b"FLV")) or head[8:12] == b"AVI "
-    return not (videos or (head[4:8] == b"ftyp" and head[8:12] in _VIDEO_BRANDS))
+    if videos or (head[4:8] == b"ftyp" and head[8:12] in _VIDEO_BRANDS):
+        return False
+    return not has_frames(path)
 
 
 _VIDEO_BRANDS = (b"isom", b"iso2", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ")

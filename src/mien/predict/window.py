@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from mien.errors import SourceError
+from mien.palette import DARK_INK, DARK_PAPER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,11 +44,11 @@ class TkWindow:
         self._photo_of = ImageTk.PhotoImage
         self._gone = tkinter.TclError
         self._root.title(title)
-        self._root.configure(background="#16191d")
-        self._label = tkinter.Label(self._root, borderwidth=0, background="#16191d")
+        self._root.configure(background=DARK_PAPER)
+        self._label = tkinter.Label(self._root, borderwidth=0, background=DARK_PAPER)
         self._label.pack()
         self._words = tkinter.Label(
-            self._root, anchor="w", background="#16191d", foreground="#e6e8eb", padx=10, pady=6
+            self._root, anchor="w", background=DARK_PAPER, foreground=DARK_INK, padx=10, pady=6
         )
         self._words.pack(fill="x")
         self._keys: list[str] = []

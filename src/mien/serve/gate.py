@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from mien.serve.problems import Problem, problem_of
 from mien.serve.rate import Rate
 from mien.serve.security import GUARDED, HEADERS, Doors, cors
+from mien.serve.unread import Body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,12 +58,15 @@ class Gate:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         began, status, origin = time.perf_counter(), 0, None
+        body = Body(scope, receive)
 
         async def outward(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = _headers(scope, message, origin)
+                if not body.complete:
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:
@@ -70,10 +74,10 @@ class Gate:
             if scope["method"] == "OPTIONS" and origin is not None:
                 await _empty(outward)
             else:
-                await self._inner(scope, receive, outward)
+                await self._inner(scope, body.receive, outward)
         except Exception as error:  # noqa: BLE001  (the one place that answers for all)
             if not status:  # else it was answered before it came to here
-                await problem_of(error).response()(scope, receive, outward)
+                await problem_of(error).response()(scope, body.receive, outward)
         self._tell(scope, status, time.perf_counter() - began)
 
     def _check(self, scope: Scope) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -31,7 +31,11 @@ log = logging.getLogger("mien.serve")
 
 GRACE_S = 30
 """How long accepted requests may take to finish once the server is told to stop."""
-BACKLOG = 2048
+BACKLOG = 4096
+"""Connections that may wait to be accepted; the system may allow fewer (net.core.somaxconn)."""
+FILES = 65_536
+"""Open files wanted: each connection is one, and many systems allow 1,024 until they are asked."""
+FEW_FILES = 2 * 1024
 
 
 def serve(settings: Settings) -> None:
@@ -64,6 +68,7 @@ def _listen(settings: Settings) -> None:
     catalogue = Catalogue.load(settings.models)  # here, where a wrong file is told of in words
     own = partial(create_app, settings, catalogue) if settings.workers == 1 else None
     config = make_config(settings, own)
+    allow_files()
     with _bound(settings.host, settings.port) as bound:
         log.info("mien serves http://%s:%d", settings.host, bound.getsockname()[1])
         try:
@@ -73,6 +78,29 @@ def _listen(settings: Settings) -> None:
                 uvicorn.Server(config).run(sockets=[bound])
         except KeyboardInterrupt:
             return  # uvicorn finished what it had, and says again what it was told
+
+
+def allow_files(wanted: int = FILES) -> int | None:
+    """Let this process and its workers open that many files, or as many as the system allows.
+
+    Returns:
+        How many that is; None where the system does not tell (Windows).
+    """
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    most = wanted if hard == unlimited else min(wanted, hard)
+    if soft != unlimited and soft < most:
+        with suppress(OSError, ValueError):  # macOS allows fewer than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft != unlimited and soft < FEW_FILES:
+        log.warning("only %d files may be open: as many clients at once get no answer "
+                    "(see ulimit -n)", soft)  # fmt: skip
+    return soft
 
 
 def _bound(host: str, port: int) -> socket.socket:

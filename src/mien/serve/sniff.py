@@ -6,6 +6,7 @@ would follow a playlist to other files and addresses.
 
 from __future__ import annotations
 
+from mien.predict.video.animation import animated
 from mien.vision.codec import HEIC_BRANDS
 
 AVIF = (b"avif", b"avis")
@@ -34,7 +35,10 @@ def picture_kind(head: bytes) -> str | None:
 
 
 def video_kind(head: bytes) -> str | None:
-    """Return FFmpeg's name of the container that begins with `head`; None if it is no video."""
+    """Return FFmpeg's name of the container that begins with `head`; None if it is no video.
+
+    Animated pictures are videos too; 'webp' and 'avif' are read without FFmpeg.
+    """
     for start, kind in (
         (b"\x1aE\xdf\xa3", "matroska"),
         (b"OggS", "ogg"),
@@ -44,6 +48,8 @@ def video_kind(head: bytes) -> str | None:
     ):
         if head.startswith(start):
             return kind
+    if (moving := animated(head)) is not None:
+        return moving
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return "avi"
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide") and picture_kind(head) is None:

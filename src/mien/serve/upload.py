@@ -63,8 +63,6 @@ async def body(request: Request, limit: int, seconds: float) -> AsyncIterator[by
     )
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
-        if int(length) > 10 * limit:
-            too_long.headers["Connection"] = "close"  # else the rest is let pass by
         raise too_long
     stream, count = aiter(request.stream()), 0
     while True:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import SourceError
 from mien.files import write_json
 from mien.predict.sinks.rowfile import RowFile
 from mien.predict.sources import Source
+from mien.predict.video.animation import is_animation, size_of
 from mien.predict.video.decode import opened, read_file
+from mien.predict.video.display import displayed_size
 from mien.predict.video.placed import Settings as Flow
 from mien.predict.video.select import Selection
 from mien.predict.video.summary import Summary
@@ -18,11 +21,12 @@ from mien.predict.video.watch import watch
 from mien.serve.decode import check_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from mien.predict.detectors.base import Detector
     from mien.predict.pipeline import FaceClassifier
+    from mien.predict.video.frame import Frame
     from mien.serve.jobs import Job
     from mien.serve.settings import Limits
 
@@ -65,8 +69,9 @@ def read_video(
     """
     labels = classifier.info.labels
     length_s = _check(path, job.kind, limits)
+    notes: list[str] = []
     # FFmpeg is told the container's kind, so that it never takes a file for a playlist.
-    source = Source(NAME, "video", lambda wanted: read_file(path, wanted, name=NAME, kind=job.kind))
+    source = Source(NAME, "video", partial(_frames, path, job.kind, notes))
     flow, selection = Flow(min_confidence=job.min_confidence), Selection(every=job.every)
     seen = watch(source, detector, classifier, flow, selection)
     summary, broken = Summary(labels), None
@@ -94,21 +99,34 @@ def read_video(
                 raise
             broken = error
     result: dict[str, Any] = {**summary.finish(), "source": None}
+    result["notes"] = notes
     result["width"], result["height"] = size or (0, 0)
     result["error"] = None if broken is None else broken.message
     write_json(out.with_name(out.name + ".summary.json"), result)
     return broken
 
 
+def _frames(path: Path, kind: str, notes: list[str], wanted: Selection) -> Iterator[Frame]:
+    return read_file(path, wanted, name=NAME, kind=kind, warn=notes.append)
+
+
 def _check(path: Path, kind: str, limits: Limits) -> float:
     """Return the length in seconds, 0 where the file does not say; refuse too large frames."""
+    if is_animation(path):
+        _check_size(*size_of(path), limits)
+        return 0.0
     with opened(f"file:{path}", NAME, kind=kind) as (container, stream):
-        width, height = stream.width, stream.height
-        if width * height > limits.pixels:
-            raise SourceError(
-                f"{NAME} is too large: {width:,} x {height:,} pixels, at most "
-                f"{limits.pixels_mp:g} megapixels are read",
-                hint="scale it down first",
-            )
-        check_shape(width, height, NAME)
+        # Squeezed pixels are spread: what counts is the larger of both.
+        _check_size(stream.width, stream.height, limits)
+        _check_size(*displayed_size(container, stream), limits)
         return float(container.duration or 0) / 1e6
+
+
+def _check_size(width: int, height: int, limits: Limits) -> None:
+    if width * height > limits.pixels:
+        raise SourceError(
+            f"{NAME} is too large: {width:,} x {height:,} pixels, at most "
+            f"{limits.pixels_mp:g} megapixels are read",
+            hint="scale it down first",
+        )
+    check_shape(width, height, NAME)

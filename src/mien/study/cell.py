@@ -11,6 +11,7 @@ import numpy as np
 
 from mien.errors import DataError, MienError, TrainingError
 from mien.files import read_json, write_json
+from mien.train.adapt import adapted
 from mien.train.doctor.facts import first_half
 from mien.train.fit import fit, right_answers
 from mien.train.networks.normalise import Normalise
@@ -72,7 +73,7 @@ def run_training(training: Training, dataset: Dataset, folder: Path) -> Result:
     try:
         fit(run, part)
     except TrainingError as error:
-        measures = _diverged(part, training.recipe)
+        measures = _diverged(part, run.recipe)
         note = error.message
     else:
         measures, note = measure(run), ""
@@ -80,7 +81,7 @@ def run_training(training: Training, dataset: Dataset, folder: Path) -> Result:
         key=training.key,
         fingerprint=dataset.fingerprint,
         measures={name: _finite(value) for name, value in measures.items()},
-        parameters=count_parameters(training.recipe, run.input_size),
+        parameters=count_parameters(run.recipe, run.input_size),
         train_n=int((part.splits_n == "train").sum()),
         validation_n=int((part.splits_n == "validation").sum()),
         seconds=time.process_time() - started,
@@ -113,7 +114,7 @@ def drawn_subset(dataset: Dataset, training: Training) -> Dataset:
     Raises:
         DataError: a split has fewer pictures than asked for.
     """
-    recipe = training.recipe
+    recipe = adapted(training.recipe, dataset)
     right = right_answers(dataset, recipe)
     rows = []
     for split, size, seed in (

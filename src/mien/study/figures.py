@@ -7,7 +7,8 @@ import math
 from typing import TYPE_CHECKING
 
 from mien.evaluate.figure import png_bytes
-from mien.study.verdict import points
+from mien.palette import BLUE, INK, ORANGE, SOFT
+from mien.study.verdict import BOUNDS, points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from mien.study.verdict import CellOutcome, FactorOutcome
 
-INK, SOFT, BLUE, DOT = "#22262b", "#5d646e", "#3a6ea5", "#d1603d"
+DOT = ORANGE
 THEMED = {INK: "currentColor", SOFT: "var(--soft)", BLUE: "var(--blue)", DOT: "var(--dot)"}
 """In a page, colours follow its theme."""
 NAMES = {
@@ -60,6 +61,11 @@ def _column(axes: Axes, cells: Sequence[CellOutcome], measure: str) -> None:
             axes.plot(scale * mean.value, y, "o", ms=5, color=BLUE)
     axes.set_yticks(range(len(cells)), [cell.name for cell in reversed(cells)])
     axes.set_ylim(-0.6, len(cells) - 0.3)
+    low, high = (scale * v for v in BOUNDS.get(measure, (-math.inf, math.inf)))
+    left, right = axes.get_xlim()
+    if left < low or right > high:  # the margin around what lies at a bound
+        edge = 0.02 * (min(right, high) - max(left, low))
+        axes.set_xlim(max(left, low - edge), min(right, high + edge))
     axes.set_xlabel(NAMES[measure], fontsize=9, color=INK)
     axes.tick_params(labelsize=8, colors=INK, length=0)
     axes.grid(axis="x", alpha=0.25, color=SOFT)

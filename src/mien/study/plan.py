@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mien.errors import ConfigError, did_you_mean
 from mien.train.config import apply_setting, from_mapping, load_recipe, recipe_from_dict
 from mien.train.networks.registry import network_options
-from mien.train.recipes import find_recipe
+from mien.train.recipes import find_recipe, find_study
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -149,7 +149,7 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     Raises:
         ConfigError: an unknown key, a cell that no recipe allows, a claim on unknown cells.
     """
-    file = _find_study(path)
+    file = find_study(path)
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -166,16 +166,6 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     plan = replace(plan, factors=expanded, set={**plan.set, **_flat(changed)})
     _check(plan, file)
     return plan
-
-
-def _find_study(path: Path) -> Path:
-    """Return the file: of shipped ones with the same name, the study and not the recipe."""
-    if path.is_file():
-        return path
-    try:
-        return find_recipe("study" / path)
-    except ConfigError:
-        return find_recipe(path)
 
 
 def _check_keys(values: dict[str, Any], file: Path) -> None:

@@ -46,8 +46,16 @@ class Difference:
     wins: int
 
 
-def mean_interval(values: Sequence[float]) -> Mean:
-    """Return the mean with its t interval."""
+def mean_interval(
+    values: Sequence[float], bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> Mean:
+    """Return the mean with its t interval, cut at what the measure can be.
+
+    Args:
+        values: one for each seed.
+        bounds: the least and the largest value of the measure: 0 and 1 for an accuracy. With
+            few seeds that lie far apart, the interval reaches past them.
+    """
     from scipy import stats
 
     x = np.asarray(values, np.float64)
@@ -55,7 +63,8 @@ def mean_interval(values: Sequence[float]) -> Mean:
         value = float(x.mean()) if len(x) else math.nan
         return Mean(value, -math.inf, math.inf, len(x))
     half = float(stats.t.ppf((1 + LEVEL) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
-    return Mean(float(x.mean()), float(x.mean()) - half, float(x.mean()) + half, len(x))
+    middle = float(x.mean())
+    return Mean(middle, max(middle - half, bounds[0]), min(middle + half, bounds[1]), len(x))
 
 
 def paired(first: Sequence[float], second: Sequence[float]) -> Difference:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.errors import ConfigError
+from mien.errors import ConfigError, counted
 from mien.study.cell import Result, drawn_subset, read_result
 from mien.study.plan import all_trainings
 from mien.study.verdict import FactorOutcome, judge
@@ -180,5 +180,5 @@ MOST_TRAININGS, MOST_MINUTES = 1000, 120.0
 def duration(minutes: float) -> str:
     """Return minutes in words, in hours or days where there are many."""
     if minutes < 90:
-        return f"{max(1, round(minutes))} minutes"
+        return counted(max(1, round(minutes)), "minute")
     return f"{minutes / 60:.1f} hours" if minutes < 2880 else f"{minutes / 1440:.1f} days"

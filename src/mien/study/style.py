@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #22262b; --soft: #5d646e; --line: #dde0e4;
-  --paper: #fff; --card: #f6f7f8; --blue: #3a6ea5; --dot: #d1603d;
-  --good: #24704a; --bad: #b3361f; --open: #7a5c10; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --soft: #9aa2ac; --line: #343a42;
-  --paper: #16191d; --card: #1f2329; --blue: #7fb0e0; --dot: #ff9a7a;
-  --good: #6cc79a; --bad: #ff8f7a; --open: #e0bf6a; } }
+from mien.palette import PAGE
+
+STYLE = (
+    PAGE
+    + """
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 64rem; color: var(--ink);
   background: var(--paper); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif; }
@@ -40,3 +38,4 @@ th { font-weight: 600; }
   section, article, tr { break-inside: avoid; } h2 { break-after: avoid; }
   svg { min-width: 0; } }
 """
+)

@@ -116,6 +116,16 @@ def judge(plan: Plan, results: Mapping[str, Result]) -> tuple[FactorOutcome, ...
     return _corrected(judged)
 
 
+BOUNDS = {
+    "accuracy": (0.0, 1.0),
+    "best_accuracy": (0.0, 1.0),
+    "train_accuracy": (0.0, 1.0),
+    "gap": (-1.0, 1.0),
+    "loss_rise": (1.0, math.inf),
+}
+"""What measures can be: shares, differences of shares, a loss over the least one."""
+
+
 def points(measure: str) -> bool:
     """Whether a measure is a share that is best told in percentage points."""
     return measure in ("accuracy", "best_accuracy", "train_accuracy", "gap")
@@ -167,7 +177,9 @@ def _cell(plan: Plan, factor: Factor, name: str, results: Mapping[str, Result]) 
     means = {}
     for measure in MEASURES:
         values = [r.measures.get(measure) for r in found if r is not None]
-        means[measure] = mean_interval([v for v in values if v is not None])
+        means[measure] = mean_interval(
+            [v for v in values if v is not None], BOUNDS.get(measure, (-math.inf, math.inf))
+        )
     return CellOutcome(name, found, means)
 
 

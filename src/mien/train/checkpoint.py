@@ -17,6 +17,7 @@ from safetensors.torch import save as save_tensors
 
 from mien.errors import ModelFileError
 from mien.files import sha256, write_bytes, write_json
+from mien.installation import upgrade_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +93,7 @@ def _read_state(path: Path) -> dict[str, Any]:
         raise ModelFileError(
             f"checkpoint {path} has schema {state['schema']}; "
             f"this mien reads up to {SCHEMA_VERSION}",
-            hint="upgrade mien: pip install --upgrade mien",
+            hint=f"upgrade mien: {upgrade_command()}",
         )
     return state
 

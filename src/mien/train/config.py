@@ -58,6 +58,9 @@ ABOVE_ZERO = (
     "fit.first_size",
 )
 
+PRETRAINED = {"dlib-face": "face-resnet"}
+"""Values of `fit.pretrained`, and the network that each holds weights for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -65,7 +68,8 @@ class Recipe:
 
     Attributes:
         name: of the recipe, used for the run's folder and the exported model.
-        labels: label set that the trained model answers with.
+        labels: label set that the trained model answers with, or a list with commas; 'auto' takes
+            those of the data (happy, neutral, sad where votes are learnt).
         also: a further label set, which the exported model answers by an output of its own;
             all its labels must be learnt.
     """
@@ -84,7 +88,12 @@ class Recipe:
 
     @property
     def answer_labels(self) -> tuple[str, ...]:
-        """Labels that the model answers with."""
+        """Labels that the model answers with; a ConfigError while they are still 'auto'."""
+        if self.labels == "auto":
+            raise ConfigError(
+                "labels is 'auto' and was not taken from data yet",
+                hint="mien train takes it; in Python: mien.train.adapt.adapted",
+            )
         return label_set(self.labels)
 
     @property
@@ -142,9 +151,23 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
         own = {key: network[key] for key in keys & network.keys()}
         rest = {key: value for key, value in network.items() if key not in own}
         values["network"] = {**own, "options": rest}
+    _refuse_bare(values)
     recipe: Recipe = from_mapping(Recipe, values, where="")
     _check(recipe)
     return recipe
+
+
+def _refuse_bare(values: Mapping[str, Any]) -> None:
+    """Answer a key that stands without its section: lr instead of optimizer.lr."""
+    known = {f.name: f for f in fields(Recipe)}
+    kinds = get_type_hints(Recipe)
+    for key in values:
+        if key in known:
+            continue
+        paths = [f"{name}.{key}" for name in known if is_dataclass(kinds[name])
+                 and key in {f.name for f in fields(kinds[name])}]  # fmt: skip
+        if paths:
+            raise ConfigError(f"unknown setting {key}", hint=f"did you mean {paths[0]!r}?")
 
 
 def from_mapping(cls: type, values: Mapping[str, Any], *, where: str) -> Any:
@@ -256,6 +279,9 @@ def _check(recipe: Recipe) -> None:
         value = _value(recipe, name)
         if value != "auto" and not 0 < value < float("inf"):
             raise ConfigError(f"{name} must be above 0, got {value}", hint="mend it")
+    _check_pretrained(recipe)
+    if "auto" in (recipe.labels, recipe.targets.kind):
+        return  # what is learnt, the data will say
     learnt = recipe.learnt_labels  # also checks both names
     if recipe.targets.classes:
         lacking = set(learnt) - set(label_set(recipe.targets.classes))
@@ -267,6 +293,23 @@ def _check(recipe: Recipe) -> None:
             )
     if recipe.also:
         recipe.columns_of(label_set(recipe.also))
+
+
+def _check_pretrained(recipe: Recipe) -> None:
+    name = recipe.fit.pretrained
+    if not name:
+        return
+    if recipe.network.name != PRETRAINED[name]:
+        raise ConfigError(
+            f"fit.pretrained = {name!r} holds weights for the network {PRETRAINED[name]!r}, "
+            f"got network.name = {recipe.network.name!r}",
+            hint=f"start from the recipe {PRETRAINED[name]!r}, or leave fit.pretrained out",
+        )
+    if recipe.fit.start:
+        raise ConfigError(
+            f"fit.start = {recipe.fit.start!r} and fit.pretrained = {name!r} exclude each other",
+            hint="set one of them to ''",
+        )
 
 
 def _value(recipe: Recipe, name: str) -> Any:

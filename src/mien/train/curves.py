@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 # Not when first drawn: Ctrl-C amid that import would leave half of matplotlib, and no last picture.
 from matplotlib.figure import Figure
 
-from mien.evaluate.figure import png_bytes
+from mien.evaluate.figure import png_bytes, whole_epochs
 from mien.files import write_bytes
+from mien.palette import GREY, SERIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from mien.train.runfolder import RunFolder
     from mien.train.watch import EpochMetrics
 
-TRAIN, VALIDATION, GREY = "#3a6ea5", "#d1603d", "#8a8f98"
+TRAIN, VALIDATION = SERIES[:2]
 
 
 PAUSE_S = 10.0
@@ -96,7 +97,7 @@ def draw_curves(history: Sequence[EpochMetrics], *, title: str) -> bytes:
         axes.set_xlabel("epoch")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        whole_epochs(axes, epochs)
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     return png_bytes(figure)
 

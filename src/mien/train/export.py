@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mien import __version__
 from mien.errors import ModelFileError
-from mien.evaluate.described import with_info, write_model
+from mien.evaluate.described import refuse_form, with_info, write_model
 from mien.evaluate.explain.graph import SEVERAL
 from mien.labels import label_set
 from mien.modelfile import INPUT_NAME, OUTPUT_NAME, Head, ModelInfo
@@ -119,10 +119,11 @@ def export_run(
             what that changes is told apart from it; all figures are of the rounded ones.
 
     Raises:
-        ConfigError: the runs learnt different labels.
+        ConfigError: the runs learnt different labels, or `destination` does not end in .onnx.
         ModelFileError: the exported file's logits differ by more than MAX_DIFFERENCE, or weights
             do not fit into 16 bits; nothing is written then.
     """
+    refuse_form(destination)
     run = open_run(path)
     scorer = load_ensemble([path, *others])
     validation = dataset.split("validation")

@@ -19,6 +19,8 @@ import torch
 from mien.errors import RunFolderError, TrainingError
 from mien.evaluate.figure import png_bytes
 from mien.files import read_json, write_bytes, write_json
+from mien.palette import BLUE, GREY, INK, ORANGE
+from mien.train.adapt import adapted
 from mien.train.fit import choose_device, start_state, train_step
 from mien.train.loader import batches, make_examples
 from mien.train.signals import Recorder
@@ -95,6 +97,7 @@ def find_lr(
         DataError: the data cannot be trained on with this recipe.
         TrainingError: the loss is not a number from the first steps on.
     """
+    recipe = adapted(recipe, dataset)
     recipe = replace(recipe, optimizer=replace(recipe.optimizer, lr=LOWEST))
     threads = torch.get_num_threads()
     learnt = make_examples(dataset.split("train"), recipe)
@@ -250,7 +253,7 @@ def draw_range_test(test: RangeTest, *, title: str) -> bytes:
 
     figure = Figure(figsize=(7, 5), dpi=120, layout="constrained")
     losses, gains = figure.subplots(2, 1, sharex=True)
-    losses.plot(test.rates, test.losses, color="#3a6ea5")
+    losses.plot(test.rates, test.losses, color=BLUE)
     low, start = min(test.losses), test.losses[0]
     losses.set_ylim(low - 0.15 * (start - low) - 0.02, start + 0.6 * (start - low) + 0.05)
     losses.set_ylabel("training loss\n(running mean)")
@@ -260,17 +263,17 @@ def draw_range_test(test: RangeTest, *, title: str) -> bytes:
         (test.suggestion, 0.97),
         xycoords=("data", "axes fraction"),
         va="top",
-        color="#d1603d",
+        color=ORANGE,
     )
     known = [math.nan if g is None else g for g in test.gains]
-    gains.plot(test.rates, known, color="#5a8f5a")
-    gains.axhline(GAIN, color="#8a8f98", lw=1, ls="--")
+    gains.plot(test.rates, known, color=INK)
+    gains.axhline(GAIN, color=GREY, lw=1, ls="--")
     gains.set_ylim(-0.3, 1.15)
     gains.set_ylabel("gain of a step over\nwhat was promised")
     gains.set_xlabel("learning rate")
     for axes in (losses, gains):
         axes.set_xscale("log")
-        axes.axvline(test.suggestion, color="#d1603d", lw=1.5)
+        axes.axvline(test.suggestion, color=ORANGE, lw=1.5)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
     return png_bytes(figure)

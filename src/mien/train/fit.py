@@ -16,6 +16,7 @@ from mien.errors import ConfigError, DataError, TrainingError
 from mien.files import WriteError, sweep
 from mien.train.augment import augment, mix, shrink, size_share
 from mien.train.distil import load_teachers, taught, taught_by_views
+from mien.train.dlib_face import load_dlib_face, read_dlib_weights
 from mien.train.landmarks import fit_alignment
 from mien.train.loader import Examples, batches, make_examples
 from mien.train.loss import class_weights, soft_cross_entropy
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from mien.train.config import Recipe
     from mien.train.networks.registry import Model
     from mien.train.runfolder import RunFolder
+    from mien.train.settings import FitConfig
 
 TRAIN_SAMPLE = 2000
 """Training pictures that are scored without augmentation after each epoch, for the gap."""
@@ -110,7 +112,7 @@ def _begin(
     recipe = run.recipe
     if run.has_checkpoint:
         # It needs nobody to begin from, who may be gone by now, and knows where faces lie.
-        recipe = replace(recipe, fit=replace(recipe.fit, start=""))
+        recipe = replace(recipe, fit=replace(recipe.fit, start="", pretrained=""))
         state = start_state(recipe, learnt, run.input_size, device)
         restore_state(state, run)
     else:
@@ -135,6 +137,7 @@ def start_state(
     Raises:
         DataError: landmarks are found on too few of the pictures.
         ConfigError, RunFolderError: as `begin_from` and `load_teachers` do.
+        ModelFileError: the weights that `fit.pretrained` names are missing or changed.
     """
     if recipe.fit.threads:
         torch.set_num_threads(recipe.fit.threads)
@@ -146,9 +149,12 @@ def start_state(
         input_size=input_size,
         classes=len(recipe.learnt_labels),
     )
+    pretrained = read_dlib_weights() if recipe.fit.pretrained else None
     aligned = begin_from(model, recipe)
     if model.align is not None and not aligned and aligning is not None:
         fit_alignment(model.align, normalise, learnt.pixels, recipe.fit.seed, aligning)
+    if pretrained is not None:
+        load_dlib_face(model, pretrained, learnt.pixels, recipe.fit.seed)
     state = TrainingState.start(model.to(device), recipe)
     if recipe.distil.views and recipe.distil.weight:
         state.teachers = [teacher.to(device) for teacher in load_teachers(recipe)]
@@ -206,7 +212,9 @@ def train_step(
     measured = recorder.begin(step, inputs.device)
 
     def batch_loss() -> Tensor:
-        return soft_cross_entropy(model(inputs), targets, weights, recipe.loss)
+        with autocast(recipe.fit, inputs.device):
+            logits = model(inputs)
+        return soft_cross_entropy(logits.float(), targets, weights, recipe.loss)
 
     loss = batch_loss()
     optimizer.zero_grad(set_to_none=True)
@@ -228,6 +236,12 @@ def train_step(
     if step + 1 == DIGEST_STEP:
         recorder.take_digest(model)
     return value
+
+
+def autocast(config: FitConfig, device: torch.device) -> torch.autocast:
+    """Return the context in which a training step computes, by `fit.precision`."""
+    mixed = config.precision == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
 
 
 def yardstick(split: Dataset, recipe: Recipe) -> Examples:
@@ -267,8 +281,8 @@ def right_answers(split: Dataset, recipe: Recipe, answers: Sequence[str] = ()) -
 
 
 @torch.inference_mode()
-def score(model: Model, examples: Examples) -> tuple[float, float]:
-    """Return log loss and accuracy on examples with one right answer each."""
+def score(model: Model, examples: Examples) -> tuple[float, float, float]:
+    """Return log loss, accuracy and balanced accuracy on examples with one right answer each."""
     classes = examples.targets_nk.shape[1]
     model.eval()
     logits = torch.cat(
@@ -276,7 +290,12 @@ def score(model: Model, examples: Examples) -> tuple[float, float]:
     )
     right = examples.targets_nk.argmax(dim=1)
     loss = torch.nn.functional.cross_entropy(logits, right)
-    return float(loss), float((logits.argmax(dim=1) == right).float().mean())
+    hits = (logits.argmax(dim=1) == right).float()
+    counts = torch.bincount(right, minlength=classes)
+    recalls = (
+        torch.bincount(right, weights=hits, minlength=classes)[counts > 0] / counts[counts > 0]
+    )
+    return float(loss), float(hits.mean()), float(recalls.mean())
 
 
 def _epoch_metrics(
@@ -286,8 +305,8 @@ def _epoch_metrics(
     validation: Examples,
     started: float,
 ) -> EpochMetrics:
-    train_loss, train_accuracy = score(state.answering, sample)
-    validation_loss, validation_accuracy = score(state.answering, validation)
+    train_loss, train_accuracy, _ = score(state.answering, sample)
+    validation_loss, validation_accuracy, balanced = score(state.answering, validation)
     for value in (train_loss, validation_loss):
         if not math.isfinite(value):  # the last steps broke the weights
             raise _not_a_number(value, state, "its last batch")
@@ -303,6 +322,7 @@ def _epoch_metrics(
         gap=train_accuracy - validation_accuracy,
         seconds=time.perf_counter() - started,
         images_per_second=trained[1],
+        validation_balanced=balanced,
     )
 
 

@@ -107,7 +107,7 @@ def _label_targets(
         raise DataError(
             f"{dataset.name} has no label {absent[0]!r}, which the model is to answer",
             hint=did_you_mean(absent[0], dataset.label_names)
-            + f"its labels are: {', '.join(dataset.label_names)}; choose with --set labels=a,b",
+            + f"its labels are: {', '.join(dataset.label_names)}; take them all: --set labels=auto",
         )
     targets = np.zeros((len(dataset.labels_n), len(labels)))
     for column, label in enumerate(labels):
@@ -124,8 +124,8 @@ def _vote_targets(
         raise ConfigError(
             f"{dataset.name} has no votes for {', '.join(missing or labels)}, "
             "but the recipe says targets.kind = 'votes'",
-            hint="learn from the labels: --set targets.kind=labels --set targets.classes=three, "
-            "or import the votes",
+            hint="learn from the labels: --set targets.kind=auto --set labels=auto; or import the "
+            "votes",
         )
     columns = [dataset.vote_names.index(label) for label in labels]
     votes = dataset.votes_nk[:, columns].astype(np.float64)

@@ -77,7 +77,7 @@ class ProgressView:
             f"{metrics.epoch:4d}/{self.epochs:<3d} {metrics.loss:7.4f} "
             f"{metrics.train_accuracy:7.2%} {metrics.validation_accuracy:7.2%} "
             f"{metrics.gap:+7.2%} {metrics.validation_loss:9.4f} "
-            f"{metrics.images_per_second:10,.0f} {_duration(left):>11}{' *' if best else ''}",
+            f"{metrics.images_per_second:10,.0f} {duration(left):>11}{' *' if best else ''}",
             highlight=False,
         )
 
@@ -88,7 +88,8 @@ class ProgressView:
         self.console.print(f"training {status}", highlight=False)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return seconds as 1:05 or 2:10:00."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -21,12 +21,27 @@ def find_recipe(recipe: Path) -> Path:
     if recipe.is_file():
         return recipe
     folder = SHIPPED if SHIPPED.is_dir() else CHECKOUT
-    name = recipe.as_posix().removeprefix("recipes/").removesuffix(".toml")
-    shipped = folder / f"{name}.toml"
-    if shipped.is_file():
-        return shipped
-    known = sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.toml"))
+    return _shipped(recipe, "recipe", sorted(folder.glob("*.toml")))
+
+
+def find_study(study: Path) -> Path:
+    """Return the TOML file for a path or a shipped study plan's name ('poster').
+
+    Raises:
+        ConfigError: there is neither such a file nor such a plan.
+    """
+    if study.is_file():
+        return study
+    folder = (SHIPPED if SHIPPED.is_dir() else CHECKOUT) / "study"
+    return _shipped(study, "study plan", sorted(folder.glob("*.toml")))
+
+
+def _shipped(wanted: Path, kind: str, files: list[Path]) -> Path:
+    name = wanted.as_posix().removeprefix("recipes/").removeprefix("study/").removesuffix(".toml")
+    named = {file.stem: file for file in files}
+    if name in named:
+        return named[name]
     raise ConfigError(
-        f"there is no recipe {recipe}",
-        hint=did_you_mean(name, known) + f"give a TOML file, or one of: {', '.join(known)}",
+        f"there is no {kind} {wanted}",
+        hint=did_you_mean(name, named) + f"give a TOML file, or one of: {', '.join(named)}",
     )

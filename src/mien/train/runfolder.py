@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from torch import nn
 from mien import __version__
 from mien.errors import ConfigError, RunFolderError
 from mien.files import read_json, write_json, write_text
+from mien.installation import upgrade_command
+from mien.train.adapt import adapted
 from mien.train.checkpoint import load_checkpoint
 from mien.train.config import Recipe, recipe_from_dict
 from mien.train.networks.ensemble import Ensemble
@@ -99,7 +102,7 @@ class RunFolder:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise RunFolderError(
                 f"{path} is damaged: {error}",
-                hint=f"the next epoch writes it again: mien train --resume {self.path}",
+                hint=f"the next epoch writes it again: {resume_command(self.path)}",
             ) from error
 
     def read_status(self) -> dict[str, Any]:
@@ -125,12 +128,14 @@ class RunFolder:
 
 
 def create_run(path: Path, recipe: Recipe, dataset: Dataset, data: Path) -> RunFolder:
-    """Start a new run folder at `path`.
+    """Start a new run folder at `path`; its recipe is adapted to the data, see `adapted`.
 
     Raises:
+        DataError: labels are to be taken from data that have fewer than two.
         RunFolderError: something stands there already.
     """
     refuse_existing(path)
+    recipe = adapted(recipe, dataset)
     config = {
         "schema": SCHEMA_VERSION,
         "recipe": recipe.to_dict(),
@@ -163,7 +168,7 @@ def refuse_existing(path: Path) -> None:
     if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
         raise RunFolderError(
             f"{path} exists and is not empty",
-            hint=f"go on with it: mien train --resume {path}; or choose another --out",
+            hint=f"resume it: {resume_command(path)}; or choose another folder",
         )
 
 
@@ -190,10 +195,15 @@ def open_run(path: Path) -> RunFolder:
     if config["schema"] > SCHEMA_VERSION:
         raise RunFolderError(
             f"{path} has run schema {config['schema']}; this mien reads up to {SCHEMA_VERSION}",
-            hint="upgrade mien: pip install --upgrade mien",
+            hint=f"upgrade mien: {upgrade_command()}",
         )
     recipe = recipe_from_dict(config["recipe"])
     return RunFolder(path, recipe, config["data"], config["fingerprint"], int(config["input_size"]))
+
+
+def resume_command(path: Path) -> str:
+    """Return the shell command that resumes a run."""
+    return shlex.join(["mien", "train", "--resume", str(path)])
 
 
 def next_run_path(parent: Path, name: str) -> Path:
@@ -241,7 +251,7 @@ def load_scorer(
     if not (run.checkpoints / f"{checkpoint}.json").exists():
         raise RunFolderError(
             f"{path} holds no {checkpoint} checkpoint: no epoch of it was finished",
-            hint=f"go on with it: mien train --resume {path}",
+            hint=f"resume it: {resume_command(path)}",
         )
     tensors, state = load_checkpoint(run.checkpoints, checkpoint)
     prefix = "average." if any(name.startswith("average.") for name in tensors) else "model."

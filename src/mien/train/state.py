@@ -36,6 +36,7 @@ class TrainingState:
         changes: generator of the augmentation; dropout uses torch's global one.
         teachers: that answer in each step; no part of a checkpoint, for they do not change.
         epoch: epochs finished.
+        select: the recipe's `fit.select`, by which `record` chooses the best epoch.
     """
 
     model: Model
@@ -44,6 +45,7 @@ class TrainingState:
     order: torch.Generator
     changes: torch.Generator
     teachers: Sequence[Model] = ()
+    select: str = "accuracy"
     epoch: int = 0
     lr: float = 0.0
     best_epoch: int = 0
@@ -60,6 +62,7 @@ class TrainingState:
             optimizer=make_optimizer(model, recipe.optimizer),
             order=torch.Generator().manual_seed(seed * 2 + 1),
             changes=torch.Generator().manual_seed(seed * 2 + 2),
+            select=recipe.fit.select,
         )
 
     @property
@@ -79,9 +82,7 @@ class TrainingState:
         self.signals.append(signals)
         self.epoch = metrics.epoch
         earlier = self.history[self.best_epoch - 1] if self.best_epoch else None
-        # Of equally accurate epochs the one with the smaller loss is better.
-        score = (metrics.validation_accuracy, -metrics.validation_loss)
-        best = earlier is None or score > (earlier.validation_accuracy, -earlier.validation_loss)
+        best = earlier is None or metrics.merit(self.select) > earlier.merit(self.select)
         if best:
             self.best_epoch = metrics.epoch
         return best

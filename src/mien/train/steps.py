@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mien.train.adapt import adapted
 from mien.train.fit import start_state, train_step
 from mien.train.loader import batches, make_examples
 from mien.train.signals import Recorder
@@ -30,6 +31,7 @@ def seconds_per_image(train: Dataset, recipe: Recipe) -> float:
         DataError: the data cannot be trained on with this recipe.
     """
     threads = torch.get_num_threads()
+    recipe = adapted(recipe, train)
     learnt = make_examples(train, recipe)
     seconds = []
     try:

@@ -28,6 +28,8 @@ class EpochMetrics:
         gap: train_accuracy - validation_accuracy on the same yardstick.
         seconds: the epoch took, validation included.
         images_per_second: trained on, validation not included.
+        validation_balanced: balanced accuracy, the mean recall of the classes that occur in
+            validation; None in run folders from before it was measured.
     """
 
     epoch: int
@@ -41,6 +43,21 @@ class EpochMetrics:
     gap: float
     seconds: float
     images_per_second: float
+    validation_balanced: float | None = None
+
+    def merit(self, select: str) -> tuple[float, float]:
+        """Return what is larger for a better epoch, by a value of `fit.select`.
+
+        Of equal epochs that with the lower loss is better; one without a balanced accuracy counts
+        as worse than any that has one.
+        """
+        balanced = self.validation_balanced
+        first = {
+            "accuracy": self.validation_accuracy,
+            "balanced_accuracy": -1.0 if balanced is None else balanced,
+            "log_loss": -self.validation_loss,
+        }
+        return first[select], -self.validation_loss
 
     def to_dict(self) -> dict[str, Any]:
         """Return the epoch as JSON types."""

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mien.errors import ConfigError, SourceError
 from mien.files import write_bytes
+from mien.installation import install_command
 from mien.vision.jpeg import with_end_marker
 
 if TYPE_CHECKING:
@@ -259,6 +260,6 @@ def _register_heic(content: bytes, name: str) -> None:
     except ModuleNotFoundError as error:
         raise SourceError(
             f"{name} is a HEIC picture, which needs a package that is not installed",
-            hint='install it: pip install "mien[heic]"',
+            hint=f"install it: {install_command('heic')}",
         ) from error
     register_heif_opener()

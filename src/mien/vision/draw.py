@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mien.types import UNSURE, FaceReading
+from mien import palette
+from mien.types import FaceReading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,19 +18,8 @@ if TYPE_CHECKING:
 
     from mien.types import TrackedFace
 
-COLOURS = {
-    "happy": (230, 159, 0),
-    "neutral": (86, 180, 233),
-    "sad": (0, 114, 178),
-    "angry": (213, 94, 0),
-    "surprise": (240, 228, 66),
-    "fear": (204, 121, 167),
-    "disgust": (0, 158, 115),
-    "contempt": (150, 120, 90),
-    UNSURE: (150, 150, 150),
-}
-"""Okabe and Ito's palette, which colour-blind people can tell apart."""
-OTHER = (120, 120, 200)
+COLOURS = {label: palette.rgb(colour) for label, colour in palette.LABELS.items()}
+OTHER = palette.rgb(palette.OTHER)
 SPARED, GROW_S = 0.04, 1.0
 """In videos a panel may cover this share of itself before it moves; shrunk, it waits to grow."""
 Box = tuple[float, float, float, float]
@@ -159,7 +149,8 @@ def _draw_face(
     layout.side = side
     panel = (left, top, left + full[0], top + full[1])
     pen.rounded_rectangle(panel, pad, fill=(*PAPER, 205))
-    pen.text((left + pad, top + pad), title, fill=(*colour, 255), font=font)
+    title_colour = palette.rgb(palette.label_colour(face.label, dark=True))
+    pen.text((left + pad, top + pad), title, fill=(*title_colour, 255), font=font)
     for number, (name, share) in enumerate(rows, start=1):
         y = top + pad + number * step
         pen.text((left + pad, y), name, fill=(*INK, 235), font=font)
@@ -181,7 +172,8 @@ def _draw_bar(
     pen.rounded_rectangle(ends, reach, fill=(*TRACK, 255))
     if share * length >= 2 * reach:
         filled = (x, middle - reach, x + share * length, middle + reach)
-        pen.rounded_rectangle(filled, reach, fill=(*COLOURS.get(name, OTHER), 255))
+        colour = palette.rgb(palette.label_colour(name, dark=True))
+        pen.rounded_rectangle(filled, reach, fill=(*colour, 255))
 
 
 def _place(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CHECKS = {
-    "unreadable": "files that are no picture, or damaged",
+    "unreadable": "files that import passes over: no picture, damaged, or without a clear face",
     "blank": "one even area, black, white or grey",
     "mostly-flat": "mostly one even area, or wide even borders: the face may be cropped away",
     "faceless": "no face was found: there is none, or it is turned, covered or cut off",

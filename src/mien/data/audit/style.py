@@ -1,10 +1,10 @@
 """How the audit's page looks: light and dark, narrow and wide, on paper."""
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #22262b; --soft: #5d646e; --line: #dde0e4;
-  --paper: #fff; --card: #f6f7f8; --blue: #2f6299; --good: #24704a; --bad: #b3361f; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --soft: #9aa2ac; --line: #343a42;
-  --paper: #16191d; --card: #1f2329; --blue: #7fb0e0; --good: #6cc79a; --bad: #ff8f7a; } }
+from mien.palette import PAGE
+
+STYLE = (
+    PAGE
+    + """
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 68rem; color: var(--ink);
   background: var(--paper); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
@@ -52,3 +52,4 @@ footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .5rem
   .grid { grid-template-columns: repeat(5, 1fr); }
   .pairs { grid-template-columns: repeat(3, 1fr); } }
 """
+)

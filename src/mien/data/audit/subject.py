@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mien.data.sources.pictures import PictureCropper
+
 
 def open_subject(
     path: Path,
@@ -25,6 +27,7 @@ def open_subject(
     votes: Path | None = None,
     size: int = 48,
     progress: Callable[[int, int], None] | None = None,
+    cropper: PictureCropper | None = None,
 ) -> tuple[Collection, NDArray[np.str_] | None]:
     """Return a collection with its source's splits, and a dataset's own splits beside it.
 
@@ -34,13 +37,14 @@ def open_subject(
         votes: FERPlus's vote file for a source.
         size: of a source's crops, in pixels.
         progress: told (done, total) while a source is read.
+        cropper: how a source's picture files become crops; whole where None.
 
     Raises:
         DataError: neither, damaged, or without any picture.
     """
     if (path / "dataset.json").is_file():
         return _from_dataset(path)
-    collection = read_source(path, form, votes, size, progress)
+    collection = read_source(path, form, votes, size, progress, cropper)
     if not len(collection):
         reasons = "".join(f"; {s.source}: {s.reason}" for s in collection.skipped[:3])
         raise DataError(
@@ -73,6 +77,7 @@ def _from_dataset(path: Path) -> tuple[Collection, NDArray[np.str_]]:
 def _skipped(path: Path) -> list[Skipped]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [Skipped(row[0], row[1]) for row in list(csv.reader(file))[1:] if len(row) == 2]
+            rows = [row for row in list(csv.reader(file))[1:] if len(row) in (2, 3)]
+            return [Skipped(*row) for row in rows]
     except OSError:
         return []  # a dataset that was written by another program may lack the list

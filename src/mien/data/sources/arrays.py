@@ -47,7 +47,7 @@ def read_arrays(path: Path, size: int) -> Collection:
     for required in ("images", "labels"):
         if required not in arrays:
             raise DataError(
-                f"{path} has no array {required!r}; it has: {', '.join(arrays) or 'none'}",
+                f"{path} has no array {required!r}; it has: {_few(list(arrays)) or 'none'}",
                 hint=did_you_mean(required, arrays) + "see the 'arrays' source in docs/data.md",
             )
     images, labels = arrays["images"], arrays["labels"]
@@ -71,7 +71,14 @@ def read_arrays(path: Path, size: int) -> Collection:
         subjects_n=_text(arrays.get("subjects"), n),
         votes_nk=votes,
         vote_names=vote_names,
+        declared=label_names if "label_names" in arrays else (),
     )
+
+
+def _few(names: list[str]) -> str:
+    """Return the first names: a zip of pictures that is called .npz holds thousands."""
+    more = f" and {len(names) - 8:,} more" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:

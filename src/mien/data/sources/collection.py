@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from mien.data.thumbnails import Shown
 
 SPLIT_NAMES = {
     "": "",
@@ -32,10 +34,37 @@ SPLIT_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A picture that could not be used, and why."""
+    """A picture that could not be used, or that was used with a note, and why.
+
+    Attributes:
+        source: path or name.
+        reason: in words.
+        kind: one of mien.data.notices.KINDS.
+    """
 
     source: str
     reason: str
+    kind: str = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where in its picture a crop comes from.
+
+    Attributes:
+        width: of the picture as displayed, in pixels.
+        height: likewise.
+        box: the detector's (left, top, right, bottom) in pixels; None where the whole picture
+            is the crop.
+        score: the detector's, 0 to 1; None likewise.
+        landmarks: five (x, y) in pixels, where the detector gives them.
+    """
+
+    width: int
+    height: int
+    box: tuple[float, ...] | None = None
+    score: float | None = None
+    landmarks: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +81,12 @@ class Collection:
         subjects_n: str [n], '' where unknown.
         votes_nk: float32 [n, k] or None.
         vote_names: names of the votes' columns, in our spelling.
-        skipped: pictures that could not be used.
+        skipped: files that could not be used.
+        notes: pictures that were used, with something to know about them.
+        declared: classes that the source names, whether or not they hold a picture.
+        origins: where each crop comes from, [n]; empty where the source holds crops itself.
+        shown: pictures for the import's page.
+        facts: of the reading, as JSON types: how faces were found.
     """
 
     name: str
@@ -65,12 +99,18 @@ class Collection:
     votes_nk: NDArray[np.float32] | None = None
     vote_names: tuple[str, ...] = ()
     skipped: list[Skipped] = field(default_factory=list)
+    notes: list[Skipped] = field(default_factory=list)
+    declared: tuple[str, ...] = ()
+    origins: tuple[Origin, ...] = ()
+    shown: list[Shown] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images_nhw)
 
     def subset(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Collection:
         """Return the rows of a mask or of indices; what was skipped stays listed."""
+        rows = np.arange(len(self))[chosen]
         return replace(
             self,
             images_nhw=self.images_nhw[chosen],
@@ -79,6 +119,7 @@ class Collection:
             splits_n=self.splits_n[chosen],
             subjects_n=self.subjects_n[chosen],
             votes_nk=None if self.votes_nk is None else self.votes_nk[chosen],
+            origins=tuple(self.origins[i] for i in rows) if self.origins else (),
         )
 
 

@@ -5,80 +5,66 @@ The second is also the form in which FER2013 is handed around on Kaggle (`train/
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.data.sources.collection import SPLIT_NAMES, Collection, index_labels, split_name
-from mien.data.sources.pictures import read_crops
+from mien.data.sources.collection import Collection, index_labels
+from mien.data.sources.pictures import PictureCropper
+from mien.data.sources.walk import Tree, walk_classes
 from mien.errors import DataError
 from mien.files import plain
-from mien.labels import SEVEN, class_name
+from mien.labels import SEVEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 def read_folders(
-    path: Path, size: int, progress: Callable[[int, int], None] | None = None
+    path: Path,
+    size: int,
+    progress: Callable[[int, int], None] | None = None,
+    cropper: PictureCropper | None = None,
 ) -> Collection:
     """Read a folder of class folders, or of split folders that hold class folders.
 
-    Pictures that cannot be read are listed in `skipped`; hidden files and folders are left out.
+    A class folder's subfolders belong to it. Pictures that cannot be read, hidden ones and those
+    outside of the class folders are listed in `skipped`.
 
     Raises:
         DataError: no class folder, or no picture in them, or a misspelt class.
     """
-    try:
-        found = _list_pictures(path)
-    except OSError as error:
-        raise DataError(
-            f"cannot read {error.filename}: {error.strerror}",
-            hint="give a folder that you may read",
-        ) from error
-    if not found:
-        raise DataError(
-            f"{path} holds no class folders with pictures",
-            hint="expected CLASS/picture.jpg, such as happy/1.jpg, or train/happy/1.jpg",
-        )
-    crops, kept, skipped = read_crops([file for file, _, _ in found], size, progress)
-    label_names, labels = index_labels([found[i][1] for i in kept], SEVEN)
+    tree = walk_classes(path)
+    if not tree.pictures:
+        raise _nothing(path, tree)
+    files = [file for file, _, _ in tree.pictures]
+    names = [plain(file.relative_to(path).as_posix()) for file in files]
+    crops = (cropper or PictureCropper()).read(files, names, size, progress)
+    kept = [tree.pictures[i] for i in crops.kept]
+    label_names, labels = index_labels([label for _, label, _ in kept], SEVEN)
     return Collection(
         name=path.resolve().name,
-        images_nhw=crops,
+        images_nhw=crops.images_nhw,
         label_names=label_names,
         labels_n=labels,
-        sources_n=np.array(
-            [plain(found[i][0].relative_to(path).as_posix()) for i in kept], np.str_
-        ),
-        splits_n=np.array([found[i][2] for i in kept], "<U10"),
+        sources_n=np.array([names[i] for i in crops.kept], np.str_),
+        splits_n=np.array([split for _, _, split in kept], "<U10"),
         subjects_n=np.full(len(kept), "", np.str_),
-        skipped=skipped,
+        skipped=[*tree.passed_over, *crops.skipped],
+        notes=crops.notes,
+        declared=tuple(dict.fromkeys(tree.classes)),
+        origins=crops.origins,
+        shown=crops.shown,
+        facts=crops.facts(),
     )
 
 
-def _list_pictures(path: Path) -> list[tuple[Path, str, str]]:
-    """Return (file, label, split) of every file two or three levels down."""
-    found: list[tuple[Path, str, str]] = []
-    for folder in _folders(path):
-        inner = _folders(folder)
-        if inner and folder.name.lower() in SPLIT_NAMES:
-            split = split_name(folder.name, str(folder))
-            for class_folder in inner:
-                found += [(file, _class(class_folder), split) for file in _files(class_folder)]
-        else:
-            found += [(file, _class(folder), "") for file in _files(folder)]
-    return found
-
-
-def _class(folder: Path) -> str:
-    return class_name(plain(folder.name), str(folder))
-
-
-def _folders(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _files(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+def _nothing(path: Path, tree: Tree) -> DataError:
+    hint = "expected CLASS/picture.jpg, such as happy/1.jpg, or train/happy/1.jpg"
+    if tree.classes:
+        names = ", ".join(dict.fromkeys(tree.classes))
+        return DataError(f"{path}: the class folders hold no pictures: {names}", hint=hint)
+    loose = sum(record.kind == "outside-class" for record in tree.passed_over)
+    pictures = f", but {loose:,} picture{'' if loose == 1 else 's'} outside of any" if loose else ""
+    return DataError(f"{path} holds no class folders with pictures{pictures}", hint=hint)

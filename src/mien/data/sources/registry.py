@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from stat import S_ISDIR
+from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
 
 from mien.data.sources.arrays import read_arrays
 from mien.data.sources.collection import check_size
 from mien.data.sources.folders import read_folders
-from mien.data.sources.tables import read_fer2013, read_header, read_list, read_votes
+from mien.data.sources.tables import (
+    is_pixels,
+    read_fer2013,
+    read_header,
+    read_list,
+    read_votes,
+)
 from mien.errors import ConfigError, DataError, did_you_mean
 from mien.labels import FERPLUS_VOTES
 
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mien.data.sources.collection import Collection
+    from mien.data.sources.pictures import PictureCropper
 
 FORMS = {
     "folders": "a folder per class (happy/*.jpg), perhaps within a folder per split",
@@ -33,12 +40,21 @@ def read_source(
     votes: Path | None,
     size: int,
     progress: Callable[[int, int], None] | None = None,
+    cropper: PictureCropper | None = None,
 ) -> Collection:
     """Read a labelled collection in any known form; `form` '' finds out which.
 
+    Args:
+        source: folder or file.
+        form: one of FORMS, or ''.
+        votes: FERPlus's vote file, or None.
+        size: height and width of a crop, in pixels.
+        progress: told (done, total).
+        cropper: how picture files become crops; whole where None.
+
     Raises:
         DataError: the source is missing or cannot be used.
-        ConfigError: an unknown form.
+        ConfigError: an unknown form, or faces are to be found where there are only crops.
     """
     check_size(size)
     if form and form not in FORMS:
@@ -47,14 +63,19 @@ def read_source(
             hint=did_you_mean(form, FORMS) + f"known: {', '.join(FORMS)}",
         )
     form = form or detect_form(source)
+    if cropper is not None and cropper.faces == "find" and form in ("arrays", "fer2013"):
+        raise ConfigError(
+            f"faces: 'find' needs picture files, and {source} holds crops",
+            hint="take them whole (faces='whole' or 'auto')",
+        )
     if form == "folders":
-        collection = read_folders(source, size, progress)
+        collection = read_folders(source, size, progress, cropper)
     elif form == "arrays":
         collection = read_arrays(source, size)
     elif form == "fer2013":
         collection = read_fer2013(source, size, progress)
     else:
-        collection = read_list(source, size, progress)
+        collection = read_list(source, size, progress, cropper)
     if votes is None:
         return collection
     if form not in ("fer2013", "arrays"):
@@ -84,8 +105,29 @@ def detect_form(source: Path) -> str:
         return "arrays"
     if source.suffix.lower() in (".csv", ".txt"):
         header = {name.lower() for name in read_header(source)}
-        return "fer2013" if "pixels" in header else "list"
+        crops = "pixels" in header or ("path" not in header and any(map(is_pixels, header)))
+        return "fer2013" if crops else "list"
+    if _is_archive(source):
+        raise DataError(
+            f"{source} is an archive, which is not read",
+            hint="unpack it, then import the folder of class folders that it holds",
+        )
     raise DataError(
         f"{source} is in no known form",
         hint="; ".join(f"{name}: {about}" for name, about in FORMS.items()),
+    )
+
+
+def _is_archive(source: Path) -> bool:
+    """Return whether a file is an archive, by its first bytes or its name."""
+    try:
+        if not S_ISREG(source.stat().st_mode):
+            return False
+        with source.open("rb") as file:
+            start = file.read(8)
+    except OSError:
+        return False
+    suffixes = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
+    return (
+        start.startswith((b"PK\3\4", b"Rar!", b"7z\xbc\xaf")) or source.suffix.lower() in suffixes
     )

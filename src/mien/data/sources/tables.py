@@ -5,19 +5,21 @@ from __future__ import annotations
 import csv
 from difflib import get_close_matches
 from itertools import islice
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mien.data.sources.collection import Collection, index_labels, split_name
-from mien.data.sources.pictures import read_crops
+from mien.data.sources.pictures import PictureCropper
 from mien.data.sources.resize import resize_crops
 from mien.errors import DataError, did_you_mean
-from mien.labels import FERPLUS_VOTES, SEVEN, class_name
+from mien.files import plain
+from mien.labels import FERPLUS_VOTES, SEVEN, canonical, class_name
+from mien.vision.codec import SUFFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -49,9 +51,14 @@ def read_header(path: Path) -> list[str]:
 
 
 def read_list(
-    path: Path, size: int, progress: Callable[[int, int], None] | None = None
+    path: Path,
+    size: int,
+    progress: Callable[[int, int], None] | None = None,
+    cropper: PictureCropper | None = None,
 ) -> Collection:
     """Read a CSV of `path,label[,split,subject]`; paths are relative to the file's folder.
+
+    Paths as Windows writes them, with backslashes, are read everywhere.
 
     An empty label means that there is none, as in a test set without targets.
 
@@ -66,23 +73,42 @@ def read_list(
     for number, row in rows:
         if not row["path"].strip():
             raise DataError(f"{path}, line {number}: the path is empty", hint="fill or delete it")
-    files = [path.parent / row["path"].strip() for _, row in rows]
-    crops, kept, skipped = read_crops(files, size, progress)
-    rows = [rows[i] for i in kept]
+    texts = [row["path"].strip() for _, row in rows]
+    files = [_file(path.parent, text) for text in texts]
+    crops = (cropper or PictureCropper()).read(files, [plain(t) for t in texts], size, progress)
+    declared = [row["label"] for _, row in rows]
+    rows = [rows[i] for i in crops.kept]
     names, labels = index_labels(
         [class_name(row["label"], f"{path}, line {n}") for n, row in rows], SEVEN
     )
     splits = [split_name(row.get("split", ""), f"{path}, line {n}") for n, row in rows]
     return Collection(
         name=path.stem,
-        images_nhw=crops,
+        images_nhw=crops.images_nhw,
         label_names=names,
         labels_n=labels,
-        sources_n=np.array([row["path"].strip() for _, row in rows], np.str_),
+        sources_n=np.array([texts[i] for i in crops.kept], np.str_),
         splits_n=np.array(splits, "<U10"),
         subjects_n=np.array([row.get("subject", "").strip() for _, row in rows], np.str_),
-        skipped=skipped,
+        skipped=crops.skipped,
+        notes=crops.notes,
+        declared=tuple(dict.fromkeys(canonical(text) for text in declared if text.strip())),
+        origins=crops.origins,
+        shown=crops.shown,
+        facts=crops.facts(),
     )
+
+
+def _file(folder: Path, text: str) -> Path:
+    r"""Return the file that a row names; where none is called so, img\1.png is img/1.png."""
+    file = folder / text
+    if "\\" in text:
+        try:
+            found = file.exists()
+        except (OSError, ValueError):  # told of when it is read
+            return file
+        return file if found else folder / PureWindowsPath(text).as_posix()
+    return file
 
 
 def read_fer2013(
@@ -139,16 +165,18 @@ def read_votes(path: Path, rows: int) -> NDArray[np.float32]:
     header = tuple(read_header(path))
     if header != FERPLUS_HEADER:
         raise DataError(
-            f"{path} is not FERPlus's vote file: its columns are {', '.join(header)}",
+            f"{path} is not FERPlus's vote file: its columns are {_shown(header)}",
             hint=f"expected {', '.join(FERPLUS_HEADER)}",
         )
     votes: list[list[int]] = []
     for number, row in islice(read_rows(path), 1, None):
+        if not any(cell.strip() for cell in row):  # spreadsheets end in such lines
+            continue
         counts = [int(cell) if cell.strip().isdecimal() else -1 for cell in row[2:]]
         if len(counts) != len(FERPLUS_VOTES) or min(counts) < 0:
             raise DataError(
                 f"{path}, line {number}: expected {len(FERPLUS_VOTES)} counts of votes, "
-                f"got {', '.join(row[2:])}",
+                f"got {_shown(row[2:]) or 'none'}",
                 hint="restore the line",
             )
         votes.append(counts)
@@ -190,6 +218,7 @@ def _records(
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line, row by lower-case column name), checking columns and lengths."""
     header = [name.lower() for name in read_header(path)]
+    _refuse_headless(path, header, required, known)
     twice = sorted({name for name in known if header.count(name) > 1})
     if twice:
         raise DataError(
@@ -198,7 +227,7 @@ def _records(
     for name in required:
         if name not in header:
             raise DataError(
-                f"{path} has no column {name!r}; its columns are: {', '.join(header)}",
+                f"{path} has no column {name!r}; its columns are: {_shown(header)}",
                 hint=did_you_mean(name, header) + f"expected: {', '.join(known)}",
             )
     _refuse_misspelt(path, header, known)
@@ -211,6 +240,39 @@ def _records(
                 hint="quote cells that hold commas, or complete the line",
             )
         yield number, dict(zip(header, row, strict=True))
+
+
+CELL, CELLS = 24, 8
+"""Characters of a cell, and cells of a row, that a message shows."""
+
+
+def _shown(cells: Sequence[str]) -> str:
+    """Return a row for a message; a row of pixels would fill screens."""
+    short = [cell if len(cell) <= CELL else f"{cell[:CELL]}…" for cell in cells[:CELLS]]
+    more = f" and {len(cells) - CELLS} more" if len(cells) > CELLS else ""
+    return ", ".join(short) + more
+
+
+def is_pixels(cell: str) -> bool:
+    """Return whether a cell holds a row of pixels: many whole numbers with spaces between."""
+    words = cell[:200].split()
+    return len(words) >= 16 and all(word.isdecimal() for word in words)
+
+
+def _refuse_headless(
+    path: Path, header: list[str], required: tuple[str, ...], known: tuple[str, ...]
+) -> None:
+    """Raise a DataError where the first row is data, as in a table without its header line."""
+    if any(name in header for name in required):
+        return
+    pixels = any(is_pixels(cell) for cell in header)
+    pictures = any(PureWindowsPath(cell).suffix in SUFFIXES for cell in header)
+    if pixels or pictures:
+        expected = ("emotion", "pixels", "usage") if pixels else known
+        raise DataError(
+            f"{path} has no header line: its first line is {_shown(header)}",
+            hint=f"add a first line that names the columns, such as {','.join(expected)}",
+        )
 
 
 def _refuse_misspelt(path: Path, header: list[str], known: tuple[str, ...]) -> None:
@@ -231,18 +293,22 @@ def _refuse_misspelt(path: Path, header: list[str], known: tuple[str, ...]) -> N
 
 def _delimiter(header: str) -> str:
     """Return what separates the columns: spreadsheets write semicolons in much of the world."""
-    return next((mark for mark in ",;\t" if mark in header), ",")
+    return next((mark for mark in ",;\t|" if mark in header), ",")
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line, cells) of a CSV file in UTF-8, the header too; commas, semicolons or tabs.
+    """Yield (line, cells) of a CSV file in UTF-8, the header too; commas, semicolons, tabs or bars.
+
+    UTF-16 is read too where the file says so by its first bytes, as spreadsheets write it.
 
     Raises:
         DataError: it cannot be read, or is no such file.
     """
     csv.field_size_limit(1 << 24)  # a row of pixels is longer than csv's default limit
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open("rb") as start:
+            wide = start.read(2) in (b"\xff\xfe", b"\xfe\xff")
+        with path.open(newline="", encoding="utf-16" if wide else "utf-8-sig") as file:
             delimiter = _delimiter(file.readline())
             file.seek(0)
             reader = csv.reader(file, delimiter=delimiter)
@@ -250,7 +316,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                 yield reader.line_num, row
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeError, csv.Error) as error:
         raise DataError(
             f"{path} is not a CSV file in UTF-8: {error}", hint="save it as CSV, UTF-8"
         ) from error

@@ -13,6 +13,7 @@ from mien.evaluate.explain.explainable import choose_side
 from mien.evaluate.explain.occlusion import Occlusion, default_patch, occlude
 from mien.evaluate.explain.sanity import SanityCheck, check
 from mien.predict.classifier import softmax
+from mien.types import UNSURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,11 +58,23 @@ class FaceExplanation:
         maps = {} if self.grad_cam_hw is None else {GRAD_CAM: self.grad_cam_hw}
         return {**maps, OCCLUSION: self.occlusion.drop_hw}
 
-    def to_dict(self, labels: tuple[str, ...]) -> dict[str, Any]:
+    def label(self, info: ModelInfo) -> str:
+        """What mien predict says of this face by itself: a label, or 'unsure'."""
+        best = int(self.probs_k.argmax())
+        return UNSURE if self.probs_k[best] < info.unsure_below else info.labels[best]
+
+    def title(self, info: ModelInfo) -> str:
+        """The explained label, and what mien predict says where that is something else."""
+        explained, label = info.labels[self.answer], self.label(info)
+        return explained if label == explained else f"{explained} (the answer is {label})"
+
+    def to_dict(self, info: ModelInfo) -> dict[str, Any]:
         """Return the figures, without the maps, as JSON types."""
-        occlusion = self.occlusion
+        occlusion, labels = self.occlusion, info.labels
         return {
+            "label": self.label(info),
             "explained": labels[self.answer],
+            "empty_maps": [m for m, map_hw in self.maps.items() if map_hw.max(initial=0) <= 0],
             "probabilities": {
                 n: round(float(p), 4) for n, p in zip(labels, self.probs_k, strict=True)
             },
@@ -103,7 +116,7 @@ class Explanation:
             "input_size": self.info.input_size,
             "grad_cam_side": self.side,
             "occlusion_patch": self.patch,
-            "faces": [face.to_dict(self.info.labels) for face in self.faces],
+            "faces": [face.to_dict(self.info) for face in self.faces],
             "sanity": self.sanity.to_dict() if self.sanity is not None else None,
         }
 

@@ -18,6 +18,7 @@ from mien.evaluate.explain.pictures import (
     shade,
 )
 from mien.evaluate.explain.sanity import THRESHOLD, signed
+from mien.palette import PAGE
 from mien.vision.draw import percent
 
 if TYPE_CHECKING:
@@ -29,11 +30,9 @@ if TYPE_CHECKING:
     from mien.evaluate.explain.occlusion import Occlusion
     from mien.evaluate.explain.sanity import SanityCheck
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #22262b; --soft: #5d646e; --line: #dde0e4;
-  --paper: #fff; --card: #f6f7f8; --blue: #3a6ea5; --good: #24704a; --bad: #b3361f; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --soft: #9aa2ac; --line: #343a42;
-  --paper: #16191d; --card: #1f2329; --blue: #7fb0e0; --good: #6cc79a; --bad: #ff8f7a; } }
+STYLE = (
+    PAGE
+    + """
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 62rem; color: var(--ink);
   background: var(--paper); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif; }
@@ -74,6 +73,7 @@ footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 1rem;
   .tiles { grid-template-columns: repeat(3, 1fr); } figure, tr { break-inside: avoid; }
   h2, h3 { break-after: avoid; } .face + .face { break-before: page; } }
 """
+)
 READ = """<div class="read"><p>A map shows which parts of the picture the score depends on. It does
 not say why, whether the answer is right, or what the person feels; and what is dark here may
 still matter together with something else.</p></div>"""
@@ -138,7 +138,12 @@ def _verdicts(sanity: SanityCheck | None) -> str:
             f"{signed(alike.spearman)} (absolute values {signed(alike.spearman_absolute)}), "
             f"n = {alike.n}"
         )
-        if sanity.passes(method):
+        if method in sanity.empty:
+            text = (
+                f'<b data-sign="○">{method} is empty</b>: no place speaks for the explained label '
+                "in any face that was checked, so there is nothing to check."
+            )
+        elif sanity.passes(method):
             text = f'<b data-sign="✓">{method} passes the sanity check</b>: {figures}.'
         else:
             text = (
@@ -153,7 +158,7 @@ def _face(explanation: Explanation, index: int, name: str, sheets: Sheets) -> st
     face, labels = explanation.faces[index], explanation.info.labels
     answer = escape(labels[face.answer])
     sections = [
-        f'<section class="face"><h2>{escape(name)}: {answer}</h2>',
+        f'<section class="face"><h2>{escape(name)}: {escape(face.title(explanation.info))}</h2>',
         _probabilities(face, labels),
         '<div class="tiles">',
         _figure(face.crop_hw, f"the crop of {escape(name)}", _crop_caption(face), 288),
@@ -203,7 +208,7 @@ def _map(face: FaceExplanation, method: str, answer: str) -> str:
     else:
         nothing = f"No place speaks for {answer} here."
         words = where if top > 0 else nothing
-        scale, unit = ("0", "logits a cell", f"{top:.2g}"), "Grad-CAM"
+        scale, unit = ("0", "logits a cell", f"{top:.2g}" if top > 0 else "empty"), "Grad-CAM"
     ends = "".join(f"<span>{text}</span>" for text in scale)
     bar = f'<span class="bar" style="background:{_gradient(with_sign)}"></span>'
     legend = f'{bar}<span class="ends">{ends}</span>'

@@ -12,6 +12,7 @@ from mien.errors import MissingExtraError
 from mien.evaluate.explain.explain import GRAD_CAM, enlarged
 from mien.evaluate.explain.sanity import signed as signed_number
 from mien.evaluate.figure import new_figure, png_bytes
+from mien.palette import BLUE, GREY, INK
 from mien.vision.draw import percent
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 DRAWN = "the pictures of an explanation"
 """What is drawn here, where matplotlib is missing."""
-BLUE, GREY, INK = "#3a6ea5", "#8a8f98", "#22262b"
 COLOURS = {True: "RdBu_r", False: "inferno"}
 """Colour maps by whether a map has signs; both are even to the eye and safe for the colour-blind
 (inferno: Smith & van der Walt; RdBu: ColorBrewer)."""
@@ -93,7 +93,9 @@ def face_picture(explanation: Explanation, index: int) -> bytes:
         _map(axes, face, method, map_hw)
     _probabilities(top[-1], face, info.labels)
     parts[0].suptitle(
-        f"{info.name}: what the score of '{info.labels[face.answer]}' depends on",
+        f"{info.name}: what the score of '{info.labels[face.answer]}' depends on"
+        + ("" if face.title(info) == info.labels[face.answer] else f"; the answer is "
+           f"{face.label(info)}"),
         x=0.01, ha="left", weight="bold", color=INK,
     )  # fmt: skip
     if rows:

@@ -77,16 +77,22 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class SanityCheck:
-    """The cascade from the logits down; its last level has all weights random."""
+    """The cascade from the logits down; its last level has all weights random.
+
+    `empty` names the methods whose trained maps have no place that speaks for the label, in any
+    face: an empty map neither passes nor fails.
+    """
 
     levels: tuple[Level, ...]
     draws: int
     faces: int
+    empty: frozenset[str] = frozenset()
 
     def passes(self, method: str) -> bool:
-        """Whether a method's maps depend on the weights, by THRESHOLD."""
+        """Whether a method's maps show something that depends on the weights, by THRESHOLD."""
         last = self.levels[-1].similarity[method]
-        return max(last.spearman, last.spearman_absolute) < THRESHOLD
+        alike = max(last.spearman, last.spearman_absolute)
+        return method not in self.empty and alike < THRESHOLD
 
     @property
     def sample(self) -> str:
@@ -105,7 +111,7 @@ class SanityCheck:
             "faces": self.faces,
             "draws": self.draws,
             "threshold": THRESHOLD,
-            "passes": {method: self.passes(method) for method in self.methods},
+            "passes": {m: None if m in self.empty else self.passes(m) for m in self.methods},
             "levels": [
                 {
                     "down_to": level.name,
@@ -153,7 +159,8 @@ def check(
         similarity = {method: _mean(values) for method, values in found.items()}
         levels.append(Level(model.layers[-count], count, similarity, shown))
     faces = len(next(iter(trained.values())))
-    return SanityCheck(tuple(levels), draws, faces)
+    empty = frozenset(method for method, maps in trained.items() if maps.max(initial=0) <= 0)
+    return SanityCheck(tuple(levels), draws, faces, empty)
 
 
 def cascade(layers: int) -> list[int]:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from mien.types import PictureReading
 
 
@@ -26,12 +29,19 @@ class AnnotatedFolder:
         self.folder = folder
         self._used: set[str] = set()
 
-    def append(self, reading: PictureReading) -> Path | None:
-        """Write the picture of a reading; return where, or None where it could not be read."""
+    def append(
+        self, reading: PictureReading, picture: NDArray[np.uint8] | None = None
+    ) -> Path | None:
+        """Write the picture of a reading; return where, or None where it could not be read.
+
+        Args:
+            reading: whose source is a file.
+            picture: uint8 [h, w, 3] RGB, where the source is no file but standard input.
+        """
         if reading.error is not None:
             return None
-        path = self._free_path(Path(reading.source))
-        return reading.save(path)
+        path = self._free_path(Path(reading.source if picture is None else "stdin"))
+        return reading.save(path, picture)
 
     def _free_path(self, source: Path) -> Path:
         number, name = 1, f"{source.stem}.jpg"

@@ -6,15 +6,19 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from PIL import Image, ImageOps
+
 from mien.errors import MissingExtraError
 from mien.files import write_error
+from mien.predict.video.clock import Clock
 from mien.predict.video.decode import load_av
+from mien.predict.video.seek import is_indexed
 from mien.vision.draw import FrameAnnotator
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from mien.predict.video.frame import Frame
@@ -68,8 +72,8 @@ class ClipWriter:
         try:
             if self._container is None:
                 self._open(pixels_hwc.shape[1], pixels_hwc.shape[0], time_s)
-            even = pixels_hwc[: self._stream.height, : self._stream.width]
-            picture = self._av.VideoFrame.from_ndarray(even.copy(), format="rgb24")
+            even = self._fitted(pixels_hwc)
+            picture = self._av.VideoFrame.from_ndarray(even, format="rgb24")
             pts = round((time_s - self._first_s) * TICKS)
             self._last_pts = max(pts, self._last_pts + 1)
             picture.pts, picture.time_base = self._last_pts, Fraction(1, TICKS)
@@ -78,6 +82,14 @@ class ClipWriter:
             self._container.mux(self._stream.encode(picture))
         except OSError as error:
             raise write_error(self.path, error) from error
+
+    def _fitted(self, pixels_hwc: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return pixels of the video's size: cut to even sides; smaller where the size changes."""
+        height, width = self._stream.height, self._stream.width
+        if max(abs(pixels_hwc.shape[0] - height), abs(pixels_hwc.shape[1] - width)) <= 1:
+            return np.ascontiguousarray(pixels_hwc[:height, :width])
+        inside = ImageOps.pad(Image.fromarray(pixels_hwc), (width, height))
+        return np.asarray(inside)
 
     def _open(self, width: int, height: int, time_s: float) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,19 +146,18 @@ class _Sound:
 
     def __init__(self, av: Any, source: Any, stream: Any, container: Any, first_s: float) -> None:
         self._av, self._source, self._container = av, source, container
-        start = source.start_time
-        self._offset = Fraction(start, 1_000_000) if start is not None else Fraction(0)
+        # Where the clock jumps, the sound goes on as the pictures do.
+        self._clock = Clock(source, stream)
         self._first_s = first_s
         self._copy = stream.codec_context.name in COPIED
         if self._copy:
             self._out = container.add_stream_from_template(stream)
         else:
             self._out = container.add_stream("aac", rate=stream.codec_context.sample_rate or 48_000)
-        if first_s > 0:
-            source.seek(int(first_s * 1_000_000 + float(self._offset * 1_000_000)))
+        if first_s > 0 and is_indexed(source):
+            source.seek(self._clock.to_pts(first_s), stream=stream)
         self._packets = source.demux(stream)
-        self._next: Any = None
-        self._samples = 0
+        self._next: tuple[Any, Fraction] | None = None
 
     @classmethod
     def open(cls, av: Any, path: Path, container: Any, first_s: float) -> _Sound | None:
@@ -162,11 +173,11 @@ class _Sound:
         while True:
             if self._next is None:
                 self._next = self._take()
-            if self._next is None or self._time(self._next) >= time_s:
+            if self._next is None or self._next[1] >= time_s:
                 return
-            packet, self._next = self._next, None
-            if self._time(packet) >= self._first_s - 0.03:
-                self._write(packet)
+            (packet, sounds_s), self._next = self._next, None
+            if sounds_s >= self._first_s - 0.03:
+                self._write(packet, sounds_s)
 
     def finish(self) -> None:
         """Write what the encoder holds back."""
@@ -177,20 +188,17 @@ class _Sound:
         """Close the source."""
         self._source.close()
 
-    def _take(self) -> Any:
+    def _take(self) -> tuple[Any, Fraction] | None:
         try:
             packet = next(self._packets)
         except (StopIteration, self._av.error.FFmpegError, OSError):
             return None  # the sound ends, or breaks off, before the pictures
-        return None if packet.dts is None else packet
+        return None if packet.dts is None else (packet, self._clock.packet(packet)[0])
 
-    def _time(self, packet: Any) -> float:
-        return float(packet.pts * packet.time_base - self._offset)
-
-    def _write(self, packet: Any) -> None:
+    def _write(self, packet: Any, sounds_s: Fraction) -> None:
+        pts = round((sounds_s - Fraction(self._first_s)) / packet.time_base)
+        packet.pts = packet.dts = max(pts, 0)
         if self._copy:
-            shift = round((Fraction(self._first_s) + self._offset) / packet.time_base)
-            packet.pts, packet.dts = max(packet.pts - shift, 0), max(packet.dts - shift, 0)
             packet.stream = self._out
             self._container.mux(packet)
             return
@@ -199,7 +207,4 @@ class _Sound:
         except (self._av.error.FFmpegError, OSError):
             return  # a damaged piece of sound is left out
         for frame in frames:
-            if frame.pts is not None:
-                shift = round((Fraction(self._first_s) + self._offset) / frame.time_base)
-                frame.pts = max(frame.pts - shift, 0)
             self._container.mux(self._out.encode(frame))

@@ -113,6 +113,18 @@ class _Work:
         return None
 
 
+def _summary(source: Source, path: Path) -> dict[str, Any] | None:
+    """Return the summary that a run before has left of this very source."""
+    summary = path.with_name(path.name + ".summary.json")
+    if not summary.exists():
+        return None
+    try:
+        found = read_json(summary)
+    except SourceError:
+        return None
+    return found if found.get("source") == source.name else None
+
+
 class Outputs:
     """Names the files of sources in a folder: STEM.csv, STEM.summary.json and so on.
 
@@ -141,14 +153,13 @@ class Outputs:
         return self.folder / name
 
     def done(self, source: Source, path: Path) -> bool:
-        """Return whether the files of this very source are complete; a summary comes last."""
-        summary = path.with_name(path.name + ".summary.json")
-        if not summary.exists():
-            return False
-        try:
-            return bool(read_json(summary).get("source") == source.name)
-        except SourceError:
-            return False
+        """Return whether this very source was read to its end; a summary comes last."""
+        summary = _summary(source, path)
+        return summary is not None and not summary.get("error")
+
+    def broke_off(self, source: Source, path: Path) -> str | None:
+        """Return why this very source could not be read to its end in a run before, or None."""
+        return (_summary(source, path) or {}).get("error")
 
     def cut_off(self, path: Path) -> bool:
         """Return whether a run that was cut off has left rows of a source."""

@@ -6,16 +6,17 @@ from html import escape
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from mien.errors import counted
+from mien.palette import PAGE
 from mien.predict.sinks.timeline import clock
 from mien.predict.video.summary import order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #22262b; --soft: #5d646e; --line: #dde0e4; --paper: #fff }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e8eb; --soft: #9aa2ac; --line: #343a42; --paper: #16191d } }
+STYLE = (
+    PAGE
+    + """
 * { box-sizing: border-box }
 body { margin: 0 auto; max-width: 66rem; padding: 1.5rem 1.25rem 4rem; color: var(--ink);
   background: var(--paper); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif }
@@ -31,9 +32,10 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 th, td { text-align: right; padding: .35rem 1rem .35rem 0; border-bottom: 1px solid var(--line);
   white-space: nowrap }
 th:first-child, td:first-child { text-align: left } th { font-weight: 600 }
-.alert { border-left: 3px solid #d6336c; padding-left: 1rem }
+.alert { border-left: 3px solid var(--bad); padding-left: 1rem }
 @media print { video, .hint, .head { display: none } }
 """
+)
 SCRIPT = """
 const video = document.querySelector('video'), svg = document.querySelector('.chart svg'),
   head = svg.querySelector('.head'), begin = +svg.dataset.begin, end = +svg.dataset.end,
@@ -89,17 +91,18 @@ person. Valence is the mean of P(happy) - P(sad).</p>{script}</body></html>
 
 
 def _in_words(summary: dict[str, Any]) -> str:
-    people = len(summary["people"])
-    return (
-        f"{clock(summary['end_s'] - summary['start_s'])}, {summary['frames']:,} frames, "
-        f"{people} {'person' if people == 1 else 'people'}, "
-        f"{summary['frames_without_a_face']:,} frames without a face"
+    return ", ".join(
+        [
+            clock(round(summary["end_s"] - summary["start_s"], 3)),
+            counted(summary["frames"], "frame"),
+            counted(len(summary["people"]), "person", "people"),
+            f"{counted(summary['frames_without_a_face'], 'frame')} without a face",
+        ]
     )
 
 
 def _people(summary: dict[str, Any], labels: Sequence[str]) -> str:
-    found = {name for person in summary["people"] for name in person["share_of_time"]}
-    names = [name for name in order(labels) if name in found]
+    names = order(labels)
     rows = [
         [
             f"person {person['track']}",

@@ -16,6 +16,7 @@ import numpy as np
 from mien.errors import SourceError
 from mien.files import read_json, write_json
 from mien.predict.sinks.reread import whole_frames
+from mien.predict.video.pace import SamplingInterval
 from mien.predict.video.placed import Settings
 from mien.vision.geometry import overlap
 
@@ -99,14 +100,16 @@ class Rest:
     def _search(cls, frames: Iterator[tuple[int, FrameReading]], settings: Settings) -> Rest | None:
         plan = settings.planner()
         recent: deque[tuple[int, bool, FrameReading]] = deque()
+        interval = SamplingInterval()
         tracks = position = keep = 0
         for position, (end, reading) in enumerate(frames):
             detect, _ = plan.at(position, reading.time_s)
+            every = interval.add(reading.time_s)
             recent.append((position, detect, reading))
             tracks = max([tracks, *(face.track for face in reading.faces)])
             keep = end
             if detect:  # drop what lies before the newest of them that is old enough to begin at
-                old = reading.time_s - settings.memory_s
+                old = reading.time_s - settings.memory_s(every)
                 starts = [k for k, (_, d, r) in enumerate(recent) if d and r.time_s <= old]
                 for _ in range(starts[-1] if starts else 0):
                     recent.popleft()
@@ -139,7 +142,9 @@ class Rest:
 
     def _is_first(self, frame: Frame) -> bool:
         if frame.pts is not None and self.first.pts is not None:
-            return frame.pts == self.first.pts
+            # A clock that starts again gives the same timestamps twice, at other times.
+            near = abs(frame.time_s - self.first.time_s) < 0.5
+            return frame.pts == self.first.pts and near
         return abs(frame.time_s - self.first.time_s) < 2e-6
 
     def join(

@@ -1,4 +1,4 @@
-"""Readings as JSON and CSV."""
+"""Readings as JSON, JSON lines and CSV."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ def write_json(readings: Iterable[PictureReading], stream: IO[str]) -> None:
         stream.write(",\n " if number else "\n ")
         stream.write(json.dumps(reading.to_dict(), ensure_ascii=ascii_only))
     stream.write("\n]\n")
+
+
+def write_jsonl(readings: Iterable[PictureReading], stream: IO[str]) -> None:
+    """Write one JSON object per picture and line, as they come."""
+    ascii_only = (getattr(stream, "encoding", None) or "utf-8").lower() != "utf-8"
+    for reading in readings:
+        stream.write(json.dumps(reading.to_dict(), ensure_ascii=ascii_only) + "\n")
 
 
 def write_csv(

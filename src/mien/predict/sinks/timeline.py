@@ -11,28 +11,38 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from mien.vision.draw import COLOURS, OTHER, percent
+from mien import palette
+from mien.predict.video.pace import UNSEEN_INTERVALS, Pace
+from mien.vision.draw import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mien.predict.video.frame import Frame
+    from mien.predict.video.pace import Standing
     from mien.types import FrameReading, TrackedFace
 
 MOST_POINTS = 1200
 """Of a person: past them, every second one is dropped."""
 MOST_PEOPLE = 12
 GAP_S = 0.25
-"""Where nobody was seen for longer, the areas are cut: a line across would be a guess."""
+"""Where nobody was seen for longer, or for a sampling interval, the areas are cut: a line across
+would be a guess."""
 THUMB = 88
 WIDTH, LEFT, RIGHT = 1000, 78, 16
 LANE, THUMBS, SPACE, TOP, FOOT = 96, 74, 26, 40, 34
-STYLE = """
-.ink{fill:#22262b}.soft{fill:#5d646e}.rule{stroke:#dde0e4}.bed{fill:#eef0f2}.stem{stroke:#5d646e}
+STYLE = (
+    f"""
+.ink{{fill:{palette.INK}}}.soft{{fill:{palette.SOFT}}}.rule{{stroke:{palette.LINE}}}
+.bed{{fill:{palette.BED}}}.stem{{stroke:{palette.SOFT}}}.head{{stroke:{palette.ALERT};stroke-width:2}}
+@media (prefers-color-scheme:dark){{.ink{{fill:{palette.DARK_INK}}}.soft{{fill:{palette.DARK_SOFT}}}
+.rule{{stroke:{palette.DARK_LINE}}}.bed{{fill:{palette.DARK_BED}}}
+.stem{{stroke:{palette.DARK_SOFT}}}}}
+"""
+    + """
 text{font:13px system-ui,-apple-system,"Segoe UI",sans-serif}.name{font-weight:600;font-size:14px}
-.small{font-size:12px}.head{stroke:#d6336c;stroke-width:2}
-@media (prefers-color-scheme:dark){.ink{fill:#e6e8eb}.soft{fill:#9aa2ac}.rule{stroke:#343a42}
-.bed{fill:#262b32}.stem{stroke:#9aa2ac}}"""
+.small{font-size:12px}"""
+)
 
 
 @dataclass(slots=True)
@@ -43,9 +53,20 @@ class _Peak:
 
 
 @dataclass(slots=True)
+class _Point:
+    """A moment of a person; no shares where the face could not be read."""
+
+    start_s: float
+    end_s: float
+    gap_s: float
+    shares: tuple[float, ...] | None
+
+
+@dataclass(slots=True)
 class _Lane:
-    points: list[tuple[float, tuple[float, ...] | None]] = field(default_factory=list)
+    points: list[_Point] = field(default_factory=list)
     step_s: float = 0.0
+    seen_s: float = 0.0
     peaks: dict[str, _Peak] = field(default_factory=dict)
 
 
@@ -60,6 +81,8 @@ class Timeline:
     def __init__(self, labels: Sequence[str], images: bool = True) -> None:
         self._labels, self._images = tuple(labels), images
         self._lanes: dict[int, _Lane] = {}
+        self._pace: Pace[tuple[TrackedFace, ...]] = Pace()
+        self._until_s: float | None = None
         self.first_s: float | None = None
         self.last_s = 0.0
 
@@ -67,19 +90,31 @@ class Timeline:
         """Take a frame in."""
         if self.first_s is None:
             self.first_s = reading.time_s
-        self.last_s = reading.time_s
+        self.last_s, self._until_s = reading.time_s, reading.until_s
         for face in reading.faces:
             lane = self._lanes.setdefault(face.track, _Lane())
-            shares = face.probabilities
-            values = None if shares is None else tuple(shares[name] for name in self._labels)
-            if not lane.points or reading.time_s - lane.points[-1][0] >= lane.step_s:
-                lane.points.append((reading.time_s, values))
-            if len(lane.points) > MOST_POINTS:
-                lane.points = lane.points[::2]
-                span = lane.points[-1][0] - lane.points[0][0]
-                lane.step_s = span / len(lane.points)
             if self._images and face.raw is not None and face.label in self._labels:
                 self._keep_peak(lane, frame, face)
+        for standing in self._pace.add(reading.time_s, reading.faces):
+            self._take(standing)
+
+    def _take(self, standing: Standing[tuple[TrackedFace, ...]]) -> None:
+        self.last_s = max(self.last_s, standing.end_s)
+        gap_s = max(GAP_S, UNSEEN_INTERVALS * standing.interval_s)
+        for face in standing.item:
+            lane = self._lanes[face.track]
+            lane.seen_s += standing.seconds
+            values = face.probabilities
+            shares = None if values is None else tuple(values[name] for name in self._labels)
+            last = lane.points[-1] if lane.points else None
+            if last is None or standing.start_s - last.start_s >= lane.step_s:
+                lane.points.append(_Point(standing.start_s, standing.end_s, gap_s, shares))
+            elif standing.start_s - last.end_s <= gap_s:
+                last.end_s = standing.end_s
+            if len(lane.points) > MOST_POINTS:
+                lane.points = lane.points[::2]
+                span = lane.points[-1].start_s - lane.points[0].start_s
+                lane.step_s = span / len(lane.points)
 
     def _keep_peak(self, lane: _Lane, frame: Frame, face: TrackedFace) -> None:
         best = lane.peaks.get(face.label or "")
@@ -99,8 +134,10 @@ class Timeline:
 
     def svg(self, title: str, moving: bool = False) -> str:
         """Return the picture; with a line to move along it where `moving`."""
+        for standing in self._pace.finish(self._until_s):
+            self._take(standing)
         begin, end = self.first_s or 0.0, max(self.last_s, (self.first_s or 0.0) + 0.1)
-        lanes = sorted(self._lanes.items(), key=lambda kv: -len(kv[1].points) * (kv[1].step_s or 1))
+        lanes = sorted(self._lanes.items(), key=lambda kv: -kv[1].seen_s)
         shown = sorted(lanes[:MOST_PEOPLE])
         thumbs = THUMBS if any(lane.peaks for _, lane in shown) else 0
         pitch = LANE + thumbs + SPACE
@@ -145,13 +182,13 @@ class Timeline:
 
     def _areas(self, lane: _Lane, top: float, scale: _Scale) -> Iterator[str]:
         """Stack the labels' shares, from bottom to top in the labels' order."""
-        gap = max(GAP_S, 2.5 * lane.step_s)
-        for run in _runs(lane.points, gap):
-            times = np.array([scale.x(time_s) for time_s, _ in run])
-            shares = np.array([values for _, values in run])
+        for run in _runs(lane.points, 2.5 * lane.step_s):
+            times = np.array([scale.x(point.start_s) for point in run])
+            shares = np.array([point.shares for point in run])
             edges = np.concatenate([np.zeros((len(run), 1)), shares.cumsum(axis=1)], axis=1)
-            if len(run) == 1:  # a single moment would be invisible
-                times, edges = np.array([times[0], times[0] + 1.5]), np.repeat(edges, 2, axis=0)
+            # The last moment stands for a while, and a single one would be invisible.
+            last = max(scale.x(run[-1].end_s), times[0] + 1.5)
+            times, edges = np.append(times, last), np.concatenate([edges, edges[-1:]])
             for number, label in enumerate(self._labels):
                 low, high = edges[:, number], edges[:, number + 1]
                 points = [
@@ -172,17 +209,16 @@ class _Scale:
         return LEFT + share * (WIDTH - LEFT - RIGHT)
 
 
-def _runs(
-    points: list[tuple[float, tuple[float, ...] | None]], gap: float
-) -> Iterator[list[tuple[float, tuple[float, ...]]]]:
-    """Cut where nobody was seen, or the face could not be read."""
-    run: list[tuple[float, tuple[float, ...]]] = []
-    for time_s, values in points:
-        if run and (values is None or time_s - run[-1][0] > gap):
+def _runs(points: list[_Point], step_s: float) -> Iterator[list[_Point]]:
+    """Cut where nobody was seen, or the face could not be read; points may lie `step_s` apart."""
+    run: list[_Point] = []
+    for point in points:
+        apart = run and point.start_s - run[-1].end_s > max(point.gap_s, step_s)
+        if run and (point.shares is None or apart):
             yield run
             run = []
-        if values is not None:
-            run.append((time_s, values))
+        if point.shares is not None:
+            run.append(point)
     if run:
         yield run
 
@@ -234,4 +270,4 @@ def clock(time_s: float) -> str:
 
 
 def _colour(label: str) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*COLOURS.get(label, OTHER))
+    return palette.label_colour(label)

@@ -1,26 +1,28 @@
-"""Video files, streams and cameras to frames, through PyAV: the only file that reads with it."""
+"""Video files, streams and cameras to frames, through PyAV."""
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mien.errors import MissingExtraError, SourceError
+from mien.predict.video.animation import is_animation, read_animation
+from mien.predict.video.clock import Clock
+from mien.predict.video.display import Display, to_rgb
 from mien.predict.video.frame import Frame
+from mien.predict.video.seek import packets_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Iterator
 
     from mien.predict.video.select import Selection
 
 CUT_SHORT_S = 0.5
 """A file that ends so much before it says is reported: FFmpeg takes the cut for the end."""
+LOG = logging.getLogger("mien.video")
+"""Takes what is said of a source where nobody else is named to take it."""
 DAMAGED = "the file is cut short or damaged; what could be read before is kept"
 
 
@@ -80,13 +82,20 @@ def opened(
             if not int(s.disposition) & int(av.stream.Disposition.attached_pic)
         ]  # fmt: skip
         if not streams:
-            has = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
-            raise SourceError(f"{name} has no video in it, only {has}", hint="give a video")
+            raise SourceError(
+                f"{name} has no video in it, only {_contents(container)}", hint="give a video"
+            )
         if streams[0].codec_context is None:
             raise SourceError(
                 f"{name} is in a code that FFmpeg cannot decode", hint="convert it to MP4 (H.264)"
             )
         yield container, streams[0]
+
+
+def _contents(container: Any) -> str:
+    kinds = {s.type for s in container.streams if s.type != "video"}
+    pictures = ["a cover picture"] if len(container.streams.video) else []
+    return " and ".join(pictures + sorted(kinds)) or "nothing"
 
 
 def reason(error: BaseException) -> str:
@@ -96,18 +105,25 @@ def reason(error: BaseException) -> str:
 
 
 def read_file(
-    path: Path, selection: Selection, *, name: str | None = None, kind: str | None = None
+    path: Path,
+    selection: Selection,
+    *,
+    name: str | None = None,
+    kind: str | None = None,
+    warn: Callable[[str], None] = LOG.warning,
 ) -> Iterator[Frame]:
-    """Yield the frames of a video file from about `selection.start_s` on.
+    """Yield the frames of a video file from `selection.start_s` or shortly before on.
 
-    Rotation flags are applied, interlaced frames are made whole. A damaged place is passed over;
-    a file without one readable frame is an error.
+    Frames are as displayed: display matrix and pixel aspect ratio are applied, interlaced frames
+    are made whole. A damaged place is passed over; a file without one readable frame is an error.
+    Animated pictures are read too.
 
     Args:
         path: of the file.
         selection: of its frames; only where it starts matters here.
         name: in messages and results; the path where None.
         kind: as for `opened`.
+        warn: told of jumps of the clock and of what cannot be applied as it stands.
 
     Raises:
         SourceError: missing, no video, nothing to decode, or cut short (after its last frame).
@@ -115,13 +131,22 @@ def read_file(
     name = str(path) if name is None else name
     if not path.exists():
         raise SourceError(f"cannot read {name}: no such file", hint="check the path")
+    if is_animation(path):
+        yield from read_animation(path, name)
+        return
     with opened(f"file:{path}", name, kind=kind) as (container, stream):
         stream.thread_type = "AUTO"
-        yield from frames_of(container, stream, name, start_s=selection.start_s)
+        yield from frames_of(container, stream, name, start_s=selection.start_s, warn=warn)
 
 
 def frames_of(
-    container: Any, stream: Any, name: str, *, start_s: float = 0.0, offset_s: float = 0.0
+    container: Any,
+    stream: Any,
+    name: str,
+    *,
+    start_s: float = 0.0,
+    offset_s: float = 0.0,
+    warn: Callable[[str], None] = LOG.warning,
 ) -> Iterator[Frame]:
     """Yield an open stream's frames.
 
@@ -129,25 +154,23 @@ def frames_of(
         container: as `opened` gave it.
         stream: likewise.
         name: of the source in the results.
-        start_s: sought for; the frames from the key frame before are given too.
+        start_s: sought for; the frames from a key frame before are given too.
         offset_s: added to all times: for streams that were connected anew.
+        warn: as for `read_file`.
     """
     av = load_av()
-    clock = _Clock(container, stream, offset_s)
-    if start_s > 0:
-        try:
-            container.seek(clock.to_pts(start_s), stream=stream, backward=True, any_frame=False)
-            clock.sought = True
-        except (av.error.FFmpegError, OSError):
-            clock.sought = False  # cannot be sought in: read from the start and pass over
+    clock = Clock(container, stream, offset_s, warn, name)
+    display = Display(container, stream, warn, name)
+    scout = Clock(container, stream)
+    packets = packets_from(av, container, stream, start_s, clock, scout)
     whole = _Deinterlacer(av, stream)
     count, broken = 0, None
-    for decoded in whole.apply(_decode(av, container, stream)):
+    for decoded in whole.apply(_decode(av, packets)):
         if isinstance(decoded, BaseException):
             broken = decoded
             continue
         count += 1
-        yield clock.frame(decoded, name)
+        yield _frame(decoded, clock, display, name)
     if not count:
         why = f": {reason(broken)}" if broken is not None else ""
         raise SourceError(
@@ -157,16 +180,24 @@ def frames_of(
     if broken is not None:
         raise SourceError(f"{name} is damaged after {count} frames: {reason(broken)}", hint=DAMAGED)
     missing = clock.missing_s()
-    if missing > CUT_SHORT_S:
+    if missing > max(CUT_SHORT_S, 1.5 * clock.step_s):
         raise SourceError(
             f"{name} is cut short: it should go on for {missing:.1f} s more after {count} frames",
             hint=DAMAGED,
         )
 
 
-def _decode(av: Any, container: Any, stream: Any) -> Iterator[Any]:
+def _frame(decoded: Any, clock: Clock, display: Display, name: str) -> Frame:
+    index, time_s, pts = clock.frame(decoded)
+    width, height, orientation = display.of(decoded)
+    size = (height, width) if orientation.transpose else (width, height)
+    return Frame(
+        name, index, time_s, size, lambda: to_rgb(decoded, width, height, orientation), pts
+    )
+
+
+def _decode(av: Any, packets: Iterator[Any]) -> Iterator[Any]:
     """Yield decoded frames, and errors where packets cannot be decoded or read further."""
-    packets = container.demux(stream)
     while True:
         try:
             packet = next(packets)
@@ -181,72 +212,6 @@ def _decode(av: Any, container: Any, stream: Any) -> Iterator[Any]:
             return
         except (av.error.FFmpegError, OSError) as error:
             yield error
-
-
-class _Clock:
-    """Timestamps and numbers of frames."""
-
-    def __init__(self, container: Any, stream: Any, offset_s: float) -> None:
-        self._stream = stream
-        self._base: Fraction = stream.time_base or Fraction(1, 90_000)
-        self._rate: Fraction = stream.average_rate or stream.guessed_rate or Fraction(30)
-        # The player's clock starts where the first of all streams does, in microseconds.
-        start = container.start_time
-        own = stream.start_time
-        self._start = Fraction(start, 1_000_000) if start is not None else Fraction(0)
-        if own is not None and abs(own * self._base - self._start) < Fraction(1, 500_000):
-            self._start = own * self._base  # the same moment, without the microseconds' rounding
-        self._first: int | None = own
-        self._offset, self._next = offset_s, 0
-        self._last = -1.0
-        self.sought = False
-
-    def missing_s(self) -> float:
-        """Return how much of the stream's own length did not come; 0 where it names none."""
-        own = self._stream.duration
-        if own is not None:
-            end = float((self._first or 0) * self._base - self._start + own * self._base)
-        else:
-            # Matroska names each stream's end in words, such as 00:00:02.000000000.
-            words = self._stream.metadata.get("DURATION", "0:0:0").split(":")
-            hours, minutes, seconds = (float(word) for word in words)
-            end = 3600 * hours + 60 * minutes + seconds
-        return end - self._last
-
-    def to_pts(self, time_s: float) -> int:
-        return int((Fraction(time_s) + self._start) / self._base)
-
-    def frame(self, decoded: Any, name: str) -> Frame:
-        pts = decoded.pts
-        if pts is None:  # raw streams have no timestamps
-            exact = self._next / self._rate
-        else:
-            # FFmpeg may have changed the base on the way through a filter.
-            exact = pts * (decoded.time_base or self._base) - self._start
-        if self.sought and pts is not None:
-            # Only where reading began inside: the number follows from the time and the rate.
-            first = self._first or 0
-            self._next = round((pts * self._base - first * self._base) * self._rate)
-            self.sought = False
-        index, self._next = self._next, self._next + 1
-        turns = _quarter_turns(decoded)
-        size = (decoded.width, decoded.height)
-        # Some files' timestamps step back; time does not.
-        self._last = max(float(exact) + self._offset, self._last)
-        return Frame(
-            name, index, self._last, size[::-1] if turns % 2 else size,
-            lambda: to_rgb(decoded, turns), pts,
-        )  # fmt: skip
-
-
-def to_rgb(decoded: Any, turns: int = 0) -> NDArray[np.uint8]:
-    """Return a decoded frame as uint8 [h, w, 3] RGB, turned left by quarter turns."""
-    pixels: NDArray[np.uint8] = decoded.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
-
-
-def _quarter_turns(decoded: Any) -> int:
-    return round((decoded.rotation or 0) / 90) % 4
 
 
 class _Deinterlacer:

@@ -3,21 +3,27 @@
 The detector runs on every n-th frame (a *detected* frame). Frames between wait for the next
 detected one, so that each face's place there is known from both sides; live, where nothing may
 wait, it is predicted from the past. Expressions are read on every m-th frame, all faces of the
-waiting frames in one batch, and smoothed over each person's own past.
+waiting frames in one batch, and smoothed over each person's own past. Frames into which somebody
+new has come wait for one detection more, which confirms them or does not.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from mien.predict.video.placed import BETWEEN, DETECTED, PREDICTED, Spot
+from mien.predict.video.between import place_between
+from mien.predict.video.pace import SamplingInterval
+from mien.predict.video.placed import DETECTED, PREDICTED, Spot
 from mien.predict.video.reading import ExpressionReader
 from mien.predict.video.tracker import Tracker
+from mien.vision.align import crop_faces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from mien.predict.pipeline import FaceClassifier
     from mien.predict.video.frame import Frame
@@ -27,7 +33,7 @@ if TYPE_CHECKING:
     from mien.vision.align import Framing
 
 
-def follow(  # noqa: C901  (reads as the flow)
+def follow(
     planned: Iterable[Placed],
     framing: Framing,
     classifier: FaceClassifier,
@@ -35,8 +41,8 @@ def follow(  # noqa: C901  (reads as the flow)
 ) -> Iterator[tuple[Frame, FrameReading]]:
     """Yield each frame of one source with its reading, in order.
 
-    Memory is bounded: only the frames since the last detection wait, and of a person only the
-    filters' state is kept, until they are lost.
+    Memory is bounded: only the frames since the last detection but one wait, and of a person only
+    the filters' state is kept, until they are lost.
 
     Args:
         planned: the frames of one source in order of time, from `Settings.plan` and
@@ -47,23 +53,31 @@ def follow(  # noqa: C901  (reads as the flow)
     """
     people = Tracker(settings.lost_s)
     reader = ExpressionReader(classifier, framing, settings)
+    interval = SamplingInterval()
     waiting: list[Placed] = []
+    held: list[Placed] = []  # who is new in them is a person once found again
+    crop = partial(_crop, framing, classifier.info.input_size)
     for now in planned:
-        frame = now.frame
-        faces = now.faces
+        frame, faces = now.frame, now.faces
+        interval.add(frame.time_s)
         if faces is None:
             if settings.live:
                 now.spots = _predict(people.people, frame.time_s)
             waiting.append(now)
         else:
-            followed = people.update(faces, frame.time_s, now.crops_nhw)
+            followed = people.update(
+                faces, frame.time_s, now.crops_nhw, settings.detect_interval_s(interval.seconds)
+            )
             if settings.live:
                 for person in followed:
                     people.confirm(person)
             elif waiting:
-                _place_between(waiting, frame.time_s, followed)
-                yield from reader.read(waiting)
-                waiting = []
+                place_between(waiting, now, followed, crop)
+                yield from reader.read(held)
+                held, waiting = waiting, []
+                if all(person.seen is None or person.track for person in followed):
+                    yield from reader.read(held)
+                    held = []
             frame.perhaps_xyxy = [*faces.boxes_xyxy, *(p.box() for p in followed if not p.seen)]
             now.spots = [
                 Spot(p, p.seen.box_xyxy, DETECTED, p.seen) for p in followed if p.seen is not None
@@ -72,12 +86,23 @@ def follow(  # noqa: C901  (reads as the flow)
         if settings.live:
             yield from reader.read(waiting)
             waiting = []
+    _end(people, waiting)
+    yield from reader.read(held)
+    yield from reader.read(waiting)
+
+
+def _end(people: Tracker, waiting: list[Placed]) -> None:
+    """Decide what waits for a next detection, of which there is none."""
     for person in people.people:
-        people.confirm(person)  # the last detected frame has no next one to confirm it
-    if waiting:
-        for later in waiting[1:]:
-            later.spots = _predict(people.people, later.frame.time_s)
-        yield from reader.read(waiting)
+        people.confirm(person)
+    for later in waiting[1:]:
+        later.spots = _predict(people.people, later.frame.time_s)
+
+
+def _crop(
+    framing: Framing, size: int, frame: Frame, box_xyxy: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    return crop_faces(frame.pixels, box_xyxy[None], framing, size).reshape(size, size)
 
 
 def _predict(people: list[Person], time_s: float) -> list[Spot]:
@@ -85,25 +110,3 @@ def _predict(people: list[Person], time_s: float) -> list[Spot]:
     return [
         Spot(p, p.box(time_s), PREDICTED, p.seen) for p in people if p.track and p.seen is not None
     ]
-
-
-def _place_between(waiting: list[Placed], end_s: float, people: list[Person]) -> None:
-    """Place people in the frames between two detected ones, of which `waiting[0]` is the first.
-
-    Who was found in both moves on a line from one to the other. Who was found in one of them only
-    came or went at a moment not known: they are placed in the frames nearer to that one.
-    """
-    start_s = waiting[0].frame.time_s
-    for item in waiting[1:]:
-        time_s = item.frame.time_s
-        share = (time_s - start_s) / max(end_s - start_s, 1e-9)
-        for person in people:
-            before, after = person.before, person.seen
-            if before is not None and after is not None:
-                box = before.box_xyxy + np.float32(share) * (after.box_xyxy - before.box_xyxy)
-                nearest = before if share <= 0.5 else after
-                item.spots.append(Spot(person, box, BETWEEN, nearest))
-            elif before is not None and share <= 0.5:
-                item.spots.append(Spot(person, person.box(time_s), PREDICTED, before))
-            elif after is not None and share > 0.5:
-                item.spots.append(Spot(person, person.box(time_s), PREDICTED, after))

@@ -25,7 +25,9 @@ class Frame:
         pts: timestamp in the container's time base.
     """
 
-    __slots__ = ("_make", "_pixels", "index", "perhaps_xyxy", "pts", "size", "source", "time_s")
+    __slots__ = (
+        "_make", "_pixels", "index", "perhaps_xyxy", "pts", "size", "source", "time_s", "until_s",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -38,6 +40,8 @@ class Frame:
     ) -> None:
         self.source, self.index, self.time_s, self.size = source, index, time_s, size
         self.pts = pts
+        self.until_s: float | None = None
+        """When the next selected frame comes, or the source ends; None where nobody knows yet."""
         self.perhaps_xyxy: list[NDArray[np.float32]] = []
         """Where a face is, or may be: more than is read, for whoever hides faces."""
         self._make: Callable[[], NDArray[np.uint8]] | None = make

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mien.errors import ConfigError
+from mien.predict.video.pace import lost_after
 from mien.predict.video.quality import QualityGate
-from mien.predict.video.smoothing import TIME_CONSTANT_S, make_smoother
+from mien.predict.video.smoothing import FADE_INTERVALS, TIME_CONSTANT_S, make_smoother
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,7 +36,8 @@ class Settings:
         live: answer for each frame at once, rather than when the next detection is known.
         smooth: 'exponential', 'one-euro' or 'none'.
         smooth_s: time constant of exponential smoothing.
-        lost_s: a person unseen for longer is new when they come back.
+        lost_s: a person unseen for longer is new when they come back; where frames are rare, for
+            longer than two and a half sampling intervals.
         min_confidence: below it a face is 'unsure'; None takes the model's own.
         gate: which faces are fit to be read.
     """
@@ -56,10 +58,19 @@ class Settings:
                 option = "--" + name.replace("_", "-")
                 raise ConfigError(f"{option} must be at least 1", hint="1 takes every frame")
 
-    @property
-    def memory_s(self) -> float:
-        """Seconds after which nothing of the past shows in a reading, to four digits."""
-        return 2 * self.lost_s + 12 * self.smooth_s + 1.0
+    def detect_interval_s(self, interval_s: float) -> float:
+        """Return the least seconds between detections, at a sampling interval in seconds."""
+        return interval_s * (self.detect_every or 1)
+
+    def memory_s(self, interval_s: float) -> float:
+        """Return after how many seconds nothing of the past shows in a reading, to four digits.
+
+        Args:
+            interval_s: the sampling interval.
+        """
+        step = self.detect_interval_s(interval_s)
+        smooth = max(self.smooth_s, FADE_INTERVALS * step)
+        return 2 * lost_after(self.lost_s, step) + 12 * smooth + max(1.2, 6 * step)
 
     def planner(self) -> Planner:
         """Return what tells for each frame of one source what is done with it."""

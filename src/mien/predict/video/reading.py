@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.predict.classifier import softmax
+from mien.predict.video.pace import SamplingInterval, lost_after
 from mien.predict.video.placed import DETECTED, PREDICTED
 from mien.predict.video.quality import GOOD
 from mien.predict.video.smoothing import make_smoother
@@ -52,17 +53,21 @@ class ExpressionReader:
             info.unsure_below if settings.min_confidence is None else settings.min_confidence
         )
         self._past: dict[int, _Past] = {}
+        self._interval = SamplingInterval()
 
     def read(self, waiting: Sequence[Placed]) -> Iterator[tuple[Frame, FrameReading]]:
         """Yield each frame with its reading; the faces of all frames share one batch."""
         crops: list[NDArray[np.uint8]] = []
         jobs: dict[int, int] = {}
         verdicts: dict[int, str] = {}
+        known = set(self._past)
         for item in waiting:
             item.spots = sorted((s for s in item.spots if s.person.track), key=_track)
-            if not item.read:
-                continue
             for spot in item.spots:
+                new = spot.person.track not in known
+                if not (item.read or new):  # nobody begins without an expression
+                    continue
+                known.add(spot.person.track)
                 crop = self._crop(item.frame, spot)
                 marks = spot.sighting.landmarks_52
                 others = _in_front(spot, item.spots)
@@ -76,18 +81,19 @@ class ExpressionReader:
         probs = softmax(self._classifier.logits(np.stack(crops))) if crops else None
         for item in waiting:
             faces = []
+            if item.read:
+                self._interval.add(item.frame.time_s)
             for spot in item.spots:
                 row = jobs.get(id(spot))
                 raw = None if row is None or probs is None else probs[row]
                 faces.append(self._face(spot, item.frame.time_s, verdicts.get(id(spot)), raw))
             self._forget(item.frame.time_s)
             frame = item.frame
-            yield (
-                frame,
-                FrameReading(
-                    frame.source, frame.index, frame.pts, frame.time_s, *frame.size, tuple(faces)
-                ),
-            )
+            reading = FrameReading(
+                frame.source, frame.index, frame.pts, frame.time_s, *frame.size,
+                tuple(faces), frame.until_s,
+            )  # fmt: skip
+            yield frame, reading
 
     def _crop(self, frame: Frame, spot: Spot) -> NDArray[np.uint8]:
         if spot.origin == DETECTED and spot.sighting.crop_hw is not None:
@@ -108,7 +114,7 @@ class ExpressionReader:
         if verdict is not None:
             past.quality = verdict
         if raw_k is not None:
-            past.probs_k = past.smoother.add(time_s, raw_k)
+            past.probs_k = past.smoother.add(time_s, raw_k, self._interval.seconds)
         detected = spot.origin == DETECTED
         marks = spot.sighting.landmarks_52 if detected else None
         probs = past.probs_k if past.quality == GOOD else None
@@ -143,7 +149,8 @@ class ExpressionReader:
 
     def _forget(self, time_s: float) -> None:
         """Drop who is lost for good: their number never comes back."""
-        gone = [t for t, p in self._past.items() if time_s - p.time_s > 2 * self._settings.lost_s]
+        away_s = 2 * lost_after(self._settings.lost_s, self._interval.seconds)
+        gone = [t for t, p in self._past.items() if time_s - p.time_s > away_s]
         for track in gone:
             del self._past[track]
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mien.errors import ConfigError
+from mien.errors import ConfigError, SourceError
+from mien.predict.video.pace import SamplingInterval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from mien.predict.video.frame import Frame
+
+
+TICK_S = 2e-6
+"""Between two frames at least: rows have times to a microsecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +47,43 @@ class Selection:
                 hint="both are seconds of the player's clock",
             )
 
-    def apply(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Yield the chosen frames, and stop at the end without reading further."""
+    def apply(self, frames: Iterable[Frame], *, live: bool = False) -> Iterator[Frame]:
+        """Yield the chosen frames, and stop at the end without reading further.
+
+        Their times rise strictly, whatever the source says. Each frame waits for the next chosen
+        one, which says until when it stands (`Frame.until_s`).
+
+        Args:
+            frames: of a source, in order.
+            live: yield each at once, without `until_s`.
+
+        Raises:
+            SourceError: as `frames` does, after the last frame.
+        """
+        chosen: Frame | None = None
+        end = _End(self.end_s)
+        broken: SourceError | None = None
+        try:
+            for frame in self._choose(end.watch(frames)):
+                if live:
+                    yield frame
+                    continue
+                if chosen is not None:
+                    chosen.until_s = frame.time_s
+                    yield chosen
+                chosen = frame
+        except SourceError as error:
+            broken = error
+        if chosen is not None:
+            chosen.until_s = end.time_s
+            yield chosen
+        if broken is not None:
+            raise broken
+
+    def _choose(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         slot = -1
         for frame in frames:
-            if frame.time_s < self.start_s:
-                continue
-            if self.end_s is not None and frame.time_s >= self.end_s:
-                return
-            if frame.index % self.every:
+            if frame.time_s < self.start_s or frame.index % self.every:
                 continue
             if self.fps is not None:
                 # One frame a slot of 1/fps seconds; the small term forgives rounded timestamps.
@@ -58,4 +91,29 @@ class Selection:
                 if now <= slot:
                     continue
                 slot = now
+            yield frame
+
+
+class _End:
+    """Watches all frames of a source pass, chosen or not: where does it end?
+
+    Attributes:
+        time_s: so far; None before a second frame says how long one lasts.
+    """
+
+    def __init__(self, end_s: float | None) -> None:
+        self._end_s = end_s
+        self.time_s: float | None = None
+
+    def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Yield the frames before the end, at times that rise."""
+        interval, last = SamplingInterval(), float("-inf")
+        for frame in frames:
+            frame.time_s = last = max(frame.time_s, last + TICK_S)
+            if self._end_s is not None and last >= self._end_s:
+                self.time_s = self._end_s
+                return
+            step = interval.add(last)
+            if step:
+                self.time_s = last + step
             yield frame

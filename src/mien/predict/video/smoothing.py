@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from mien.errors import ConfigError, did_you_mean
+from mien.predict.video.pace import lost_after
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,14 +23,25 @@ METHODS = ("exponential", "one-euro", "none")
 TIME_CONSTANT_S = 0.15
 """Default of exponential smoothing: a sudden change shows after a tenth of a second."""
 FORGET_S = 1.0
-"""After a gap this long nothing of the past is mixed in."""
+"""After a gap this long, or of some sampling intervals, nothing of the past is mixed in."""
+FADE_INTERVALS = 0.5
+"""The time constant is not below so many sampling intervals: one wrong reading among rare ones is
+still damped by an eighth, and a change still shows at once."""
 
 
 class Smoother(Protocol):
     """One person's probabilities in, smoothed ones out; times never go back."""
 
-    def add(self, time_s: float, probs_k: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take the probabilities of a moment in; return the smoothed ones, which sum to 1."""
+    def add(
+        self, time_s: float, probs_k: NDArray[np.float32], every_s: float = 0.0
+    ) -> NDArray[np.float32]:
+        """Take the probabilities of a moment in; return the smoothed ones, which sum to 1.
+
+        Args:
+            time_s: the moment.
+            probs_k: float32 [number of labels].
+            every_s: seconds from one reading of the source to the next, as a rule.
+        """
         ...
 
 
@@ -61,13 +73,16 @@ class Exponential:
         self._time = 0.0
         self._value: NDArray[np.float32] | None = None
 
-    def add(self, time_s: float, probs_k: NDArray[np.float32]) -> NDArray[np.float32]:
+    def add(
+        self, time_s: float, probs_k: NDArray[np.float32], every_s: float = 0.0
+    ) -> NDArray[np.float32]:
         """See `Smoother.add`."""
         gap = time_s - self._time
-        if self._value is None or gap > FORGET_S or self._seconds == 0:
+        if self._value is None or gap > lost_after(FORGET_S, every_s) or self._seconds == 0:
             self._value = probs_k
         else:
-            share = -np.expm1(-max(gap, 0.0) / self._seconds)
+            seconds = max(self._seconds, FADE_INTERVALS * every_s)
+            share = -np.expm1(-max(gap, 0.0) / seconds)
             self._value = (self._value + share * (probs_k - self._value)).astype(np.float32)
         self._time = time_s
         return self._value
@@ -87,10 +102,13 @@ class OneEuro:
         self._value: NDArray[np.float32] | None = None
         self._speed: NDArray[np.float32] | None = None
 
-    def add(self, time_s: float, probs_k: NDArray[np.float32]) -> NDArray[np.float32]:
+    def add(
+        self, time_s: float, probs_k: NDArray[np.float32], every_s: float = 0.0
+    ) -> NDArray[np.float32]:
         """See `Smoother.add`."""
         gap = time_s - self._time
-        if self._value is None or self._speed is None or gap > FORGET_S:
+        forget_s = lost_after(FORGET_S, every_s)
+        if self._value is None or self._speed is None or gap > forget_s:
             self._value, self._speed = probs_k, np.zeros_like(probs_k)
         elif gap > 0:
             speed = (probs_k - self._value) / gap
@@ -133,7 +151,9 @@ class Viterbi:
             back = np.arange(self._labels)
         else:
             gap = max(time_s - self._times[-1], 1e-6)
-            change = -np.expm1(-gap * self._rate)
+            # Some changes within a long gap lead back: never is a change likelier than chance.
+            most = (self._labels - 1) / self._labels
+            change = -np.expm1(-gap * self._rate / most) * most
             moves = np.full((self._labels, self._labels), np.log(change / (self._labels - 1)))
             np.fill_diagonal(moves, np.log1p(-change))
             candidates = self._scores[:, None] + moves

@@ -50,7 +50,7 @@ def read_stream(
         try:
             with opened(address, address, options=options, timeout_s=timeout_s) as (box, stream):
                 finite = bool(box.duration)
-                for frame in frames_of(box, stream, address, offset_s=offset):
+                for frame in frames_of(box, stream, address, offset_s=offset, warn=warn):
                     frame.index, index, failures = index, index + 1, 0
                     newest = frame.time_s
                     yield frame

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections import Counter, defaultdict, deque
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mien.errors import ConfigError
+from mien.predict.video.pace import Pace
 from mien.predict.video.smoothing import Viterbi
 from mien.types import UNSURE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from mien.predict.video.pace import Standing
     from mien.types import FrameReading, TrackedFace
 
-GAP_S = 0.5
-"""Without a sight of the person for longer than this, an episode ends."""
 UNREAD = "unread"
 """Where a face was seen but not fit to be read."""
 SEGMENTS = ("labels", "viterbi")
@@ -42,18 +41,32 @@ class _Tally:
     first_s: float
     last_s: float
     shown_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    shown_frames: Counter[str] = field(default_factory=Counter)
     valence_s: float = 0.0
     read_s: float = 0.0
+    valence: float = 0.0
+    read: int = 0
     frames: int = 0
     current: Episode | None = None
+    moves: Counter[str] = field(default_factory=Counter)
     viterbi: Viterbi | None = None
+    undecided: deque[_Span] = field(default_factory=deque)
+    """Of the moments that wait in `viterbi`."""
+
+
+@dataclass(slots=True)
+class _Span:
+    start_s: float
+    end_s: float
+    gap_s: float
 
 
 class Summary:
     """Adds up the frames of one source.
 
-    A frame counts for the time to the one before it, at most GAP_S: uneven frame rates weigh
-    nothing.
+    A frame stands until the next one that is read, or the end of the source, as `Pace` says: so
+    neither uneven nor low frame rates change what is said, but for its exactness. Where nothing
+    lasts, as in a picture, frames are counted instead.
 
     Args:
         labels: of the model.
@@ -72,65 +85,80 @@ class Summary:
         self._frames = self._faceless = 0
         self._begin_s: float | None = None
         self._end_s = 0.0
+        self._until_s: float | None = None
+        self._pace: Pace[FrameReading] = Pace()
         self.source = ""
         self.episodes: list[Episode] = []
 
     def add(self, reading: FrameReading) -> None:
         """Take a frame in."""
-        now = reading.time_s
-        step = 0.0 if self._begin_s is None else min(max(now - self._end_s, 0.0), GAP_S)
         if self._begin_s is None:
-            self._begin_s, self.source = now, reading.source
-        self._end_s = now
+            self._begin_s, self.source = reading.time_s, reading.source
         self._frames += 1
         self._faceless += not reading.faces
-        for face in reading.faces:
+        self._until_s = reading.until_s
+        for standing in self._pace.add(reading.time_s, reading):
+            self._take(standing)
+
+    def _take(self, standing: Standing[FrameReading]) -> None:
+        self._end_s = standing.end_s
+        span = _Span(standing.start_s, standing.end_s, standing.gap_s)
+        for face in standing.item.faces:
             tally = self._tallies.get(face.track)
             if tally is None:
-                tally = self._tallies[face.track] = _Tally(now, now)
+                tally = self._tallies[face.track] = _Tally(span.start_s, span.end_s)
                 if self._segments == "viterbi":
                     tally.viterbi = Viterbi(len(self._labels))
-            self._add_face(tally, face, now, step)
+            self._add_face(tally, face, span)
 
-    def _add_face(self, tally: _Tally, face: TrackedFace, now: float, step: float) -> None:
+    def _add_face(self, tally: _Tally, face: TrackedFace, span: _Span) -> None:
+        seconds = span.end_s - span.start_s
         tally.frames += 1
-        tally.last_s = now
+        tally.last_s = span.end_s
         label = face.label or UNREAD
-        tally.shown_s[label] += step
+        tally.shown_s[label] += seconds
+        tally.shown_frames[label] += 1
         shares = face.probabilities
         if shares is not None:
-            tally.read_s += step
-            tally.valence_s += step * (shares.get("happy", 0.0) - shares.get("sad", 0.0))
+            valence = shares.get("happy", 0.0) - shares.get("sad", 0.0)
+            tally.read, tally.valence = tally.read + 1, tally.valence + valence
+            tally.read_s += seconds
+            tally.valence_s += seconds * valence
         if tally.viterbi is None:
-            self._extend(tally, face.track, label, now)
+            self._extend(tally, face.track, label, span)
         elif face.raw is not None:
             raw = np.array([face.raw[name] for name in self._labels], np.float32)
-            for time_s, number in tally.viterbi.add(now, raw):
-                self._extend(tally, face.track, self._labels[number], time_s)
+            tally.undecided.append(replace(span))
+            self._decide(tally, face.track, tally.viterbi.add(span.start_s, raw))
+        elif shares is not None and tally.undecided:
+            last = tally.undecided[-1]
+            if span.start_s - last.end_s <= span.gap_s:
+                last.end_s = span.end_s  # followed, and not read anew, until here
 
-    def _extend(self, tally: _Tally, track: int, label: str, time_s: float) -> None:
+    def _decide(self, tally: _Tally, track: int, decided: Sequence[tuple[float, int]]) -> None:
+        for _, number in decided:
+            self._extend(tally, track, self._labels[number], tally.undecided.popleft())
+
+    def _extend(self, tally: _Tally, track: int, label: str, span: _Span) -> None:
         current = tally.current
-        if current is not None and time_s - current.end_s <= GAP_S:
+        if current is not None and span.start_s - current.end_s <= span.gap_s:
             if label == current.label:
-                current.end_s = time_s
+                current.end_s = span.end_s
                 return
-            current.end_s = time_s  # one expression lasts until the next begins
-        tally.current = Episode(track, label, time_s, time_s)
+            current.end_s = span.start_s  # one expression lasts until the next begins
+            tally.moves[f"{current.label} to {label}"] += 1
+        tally.current = Episode(track, label, span.start_s, span.end_s)
         self.episodes.append(tally.current)
 
     def finish(self) -> dict[str, Any]:
         """Return the summary as JSON types, times in seconds."""
+        for standing in self._pace.finish(self._until_s):
+            self._take(standing)
         for track, tally in self._tallies.items():
             if tally.viterbi is not None:
-                for time_s, number in tally.viterbi.finish():
-                    self._extend(tally, track, self._labels[number], time_s)
+                self._decide(tally, track, tally.viterbi.finish())
         begin = self._begin_s or 0.0
         people = [self._person(track, tally) for track, tally in sorted(self._tallies.items())]
-        shown: dict[str, float] = defaultdict(float)
-        for tally in self._tallies.values():
-            for label, seconds in tally.shown_s.items():
-                shown[label] += seconds
-        read = sum(t.read_s for t in self._tallies.values())
         return {
             "source": self.source,
             "frames": self._frames,
@@ -138,8 +166,7 @@ class Summary:
             "start_s": round(begin, 3),
             "end_s": round(self._end_s, 3),
             "segments": self._segments,
-            "share_of_face_time": _portions(shown),
-            "mean_valence": _mean(sum(t.valence_s for t in self._tallies.values()), read),
+            **_shares("share_of_face_time", list(self._tallies.values())),
             "people": people,
         }
 
@@ -148,24 +175,18 @@ class Summary:
         lengths: dict[str, list[float]] = defaultdict(list)
         for episode in own:
             lengths[episode.label].append(episode.end_s - episode.start_s)
-        moves = Counter(
-            f"{a.label} to {b.label}"
-            for a, b in pairwise(own)
-            if a.label != b.label and b.start_s - a.end_s <= GAP_S
-        )
         return {
             "track": track,
             "first_s": round(tally.first_s, 3),
             "last_s": round(tally.last_s, 3),
             "frames": tally.frames,
             "seen_s": round(sum(tally.shown_s.values()), 3),
-            "share_of_time": _portions(tally.shown_s),
-            "mean_valence": _mean(tally.valence_s, tally.read_s),
+            **_shares("share_of_time", [tally]),
             "episodes": {
                 label: {"count": len(v), "mean_s": round(sum(v) / len(v), 3)}
                 for label, v in sorted(lengths.items())
             },
-            "transitions": dict(moves),
+            "transitions": dict(tally.moves),
             "timeline": [
                 {"label": e.label, "start_s": round(e.start_s, 3), "end_s": round(e.end_s, 3)}
                 for e in own
@@ -178,10 +199,16 @@ def order(labels: Sequence[str]) -> list[str]:
     return [*labels, UNSURE, UNREAD]
 
 
-def _portions(shown_s: Mapping[str, float]) -> dict[str, float]:
-    total = sum(shown_s.values())
-    return {k: round(v / total, 4) for k, v in sorted(shown_s.items())} if total else {}
-
-
-def _mean(total: float, seconds: float) -> float | None:
-    return round(total / seconds, 4) if seconds else None
+def _shares(name: str, tallies: Sequence[_Tally]) -> dict[str, Any]:
+    """Return each label's share of the time, under `name`, and the mean valence."""
+    lasts = any(sum(t.shown_s.values()) for t in tallies)
+    shown: Counter[str] = Counter()
+    for tally in tallies:
+        shown.update(tally.shown_s if lasts else tally.shown_frames)
+    total = sum(shown.values())
+    read = sum(t.read_s if lasts else t.read for t in tallies)
+    valence = sum(t.valence_s if lasts else t.valence for t in tallies)
+    return {
+        name: {label: round(v / total, 4) for label, v in sorted(shown.items())},
+        "mean_valence": round(valence / read, 4) if read else None,
+    }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.predict.video.assign import assign
+from mien.predict.video.pace import lost_after
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +35,16 @@ ALIKE, REACH_ALIKE_PER_S = 0.5, 2.0
 LOOKS = 1.2
 """Weight of a face's look, 1 - correlation, beside its distance in sides of the box."""
 FORGIVEN_DISTANCE = 0.2
+UNSEEN_S = 2.0
+"""The reach and the change of size grow for so long, or for `lost_s`: where frames are 10 s apart,
+whoever sits elsewhere is rather somebody else."""
+RESIZE_PER_S = 0.3
+"""What RESIZE grows by for each second between detections beyond the first."""
+RARE_S = 0.5
+"""Seconds between detections from which on a second look says little."""
+SURE = 0.97
+"""Score of a face that counts although seen once, where detections are too rare for a second
+look; false alarms mostly stay below it."""
 
 
 @dataclass(slots=True)
@@ -137,7 +148,7 @@ class Tracker:
     """Follows the people of one source; make a new one for each source.
 
     Args:
-        lost_s: a person unseen for longer is gone, and new when they come back.
+        lost_s: a person unseen for longer is gone, and new when they come back; see `every_s`.
         min_score: weaker detections go on with people already followed, but start nobody.
     """
 
@@ -147,7 +158,11 @@ class Tracker:
         self._numbers = 0
 
     def update(
-        self, faces: Faces, time_s: float, crops_nhw: NDArray[np.uint8] | None = None
+        self,
+        faces: Faces,
+        time_s: float,
+        crops_nhw: NDArray[np.uint8] | None = None,
+        every_s: float = 0.0,
     ) -> list[Person]:
         """Give each detection to a person; return those that are followed now.
 
@@ -155,6 +170,8 @@ class Tracker:
             faces: found in the newest frame.
             time_s: its moment; never before that of the last call.
             crops_nhw: uint8 [n, size, size] grey crops of the faces, to tell crossing ones apart.
+            every_s: seconds from one detection to the next, at least: nobody is lost by one that
+                missed them, and where it comes near `lost_s`, a face found once is a person.
         """
         looks = None if crops_nhw is None else _looks(crops_nhw)
         for person in self.people:
@@ -163,10 +180,15 @@ class Tracker:
         found = _sightings(faces, crops_nhw)
         taken = self._match(found, time_s, looks)
         self._begin([s for s in found if s.row not in taken], time_s, looks)
+        if every_s >= max(0.99 * self.lost_s, RARE_S):
+            for person in self.people:
+                if person.before is not None and person.before.score >= SURE:
+                    self.confirm(person)
         # An unconfirmed face that is not found again at once was no face.
+        lost_s = lost_after(self.lost_s, every_s)
         self.people = [
             p for p in self.people
-            if p.seen is not None or (p.track and time_s - p.last_seen_s <= self.lost_s)
+            if p.seen is not None or (p.track and time_s - p.last_seen_s <= lost_s)
         ]  # fmt: skip
         return self.people
 
@@ -181,7 +203,8 @@ class Tracker:
     ) -> set[int]:
         if not found or not self.people:
             return set()
-        costs = np.array([[_cost(p, s, time_s, looks) for s in found] for p in self.people])
+        most = max(self.lost_s, UNSEEN_S)
+        costs = np.array([[_cost(p, s, time_s, looks, most) for s in found] for p in self.people])
         impossible = 1e6
         pairs = assign(np.where(np.isinf(costs), impossible, costs))
         taken = set()
@@ -229,19 +252,26 @@ def _sightings(faces: Faces, crops_nhw: NDArray[np.uint8] | None) -> list[Sighti
 
 
 def _cost(
-    person: Person, sighting: Sighting, time_s: float, looks: NDArray[np.float32] | None
+    person: Person,
+    sighting: Sighting,
+    time_s: float,
+    looks: NDArray[np.float32] | None,
+    most_s: float,
 ) -> float:
-    """Return how badly a detection fits a person; infinite where it cannot be theirs."""
+    """Return how badly a detection fits a person; infinite where it cannot be theirs.
+
+    Unseen for longer than `most_s`, a face is not looked for further away.
+    """
     measured = _measured(sighting.box_xyxy)
     offset = measured - person.state_42[:, 0]
     distance = person.distance(measured[:2]) / person.side
-    unseen = time_s - person.last_seen_s
+    unseen = min(time_s - person.last_seen_s, most_s)
     resize = float(np.abs(offset[2:]).mean())
     alike = None
     if looks is not None and person.look is not None:
         alike = float(person.look @ looks[sighting.row])
     further = REACH_ALIKE_PER_S if alike is not None and alike > ALIKE else REACH_PER_S
-    if distance > REACH + further * unseen or resize > RESIZE:
+    if distance > REACH + further * unseen or resize > RESIZE + RESIZE_PER_S * max(unseen - 1, 0):
         return float("inf")
     cost = distance + resize
     if alike is not None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.evaluate.evaluate import TRUSTED
 from mien.evaluate.intervals import wilson
 from mien.train.doctor.facts import confident_contradictions, confident_error, difference
 from mien.train.doctor.finding import Finding, Plot
@@ -280,6 +281,40 @@ def validation_too_small(evidence: Evidence, limits: Thresholds) -> Finding | No
     )
 
 
+def validation_classes(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Some classes have no validation image, or too few for an interval to be trusted."""
+    labels, right_n = evidence.recipe.answer_labels, evidence.validation.right_n
+    if evidence.history and evidence.history[-1].validation_n > len(right_n):
+        return None  # a sample of a large validation split: it cannot tell
+    counts = np.bincount(right_n, minlength=len(labels))
+    absent = [label for label, n in zip(labels, counts, strict=True) if n == 0]
+    few = [label for label, n in zip(labels, counts, strict=True) if 0 < n < TRUSTED]
+    if not absent and not few:
+        return None
+    listed = ", ".join(f"{n} of {label}" for label, n in zip(labels, counts, strict=True))
+    title = (
+        f"validation has no image of {', '.join(absent)}"
+        if absent
+        else f"validation has few images of {', '.join(few)}"
+    )
+    consequence = (
+        "averages over classes are not defined, and the accuracy says nothing of what is missing"
+        if absent
+        else f"with fewer than {TRUSTED} an interval cannot be trusted"
+    )
+    return Finding(
+        "validation-classes",
+        "serious" if absent else "warning",
+        title,
+        f"It holds {listed}: {consequence}.",
+        "Add pictures of these classes to the source of mien data import, or hold more out there.",
+        (),
+        {"absent": ", ".join(absent), "few": ", ".join(few)},
+        Plot("bars", "validation images", labels, {"images": [float(n) for n in counts]},
+             limit=float(TRUSTED), xlabel=""),
+    )  # fmt: skip
+
+
 def not_repeatable(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The same seed gives other weights."""
     if evidence.repeats is not False:
@@ -322,5 +357,6 @@ RULES = (
     class_imbalance,
     class_ignored,
     validation_too_small,
+    validation_classes,
     not_repeatable,
 )

@@ -203,8 +203,8 @@ def _fresh_network(run: RunFolder) -> tuple[int, dict[str, float]]:
             classes=len(recipe.learnt_labels),
         )
         initial = {n: float(p.square().mean().sqrt()) for n, p in model.named_parameters()}
-    if run.recipe.fit.start:
-        initial = {}  # it began with another run's weights, which may be gone
+    if run.recipe.fit.warm:
+        initial = {}  # it began with weights that may be gone
     return sum(p.numel() for p in model.parameters()), initial
 
 

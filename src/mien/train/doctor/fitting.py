@@ -31,9 +31,8 @@ def overfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     by_heart = train.value >= 0.99 and gap.value > limits.gap / 2 and gap.low > limits.gap / 4
     if not (gap.low > limits.gap or rising or by_heart):
         return None
-    best_epoch = max(
-        evidence.history, key=lambda m: (m.validation_accuracy, -m.validation_loss)
-    ).epoch
+    select = evidence.recipe.fit.select
+    best_epoch = max(evidence.history, key=lambda m: m.merit(select)).epoch
     return Finding(
         "overfitting",
         "warning",

@@ -6,7 +6,8 @@ import math
 import textwrap
 from typing import TYPE_CHECKING
 
-from mien.evaluate.figure import new_figure, png_bytes
+from mien.evaluate.figure import new_figure, png_bytes, whole_epochs
+from mien.palette import GREY, INK, SERIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
 
     from mien.train.doctor.finding import Finding, Plot
 
-COLOURS = ("#3a6ea5", "#d1603d", "#5a8f5a", "#8a6fb0", "#b08a3a", "#8a8f98")
-INK, GREY = "#22262b", "#8a8f98"
-MOST_LINES = 6
+MOST_LINES = len(SERIES)
 """Lines that a small plot can carry; further ones are left out, the largest kept."""
 
 
@@ -55,18 +54,24 @@ def _draw(axes: Axes, finding: Finding, plot: Plot) -> None:
         axes.axhline(plot.limit, color=GREY, lw=1, ls="--")
         axes.annotate("limit", (1, plot.limit), xycoords=("axes fraction", "data"), fontsize=8,
                       ha="right", va="bottom", color=GREY)  # fmt: skip
+    if plot.xlabel == "epoch" and plot.kind == "lines":
+        whole_epochs(axes, [float(x) for x in plot.x])
     axes.set_xlabel(plot.xlabel)
     axes.set_ylabel(plot.title, fontsize=9)
     axes.set_title("\n".join(textwrap.wrap(finding.title, 58)), loc="left", fontsize=10, color=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
-    if len(plot.lines) > 1:
+    if len(plot.lines) > 1 and plot.kind == "bars":
+        low, high = axes.get_ylim()  # room for the legend above the bars
+        axes.set_ylim(low, high * (high / low) ** 0.18 if plot.log else high + 0.18 * (high - low))
+        axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=len(plot.lines))
+    elif len(plot.lines) > 1:
         axes.legend(frameon=False, fontsize=8)
 
 
 def _lines(axes: Axes, plot: Plot) -> None:
     ranked = sorted(plot.lines, key=lambda n: -_largest(plot.lines[n]))[:MOST_LINES]
-    for colour, name in zip(COLOURS, [n for n in plot.lines if n in ranked], strict=False):
+    for colour, name in zip(SERIES, [n for n in plot.lines if n in ranked], strict=False):
         values = [math.nan if v is None else v for v in plot.lines[name]]
         mark = "o" if len(values) < 40 else ""
         axes.plot([float(x) for x in plot.x], values, color=colour, marker=mark, ms=3, label=name)
@@ -77,7 +82,7 @@ def _bars(axes: Axes, plot: Plot) -> None:
     for number, (name, values) in enumerate(plot.lines.items()):
         places = [i + (number + 0.5) * width - 0.4 for i in range(len(plot.x))]
         heights = [v or 0.0 for v in values]
-        axes.bar(places, heights, width, color=COLOURS[number], label=name)
+        axes.bar(places, heights, width, color=SERIES[number], label=name)
     axes.set_xticks(range(len(plot.x)), [str(x) for x in plot.x])
 
 

@@ -21,7 +21,7 @@ def repeats(run: RunFolder, dataset: Dataset) -> bool | None:
     """Return whether the run's first steps give the same weights again, bit for bit.
 
     None where that cannot be told: nothing was recorded, or it ran on a GPU, another machine,
-    another version of torch or another number of threads; or it began from another run or
+    another version of torch or another number of threads; or it had pretrained weights or
     had teachers, who may have changed and would have to answer on all pictures first; or aligns
     faces, which it would have to learn again.
     """
@@ -30,7 +30,7 @@ def repeats(run: RunFolder, dataset: Dataset) -> bool | None:
     if not recorded or device.type != "cpu" or not run.started_here():
         return None
     recipe = run.recipe
-    if recipe.fit.start or recipe.network.align:
+    if recipe.fit.warm or recipe.network.align:
         return None
     if recipe.distil.teachers and recipe.distil.weight:
         return None

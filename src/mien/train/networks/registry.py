@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mien.errors import ConfigError, did_you_mean
 from mien.train.config import from_mapping
 from mien.train.networks.align import SpatialTransformer
+from mien.train.networks.face_resnet import FaceResnet, FaceResnetOptions
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.poster import Poster, PosterOptions
 from mien.train.networks.residual import BaseOptions, Residual, SmallOptions, TinyOptions
@@ -52,6 +53,11 @@ NETWORKS: dict[str, NetworkEntry] = {
     ),
     "base": NetworkEntry(
         BaseOptions, Residual, "deeper residual network with gates, at most 12M parameters"
+    ),
+    "face-resnet": NetworkEntry(
+        FaceResnetOptions,
+        FaceResnet,
+        "dlib's face-recognition ResNet, 4.4M parameters; fit.pretrained has weights for it",
     ),
 }
 
@@ -101,7 +107,9 @@ class Model(nn.Module):
         # Channels last is the faster layout for convolutions on CPUs and GPUs alike.
         x = self.normalise(pixels).contiguous(memory_format=torch.channels_last)
         if self.align is not None:
-            x = self.normalise(self.align(pixels, x)).contiguous(memory_format=torch.channels_last)
+            with torch.autocast(x.device.type, enabled=False):  # places need all their digits
+                x = self.normalise(self.align(pixels, x))
+            x = x.contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.body(x)
         if self.mirror and not self.training:
             logits = (logits + self.body(x.flip(3))) / 2

@@ -31,6 +31,8 @@ export class PersonCard {
     this.node = el("li", { class: "card", "data-face": person.track }, this.crop,
       el("div", { class: "body" }, this.head, this.why, this.stack, this.parts));
     this.cropped = -Infinity;
+    this.blank = true;
+    drawNobody(this.crop);
   }
 
   show(person, face, threshold) {
@@ -53,6 +55,7 @@ export class PersonCard {
     const now = performance.now();
     if (now - this.cropped < 700) return;
     this.cropped = now;
+    this.blank = false;
     drawCrop(this.crop, source, box);
   }
 }
@@ -75,6 +78,18 @@ function thumb(source, box) {
   const canvas = el("canvas", { width: THUMB, height: THUMB, "aria-hidden": "true" });
   if (source) drawCrop(canvas, source, box);
   return canvas;
+}
+
+/** A head and shoulders, until there is a picture of the person. */
+function drawNobody(canvas) {
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = "#85888f66"; // on the card's well, light or dark
+  pen.beginPath();
+  pen.arc(THUMB / 2, THUMB * 0.4, THUMB * 0.17, 0, 2 * Math.PI);
+  pen.fill();
+  pen.beginPath();
+  pen.ellipse(THUMB / 2, THUMB, THUMB * 0.33, THUMB * 0.34, 0, Math.PI, 2 * Math.PI);
+  pen.fill();
 }
 
 function drawCrop(canvas, source, [x0, y0, x1, y1]) {

@@ -48,10 +48,10 @@ export function picturesCsv(items, labels, threshold) {
 }
 
 /** A camera's or video's frames, and what each person showed. */
-export function framesJson(frames, labels, threshold, source) {
+export function framesJson(frames, labels, threshold, source, end = null) {
   const [names, ...rows] = table(frames, labels, threshold, source);
   const objects = rows.map((row) => Object.fromEntries(names.map((name, i) => [name, row[i] === "" ? null : row[i]])));
-  const people = summarise(frames, threshold).map(({ now, shares: parts, ...person }) => ({
+  const people = summarise(frames, threshold, end).map(({ now, shares: parts, ...person }) => ({
     ...person, first_s: rounded(person.first_s, 3), last_s: rounded(person.last_s, 3),
     seen_s: rounded(person.seen_s, 3), share_of_time: shares(parts),
   }));

@@ -9,7 +9,7 @@ import { Timeline } from "./timeline.js";
 
 export class Following {
   constructor(choices, fileName) {
-    Object.assign(this, { choices, fileName, frames: [], cards: new Map(), timeline: null });
+    Object.assign(this, { choices, fileName, frames: [], cards: new Map(), timeline: null, end: null });
   }
 
   openTimeline(options) {
@@ -20,7 +20,7 @@ export class Following {
 
   /** Show each person's summary, and what they show in a frame (null: in none). */
   list(frame, source, empty) {
-    const people = summarise(this.frames, this.choices.threshold);
+    const people = summarise(this.frames, this.choices.threshold, this.end);
     const cards = people.map((person) => {
       if (!this.cards.has(person.track)) this.cards.set(person.track, this.card(person));
       const card = this.cards.get(person.track);
@@ -52,7 +52,7 @@ export class Following {
   }
 
   json() {
-    return framesJson(this.frames, this.choices.model.labels, this.choices.threshold, this.fileName);
+    return framesJson(this.frames, this.choices.model.labels, this.choices.threshold, this.fileName, this.end);
   }
 
   csv() {

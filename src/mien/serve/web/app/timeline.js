@@ -2,6 +2,7 @@
 
 import { clock, count, hue, named, paint, UNSURE } from "./names.js";
 import { el } from "./dom.js";
+import { usualStep } from "./people.js";
 
 const LANE = 38, NAME = 6, SPACE = 12, LEFT = 30, FOOT = 22, GAP_S = 1;
 const MOST_LANES = 8, MOST_POINTS = 900;
@@ -101,8 +102,13 @@ export class Timeline {
     pen.fillRect(LEFT, top, width - LEFT, LANE);
     const step = Math.ceil(points.length / MOST_POINTS);
     const kept = step > 1 ? points.filter((_, i) => i % step === 0) : points;
-    const gap = Math.max(GAP_S, 2.5 * step * ((points.at(-1).time - points[0].time) / points.length || 0));
-    for (const run of runs(kept, gap)) this.areas(pen, x, top, run);
+    const usual = usualStep(this.frames, this.frames.length - 1);
+    const gap = Math.max(GAP_S, 2.5 * usual, 2.5 * step * ((points.at(-1).time - points[0].time) / points.length || 0));
+    for (const run of runs(kept, gap)) {
+      const { time, face } = run.at(-1), end = Math.min(time + usual, this.span[1]);
+      if (end > time) run.push({ time: end, face }); // the last frame stands for a while, too
+      this.areas(pen, x, top, run);
+    }
   }
 
   areas(pen, x, top, run) {

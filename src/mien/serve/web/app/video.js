@@ -5,6 +5,7 @@ import { Following } from "./following.js";
 import { minutes } from "./names.js";
 import { Overlay } from "./overlay.js";
 import { frameAt } from "./people.js";
+import { portraits } from "./portraits.js";
 import * as stage from "./stage.js";
 
 const EMPTY = ["Nobody seen", "No face was found in this video."];
@@ -63,6 +64,7 @@ export class Video extends Following {
     this.openTimeline({ onSeek: (time) => (video.currentTime = time), player: this.controls() });
     const duration = Number.isFinite(video.duration) ? video.duration : 0;
     this.timeline.show(this.frames, this.choices.threshold, duration);
+    this.end = duration || null;
     const step = (now, shown) => {
       if (this.stopped.signal.aborted) return;
       this.moveTo(shown?.mediaTime ?? video.currentTime);
@@ -72,6 +74,7 @@ export class Video extends Following {
     };
     step();
     this.refresh();
+    portraits(this.url, this.frames, this.cards, this.stopped.signal);
     say(`The video was read: ${$("results-title").textContent}.`);
   }
 

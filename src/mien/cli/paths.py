@@ -1,0 +1,233 @@
+"""What a command line names: pictures, folders, globs, lists, standard input; files to write."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass, field
+from glob import glob, has_magic
+from pathlib import Path
+from shlex import join
+from typing import TYPE_CHECKING
+
+import typer
+
+from mien.errors import ConfigError, SourceError, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+STDIN = "-"
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+SHOWN = 3
+"""Names of many that are printed."""
+MANY = 20
+"""Troubles that are listed one by one; of more, the first SHOWN and their number."""
+
+
+@dataclass(slots=True)
+class Named:
+    """What is to be read.
+
+    Attributes:
+        paths: pictures and folders of pictures, in the order given.
+        videos: videos, and folders that hold only videos.
+        passed_over: folders with both, and how many videos lie in each.
+        stdin_at: before which of the paths a picture on standard input comes; None for none.
+    """
+
+    paths: list[Path] = field(default_factory=list)
+    videos: list[Path] = field(default_factory=list)
+    passed_over: dict[Path, int] = field(default_factory=dict)
+    stdin_at: int | None = None
+
+
+def named(words: Sequence[str], listed: str | None) -> Named:
+    """Return what the arguments and a list of paths name.
+
+    Args:
+        words: paths, folders, quoted globs, or '-' for a picture on standard input.
+        listed: a file with a path a line (or NUL between them), or '-' for such a list on
+            standard input; None for none.
+
+    Raises:
+        ConfigError: an empty name, an address, nothing at all; videos among pictures.
+        SourceError: a glob that matches nothing, a list that cannot be read or is empty; none of
+            many files exists.
+    """
+    found = Named()
+    for word in words:
+        if word == STDIN:
+            if found.stdin_at is not None:
+                raise ConfigError("standard input is named twice", hint="it can be read once")
+            found.stdin_at = len(found.paths)
+        else:
+            for path in _matches(word):
+                _add(found, path)
+    if listed is not None:
+        if listed == STDIN and found.stdin_at is not None:
+            raise ConfigError(
+                "standard input cannot be a picture and a list of paths",
+                hint="give the list as a file: --from-file LIST",
+            )
+        for path in read_list(listed):
+            _add(found, path)
+    if found.videos and (found.paths or found.stdin_at is not None):
+        what = "is a video" if not found.videos[0].is_dir() else "holds only videos,"
+        raise ConfigError(
+            f"{found.videos[0]} {what} among pictures", hint="mien video reads both together"
+        )
+    _refuse_all_missing(found.paths)
+    return found
+
+
+def read_list(name: str) -> list[Path]:
+    """Return the paths in a list: one a line, or with NUL between them (find -print0).
+
+    Raises:
+        SourceError: it cannot be read, or names nothing.
+    """
+    where = "standard input" if name == STDIN else name
+    try:
+        content = sys.stdin.buffer.read() if name == STDIN else Path(name).read_bytes()
+    except OSError as error:
+        raise SourceError(
+            f"cannot read the list {where}: {error.strerror}", hint="check the path"
+        ) from error
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    lines = content.split(b"\0") if b"\0" in content else content.splitlines()
+    paths = [Path(os.fsdecode(line)) for line in lines if line.strip()]
+    if not paths:
+        raise SourceError(f"the list {where} names nothing", hint="give one path a line")
+    return paths
+
+
+def refuse_address(word: str, command: str) -> None:
+    """Raise a ConfigError where `word` is a URL; `command` reads local files."""
+    if not _ADDRESS.match(word):
+        return
+    if word.lower().startswith("file://"):
+        raise ConfigError(
+            f"{word} is an address; {command} reads local files",
+            hint=f"give the path alone: {word[7:]}",
+        )
+    raise ConfigError(
+        f"{word} is an address; {command} reads files on this machine",
+        hint=f"{join(['curl', '-L', word])} | mien predict -; "
+        "mien video reads http:// and rtsp:// addresses of videos",
+    )
+
+
+def _matches(word: str) -> Iterator[Path]:
+    if not word.strip():
+        raise ConfigError(
+            "an empty name is among the pictures",
+            hint="is a shell variable unset? '.' is the current folder",
+        )
+    refuse_address(word, "mien predict")
+    path = Path(word)
+    if not has_magic(word) or os.path.lexists(word):
+        yield path
+        return
+    matches = sorted(glob(word, recursive=True))  # noqa: PTH207  (an absolute pattern too)
+    if not matches:
+        raise SourceError(
+            f"nothing matches {word}", hint="check the pattern; ** goes into folders: 'a/**/*.jpg'"
+        )
+    yield from map(Path, matches)
+
+
+def _add(found: Named, path: Path) -> None:
+    from mien.predict.sources import VIDEO_SUFFIXES, is_folder
+
+    if not is_folder(path):
+        (found.videos if path.suffix.lower() in VIDEO_SUFFIXES else found.paths).append(path)
+        return
+    pictures, videos = _count(path)
+    if videos and not pictures:
+        found.videos.append(path)
+        return
+    if videos:
+        found.passed_over[path] = videos
+    found.paths.append(path)
+
+
+def _count(folder: Path) -> tuple[int, int]:
+    """Return how many pictures and videos lie in a folder and its subfolders, hidden ones not."""
+    from mien.predict.sources import VIDEO_SUFFIXES
+    from mien.vision.codec import SUFFIXES
+
+    pictures = videos = 0
+    for _, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        kinds = [os.path.splitext(n)[1].lower() for n in files if not n.startswith(".")]  # noqa: PTH122
+        pictures += sum(kind in SUFFIXES for kind in kinds)
+        videos += sum(kind in VIDEO_SUFFIXES for kind in kinds)
+    return pictures, videos
+
+
+def _refuse_all_missing(paths: Sequence[Path]) -> None:
+    """Say in one line, before a model is opened, that no file of a long list is there."""
+    if len(paths) <= MANY or any(map(os.path.lexists, paths)):
+        return
+    first = ", ".join(map(str, paths[:SHOWN]))
+    raise SourceError(
+        f"none of {len(paths):,} files exists; the first: {first}",
+        hint=f"paths count from the current folder, {Path.cwd()}",
+    )
+
+
+def tell_some(kind: str, lines: Sequence[str]) -> None:
+    """Print `kind: line` for each line on standard error, or for the first of very many."""
+    shown = lines if len(lines) <= MANY else lines[:SHOWN]
+    for line in shown:
+        typer.echo(f"{kind}: {line}", err=True)
+    if len(lines) > len(shown):
+        typer.echo(f"{kind}: and {len(lines) - len(shown):,} more", err=True)
+
+
+def near(source: str) -> str:
+    """Return "; did you mean 'x'?" for a file of nearly the name of a missing one, else ""."""
+    from mien.files import near_file
+
+    path = Path(source)
+    found = "" if _ADDRESS.match(source) or os.path.lexists(path) else near_file(path)
+    return f"; {found}".rstrip() if found else ""
+
+
+def tell_passed_over(passed_over: dict[Path, int]) -> None:
+    """Say which videos in folders of pictures are not read, and what reads them."""
+    for folder, videos in passed_over.items():
+        typer.echo(
+            f"note: {counted(videos, 'video')} in {folder} not read; "
+            f"{join(['mien', 'video', str(folder)])} reads both",
+            err=True,
+        )
+
+
+def refuse_file(path: Path | None, option: str, suffixes: Iterable[str] = ()) -> None:
+    """Raise a ConfigError, before the work, where a file cannot be written at `path`.
+
+    Args:
+        path: of the file, or None.
+        option: that names it, for the message.
+        suffixes: that its name may end in; any where empty.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise ConfigError(f"{option} {path} is a folder", hint="give a file name")
+    if not path.parent.exists():
+        raise ConfigError(
+            f"{option} {path}: there is no folder {path.parent}",
+            hint=f"make it first: {join(['mkdir', '-p', str(path.parent)])}",
+        )
+    if not path.parent.is_dir():
+        raise ConfigError(f"{option} {path}: {path.parent} is no folder", hint="choose a folder")
+    known = tuple(suffixes)
+    if known and path.suffix.lower() not in known:
+        found = f"ends in {path.suffix}" if path.suffix else "has no ending"
+        raise ConfigError(
+            f"{option} {path}: the name {found}", hint=f"end it in {', '.join(known)}"
+        )

@@ -1,0 +1,120 @@
+"""What lies in a tree of class folders: pictures by class and split, and what is passed over."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mien.data.sources.collection import SPLIT_NAMES, Skipped, split_name
+from mien.errors import DataError
+from mien.files import plain
+from mien.labels import EIGHT, canonical, class_name
+from mien.vision.codec import SUFFIXES
+
+
+@dataclass(slots=True)
+class Tree:
+    """What was found.
+
+    Attributes:
+        pictures: (file, label, split) of every file in a class folder, however deep.
+        passed_over: pictures outside of the class folders, and hidden ones.
+        classes: names of all class folders in our spelling, those without a picture too.
+    """
+
+    pictures: list[tuple[Path, str, str]] = field(default_factory=list)
+    passed_over: list[Skipped] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+
+
+def walk_classes(path: Path) -> Tree:
+    """Return what lies in `path`: class folders, or split folders that hold class folders.
+
+    A class folder's subfolders belong to the class.
+
+    Raises:
+        DataError: a folder cannot be read, a class is misspelt, or the classes lie a level deeper.
+    """
+    tree = Tree()
+    try:
+        _collect(path, path, "", tree)
+    except OSError as error:
+        raise DataError(
+            f"cannot read {error.filename}: {error.strerror}",
+            hint="give a folder that you may read",
+        ) from error
+    return tree
+
+
+def _collect(path: Path, root: Path, split: str, tree: Tree) -> None:
+    folders = _folders(path)
+    _refuse_deeper_classes(path, folders)
+    for file in sorted(path.iterdir()):
+        if file.suffix.lower() in SUFFIXES and file.is_file():
+            tree.passed_over.append(_passed_over(file, root, "outside-class"))
+    for folder in folders:
+        if not split and folder.name.lower() in SPLIT_NAMES and _folders(folder):
+            _collect(folder, root, split_name(folder.name, str(folder)), tree)
+            continue
+        label = class_name(plain(folder.name), str(folder))
+        tree.classes.append(label)
+        for file, parts in _files(folder):
+            if any(part.startswith(".") for part in parts):
+                if file.suffix.lower() in SUFFIXES:
+                    tree.passed_over.append(_passed_over(file, root, "hidden"))
+                continue
+            within = parts[0] if len(parts) > 1 and parts[0].lower() in SPLIT_NAMES else ""
+            own = split or split_name(within, str(folder))  # happy/train/1.jpg too
+            tree.pictures.append((file, label, own))
+
+
+def _passed_over(file: Path, root: Path, kind: str) -> Skipped:
+    reasons = {"outside-class": "lies in no class folder", "hidden": "its name starts with a dot"}
+    return Skipped(plain(file.relative_to(root).as_posix()), reasons[kind], kind)
+
+
+def _refuse_deeper_classes(path: Path, folders: list[Path]) -> None:
+    """Raise a DataError where expressions are folders within folders that are not.
+
+    Person/happy/1.jpg would otherwise be read as one class for each person.
+    """
+    if any(canonical(f.name) in EIGHT or f.name.lower() in SPLIT_NAMES for f in folders):
+        return
+    inner = {f.name: folder for folder in folders for f in _folders(folder)}
+    classes = [n for n in inner if canonical(n) in EIGHT or n.lower() in SPLIT_NAMES]
+    if len(classes) < 2:
+        return
+    raise DataError(
+        f"the class folders of {path} lie a level deeper: {inner[classes[0]].name}/{classes[0]}",
+        hint=f"give {folders[0]}"
+        if len(folders) == 1
+        else "order them CLASS/PERSON/1.jpg, or give a CSV of path,label,split,subject",
+    )
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _files(folder: Path) -> list[tuple[Path, tuple[str, ...]]]:
+    """Return the files of a folder and of its subfolders, and the names from the folder on.
+
+    Links to folders are followed, once.
+    """
+    found: list[tuple[Path, tuple[str, ...]]] = []
+    seen: set[tuple[int, int]] = set()
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for here, inner, names in os.walk(folder, onerror=fail, followlinks=True):
+        status = Path(here).stat()
+        if (status.st_dev, status.st_ino) in seen:  # a link that leads back
+            inner.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        parent = Path(here)
+        above = parent.relative_to(folder).parts
+        found += [(parent / name, (*above, name)) for name in names]
+    return sorted(found, key=lambda item: item[1])

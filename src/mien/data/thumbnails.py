@@ -1,0 +1,56 @@
+"""Small copies of pictures for the import's page, with the faces that were found."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mien.data.faces import Found
+
+SIDE = 192
+"""Longer side of a thumbnail, in pixels."""
+SHOWN = 60
+"""Pictures of one kind that the page shows; the table holds all."""
+CHOSEN, OTHER = (63, 185, 110), (230, 126, 34)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture on the page.
+
+    Attributes:
+        source: its name.
+        kind: why it was left out, or '' where its face was taken.
+        reason: in words.
+        jpeg: the thumbnail.
+    """
+
+    source: str
+    kind: str
+    reason: str
+    jpeg: bytes
+
+
+def make_thumbnail(picture_hwc: NDArray[np.uint8], found: Found) -> bytes:
+    """Return a JPEG of a picture, uint8 [h, w, 3], with its faces framed."""
+    picture = Image.fromarray(picture_hwc)
+    width = picture.width
+    picture.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    scale = picture.width / width
+    pen = ImageDraw.Draw(picture)
+    for box in found.boxes_xyxy:
+        x0, y0, x1, y1 = (float(v) * scale for v in box)
+        taken = found.origin.box is not None and tuple(float(v) for v in box) == found.origin.box
+        pen.rectangle(
+            (x0, y0, max(x1, x0), max(y1, y0)), outline=CHOSEN if taken else OTHER, width=2
+        )
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()

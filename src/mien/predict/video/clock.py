@@ -1,0 +1,194 @@
+"""When frames are shown: one clock that only goes forward, whatever the container's does.
+
+A container's clock may start anywhere, start again in the middle (joined files, broadcasts), jump
+by hours, or be missing. The times here begin where the player's do and rise from frame to frame.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DISCONTINUOUS = frozenset({"mpegts", "mpeg", "ogg", "live_flv", "hls", "rtp", "rtsp", "sdp"})
+"""Containers whose clock may jump: in others a gap is what the file means."""
+MAX_JUMP_S, MAX_GAP_S = 10, 3600
+"""Longer gaps are taken for a jump of the clock: in those containers (FFmpeg's own value), and in
+the others."""
+JITTER_FRAMES = 3
+"""A step back by at most so many frames is a wrong timestamp, a longer one another clock."""
+MAX_NOTES = 3
+
+
+class Clock:
+    """Times of one stream's frames or packets, in seconds, and the frames' numbers.
+
+    Args:
+        container: PyAV's, opened for reading.
+        stream: of video or sound.
+        offset_s: added to all times: for streams that were connected again.
+        tell: told of each jump.
+        name: of the source, for that.
+    """
+
+    def __init__(
+        self,
+        container: Any,
+        stream: Any,
+        offset_s: float = 0.0,
+        tell: Callable[[str], None] = lambda text: None,
+        name: str = "",
+    ) -> None:
+        self._stream, self._tell, self._name = stream, tell, name
+        self._base: Fraction = stream.time_base or Fraction(1, 90_000)
+        rate = getattr(stream, "average_rate", None) or getattr(stream, "guessed_rate", None)
+        self.rate: Fraction = rate or Fraction(30)
+        self._step = 1 / self.rate
+        # The player's clock starts where the first of all streams does, in microseconds.
+        start = container.start_time
+        own = stream.start_time
+        self._start = Fraction(start, 1_000_000) if start is not None else Fraction(0)
+        if own is not None and abs(own * self._base - self._start) < Fraction(1, 500_000):
+            self._start = own * self._base  # the same moment, without the microseconds' rounding
+        self._first: int | None = own
+        self._offset = Fraction(offset_s)
+        kind = container.format.name
+        self._limit = Fraction(MAX_JUMP_S if kind in DISCONTINUOUS else MAX_GAP_S)
+        # AVI has no presentation times. What stands in their place is made up by FFmpeg, and
+        # wrong where frames are reordered; the decoder gives frames in order, with decoding times.
+        self.by_dts = kind == "avi"
+        self._shown: tuple[int, Fraction] | None = None
+        self._origin = self._start
+        self._last: Fraction | None = None
+        self._decoded: Fraction | None = None
+        self._gap = Fraction(0)
+        self._newest: Fraction | None = None
+        self._next = self._jumps = 0
+        self.sought = self._begun = False
+
+    def to_pts(self, time_s: float) -> int:
+        """Return the timestamp of a moment, where the clock did not jump before it."""
+        return int((Fraction(time_s) + self._start) / self._base)
+
+    def missing_s(self) -> float:
+        """Return how much of the stream's own length did not come; 0 where it names none."""
+        last = self._newest
+        if last is None:
+            return 0.0
+        last += self._step
+        if self._stream.duration is not None:
+            end = ((self._first or 0) + self._stream.duration) * self._base
+            return float(end - last)
+        # Matroska names each stream's end in words, such as 00:00:02.000000000: FFmpeg on the
+        # container's clock, others since the stream's start.
+        words = self._stream.metadata.get("DURATION", "0:0:0").split(":")
+        try:
+            hours, minutes, seconds = (float(word) for word in words)
+        except ValueError:
+            return 0.0
+        end_s = 3600 * hours + 60 * minutes + seconds
+        started = float((self._first or 0) * self._base)
+        return end_s - float(last) + (started if end_s <= started else 0.0)
+
+    @property
+    def step_s(self) -> float:
+        """Seconds that the last frame is shown."""
+        return float(max(self._step, min(self._gap, self._limit)))
+
+    def frame(self, decoded: Any) -> tuple[int, float, int | None]:
+        """Return a decoded frame's number, time in seconds, and timestamp; call it in order."""
+        stamp = decoded.dts if self.by_dts else decoded.pts
+        base = decoded.time_base or self._base  # a filter may have changed it
+        if self.by_dts:
+            base = self._base
+        if decoded.duration and (decoded.duration, base) != self._shown:
+            self._shown = decoded.duration, base
+            self._step = decoded.duration * base
+        if stamp is None and self.by_dts and self._newest is not None:
+            stamp = round((self._newest + self._step) / base)  # what the decoder held back
+        if stamp is None:
+            exact = self._next / self.rate if self._last is None else self._last + self._step
+        else:
+            raw = stamp * base
+            self._newest = raw if self._newest is None else max(raw, self._newest)
+            exact = self._in_order(raw - self._origin)
+            if self.sought:
+                # Only where reading began inside: the number follows from the time and the rate.
+                self._next = round((raw - (self._first or 0) * self._base) * self.rate)
+                self.sought = False
+        self._last = exact
+        index, self._next = self._next, self._next + 1
+        return index, float(exact + self._offset), stamp
+
+    def _in_order(self, exact: Fraction) -> Fraction:
+        if self._last is None:
+            if exact < 0 and not (self.sought or self._begun):
+                self._origin += exact  # nothing comes before the start
+                return Fraction(0)
+            return exact
+        gap = exact - self._last
+        if 0 < gap <= self._limit:  # as nearly always
+            self._gap = gap
+            return exact
+        if -JITTER_FRAMES * self._step <= gap <= 0:
+            return self._last + self._step / 8
+        if gap < 0 or gap > 10 * max(self._gap, self._step):
+            return self._jump(exact, gap, self._last, f"frame {self._next:,}")
+        self._gap = gap
+        return exact
+
+    def _jump(self, exact: Fraction, gap: Fraction, last: Fraction, where: str) -> Fraction:
+        """Let the time go on one frame after the last."""
+        self._origin -= last + self._step - exact
+        self._jumps += 1
+        if self._jumps <= MAX_NOTES:
+            way = "back" if gap < 0 else "forward"
+            more = "; further jumps are not reported" if self._jumps == MAX_NOTES else ""
+            self._tell(
+                f"{self._name}: the clock jumps {way} by {abs(float(gap)):,.1f} s at {where}; "
+                f"times go on without the jump{more}"
+            )
+        return last + self._step
+
+    def packet(self, packet: Any) -> tuple[Fraction, Fraction]:
+        """Return when a packet is shown and decoded, in seconds; call it in order of decoding.
+
+        Jumps are told by the decoding times, and set so that the first packet after one is shown
+        right after all before it.
+        """
+        if packet.duration:
+            self._step = packet.duration * self._base
+        dts = packet.dts if packet.dts is not None else packet.pts
+        pts = packet.pts if packet.pts is not None and not self.by_dts else dts
+        if pts is None or dts is None:
+            shown = Fraction(0) if self._last is None else self._last + self._step
+            self._last = shown
+            return shown, shown
+        decoded, shown = dts * self._base, pts * self._base
+        if self._decoded is not None and self._last is not None:
+            gap = decoded - self._decoded
+            limit = max(self._limit, 10 * self._gap, 10 * self._step)
+            if gap < -JITTER_FRAMES * self._step or gap > limit:
+                self._jump(shown - self._origin, gap, self._last, f"{float(self._last):.1f} s")
+            else:
+                self._gap = max(gap, Fraction(0))
+        self._decoded = decoded
+        decoded, shown = decoded - self._origin, shown - self._origin
+        self._last = shown if self._last is None else max(shown, self._last)
+        return shown, decoded
+
+    @property
+    def shift(self) -> Fraction:
+        """What is added to the container's own times, by the jumps so far; for `begin_at`."""
+        return self._start - self._origin
+
+    def begin_at(self, number: int, shift: Fraction) -> None:
+        """Let the next frame be `number`, after packets that are not decoded.
+
+        Args:
+            number: how many frames come before it.
+            shift: of another clock, which has seen their packets.
+        """
+        self._next, self._origin, self._begun = number, self._start - shift, True

@@ -1,0 +1,314 @@
+"""Every way in which an import can lose pictures, or its figures: told, with a count and names."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.data.drawn import draw_collection
+from mien.data.manifest import Dataset, load_dataset
+from mien.data.prepare import PrepareOptions, prepare
+from mien.data.sources.registry import read_source
+from mien.data.sources.tables import FERPLUS_HEADER, read_votes
+from mien.data.split import make_splits
+from mien.errors import ConfigError, DataError
+from mien.vision.codec import decode_picture
+
+RNG = np.random.default_rng(5)
+MIEN = str(Path(sys.executable).with_name("mien"))
+
+
+def noise(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(RNG.integers(0, 255, (48, 48)).astype(np.uint8)).save(path)
+    return path
+
+
+def classes(root: Path, **counts: int) -> Path:
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            noise(root / name / f"{i}.png")
+    return root
+
+
+def told(dataset: Dataset, kind: str) -> list[dict[str, object]]:
+    return [w for w in dataset.facts["warnings"] if w["kind"] == kind]
+
+
+def test_pictures_in_subfolders_belong_to_the_class(tmp_path: Path) -> None:
+    root = classes(tmp_path / "faces", neutral=12)
+    for i in range(12):
+        noise(root / "happy" / f"S{i % 3}" / f"{i}.png")
+    (root / "happy" / "again").symlink_to(root / "happy")  # a circle, which must not be followed
+    data = read_source(root, "", None, 48)
+    assert np.bincount(data.labels_n).tolist() == [12, 12]
+    assert data.label_names == ("happy", "neutral")
+    assert "happy/S1/1.png" in data.sources_n.tolist()
+
+
+def test_splits_within_a_class_folder_are_read(tmp_path: Path) -> None:
+    for i in range(4):
+        noise(tmp_path / ("happy", "sad")[i % 2] / ("train", "test")[i // 2] / f"{i}.png")
+    data = read_source(tmp_path, "", None, 48)
+    assert sorted(zip(data.sources_n.tolist(), data.splits_n.tolist(), strict=True)) == [
+        ("happy/test/2.png", "test"),
+        ("happy/train/0.png", "train"),
+        ("sad/test/3.png", "test"),
+        ("sad/train/1.png", "train"),
+    ]
+
+
+def test_classes_below_folders_of_people_are_refused(tmp_path: Path) -> None:
+    root = tmp_path / "people"
+    for person in ("anna", "ben"):
+        classes(root / person, happy=2, sad=2)
+    with pytest.raises(DataError, match=r"lie a level deeper: anna/happy|deeper: ben/happy") as e:
+        read_source(root, "", None, 48)
+    assert "CLASS/PERSON" in e.value.hint
+    shutil.rmtree(root / "ben")
+    with pytest.raises(DataError, match="lie a level deeper") as e:
+        read_source(root, "", None, 48)
+    assert e.value.hint == f"give {root / 'anna'}"
+
+
+def test_each_kind_of_lost_file_is_counted_and_named(tmp_path: Path) -> None:
+    root = classes(tmp_path / "faces", happy=12, sad=12)
+    for i in range(5):
+        (root / "happy" / f"torn{i}.jpg").write_bytes(b"\xff\xd8torn")
+    (root / "happy" / "notes.txt").write_text("mine")
+    noise(root / "loose.png")
+    noise(root / "sad" / ".hidden.png")
+    (root / "sad" / "gone.png").symlink_to(root / "nowhere.png")
+    dataset = prepare(root, tmp_path / "out", PrepareOptions())
+    about = {w["kind"]: w for w in dataset.facts["warnings"]}
+    assert {kind: w["count"] for kind, w in about.items()} == {
+        "missing": 1, "not-a-picture": 1, "unreadable": 5, "outside-class": 1, "hidden": 1,
+    }  # fmt: skip
+    assert about["unreadable"]["examples"] == [f"happy/torn{i}.jpg" for i in range(3)]
+    assert about["unreadable"]["message"].startswith("5 pictures could not be read: happy/torn0")
+    assert about["unreadable"]["message"].endswith(" and 2 more")
+    assert about["missing"]["message"] == "1 file was not found: sad/gone.png"
+    with (tmp_path / "out" / "skipped.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert len(rows) == 1 + 9
+    assert load_dataset(tmp_path / "out").facts["warnings"] == dataset.facts["warnings"]
+
+
+def test_an_animation_and_a_jpeg_without_its_end_are_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = classes(tmp_path / "faces", happy=12, sad=12)
+    frames = [Image.new("L", (48, 48), level) for level in (10, 200)]
+    frames[0].save(root / "happy" / "moving.gif", save_all=True, append_images=frames[1:])
+    path = root / "sad" / "cut.jpg"
+    Image.fromarray(RNG.integers(0, 255, (48, 48)).astype(np.uint8)).save(path)
+    whole = path.read_bytes()
+    assert whole.endswith(b"\xff\xd9")
+    path.write_bytes(whole[:-2])
+    # Decoding such a file is the codec's matter; the note is the import's.
+    monkeypatch.setattr(
+        "mien.data.sources.pictures.decode_picture",
+        lambda content, name: decode_picture(whole if content == whole[:-2] else content, name),
+    )
+    dataset = prepare(root, tmp_path / "out", PrepareOptions())
+    assert len(dataset) == 26
+    assert told(dataset, "animation")[0]["examples"] == ["happy/moving.gif"]
+    assert told(dataset, "no-end-marker")[0]["examples"] == ["sad/cut.jpg"]
+
+
+def test_classes_that_are_empty_rare_or_missing_from_a_split(tmp_path: Path) -> None:
+    root = classes(tmp_path / "faces", neutral=60, happy=2, sad=0)
+    dataset = prepare(root, tmp_path / "out", PrepareOptions())
+    assert told(dataset, "empty-class")[0]["message"] == "1 class has no picture: sad"
+    assert told(dataset, "rare-class")[0]["examples"] == ["happy"]
+    absent = told(dataset, "split-without-class")
+    assert [w["message"] for w in absent] == [
+        "the validation split has no picture of happy: figures on it say nothing of it"
+    ]
+    full = prepare(classes(tmp_path / "b", sad=40, happy=40), tmp_path / "c", PrepareOptions())
+    assert full.facts["warnings"] == []
+
+
+def test_a_class_whose_pictures_are_all_lost_is_named(tmp_path: Path) -> None:
+    root = classes(tmp_path / "faces", neutral=20, happy=20, sad=0)
+    (root / "sad" / "1.jpg").write_bytes(b"torn")
+    dataset = prepare(root, tmp_path / "out", PrepareOptions())
+    assert told(dataset, "empty-class")[0]["examples"] == ["sad"]
+
+
+def test_rows_without_a_label_are_told_of(tmp_path: Path) -> None:
+    lines = ["path,label"]
+    for i in range(20):
+        noise(tmp_path / f"{i}.png")
+        lines.append(f"{i}.png,{('happy', 'sad')[i % 2] if i < 18 else ''}")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    dataset = prepare(tmp_path / "list.csv", tmp_path / "out", PrepareOptions())
+    assert told(dataset, "unlabelled")[0]["message"] == (
+        "2 pictures without a label were excluded: 18.png, 19.png"
+    )
+
+
+def test_paths_as_windows_writes_them(tmp_path: Path) -> None:
+    lines = ["path,label"]
+    for i in range(20):
+        noise(tmp_path / "img" / f"{i}.png")
+        lines.append(f"img\\{i}.png,{('happy', 'sad')[i % 2]}")
+    (tmp_path / "list.csv").write_text("\r\n".join(lines), encoding="utf-16")
+    data = read_source(tmp_path / "list.csv", "", None, 48)
+    assert len(data) == 20
+    assert not data.skipped
+
+
+def test_a_list_of_files_that_are_not_there(tmp_path: Path) -> None:
+    lines = ["path,label", *(f"img/{i}.png,{('happy', 'sad')[i % 2]}" for i in range(1234))]
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    with pytest.raises(DataError) as caught:
+        prepare(tmp_path / "list.csv", tmp_path / "out", PrepareOptions())
+    assert caught.value.message.endswith(
+        "1,234 files were not found: img/0.png, img/1.png, img/2.png and 1,231 more"
+    )
+    assert "relative to the folder of the list" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("row", "columns"),
+    [(f'3,"{" ".join(["128"] * 2304)}",Training', "emotion,pixels"), ("a/1.jpg,happy", "path")],
+)
+def test_a_table_without_its_header(tmp_path: Path, row: str, columns: str) -> None:
+    (tmp_path / "a.csv").write_text(f"{row}\n" * 3)
+    with pytest.raises(DataError, match="has no header line") as caught:
+        read_source(tmp_path / "a.csv", "", None, 48)
+    assert len(caught.value.message) - len(str(tmp_path)) < 120
+    assert columns in caught.value.hint
+
+
+def test_blank_lines_at_the_end_of_votes(tmp_path: Path) -> None:
+    rows = [f"Training,fer{i}.png,1,9,0,0,0,0,0,0,0,0" for i in range(3)]
+    text = "\n".join([",".join(FERPLUS_HEADER), *rows, "", "," * 11, "", ""])
+    (tmp_path / "votes.csv").write_text(text)
+    assert read_votes(tmp_path / "votes.csv", 3).shape == (3, 10)
+
+
+@pytest.mark.parametrize("form", ["zip", "gztar"])
+def test_an_archive_is_refused_with_a_way_on(tmp_path: Path, form: str) -> None:
+    classes(tmp_path / "faces", happy=2, sad=2)
+    archive = Path(shutil.make_archive(str(tmp_path / "faces"), form, tmp_path / "faces"))
+    with pytest.raises(DataError, match="is an archive") as caught:
+        read_source(archive, "", None, 48)
+    assert caught.value.hint.startswith("unpack it")
+
+
+def test_training_pictures_that_are_all_graded_elsewhere(tmp_path: Path) -> None:
+    classes(tmp_path / "faces" / "train", happy=3, sad=3)
+    shutil.copytree(tmp_path / "faces" / "train", tmp_path / "faces" / "validation")
+    with pytest.raises(
+        DataError, match=r"all 6 training pictures are copies of pictures in validation: nothing"
+    ):
+        prepare(tmp_path / "faces", tmp_path / "out", PrepareOptions())
+
+
+def test_folders_without_a_picture(tmp_path: Path) -> None:
+    classes(tmp_path / "faces", happy=0, sad=0)
+    with pytest.raises(DataError, match="the class folders hold no pictures: happy, sad"):
+        read_source(tmp_path / "faces", "", None, 48)
+    noise(tmp_path / "loose" / "1.png")
+    with pytest.raises(DataError, match="but 1 picture outside of any"):
+        read_source(tmp_path / "loose", "", None, 48)
+
+
+# Two people, whose pictures are all alike: two groups that no split may cut.
+
+
+def two_people(labels: list[int]) -> tuple[np.ndarray, ...]:
+    people = np.repeat([0, 1], 20)
+    none = np.full(40, "")
+    return np.array(labels), people, none, none
+
+
+def test_of_two_people_one_is_held_out_where_both_have_every_class() -> None:
+    splits = make_splits(*two_people([0, 1] * 20))
+    assert np.bincount(splits.splits_n == "validation").tolist() == [20, 20]
+    assert [n.kind for n in splits.notices] == ["large-validation"]
+    assert "15% of training asked for, 50% held out" in splits.rule
+
+
+def test_two_people_with_an_expression_each_have_ways_on() -> None:
+    with pytest.raises(DataError, match="too few to hold 15% out") as caught:
+        make_splits(*two_people([0] * 20 + [1] * 20))
+    assert "duplicates to 'exact'" in caught.value.hint
+    assert "validation to 0" in caught.value.hint
+    splits = make_splits(*two_people([0] * 20 + [1] * 20), share=0)
+    assert set(splits.splits_n.tolist()) == {"train"}
+    assert [n.kind for n in splits.notices] == ["no-validation"]
+
+
+def near_copies(root: Path) -> Path:
+    """Two drawn faces, 20 pictures of each that differ in a few grey levels."""
+    faces = draw_collection(12).images_nhw[[0, 8]]
+    for i in range(40):
+        name = ("happy", "sad")[i // 20]
+        (root / name).mkdir(parents=True, exist_ok=True)
+        noisy = faces[i // 20].astype(int) + RNG.integers(-3, 4, faces[0].shape)
+        person = ("anna", "ben")[i // 20]
+        picture = Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
+        picture.save(root / name / f"{person}_{i}.png")
+    return root
+
+
+def test_a_set_of_near_copies_can_be_imported_at_a_named_risk(tmp_path: Path) -> None:
+    root = near_copies(tmp_path / "faces")
+    with pytest.raises(DataError, match="40 pictures in 2 independent groups"):
+        prepare(root, tmp_path / "a", PrepareOptions())
+    exact = prepare(root, tmp_path / "b", PrepareOptions(duplicates="exact"))
+    assert len(exact.split("validation")) == 6
+    assert "figures on this dataset are too good" in str(told(exact, "near-duplicates-split"))
+    assert len(set(exact.groups_n.tolist())) == 2  # they are still listed as copies
+    none = prepare(root, tmp_path / "c", PrepareOptions(validation=0))
+    assert "validation 0" in none.facts["split_rule"]
+    with pytest.raises(DataError) as caught:
+        none.split("validation")
+    assert "validation above 0" in caught.value.hint
+    with pytest.raises(ConfigError, match="duplicates: 'all'"):
+        prepare(root, tmp_path / "d", PrepareOptions(duplicates="all"))
+
+
+def test_subjects_by_file_and_folder(tmp_path: Path) -> None:
+    root = tmp_path / "faces"
+    for i in range(24):
+        person = f"p{i % 6}"
+        noise(root / ("happy", "sad")[i % 2] / person / f"{person}_{i}.png")
+    for way in ("filename", "folder"):
+        out = prepare(root, tmp_path / way, PrepareOptions(subjects=way, validation=0.2))
+        assert sorted(set(out.subjects_n.tolist())) == [f"p{i}" for i in range(6)]
+        held = set(out.split("validation").subjects_n.tolist())
+        assert held
+        assert not held & set(out.split("train").subjects_n.tolist())
+        assert told(out, "subjects-by-name")[0]["count"] == 6
+    with pytest.raises(ConfigError, match="subjects: 'file' is not a way"):
+        prepare(root, tmp_path / "no", PrepareOptions(subjects="file"))
+    flat = classes(tmp_path / "flat", happy=4, sad=4)
+    with pytest.raises(ConfigError, match="subjects: 0 subjects are told by the folder"):
+        prepare(flat, tmp_path / "no", PrepareOptions(subjects="folder"))
+
+
+def test_the_command_line_warns_in_words_and_in_json(tmp_path: Path) -> None:
+    root = classes(tmp_path / "faces", neutral=30, happy=2, sad=0)
+    noise(root / "loose.png")
+    done = subprocess.run(
+        [MIEN, "data", "import", str(root), str(tmp_path / "out"), "--json"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    warnings = json.loads(done.stdout)["warnings"]
+    assert {w["kind"] for w in warnings} == {
+        "outside-class", "empty-class", "rare-class", "split-without-class",
+    }  # fmt: skip
+    assert [f"warning: {w['message']}" for w in warnings] == done.stderr.splitlines()

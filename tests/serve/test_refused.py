@@ -1,0 +1,173 @@
+"""Uploads that are refused get an answer, whatever of them is still on its way."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.serve.running import PATIENCE_S, SlowDetector, encoded, problem, running, until
+
+from mien.serve import protocol, run
+
+LARGE = 5_000_000
+
+
+@contextmanager
+def full(folder: Path) -> Iterator[httpx.Client]:
+    """A server that answers one request, and refuses all others."""
+    detector = SlowDetector()
+    with running(folder, detector=detector, requests=1, rate=0) as server:
+        asking = threading.Thread(target=server.post, args=("/v1/predict",),
+                                  kwargs={"content": encoded()})  # fmt: skip
+        asking.start()
+        try:
+            assert detector.begun.wait(PATIENCE_S)
+            yield server
+        finally:
+            detector.open.set()
+            asking.join()
+
+
+def line(server: httpx.Client) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.base_url.port or 0), PATIENCE_S)
+
+
+def head(length: str, *more: str, path: str = "/v1/predict") -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", length, *more, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def rest(connection: socket.socket) -> bytes:
+    """All that comes until the server says that no more does; a reset raises."""
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def sized(size: int) -> str:
+    return f"Content-Length: {size}"
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/video?evry=2", "/nowhere"])
+def test_who_is_refused_may_send_the_rest_and_reads_the_answer(tmp_path: Path, path: str) -> None:
+    with full(tmp_path) as server, line(server) as connection:
+        connection.sendall(head(sized(LARGE), path=path) + bytes(1000))
+        answer = rest(connection)  # before the rest is sent
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: " in answer
+        assert b"connection: close" in answer
+        for _ in range(LARGE // 100_000):
+            connection.sendall(bytes(100_000))
+        connection.shutdown(socket.SHUT_WR)
+        assert rest(connection) == b""
+
+
+def test_who_sends_all_before_reading_is_answered_too(tmp_path: Path) -> None:
+    with full(tmp_path) as server:
+        for size in (10_000, 75_000, LARGE):
+            answer = server.post("/v1/predict", content=bytes(size))
+            problem(answer, 503)
+            assert answer.headers["Connection"] == "close"
+            with line(server) as connection:
+                connection.sendall(head(sized(size)) + bytes(size))
+                assert rest(connection).startswith(b"HTTP/1.1 503 ")
+        chunks = server.post("/v1/predict", content=iter([bytes(100_000)] * 20))
+        problem(chunks, 503)
+
+
+def test_a_connection_lasts_where_the_body_was_read(tmp_path: Path) -> None:
+    with running(tmp_path) as server, line(server) as connection:
+        for body in (encoded(), b"words"):
+            connection.sendall(head(sized(len(body))) + body)
+            answer = connection.recv(65536)
+            assert answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 415 "))
+            assert b"connection: close" not in answer
+
+
+def test_a_client_that_asks_first_is_told_before_it_sends(tmp_path: Path) -> None:
+    content, expect = encoded(), "Expect: 100-continue"
+    with full(tmp_path) as server, line(server) as connection:
+        connection.sendall(head(sized(LARGE), expect))
+        answer = rest(connection)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"connection: close" in answer
+    with running(tmp_path) as server, line(server) as connection:
+        connection.sendall(head(sized(len(content)), expect))
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(content)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_what_is_no_http_is_answered_amid_a_body_too(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        with line(server) as connection:
+            connection.sendall(head("Transfer-Encoding: chunked") + b"nonsense\r\n" + bytes(50_000))
+            connection.sendall(bytes(50_000))
+            answer = rest(connection)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"application/problem+json" in answer
+        assert answer.count(b"HTTP/1.1") == 1
+        assert server.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("limit", ["DROP_BYTES", "DROP_S", "QUIET_S"])
+def test_dropping_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(protocol, limit, 100_000 if limit == "DROP_BYTES" else 0.01)
+    if limit == "DROP_S":
+        monkeypatch.setattr(protocol, "QUIET_S", 0.01)
+    quiet = threading.Event()
+    with full(tmp_path) as server, line(server) as connection:
+        connection.sendall(head(sized(10**9)))
+        assert rest(connection).startswith(b"HTTP/1.1 503 ")
+
+        def ended() -> bool:
+            try:
+                connection.sendall(b"x" if limit == "QUIET_S" else bytes(65536))
+            except OSError:
+                return True
+            if limit == "QUIET_S":
+                quiet.wait(0.1)
+            return False
+
+        until(ended)
+
+
+def test_everybody_of_a_crowd_is_answered(tmp_path: Path) -> None:
+    async def ask(url: str) -> Counter[int]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=url, limits=limits, timeout=PATIENCE_S) as client:
+            posts = [client.post("/v1/predict", content=bytes(200_000)) for _ in range(150)]
+            answers = await asyncio.gather(*posts)
+        assert all("Retry-After" in answer.headers for answer in answers)
+        return Counter(answer.status_code for answer in answers)
+
+    with full(tmp_path) as server:
+        assert asyncio.run(ask(str(server.base_url))) == {503: 150}
+
+
+def test_as_many_files_are_allowed_as_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    now = [1024, 20_000]
+    monkeypatch.setattr(resource, "getrlimit", lambda which: tuple(now))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, both: now.__setitem__(0, both[0]))
+    assert run.allow_files(5_000) == 5_000
+    assert run.allow_files(4_000) == 5_000  # what is allowed already is never taken back
+    assert run.allow_files() == 20_000
+
+
+def test_few_files_are_told_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 256))
+    run.log.addHandler(caplog.handler)
+    try:
+        assert run.allow_files() == 256
+    finally:
+        run.log.removeHandler(caplog.handler)
+    assert "only 256 files may be open" in caplog.text
