@@ -42,7 +42,8 @@ def test_annotated_pictures(form: str, path: Path, reader: Reader) -> None:
     given = forms[form]
     reading = reader.read(given)
     drawn = reading.annotate()
-    assert (drawn.shape, drawn.dtype) == ((200, 300, 3), np.uint8)
+    assert drawn.shape == (200, 300, 3)
+    assert drawn.dtype == np.uint8
     assert np.array_equal(drawn, reading.annotate(given))
     assert (drawn != 90).any()
     assert (np.asarray(Image.open(path)) == 90).all()
@@ -89,7 +90,13 @@ def test_shown_in_a_viewer_or_a_notebook(
     with pytest.raises(SourceError, match="no screen or no viewer"):
         reading.show()
     monkeypatch.setenv("DISPLAY", ":0")
-    monkeypatch.setattr(ImageShow, "show", lambda image, title: shown.append(image) or True)
+
+    def show(image: Image.Image, title: str) -> bool:
+        assert title == str(path)
+        shown.append(image)
+        return True
+
+    monkeypatch.setattr(ImageShow, "show", show)
     reading.show()
     ipython = types.ModuleType("IPython")
     ipython.get_ipython = lambda: types.SimpleNamespace(kernel=1)  # type: ignore[attr-defined]
