@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 import uvicorn
 from numpy.typing import NDArray
 from PIL import Image
+from tests.patience import PATIENCE_S, until
 
 from mien.serve.app import create_app
 from mien.serve.catalogue import Catalogue, Served
@@ -40,21 +41,8 @@ def encoded(kind: str = "JPEG", size: tuple[int, int] = (120, 80), level: int = 
     return buffer.getvalue()
 
 
-PATIENCE_S = 240.0
-"""How long a test waits for what must come: no machine is so busy, and the suite's own limit is
-above it. Nothing is asserted of how long it took."""
-
-
-def until(true: Callable[[], object]) -> None:
-    """Ask again and again until it is true."""
-    end = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < end, "what was waited for did not come"
-        time.sleep(0.01)
-
-
 class SlowDetector(FakeDetector):
-    """Finds its boxes once `open` is set, or after a while; `begun` tells of the first try."""
+    """Finds its boxes once `open` is set, or after so long; `begun` tells of the first try."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         super().__init__([BOX])
@@ -69,7 +57,7 @@ class SlowDetector(FakeDetector):
         if self.seconds:
             time.sleep(self.seconds)
         else:
-            self.open.wait(20)
+            self.open.wait(PATIENCE_S)
         return super().detect(picture_hwc)
 
 
@@ -85,16 +73,17 @@ def running(
     server = uvicorn.Server(make_config(settings, app))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        time.sleep(0.005)
+    until(lambda: server.started or not thread.is_alive())
+    assert thread.is_alive(), "the server did not start"
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client:
             yield client
     finally:
         server.should_exit = True
-        thread.join(20)
+        if isinstance(detector, SlowDetector):
+            detector.open.set()  # where the test failed before it did
+        thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 

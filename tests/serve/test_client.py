@@ -169,6 +169,59 @@ def test_patience_has_an_end(
     assert "mien server" in error.value.hint
 
 
+class Clock:
+    """Time that passes by sleeping only."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    time = monotonic
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("mien.client.time", clock)
+    return clock
+
+
+def test_a_refusal_is_sent_again_until_the_deadline(
+    flaky: tuple[type[Flaky], str], clock: Clock
+) -> None:
+    handler, url = flaky
+    handler.answers = [(503, {"Retry-After": "1"}, b"")] * 20 + [GOOD]
+    with Client(url, timeout_s=1000) as client:
+        assert client.models() == []
+    assert handler.asked == 21
+    handler.answers = [(429, {"Retry-After": "1"}, b"")] * 99
+    began = clock.now
+    with Client(url, timeout_s=20) as client, pytest.raises(ServerError, match="429"):
+        client.models()
+    assert 10 < clock.now - began < 20
+    handler.asked, began = 0, clock.now
+    handler.answers = [(503, {"Retry-After": "3600"}, b"")]
+    with Client(url, timeout_s=20) as client, pytest.raises(ServerError, match="503"):
+        client.models()
+    assert handler.asked == 1, "it knows beforehand that the time is not enough"
+    assert clock.now == began
+
+
+def test_retry_after_may_be_a_date(flaky: tuple[type[Flaky], str], clock: Clock) -> None:
+    handler, url = flaky
+    clock.now = 1_800_000_000.0  # 2027-01-15 08:00:00
+    date = "Fri, 15 Jan 2027 08:00:30 GMT"
+    handler.answers = [(503, {"Retry-After": date}, b""), (503, {"Retry-After": "soon"}, b""), GOOD]
+    with Client(url) as client:
+        assert client.models() == []
+    assert 30 <= clock.now - 1_800_000_000 <= 46
+
+
 def test_no_server_is_an_error_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.client.time.sleep", lambda seconds: None)
     with Client("http://127.0.0.1:9", retries=1) as client, pytest.raises(ServerError) as error:

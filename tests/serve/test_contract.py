@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.predict.clips import write_clip
-from tests.serve.running import encoded, running
+from tests.serve.running import encoded, problem, running
 
 import mien.cli.serve as command
 from mien.serve.schema import JobBody, ModelsBody, PicturesBody, ProblemBody, VideoBody
@@ -51,13 +51,35 @@ def test_a_wrong_method_is_told_all_that_there_are(server: httpx.Client) -> None
     assert server.get("/v1/predict").headers["Allow"] == "POST"
 
 
+@pytest.mark.parametrize(
+    ("call", "name", "hint"),
+    [
+        ("POST /v1/predict?min_confidense=0.9", "'min_confidense'", "did you mean"),
+        ("POST /v1/predict?anotate=true&x=1", "'anotate'", "annotate, faces, min"),
+        ("POST /v1/video?every=2&evry=3", "'evry'", "did you mean 'every'"),
+        ("GET /v1/video/x/result?fromat=csv", "'fromat'", "did you mean 'format'"),
+        ("GET /v1/models?token=secret", "'token'", "Authorization: Bearer"),
+        ("GET /healthz?a%0Ab=1", "'a\\nb'", "takes none"),
+        ("GET /v1/models?" + "x" * 999, "xxx...", "takes none"),
+        ("POST /v1/video?every=2&every=3", "'every'", "send one"),
+    ],
+)  # fmt: skip
+def test_unknown_parameters_are_refused(
+    server: httpx.Client, call: str, name: str, hint: str
+) -> None:
+    method, _, path = call.partition(" ")
+    body = problem(server.request(method, path, content=encoded()), 422)
+    assert name in body["detail"]
+    assert hint in body["hint"]
+
+
 def test_openapi_has_examples_that_are_true(server: httpx.Client) -> None:
     schemas = server.get("/openapi.json").json()["components"]["schemas"]
     for model in (PicturesBody, JobBody):
         [example] = schemas[model.__name__]["examples"]
         model.model_validate(example, strict=True)
-    problem = ProblemBody.model_json_schema()
-    ProblemBody.model_validate(problem["examples"][0], strict=True)
+    schema = ProblemBody.model_json_schema()
+    ProblemBody.model_validate(schema["examples"][0], strict=True)
 
 
 def test_answers_have_the_promised_form(

@@ -7,13 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from tests.patience import until
 from tests.predict.clips import write_clip
 from tests.serve.running import running
 
@@ -60,10 +60,8 @@ def test_every_call_of_curl_works(server: httpx.Client, place: Path) -> None:
         answers[line] = body
         if "file=@clip" in line:
             id_ = json.loads(body)["id"]
-            deadline = time.monotonic() + 30
-            while server.get(f"/v1/video/{id_}").json()["status"] != "done":
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            status = f"/v1/video/{id_}"
+            until(lambda status=status: server.get(status).json()["status"] == "done")
     first: Any = json.loads(answers[lines[0]])["pictures"]
     assert [p["faces"][0]["label"] for p in first] == ["happy", "neutral"]
 

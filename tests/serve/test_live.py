@@ -4,7 +4,6 @@ import io
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
+from tests.patience import PATIENCE_S, until
 from tests.predict.clips import picture
 from tests.serve.running import SlowDetector, fakes, running
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -37,12 +37,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 @contextmanager
 def camera(server: httpx.Client, query: str = "", **told: Any) -> Iterator[ClientConnection]:
     address = f"ws://127.0.0.1:{server.base_url.port}/v1/live{query}"
-    with connect(address, open_timeout=10, **told) as line:
+    with connect(address, open_timeout=PATIENCE_S, ping_timeout=None, **told) as line:
         yield line
 
 
 def answer(line: ClientConnection) -> dict[str, Any]:
-    return dict(json.loads(line.recv(10)))
+    return dict(json.loads(line.recv(PATIENCE_S)))
 
 
 def test_each_frame_that_is_read_is_answered(server: httpx.Client) -> None:
@@ -62,14 +62,20 @@ def test_each_frame_that_is_read_is_answered(server: httpx.Client) -> None:
     assert [a["time_s"] for a in answers] == sorted(a["time_s"] for a in answers)
 
 
-def test_the_newest_frame_wins(tmp_path: Path) -> None:
-    detector = SlowDetector()
+def test_the_newest_frame_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector, arrived, put = SlowDetector(), [0], Mailbox.put
+
+    def counted(mailbox: Mailbox, content: bytes) -> None:
+        put(mailbox, content)
+        arrived[0] += 1
+
+    monkeypatch.setattr(Mailbox, "put", counted)
     with running(tmp_path, detector=detector) as server, camera(server) as line:
         line.send(encoded())
-        assert detector.begun.wait(10)
+        assert detector.begun.wait(PATIENCE_S)
         for _ in range(4):
             line.send(encoded())
-        time.sleep(0.3)
+        until(lambda: arrived[0] == 5)
         detector.open.set()
         answers = [answer(line), answer(line)]
     assert [(a["frame"], a["dropped"]) for a in answers] == [(0, 3), (4, 3)]
@@ -114,13 +120,14 @@ def test_the_threshold_can_be_changed(server: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     "text", ["[]", "no json", "{", '{"min_confidence": 2}', '{"min_confidence": true}',
-             '{"min_confidence": NaN}', "[" * 3000, '"' + "x" * 5000 + '"'],
+             '{"min_confidence": NaN}', '{"min_confidense": 0.5}',
+             "[" * 3000, '"' + "x" * 5000 + '"'],
 )  # fmt: skip
 def test_words_that_make_no_sense_end_the_connection(server: httpx.Client, text: str) -> None:
     with camera(server) as line:
         line.send(text)
         with pytest.raises(ConnectionClosed) as closed:
-            line.recv(10)
+            line.recv(PATIENCE_S)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1007
 
@@ -128,7 +135,6 @@ def test_words_that_make_no_sense_end_the_connection(server: httpx.Client, text:
 def test_the_token_comes_in_the_header_or_the_first_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mien.serve.routes.live.FIRST_S", 0.3)
     with running(tmp_path, token="secret") as server:  # noqa: S106
         with camera(server) as line:
             line.send('{"token": "secret", "min_confidence": 0.95}')
@@ -139,11 +145,13 @@ def test_the_token_comes_in_the_header_or_the_first_message(
             line.send(encoded())
             assert answer(line)["frame"] == 0
         for first in ('{"token": "wrong"}', "{}", '{"token": null}', encoded(), None):
+            if first is None:
+                monkeypatch.setattr("mien.serve.routes.live.FIRST_S", 0.1)
             with camera(server) as line:
                 if first is not None:
                     line.send(first)
                 with pytest.raises(ConnectionClosed) as closed:
-                    line.recv(10)
+                    line.recv(PATIENCE_S)
                 assert closed.value.rcvd is not None
                 assert closed.value.rcvd.code == 1008
         with pytest.raises(InvalidStatus) as refused:
@@ -160,6 +168,7 @@ def test_the_token_comes_in_the_header_or_the_first_message(
         ("?model=other", {}, 404),
         ("", {"origin": "http://evil.test"}, 403),
         ("?min_confidence=2", {}, 403),
+        ("?min_confidense=0.5", {}, 422),
     ],
 )
 def test_who_may_not_is_refused_before(
@@ -172,7 +181,7 @@ def test_who_may_not_is_refused_before(
 
 def test_other_host_names_are_refused_too(server: httpx.Client) -> None:
     with pytest.raises(InvalidStatus) as refused:
-        line = socket.create_connection(("127.0.0.1", server.base_url.port or 0), 10)
+        line = socket.create_connection(("127.0.0.1", server.base_url.port or 0), PATIENCE_S)
         connect("ws://evil.test/v1/live", sock=line)
     assert refused.value.response.status_code == 421
 
@@ -185,9 +194,7 @@ def test_only_so_many_cameras_at_once(tmp_path: Path) -> None:
             with pytest.raises(InvalidStatus) as refused:
                 connect(f"ws://127.0.0.1:{server.base_url.port}/v1/live")
             assert refused.value.response.status_code == 503
-        deadline = time.monotonic() + 10
-        while "mien_live_connections 0" not in server.get("/metrics").text:
-            assert time.monotonic() < deadline
+        until(lambda: "mien_live_connections 0" in server.get("/metrics").text)
         with camera(server) as line:
             line.send(encoded())
             assert answer(line)["frame"] == 0
@@ -200,7 +207,7 @@ def test_many_cameras_leave_room_for_others(tmp_path: Path) -> None:
         for line in lines:
             line.send(encoded())
             assert answer(line)["frame"] == 0
-        assert server.get("/v1/video/none", timeout=10).status_code == 404
+        assert server.get("/v1/video/none").status_code == 404
 
 
 def test_large_frames_are_refused_by_their_header(tmp_path: Path) -> None:
@@ -216,10 +223,7 @@ def test_nothing_of_a_connection_stays(tmp_path: Path) -> None:
             with camera(server) as line:
                 line.send(encoded())
                 answer(line)
-    deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert threading.active_count() <= before
+    until(lambda: threading.active_count() <= before)
 
 
 def test_a_mailbox_holds_one_frame() -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import base64
 import io
+import socket
 import struct
-import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from tests.patience import PATIENCE_S, until
 from tests.serve.running import WARM_UP, SlowDetector, encoded, fakes, problem, running
 
 from mien import Reader
@@ -93,12 +94,16 @@ def png_bomb(side: int) -> bytes:
 
 
 @pytest.mark.parametrize("side", [6400, 20_000, 60_000])
-def test_a_bomb_is_refused_by_its_header(server: httpx.Client, side: int) -> None:
-    began = time.perf_counter()
+def test_a_bomb_is_refused_by_its_header(
+    server: httpx.Client, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(picture: object) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
     body = problem(server.post("/v1/predict", content=png_bomb(side)), 422)
     assert "too large" in body["detail"]
     assert "40 megapixels" in body["detail"]
-    assert time.perf_counter() - began < 5
 
 
 def test_pictures_far_longer_than_wide_are_refused(server: httpx.Client) -> None:
@@ -192,12 +197,11 @@ def test_faces_of_several_clients_share_a_batch(tmp_path: Path) -> None:
     classifier = catalogue.models["fake"].classifier
     assert isinstance(classifier, FakeClassifier)
     with (
-        running(tmp_path, catalogue, detector, window_ms=200, threads=8) as server,
+        running(tmp_path, catalogue, detector, window_ms=3000, threads=8) as server,
         ThreadPoolExecutor(8) as pool,
     ):
         waiting = [pool.submit(server.post, "/v1/predict", content=encoded()) for _ in range(8)]
-        while detector.count < 8:
-            time.sleep(0.01)
+        until(lambda: detector.count == 8)
         detector.open.set()
         answers = [w.result().json()["pictures"][0] for w in waiting]
     assert len(classifier.seen) < 8
@@ -210,8 +214,7 @@ def test_more_requests_than_may_run_are_told_to_come_back(tmp_path: Path) -> Non
     with running(tmp_path, detector=detector, requests=2) as server:
         with ThreadPoolExecutor(2) as pool:
             waiting = [pool.submit(server.post, "/v1/predict", content=encoded()) for _ in range(2)]
-            while detector.count < 2:
-                time.sleep(0.01)
+            until(lambda: detector.count == 2)
             answer = server.post("/v1/predict", content=encoded())
             problem(answer, 503)
             assert int(answer.headers["Retry-After"]) >= 1
@@ -223,18 +226,44 @@ def test_more_requests_than_may_run_are_told_to_come_back(tmp_path: Path) -> Non
         assert server.get("/readyz").status_code == 200
 
 
-def test_nobody_waits_longer_than_told(tmp_path: Path) -> None:
-    with running(tmp_path, detector=SlowDetector(0.2), threads=1, wait=0.5) as server:
-        for _ in range(10):  # by which it learns how long one takes
-            assert server.post("/v1/predict", content=encoded()).status_code == 200
-        with ThreadPoolExecutor(12) as pool:
-            waiting = [
-                pool.submit(server.post, "/v1/predict", content=encoded()) for _ in range(12)
-            ]
-            statuses = [w.result().status_code for w in waiting]
-        assert set(statuses) == {200, 503}
-        assert 1 <= statuses.count(200) <= 8
-        assert server.post("/v1/predict", content=encoded()).status_code == 200
+def test_nobody_waits_longer_than_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        now = 0.0
+
+        def perf_counter(self) -> float:
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr("mien.serve.predictor.time", clock)
+
+    class Slow(SlowDetector):
+        """Takes 0.2 s by that clock."""
+
+        def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
+            faces = super().detect(picture_hwc)
+            clock.now += 0.2
+            return faces
+
+    detector = Slow()
+    with (
+        running(tmp_path, detector=detector, threads=1, wait=0.5) as server,
+        ThreadPoolExecutor(3) as pool,
+    ):
+
+        def ask() -> httpx.Response:
+            return server.post("/v1/predict", content=encoded())
+
+        inside = "mien_requests_in_progress "
+        waiting = []
+        for number in (1, 2, 3):  # who comes third waits for two, which is 0.4 s
+            waiting.append(pool.submit(ask))
+            until(lambda n=number: f"{inside}{n}.0" in server.get("/metrics").text)
+        answer = ask()
+        problem(answer, 503)
+        assert answer.headers["Retry-After"] == "1"
+        detector.open.set()
+        assert [w.result().status_code for w in waiting] == [200] * 3
+        assert ask().status_code == 200
 
 
 def test_held_bodies_are_bounded_over_all_clients(tmp_path: Path) -> None:
@@ -244,18 +273,19 @@ def test_held_bodies_are_bounded_over_all_clients(tmp_path: Path) -> None:
 
 
 def test_a_client_that_asks_too_often_is_slowed(tmp_path: Path) -> None:
-    with running(tmp_path, rate=2) as server:
-        statuses = [server.get("/v1/models").status_code for _ in range(6)]
-        assert statuses[:4] == [200] * 4
+    with running(tmp_path, rate=0.001) as server:
+        assert server.get("/v1/models").status_code == 200
         answer = server.get("/v1/models")
         problem(answer, 429)
-        assert int(answer.headers["Retry-After"]) == 1
+        assert 500 < int(answer.headers["Retry-After"]) <= 1000
         assert server.get("/healthz").status_code == 200
 
 
 def test_an_answer_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
-    with running(tmp_path, detector=SlowDetector(1.0), seconds=0.2) as server:
+    detector = SlowDetector()
+    with running(tmp_path, detector=detector, seconds=2) as server:
         assert "too long" in problem(server.post("/v1/predict", content=encoded()), 503)["detail"]
+        detector.open.set()
 
 
 def test_our_own_failure_tells_nothing(tmp_path: Path) -> None:
@@ -308,14 +338,12 @@ def test_requests_on_one_connection_do_not_mix(server: httpx.Client) -> None:
 
 
 def test_a_client_that_leaves_is_forgotten(tmp_path: Path) -> None:
-    detector = SlowDetector()
+    detector, content = SlowDetector(), encoded()
     with running(tmp_path, detector=detector, requests=1) as server:
-        with pytest.raises(httpx.ReadTimeout):
-            server.post("/v1/predict", content=encoded(), timeout=0.3)
-        while not detector.count:
-            time.sleep(0.01)
+        head = f"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}"
+        address = ("127.0.0.1", server.base_url.port or 0)
+        with socket.create_connection(address, PATIENCE_S) as line:
+            line.sendall(head.encode() + b"\r\n\r\n" + content)
+            assert detector.begun.wait(PATIENCE_S)
         detector.open.set()
-        deadline = time.monotonic() + 10
-        while server.post("/v1/predict", content=encoded()).status_code == 503:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: server.post("/v1/predict", content=content).status_code == 200)

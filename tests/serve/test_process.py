@@ -8,13 +8,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from tests.patience import PATIENCE_S, child, until
 from tests.predict.clips import picture, write_clip
 
 from mien import ConfigError, ModelFileError
@@ -25,33 +25,29 @@ from mien.serve.store import alone
 
 
 @contextmanager
-def process(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """`mien serve` on any port, and its address."""
+def process(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
+    """`mien serve` on any port, ready, and a client that knows its address."""
     command = [sys.executable, "-m", "mien", "serve", "--port", "0", "--data", str(folder)]
     said = folder / "said.log"
     folder.mkdir(exist_ok=True)
-    with said.open("wb") as stream:
-        server = subprocess.Popen([*command, *options], stderr=stream)
-    try:
-        while not (found := re.search(r"http://127\.0\.0\.1:\d+", said.read_text())):
+    with (
+        said.open("wb") as stream,
+        child([*command, *options], stderr=stream) as server,
+    ):
+        found: list[str] = []
+
+        def told() -> bool:
             assert server.poll() is None, said.read_text()
-            time.sleep(0.05)
-        yield server, found.group()
-    finally:
+            found[:] = re.findall(r"http://127\.0\.0\.1:\d+", said.read_text())
+            return bool(found)
+
+        until(told)
+        with httpx.Client(base_url=found[0], timeout=PATIENCE_S) as client:
+            assert client.get("/readyz").status_code == 200  # it waits in the socket's queue
+            yield server, client
         if server.poll() is None:
             server.terminate()
-        server.wait(60)
-
-
-def until_ready(url: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            assert httpx.get(f"{url}/readyz", timeout=5).status_code == 200
-            return
-        except httpx.TransportError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        server.wait(PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -61,50 +57,50 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def test_jobs_survive_a_kill(tmp_path: Path, clip: bytes) -> None:
-    with process(tmp_path) as (server, url):
-        until_ready(url)
-        answers = [httpx.post(f"{url}/v1/video", content=clip) for _ in range(10)]
+    with process(tmp_path) as (server, client):
+        answers = [client.post("/v1/video", content=clip) for _ in range(10)]
         places = [a.headers["Location"] for a in answers]
-        while all(httpx.get(url + p).json()["status"] == "queued" for p in places):
-            time.sleep(0.01)
+        until(lambda: any(client.get(p).json()["status"] != "queued" for p in places))
         server.send_signal(signal.SIGKILL)
-        server.wait(30)
-    with process(tmp_path) as (_, url):
-        until_ready(url)
-        deadline = time.monotonic() + 120
-        waiting = set(places)
-        while waiting:
-            assert time.monotonic() < deadline
-            for place in list(waiting):
-                job = httpx.get(url + place).json()
+        server.wait(PATIENCE_S)
+    with process(tmp_path) as (_, client):
+        for place in places:
+
+            def done(place: str = place) -> bool:
+                job = client.get(place).json()
                 assert job["status"] in ("queued", "running", "done"), job
-                if job["status"] == "done":
-                    rows = httpx.get(f"{url}{place}/result").json()["rows"]
-                    assert [r["frame"] for r in rows] == list(range(60))
-                    waiting.remove(place)
-            time.sleep(0.1)
+                return bool(job["status"] == "done")
+
+            until(done, 0.1)
+            rows = client.get(f"{place}/result").json()["rows"]
+            assert [r["frame"] for r in rows] == list(range(60))
 
 
 def test_what_was_accepted_is_finished_by_several_workers(tmp_path: Path, examples: Path) -> None:
     content = (examples / "astronaut.jpg").read_bytes()
-    files = [("files", content)] * 8
+    files = [("files", content)] * 6
     answers: list[int] = []
-    with process(tmp_path, "--workers", "2") as (server, url):
-        until_ready(url)
+    counts = (r"^mien_requests_in_progress (\d+)",
+              r'^mien_requests_total\{.*route="/v1/predict".*\} (\d+)')  # fmt: skip
+    with process(tmp_path, "--workers", "2") as (server, client):
 
         def ask() -> None:
-            answers.append(httpx.post(f"{url}/v1/predict", files=files, timeout=60).status_code)
+            url = client.base_url.join("/v1/predict")
+            answers.append(httpx.post(url, files=files, timeout=PATIENCE_S).status_code)
+
+        def accepted() -> bool:
+            text = client.get("/metrics").text
+            found = (int(n) for count in counts for n in re.findall(count, text, re.MULTILINE))
+            return sum(found) == 4
 
         asking = [threading.Thread(target=ask) for _ in range(4)]
         for thread in asking:
             thread.start()
-        begun = re.compile(r"^mien_requests_in_progress 4", re.MULTILINE)
-        while not begun.search(httpx.get(f"{url}/metrics").text) and not answers:
-            time.sleep(0.01)
+        until(accepted)
         server.terminate()
         for thread in asking:
             thread.join()
-        server.wait(60)
+        server.wait(PATIENCE_S)
     assert answers == [200] * 4
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.serve.running import PATIENCE_S, SlowDetector, encoded, problem, running, until
+from tests.patience import PATIENCE_S, until
+from tests.serve.running import SlowDetector, encoded, problem, running
 
 from mien.serve import protocol, run
 

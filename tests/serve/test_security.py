@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from tests.patience import PATIENCE_S, until
 from tests.serve.running import encoded, problem, running
 
 from mien import ConfigError
@@ -121,22 +122,35 @@ def test_networks_for_private_mode_are_served(locked: httpx.Client) -> None:
         assert locked.head(f"/assets/models/{name}.onnx").status_code == 200
 
 
-def test_the_log_holds_nothing_of_a_client(
-    locked: httpx.Client, caplog: pytest.LogCaptureFixture
-) -> None:
+@contextmanager
+def logged(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
+    """What the server's log says meanwhile."""
     logger = logging.getLogger("mien.serve")
     logger.addHandler(caplog.handler)
+    try:
+        yield lambda: caplog.text
+    finally:
+        logger.removeHandler(caplog.handler)
+
+
+def test_the_log_names_paths_and_no_secrets(
+    locked: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
     files = [("files", ("my-secret-name.jpg", encoded(), "image/secret"))]
     headers = {"Authorization": f"Bearer {TOKEN}", "User-Agent": "secret-agent"}
-    locked.post("/v1/predict?model=secret-model", files=files, headers=headers)
-    locked.get("/v1/video/secret-id", headers=headers)
-    locked.get("/secret-path")
-    deadline = time.monotonic() + 5
-    while len(caplog.records) < 3 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    logger.removeHandler(caplog.handler)
+    with logged(caplog) as text:
+        locked.post("/v1/predict?model=secret-model", files=files, headers=headers)
+        locked.get("/v1/video/abcdefghsecret-id", headers=headers)
+        locked.get("/v1/video/abcdefghsecret-id/reslut?token=secret", headers=headers)
+        locked.get("/robots.txt?secret")
+        locked.get("/a%0ab%1b%22%C3%BC" + "x" * 200)
+        until(lambda: text().count("GET") >= 4)
     assert "POST /v1/predict 404" in caplog.text
-    assert "GET /v1/video/{id} 404" in caplog.text
+    assert "GET /v1/video/abcdefgh... 404" in caplog.text
+    assert "GET /v1/video/abcdefgh.../reslut 404" in caplog.text
+    assert "GET /robots.txt 404" in caplog.text
+    assert "GET /a%0Ab%1B%22%C3%BCxxx" in caplog.text
+    assert "x..." in caplog.text
     assert "secret" not in caplog.text
     assert TOKEN not in caplog.text
 
@@ -144,18 +158,17 @@ def test_the_log_holds_nothing_of_a_client(
 def test_who_leaves_amid_an_upload_is_no_failure(
     locked: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    logger = logging.getLogger("mien.serve")
-    logger.addHandler(caplog.handler)
-    for path in ("/v1/predict", "/v1/video"):
-        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
-        with socket.create_connection(("127.0.0.1", locked.base_url.port or 0), 10) as line:
-            line.sendall(head.encode() + b"Content-Length: 9999\r\n\r\nhalf")
-            time.sleep(0.1)
-    deadline = time.monotonic() + 5
-    while caplog.text.count(" 499 ") < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    logger.removeHandler(caplog.handler)
-    assert caplog.text.count(" 499 ") == 2
+    with logged(caplog) as text:
+        for number, path in enumerate(("/v1/predict", "/v1/video"), 1):
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+            with socket.create_connection(
+                ("127.0.0.1", locked.base_url.port or 0), PATIENCE_S
+            ) as line:
+                expect = b"Expect: 100-continue\r\nContent-Length: 9999\r\n\r\n"
+                line.sendall(head.encode() + expect)
+                assert b" 100 " in line.recv(100)  # by now the route reads
+                line.sendall(b"half")
+            until(lambda number=number: text().count(" 499 ") == number)
     assert "failure" not in caplog.text
 
 
@@ -194,7 +207,7 @@ def test_a_rate_is_kept_for_each_client() -> None:
 
 
 def talk(server: httpx.Client, *pieces: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", server.base_url.port or 0), 10) as line:
+    with socket.create_connection(("127.0.0.1", server.base_url.port or 0), PATIENCE_S) as line:
         for piece in pieces:
             try:
                 line.sendall(piece)
@@ -221,14 +234,13 @@ def test_heads_have_an_end(locked: httpx.Client) -> None:
 def test_who_sends_half_a_head_is_let_go(
     locked: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mien.serve.protocol.HEAD_S", 0.2)
-    assert talk(locked, b"GET /healthz HTTP/1.1\r\nHost: ") == b""
-    with socket.create_connection(("127.0.0.1", locked.base_url.port or 0), 3) as line:
+    with socket.create_connection(("127.0.0.1", locked.base_url.port or 0), PATIENCE_S) as line:
         line.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b" 200 " in line.recv(65536)
-        line.sendall(b"GET /he")  # of the next request
-        while line.recv(65536):
-            pass  # within 3 s, not the 5 that an idle connection may take
+        monkeypatch.setattr("mien.serve.protocol.HEAD_S", 0.05)
+        line.sendall(b"GET /he")  # of the next request: it ends the wait for a kept connection
+        assert line.recv(65536) == b""
+    assert talk(locked, b"GET /healthz HTTP/1.1\r\nHost: ") == b""
 
 
 @pytest.mark.parametrize(

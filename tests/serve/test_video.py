@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from tests.patience import PATIENCE_S, until
 from tests.predict.clips import write_clip
 from tests.predict.media import animation, joined
 from tests.serve.running import SlowDetector, problem, running
@@ -22,11 +22,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def wait(server: httpx.Client, location: str, *statuses: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 20
-    while (job := server.get(location).json())["status"] not in statuses:
-        assert time.monotonic() < deadline, job
-        time.sleep(0.02)
-    return dict(job)
+    until(lambda: server.get(location).json()["status"] in statuses)
+    return dict(server.get(location).json())
 
 
 def files(folder: Path) -> list[str]:
@@ -90,14 +87,15 @@ def test_what_is_odd_in_a_video_stands_in_its_summary(tmp_path: Path) -> None:
 
 
 def test_a_running_job_is_cancelled_and_erased(tmp_path: Path, clip: bytes) -> None:
-    detector = SlowDetector(0.3)
+    detector = SlowDetector()
     with running(tmp_path, detector=detector) as server:
         location = server.post("/v1/video", content=clip).headers["Location"]
-        assert detector.begun.wait(10)
+        assert detector.begun.wait(PATIENCE_S)
         assert "not read yet" in problem(server.get(f"{location}/result"), 409)["detail"]
         assert server.delete(location).status_code == 204
         assert server.get(location).json()["status"] == "cancelled"
         assert "cancelled" in problem(server.get(f"{location}/result"), 409)["detail"]
+        detector.open.set()
         next_one = server.post("/v1/video", content=clip).headers["Location"]
         wait(server, next_one, "done")
         assert [n for n in files(tmp_path) if n.startswith(location.split("/")[-1])] == []
@@ -143,10 +141,11 @@ def test_videos_have_limits(tmp_path: Path, clip: bytes) -> None:
         problem(server.post("/v1/video", content=clip), 413)
         problem(server.post("/v1/video", content=b""), 422)
         assert files(tmp_path) == []
-    detector = SlowDetector(0.3)
+    detector = SlowDetector()
     with running(tmp_path, detector=detector, jobs=1, pixels_mp=0.001) as server:
         location = server.post("/v1/video", content=clip).headers["Location"]
         assert "too large" in wait(server, location, "failed")["error"]["message"]
+    detector = SlowDetector()  # the one before was let go at its server's end
     with running(tmp_path, detector=detector, jobs=1) as server:
         location = server.post("/v1/video", content=clip).headers["Location"]
         answer = server.post("/v1/video", content=clip)
@@ -172,7 +171,7 @@ def test_a_server_that_stops_leaves_its_job_to_the_next(tmp_path: Path, clip: by
     detector = SlowDetector(0.2)
     with running(tmp_path, detector=detector) as server:
         location = server.post("/v1/video", content=clip).headers["Location"]
-        assert detector.begun.wait(10)
+        assert detector.begun.wait(PATIENCE_S)
     with running(tmp_path) as server:
         wait(server, location, "done")
         assert len(server.get(f"{location}/result").json()["rows"]) == 30

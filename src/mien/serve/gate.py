@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from starlette.datastructures import Headers
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from mien.serve.settings import Settings
 
 log = logging.getLogger("mien.serve")
+
+VIDEOS = "/v1/video/"
+"""What a video's address begins with; its id follows."""
 
 
 class Gate:
@@ -132,12 +136,31 @@ class Gate:
             await problem_of(error).response()(scope, receive, send)
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
-        """Log and count a request by its route: addresses may hold what is a client's own."""
+        """Log a request by its path, and count it by its route: paths are without number."""
         route = getattr(scope.get("route"), "path", None) or "other"
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.requests.labels(route, method, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
-        log.info("%s %s %d %.0f ms", method, route, status, seconds * 1e3)
+        log.info("%s %s %d %.0f ms", method, shown_path(scope), status, seconds * 1e3)
+
+
+LONGEST_PATH = 100
+"""Characters of a path that the log shows."""
+ID_SHOWN = 8
+"""Characters of a video's id that the log shows: enough to follow it, too few to fetch it."""
+
+
+def shown_path(scope: Scope) -> str:
+    """Return a request's path for the log.
+
+    All but letters, digits and a path's own signs is percent-encoded. The query is left out, and
+    so is most of a video's id: who knows it may fetch the results.
+    """
+    path = quote(scope["path"], safe="/:@!$&'()*+,;=~")
+    if path.startswith(VIDEOS):
+        id_, slash, end = path.removeprefix(VIDEOS).partition("/")
+        path = VIDEOS + (id_ if len(id_) <= ID_SHOWN else id_[:ID_SHOWN] + "...") + slash + end
+    return path if len(path) <= LONGEST_PATH else path[:LONGEST_PATH] + "..."
 
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from mien.serve.problems import Problem
+from mien.serve.query import only_known
 from mien.serve.schema import ModelsBody, StateBody, problems
 from mien.serve.state import state_of
 
-router = APIRouter(tags=["about"])
+router = APIRouter(tags=["about"], dependencies=[Depends(only_known)])
 
 
 @router.get(

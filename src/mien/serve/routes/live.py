@@ -6,11 +6,13 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, WebSocket
+from fastapi import APIRouter, Depends, WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
+from mien.errors import did_you_mean
 from mien.serve.live import Camera, Mailbox
 from mien.serve.problems import Problem, log_failure
+from mien.serve.query import only_known
 from mien.serve.routes.predict import Model, Threshold
 from mien.serve.state import state_of
 
@@ -19,13 +21,15 @@ if TYPE_CHECKING:
 
     from mien.serve.state import State
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(only_known)])
 
 FIRST_S = 5.0
 """For the message with the token."""
 IDLE_S = 300.0
 """Without a frame the connection is closed."""
 MAX_TEXT = 4096
+KEYS = ("min_confidence", "token")
+"""Of a text message."""
 POLICY, BUSY, DONE, BAD = 1008, 1013, 1000, 1007
 """Codes by which a connection is closed (RFC 6455)."""
 
@@ -139,6 +143,10 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _settle(camera: Camera, words: dict[str, Any]) -> None:
+    unknown = [key for key in words if key not in KEYS]
+    if unknown:  # a reason has at most 123 bytes
+        hint = did_you_mean(unknown[0], KEYS)
+        raise _Close(BAD, f"no key {unknown[0][:20]!a}; {hint}known: {', '.join(KEYS)}")
     value = words.get("min_confidence")
     if value is None:
         return

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
 
 from mien.serve.predictor import Wish
+from mien.serve.query import only_known
 from mien.serve.schema import PicturesBody, problems, upload
 from mien.serve.state import state_of
 from mien.serve.upload import pictures
 
-router = APIRouter(tags=["pictures"])
+router = APIRouter(tags=["pictures"], dependencies=[Depends(only_known)])
 
 Model = Annotated[str | None, Query(max_length=100, description="a name from /v1/models")]
 Threshold = Annotated[

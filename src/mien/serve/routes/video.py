@@ -8,12 +8,13 @@ import os
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from mien.predict.sinks.rows import CsvLines
 from mien.serve.jobs import CANCELLED, DONE, FAILED, new_id
 from mien.serve.problems import Problem, log_failure
+from mien.serve.query import only_known
 from mien.serve.routes.predict import Model, Threshold
 from mien.serve.schema import JobBody, VideoBody, problems, upload
 from mien.serve.sniff import video_kind
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from mien.serve.jobs import Job
     from mien.serve.state import State
 
-router = APIRouter(tags=["videos"])
+router = APIRouter(tags=["videos"], dependencies=[Depends(only_known)])
 
 HEAD = 512
 """Bytes by which a video's kind is told."""
