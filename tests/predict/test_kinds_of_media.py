@@ -359,7 +359,7 @@ def check_ways(path: Path, frames: list[Frame]) -> None:
         return Reader(FakeClassifier(("happy", "sad")), detector=FakeDetector([(4, 4, 30, 30)]))
 
     def bare(reading: FrameReading) -> FrameReading:
-        return replace(reading, source="", pts=None, time_s=0.0)
+        return replace(reading, source="", pts=None, time_s=0.0, until_s=0.0)
 
     of_file = list(reader().stream(path, settings=OPEN))
     pairs: Any = [(frame.time_s, frame.pixels) for frame in frames]
@@ -374,6 +374,7 @@ def check_ways(path: Path, frames: list[Frame]) -> None:
     of_pipe = [reading for _, reading in reader().watch(piped, settings=OPEN)]
     first = frames[0].time_s
     assert [first + r.time_s for r in of_pipe] == pytest.approx(times(frames), abs=2e-3)
+    assert [r.until_s for r in of_arrays] == [r.until_s for r in of_file]
     assert [bare(r) for r in of_pipe] == [bare(r) for r in of_file]
 
 

@@ -129,7 +129,7 @@ def test_sets_on_the_command_line(tmp_path: Path, examples: Path) -> None:
     expected = [label for label, p in ranked if p >= 0.2]
     assert face["set"] == expected
     header, row = mien("predict", *arguments, "--csv").stdout.splitlines()
-    assert header.endswith("p_sad,set,error")
+    assert header.endswith("p_sad,set,turn,notes,error")
     assert row.split(",")[-2] == "|".join(expected)
     words = mien("predict", *arguments).stdout
     assert "set (0.95)" in words

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def test_every_call_of_curl_works(server: httpx.Client, place: Path) -> None:
         if "file=@clip" in line:
             id_ = json.loads(body)["id"]
             status = f"/v1/video/{id_}"
-            until(lambda status=status: server.get(status).json()["status"] == "done")
+            until(partial(lambda at: server.get(at).json()["status"] == "done", status))
     first: Any = json.loads(answers[lines[0]])["pictures"]
     assert [p["faces"][0]["label"] for p in first] == ["happy", "neutral"]
 

@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -257,7 +258,7 @@ def test_nobody_waits_longer_than_told(tmp_path: Path, monkeypatch: pytest.Monke
         waiting = []
         for number in (1, 2, 3):  # who comes third waits for two, which is 0.4 s
             waiting.append(pool.submit(ask))
-            until(lambda n=number: f"{inside}{n}.0" in server.get("/metrics").text)
+            until(partial(lambda n: f"{inside}{n}.0" in server.get("/metrics").text, number))
         answer = ask()
         problem(answer, 503)
         assert answer.headers["Retry-After"] == "1"

@@ -4,6 +4,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -168,7 +169,7 @@ def test_who_leaves_amid_an_upload_is_no_failure(
                 line.sendall(head.encode() + expect)
                 assert b" 100 " in line.recv(100)  # by now the route reads
                 line.sendall(b"half")
-            until(lambda number=number: text().count(" 499 ") == number)
+            until(partial(lambda wanted: text().count(" 499 ") == wanted, number))
     assert "failure" not in caplog.text
 
 

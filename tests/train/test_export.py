@@ -124,7 +124,7 @@ def test_seven_labels_are_an_output_of_the_same_network(tmp_path: Path, drawn: D
     # What was measured and fitted is of the three labels.
     assert three.info.coverage and three.info.metrics
     assert not seven.info.coverage and not seven.info.metrics
-    with pytest.raises(ModelFileError, match="was not fitted for sets of labels"):
+    with pytest.raises(ModelFileError, match="were fitted for its first labels"):
         Reader(tmp_path / "m.onnx", labels="seven", coverage=0.95)
     crops = drawn.images_nhw[:9]
     expected = load_scorer(run.path, labels=SEVEN).logits(crops) / seven.info.temperature
