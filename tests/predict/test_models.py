@@ -130,7 +130,7 @@ def test_sets_on_the_command_line(tmp_path: Path, examples: Path) -> None:
     assert face["set"] == expected
     header, row = mien("predict", *arguments, "--csv").stdout.splitlines()
     assert header.endswith("p_sad,set,turn,notes,error")
-    assert row.split(",")[-2] == "|".join(expected)
+    assert row.split(",")[-4] == "|".join(expected)
     words = mien("predict", *arguments).stdout
     assert "set (0.95)" in words
     assert " or ".join(expected) in words

@@ -115,7 +115,7 @@ def test_a_study_runs_reports_and_does_nothing_twice(
     first = next(iter(stamps))
     (out / CELLS / first / "result.json").write_text('{"key": "')
     code, _, err = mien(capsys, monkeypatch, *command)
-    assert "1 trainings to do, 3 done" in err
+    assert "1 training to do, 3 done" in err
     again = {key: (out / CELLS / key / "result.json").stat().st_mtime_ns for key in unique(plan)}
     assert {key for key in stamps if again[key] != stamps[key]} == {first}
 

@@ -104,7 +104,7 @@ def test_a_graph_without_normalisations_cannot_be_begun_with(
 @pytest.mark.parametrize("name", ["mien-small", "mien-tiny"])
 def test_a_shipped_model_is_begun_with(name: str) -> None:
     three = load_recipe(find_recipe(Path(name.removeprefix("mien-"))), [f"fit.start={name}",
-                        "targets.classes=", "also=", "targets.kind=labels"])  # fmt: skip
+                        "labels=three", "targets.classes=", "also=", "targets.kind=labels"])  # fmt: skip
     assert three.learnt_labels == THREE
     model = build_model(
         three.network, normalise=Normalise("picture"), input_size=48, classes=3
@@ -151,7 +151,8 @@ def test_what_cannot_be_begun_with(first: Path, drawn: Dataset, tmp_path: Path) 
         begin_from(fresh(), recipe(fit={"start": str(tmp_path)}))
     with pytest.raises(ConfigError, match="the network of mien-small is not this recipe's"):
         begin_from(fresh(), recipe(fit={"start": "mien-small"}))
-    narrow = ["fit.start=mien-small", "network.widths=[8,8,8,8]"]
+    narrow = ["fit.start=mien-small", "network.widths=[8,8,8,8]", "labels=three",
+              "targets.kind=votes"]  # fmt: skip
     for more in ([], ["targets.classes=", "also="]):  # the last layer with as many rows, and fewer
         small = load_recipe(find_recipe(Path("small")), [*narrow, *more])
         model = build_model(small.network, normalise=Normalise("picture"), input_size=48,
