@@ -38,6 +38,9 @@ def test_axe_finds_nothing_serious(visit: Visit, axe: str, examples: Path, schem
     page.click("#camera")
     page.wait_for_selector(".card")
     check("camera")
+    page.goto(page.url.rstrip("/") + "/docs")
+    page.evaluate(axe)
+    check("docs")
 
 
 def test_the_start_is_reached_by_keyboard(visit: Visit) -> None:
