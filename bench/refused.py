@@ -16,20 +16,17 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 HERE = Path(__file__).parent / "clients"
 COUNT = 1000
-SIZES = (10_000, 75_000, 1_000_000, 10_000_000)
+KEPT_SIZE = 75_000
+SIZES = (10_000, KEPT_SIZE, 1_000_000, 10_000_000)
 IN_MEMORY = 3_000_000_000
 """Bytes that all clients of one run send together, at most; larger bodies come in fewer."""
 FORMAT = r"%{http_code} %{time_total} %{errormsg} %header{retry-after}\n"
@@ -123,37 +120,38 @@ async def curl(url: str, file: Path, count: int) -> Seen:
     return seen
 
 
-def _run_curl(url: str, file: Path, many: int) -> Seen:
-    return asyncio.run(curl(url, file, many))
+def runs(
+    url: str, file: Path, size: int, found: dict[str, Path], count: int
+) -> dict[str, Callable[[], Seen]]:
+    """What is to be run with one body, by name."""
+
+    def library(name: str, requests: int, kept: int) -> Callable[[], Seen]:
+        words = (found[name], HERE / "upload.py", name, url, file, str(requests), str(kept))
+        return lambda: command(*words)
+
+    every = {name: library(name, count, 0) for name in found}
+    if "httpx" in found and size == KEPT_SIZE:
+        every["httpx, 200 kept"] = library("httpx", 600, 200)
+    if shutil.which("curl"):
+        every["curl"] = lambda: asyncio.run(curl(url, file, count))
+    if shutil.which("node"):
+        script = HERE / "node_fetch.mjs"
+        every["Node's fetch"] = lambda: command("node", script, url, file, str(count))
+    return every
 
 
 def measure(url: str, folder: Path, python: Path | None, count: int = COUNT) -> list[str]:
     """Send all, print a row for each client and size; return the rows that fall short."""
     found, short = pythons(python), []
+    for name in ("curl", "node"):
+        if not shutil.which(name):
+            print(f"{name} is not installed: passed over")
     print("| client | body, bytes | at once | saw | without Retry-After | last refusal, s | good |")
     print("| --- " * 7 + "|")
     for size in SIZES:
         file = folder / f"{size}.jpg"
         file.write_bytes(jpeg(size))
-        many = min(count, IN_MEMORY // size)
-        runs: dict[str, Callable[[], Seen]] = {
-            name: partial(command, path, HERE / "upload.py", name, url, file, str(many), "0")
-            for name, path in found.items()
-        }
-        if "httpx" in found and size == 75_000:
-            runs["httpx, 200 kept"] = partial(
-                command, found["httpx"], HERE / "upload.py", "httpx", url, file, "600", "200"
-            )
-        if shutil.which("curl"):
-            runs["curl"] = partial(_run_curl, url, file, many)
-        if shutil.which("node"):
-            runs["Node's fetch"] = partial(
-                command, "node", HERE / "node_fetch.mjs", url, file, str(many)
-            )
-        for name in ("curl", "node"):
-            if size == SIZES[0] and not shutil.which(name):
-                print(f"{name} is not installed: passed over")
-        for name, run in runs.items():
+        for name, run in runs(url, file, size, found, min(count, IN_MEMORY // size)).items():
             seen = run()
             row = seen.row(name, size, sum(seen.statuses.values()))
             print(row, flush=True)

@@ -284,7 +284,7 @@ def crowd(folder: Path) -> None:
 
 
 def refused(folder: Path, python: Path | None) -> None:
-    """A thousand uploads at once by each client, with the usual limits and without a rate."""
+    """A thousand uploads at once by each client, with the limits as they come and no rate."""
     from refused import measure
 
     for options in ((), ("--max-rate", "0")):
@@ -293,10 +293,10 @@ def refused(folder: Path, python: Path | None) -> None:
             before = memory_mb(process.pid)
             short = measure(f"http://127.0.0.1:{port}/v1/predict", folder, python)
             after, most = memory_mb(process.pid), most_mb(process.pid)
-            print(
-                f"\n{len(short)} rows fall short (must be 0); memory {before:.0f} -> "
-                f"{after:.0f} MB, at most {most:.0f}"
-            )
+        times = re.findall(rb" (?:429|503) (\d+) ms", (folder / "said.log").read_bytes())
+        print(f"\n{len(short)} rows fall short (must be 0). The server's own time for a refusal: "
+              f"at most {max(map(int, times)) / 1e3:.2f} s, n = {len(times):,}. Memory "
+              f"{before:.0f} -> {after:.0f} MB, at most {most:.0f}")  # fmt: skip
 
 
 def most_mb(pid: int) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
 
 from mien.data.drawn import draw_dataset
@@ -18,6 +19,10 @@ from mien.modelfile import INPUT_NAME, OUTPUT_NAME, ModelInfo
 from mien.vision.align import ALIGNMENT_ID
 
 ROOT = Path(__file__).parents[1]
+
+# How fast an example runs is the machine's affair.
+settings.register_profile("mien", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("mien")
 
 
 @pytest.fixture(scope="session")

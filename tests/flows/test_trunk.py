@@ -7,11 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.patience import PATIENCE_S, child, until
 
 from mien.errors import ModelFileError
 from mien.vision.codec import write_picture
@@ -176,12 +176,11 @@ def test_ctrl_c_leaves_a_run_that_can_be_used_and_resumed(folder: Path, data: Pa
     path = folder / "stopped"
     command = [MIEN, "train", "poster", "--data", str(data), *TINY, "--out", str(path),
                "--set", "fit.epochs=500"]  # fmt: skip
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while child.poll() is None and not (path / "metrics.jsonl").exists():
-        time.sleep(0.02)
-    child.send_signal(signal.SIGINT)
-    _, words = child.communicate(timeout=60)
-    assert child.returncode == 130
+    with child(command, stderr=subprocess.PIPE, text=True) as training:
+        until(lambda: training.poll() is not None or (path / "metrics.jsonl").exists())
+        training.send_signal(signal.SIGINT)
+        _, words = training.communicate(timeout=PATIENCE_S)
+    assert training.returncode == 130, words
     assert "training interrupted" in words
     assert f"resume: mien train --resume {path}\n" in words
     assert "Traceback" not in words

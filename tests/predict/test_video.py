@@ -14,6 +14,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from tests.patience import PATIENCE_S
 from tests.predict.clips import picture, write_clip
 
 from mien import ConfigError, Reader, SourceError
@@ -41,7 +42,9 @@ def read(source: Any, **more: Any) -> list[FrameReading]:
 
 def mien(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("mien")), "video", *map(str, arguments)]
-    done = subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=120)
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, check=False, timeout=PATIENCE_S
+    )
     return subprocess.CompletedProcess(
         command, done.returncode, done.stdout.decode(), done.stderr.decode()
     )

@@ -13,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from tests.patience import PATIENCE_S, child
 from tests.predict.clips import picture, write_clip
 from tests.predict.test_video import SETTINGS, mien, reader
 
@@ -249,14 +250,13 @@ out = Outputs(Path({str(tmp_path)!r}), Wanted())
 source = array_source(frames(), rate=100, name="slow")
 out.write(source, out.name(source), reader().watch(source, settings=SETTINGS), {LABELS!r})
 """
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    for line in process.stdout:
-        if int(line) == 300:
-            break
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    with child([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        for line in process.stdout:
+            if int(line) == 300:
+                break
+        process.kill()
+        process.wait()
     lines = (tmp_path / "slow.csv.part").read_text().splitlines()
     # Frames wait for the next detection, 0.2 s of video, and rows half a second in memory.
     assert len(lines) > 300 - 100
@@ -275,7 +275,7 @@ def test_a_full_disk_is_told_of_and_leaves_no_half_file(tmp_path: Path) -> None:
             [str(Path(sys.executable).with_name("mien")), "video", str(clip), "--out",
              str(tmp_path / "out"), "--threads", "1", *more],
             preexec_fn=limit if more else None, capture_output=True, text=True, check=False,
-            timeout=120,
+            timeout=PATIENCE_S,
         )  # fmt: skip
         if more:
             assert done.returncode == 1
@@ -286,7 +286,7 @@ def test_a_full_disk_is_told_of_and_leaves_no_half_file(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:  # noqa: PTH123
         done = subprocess.run(
             [str(Path(sys.executable).with_name("mien")), "video", str(clip), "--csv"],
-            stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=120,
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=PATIENCE_S,
         )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.splitlines()[-2:][0].startswith("error: cannot write the output: No space")
@@ -308,8 +308,12 @@ print([t.name for t in threading.enumerate() if "mien" in t.name])
 raise RuntimeError("end")
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
-    )
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )  # fmt: skip
     assert done.returncode == 1
     assert done.stdout.strip() == "[]", "no thread is left behind"
     assert done.stderr.strip().endswith("RuntimeError: end")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.patience import PATIENCE_S, child
 from tests.predict.clips import write_clip
 from tests.predict.test_video import OPEN, mien
 
@@ -222,21 +222,21 @@ def test_killed_three_times_nothing_is_lost_or_doubled(tmp_path: Path, examples:
     ]  # fmt: skip
     part = tmp_path / "out" / "two.csv.part"
     kept = 0
-    for goal in (40_000, 90_000, 140_000):
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        while process.poll() is None and (not part.exists() or part.stat().st_size < goal):
-            time.sleep(0.002)
-        os.kill(process.pid, signal.SIGKILL)
-        said = process.communicate()[1]
+    for goal in (30_000, 60_000, 90_000):
+        with child(command, stderr=subprocess.PIPE, text=True) as process:
+            while process.poll() is None and (not part.exists() or part.stat().st_size < goal):
+                time.sleep(0.002)
+            process.kill()
+            said = process.communicate()[1]
         assert process.returncode == -signal.SIGKILL, said
         assert ("going on with" in said) == (kept > 0), said
         kept, before = part.stat().st_size, kept
         assert kept > before, "what was there is kept"
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     assert "going on with" in done.stderr
     rows = table(tmp_path / "out" / "two.csv")
     same_rows(rows, table(tmp_path / "whole" / "two.csv"))
     assert len(rows) == len({(r["frame"], r["track"]) for r in rows}) == 1800
-    again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert again.stderr == f"done already: {clip}\n"

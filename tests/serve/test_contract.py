@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import fields
+from html import escape
 from itertools import pairwise
 from pathlib import Path
 
@@ -44,6 +46,34 @@ def test_openapi_names_every_call_with_its_problems(server: httpx.Client) -> Non
                 assert "application/problem+json" in answer["content"]
     body = calls["POST", "/v1/predict"]["requestBody"]["content"]
     assert set(body) == {"multipart/form-data", "image/*"}
+
+
+def test_the_page_docs_has_every_call_and_no_script(server: httpx.Client) -> None:
+    answer = server.get("/docs")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    text = answer.text
+    paths = server.get("/openapi.json").json()["paths"]
+    for path, methods in paths.items():
+        for method, call in methods.items():
+            assert f"<b>{method.upper()}</b> {path}</p>" in text
+            assert escape(call["summary"]) in text
+            for parameter in call.get("parameters", ()):
+                assert f"<code>{parameter['name']}</code>" in text
+    assert "<b>WS</b> /v1/live</p>" in text
+    assert "number, 0 to 1" in text
+    assert f"curl -F files=@photo.jpg {server.base_url.join('/v1/predict')}" in text
+    assert not re.search(r"<script|style=|\son\w+=|https?://(?!127\.0\.0\.1)", text)
+    for address in re.findall(r'(?:href|src)="([^"#]+)"', text):
+        assert server.get(address).status_code == 200, address
+    assert server.head("/docs").status_code == 200
+
+
+def test_the_page_docs_says_that_a_token_is_needed(tmp_path: Path) -> None:
+    with running(tmp_path, token="secret") as server:  # noqa: S106
+        text = server.get("/docs").text
+    assert "Bearer $MIEN_TOKEN" in text
+    assert "secret" not in text
 
 
 def test_a_wrong_method_is_told_all_that_there_are(server: httpx.Client) -> None:

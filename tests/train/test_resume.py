@@ -126,7 +126,7 @@ def trainer() -> Iterator[Trainer]:
 def test_kill_9_at_any_moment_loses_nothing_but_time(
     tmp_path: Path, drawn: Dataset, trainer: Trainer
 ) -> None:
-    changes = {"fit": {"epochs": 8}}
+    changes = {"fit": {"epochs": 16}}
     whole = start(tmp_path / "whole", drawn, **changes)
     fit(whole, drawn)
     cut = start(tmp_path / "cut", drawn, **changes)
@@ -135,7 +135,7 @@ def test_kill_9_at_any_moment_loses_nothing_but_time(
         done = len(cut.read_metrics())
         child = trainer.start(cut)
         if wait is not None:
-            while len(cut.read_metrics()) <= done and len(cut.read_metrics()) < 8:
+            while len(cut.read_metrics()) <= done and len(cut.read_metrics()) < 16:
                 time.sleep(0.01)
             time.sleep(wait)
             with suppress(ProcessLookupError):

@@ -6,9 +6,7 @@ import io
 import os
 import shutil
 import socket
-import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from tests.patience import PATIENCE_S, child, until
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = next((p for n in ("chromium", "google-chrome") if (p := shutil.which(n))), None)
@@ -40,25 +40,20 @@ def serving(folder: Path) -> Iterator[str]:
     path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     with (
         (folder / "server.log").open("w") as log,
-        subprocess.Popen(command, stderr=log, env={**os.environ, "PYTHONPATH": path}) as process,
+        child(command, stderr=log, env={**os.environ, "PYTHONPATH": path}) as process,
     ):
-        try:
-            _wait(f"http://127.0.0.1:{port}/healthz", process)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(30)
+        url = f"http://127.0.0.1:{port}"
 
+        def answers() -> bool:
+            assert process.poll() is None, "the server ended"
+            try:
+                with urllib.request.urlopen(f"{url}/healthz", timeout=PATIENCE_S):  # noqa: S310
+                    return True  # (our own, on loopback)
+            except OSError:
+                return False
 
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        assert process.poll() is None, "the server ended"
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310  (our own, on loopback)
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError("the server does not answer")
+        until(answers, 0.1)
+        yield url
 
 
 def write_camera(path: Path, scenes: int = 1, frames: int = 60) -> None:

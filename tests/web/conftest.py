@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.patience import PATIENCE_S
 from tests.web.chromium import CHROMIUM, FLAGS, ROOT, serving, write_camera
 
 VENDOR = ROOT / "src" / "mien" / "serve" / "web" / "vendor"
-PATIENCE_MS = 90_000
-"""For what a busy machine may take; nothing is timed by it."""
+PATIENCE_MS = 1000 * PATIENCE_S
 
 
 @pytest.fixture(scope="session")

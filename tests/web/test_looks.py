@@ -10,6 +10,10 @@ import pytest
 
 Visit = Callable[..., Any]
 BREADTHS = (320, 390, 820, 1440)
+FADED = """Promise.all(document.getAnimations()
+  .filter((one) => Number.isFinite(one.effect.getComputedTiming().endTime))
+  .map((one) => one.finished.catch(() => null))).then(() => null)"""
+"""In the page: waits for what fades to have faded; what goes round for ever is left out."""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -18,7 +22,7 @@ def test_axe_finds_nothing_serious(visit: Visit, axe: str, examples: Path, schem
     page.evaluate(axe)
 
     def check(state: str) -> None:
-        page.wait_for_timeout(250)  # colours fade in, and would be measured on the way
+        page.evaluate(FADED)  # colours fade in, and would be measured on the way
         found = page.evaluate("axe.run()")["violations"]
         serious = [v for v in found if v["impact"] in ("serious", "critical")]
         assert [(v["id"], v["nodes"][0]["html"]) for v in serious] == [], state
@@ -34,6 +38,9 @@ def test_axe_finds_nothing_serious(visit: Visit, axe: str, examples: Path, schem
     page.click("#camera")
     page.wait_for_selector(".card")
     check("camera")
+    page.goto(page.url.rstrip("/") + "/docs")
+    page.evaluate(axe)
+    check("docs")
 
 
 def test_the_start_is_reached_by_keyboard(visit: Visit) -> None:

@@ -42,8 +42,8 @@ STATUS: dict[type[BaseException], int] = {
 """Which status an exception gets; a subclass goes before its base. Anything else is a 500."""
 
 HINTS = {
-    404: "the addresses stand in /openapi.json",
-    405: "the methods stand in /openapi.json",
+    404: "the addresses stand in /docs",
+    405: "the methods stand in /docs",
     503: "try again after a while",
 }
 RETRY_AFTER_S = 1
@@ -100,7 +100,7 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, RequestValidationError):
         return _of_validation(error)
     if isinstance(error, HTTPException):
-        hint = HINTS.get(error.status_code, "see /openapi.json")
+        hint = HINTS.get(error.status_code, "see /docs")
         return Problem(error.status_code, str(error.detail), hint, error.headers)
     status = next((s for kind, s in STATUS.items() if isinstance(error, kind)), 500)
     if isinstance(error, MienError) and status != 500:
@@ -121,7 +121,7 @@ def log_failure(error: BaseException) -> None:
 def _of_validation(error: RequestValidationError) -> Problem:
     first = error.errors()[0]
     where = " ".join(str(part) for part in first["loc"][:2])
-    return Problem(422, f"{where}: {first['msg']}", "see /openapi.json for what is allowed")
+    return Problem(422, f"{where}: {first['msg']}", "see /docs for what is allowed")
 
 
 def _methods(routes: Sequence[BaseRoute], request: Request) -> set[str]:

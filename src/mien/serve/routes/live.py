@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 router = APIRouter(dependencies=[Depends(only_known)])
 
+PATH = "/v1/live"
 FIRST_S = 5.0
 """For the message with the token."""
 IDLE_S = 300.0
@@ -34,12 +35,13 @@ POLICY, BUSY, DONE, BAD = 1008, 1013, 1000, 1007
 """Codes by which a connection is closed (RFC 6455)."""
 
 
-@router.websocket("/v1/live")
+@router.websocket(PATH)
 async def live(socket: WebSocket, model: Model = None, min_confidence: Threshold = None) -> None:
-    """Read frames until the client leaves.
+    """Read frames until the client leaves: JPEG in, JSON out, of which the newest frame wins.
 
-    A text message may come first, {"token": ..., "min_confidence": ...}; later ones may change
-    the threshold. An answer has the number of the frame it is of, and how many were dropped.
+    `model` and `min_confidence` may be query parameters. A text message may come first,
+    `{"token": ..., "min_confidence": ...}`; later ones may change the threshold. An answer has the
+    number of the frame that it belongs to, and how many were dropped.
     """
     state = state_of(socket)
     served = state.catalogue.get(model)

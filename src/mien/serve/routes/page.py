@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from mien.files import sha256_file
 from mien.serve.assets import WEB, web_assets
 from mien.serve.problems import Problem
+from mien.serve.reference import page
+from mien.serve.routes import live
 from mien.serve.state import state_of
 
 if TYPE_CHECKING:
@@ -93,3 +96,12 @@ async def asset(request: Request, name: str = "") -> Response:
     if found.tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return FileResponse(found.path, headers=headers, media_type=found.kind)
+
+
+@router.api_route("/docs", methods=["GET", "HEAD"])
+async def docs(request: Request) -> HTMLResponse:
+    """Return a page with every call of this server."""
+    app, state = request.app, state_of(request)
+    sockets = {live.PATH: inspect.getdoc(live.live) or ""}
+    base = str(request.base_url).rstrip("/")
+    return HTMLResponse(page(app.openapi(), sockets, base, locked=state.gate.doors.locked))
