@@ -270,7 +270,19 @@ def test_nobody_waits_longer_than_told(tmp_path: Path, monkeypatch: pytest.Monke
 def test_held_bodies_are_bounded_over_all_clients(tmp_path: Path) -> None:
     with running(tmp_path, memory_mb=0.001) as server:
         problem(server.post("/v1/predict", content=encoded("BMP")), 503)
+        problem(server.post("/v1/predict", content=iter([encoded("BMP")])), 503)
         assert server.post("/v1/predict", content=encoded("PNG")).status_code == 200
+
+
+def test_room_for_a_body_is_taken_before_it_comes(tmp_path: Path) -> None:
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
+    with running(tmp_path, memory_mb=0.01) as server:
+        address = ("127.0.0.1", server.base_url.port or 0)
+        with socket.create_connection(address, PATIENCE_S) as line:
+            line.sendall(head + b"Expect: 100-continue\r\nContent-Length: 9999\r\n\r\n")
+            assert b" 100 " in line.recv(100)
+            problem(server.post("/v1/predict", content=encoded()), 503)
+        until(lambda: server.post("/v1/predict", content=encoded()).status_code == 200)
 
 
 def test_a_client_that_asks_too_often_is_slowed(tmp_path: Path) -> None:

@@ -189,9 +189,18 @@ async def pictures(
         Problem: too much, too slow, broken, or nothing in it.
     """
     files: list[bytearray] = []
+    # Room for all of it is taken at once, where its length is known: who gets in is not refused
+    # after having sent half, and who does not hears of it before.
+    length = request.headers.get("content-length", "")
+    room = int(length) if length.isdecimal() and int(length) <= limit else 0
+    take(room)
 
     def write(data: bytes) -> None:
-        take(len(data))
+        nonlocal room
+        room -= len(data)
+        if room < 0:
+            take(-room)
+            room = 0
         files[-1] += data
 
     parts = Parts(
