@@ -82,17 +82,23 @@ def test_figures_are_printed_even_where_the_picture_cannot_be_written(
     data: Path, model: Path, folder: Path
 ) -> None:
     (folder / "taken.png").mkdir(exist_ok=True)
+    nowhere = Path("/proc/taken.png")  # its folder is there, and takes no files
     for command in (
         ["evaluate", model, "--data", data, "--json", "--picture"],
         ["data", "show", data, "--json", "--sheet"],
     ):
         done = subprocess.run(
+            [MIEN, *map(str, command), str(nowhere)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert json.loads(done.stdout)["n"] > 50
+        assert f"error: cannot write {nowhere}: " in done.stderr
+        refused = subprocess.run(
             [MIEN, *map(str, command), str(folder / "taken.png")], capture_output=True, text=True,
             check=False,
         )  # fmt: skip
-        assert done.returncode == 1
-        assert json.loads(done.stdout)["n"] > 50
-        assert f"error: cannot write {folder / 'taken.png'}: Is a directory" in done.stderr
+        assert (refused.returncode, refused.stdout) == (2, "")  # before any work
+        assert "taken.png is a folder" in refused.stderr
 
 
 def test_a_run_knows_its_data_and_nothing_is_written_here(
@@ -214,7 +220,7 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
          "--set fit.epochs=2"),
         (["train", "poster", "--data", "DATA", "--set", "lr=1"], 2, "unknown setting lr",
          "did you mean 'optimizer.lr'?"),
-        (["export", "RUN", "m.pt"], 2, "names end in .onnx", "for example m.onnx"),
+        (["export", "RUN", "m.pt"], 2, "the name ends in .pt", "end it in .onnx"),
         (["evaluate", "mien-tiny"], 2, "does not know which data", "--data DIR"),
         (["evaluate", "RUN", "--split", "val"], 2, "no split 'val'", "did you mean 'validation'?"),
         (["train", "poster", "--data", "DATA", "--set", "fit.batch_size=5000"], 1,

@@ -103,8 +103,9 @@ def test_a_graph_without_normalisations_cannot_be_begun_with(
 
 @pytest.mark.parametrize("name", ["mien-small", "mien-tiny"])
 def test_a_shipped_model_is_begun_with(name: str) -> None:
-    three = load_recipe(find_recipe(Path(name.removeprefix("mien-"))), [f"fit.start={name}", "labels=three",
-                        "targets.classes=", "also=", "targets.kind=labels"])  # fmt: skip
+    changes = [f"fit.start={name}", "labels=three", "targets.classes=", "also="]
+    recipe_file = find_recipe(Path(name.removeprefix("mien-")))
+    three = load_recipe(recipe_file, [*changes, "targets.kind=labels"])
     assert three.learnt_labels == THREE
     model = build_model(
         three.network, normalise=Normalise("picture"), input_size=48, classes=3
