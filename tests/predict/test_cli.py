@@ -103,6 +103,13 @@ def clip(tmp_path: Path, examples: Path) -> Path:
     return portrait_clip(tmp_path / "clip.mp4", examples, 14)
 
 
+def test_an_empty_folder_counts_as_no_picture(tmp_path: Path) -> None:
+    done = mien("predict", tmp_path)
+    assert done.returncode == 1
+    assert f"empty: {tmp_path} holds no pictures" in done.stderr
+    assert "0 pictures, 0 faces, 0 without a face, 0 unreadable" in done.stderr
+
+
 def test_a_video_is_read_too(clip: Path, tmp_path: Path) -> None:
     """As `mien video` does, in its three forms on standard output."""
     summary = mien("predict", clip, "--threads", 1)

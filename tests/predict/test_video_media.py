@@ -141,9 +141,9 @@ def test_an_animation_read_as_a_picture_is_said_to_be_one(tmp_path: Path, suffix
     moving, still = animation(tmp_path / f"a{suffix}"), animation(tmp_path / f"b{suffix}", 1)
     command = [str(Path(sys.executable).with_name("mien")), "predict", str(moving), str(still)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    said = [line for line in done.stderr.splitlines() if line.startswith("animated")]
-    assert said == [f"animated: {moving}; only the first of its 8 frames is read as a picture, "
-                    "mien video reads them all"]  # fmt: skip
+    said = [line for line in done.stderr.splitlines() if line.startswith("note")]
+    words = "an animation: only its first frame was read; mien video reads them all"
+    assert said == [f"note: {moving}: {words}"]
     [one, other] = list_sources([str(tmp_path / f"*{suffix}")])
     assert (one.kind, other.kind) == ("video", "picture")
 

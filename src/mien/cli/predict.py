@@ -186,13 +186,17 @@ class _Tally:
         self.pictures = self.faces = 0
         self.faceless: list[str] = []
         self.unreadable: list[str] = []
-        self.animated: list[tuple[str, int]] = []
+        self.empty: list[str] = []
         self.notes: list[str] = []
 
     def watch(self, readings: Iterable[PictureReading]) -> Iterator[PictureReading]:
-        from mien.predict.video.animation import frames_in
+        from mien.predict.sources import is_folder
 
         for reading in readings:
+            if reading.error is not None and is_folder(Path(reading.source)):
+                self.empty.append(reading.error)
+                yield reading
+                continue
             self.pictures += 1
             self.faces += len(reading.faces)
             self.notes += [f"{reading.source}: {note}" for note in reading.notes]
@@ -201,20 +205,13 @@ class _Tally:
                 self.unreadable.append(reading.error + like)
             elif not reading.faces:
                 self.faceless.append(reading.source)
-            if reading.error is None and (frames := frames_in(Path(reading.source))) > 1:
-                self.animated.append((reading.source, frames))
             yield reading
 
     def report(self, annotated: Path | None) -> None:
-        for source, frames in self.animated:
-            typer.echo(
-                f"animated: {source}; only the first of its {frames:,} frames is read as a "
-                "picture, mien video reads them all",
-                err=True,
-            )
         tell_some("note", self.notes)
         tell_some("no face", self.faceless)
         tell_some("unreadable", self.unreadable)
+        tell_some("empty", self.empty)
         where = f"; annotated pictures in {annotated}" if annotated else ""
         pictures, faces = counted(self.pictures, "picture"), counted(self.faces, "face")
         typer.echo(
@@ -225,7 +222,7 @@ class _Tally:
 
     @property
     def exit_code(self) -> int:
-        if self.unreadable:
+        if self.unreadable or self.empty:
             return EXIT_UNREADABLE
         return EXIT_FACELESS if self.faceless else 0
 

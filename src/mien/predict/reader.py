@@ -293,5 +293,5 @@ def _checked_turn(rotate: Rotate | str, detector: Detector) -> Rotate:
             return degrees
     raise ConfigError(
         f"rotate must be 'auto' or one of 0, 90, 180, 270 degrees, got {rotate!r}",
-        hint="'auto' tries the four turns where no face is found upright",
+        hint="'auto' tries the four turns where no face is clearly upright",
     )

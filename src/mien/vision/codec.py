@@ -51,7 +51,7 @@ HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 NO_END_MARKER = "the JPEG lacks its end marker; every pixel was there"
 
-FIRST_FRAME = "an animation: only its first frame was read"
+FIRST_FRAME = "an animation: only its first frame was read; mien video reads them all"
 
 
 class Decoded(NamedTuple):
