@@ -82,7 +82,9 @@ def test_what_was_accepted_is_finished_by_several_workers(tmp_path: Path, exampl
     answers: list[int] = []
     counts = (r"^mien_requests_in_progress (\d+)",
               r'^mien_requests_total\{.*route="/v1/predict".*\} (\d+)')  # fmt: skip
-    with process(tmp_path, "--workers", "2") as (server, client):
+    # Looking at the metrics again and again would use up the rate, and a slow machine the wait.
+    let_in = ("--max-rate", "0", "--max-wait", "60")
+    with process(tmp_path, "--workers", "2", *let_in) as (server, client):
 
         def ask() -> None:
             url = client.base_url.join("/v1/predict")
