@@ -20,7 +20,6 @@ from mien.data.sources.registry import read_source
 from mien.data.sources.tables import FERPLUS_HEADER, read_votes
 from mien.data.split import make_splits
 from mien.errors import ConfigError, DataError
-from mien.vision.codec import decode_picture
 
 RNG = np.random.default_rng(5)
 MIEN = str(Path(sys.executable).with_name("mien"))
@@ -103,25 +102,19 @@ def test_each_kind_of_lost_file_is_counted_and_named(tmp_path: Path) -> None:
     assert load_dataset(tmp_path / "out").facts["warnings"] == dataset.facts["warnings"]
 
 
-def test_an_animation_and_a_jpeg_without_its_end_are_noted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_animations_pages_and_a_jpeg_without_its_end_are_noted(tmp_path: Path) -> None:
     root = classes(tmp_path / "faces", happy=12, sad=12)
     frames = [Image.new("L", (48, 48), level) for level in (10, 200)]
     frames[0].save(root / "happy" / "moving.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(root / "happy" / "pages.tif", save_all=True, append_images=frames[1:])
     path = root / "sad" / "cut.jpg"
     Image.fromarray(RNG.integers(0, 255, (48, 48)).astype(np.uint8)).save(path)
     whole = path.read_bytes()
     assert whole.endswith(b"\xff\xd9")
     path.write_bytes(whole[:-2])
-    # Decoding such a file is the codec's matter; the note is the import's.
-    monkeypatch.setattr(
-        "mien.data.sources.pictures.decode_picture",
-        lambda content, name: decode_picture(whole if content == whole[:-2] else content, name),
-    )
     dataset = prepare(root, tmp_path / "out", PrepareOptions())
-    assert len(dataset) == 26
-    assert told(dataset, "animation")[0]["examples"] == ["happy/moving.gif"]
+    assert len(dataset) == 27
+    assert told(dataset, "animation")[0]["examples"] == ["happy/moving.gif", "happy/pages.tif"]
     assert told(dataset, "no-end-marker")[0]["examples"] == ["sad/cut.jpg"]
 
 

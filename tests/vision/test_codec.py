@@ -12,7 +12,13 @@ from tests.conftest import not_root
 
 from mien.errors import ConfigError, SourceError
 from mien.installation import install_command
-from mien.vision.codec import decode_picture, read_picture, write_picture
+from mien.vision.codec import (
+    NO_END_MARKER,
+    decode_noted,
+    decode_picture,
+    read_picture,
+    write_picture,
+)
 
 RAMP = np.repeat(np.arange(0, 240, 5, dtype=np.uint8)[None], 32, axis=0)
 RGB = np.stack([RAMP, RAMP[:, ::-1], np.full_like(RAMP, 128)], axis=2)
@@ -181,3 +187,13 @@ def test_changed_bytes_are_never_more_than_a_source_error() -> None:
         except SourceError:
             refused += 1
     assert refused > 100
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_jpeg_without_its_end_marker_is_noted(lost: int, progressive: bool) -> None:
+    pixels = np.random.default_rng(1).integers(0, 255, (48, 48)).astype(np.uint8)
+    whole = encode(Image.fromarray(pixels), "JPEG", progressive=progressive)
+    decoded = decode_noted(whole[: len(whole) - lost], "a")
+    assert decoded.notes == ((NO_END_MARKER,) if lost else ())
+    assert np.array_equal(decoded.pixels, decode_noted(whole, "a").pixels)

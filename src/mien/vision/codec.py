@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from mien.errors import ConfigError, SourceError
 from mien.files import write_bytes
 from mien.installation import install_command
-from mien.vision.jpeg import with_end_marker
+from mien.vision.jpeg import lacks_end_marker, with_end_marker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +52,7 @@ HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 NO_END_MARKER = "the JPEG lacks its end marker; every pixel was there"
 
 FIRST_FRAME = "an animation: only its first frame was read; mien video reads them all"
+FIRST_PAGE = "a file of several pages: only the first was read"
 
 
 class Decoded(NamedTuple):
@@ -122,10 +123,13 @@ def decode_noted(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Dec
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of what we refuse
         picture = _open(content, name, max_pixels)
         try:
-            moving = picture.format in ANIMATED and getattr(picture, "is_animated", False)
-            notes = (FIRST_FRAME,) if moving else ()
+            several = getattr(picture, "is_animated", False)
+            notes = (FIRST_FRAME,) if several and picture.format in ANIMATED else ()
+            notes = (FIRST_PAGE,) if several and picture.format == "TIFF" else notes
             try:
                 picture.load()
+                if picture.format in JPEGS and lacks_end_marker(content):
+                    notes = (NO_END_MARKER,)  # the decoder did not come to miss it
             except OSError:
                 whole = with_end_marker(content) if picture.format in JPEGS else None
                 if whole is None:

@@ -21,6 +21,15 @@ FILLINGS = (b"\x00" * 64, b"\x55" * 64, b"\xaa" * 64)
 COEFFICIENTS = 64
 
 
+def lacks_end_marker(content: bytes) -> bool:
+    """Return whether no end marker follows the last scan of a JPEG file.
+
+    A marker's bytes never occur within a scan.
+    """
+    end = content.rfind(END)
+    return end < 0 or content.find(b"\xff\xda", end) >= 0
+
+
 def with_end_marker(content: bytes) -> bytes | None:
     """Return a JPEG without its last bytes as a whole one, or None where pixels are missing.
 

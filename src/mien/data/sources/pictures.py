@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,14 @@ from mien.data.sources.collection import Origin, Skipped
 from mien.data.thumbnails import SHOWN, Shown, make_thumbnail
 from mien.errors import ConfigError, SourceError, did_you_mean
 from mien.vision.align import crop_whole
-from mien.vision.codec import SUFFIXES, decode_picture, read_picture
+from mien.vision.codec import (
+    FIRST_FRAME,
+    FIRST_PAGE,
+    NO_END_MARKER,
+    SUFFIXES,
+    decode_noted,
+    read_content,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -186,27 +192,18 @@ class _Looked:
     thumbnail: bytes
 
 
+NOTICES = {
+    NO_END_MARKER: "no-end-marker",
+    FIRST_FRAME: "animation",
+    FIRST_PAGE: "animation",
+}
+"""Kinds of an import's notices by the notes of decoded files."""
+
+
 def _read(file: Path) -> tuple[NDArray[np.uint8], str]:
     """Return a picture, uint8 [h, w, 3] RGB, and the kind of note on it, or ''."""
-    try:
-        content = file.read_bytes()
-    except (OSError, ValueError):
-        return read_picture(file), ""  # says what is wrong
-    picture = decode_picture(content, str(file))
-    return picture, _note(content)
-
-
-def _note(content: bytes) -> str:
-    if content.startswith(b"\xff\xd8"):
-        # A marker's bytes never occur within a scan: the end lies behind the last scan's start.
-        missing = content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
-        return "no-end-marker" if missing else ""
-    if content.startswith(b"\x89PNG"):
-        return "animation" if b"acTL" in content[:1024] else ""
-    if content.startswith((b"GIF8", b"RIFF", b"II*\0", b"MM\0*")):
-        with Image.open(io.BytesIO(content)) as picture:
-            return "animation" if getattr(picture, "is_animated", False) else ""
-    return ""
+    pixels, notes = decode_noted(read_content(file), str(file))
+    return pixels, next((NOTICES[note] for note in notes if note in NOTICES), "")
 
 
 def _kind(file: Path) -> str:

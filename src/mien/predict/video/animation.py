@@ -42,19 +42,14 @@ def animated(head: bytes) -> str | None:
 
 def has_frames(path: Path) -> bool:
     """Return whether a file is an animated picture of more than one frame, by its content."""
-    return frames_in(path) > 1
-
-
-def frames_in(path: Path) -> int:
-    """Return how many frames an animated picture has; 0 for what is none, or unreadable."""
     try:
         with path.open("rb") as stream:
             if animated(stream.read(512)) is None:
-                return 0
+                return False
         with Image.open(path, formats=sorted(KINDS)) as picture:
-            return int(getattr(picture, "n_frames", 1))
+            return int(getattr(picture, "n_frames", 1)) > 1
     except _DAMAGE:
-        return 0
+        return False
 
 
 def is_animation(path: Path) -> bool:
