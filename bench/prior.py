@@ -1,0 +1,84 @@
+"""What correcting for the training prior does to balanced accuracy and to each class's recall.
+
+    python bench/prior.py --data datasets/fer2013
+
+For each model, on the consensus labels of the validation split:
+- tau: log(training prior) times tau is subtracted from the logits (Menon et al. 2021,
+  arXiv:2007.07314; tau = 1 is Saerens et al. 2002 for a uniform prior),
+- bias: a constant is added to the logit of `sad` alone.
+Nothing is fitted; a reader who picks the best row has chosen it on validation.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.manifest import load_dataset
+from mien.data.panel import panel_targets
+from mien.evaluate.intervals import headline_estimates
+from mien.evaluate.metrics import Rows
+from mien.evaluate.table import PredictionTable, predict_table
+from mien.interval import Estimate, wilson
+from mien.predict.classifier import Classifier, softmax
+
+LABELS = ("happy", "neutral", "sad")
+TAUS = (0.0, 0.25, 0.5, 0.75, 1.0)
+BIASES = (0.25, 0.5, 0.75, 1.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data", type=Path, required=True, help="dataset folder with votes")
+    parser.add_argument("--models", nargs="+", default=["mien-tiny", "mien-small", "mien-base"])
+    args = parser.parse_args()
+    dataset = load_dataset(args.data)
+    train = dataset.split("train")
+    if train.votes_nk is None:
+        parser.error(f"{args.data} holds no votes: the consensus labels need them")
+    labels_n = panel_targets(train.votes_nk, train.vote_names, LABELS)
+    prior_k = np.bincount(labels_n[labels_n >= 0], minlength=len(LABELS)) / (labels_n >= 0).sum()
+    print(
+        "training prior:", ", ".join(f"{a} {p:.4f}" for a, p in zip(LABELS, prior_k, strict=True))
+    )
+    print(
+        "| model | shift | n | accuracy | balanced accuracy | recall " + " | ".join(LABELS), end=" "
+    )
+    print("| log loss | balanced log loss |\n" + "| --- " * 10 + "|")
+    for model in args.models:
+        classifier = Classifier.load(Path(model), threads=1)
+        table = predict_table(classifier, dataset.split("validation"), LABELS)
+        for tau in TAUS:
+            print_row(model, f"tau {tau:g}", table, -tau * np.log(prior_k))
+        for bias in BIASES:
+            print_row(model, f"sad +{bias:g}", table, bias * np.eye(len(LABELS))[2])
+
+
+def print_row(model: str, shift: str, table: PredictionTable, shift_k: NDArray[np.float64]) -> None:
+    """Print the figures of one model with `shift_k`, float64 [k], added to its logits."""
+    assert table.panel_n is not None
+    kept = table.panel_n >= 0
+    y_true_n = table.panel_n[kept]
+    probs_nk = softmax((table.logits_nk[kept] + shift_k).astype(np.float32))
+    rows = Rows.of(y_true_n, probs_nk)
+    accuracy, balanced = headline_estimates(rows, table.groups_n[kept])[:2]
+    hits_n = rows.answers_n == y_true_n
+    recalls = [wilson(hits_n[y_true_n == k].sum(), (y_true_n == k).sum()) for k in range(3)]
+    balanced_loss = np.mean([rows.log_loss_n[y_true_n == k].mean() for k in range(3)])
+    cells = [model, shift, str(len(y_true_n)), words(accuracy), words(balanced)]
+    cells += [words(recall) for recall in recalls]
+    print(
+        "| " + " | ".join([*cells, f"{rows.log_loss_n.mean():.4f}", f"{balanced_loss:.4f}"]) + " |"
+    )
+
+
+def words(estimate: Estimate) -> str:
+    """Return a figure with its 95% interval."""
+    return f"{estimate.value:.4f} ({estimate.low:.4f} to {estimate.high:.4f})"
+
+
+if __name__ == "__main__":
+    main()
