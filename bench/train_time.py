@@ -32,9 +32,9 @@ from mien.train.runfolder import create_run, open_run
 if TYPE_CHECKING:
     from mien.data.manifest import Dataset
     from mien.train.config import Recipe
+    from mien.train.metrics import EpochMetrics
     from mien.train.networks.registry import NetworkCost
     from mien.train.runfolder import RunFolder
-    from mien.train.watch import EpochMetrics
 
 
 class EpochOver(KeyboardInterrupt):

@@ -13,9 +13,9 @@ from tests.patience import PATIENCE_S, until
 from tests.serve.running import encoded, problem, running
 
 from mien import ConfigError
+from mien.serve.assets import Assets
 from mien.serve.protocol import HEAD_BYTES
 from mien.serve.rate import REMEMBERED, Rate
-from mien.serve.routes.page import Assets
 from mien.serve.settings import Limits, Settings
 from mien.serve.sniff import picture_kind, video_kind
 

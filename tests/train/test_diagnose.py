@@ -15,8 +15,8 @@ from mien.train.doctor.facts import confident_error, difference, falling
 from mien.train.doctor.picture import draw_findings
 from mien.train.doctor.steps import smaller_rate
 from mien.train.find_lr import RangeTest
+from mien.train.metrics import EpochMetrics
 from mien.train.signals import EpochSignals, LayerSignals, StartSignals
-from mien.train.watch import EpochMetrics
 
 EPOCHS = 10
 LAYERS = ("body.0.weight", "body.3.weight", "body.6.weight")

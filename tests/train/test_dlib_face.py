@@ -21,11 +21,12 @@ from mien.train.dlib_face import KERNEL_NORM, find_file, load_dlib_face, read_fi
 from mien.train.dlib_format import DlibFace, read_dlib_face
 from mien.train.export import export_run
 from mien.train.fit import fit
+from mien.train.metrics import EpochMetrics
 from mien.train.networks.face_resnet import FaceResnet, FaceResnetOptions
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import Model, build_model
 from mien.train.runfolder import create_run, load_scorer, open_run
-from mien.train.watch import EpochMetrics, Watcher
+from mien.train.watch import Watcher
 from tests.train.dlib_writer import STAGES, integer, number, random_network, tensor, write_network
 from tests.train.test_fit import assert_same
 

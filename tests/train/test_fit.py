@@ -21,9 +21,9 @@ from mien.train.config import Recipe, recipe_from_dict
 from mien.train.curves import CurvesPicture
 from mien.train.fit import fit
 from mien.train.loader import batches, make_examples
+from mien.train.metrics import EpochMetrics
 from mien.train.runfolder import RunFolder, create_run, load_scorer, next_run_path, open_run
 from mien.train.tensorboard import TensorBoardLog
-from mien.train.watch import EpochMetrics
 
 SMALL = {
     "network": {"name": "poster", "width": 4, "hidden": 16, "depth": 3},

@@ -17,9 +17,9 @@ from mien.errors import ConfigError
 from mien.train.checkpoint import load_checkpoint
 from mien.train.fit import fit, score
 from mien.train.loader import Examples
+from mien.train.metrics import EpochMetrics
 from mien.train.networks.registry import Model
 from mien.train.state import TrainingState
-from mien.train.watch import EpochMetrics
 from tests.train.test_fit import recipe, start
 
 EPOCH = EpochMetrics(

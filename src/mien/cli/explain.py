@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mien.cli import exit_codes
 from mien.cli.extras import needs, refuse_missing
-from mien.cli.predict import EXIT_FACELESS, EXIT_UNREADABLE
 from mien.cli.render import print_table
 from mien.errors import ConfigError
 
@@ -132,7 +132,7 @@ def _read(reader: Reader, paths: list[Path]) -> tuple[list[tuple[str, FaceReadin
         typer.echo(f"no face: {source}", err=True)
     for error in unreadable:
         typer.echo(f"unreadable: {error}", err=True)
-    code = EXIT_UNREADABLE if unreadable else EXIT_FACELESS if faceless else 0
+    code = exit_codes.FAILURE if unreadable else exit_codes.FACELESS if faceless else 0
     found = [(reading.source, face) for reading in readings for face in reading.faces]
     if not found:
         typer.echo("no face to explain; nothing was written", err=True)

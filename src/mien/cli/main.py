@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 from mien import __version__
+from mien.cli import exit_codes
 from mien.cli.streams import Notes, give_up, open_standard_streams
 from mien.errors import ConfigError, MienError
 from mien.files import write_error
@@ -15,9 +16,6 @@ from mien.files import write_error
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-EXIT_FAILURE = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__bases__[0])
 """What Typer raises for a wrong command line; it does not publish the name."""
 SHARED = ("quiet", "verbose")
@@ -221,13 +219,13 @@ def _run(arguments: Sequence[str] | None) -> int:
     except MienError as error:
         _say(error.message, error.hint)
         _explain(error)
-        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILURE
+        return exit_codes.USAGE if isinstance(error, ConfigError) else exit_codes.FAILURE
     except USAGE_ERROR as error:
         _say_usage(error, sys.argv[1:] if arguments is None else arguments)
-        return EXIT_USAGE
+        return exit_codes.USAGE
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
-        return EXIT_INTERRUPTED
+        return exit_codes.INTERRUPTED
     except OSError as error:
         give_up(sys.stdout.fileno())
         # The reader of our output (head, less) may go; that is its right.
@@ -237,7 +235,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             message = f"cannot use {error.filename}: {error.strerror}"
             _say(message if error.filename else failure.message, failure.hint)
             _explain(error)
-        return EXIT_FAILURE
+        return exit_codes.FAILURE
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "can't start new thread" not in str(error):
             raise
@@ -246,4 +244,4 @@ def _run(arguments: Sequence[str] | None) -> int:
             "close other programs, raise the limit (ulimit -v), or give --threads 1",
         )
         _explain(error)
-        return EXIT_FAILURE
+        return exit_codes.FAILURE

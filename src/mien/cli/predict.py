@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 import typer
 
+from mien.cli import exit_codes
 from mien.cli.paths import MANY, STDIN, named, near, refuse_file, tell_passed_over, tell_some
 from mien.cli.render import print_table, tab_line
 from mien.errors import ConfigError, SourceError, counted
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from mien.predict.reader import Reader
     from mien.predict.sinks.annotated import AnnotatedFolder
     from mien.types import PictureReading
-
-EXIT_UNREADABLE = 1
-EXIT_FACELESS = 3
 
 
 def predict(
@@ -223,8 +221,8 @@ class _Tally:
     @property
     def exit_code(self) -> int:
         if self.unreadable or self.empty:
-            return EXIT_UNREADABLE
-        return EXIT_FACELESS if self.faceless else 0
+            return exit_codes.FAILURE
+        return exit_codes.FACELESS if self.faceless else 0
 
 
 def _write(

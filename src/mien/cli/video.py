@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mien.cli import exit_codes
 from mien.cli.paths import near
-from mien.cli.predict import EXIT_FACELESS, EXIT_UNREADABLE
 from mien.cli.render import print_table
 from mien.errors import ConfigError, SourceError, counted
 
@@ -156,8 +156,8 @@ class _Work:
     @property
     def exit_code(self) -> int:
         if self._unreadable:
-            return EXIT_UNREADABLE
-        return EXIT_FACELESS if self._faceless else 0
+            return exit_codes.FAILURE
+        return exit_codes.FACELESS if self._faceless else 0
 
     def write(self, sources: Iterable[Source], outputs: Outputs, resume: bool) -> None:
         for source in sources:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.data.sources.collection import Collection, Skipped
-    from mien.data.split import Splits
 
 KINDS = {
     "missing": ("file was not found", "files were not found"),
@@ -99,7 +98,7 @@ def _named(record: Skipped) -> str:
     return f"{record.source} ({record.reason.partition(record.source)[2].strip() or record.reason})"
 
 
-def class_notices(collection: Collection, splits: Splits) -> list[Notice]:
+def class_notices(collection: Collection, splits_n: NDArray[np.str_]) -> list[Notice]:
     """Return what is to be known of classes: without pictures, rare, missing from a split."""
     notices = []
     labels, names = collection.labels_n, collection.label_names
@@ -115,7 +114,7 @@ def class_notices(collection: Collection, splits: Splits) -> list[Notice]:
         notices.append(Notice("rare-class", message, len(rare), tuple(rare)))
     present = [i for i, name in enumerate(names) if counts[name]]
     for split in ("train", "validation", "test"):
-        inside = labels[(splits.splits_n == split) & (labels >= 0)]
+        inside = labels[(splits_n == split) & (labels >= 0)]
         absent = [names[i] for i in present if not (inside == i).any()]
         if len(inside) and absent:
             message = (

@@ -188,7 +188,7 @@ def collect_notices(collection: Collection, splits: Splits) -> list[Notice]:
         *file_notices([*collection.skipped, *collection.notes]),
         *([Notice("faces", f"{faces['why']}; {doubt}", len(collection))] if doubt else []),
         *row_notices(collection),
-        *class_notices(collection, splits),
+        *class_notices(collection, splits.splits_n),
         *splits.notices,
     ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
@@ -19,23 +18,6 @@ SIDE = 192
 SHOWN = 60
 """Pictures of one kind that the page shows; the table holds all."""
 CHOSEN, OTHER = (63, 185, 110), (230, 126, 34)
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A picture on the page.
-
-    Attributes:
-        source: its name.
-        kind: why it was left out, or '' where its face was taken.
-        reason: in words.
-        jpeg: the thumbnail.
-    """
-
-    source: str
-    kind: str
-    reason: str
-    jpeg: bytes
 
 
 def make_thumbnail(picture_hwc: NDArray[np.uint8], found: Found) -> bytes:

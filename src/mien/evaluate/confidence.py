@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.evaluate.intervals import Estimate
-from mien.evaluate.report import yardsticks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from mien.evaluate.evaluate import Evaluation
 
 LEVELS = (*(round(0.80 + 0.01 * i, 2) for i in range(20)), 0.995)
 """Coverages that limits are fitted for."""
@@ -163,13 +161,6 @@ def measure_confidence(
     # One threshold may serve several errors asked for: said once, for the least of them.
     rules = {one.min_confidence: one for one in reversed([t for t in tried if t is not None])}
     return Confidence(len(right_n), least, sets, tuple(reversed(rules.values())))
-
-
-def coverage_metadata(evaluation: Evaluation) -> dict[str, Any]:
-    """Return what a model file carries so that `mien predict --coverage` can make sets."""
-    by, metrics = next(yardsticks(evaluation))
-    data = f"{evaluation.data}, {evaluation.split} split, fingerprint {evaluation.fingerprint}"
-    return {"by": by, "n": metrics.n, "data": data, "least": metrics.confidence.least}
 
 
 def accuracy_when_answering(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from mien.errors import ConfigError, MissingExtraError
 from mien.evaluate.card import model_card
-from mien.evaluate.confidence import coverage_metadata
 from mien.evaluate.evaluate import evaluate
 from mien.evaluate.report import yardsticks
 from mien.files import write_bytes, write_text
@@ -83,3 +82,10 @@ def write_model(
     command = f"mien evaluate {destination.name} --data DIR --split {split}"
     write_text(destination.with_suffix(".md"), model_card(info, evaluation, command, note))
     return info, evaluation
+
+
+def coverage_metadata(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what a model file carries so that `mien predict --coverage` can make sets."""
+    by, metrics = next(yardsticks(evaluation))
+    data = f"{evaluation.data}, {evaluation.split} split, fingerprint {evaluation.fingerprint}"
+    return {"by": by, "n": metrics.n, "data": data, "least": metrics.confidence.least}

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from mien import __version__
 from mien.serve import problems
+from mien.serve.assets import Assets
 from mien.serve.catalogue import Catalogue
 from mien.serve.gate import Gate
 from mien.serve.metrics import Metrics
@@ -64,7 +65,7 @@ def create_app(
         worker = Worker(store, models, predictor.detector, settings.limits, metrics)
         cameras = ThreadPoolExecutor(settings.limits.live, thread_name_prefix="mien-camera")
         app.state.mien = State(
-            settings, models, metrics, predictor, budget, gate, page.Assets(), store, worker,
+            settings, models, metrics, predictor, budget, gate, Assets(), store, worker,
             cameras,
         )  # fmt: skip
         try:

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
     from starlette.requests import HTTPConnection
 
+    from mien.serve.assets import Assets
     from mien.serve.catalogue import Catalogue
     from mien.serve.gate import Gate
     from mien.serve.metrics import Metrics
     from mien.serve.predictor import Predictor
-    from mien.serve.routes.page import Assets
     from mien.serve.settings import Settings
     from mien.serve.store import Store
     from mien.serve.upload import Budget

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from mien.train.config import Recipe
+    from mien.train.metrics import EpochMetrics
     from mien.train.networks.registry import NetworkCost
     from mien.train.runfolder import RunFolder
-    from mien.train.watch import EpochMetrics
 
 TRAIN, VALIDATION = SERIES[:2]
 

@@ -20,13 +20,14 @@ from mien.train.dlib_face import load_dlib_face, read_dlib_weights
 from mien.train.landmarks import fit_alignment
 from mien.train.loader import Examples, batches, make_examples
 from mien.train.loss import class_weights, soft_cross_entropy
+from mien.train.metrics import EpochMetrics
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import build_model, measure_cost
 from mien.train.optimizer import learning_rate, sharpness_aware
 from mien.train.signals import DIGEST_STEP, Recorder, stride_for
 from mien.train.start import begin_from
 from mien.train.state import TrainingState, restore_state, save_state
-from mien.train.watch import EpochMetrics, Watcher
+from mien.train.watch import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

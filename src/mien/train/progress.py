@@ -10,9 +10,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 if TYPE_CHECKING:
     from mien.train.config import Recipe
+    from mien.train.metrics import EpochMetrics
     from mien.train.networks.registry import NetworkCost
     from mien.train.runfolder import RunFolder
-    from mien.train.watch import EpochMetrics
 
 HEADER = " epoch     loss   train    val     gap   val loss   images/s   time left"
 

@@ -32,11 +32,11 @@ from mien.installation import upgrade_command
 from mien.train.adapt import adapted
 from mien.train.checkpoint import load_checkpoint
 from mien.train.config import Recipe, recipe_from_dict
+from mien.train.metrics import EpochMetrics
 from mien.train.networks.ensemble import Ensemble
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import Model, build_model
 from mien.train.signals import EpochSignals
-from mien.train.watch import EpochMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,9 +15,9 @@ from mien.train.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
+from mien.train.metrics import EpochMetrics
 from mien.train.optimizer import WeightAverage, make_optimizer
 from mien.train.signals import EpochSignals
-from mien.train.watch import EpochMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

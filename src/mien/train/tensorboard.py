@@ -12,9 +12,9 @@ from mien.files import write_error
 
 if TYPE_CHECKING:
     from mien.train.config import Recipe
+    from mien.train.metrics import EpochMetrics
     from mien.train.networks.registry import NetworkCost
     from mien.train.runfolder import RunFolder
-    from mien.train.watch import EpochMetrics
 
 
 class TensorBoardLog:

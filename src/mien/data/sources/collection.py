@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mien.data.thumbnails import Shown
-
 SPLIT_NAMES = {
     "": "",
     "train": "train",
@@ -45,6 +43,23 @@ class Skipped:
     source: str
     reason: str
     kind: str = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture on the page.
+
+    Attributes:
+        source: its name.
+        kind: why it was left out, or '' where its face was taken.
+        reason: in words.
+        jpeg: the thumbnail.
+    """
+
+    source: str
+    kind: str
+    reason: str
+    jpeg: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mien.data.faces import MODES, SAMPLE, SMALL, Decision, Found, decide, find_face
-from mien.data.sources.collection import Origin, Skipped
-from mien.data.thumbnails import SHOWN, Shown, make_thumbnail
+from mien.data.sources.collection import Origin, Shown, Skipped
+from mien.data.thumbnails import SHOWN, make_thumbnail
 from mien.errors import ConfigError, SourceError, did_you_mean
 from mien.vision.align import crop_whole
 from mien.vision.codec import (

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from mien.data.manifest import Dataset
     from mien.train.config import Recipe
     from mien.train.find_lr import RangeTest
+    from mien.train.metrics import EpochMetrics
     from mien.train.runfolder import RunFolder
     from mien.train.signals import EpochSignals
-    from mien.train.watch import EpochMetrics
 
 SAMPLE = 2000
 """Training pictures looked at, and validation pictures."""
