@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from mien.cli.evaluate import load_scorer
+from mien.data.dataset import Dataset, load_dataset
 from mien.data.duplicates import find_copies
-from mien.data.manifest import Dataset, load_dataset
 from mien.data.sources.registry import read_source
+from mien.evaluate.bootstrap import paired_accuracy
 from mien.evaluate.evaluate import grade
-from mien.evaluate.intervals import paired_accuracy
-from mien.evaluate.table import PredictionTable, predict_table
+from mien.evaluate.predictions import PredictionTable, predict_table
 from mien.labels import label_set
-from mien.predict.shipped import shipped_models
+from mien.model.resolve import shipped_models
 
 
 def graded_faces(data: Path, split: str) -> Dataset:

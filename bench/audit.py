@@ -29,12 +29,12 @@ from copies import plant, report
 from mien.data.audit.faces import DOUBTFUL
 from mien.data.audit.wrong_labels import check_labels, left_out_opinions
 from mien.data.duplicates import find_copies
-from mien.data.panel import panel_targets
+from mien.data.ground_truth import panel_targets
 from mien.data.sources.arrays import read_arrays
-from mien.interval import wilson
+from mien.doctor.baseline import describe
+from mien.intervals import wilson
+from mien.model.embedder import Embedder
 from mien.predict.detectors.crops import CropFaces
-from mien.predict.embedding import Embedder
-from mien.train.doctor.reference import describe
 
 
 def cost(data: Path) -> None:

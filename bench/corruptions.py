@@ -12,9 +12,9 @@ from pathlib import Path
 
 from mien.evaluate.robustness_plots import sheet
 from mien.files import write_bytes
+from mien.imaging.codec import read_picture
+from mien.imaging.crop import crop_faces
 from mien.predict.detectors.registry import make_detector
-from mien.vision.align import crop_faces
-from mien.vision.codec import read_picture
 
 ROOT = Path(__file__).parents[1]
 

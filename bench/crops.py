@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from mien.data.manifest import Dataset, load_dataset
+from mien.data.dataset import Dataset, load_dataset
 from mien.predict.detectors.mtcnn import Mtcnn
 from mien.study.cell import read_result, run_training
 from mien.study.plan import Training
 from mien.study.statistics import mean_interval, paired
-from mien.train.config import load_recipe
-from mien.train.landmarks import SURE
+from mien.train.loop.align_pretraining import SURE
+from mien.train.recipe.recipe import load_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from mien.errors import MissingExtraError
+from mien.imaging.codec import read_picture
 from mien.predict.detectors.base import Detector
 from mien.predict.detectors.registry import make_detector
-from mien.vision.codec import read_picture
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

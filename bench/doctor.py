@@ -29,18 +29,18 @@ import numpy as np
 import torch
 
 from doctor_faults import ALL, BASES, FAULTS, FURTHER, TRICKS
+from mien.data.dataset import Dataset, load_dataset
 from mien.data.drawn import draw_collection, split_drawn
-from mien.data.manifest import Dataset, load_dataset
-from mien.data.panel import panel_targets
+from mien.data.ground_truth import panel_targets
 from mien.data.prepare import write_collection
+from mien.doctor.diagnose import diagnose
+from mien.doctor.evidence import Evidence, gather
+from mien.doctor.replay import repeats
 from mien.errors import TrainingError
 from mien.labels import THREE
-from mien.train.config import recipe_from_dict
-from mien.train.diagnose import diagnose
-from mien.train.doctor.evidence import Evidence, gather
-from mien.train.doctor.replay import repeats
-from mien.train.fit import fit
-from mien.train.runfolder import create_run
+from mien.train.loop.fit import fit
+from mien.train.recipe.recipe import recipe_from_dict
+from mien.train.run.folder import create_run
 
 FURTHER_SEED = 7
 """No other training has it."""

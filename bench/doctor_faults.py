@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
-from mien.data.manifest import Dataset
-from mien.train.augment import augment
+from mien.data.dataset import Dataset
+from mien.train.loop.augment import augment
 from mien.train.networks import registry
 
 Change = Callable[[Dataset, np.random.Generator], Dataset]
@@ -317,7 +317,7 @@ ALL = FAULTS | FURTHER
 
 @contextlib.contextmanager
 def unseeded_noise() -> Any:
-    from mien.train import fit as module
+    from mien.train.loop import fit as module
 
     real = augment
 
@@ -333,7 +333,7 @@ def unseeded_noise() -> Any:
 def initialised(change: Callable[[torch.nn.Module], None]) -> Callable[[], Any]:
     @contextlib.contextmanager
     def trick() -> Any:
-        from mien.train import fit as module
+        from mien.train.loop import fit as module
 
         def build(*args: Any, **kwargs: Any) -> Any:
             model = registry.build_model(*args, **kwargs)

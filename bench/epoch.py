@@ -36,19 +36,19 @@ import torch
 from PIL import Image, ImageFilter, ImageStat
 from torch.utils.data import DataLoader, Dataset
 
-from mien.data.manifest import load_dataset
-from mien.train.augment import augment
-from mien.train.config import Recipe, load_recipe
-from mien.train.fit import start_state, train_epoch
-from mien.train.loader import Examples, batches, make_examples
-from mien.train.loss import soft_cross_entropy
-from mien.train.signals import STRIDE, Recorder
-from mien.train.state import TrainingState
+from mien.data.dataset import load_dataset
+from mien.train.loop.augment import augment
+from mien.train.loop.fit import start_state, train_epoch
+from mien.train.loop.loader import Examples, batches, make_examples
+from mien.train.loop.loss import soft_cross_entropy
+from mien.train.loop.signals import STRIDE, Recorder
+from mien.train.loop.state import TrainingState
+from mien.train.recipe.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from mien.train.settings import AugmentConfig
+    from mien.train.recipe.settings import AugmentConfig
 
 RANDOM = random.Random(0)  # noqa: S311
 NEVER = 10**9
@@ -75,7 +75,7 @@ class PictureFiles(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
 
 
 def change(picture: Image.Image, changes: AugmentConfig) -> Image.Image:
-    """Return a picture changed at random with Pillow: what `mien.train.augment` does, but mixing.
+    """Return a picture changed at random with Pillow: as `mien.train.loop.augment`, but mixing.
 
     Written for speed: one resampling for all that moves, one table for all that is light.
     """

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from mien.cli.explain import load_explainable
-from mien.data.manifest import load_dataset
-from mien.evaluate.explain.explain import FaceExplanation, check_maps, explain, thirds
+from mien.data.dataset import load_dataset
+from mien.explain.explain import FaceExplanation, check_maps, explain, thirds
 
 
 def main() -> None:

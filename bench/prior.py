@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.data.manifest import load_dataset
-from mien.data.panel import panel_targets
-from mien.evaluate.intervals import headline_estimates
+from mien.data.dataset import load_dataset
+from mien.data.ground_truth import panel_targets
+from mien.evaluate.bootstrap import headline_estimates
 from mien.evaluate.metrics import Rows
-from mien.evaluate.table import PredictionTable, predict_table
-from mien.interval import Estimate, wilson
-from mien.predict.classifier import Classifier, softmax
+from mien.evaluate.predictions import PredictionTable, predict_table
+from mien.intervals import Estimate, wilson
+from mien.model.classifier import Classifier, softmax
 
 LABELS = ("happy", "neutral", "sad")
 TAUS = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+from mien.imaging.codec import read_picture
 from mien.predict.detectors.mtcnn import Mtcnn
-from mien.vision.codec import read_picture
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SIZE = (1280, 720)

@@ -307,7 +307,7 @@ def most_mb(pid: int) -> float:
 def kill(folder: Path) -> None:
     """Ten videos, kill -9, restart."""
     sys.path.insert(0, str(ROOT))
-    from tests.predict.clips import write_clip
+    from tests.video.clips import write_clip
 
     frames = [np.asarray(Image.open(io.BytesIO(p)).resize((320, 240))) for p in portraits()] * 12
     clip = write_clip(folder / "clip.mp4", frames).read_bytes()

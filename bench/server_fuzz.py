@@ -30,7 +30,7 @@ from websockets.exceptions import WebSocketException
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.predict.clips import write_clip  # noqa: E402
+from tests.video.clips import write_clip  # noqa: E402
 
 from server import Line, ask, memory_mb, server  # noqa: E402
 

@@ -23,11 +23,11 @@ from PIL import Image
 
 from mien import Reader
 from mien.errors import MissingExtraError
-from mien.predict.classifier import Classifier
+from mien.imaging.codec import read_picture, write_picture
+from mien.model.classifier import Classifier
+from mien.model.resolve import shipped_models
+from mien.model.throughput import faces_per_second
 from mien.predict.detectors.registry import make_detector
-from mien.predict.shipped import shipped_models
-from mien.predict.speed import faces_per_second
-from mien.vision.codec import read_picture, write_picture
 from watched import watched
 
 ROOT = Path(__file__).parents[1]

@@ -23,18 +23,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mien.data.manifest import load_dataset
-from mien.train.config import load_recipe
-from mien.train.fit import fit
-from mien.train.recipes import find_recipe
-from mien.train.runfolder import create_run, open_run
+from mien.data.dataset import load_dataset
+from mien.train.loop.fit import fit
+from mien.train.recipe.find import find_recipe
+from mien.train.recipe.recipe import load_recipe
+from mien.train.run.folder import create_run, open_run
 
 if TYPE_CHECKING:
-    from mien.data.manifest import Dataset
-    from mien.train.config import Recipe
-    from mien.train.metrics import EpochMetrics
+    from mien.data.dataset import Dataset
     from mien.train.networks.registry import NetworkCost
-    from mien.train.runfolder import RunFolder
+    from mien.train.recipe.recipe import Recipe
+    from mien.train.run.folder import RunFolder
+    from mien.train.run.metrics import EpochMetrics
 
 
 class EpochOver(KeyboardInterrupt):

@@ -27,15 +27,15 @@ from scipy.optimize import linear_sum_assignment
 
 from held_out import FIRST, changes, people
 from mien import Reader
-from mien.predict.live import paced
-from mien.predict.sinks.rowfile import RowFile
+from mien.imaging.draw import FrameAnnotator
 from mien.predict.sources import array_source
-from mien.predict.video.decode import read_file
-from mien.predict.video.frame import Frame
-from mien.predict.video.placed import Settings
-from mien.predict.video.select import Selection
 from mien.types import FrameReading
-from mien.vision.draw import FrameAnnotator
+from mien.video.decode import read_file
+from mien.video.frame import Frame
+from mien.video.live import paced
+from mien.video.plan import Settings
+from mien.video.select import Selection
+from mien.video.sinks.row_file import RowFile
 from scenes import LOST_S, RATE, Scene, Truth, render, scenes
 from watched import watched
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
 
+from mien.data.dataset import Dataset
 from mien.data.drawn import draw_dataset
-from mien.data.manifest import Dataset
-from mien.modelfile import INPUT_NAME, OUTPUT_NAME, ModelInfo
-from mien.vision.align import ALIGNMENT_ID
+from mien.imaging.crop import ALIGNMENT_ID
+from mien.model.info import INPUT_NAME, OUTPUT_NAME, ModelInfo
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from mien import palette, types
+from mien.imaging.draw import COLOURS
 from mien.labels import EIGHT
-from mien.predict.sinks.timeline import STYLE as TIMELINE
-from mien.vision.draw import COLOURS
+from mien.video.sinks.timeline import STYLE as TIMELINE
 
 SOURCES = Path(__file__).parents[1] / "src" / "mien"
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.

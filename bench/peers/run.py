@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from mien.data.manifest import Dataset, load_dataset
-from mien.data.panel import panel_targets, raw_targets
+from mien.data.dataset import Dataset, load_dataset
+from mien.data.ground_truth import panel_targets, raw_targets
 from mien.evaluate.evaluate import Metrics, grade
-from mien.evaluate.table import PredictionTable
+from mien.evaluate.predictions import PredictionTable
 from mien.labels import THREE, canonical
-from mien.predict.classifier import Classifier
+from mien.model.classifier import Classifier
 
 HERE = Path(__file__).parent
 BATCH = 64

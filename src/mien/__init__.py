@@ -28,7 +28,7 @@ from mien.types import UNSURE, FaceReading, PictureReading, Readings
 
 if TYPE_CHECKING:
     from mien.client import Client
-    from mien.predict.reader import Reader
+    from mien.reader import Reader
 
 __version__ = "0.1.0"
 
@@ -59,7 +59,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # ONNX Runtime is loaded when a Reader is first asked for, not when mien is imported.
     if name == "Reader":
-        from mien.predict.reader import Reader
+        from mien.reader import Reader
 
         return Reader
     if name == "Client":

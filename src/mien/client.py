@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import MissingExtraError, ServerError, SourceError
+from mien.imaging.boxes import clip_box
 from mien.types import FaceReading, FrameReading, PictureReading, TrackedFace
-from mien.vision.geometry import clip_box
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -196,7 +196,7 @@ class Client:
         self, picture: str | Path | bytes | NDArray[np.uint8], more: dict[str, str]
     ) -> tuple[PictureReading, dict[str, Any]]:
         if not isinstance(picture, str | Path | bytes):
-            from mien.vision.codec import as_rgb
+            from mien.imaging.codec import as_rgb
 
             picture = as_rgb(picture)
         name = str(picture) if isinstance(picture, str | Path) else "array"

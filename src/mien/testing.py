@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.imaging.crop import ALIGNMENT_ID, WHOLE
 from mien.labels import THREE
-from mien.modelfile import ModelInfo
+from mien.model.info import ModelInfo
 from mien.types import Faces
-from mien.vision.align import ALIGNMENT_ID, WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

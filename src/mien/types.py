@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from mien.errors import MissingExtraError
-from mien.vision.geometry import clip_box
+from mien.imaging.boxes import clip_box
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mien.vision.codec import Decoded
+    from mien.imaging.codec import Decoded
 
 _UNKNOWN = (0, 0, 0, 0)
 
@@ -114,7 +114,7 @@ class FaceReading:
 
 
 class Picture(Protocol):
-    """Where the pixels of a reading can be had again; mien.vision.load has it."""
+    """Where the pixels of a reading can be had again; mien.imaging.load has it."""
 
     def load(self) -> Decoded | None:
         """Return the pixels, or None where they are gone."""
@@ -188,7 +188,7 @@ class PictureReading:
         Raises:
             SourceError: the picture cannot be read, is gone, or has another size.
         """
-        from mien.vision.display import draw_reading
+        from mien.imaging.notebook import draw_reading
 
         return draw_reading(self, picture, channels)
 
@@ -198,7 +198,7 @@ class PictureReading:
         Raises:
             SourceError: there is no picture, or no screen or viewer.
         """
-        from mien.vision.display import show_image
+        from mien.imaging.notebook import show_image
 
         show_image(self.annotate(picture, channels=channels), self.source)
 
@@ -209,12 +209,12 @@ class PictureReading:
             SourceError: there is no picture.
             ConfigError: another suffix.
         """
-        from mien.vision.display import save_reading
+        from mien.imaging.notebook import save_reading
 
         return save_reading(self, path, picture, channels)
 
     def _repr_html_(self) -> str:
-        from mien.vision.display import reading_html
+        from mien.imaging.notebook import reading_html
 
         return reading_html(self)
 
@@ -247,7 +247,7 @@ class Readings(list[PictureReading]):
         return frame.astype({"face": "Int64"})
 
     def _repr_html_(self) -> str:
-        from mien.vision.display import readings_html
+        from mien.imaging.notebook import readings_html
 
         return readings_html(self)
 
@@ -307,7 +307,7 @@ class TrackedFace:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], labels: Sequence[str]) -> TrackedFace:
-        """Return the face in a row, with the types of JSON, as mien.predict.sinks.rows makes it."""
+        """Return the face in a row, with the types of JSON, as mien.video.sinks.rows makes it."""
         marks = row["landmarks"]
         return cls(
             track=row["track"],

@@ -18,7 +18,7 @@ from tests.conftest import ROOT, tiny_info, tiny_model
 from mien.cli.main import run
 from mien.data.drawn import draw_collection, split_drawn
 from mien.data.prepare import write_collection
-from mien.vision.codec import write_picture
+from mien.imaging.codec import write_picture
 
 MISTAKES = """
 2 | mien predict | missing argument

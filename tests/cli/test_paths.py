@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.predict.test_video import portrait_clip
+from tests.video.test_video import portrait_clip
 
 from mien.cli.main import run
 

@@ -93,7 +93,7 @@ def test_verbose_shows_where_an_error_comes_from(examples: Path) -> None:
 def test_a_lack_of_memory_is_told_in_two_lines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], examples: Path
 ) -> None:
-    from mien.predict import reader
+    from mien import reader
 
     for error in (MemoryError(), RuntimeError("can't start new thread")):
 
@@ -112,7 +112,7 @@ def test_a_lack_of_memory_is_told_in_two_lines(
 def test_other_errors_of_ours_are_not_hidden(
     monkeypatch: pytest.MonkeyPatch, examples: Path
 ) -> None:
-    from mien.predict import reader
+    from mien import reader
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a mistake in mien")

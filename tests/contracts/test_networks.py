@@ -11,7 +11,7 @@ from mien.errors import ConfigError
 from mien.train.networks.activation import ACTIVATIONS
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import NETWORKS, build_model, measure_cost
-from mien.train.settings import NetworkConfig
+from mien.train.recipe.settings import NetworkConfig
 
 
 def build(name: str, size: int = 48, classes: int = 3, **options: Any) -> torch.nn.Module:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from mien.data.audit.audit import Audit, Embed, Tools, audit
-from mien.data.audit.copy_checks import measure_leaks
+from mien.data.audit.duplicate_checks import measure_leaks
 from mien.data.audit.faces import LEAST, check_faces
 from mien.data.audit.page import SHOWN, page
 from mien.data.audit.problem import CHECKS
@@ -18,7 +18,7 @@ from mien.data.audit.table import COLUMNS, to_csv, to_json
 from mien.data.audit.wrong_labels import check_labels, left_out_opinions
 from mien.data.drawn import draw_collection
 from mien.data.sources.collection import Collection, Skipped
-from mien.predict.embedding import Embedder
+from mien.model.embedder import Embedder
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from mien.data.audit.apply import apply_table
+from mien.data.dataset import load_dataset
 from mien.data.drawn import draw_collection
 from mien.data.duplicates import pixel_hashes
-from mien.data.manifest import load_dataset
 from mien.data.sources.collection import Collection
 from mien.errors import DataError
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien.data.dataset import Dataset, load_dataset
 from mien.data.drawn import HAIRS, Person, draw_face
-from mien.data.manifest import Dataset, load_dataset
 from mien.data.prepare import PrepareOptions, prepare
 from mien.errors import ConfigError, DataError
+from mien.imaging.crop import Framing, crop_faces, crop_whole
 from mien.types import Faces
-from mien.vision.align import Framing, crop_faces, crop_whole
 
 FRAMING = Framing(scale=1.2, shift_x=0.05)
 
@@ -223,11 +223,11 @@ def scene(label: str, rng: np.random.Generator) -> np.ndarray:
 def fine_tuned(data: Path, run_path: Path) -> tuple[float, Path]:
     """Fine-tune mien-small; return its accuracy on validation, and the exported model."""
     from mien.evaluate.evaluate import evaluate
-    from mien.train.config import load_recipe
-    from mien.train.export import export_run
-    from mien.train.fit import fit
-    from mien.train.recipes import find_recipe
-    from mien.train.runfolder import create_run, load_scorer
+    from mien.publish.export import export_run
+    from mien.train.loop.fit import fit
+    from mien.train.recipe.find import find_recipe
+    from mien.train.recipe.recipe import load_recipe
+    from mien.train.run.folder import create_run, load_scorer
 
     settings = ["labels=happy,sad", "fit.epochs=5", "fit.threads=1"]
     dataset = load_dataset(data)

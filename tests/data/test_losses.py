@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien.data.dataset import Dataset, load_dataset
 from mien.data.drawn import draw_collection
-from mien.data.manifest import Dataset, load_dataset
 from mien.data.prepare import PrepareOptions, prepare
 from mien.data.sources.registry import read_source
 from mien.data.sources.tables import FERPLUS_HEADER, read_votes

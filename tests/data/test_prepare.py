@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien.data.dataset import load_dataset
 from mien.data.drawn import draw_face
-from mien.data.manifest import load_dataset
 from mien.data.prepare import PrepareOptions, prepare
 from mien.errors import DataError
 from mien.files import WriteError
+from mien.imaging.crop import crop_whole
 from mien.labels import THREE
-from mien.vision.align import crop_whole
 
 RNG = np.random.default_rng(0)
 # Everyone is drawn once: two drawings of one person are so alike that they count as copies.

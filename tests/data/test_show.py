@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mien.data.manifest import Dataset
+from mien.data.dataset import Dataset
 from mien.data.show import contact_sheet, count_table
 
 

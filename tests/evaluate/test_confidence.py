@@ -13,8 +13,8 @@ from mien.evaluate.confidence import (
     measure_confidence,
 )
 from mien.labels import SEVEN
-from mien.modelfile import Head
-from mien.predict.sets import choose_set, least_probability
+from mien.model.conformal import choose_set, least_probability
+from mien.model.info import Head
 
 LABELS = ("happy", "neutral", "sad")
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.data.manifest import Dataset
+from mien.data.dataset import Dataset
 from mien.errors import DataError
+from mien.evaluate.bootstrap import paired_accuracy
 from mien.evaluate.corruption import CORRUPTIONS, Corruption, corrupt
-from mien.evaluate.intervals import paired_accuracy
 from mien.evaluate.robustness import measure_robustness
 from mien.evaluate.robustness_plots import robustness_picture, sheet
 

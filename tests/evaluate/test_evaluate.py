@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.data.manifest import Dataset
+from mien.data.dataset import Dataset
 from mien.errors import ConfigError, DataError
 from mien.evaluate.evaluate import evaluate
 from mien.evaluate.plots import picture
+from mien.evaluate.predictions import predict_table
 from mien.evaluate.report import markdown
-from mien.evaluate.table import predict_table
 from mien.labels import FERPLUS_VOTES
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from mien.evaluate.intervals import group_weights, headline_estimates, paired_difference, wilson
+from mien.evaluate.bootstrap import group_weights, headline_estimates, paired_difference, wilson
 from mien.evaluate.metrics import BINS, FIGURES, Rows, confusion_matrix, per_class
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.patience import PATIENCE_S, child, until
 
 from mien.errors import ModelFileError
-from mien.vision.codec import write_picture
+from mien.imaging.codec import write_picture
 
 MIEN = str(Path(sys.executable).with_name("mien"))
 TINY = ["--set", "network.width=8", "--set", "network.hidden=16", "--set", "fit.threads=1"]
@@ -143,7 +143,7 @@ def test_int8_that_is_refused_leaves_the_float_model(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from mien.cli import main
-    from mien.evaluate import quantised
+    from mien.publish import quantize as quantised
 
     def refuse(*args: object, **kwargs: object) -> None:
         raise ModelFileError("int8 loses 3.00 points", hint="a larger max_loss accepts more")

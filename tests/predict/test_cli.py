@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.predict.test_video import portrait_clip
+from tests.video.test_video import portrait_clip
 
-from mien.vision.codec import read_picture, write_picture
+from mien.imaging.codec import read_picture, write_picture
 
 
 def mien(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -169,8 +169,8 @@ def test_no_space_left_while_annotating(
     examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mien.files import WriteError
-    from mien.predict.reader import Reader
     from mien.predict.sinks.annotated import AnnotatedFolder
+    from mien.reader import Reader
 
     folder = AnnotatedFolder(tmp_path / "out")
     first, second = Reader().read_many([examples])

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from mien import ConfigError, Reader, Readings, SourceError
+from mien.imaging.crop import WHOLE
+from mien.imaging.load import as_pixels
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import Faces
-from mien.vision.align import WHOLE
-from mien.vision.load import as_pixels
 
 SIZE = (40, 30)
 LEFT, RIGHT = (200, 100, 50), (10, 20, 250)

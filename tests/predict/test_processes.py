@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from mien import Reader, ResourceError
-from mien.predict.classifier import Classifier
+from mien.model.classifier import Classifier
 from mien.predict.detectors.mtcnn import Mtcnn
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import Faces

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mien import UNSURE, ConfigError, Reader, SourceError
+from mien.imaging.codec import read_picture, write_picture
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import Faces
-from mien.vision.codec import read_picture, write_picture
 
 BOX = (10.0, 10.0, 60.0, 60.0)
 

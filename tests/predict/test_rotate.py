@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from mien import ConfigError, Reader
+from mien.imaging.boxes import overlap
+from mien.imaging.codec import read_picture
+from mien.imaging.rotate import TURNS, turn_back, turn_picture
 from mien.predict.sinks.text import write_csv
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import Faces
-from mien.vision.codec import read_picture
-from mien.vision.geometry import overlap
-from mien.vision.turn import TURNS, turn_back, turn_picture
 
 BACK = {0: 0, 90: 270, 180: 180, 270: 90}
 

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import tiny_info, tiny_model
 
 from mien.errors import ConfigError
-from mien.predict.shipped import shipped_models
+from mien.model.resolve import shipped_models
 from mien.serve.catalogue import Catalogue
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from tests.predict.clips import write_clip
 from tests.serve.running import BOX, encoded, running
+from tests.video.clips import write_clip
 
 from mien import Client, Reader, ServerError, SourceError
 from mien.serve.catalogue import Catalogue

@@ -14,8 +14,8 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.predict.clips import write_clip
 from tests.serve.running import encoded, problem, running
+from tests.video.clips import write_clip
 
 import mien.cli.serve as command
 from mien.serve.schema import JobBody, ModelsBody, PicturesBody, ProblemBody, VideoBody

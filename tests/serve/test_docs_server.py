@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import pytest
 from tests.patience import until
-from tests.predict.clips import write_clip
 from tests.serve.running import running
+from tests.video.clips import write_clip
 
 from mien.predict.detectors.mtcnn import Mtcnn
 from mien.serve.catalogue import Catalogue

@@ -13,8 +13,8 @@ import httpx
 import pytest
 from PIL import Image
 from tests.patience import PATIENCE_S, until
-from tests.predict.clips import picture
 from tests.serve.running import SlowDetector, fakes, running
+from tests.video.clips import picture
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.patience import PATIENCE_S, child, until
-from tests.predict.clips import picture, write_clip
+from tests.video.clips import picture, write_clip
 
 from mien import ConfigError, ModelFileError
 from mien.files import WriteError

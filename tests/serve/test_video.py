@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 from tests.patience import PATIENCE_S, until
-from tests.predict.clips import write_clip
-from tests.predict.media import animation, joined
 from tests.serve.running import SlowDetector, problem, running
+from tests.video.clips import write_clip
+from tests.video.media import animation, joined
 
 from mien.serve.jobs import LEASE_S, MOST_TRIES, Jobs
 from mien.serve.store import Store

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from mien.data.manifest import Dataset
+from mien.data.dataset import Dataset
 from mien.errors import ConfigError
 from mien.study.cell import drawn_subset
 from mien.study.plan import all_trainings, load_plan, only, trainings
 from mien.study.study import unique
-from mien.train.adapt import adapted
-from mien.train.loader import make_examples
+from mien.train.loop.loader import make_examples
+from mien.train.recipe.adapt import adapted
 
 HEAD = 'title = "t"\nrecipe = "poster"\nseeds = 3\n'
 FACTOR = '[[factor]]\nname = "rate"\ntitle = "Rate"\n'

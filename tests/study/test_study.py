@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from mien.cli import main as cli
-from mien.data.manifest import load_dataset
+from mien.data.dataset import load_dataset
 from mien.errors import ConfigError, DataError, counted
 from mien.study.cell import Result, drawn_subset, read_result, run_training
 from mien.study.plan import MEASURES, Plan, load_plan, trainings

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.data.manifest import Dataset
+from mien.data.dataset import Dataset
 from mien.errors import DataError
 from mien.labels import FERPLUS_VOTES
-from mien.train.adapt import adapted
-from mien.train.config import Recipe, load_recipe
-from mien.train.loader import make_examples
-from mien.train.recipes import find_recipe
-from mien.train.reference import settings_reference
-from mien.train.runfolder import create_run
+from mien.train.loop.loader import make_examples
+from mien.train.recipe.adapt import adapted
+from mien.train.recipe.find import find_recipe
+from mien.train.recipe.recipe import Recipe, load_recipe
+from mien.train.recipe.reference import settings_reference
+from mien.train.run.folder import create_run
 
 SHIPPED = ("finetune", "small", "tiny")
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mien.train.augment import augment, mix, shrink, size_share
+from mien.train.loop.augment import augment, mix, shrink, size_share
 from mien.train.networks.align import sampling_grid
-from mien.train.settings import AugmentConfig, FitConfig
+from mien.train.recipe.settings import AugmentConfig, FitConfig
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -10,7 +10,7 @@ import torch
 
 from mien.errors import ModelFileError
 from mien.files import WriteError
-from mien.train.checkpoint import load_checkpoint, save_checkpoint
+from mien.train.run.checkpoint import load_checkpoint, save_checkpoint
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3)}
 

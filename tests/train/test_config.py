@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from mien.errors import ConfigError
-from mien.train.config import Recipe, load_recipe, recipe_from_dict
 from mien.train.networks.poster import PosterOptions
 from mien.train.networks.registry import network_options
+from mien.train.recipe.recipe import Recipe, load_recipe, recipe_from_dict
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

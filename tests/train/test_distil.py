@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from mien.data.manifest import Dataset
+from mien.data.dataset import Dataset
+from mien.doctor.replay import repeats
 from mien.errors import ConfigError, RunFolderError
-from mien.train.config import Recipe, recipe_from_dict
-from mien.train.distil import load_teachers, taught, taught_by_views
-from mien.train.doctor.replay import repeats
-from mien.train.fit import fit
-from mien.train.loader import make_examples
-from mien.train.runfolder import create_run, load_scorer, open_run
-from mien.train.settings import AugmentConfig, DistilConfig, ScheduleConfig
+from mien.train.loop.distillation import load_teachers, taught, taught_by_views
+from mien.train.loop.fit import fit
+from mien.train.loop.loader import make_examples
+from mien.train.recipe.recipe import Recipe, recipe_from_dict
+from mien.train.recipe.settings import AugmentConfig, DistilConfig, ScheduleConfig
+from mien.train.run.folder import create_run, load_scorer, open_run
 
 CONSTANT = ScheduleConfig("constant")
 

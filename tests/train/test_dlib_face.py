@@ -12,21 +12,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mien.data.manifest import Dataset
+from mien.data.dataset import Dataset
 from mien.errors import ConfigError, MienError, ModelFileError
-from mien.predict.classifier import Classifier
-from mien.train import dlib_face
-from mien.train.config import Recipe, recipe_from_dict
-from mien.train.dlib_face import KERNEL_NORM, find_file, load_dlib_face, read_file
-from mien.train.dlib_format import DlibFace, read_dlib_face
-from mien.train.export import export_run
-from mien.train.fit import fit
-from mien.train.metrics import EpochMetrics
+from mien.model.classifier import Classifier
+from mien.publish.export import export_run
+from mien.train.loop import dlib_face
+from mien.train.loop.callbacks import Watcher
+from mien.train.loop.dlib_face import KERNEL_NORM, find_file, load_dlib_face, read_file
+from mien.train.loop.dlib_format import DlibFace, read_dlib_face
+from mien.train.loop.fit import fit
 from mien.train.networks.face_resnet import FaceResnet, FaceResnetOptions
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import Model, build_model
-from mien.train.runfolder import create_run, load_scorer, open_run
-from mien.train.watch import Watcher
+from mien.train.recipe.recipe import Recipe, recipe_from_dict
+from mien.train.run.folder import create_run, load_scorer, open_run
+from mien.train.run.metrics import EpochMetrics
 from tests.train.dlib_writer import STAGES, integer, number, random_network, tensor, write_network
 from tests.train.test_fit import assert_same
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from mien.train import dlib_face
-from mien.train.config import recipe_from_dict
-from mien.train.dlib_face import find_file, load_dlib_face, read_file
+from mien.train.loop import dlib_face
+from mien.train.loop.dlib_face import find_file, load_dlib_face, read_file
 from mien.train.networks.face_resnet import FaceResnet
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import build_model
+from mien.train.recipe.recipe import recipe_from_dict
 from tests.train.test_dlib_face import features_of
 
 ROOT = Path(__file__).parents[2]

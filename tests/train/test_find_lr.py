@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.data.manifest import Dataset
+from mien.data.dataset import Dataset
 from mien.errors import ConfigError, TrainingError
-from mien.train.find_lr import (
+from mien.train.loop.find_lr import (
     STEPS,
     blown_up,
     draw_range_test,

@@ -10,20 +10,20 @@ import torch
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.util import tensor_util
 
-from mien.data.manifest import Dataset, load_dataset
+from mien.data.dataset import Dataset, load_dataset
 from mien.errors import ConfigError, DataError, ModelFileError, RunFolderError, TrainingError
 from mien.files import WriteError
 from mien.labels import FERPLUS_VOTES
-from mien.train import curves
-from mien.train import fit as fit_module
-from mien.train.checkpoint import load_checkpoint
-from mien.train.config import Recipe, recipe_from_dict
-from mien.train.curves import CurvesPicture
-from mien.train.fit import fit
-from mien.train.loader import batches, make_examples
-from mien.train.metrics import EpochMetrics
-from mien.train.runfolder import RunFolder, create_run, load_scorer, next_run_path, open_run
-from mien.train.tensorboard import TensorBoardLog
+from mien.train.loop import curves
+from mien.train.loop import fit as fit_module
+from mien.train.loop.curves import CurvesPicture
+from mien.train.loop.fit import fit
+from mien.train.loop.loader import batches, make_examples
+from mien.train.loop.tensorboard import TensorBoardLog
+from mien.train.recipe.recipe import Recipe, recipe_from_dict
+from mien.train.run.checkpoint import load_checkpoint
+from mien.train.run.folder import RunFolder, create_run, load_scorer, next_run_path, open_run
+from mien.train.run.metrics import EpochMetrics
 
 SMALL = {
     "network": {"name": "poster", "width": 4, "hidden": 16, "depth": 3},

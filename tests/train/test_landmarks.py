@@ -9,18 +9,18 @@ import onnx
 import pytest
 import torch
 
-from mien.data.manifest import Dataset
+from mien.data.dataset import Dataset
 from mien.errors import ConfigError, DataError
-from mien.predict.quantise import quantise
-from mien.train import landmarks
-from mien.train.export import export_run
-from mien.train.fit import fit
-from mien.train.landmarks import fit_alignment
+from mien.publish.export import export_run
+from mien.publish.int8 import quantise
+from mien.train.loop import align_pretraining as landmarks
+from mien.train.loop.align_pretraining import fit_alignment
+from mien.train.loop.fit import fit
 from mien.train.networks.align import SpatialTransformer, sampling_grid
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import build_model
-from mien.train.runfolder import load_scorer
-from mien.train.settings import NetworkConfig
+from mien.train.recipe.settings import NetworkConfig
+from mien.train.run.folder import load_scorer
 from tests.train.test_fit import recipe, start
 
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mien.train.loss import class_weights, soft_cross_entropy
-from mien.train.optimizer import WeightAverage, learning_rate, make_optimizer
-from mien.train.settings import LossConfig, OptimizerConfig, ScheduleConfig
+from mien.train.loop.loss import class_weights, soft_cross_entropy
+from mien.train.loop.optimizer import WeightAverage, learning_rate, make_optimizer
+from mien.train.recipe.settings import LossConfig, OptimizerConfig, ScheduleConfig
 
 LOGITS = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
 RIGHT = torch.tensor([0, 1, 2, 0, 1, 2])

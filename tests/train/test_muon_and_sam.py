@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mien.train.muon import Muon, orthogonal
-from mien.train.optimizer import make_optimizer, sharpness_aware
-from mien.train.settings import OptimizerConfig
+from mien.train.loop.muon import Muon, orthogonal
+from mien.train.loop.optimizer import make_optimizer, sharpness_aware
+from mien.train.recipe.settings import OptimizerConfig
 
 GENERATOR = torch.Generator().manual_seed(0)
 

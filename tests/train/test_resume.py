@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from mien.data.manifest import Dataset
+from mien.data.dataset import Dataset
 from mien.files import WriteError
-from mien.train.fit import fit
-from mien.train.runfolder import RunFolder, load_scorer, open_run
+from mien.train.loop.fit import fit
+from mien.train.run.folder import RunFolder, load_scorer, open_run
 from tests.train.test_fit import assert_same, start
 
 
@@ -59,8 +59,8 @@ import json, os, signal, sys
 from itertools import count
 from pathlib import Path
 from mien.data.drawn import draw_dataset
-from mien.train.fit import fit
-from mien.train.runfolder import open_run
+from mien.train.loop.fit import fit
+from mien.train.run.folder import open_run
 
 def die_at(number, when):
     calls, sync, replace = count(1), os.fsync, Path.replace

@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import nn
 
-from mien.data.manifest import Dataset
+from mien.data.dataset import Dataset
 from mien.errors import ConfigError
-from mien.train.checkpoint import load_checkpoint
-from mien.train.fit import fit, score
-from mien.train.loader import Examples
-from mien.train.metrics import EpochMetrics
+from mien.train.loop.fit import fit, score
+from mien.train.loop.loader import Examples
+from mien.train.loop.state import TrainingState
 from mien.train.networks.registry import Model
-from mien.train.state import TrainingState
+from mien.train.run.checkpoint import load_checkpoint
+from mien.train.run.metrics import EpochMetrics
 from tests.train.test_fit import recipe, start
 
 EPOCH = EpochMetrics(

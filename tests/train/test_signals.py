@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from mien.data.manifest import Dataset
-from mien.train import fit as fit_module
-from mien.train.doctor.replay import repeats, replayed_digest
-from mien.train.fit import fit
-from mien.train.signals import (
+from mien.data.dataset import Dataset
+from mien.doctor.replay import repeats, replayed_digest
+from mien.train.loop import fit as fit_module
+from mien.train.loop.fit import fit
+from mien.train.loop.signals import (
     POINTS,
     EpochSignals,
     Recorder,

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from mien.data.manifest import Dataset
+from mien.data.dataset import Dataset
+from mien.doctor.evidence import gather
 from mien.errors import ConfigError, ModelFileError, RunFolderError
 from mien.labels import THREE
-from mien.predict.classifier import Classifier
-from mien.predict.shipped import model_content
-from mien.train.config import load_recipe, recipe_from_dict
-from mien.train.doctor.evidence import gather
-from mien.train.export import export_run
-from mien.train.fit import fit
+from mien.model.classifier import Classifier
+from mien.model.resolve import model_content
+from mien.publish.export import export_run
+from mien.train.loop.fit import fit
+from mien.train.loop.pretrained import begin_from, learnt_before
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import Model, build_model
-from mien.train.recipes import find_recipe
-from mien.train.runfolder import create_run, load_scorer, open_run
-from mien.train.start import begin_from, learnt_before
+from mien.train.recipe.find import find_recipe
+from mien.train.recipe.recipe import load_recipe, recipe_from_dict
+from mien.train.run.folder import create_run, load_scorer, open_run
 from tests.train.test_fit import recipe, start, weights
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from mien import Reader
-from mien.predict.video.pace import Pace
+from mien.video.pace import Pace
 from tests.web.conftest import downloaded
 
 Visit = Callable[..., Any]

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from mien import Reader
-from mien.predict.video.tracker import Tracker
+from mien.imaging.crop import Framing, crop_faces
 from mien.types import Faces
-from mien.vision.align import Framing, crop_faces
+from mien.video.track import Tracker
 from tests.web.conftest import downloaded
 
 Visit = Callable[..., Any]

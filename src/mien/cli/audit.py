@@ -48,10 +48,10 @@ def audit(
         import sklearn  # noqa: F401
 
         from mien.data.audit.audit import audit as run_audit
+        from mien.data.audit.open import open_subject
         from mien.data.audit.page import page
-        from mien.data.audit.subject import open_subject
         from mien.data.audit.table import to_csv, to_json
-        from mien.data.sources.pictures import PictureCropper
+        from mien.data.sources.images import PictureCropper
         from mien.files import write_json, write_text
     tools = _tools(model)
     folder = out or _default_folder(source)
@@ -96,8 +96,8 @@ def _tools(model: Path | None) -> Tools:
     with needs("audit", "mien data audit"):
         from mien.data.audit.audit import Tools
         from mien.data.sources.resize import resize_crops
+        from mien.model.embedder import Embedder
         from mien.predict.detectors.crops import CropFaces
-        from mien.predict.embedding import Embedder
     embedder = Embedder.load(model)
 
     def embed(

@@ -24,11 +24,11 @@ def calibrate(
     refuse_missing(model)
     refuse_file(out, "OUT", [".onnx"])
     with needs("train", "mien calibrate"):
-        from mien.data.manifest import load_dataset
-        from mien.evaluate.described import write_model
+        from mien.data.dataset import load_dataset
         from mien.evaluate.report import YARDSTICKS, yardsticks
-        from mien.predict.classifier import Classifier
-        from mien.predict.shipped import model_content
+        from mien.model.classifier import Classifier
+        from mien.model.resolve import model_content
+        from mien.publish.rewrite import write_model
     content, name = model_content(model)
     classifier = Classifier.from_bytes(content, name=name)
     info, evaluation = write_model(classifier, content, out, load_dataset(data), split, note)

@@ -85,9 +85,9 @@ def show(
 ) -> None:
     """Print counts per class and split and the copies found; write a contact sheet."""
     with needs("data", "mien data"):
-        from mien.data.manifest import load_dataset
+        from mien.data.dataset import load_dataset
         from mien.data.show import contact_sheet
-        from mien.vision.codec import write_picture
+        from mien.imaging.codec import write_picture
     dataset = load_dataset(folder)
     refuse_file(sheet, "--sheet")
     path = sheet or folder / "contact-sheet.png"
@@ -107,8 +107,8 @@ def draw(
 ) -> None:
     """Draw faces (happy, neutral, sad): cartoons to try things with, never people."""
     with needs("data", "mien data"):
+        from mien.data.dataset import refuse_existing
         from mien.data.drawn import draw_collection, split_drawn
-        from mien.data.manifest import refuse_existing
         from mien.data.prepare import write_collection
     refuse_existing(out, force=force)
     collection = draw_collection(count, seed, size)
@@ -120,7 +120,7 @@ def draw(
 def _print(folder: Path, *, as_json: bool = False) -> None:
     from rich.table import Table
 
-    from mien.data.manifest import load_dataset
+    from mien.data.dataset import load_dataset
     from mien.data.show import describe
 
     about = describe(load_dataset(folder))

@@ -13,9 +13,9 @@ from mien.cli.extras import needs
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mien.data.manifest import Dataset
-    from mien.train.doctor.finding import Finding
-    from mien.train.runfolder import RunFolder
+    from mien.data.dataset import Dataset
+    from mien.doctor.finding import Finding
+    from mien.train.run.folder import RunFolder
 
 
 def doctor(
@@ -32,9 +32,9 @@ def doctor(
 ) -> None:
     """Name what went wrong in a training, show the evidence and say what to try next."""
     with needs("train", "mien doctor"):
-        from mien.data.manifest import load_dataset
-        from mien.train.doctor.visit import visit, write_findings
-        from mien.train.runfolder import open_run
+        from mien.data.dataset import load_dataset
+        from mien.doctor.run_diagnostics import visit, write_findings
+        from mien.train.run.folder import open_run
     run = open_run(path)
     dataset = load_dataset(data or Path(run.data))
     if dataset.fingerprint != run.fingerprint:
@@ -69,8 +69,8 @@ def print_findings(run: RunFolder, findings: list[Finding], *, err: bool = False
 
 
 def _experiments(run: RunFolder, dataset: Dataset, findings: list[Finding]) -> list[Finding]:
-    from mien.train.doctor.experiments import COSTS, compare_smaller, learning_curve
-    from mien.train.progress import ProgressView, duration
+    from mien.doctor.experiments import COSTS, compare_smaller, learning_curve
+    from mien.train.loop.progress import ProgressView, duration
 
     seconds = sum(m.seconds for m in run.read_metrics())
     typer.echo(

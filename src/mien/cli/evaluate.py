@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from mien.data.manifest import Dataset
+    from mien.data.dataset import Dataset
     from mien.evaluate.evaluate import Evaluation, Metrics
+    from mien.evaluate.predictions import Scorer
     from mien.evaluate.robustness import Robustness
-    from mien.evaluate.table import Scorer
 
 
 def evaluate(
@@ -50,7 +50,7 @@ def evaluate(
 ) -> None:
     """Grade a model: the raters' panel where there are votes, and the raw labels beside it."""
     with needs("data", "mien evaluate"):
-        from mien.data.manifest import load_dataset
+        from mien.data.dataset import load_dataset
         from mien.evaluate.confidence_plots import confidence_picture
         from mien.evaluate.evaluate import evaluate as run_evaluation
         from mien.evaluate.plots import picture as draw
@@ -95,7 +95,7 @@ def _own_data(model: Path, split: str) -> Path:
             hint="give a folder made by mien data: --data DIR",
         )
     with needs("train", "evaluating a run folder"):
-        from mien.train.runfolder import open_run
+        from mien.train.run.folder import open_run
     data = Path(open_run(model).data)
     if not data.exists():
         raise ConfigError(
@@ -141,12 +141,12 @@ def load_scorer(model: Path, labels: Sequence[str] = ()) -> Scorer:
     refuse_missing(model)
     if model.is_dir():
         with needs("train", "evaluating a run folder"):
-            from mien.train.runfolder import load_scorer as load_run
-            from mien.train.runfolder import open_run
+            from mien.train.run.folder import load_scorer as load_run
+            from mien.train.run.folder import open_run
         recipe = open_run(model).recipe
         also = bool(labels) and recipe.also and set(labels) == set(label_set(recipe.also))
         return load_run(model, labels=tuple(labels) if also else ())
-    from mien.predict.classifier import Classifier
+    from mien.model.classifier import Classifier
 
     classifier = Classifier.load(model)
     also = any(set(labels) == set(head.labels) for head in classifier.info.heads)

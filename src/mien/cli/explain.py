@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mien.evaluate.explain.explain import Explanation
-    from mien.evaluate.explain.explainable import Explainable
-    from mien.predict.reader import Reader
+    from mien.explain.explain import Explanation
+    from mien.explain.explainable import Explainable
+    from mien.reader import Reader
     from mien.types import FaceReading
 
 MOST_FACES = 50
@@ -66,9 +66,9 @@ def explain(
     reads. Exit codes are those of mien predict; 3 where no picture at all shows a face.
     """
     _need_packages()
-    from mien.evaluate.explain.explain import explain as run_explanation
-    from mien.evaluate.explain.folder import write_folder
-    from mien.predict.reader import Reader
+    from mien.explain.explain import explain as run_explanation
+    from mien.explain.folder import write_folder
+    from mien.reader import Reader
 
     recorder = _Recorder(load_explainable(model, threads))
     reader = Reader(recorder, detector=detector, faces=faces, threads=threads)
@@ -96,9 +96,9 @@ def load_explainable(model: Path, threads: int = 0) -> Explainable:
     """Return the model of a run folder or an ONNX file, opened to be explained."""
     if model.is_dir():
         with needs("train", "explaining a run folder"):
-            from mien.train.explain import RunExplainable
+            from mien.train.run.explainable import RunExplainable
         return RunExplainable.load(model, threads)
-    from mien.evaluate.explain.graph import OnnxExplainable
+    from mien.explain.onnx_graph import OnnxExplainable
 
     refuse_missing(model)
     return OnnxExplainable.load(model, threads)
@@ -149,8 +149,8 @@ def _print(explanation: Explanation, found: list[tuple[str, FaceReading]]) -> No
     from rich.console import Console
     from rich.table import Table
 
-    from mien.evaluate.explain.explain import thirds
-    from mien.vision.draw import percent
+    from mien.explain.explain import thirds
+    from mien.imaging.draw import percent
 
     console = Console(highlight=False)
     labels = explanation.info.labels
@@ -173,8 +173,8 @@ def _print(explanation: Explanation, found: list[tuple[str, FaceReading]]) -> No
     sanity = explanation.sanity
     if sanity is None:
         return
-    from mien.evaluate.explain.pictures import layers_in_words
-    from mien.evaluate.explain.sanity import signed
+    from mien.explain.figures import layers_in_words
+    from mien.explain.sanity import signed
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("rank correlation (absolute values)")

@@ -35,9 +35,9 @@ def export(
     """Write one ONNX file, compared with torch on all of validation, and its model card."""
     refuse_file(model, "MODEL", [".onnx"])
     with needs("train", "mien export"):
-        from mien.data.manifest import load_dataset
-        from mien.train.export import MAX_DIFFERENCE, export_run
-        from mien.train.runfolder import open_run
+        from mien.data.dataset import load_dataset
+        from mien.publish.export import MAX_DIFFERENCE, export_run
+        from mien.train.run.folder import open_run
     dataset = load_dataset(data or Path(open_run(run).data))
     done = export_run(run, model, dataset, name=name, note=note, half=half, others=others)
     typer.echo(
@@ -52,8 +52,8 @@ def export(
             f"{done.half_changed} of {done.compared} answers"
         )
     if int8:
-        from mien.cli.quantise import tell
-        from mien.evaluate.quantised import quantise_model
+        from mien.cli.quantize import tell
+        from mien.publish.quantize import quantise_model
 
         smaller = model.with_suffix(".int8.onnx")
         content = model.read_bytes()

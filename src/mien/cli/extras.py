@@ -25,7 +25,7 @@ def needs(extra: str, feature: str) -> Iterator[None]:
 
 def refuse_missing(model: Path) -> None:
     """Raise a ModelFileError where `model` is no file, no folder and no shipped model's name."""
-    from mien.predict.shipped import shipped_models
+    from mien.model.resolve import shipped_models
 
     known = shipped_models()
     if not model.exists() and str(model) not in known:

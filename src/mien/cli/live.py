@@ -14,8 +14,8 @@ from mien.errors import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mien.predict.video.frame import Frame
     from mien.types import FrameReading
+    from mien.video.frame import Frame
 
 
 def live(
@@ -46,10 +46,10 @@ def live(
 
     Keys: p pause, s snapshot, r record, q quit. Nothing is stored but what s and r ask for.
     """
-    from mien.predict.live import read_live, show_live
-    from mien.predict.reader import Reader
     from mien.predict.sources import list_sources
-    from mien.predict.video.placed import Settings
+    from mien.reader import Reader
+    from mien.video.live import read_live, show_live
+    from mien.video.plan import Settings
 
     reader = Reader(model, detector=detector, min_confidence=min_confidence, threads=threads)
     settings = Settings(
@@ -62,7 +62,7 @@ def live(
     if headless:
         _print(seen, reader.classifier.info.labels)
         return
-    from mien.predict.window import TkWindow
+    from mien.video.window import TkWindow
 
     with closing(TkWindow(f"mien - {one.name}")) as window:
         count = show_live(seen, window, folder, blur=blur_faces, say=_say)
@@ -74,7 +74,7 @@ def _say(text: str) -> None:
 
 
 def _print(seen: Iterator[tuple[Frame, FrameReading]], labels: Sequence[str]) -> None:
-    from mien.predict.sinks.rows import json_line, rows
+    from mien.video.sinks.rows import json_line, rows
 
     for _, reading in seen:
         sys.stdout.writelines(json_line(row) for row in rows(reading, labels))

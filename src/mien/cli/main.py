@@ -90,7 +90,7 @@ def _register() -> None:
     from mien.cli.models import models
     from mien.cli.networks import networks
     from mien.cli.predict import predict
-    from mien.cli.quantise import quantise
+    from mien.cli.quantize import quantise
     from mien.cli.serve import serve
     from mien.cli.study import study
     from mien.cli.train import train

@@ -13,7 +13,7 @@ import typer
 from mien.cli.render import print_table
 
 if TYPE_CHECKING:
-    from mien.predict.classifier import Classifier
+    from mien.model.classifier import Classifier
 
 
 def models(
@@ -30,9 +30,9 @@ def models(
 
     Accuracy is what each file carries: on validation data, which chose its epoch.
     """
-    from mien.predict.classifier import Classifier
-    from mien.predict.shipped import INT8, model_content, shipped_models
-    from mien.predict.speed import faces_per_second, suits_int8
+    from mien.model.classifier import Classifier
+    from mien.model.resolve import INT8, model_content, shipped_models
+    from mien.model.throughput import faces_per_second, suits_int8
 
     suits = suits_int8()
     names = shipped_models()

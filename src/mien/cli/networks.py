@@ -15,7 +15,7 @@ def networks(
     with needs("train", "mien networks"):
         from mien.train.networks.normalise import Normalise
         from mien.train.networks.registry import NETWORKS, build_model, measure_cost
-        from mien.train.settings import NetworkConfig
+        from mien.train.recipe.settings import NetworkConfig
     for name, entry in NETWORKS.items():
         model = build_model(
             NetworkConfig(name), normalise=Normalise("none"), input_size=size, classes=classes

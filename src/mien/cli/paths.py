@@ -155,8 +155,8 @@ def _add(found: Named, path: Path) -> None:
 
 def _count(folder: Path) -> tuple[int, int]:
     """Return how many pictures and videos lie in a folder and its subfolders, hidden ones not."""
+    from mien.imaging.codec import SUFFIXES
     from mien.predict.sources import VIDEO_SUFFIXES
-    from mien.vision.codec import SUFFIXES
 
     pictures = videos = 0
     for _, folders, files in os.walk(folder):

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.cli.paths import Named
-    from mien.predict.reader import Reader
     from mien.predict.sinks.annotated import AnnotatedFolder
+    from mien.reader import Reader
     from mien.types import PictureReading
 
 
@@ -91,8 +91,8 @@ def predict(
             "see: mien predict --help",
         )
     found = named(paths or [], from_file)
-    from mien.predict.reader import Reader
     from mien.predict.sinks.annotated import AnnotatedFolder
+    from mien.reader import Reader
 
     if found.videos:
         if output is not None or faces != "find" or coverage is not None or rotate != "0":
@@ -161,8 +161,8 @@ def _read(reader: Reader, found: Named, folder: AnnotatedFolder | None) -> Itera
 
 def _standard_input(reader: Reader) -> tuple[PictureReading, NDArray[np.uint8] | None]:
     """Return the reading of the picture on standard input, and its pixels."""
+    from mien.imaging.codec import decode_picture
     from mien.types import PictureReading
-    from mien.vision.codec import decode_picture
 
     if sys.stdin.isatty():
         raise ConfigError(
@@ -257,7 +257,7 @@ def _columns(labels: tuple[str, ...], coverage: float | None) -> list[str]:
 
 
 def _rows(reading: PictureReading) -> Iterator[list[str]]:
-    from mien.vision.draw import percent
+    from mien.imaging.draw import percent
 
     for face in reading.faces:
         shares = [percent(p) for p in face.probabilities.values()]

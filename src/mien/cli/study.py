@@ -16,7 +16,7 @@ from mien.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mien.data.manifest import Dataset
+    from mien.data.dataset import Dataset
     from mien.study.plan import Plan, Training
     from mien.study.study import Outcome
 
@@ -38,7 +38,7 @@ def study(
     kill -9, and tries failed ones again. Exit code 1 where a training failed.
     """
     with needs("train", "mien study"):
-        from mien.data.manifest import load_dataset
+        from mien.data.dataset import load_dataset
         from mien.study.report import write_report
         from mien.study.study import run_study
     plan = _plan(path, seeds, only, set_)

@@ -16,9 +16,9 @@ from mien.errors import ConfigError, DataError, ModelFileError, RunFolderError, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mien.train.config import Recipe
-    from mien.train.find_lr import RangeTest
-    from mien.train.runfolder import RunFolder
+    from mien.train.loop.find_lr import RangeTest
+    from mien.train.recipe.recipe import Recipe
+    from mien.train.run.folder import RunFolder
 
 
 def train(
@@ -52,13 +52,13 @@ def train(
     _refuse_bare({"fit.epochs": epochs, "optimizer.lr": lr, "fit.batch_size": batch_size,
                   "fit.seed": seed})  # fmt: skip
     with needs("train", "mien train"):
-        from mien.data.manifest import load_dataset
-        from mien.train.curves import CurvesPicture
-        from mien.train.doctor.visit import visit
-        from mien.train.fit import fit
-        from mien.train.progress import ProgressView
-        from mien.train.runfolder import discard_run
-        from mien.train.tensorboard import TensorBoardLog
+        from mien.data.dataset import load_dataset
+        from mien.doctor.run_diagnostics import visit
+        from mien.train.loop.curves import CurvesPicture
+        from mien.train.loop.fit import fit
+        from mien.train.loop.progress import ProgressView
+        from mien.train.loop.tensorboard import TensorBoardLog
+        from mien.train.run.folder import discard_run
     if settings:
         _print_settings()
         return
@@ -112,7 +112,7 @@ def _refuse_bare(given: dict[str, str]) -> None:
 
 
 def _print_settings() -> None:
-    from mien.train.reference import settings_reference
+    from mien.train.recipe.reference import settings_reference
 
     typer.echo(settings_reference(), nl=False)
 
@@ -135,9 +135,9 @@ def _resume_command(run: RunFolder, data: Path | None) -> str:
 
 
 def _resolved(recipe: Path | None, data: Path | None, set_: list[str]) -> tuple[Recipe, Path]:
-    from mien.train.config import load_recipe
     from mien.train.networks.registry import network_options
-    from mien.train.recipes import find_recipe
+    from mien.train.recipe.find import find_recipe
+    from mien.train.recipe.recipe import load_recipe
 
     if recipe is None or data is None:
         raise ConfigError(
@@ -150,9 +150,9 @@ def _resolved(recipe: Path | None, data: Path | None, set_: list[str]) -> tuple[
 
 
 def _new(recipe: Path | None, data: Path | None, set_: list[str], out: Path | None) -> RunFolder:
-    from mien.data.manifest import load_dataset
-    from mien.train.find_lr import with_found_rate
-    from mien.train.runfolder import create_run, next_run_path, refuse_existing
+    from mien.data.dataset import load_dataset
+    from mien.train.loop.find_lr import with_found_rate
+    from mien.train.run.folder import create_run, next_run_path, refuse_existing
 
     given, folder = _resolved(recipe, data, set_)
     resolved = given
@@ -172,9 +172,9 @@ def _new(recipe: Path | None, data: Path | None, set_: list[str], out: Path | No
 
 
 def _find_lr(recipe: Path | None, data: Path | None, set_: list[str], out: Path | None) -> None:
-    from mien.data.manifest import load_dataset
-    from mien.train.find_lr import JSON, PICTURE, find_lr
-    from mien.train.runfolder import next_run_path
+    from mien.data.dataset import load_dataset
+    from mien.train.loop.find_lr import JSON, PICTURE, find_lr
+    from mien.train.run.folder import next_run_path
 
     resolved, folder = _resolved(recipe, data, set_)
     place = out or next_run_path(Path("runs"), f"{resolved.name}-find-lr")
@@ -192,7 +192,7 @@ def _find_lr(recipe: Path | None, data: Path | None, set_: list[str], out: Path 
 
 
 def _write_test(test: RangeTest, folder: Path) -> None:
-    from mien.train.find_lr import write_range_test
+    from mien.train.loop.find_lr import write_range_test
 
     picture = write_range_test(test, folder)
     typer.echo(f"learning rate {test.suggestion:g}: {picture}", err=True)
@@ -208,7 +208,7 @@ def _test_progress() -> Callable[[int, int], None]:
 
 def _told_alignment() -> Callable[[int, int], None]:
     """Return what tells how far `network.align` has learnt, and how long it will take."""
-    from mien.train.progress import duration
+    from mien.train.loop.progress import duration
 
     started: list[float] = []
 
@@ -227,7 +227,7 @@ def _told_alignment() -> Callable[[int, int], None]:
 
 
 def _resumed(resume: Path, recipe: Path | None, set_: list[str], out: Path | None) -> RunFolder:
-    from mien.train.runfolder import open_run
+    from mien.train.run.folder import open_run
 
     if recipe or set_ or out:
         raise ConfigError(

@@ -17,14 +17,14 @@ from mien.errors import ConfigError, SourceError, counted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from mien.predict.reader import Reader
-    from mien.predict.sinks.outputs import Outputs
-    from mien.predict.sinks.rest import Rest
     from mien.predict.sources import Source
-    from mien.predict.video.frame import Frame
-    from mien.predict.video.placed import Settings
-    from mien.predict.video.select import Selection
+    from mien.reader import Reader
     from mien.types import FrameReading
+    from mien.video.frame import Frame
+    from mien.video.plan import Settings
+    from mien.video.select import Selection
+    from mien.video.sinks.outputs import Outputs
+    from mien.video.sinks.resume import Rest
 
 
 def video(
@@ -87,11 +87,11 @@ def video(
     """
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other", hint="choose one")
-    from mien.predict.reader import Reader
-    from mien.predict.sinks.outputs import Outputs, Wanted
     from mien.predict.sources import RawFormat, list_sources
-    from mien.predict.video.placed import Settings
-    from mien.predict.video.select import Selection
+    from mien.reader import Reader
+    from mien.video.plan import Settings
+    from mien.video.select import Selection
+    from mien.video.sinks.outputs import Outputs, Wanted
 
     if blur_faces and not (timeline or report or no_images):
         annotate = True  # whoever wants faces hidden wants to see the rest
@@ -116,10 +116,10 @@ def video(
 
 def read_videos(reader: Reader, paths: list[Path], kind: str, annotate: Path | None) -> int:
     """Read videos for `mien predict`, with all settings as they come; return the exit code."""
-    from mien.predict.sinks.outputs import Outputs, Wanted
     from mien.predict.sources import list_sources
-    from mien.predict.video.placed import Settings
-    from mien.predict.video.select import Selection
+    from mien.video.plan import Settings
+    from mien.video.select import Selection
+    from mien.video.sinks.outputs import Outputs, Wanted
 
     settings = Settings(min_confidence=reader.min_confidence)
     work = _Work(reader, settings, Selection())
@@ -186,8 +186,8 @@ class _Work:
         return rest
 
     def show(self, sources: Iterable[Source], kind: str, segments: str) -> None:
-        from mien.predict.sinks.rows import CsvLines, json_line, rows
-        from mien.predict.video.summary import Summary
+        from mien.video.sinks.rows import CsvLines, json_line, rows
+        from mien.video.summary import Summary
 
         table = CsvLines(self._labels)
         if kind == "csv":
@@ -256,7 +256,7 @@ def _print_people(summary: dict[str, Any], labels: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mien.predict.video.summary import order
+    from mien.video.summary import order
 
     # Whoever reads a pipe wants one line a person, however many labels the model has.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 500)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from mien.data.dataset import Dataset, fingerprint
 from mien.data.duplicates import Copies
-from mien.data.manifest import Dataset, fingerprint
 from mien.data.sources.collection import Collection, check_size
 from mien.data.split import Splits, hold_out
 from mien.errors import ConfigError
+from mien.imaging.crop import crop_whole
 from mien.labels import THREE, label_set
-from mien.vision.align import crop_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,6 +1,6 @@
 """Photos become training faces: whether pictures are photos or crops, and the face of each.
 
-Prediction finds a face, frames it as the detector says and crops it (`vision/align.py`). Training
+Prediction finds a face, frames it as the detector says and crops it (`imaging/crop.py`). Training
 pictures that were cropped in another way would teach a network another margin; so a photo is
 cropped here by the same detector, framing and function. Pictures that are face crops already are
 taken whole, as they always were.
@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from mien.data.sources.collection import Origin
-from mien.vision.align import crop_faces, crop_whole, squares
+from mien.imaging.crop import crop_faces, crop_whole, squares
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from mien.imaging.crop import Framing
     from mien.types import Faces
-    from mien.vision.align import Framing
 
 MODES = ("auto", "find", "whole")
 SAMPLE = 40

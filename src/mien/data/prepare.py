@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.data.audit.apply import apply_table
+from mien.data.dataset import Dataset, refuse_existing, save_dataset
 from mien.data.duplicates import Copies, find_copies, perceptual_hashes, pixel_hashes
 from mien.data.import_page import import_page
-from mien.data.manifest import Dataset, refuse_existing, save_dataset
 from mien.data.notices import Notice, class_notices, file_notices, row_notices
-from mien.data.sources.pictures import PictureCropper
+from mien.data.sources.images import PictureCropper
 from mien.data.sources.registry import read_source
 from mien.data.split import Splits, make_splits
 from mien.data.subjects import name_subjects
 from mien.errors import ConfigError, DataError, did_you_mean
-from mien.vision.align import ALIGNMENT_ID
+from mien.imaging.crop import ALIGNMENT_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ class PrepareOptions:
         seed: of that hold-out.
         force: replace a dataset that stands at the destination.
         apply: an audit's table to obey, or None.
-        faces: 'auto', 'find' or 'whole'; see mien.data.sources.pictures.PictureCropper.
+        faces: 'auto', 'find' or 'whole'; see mien.data.sources.images.PictureCropper.
         subjects: 'filename' or 'folder' to tell subjects by them, else ''.
         duplicates: which stay in one split: 'near' (and exact ones) or 'exact'.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mien.data.manifest import SPLITS, Dataset
+from mien.data.dataset import SPLITS, Dataset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.evaluate.metrics import BINS
-from mien.interval import Estimate
+from mien.intervals import Estimate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.evaluate.intervals import Estimate
+from mien.evaluate.bootstrap import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

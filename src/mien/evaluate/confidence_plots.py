@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.evaluate.bootstrap import wilson
 from mien.evaluate.confidence import accuracy_when_answering
-from mien.evaluate.figure import new_figure, png_bytes
-from mien.evaluate.intervals import wilson
 from mien.evaluate.plots import clean_axes
 from mien.evaluate.report import YARDSTICKS, yardsticks
 from mien.palette import BLUE, GREY, INK, ORANGE, label_colour
+from mien.report.figure import new_figure, png_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.errors import ConfigError, DataError, did_you_mean
+from mien.evaluate.bootstrap import Estimate, headline_estimates
 from mien.evaluate.confidence import Confidence, measure_confidence
-from mien.evaluate.intervals import Estimate, headline_estimates
 from mien.evaluate.metrics import HEADLINES, Rows, confusion_matrix, per_class
-from mien.evaluate.table import PredictionTable, Scorer, predict_table
+from mien.evaluate.predictions import PredictionTable, Scorer, predict_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from mien.data.manifest import Dataset
+    from mien.data.dataset import Dataset
 
 FEWEST = 10
 """Pictures below which a figure would say nothing."""

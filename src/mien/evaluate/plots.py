@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.evaluate.figure import new_figure, png_bytes
-from mien.evaluate.intervals import wilson
+from mien.evaluate.bootstrap import wilson
 from mien.evaluate.metrics import BINS
 from mien.evaluate.report import YARDSTICKS, yardsticks
 from mien.palette import BLUE, GREY, INK, ORANGE
+from mien.report.figure import new_figure, png_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mien.evaluate.evaluate import Evaluation, Metrics
-    from mien.interval import Estimate
+    from mien.intervals import Estimate
 
 NAMES = {
     "accuracy": "accuracy",

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.errors import DataError
+from mien.evaluate.bootstrap import paired_accuracy
 from mien.evaluate.corruption import CORRUPTIONS, corrupt
 from mien.evaluate.evaluate import FEWEST
-from mien.evaluate.intervals import paired_accuracy
-from mien.evaluate.table import PredictionTable, predict_table, yardstick_of
+from mien.evaluate.predictions import PredictionTable, predict_table, yardstick_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from mien.data.manifest import Dataset
+    from mien.data.dataset import Dataset
+    from mien.evaluate.bootstrap import Estimate
     from mien.evaluate.corruption import Corruption
-    from mien.evaluate.intervals import Estimate
-    from mien.evaluate.table import Scorer
+    from mien.evaluate.predictions import Scorer
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from mien.errors import ResourceError, SourceError
-from mien.predict.classifier import softmax
-from mien.predict.sets import choose_set
+from mien.imaging.boxes import clip_box
+from mien.imaging.crop import crop_faces
+from mien.imaging.rotate import TURNS, Degrees, turn_back, turn_picture
+from mien.model.classifier import softmax
+from mien.model.conformal import choose_set
 from mien.types import UNSURE, FaceReading, Faces, PictureReading
-from mien.vision.align import crop_faces
-from mien.vision.geometry import clip_box
-from mien.vision.turn import TURNS, Degrees, turn_back, turn_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mien.modelfile import ModelInfo
+    from mien.model.info import ModelInfo
     from mien.predict.detectors.base import Detector
     from mien.predict.sources import PictureSource
     from mien.types import Picture
@@ -43,7 +43,7 @@ PICTURES_AT_ONCE = 32
 
 
 class FaceClassifier(Protocol):
-    """What the pipeline needs of a classifier: mien.predict.classifier.Classifier has it."""
+    """What the pipeline needs of a classifier: mien.model.classifier.Classifier has it."""
 
     info: ModelInfo
 
@@ -59,7 +59,7 @@ class Caution:
     Attributes:
         min_confidence: below it a face is 'unsure'; the model's own threshold where None.
         least: a label's probability from which on it is in a face's set of labels; no sets are
-            made where None. See mien.predict.sets.
+            made where None. See mien.model.conformal.
     """
 
     min_confidence: float | None = None

@@ -17,21 +17,21 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from mien.errors import ConfigError, SourceError
-from mien.predict.video.animation import has_frames
-from mien.predict.video.decode import LOG, read_file
-from mien.predict.video.frame import Frame
-from mien.predict.video.stream import is_stream, read_camera, read_stream
-from mien.vision.codec import SUFFIXES, read_picture
-from mien.vision.load import Given, check_path, given_picture
+from mien.imaging.codec import SUFFIXES, read_picture
+from mien.imaging.load import Given, check_path, given_picture
+from mien.video.animation import has_frames
+from mien.video.decode import LOG, read_file
+from mien.video.frame import Frame
+from mien.video.stream import is_stream, read_camera, read_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from mien.predict.video.select import Selection
+    from mien.imaging.codec import Decoded
     from mien.types import Picture
-    from mien.vision.codec import Decoded
+    from mien.video.select import Selection
 
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .mxf".split()  # noqa: SIM905
@@ -64,7 +64,7 @@ class PictureSource:
 
     @classmethod
     def of(cls, picture: object, channels: str = "rgb", *, kept: bool = False) -> PictureSource:
-        """Return one picture in any form; see `mien.vision.load.given_picture`.
+        """Return one picture in any form; see `mien.imaging.load.given_picture`.
 
         Raises:
             SourceError: something that is no picture.

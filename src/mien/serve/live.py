@@ -8,12 +8,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import SourceError
-from mien.predict.video.find import with_faces
-from mien.predict.video.follow import follow
-from mien.predict.video.frame import Frame
-from mien.predict.video.placed import Settings as Flow
 from mien.serve.decode import decode
 from mien.types import UNSURE
+from mien.video.detect import with_faces
+from mien.video.frame import Frame
+from mien.video.pipeline import follow
+from mien.video.plan import Settings as Flow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

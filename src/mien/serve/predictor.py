@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from mien.errors import SourceError
+from mien.imaging.draw import annotate
 from mien.predict.detectors.mtcnn import Mtcnn
 from mien.predict.detectors.whole import WholePicture
 from mien.predict.pipeline import Caution, Cropped, crop_picture, name_faces
@@ -25,7 +26,6 @@ from mien.serve.batching import Batcher
 from mien.serve.decode import UnknownKindError, decode
 from mien.serve.problems import UNREADABLE, Problem
 from mien.types import Faces
-from mien.vision.draw import annotate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from mien.errors import ConfigError
-from mien.predict.session import cores
+from mien.model.runtime import cores
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 

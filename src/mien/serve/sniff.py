@@ -6,8 +6,8 @@ would follow a playlist to other files and addresses.
 
 from __future__ import annotations
 
-from mien.predict.video.animation import animated
-from mien.vision.codec import HEIC_BRANDS
+from mien.imaging.codec import HEIC_BRANDS
+from mien.video.animation import animated
 
 AVIF = (b"avif", b"avis")
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from mien.errors import SourceError
 from mien.files import write_json
-from mien.predict.sinks.rowfile import RowFile
 from mien.predict.sources import Source
-from mien.predict.video.animation import is_animation, size_of
-from mien.predict.video.decode import opened, read_file
-from mien.predict.video.display import displayed_size
-from mien.predict.video.placed import Settings as Flow
-from mien.predict.video.select import Selection
-from mien.predict.video.summary import Summary
-from mien.predict.video.watch import watch
 from mien.serve.decode import check_shape
+from mien.video.animation import is_animation, size_of
+from mien.video.decode import opened, read_file
+from mien.video.display import displayed_size
+from mien.video.plan import Settings as Flow
+from mien.video.select import Selection
+from mien.video.session import watch
+from mien.video.sinks.row_file import RowFile
+from mien.video.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from mien.predict.detectors.base import Detector
     from mien.predict.pipeline import FaceClassifier
-    from mien.predict.video.frame import Frame
     from mien.serve.jobs import Job
     from mien.serve.settings import Limits
+    from mien.video.frame import Frame
 
 NAME = "the video"
 """Its name in messages and rows: neither the client's nor our own path."""

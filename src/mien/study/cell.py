@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.doctor.facts import first_half
 from mien.errors import DataError, MienError, TrainingError
 from mien.files import read_json, write_json
-from mien.train.adapt import adapted
-from mien.train.doctor.facts import first_half
-from mien.train.fit import fit, right_answers
+from mien.train.loop.fit import fit, right_answers
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import build_model
-from mien.train.runfolder import create_run
+from mien.train.recipe.adapt import adapted
+from mien.train.run.folder import create_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mien.data.manifest import Dataset
+    from mien.data.dataset import Dataset
     from mien.study.plan import Training
-    from mien.train.config import Recipe
-    from mien.train.runfolder import RunFolder
+    from mien.train.recipe.recipe import Recipe
+    from mien.train.run.folder import RunFolder
 
 RESULT = "result.json"
 HELD_SEED = 20_221

@@ -6,8 +6,8 @@ import io
 import math
 from typing import TYPE_CHECKING
 
-from mien.evaluate.figure import png_bytes
 from mien.palette import BLUE, INK, ORANGE, SOFT
+from mien.report.figure import png_bytes
 from mien.study.verdict import BOUNDS, points
 
 if TYPE_CHECKING:

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import ConfigError, did_you_mean
-from mien.train.config import apply_setting, from_mapping, load_recipe, recipe_from_dict
 from mien.train.networks.registry import network_options
-from mien.train.recipes import find_recipe, find_study
+from mien.train.recipe.find import find_recipe, find_study
+from mien.train.recipe.recipe import apply_setting, from_mapping, load_recipe, recipe_from_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mien.train.config import Recipe
+    from mien.train.recipe.recipe import Recipe
 
 MEASURES = {
     "accuracy": "validation accuracy after the last epoch",

@@ -12,13 +12,13 @@ from mien.study.cell import Result, drawn_subset, read_result
 from mien.study.plan import all_trainings
 from mien.study.verdict import FactorOutcome, judge
 from mien.study.workers import run_all
-from mien.train.steps import seconds_per_image
+from mien.train.loop.timing import seconds_per_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mien.data.manifest import Dataset
+    from mien.data.dataset import Dataset
     from mien.study.plan import Plan, Training
 
 CELLS = "trainings"

@@ -104,7 +104,7 @@ class Worker:
 def _work(data: Path, folder: Path, tasks: Any, answers: Any) -> None:
     import signal
 
-    from mien.data.manifest import load_dataset
+    from mien.data.dataset import load_dataset
     from mien.study.cell import run_training
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from mien.data.audit.balance import measure_balance
-from mien.data.audit.copy_checks import Leak, check_copies, measure_leaks
+from mien.data.audit.duplicate_checks import Leak, check_copies, measure_leaks
 from mien.data.audit.faces import FaceFinder, check_faces
 from mien.data.audit.problem import CHECKS, DROP, KEEP, RELABEL, SEVERE, WARNING, Problem
 from mien.data.audit.quality import check_quality
 from mien.data.audit.wrong_labels import check_labels, left_out_opinions
 from mien.data.duplicates import find_copies, pixel_hashes
-from mien.data.panel import panel_targets
-from mien.interval import Estimate, wilson
+from mien.data.ground_truth import panel_targets
+from mien.intervals import Estimate, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.data.audit.audit import Audit
-    from mien.data.audit.copy_checks import Leak
+    from mien.data.audit.duplicate_checks import Leak
     from mien.data.audit.problem import Problem
 
 SHOWN = 24

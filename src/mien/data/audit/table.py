@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mien.data.audit.audit import Audit
-    from mien.data.audit.copy_checks import Leak
+    from mien.data.audit.duplicate_checks import Leak
     from mien.data.audit.problem import Problem
 
 COLUMNS = (

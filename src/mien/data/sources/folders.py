@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.data.sources.collection import Collection, index_labels
-from mien.data.sources.pictures import PictureCropper
+from mien.data.sources.images import PictureCropper
 from mien.data.sources.walk import Tree, walk_classes
 from mien.errors import DataError
 from mien.files import plain

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mien.data.sources.collection import Collection
-    from mien.data.sources.pictures import PictureCropper
+    from mien.data.sources.images import PictureCropper
 
 FORMS = {
     "folders": "a folder per class (happy/*.jpg), perhaps within a folder per split",

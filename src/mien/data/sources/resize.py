@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.vision.align import crop_whole
+from mien.imaging.crop import crop_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

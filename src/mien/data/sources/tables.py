@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.data.sources.collection import Collection, index_labels, split_name
-from mien.data.sources.pictures import PictureCropper
+from mien.data.sources.images import PictureCropper
 from mien.data.sources.resize import resize_crops
 from mien.errors import DataError, did_you_mean
 from mien.files import plain
+from mien.imaging.codec import SUFFIXES
 from mien.labels import FERPLUS_VOTES, SEVEN, canonical, class_name
-from mien.vision.codec import SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

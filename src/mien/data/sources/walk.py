@@ -9,8 +9,8 @@ from pathlib import Path
 from mien.data.sources.collection import SPLIT_NAMES, Skipped, split_name
 from mien.errors import DataError
 from mien.files import plain
+from mien.imaging.codec import SUFFIXES
 from mien.labels import EIGHT, canonical, class_name
-from mien.vision.codec import SUFFIXES
 
 
 @dataclass(slots=True)

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mien.imaging.crop import Framing
     from mien.types import Faces
-    from mien.vision.align import Framing
 
 
 class Detector(Protocol):

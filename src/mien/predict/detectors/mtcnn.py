@@ -18,10 +18,10 @@ import numpy as np
 from PIL import Image
 
 from mien.errors import ModelFileError
-from mien.predict.session import Session, read_model
+from mien.imaging.boxes import suppress
+from mien.imaging.crop import Framing
+from mien.model.runtime import Session, read_model
 from mien.types import Faces
-from mien.vision.align import Framing
-from mien.vision.geometry import suppress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from mien.errors import MissingExtraError
+from mien.imaging.crop import Framing
 from mien.types import Faces
-from mien.vision.align import Framing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

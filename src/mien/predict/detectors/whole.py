@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.imaging.crop import WHOLE
 from mien.types import Faces
-from mien.vision.align import WHOLE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,6 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from mien.predict.sinks.rows import CsvLines
 from mien.serve.jobs import CANCELLED, DONE, FAILED, new_id
 from mien.serve.problems import Problem, log_failure
 from mien.serve.query import only_known
@@ -20,6 +19,7 @@ from mien.serve.schema import JobBody, VideoBody, problems, upload
 from mien.serve.sniff import video_kind
 from mien.serve.state import state_of
 from mien.serve.upload import Parts, body
+from mien.video.sinks.rows import CsvLines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,7 +2,7 @@
 
 A spatial transformer (Jaderberg et al. 2015, arXiv:1506.02025) that is restricted to turning,
 scaling and shifting. It is not left to find out what helps, but learns from landmarks before
-the training (`mien.train.landmarks`) and stays as it is then.
+the training (`mien.train.loop.align_pretraining`) and stays as it is then.
 """
 
 from __future__ import annotations

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import ConfigError, did_you_mean
-from mien.train.config import from_mapping
 from mien.train.networks.align import SpatialTransformer
 from mien.train.networks.face_resnet import FaceResnet, FaceResnetOptions
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.poster import Poster, PosterOptions
 from mien.train.networks.residual import BaseOptions, Residual, SmallOptions, TinyOptions
+from mien.train.recipe.recipe import from_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mien.train.settings import NetworkConfig
+    from mien.train.recipe.settings import NetworkConfig
 
 
 class Builder(Protocol):

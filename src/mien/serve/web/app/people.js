@@ -1,5 +1,5 @@
 // What a camera or video showed of each person: added up from frames, as mien.predict's summary.
-// A frame stands until the next one, as mien.predict.video.pace says: for half a second at most, or
+// A frame stands until the next one, as mien.video.pace says: for half a second at most, or
 // two and a half usual steps between frames.
 
 import { named } from "./names.js";

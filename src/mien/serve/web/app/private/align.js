@@ -1,4 +1,4 @@
-// The one alignment, "square-1" (mien.vision.align): square, upright, grey, edge pixels repeated
+// The one alignment, "square-1" (mien.imaging.crop): square, upright, grey, edge pixels repeated
 // outside, antialiased. Models are refused by the page when theirs has another name.
 
 import { fromBytes, resize } from "./resample.js";

@@ -1,5 +1,5 @@
 // The cheapest one-to-one assignment, exact: the Hungarian method with potentials, one shortest
-// augmenting path a row (as mien.predict.video.assign).
+// augmenting path a row (as mien.video.assign).
 
 /** Pairs [row, column] of the smallest total cost, as many as the shorter side. */
 export function assign(costs) {

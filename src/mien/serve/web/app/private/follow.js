@@ -1,4 +1,4 @@
-// Frames to people and their expressions, live: what mien.predict.video.follow does where nothing
+// Frames to people and their expressions, live: what mien.video.pipeline does where nothing
 // may wait. Faces are looked for now and then, followed in between, and read 15 times a second;
 // probabilities are smoothed over each person's own past.
 

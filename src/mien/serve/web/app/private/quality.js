@@ -1,4 +1,4 @@
-// Which faces are fit to be read (mien.predict.video.quality): nothing is guessed of the others.
+// Which faces are fit to be read (mien.video.quality): nothing is guessed of the others.
 
 import { overlap } from "./boxes.js";
 

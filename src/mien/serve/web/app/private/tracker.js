@@ -1,4 +1,4 @@
-// Who is who from frame to frame, as mien.predict.video.tracker: a Kalman filter for each person
+// Who is who from frame to frame, as mien.video.track: a Kalman filter for each person
 // and the cheapest assignment; where faces cross, how alike they look to the person a moment ago.
 // This is no recognition: whoever comes back after `lost` seconds is a new person.
 

@@ -1,0 +1,64 @@
+"""Whether a training repeats: its first steps are taken again and the weights compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from mien.train.loop.fit import choose_device, start_state, train_step
+from mien.train.loop.loader import batches, make_examples
+from mien.train.loop.loss import class_weights
+from mien.train.loop.optimizer import learning_rate
+from mien.train.loop.signals import DIGEST_STEP, Recorder
+
+if TYPE_CHECKING:
+    from mien.data.dataset import Dataset
+    from mien.train.run.folder import RunFolder
+
+
+def repeats(run: RunFolder, dataset: Dataset) -> bool | None:
+    """Return whether the run's first steps give the same weights again, bit for bit.
+
+    None where that cannot be told: nothing was recorded, or it ran on a GPU, another machine,
+    another version of torch or another number of threads; or it had pretrained weights or
+    had teachers, who may have changed and would have to answer on all pictures first; or aligns
+    faces, which it would have to learn again.
+    """
+    recorded = [epoch.digest for epoch in run.read_signals() if epoch.digest]
+    device = choose_device(run.recipe.fit.device)
+    if not recorded or device.type != "cpu" or not run.started_here():
+        return None
+    recipe = run.recipe
+    if recipe.fit.warm or recipe.network.align:
+        return None
+    if recipe.distil.teachers and recipe.distil.weight:
+        return None
+    return replayed_digest(run, dataset) == recorded[0]
+
+
+def replayed_digest(run: RunFolder, dataset: Dataset) -> str:
+    """Return the digest of the weights after the training's first steps, taken again."""
+    recipe = run.recipe
+    threads = torch.get_num_threads()
+    learnt = make_examples(dataset.split("train"), recipe)
+    steps = len(learnt) // recipe.fit.batch_size
+    recorder = Recorder(1, 1 << 30)  # measures nothing closely
+    try:
+        with torch.random.fork_rng(devices=[]):
+            state = start_state(recipe, learnt, run.input_size, torch.device("cpu"))
+            state.model.train()
+            balance = None
+            if recipe.loss.class_weights == "balanced":
+                balance = class_weights(learnt.targets_nk, learnt.weights_n)
+            drawn = batches(learnt, recipe.fit.batch_size, state.order)
+            for step, (pixels, targets, weights) in zip(range(DIGEST_STEP), drawn, strict=False):
+                state.lr = learning_rate(
+                    step, steps, recipe.fit.epochs, recipe.optimizer.rate, recipe.schedule
+                )
+                if balance is not None:
+                    weights = weights * (targets @ balance)
+                train_step(state, recipe, (pixels, targets, weights), recorder, step)
+    finally:
+        torch.set_num_threads(threads)
+    return recorder.digest

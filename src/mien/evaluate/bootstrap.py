@@ -1,0 +1,157 @@
+"""Intervals by bootstrap over groups of copies, and others where a bootstrap would collapse.
+
+Copies of one picture are not independent, so whole groups are drawn with replacement (the
+cluster bootstrap; Field and Welsh 2007), and the 2.5% and 97.5% quantiles taken. Where a share
+rests on few errors, or none, resamples cannot differ enough: see `few_errors_estimates`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.evaluate.calibration import calibration_error
+from mien.evaluate.metrics import confusion_matrix
+from mien.intervals import UNDEFINED
+from mien.intervals import Estimate as Estimate
+from mien.intervals import wilson as wilson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from mien.evaluate.metrics import Rows
+
+RESAMPLES = 1000
+LEVEL = 0.95
+FEW = 10
+"""Right or wrong answers below which the bootstrap of a share is not used: the usual rule for when
+a binomial may be taken for normal."""
+
+
+def headline_estimates(
+    rows: Rows, groups_n: NDArray[np.int64], *, resamples: int = RESAMPLES, seed: int = 0
+) -> list[Estimate]:
+    """Return the estimates of metrics.HEADLINES, in that order."""
+    weights = np.stack(list(group_weights(groups_n, resamples, seed)))
+    draws = np.stack([rows.figures(w) for w in weights])
+    estimates = _estimates(rows.figures(), draws)
+    few = few_errors_estimates(rows, groups_n)
+    for place, estimate in enumerate(few):
+        estimates[place] = estimate or estimates[place]
+    error = calibration_error(rows, groups_n, weights, (1 - LEVEL) / 2)
+    if few[0] is not None:
+        # It is at least the gap to the accuracy, which may lie anywhere in its interval.
+        ends = np.abs(rows.confidence_n.mean() - [estimates[0].low, estimates[0].high])
+        error = replace(error, high=max(error.high, float(ends.max())))
+    return [*estimates, error]
+
+
+def few_errors_estimates(rows: Rows, groups_n: NDArray[np.int64]) -> list[Estimate | None]:
+    """Return accuracy, balanced accuracy and macro F1 where too few answers are wrong or right.
+
+    A model without an error has none in any resample: its bootstrap interval is 1 to 1. With
+    fewer than FEW errors (or hits; for averages in any one class) the accuracy gets Wilson's
+    interval, and averages over classes the one that follows from Wilson's of each class (MOVER;
+    Zou and Donner 2008); F1 by way of TP / (TP + FP + FN), which is a share (Lam, Gopal and Qian
+    2023, arXiv:2309.14621). Copies of one picture count once in n.
+
+    Returns:
+        An estimate for each, None where the bootstrap serves or the figure is not defined.
+    """
+    table = confusion_matrix(rows.right_n, rows.answers_n, rows.classes)
+    hits, support = np.diag(table), table.sum(axis=1)
+    union = support + table.sum(axis=0) - hits
+    once = len(np.unique(groups_n)) / len(groups_n)
+    accuracy = balanced = macro = None
+    if min(hits.sum(), len(groups_n) - hits.sum()) < FEW:
+        accuracy = wilson(hits.sum() * once, len(groups_n) * once)
+    if (support > 0).all() and np.minimum(hits, support - hits).min() < FEW:
+        balanced = _mean([wilson(h * once, n * once) for h, n in zip(hits, support, strict=True)])
+        jaccard = [wilson(h * once, n * once) for h, n in zip(hits, union, strict=True)]
+        macro = _mean([Estimate(*(2 * v / (1 + v) for v in (j.value, j.low, j.high)))
+                       for j in jaccard])  # fmt: skip
+    return [accuracy, balanced, macro]
+
+
+def _mean(estimates: list[Estimate]) -> Estimate:
+    """Return the mean of independent figures, with the interval that follows from theirs."""
+    value, low, high = np.array([[e.value, e.low, e.high] for e in estimates]).T
+    below, above = np.sqrt(((value - low) ** 2).sum()), np.sqrt(((high - value) ** 2).sum())
+    middle, k = value.mean(), len(estimates)
+    return Estimate(float(middle), float(middle - below / k), float(middle + above / k))
+
+
+def paired_difference(
+    first: Rows,
+    second: Rows,
+    groups_n: NDArray[np.int64],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> list[Estimate]:
+    """Return the estimates of first minus second for metrics.FIGURES, on the same pictures.
+
+    Both models are measured on the same resamples, so what is hard for both cancels out.
+    """
+    values = first.figures() - second.figures()
+    draws = np.stack(
+        [first.figures(w) - second.figures(w) for w in group_weights(groups_n, resamples, seed)]
+    )
+    return _estimates(values, draws)
+
+
+def paired_accuracy(
+    first_n: NDArray[np.float64],
+    second_n: NDArray[np.float64],
+    groups_n: NDArray[np.int64],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Return the mean of `first_n` minus that of `second_n`, on the same pictures.
+
+    Args:
+        first_n: float64 [n], how right the first model was: 1 or 0, or a mean over several tries.
+        second_n: of the second, likewise.
+        groups_n: int64 [n], copies of one picture share a number.
+        resamples: of groups.
+        seed: of the resampling.
+    """
+    _, inverse = np.unique(groups_n, return_inverse=True)
+    sizes = np.bincount(inverse).astype(np.float64)
+    sums = np.bincount(inverse, first_n - second_n)
+    rng = np.random.default_rng(seed)
+    draws = np.empty((resamples, 1))
+    for row in range(resamples):
+        drawn = rng.integers(len(sizes), size=len(sizes))
+        draws[row] = sums[drawn].sum() / sizes[drawn].sum()
+    return _estimates(np.array([(first_n - second_n).mean()]), draws)[0]
+
+
+def group_weights(
+    groups_n: NDArray[np.int64], resamples: int, seed: int
+) -> Iterator[NDArray[np.float64]]:
+    """Yield, for each resample, how often each row was drawn, float64 [n]."""
+    rng = np.random.default_rng(seed)
+    _, inverse = np.unique(groups_n, return_inverse=True)
+    groups = int(inverse.max(initial=-1)) + 1
+    for _ in range(resamples):
+        counts = np.bincount(rng.integers(groups, size=groups), minlength=groups)
+        yield counts[inverse].astype(np.float64)
+
+
+def _estimates(values: NDArray[np.float64], draws: NDArray[np.float64]) -> list[Estimate]:
+    tail = (1 - LEVEL) / 2
+    estimates = []
+    for value, column in zip(values, draws.T, strict=True):
+        drawn = column[~np.isnan(column)]  # a resample may lack a rare class
+        if np.isnan(value) or not len(drawn):
+            estimates.append(UNDEFINED)
+            continue
+        low, high = np.quantile(drawn, [tail, 1 - tail])
+        estimates.append(Estimate(float(value), float(low), float(high)))
+    return estimates

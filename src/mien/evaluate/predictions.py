@@ -1,0 +1,128 @@
+"""The predictions table: what a model said of each picture, beside what would have been right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from mien.data.ground_truth import panel_targets, raw_targets
+from mien.data.sources.resize import resize_crops
+from mien.errors import ConfigError, DataError, did_you_mean
+from mien.model.classifier import softmax
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from mien.data.dataset import Dataset
+
+SCORED_AT_ONCE = 512
+
+
+class Scorer(Protocol):
+    """A model to evaluate: an ONNX file's classifier or a run folder's network."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels, in the order of the logits."""
+        ...
+
+    @property
+    def input_size(self) -> int:
+        """Height and width of a crop, in pixels."""
+        ...
+
+    def logits(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return logits, float32 [n, k], for grey crops, uint8 [n, size, size]."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionTable:
+    """One row per picture of a split; arrays share their first axis.
+
+    Attributes:
+        labels: that the columns stand for.
+        logits_nk: float32 [n, k].
+        raw_n: int64 [n], the data set's label as an index into `labels`, -1 for another or none.
+        panel_n: int64 [n], the raters' majority likewise, -1 for none; None without votes.
+        groups_n: int64 [n], copies of one picture share a number.
+        sources_n: str [n], the path or row of each picture.
+    """
+
+    labels: tuple[str, ...]
+    logits_nk: NDArray[np.float32]
+    raw_n: NDArray[np.int64]
+    panel_n: NDArray[np.int64] | None
+    groups_n: NDArray[np.int64]
+    sources_n: NDArray[np.str_]
+
+    @property
+    def probs_nk(self) -> NDArray[np.float32]:
+        """Probabilities, float32 [n, k]."""
+        return softmax(self.logits_nk)
+
+
+def predict_table(
+    scorer: Scorer,
+    split: Dataset,
+    labels: tuple[str, ...] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> PredictionTable:
+    """Let a model answer every picture of a split.
+
+    Args:
+        scorer: the model.
+        split: one split of a dataset.
+        labels: to choose among; those of the model where empty. Fewer than the model's own are
+            a restriction: the others' logits are dropped, which renormalises the rest.
+        progress: told (done, total) now and then.
+
+    Raises:
+        ConfigError: a label that the model does not know.
+        DataError: none of the labels occurs in the split.
+    """
+    labels = labels or scorer.labels
+    unknown = [label for label in labels if label not in scorer.labels]
+    if unknown:
+        raise ConfigError(
+            f"{scorer.name} does not know the label {unknown[0]!r}",
+            hint=did_you_mean(unknown[0], scorer.labels) + f"it knows: {', '.join(scorer.labels)}",
+        )
+    raw = raw_targets(split.labels_n, split.label_names, labels)
+    panel = None
+    if split.votes_nk is not None:
+        panel = panel_targets(split.votes_nk, split.vote_names, labels)
+    if not (raw >= 0).any() and (panel is None or not (panel >= 0).any()):
+        raise DataError(
+            f"no picture of {split.name}'s {split.splits_n[0]} split is labelled "
+            f"{', '.join(labels)}",
+            hint=f"its labels are: {', '.join(split.label_names) or 'none'}",
+        )
+    parts = []
+    for start in range(0, len(split), SCORED_AT_ONCE):
+        images = np.asarray(split.images_nhw[start : start + SCORED_AT_ONCE])
+        parts.append(scorer.logits(resize_crops(images, scorer.input_size)))
+        progress(min(start + SCORED_AT_ONCE, len(split)), len(split))
+    columns = [scorer.labels.index(label) for label in labels]
+    return PredictionTable(
+        labels=tuple(labels),
+        logits_nk=np.concatenate(parts)[:, columns],
+        raw_n=raw,
+        panel_n=panel,
+        groups_n=split.groups_n,
+        sources_n=split.sources_n,
+    )
+
+
+def yardstick_of(table: PredictionTable) -> tuple[str, NDArray[np.int64]]:
+    """Return ('panel', the raters' majority) where there are votes, else ('raw', the labels)."""
+    return ("raw", table.raw_n) if table.panel_n is None else ("panel", table.panel_n)

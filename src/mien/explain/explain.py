@@ -1,0 +1,256 @@
+"""Explain what a model looks at in faces: read `explain` first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from mien.errors import ConfigError, did_you_mean
+from mien.explain.explainable import choose_side
+from mien.explain.occlusion import Occlusion, default_patch, occlude
+from mien.explain.sanity import SanityCheck, check
+from mien.model.classifier import softmax
+from mien.types import UNSURE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from mien.explain.explainable import Explainable
+    from mien.explain.sanity import Explainer
+    from mien.model.info import ModelInfo
+
+    Progress = Callable[[str, int, int], None]
+
+GRAD_CAM, OCCLUSION = "Grad-CAM", "occlusion"
+CHECKED = 3
+"""Faces that the sanity check uses at most: it draws every map some 25 times."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceExplanation:
+    """What the model looks at in one face.
+
+    Attributes:
+        crop_hw: uint8 [s, s], the very crop that the model reads.
+        probs_k: float32 [k], probabilities.
+        answer: index of the label that is explained.
+        grad_cam_hw: float32 [s, s], logits a cell, before its rectification; None for a network
+            without convolutions.
+        occlusion: what covering costs.
+        features: maps by side, float32 [c, side, side], of the crop as it is given.
+    """
+
+    crop_hw: NDArray[np.uint8]
+    probs_k: NDArray[np.float32]
+    answer: int
+    grad_cam_hw: NDArray[np.float32] | None
+    occlusion: Occlusion
+    features: dict[int, NDArray[np.float32]]
+
+    @property
+    def maps(self) -> dict[str, NDArray[np.float32]]:
+        """The maps by method, float32 [s, s]: positive where a place speaks for the answer."""
+        maps = {} if self.grad_cam_hw is None else {GRAD_CAM: self.grad_cam_hw}
+        return {**maps, OCCLUSION: self.occlusion.drop_hw}
+
+    def label(self, info: ModelInfo) -> str:
+        """What mien predict says of this face by itself: a label, or 'unsure'."""
+        best = int(self.probs_k.argmax())
+        return UNSURE if self.probs_k[best] < info.unsure_below else info.labels[best]
+
+    def title(self, info: ModelInfo) -> str:
+        """The explained label, and what mien predict says where that is something else."""
+        explained, label = info.labels[self.answer], self.label(info)
+        return explained if label == explained else f"{explained} (the answer is {label})"
+
+    def to_dict(self, info: ModelInfo) -> dict[str, Any]:
+        """Return the figures, without the maps, as JSON types."""
+        occlusion, labels = self.occlusion, info.labels
+        return {
+            "label": self.label(info),
+            "explained": labels[self.answer],
+            "empty_maps": [m for m, map_hw in self.maps.items() if map_hw.max(initial=0) <= 0],
+            "probabilities": {
+                n: round(float(p), 4) for n, p in zip(labels, self.probs_k, strict=True)
+            },
+            "occlusion": {
+                "before": round(occlusion.before, 6),
+                "after": round(occlusion.after, 6),
+                "patch": list(occlusion.patch_xyxy),
+                "largest_drop_log_odds": round(float(occlusion.drop_hw.max()), 4),
+            },
+            "thirds": {method: thirds(map_hw) for method, map_hw in self.maps.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a model looks at in some faces.
+
+    Attributes:
+        info: the model's description.
+        kernels: of its first convolution, float32 [c, h, w]; [0, 0, 0] without any.
+        faces: one for each crop, in order.
+        side: of the feature maps that Grad-CAM is drawn on, in cells; None without any.
+        patch: side of the patch that covered, in pixels of the crop.
+        sanity: whether the maps depend on the weights; None where not checked.
+    """
+
+    info: ModelInfo
+    kernels: NDArray[np.float32]
+    faces: tuple[FaceExplanation, ...]
+    side: int | None
+    patch: int
+    sanity: SanityCheck | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON types; the maps stand in arrays."""
+        return {
+            "model": self.info.name,
+            "labels": list(self.info.labels),
+            "input_size": self.info.input_size,
+            "grad_cam_side": self.side,
+            "occlusion_patch": self.patch,
+            "faces": [face.to_dict(self.info) for face in self.faces],
+            "sanity": self.sanity.to_dict() if self.sanity is not None else None,
+        }
+
+
+def explain(
+    model: Explainable,
+    crops_nhw: NDArray[np.uint8],
+    *,
+    label: str | None = None,
+    side: int | None = None,
+    patch: int | None = None,
+    draws: int = 5,
+    progress: Progress = lambda stage, done, total: None,
+) -> Explanation:
+    """Show what a model looks at in faces, and check that this depends on its weights.
+
+    Args:
+        model: an ONNX file or a run folder, opened to be explained.
+        crops_nhw: uint8 [n, s, s], grey, as the model reads them; at least one.
+        label: to explain; of each face the most probable one where None.
+        side: of the feature maps for Grad-CAM, in cells; the last ones where None.
+        patch: side of the covering patch in pixels; a fifth of the crop where None.
+        draws: of random weights at each level of the sanity check; 0 skips it.
+        progress: told (stage, done, total) now and then.
+
+    Raises:
+        ConfigError: a label, side, patch or number of draws that this model cannot have.
+    """
+    if draws < 0:
+        raise ConfigError(f"the draws must not be negative, got {draws}", hint="0 skips the check")
+    side = choose_side(model, side)
+    patch = default_patch(model.info.input_size) if patch is None else patch
+    probs = softmax(model.logits(crops_nhw))
+    answers = _answers(model.info, probs, label)
+    cams = grad_cams(model, crops_nhw, answers, side) if side is not None else None
+    faces = []
+    for i, crop in enumerate(crops_nhw):
+        progress("maps", i, len(crops_nhw))
+        covered = occlude(model, crop, int(answers[i]), patch)
+        cam = cams[i] if cams is not None else None
+        features = model.feature_maps(crop)
+        faces.append(FaceExplanation(crop, probs[i], int(answers[i]), cam, covered, features))
+    sanity = None
+    if draws and model.layers:
+        sanity = check_maps(model, faces[:CHECKED], side, patch, draws, progress)
+    return Explanation(model.info, model.kernels(), tuple(faces), side, patch, sanity)
+
+
+def grad_cams(
+    model: Explainable, crops_nhw: NDArray[np.uint8], answers_n: NDArray[np.int64], side: int
+) -> NDArray[np.float32]:
+    """Return Grad-CAM on the crops as they are given, float32 [n, s, s], bilinear.
+
+    It is 0 where a model that aligns faces does not look at all.
+    """
+    size = crops_nhw.shape[1]
+    maps, places = model.grad_cam(crops_nhw, answers_n, side), model.places(crops_nhw)
+    return np.stack([_placed(enlarged(m, size), p) for m, p in zip(maps, places, strict=True)])
+
+
+def enlarged(map_hw: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Return a map at another size, float32 [size, size], bilinear."""
+    return np.asarray(
+        Image.fromarray(map_hw).resize((size, size), Image.Resampling.BILINEAR), np.float32
+    )
+
+
+def _placed(map_hw: NDArray[np.float32], place_23: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the map moved from the aligned face to where that lies on the crop."""
+    if np.array_equal(place_23, np.eye(2, 3)):
+        return map_hw
+    size = len(map_hw)
+    # Pillow asks where each pixel of the result comes from, in pixels from the corner.
+    back = np.linalg.inv(place_23[:, :2].astype(np.float64))
+    shift = size / 2 * (1 - back @ (1 + place_23[:, 2]))
+    affine = (*back[0], shift[0], *back[1], shift[1])
+    how = Image.Resampling.BILINEAR
+    moved = Image.fromarray(map_hw).transform((size, size), Image.Transform.AFFINE, affine, how)
+    return np.asarray(moved, np.float32)
+
+
+def thirds(map_hw: NDArray[np.float32]) -> dict[str, float]:
+    """Return which share of a map's positive part lies in each third of the crop, top first."""
+    positive = np.maximum(map_hw, 0).sum(axis=1)
+    shares = [float(part.sum()) for part in np.array_split(positive, 3)]
+    total = sum(shares) or 1.0
+    names = ("upper", "middle", "lower")
+    return {name: round(share / total, 4) for name, share in zip(names, shares, strict=True)}
+
+
+def _answers(
+    info: ModelInfo, probs_nk: NDArray[np.float32], label: str | None
+) -> NDArray[np.int64]:
+    if label is None:
+        likeliest: NDArray[np.int64] = probs_nk.argmax(axis=1).astype(np.int64)
+        return likeliest
+    if label not in info.labels:
+        raise ConfigError(
+            f"{info.name} does not know the label {label!r}",
+            hint=did_you_mean(label, info.labels) + f"it knows: {', '.join(info.labels)}",
+        )
+    return np.full(len(probs_nk), info.labels.index(label), np.int64)
+
+
+def check_maps(
+    model: Explainable,
+    faces: Sequence[FaceExplanation],
+    side: int | None,
+    patch: int,
+    draws: int,
+    progress: Progress = lambda stage, done, total: None,
+) -> SanityCheck:
+    """Compare the maps of some faces with those under random weights; see `sanity.check`.
+
+    Args:
+        model: that explained the faces, and has at least one layer.
+        faces: as `explain` made them with this side and patch; at least one.
+        side: of the feature maps for Grad-CAM, in cells; None without any.
+        patch: side of the covering patch, in pixels.
+        draws: of random weights at each level; 1 or more.
+        progress: told ('sanity', done, total) now and then.
+    """
+    crops = np.stack([face.crop_hw for face in faces])
+    answers = np.array([face.answer for face in faces], np.int64)
+
+    def occlusions(random: Explainable) -> NDArray[np.float32]:
+        pairs = zip(crops, answers, strict=True)
+        return np.stack([occlude(random, crop, int(a), patch).drop_hw for crop, a in pairs])
+
+    explainers: dict[str, Explainer] = {}
+    if side is not None:
+        explainers[GRAD_CAM] = lambda random: grad_cams(random, crops, answers, side)
+    explainers[OCCLUSION] = occlusions
+    trained = {method: np.stack([face.maps[method] for face in faces]) for method in explainers}
+    return check(
+        model, explainers, trained, draws, lambda done, total: progress("sanity", done, total)
+    )

@@ -1,0 +1,1 @@
+"""Pixels: reading images, cropping faces, drawing on images. Used by data, train and predict."""

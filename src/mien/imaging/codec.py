@@ -1,0 +1,269 @@
+"""Picture files to pixels and back: RGB, as displayed, whatever the file holds.
+
+The size is read from the header before anything is decoded, so that a small file that would
+unfold into gigabytes is refused rather than tried.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mien.errors import ConfigError, SourceError
+from mien.files import write_bytes
+from mien.imaging.jpeg import lacks_end_marker, with_end_marker
+from mien.installation import install_command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+MAX_PIXELS = 100_000_000
+"""Larger pictures are refused: 100 megapixels are 300 MB in memory."""
+
+SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .png .bmp .gif .webp .tif .tiff .ppm .pgm .pbm .heic .heif .avif".split()  # noqa: SIM905
+)
+"""File names that are taken for pictures when a folder is read."""
+
+READERS = frozenset(
+    "AVIF BMP DIB GIF HEIF JPEG MPO PNG PPM TIFF WEBP".split()  # noqa: SIM905
+)
+"""Pillow knows more forms; some are drawn by starting other programs (EPS by Ghostscript)."""
+
+JPEGS, ANIMATED = ("JPEG", "MPO"), ("GIF", "WEBP", "PNG", "AVIF")
+ORIENTATION = 0x0112
+WITH_ALPHA = ("LA", "PA", "RGBA")
+PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
+
+WRITERS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
+
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+"""Of which a HEIC file names one behind its first 'ftyp'."""
+
+
+NO_END_MARKER = "the JPEG lacks its end marker; every pixel was there"
+
+FIRST_FRAME = "an animation: only its first frame was read; mien video reads them all"
+FIRST_PAGE = "a file of several pages: only the first was read"
+
+
+class Decoded(NamedTuple):
+    """A decoded picture.
+
+    Attributes:
+        pixels: uint8 [h, w, 3] RGB.
+        notes: what is odd about its file, though it could be read.
+    """
+
+    pixels: NDArray[np.uint8]
+    notes: tuple[str, ...] = ()
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Return the picture in a file, uint8 [h, w, 3] RGB; see `decode_picture`.
+
+    Raises:
+        SourceError: the file is missing, unreadable, empty, or no picture that can be decoded.
+    """
+    return decode_picture(read_content(path), str(path))
+
+
+def read_content(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        SourceError: the file is missing or unreadable.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SourceError(
+            f"cannot read {path}: {error.strerror}", hint="check the path and its permissions"
+        ) from error
+    except ValueError as error:  # a NUL, which a table of paths may hold
+        raise SourceError(f"cannot read {path}: {error}", hint="check the path") from error
+
+
+def decode_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Return an encoded picture as uint8 [h, w, 3] RGB, turned as its EXIF data says.
+
+    Transparency is laid on white, 16-bit values are scaled to 8 bits, an animation gives its
+    first frame.
+
+    Args:
+        content: of a JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, AVIF or (with the extra `heic`)
+            HEIC file.
+        name: for error messages.
+        max_pixels: larger pictures are refused by their header.
+
+    Raises:
+        SourceError: no such picture, damaged, or larger than that.
+    """
+    return decode_noted(content, name, max_pixels).pixels
+
+
+def decode_noted(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """Decode as `decode_picture` does, and say what is odd about the file.
+
+    A JPEG without its end marker is read where every pixel is there; an animation gives its first
+    frame. Both have a note.
+    """
+    if not content:
+        raise SourceError(f"{name} is empty (0 bytes)", hint="the file was not written fully")
+    _register_heic(content, name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of what we refuse
+        picture = _open(content, name, max_pixels)
+        try:
+            several = getattr(picture, "is_animated", False)
+            notes = (FIRST_FRAME,) if several and picture.format in ANIMATED else ()
+            notes = (FIRST_PAGE,) if several and picture.format == "TIFF" else notes
+            try:
+                picture.load()
+                if picture.format in JPEGS and lacks_end_marker(content):
+                    notes = (NO_END_MARKER,)  # the decoder did not come to miss it
+            except OSError:
+                whole = with_end_marker(content) if picture.format in JPEGS else None
+                if whole is None:
+                    raise
+                picture = Image.open(io.BytesIO(whole))
+                notes = (NO_END_MARKER,)
+            return Decoded(as_displayed(picture, own=True), notes)
+        except DAMAGE as error:
+            raise SourceError(
+                f"{name} is damaged: {error}", hint="the file was cut short or changed"
+            ) from error
+
+
+def _open(content: bytes, name: str, max_pixels: int) -> Image.Image:
+    """Return a picture whose header was read and found good."""
+    try:
+        picture = Image.open(io.BytesIO(content))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, RuntimeError) as error:
+        raise SourceError(f"{name} is not a picture that can be read", hint=_USE_OTHERS) from error
+    except Image.DecompressionBombError as error:
+        raise SourceError(
+            f"{name} is too large: over {max_pixels / 1e6:g} megapixels, the most that are read",
+            hint=_TOO_LARGE,
+        ) from error
+    if picture.format not in READERS:
+        raise SourceError(
+            f"{name} is a picture of the form {picture.format}, which is not read",
+            hint=_USE_OTHERS,
+        )
+    check_size(picture.size, name, max_pixels)
+    return picture
+
+
+def check_size(size: tuple[int, int], name: str, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise a SourceError for a picture, (width, height), of more pixels than that."""
+    width, height = size
+    if width * height > max_pixels:
+        raise SourceError(
+            f"{name} is too large: {width:,} x {height:,} pixels, at most "
+            f"{max_pixels / 1e6:g} megapixels are read",
+            hint=_TOO_LARGE,
+        )
+
+
+def as_rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return pixels [h, w, 3] for grey [h, w] too; anything but uint8 of these is a SourceError."""
+    shape = picture.shape
+    colour = len(shape) == 3 and shape[2] == 3
+    if picture.dtype != np.uint8 or not (len(shape) == 2 or colour) or 0 in shape:
+        raise SourceError(
+            f"a picture must be uint8 [h, w, 3] RGB or [h, w] grey, got {picture.dtype} "
+            f"{list(shape)}",
+            hint="scale values to 0-255, drop alpha, and put the channels last",
+        )
+    return picture if colour else np.repeat(picture[:, :, None], 3, axis=2)
+
+
+def write_picture(path: Path, picture_hwc: NDArray[np.uint8]) -> None:
+    """Write uint8 [h, w, 3] RGB (or [h, w] grey) pixels, whole or not at all.
+
+    Raises:
+        ConfigError: the suffix names no format that we write.
+        WriteError: the file could not be written.
+    """
+    kind = WRITERS.get(path.suffix.lower())
+    if kind is None:
+        raise ConfigError(
+            f"cannot write a picture called {path.name}",
+            hint=f"end the name in {', '.join(WRITERS)}",
+        )
+    buffer = io.BytesIO()
+    options = {"quality": 92} if kind != "PNG" else {}
+    Image.fromarray(picture_hwc).save(buffer, kind, **options)
+    write_bytes(path, buffer.getvalue())
+
+
+_TOO_LARGE = "scale it down first"
+_USE_OTHERS = "use JPEG, PNG, WebP, GIF or TIFF"
+DAMAGE = (
+    OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, RuntimeError, struct.error,
+    zlib.error, OverflowError, TypeError,
+)  # fmt: skip
+"""What Pillow's decoders raise over damaged files."""
+
+
+def as_displayed(picture: Image.Image, *, own: bool = False) -> NDArray[np.uint8]:
+    """Return a Pillow image of any mode as uint8 [h, w, 3] RGB, turned as its EXIF data says.
+
+    Args:
+        picture: the image.
+        own: it may be changed, which saves a copy.
+
+    Raises:
+        ValueError: a mode that Pillow cannot convert; its decoders raise more, see `DAMAGE`.
+    """
+    if own:
+        ImageOps.exif_transpose(picture, in_place=True)  # copies nothing where it is upright
+    elif picture.getexif().get(ORIENTATION, 1) != 1:
+        picture = ImageOps.exif_transpose(picture)
+    return _to_rgb(picture)
+
+
+def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
+    if picture.mode in PREMULTIPLIED:
+        picture = picture.convert(PREMULTIPLIED[picture.mode])
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return _from_deep_grey(picture)
+    if picture.mode in WITH_ALPHA or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        picture = Image.new("RGBA", layer.size, "white")
+        picture.alpha_composite(layer)
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"), np.uint8)
+
+
+def _from_deep_grey(picture: Image.Image) -> NDArray[np.uint8]:
+    """Scale 16-bit (or 32-bit) grey to 8 bits; Pillow's own conversion would clip it."""
+    values = np.asarray(picture, np.float64)
+    if picture.mode == "F" and values.max(initial=0) <= 1:
+        values = values * 255
+    elif values.max(initial=0) > 255:
+        values = values / 257
+    grey = np.clip(np.round(values), 0, 255).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _register_heic(content: bytes, name: str) -> None:
+    """Let Pillow read HEIC where pillow-heif is installed, only when such a file turns up."""
+    if content[4:8] != b"ftyp" or content[8:12] not in HEIC_BRANDS:
+        return
+    try:
+        from pillow_heif import register_heif_opener
+    except ModuleNotFoundError as error:
+        raise SourceError(
+            f"{name} is a HEIC picture, which needs a package that is not installed",
+            hint=f"install it: {install_command('heic')}",
+        ) from error
+    register_heif_opener()

@@ -1,0 +1,155 @@
+"""Readings as pictures: drawn, shown, saved, and as HTML for notebooks."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import sys
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from mien.errors import MienError, SourceError
+from mien.imaging.codec import write_picture
+from mien.imaging.draw import COLOURS, OTHER, annotate, percent
+from mien.imaging.load import given_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mien.types import FaceReading, PictureReading
+
+SIDE, SMALL_SIDE = 480, 160
+"""Longer side of thumbnails in notebooks, in pixels: of one reading, and of each of several."""
+MAX_PICTURES, MAX_FACES = 12, 20
+"""Readings, and faces of one, that a notebook shows; the rest is counted."""
+
+
+def draw_reading(
+    reading: PictureReading, picture: object = None, channels: str = "rgb"
+) -> NDArray[np.uint8]:
+    """Return the picture of a reading, uint8 [h, w, 3] RGB, with its faces drawn on it.
+
+    Args:
+        reading: says what is drawn.
+        picture: the same picture again, in any form that `Reader.read` takes; None reads the
+            file anew, or takes the picture given to `Reader.read` while it is in memory.
+        channels: order of the colours of `picture`.
+
+    Raises:
+        SourceError: the picture cannot be read, is gone, or has another size.
+    """
+    given = reading.origin if picture is None else given_picture(picture, channels)
+    decoded = None if given is None else given.load()
+    if decoded is None:
+        raise SourceError(
+            f"the picture {reading.source!r} is not kept in memory",
+            hint="give it again: annotate(picture), show(picture), save(path, picture)",
+        )
+    pixels = decoded.pixels
+    height, width = pixels.shape[:2]
+    if (width, height) != (reading.width, reading.height):
+        raise SourceError(
+            f"the picture is {width} x {height} pixels; {reading.source!r} was "
+            f"{reading.width} x {reading.height} when it was read",
+            hint="give the picture that was read",
+        )
+    return annotate(pixels, reading.faces)
+
+
+def save_reading(
+    reading: PictureReading, path: str | Path, picture: object = None, channels: str = "rgb"
+) -> Path:
+    """Write the drawn picture as JPEG, PNG or WebP, by the suffix; return the path.
+
+    Raises:
+        SourceError: see `draw_reading`.
+        ConfigError: another suffix.
+    """
+    write_picture(Path(path), draw_reading(reading, picture, channels))
+    return Path(path)
+
+
+def show_image(pixels_hwc: NDArray[np.uint8], title: str) -> None:
+    """Show pixels in the notebook that this runs in, else in the system's viewer.
+
+    Raises:
+        SourceError: there is no notebook, no screen or no viewer.
+    """
+    image = Image.fromarray(pixels_hwc)
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None and hasattr(shell, "kernel"):
+        sys.modules["IPython"].display.display(image)
+        return
+    from PIL import ImageShow
+
+    screen = sys.platform in ("win32", "darwin") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+    if not screen or not ImageShow.show(image, title):
+        raise SourceError(
+            "there is no screen or no viewer to show a picture with",
+            hint="save(path) writes it to a file",
+        )
+
+
+def jpeg_bytes(pixels_hwc: NDArray[np.uint8], side: int, quality: int = 80) -> bytes:
+    """Return pixels as a JPEG whose longer side is at most `side`."""
+    image = Image.fromarray(pixels_hwc)
+    image.thumbnail((side, side), Image.Resampling.BILINEAR)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def reading_html(reading: PictureReading, side: int = SIDE) -> str:
+    """Return a table of the faces beside a thumbnail with their boxes; all text is escaped."""
+    size = f"{reading.width} x {reading.height}"
+    about = escape(f"{reading.source}, {size}" if reading.error is None else reading.source)
+    rows = "".join(_row(number, face) for number, face in enumerate(reading.faces[:MAX_FACES]))
+    more = len(reading.faces) - MAX_FACES
+    words = [f"and {more} more faces"] if more > 0 else []
+    words += [reading.error] if reading.error else [] if reading.faces else ["no face"]
+    words += reading.notes
+    table = f"<table>{_HEAD}{rows}</table>" if rows else ""
+    lines = "".join(f"<div>{escape(line)}</div>" for line in words)
+    return (
+        '<div style="display:flex;gap:1em;align-items:flex-start">'
+        f"{_thumbnail(reading, side)}<div><b>{about}</b>{table}{lines}</div></div>"
+    )
+
+
+def readings_html(readings: Sequence[PictureReading]) -> str:
+    """Return the first readings as HTML, and how many more there are."""
+    shown = "<hr>".join(reading_html(one, SMALL_SIDE) for one in readings[:MAX_PICTURES])
+    more = len(readings) - MAX_PICTURES
+    return shown + (f"<div>and {more} more readings</div>" if more > 0 else "")
+
+
+_HEAD = "<tr><th>face</th><th>expression</th><th>probabilities</th><th>box</th></tr>"
+
+
+def _row(number: int, face: FaceReading) -> str:
+    colour = "#{:02x}{:02x}{:02x}".format(*COLOURS.get(face.label, OTHER))
+    shares = ", ".join(f"{name} {percent(p)}" for name, p in face.probabilities.items())
+    box = " ".join(f"{v:.0f}" for v in face.box)
+    label = f'<span style="border-left:.6em solid {colour};padding-left:.4em">'
+    label += f"{escape(face.label)} {escape(percent(face.confidence))}</span>"
+    return f"<tr><td>{number}</td><td>{label}</td><td>{escape(shares)}</td><td>{box}</td></tr>"
+
+
+def _thumbnail(reading: PictureReading, side: int) -> str:
+    if reading.error is not None:
+        return ""
+    try:
+        content = jpeg_bytes(draw_reading(reading), side)
+    except MienError:  # a picture that is gone leaves the table
+        return ""
+    encoded = base64.b64encode(content).decode("ascii")
+    return f'<img alt="{escape(reading.source)}" src="data:image/jpeg;base64,{encoded}">'

@@ -1,0 +1,254 @@
+"""What travels inside an ONNX model file, so that nothing is guessed from its name.
+
+Every mien model takes uint8 pixels [n, 1, size, size] and gives float32 logits [n, k]; the
+normalisation and the calibration temperature are nodes of its graph. The rest stands in the
+file's metadata under one key, as JSON, with the version of this schema.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from mien.errors import ConfigError, ModelFileError, did_you_mean
+from mien.installation import upgrade_command
+from mien.labels import LABEL_SETS, label_set
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SCHEMA_VERSION = 1
+METADATA_KEY = "mien"
+SHOWN = ("name", "labels", "input_size", "colour", "coverage")
+"""What is shown of a description that makes no sense."""
+INPUT_NAME = "pixels"
+OUTPUT_NAME = "logits"
+ALIGNMENT_NODE = "GridSample"
+"""Kind of the ONNX node by which a spatial transformer moves a face; a graph has one or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A further output of the same network: other labels, such as FER2013's seven.
+
+    Attributes:
+        output: its name in the graph.
+        labels: in the order of its logits.
+        temperature: that they were divided by, inside the graph.
+    """
+
+    output: str
+    labels: tuple[str, ...]
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """The description that an ONNX model file carries.
+
+    Attributes:
+        name: such as 'mien-small'.
+        labels: in the order of the logits.
+        input_size: height and width of the crop, in pixels.
+        colour: 'grey'.
+        alignment: id of the alignment that made its training crops (mien.imaging.crop).
+        temperature: that the logits were divided by, inside the graph; 1.0 if uncalibrated.
+        unsure_below: default confidence under which a reading is 'unsure', 0 to 1.
+        precision: 'float32', or 'int8' where weights and activations were quantised.
+        quantised: of an int8 file: 'from' which model, the 'loss' of accuracy and its 'n', the
+            share 'changed', 'faces' that ranges were measured on; else empty.
+        stored: 'float16' where the weights lie in 16 bits in the file, 'float32' otherwise.
+        network: name in the registry of networks.
+        parameters: their number.
+        multiply_adds: for one face.
+        config_sha256: of the resolved training configuration.
+        data: the training data in words, with its fingerprint.
+        licence: of the weights.
+        metrics: headline figures on validation data, each with n and interval; may be empty.
+        coverage: for sets of labels (mien.model.conformal): 'least', the probability from which on
+            a label is in a set, by coverage; 'n' faces and 'data' that it was fitted on; 'by',
+            panel or raw. Empty where it was not fitted.
+        created: ISO 8601 date and time, UTC.
+        mien_version: that wrote the file.
+        heads: what the network answers besides `labels`.
+        learnt: labels of the last layer's rows, for whoever trains it further; empty if unknown.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    input_size: int
+    alignment: str
+    colour: str = "grey"
+    temperature: float = 1.0
+    unsure_below: float = 0.0
+    precision: str = "float32"
+    quantised: dict[str, Any] = field(default_factory=dict)
+    stored: str = "float32"
+    network: str = ""
+    parameters: int = 0
+    multiply_adds: int = 0
+    config_sha256: str = ""
+    data: str = ""
+    licence: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    coverage: dict[str, Any] = field(default_factory=dict)
+    created: str = ""
+    mien_version: str = ""
+    heads: tuple[Head, ...] = ()
+    learnt: tuple[str, ...] = ()
+
+    def answering(self, labels: Sequence[str] = ()) -> tuple[ModelInfo, str]:
+        """Return the description of the output with these labels, in any order, and its name.
+
+        Figures and limits of sets of labels are of the first output: another has none.
+
+        Raises:
+            ConfigError: no output has them.
+        """
+        if not labels or set(labels) == set(self.labels):
+            return self, OUTPUT_NAME
+        for head in self.heads:
+            if set(labels) == set(head.labels):
+                chosen = replace(
+                    self,
+                    labels=head.labels,
+                    temperature=head.temperature,
+                    metrics={},
+                    coverage={},
+                )
+                return chosen, head.output
+        raise ConfigError(
+            f"{self.name} does not answer {', '.join(labels)}", hint=self._label_sets()[1]
+        )
+
+    def named_labels(self, name: str) -> tuple[str, ...]:
+        """Return the labels that `name` stands for: a set's name, or labels joined by commas.
+
+        Raises:
+            ConfigError: no such set; the hint names those that this model has.
+        """
+        try:
+            return label_set(name)
+        except ConfigError as error:
+            known, hint = self._label_sets()
+            raise ConfigError(error.message, hint=did_you_mean(name, known) + hint) from error
+
+    def _label_sets(self) -> tuple[list[str], str]:
+        """Return the names of the sets that the model answers, and a sentence that lists them."""
+        names, words = [], []
+        for labels in (self.labels, *(head.labels for head in self.heads)):
+            listed = ", ".join(labels)
+            name = next((n for n, known in LABEL_SETS.items() if set(known) == set(labels)), None)
+            names.append(name or listed.replace(", ", ","))
+            words.append(f"{name} ({listed})" if name else listed)
+        return names, f"{self.name} answers {'; or '.join(words)}"
+
+    def to_metadata(self) -> dict[str, str]:
+        """Return the string properties to store in an ONNX file."""
+        return {METADATA_KEY: json.dumps({"schema": SCHEMA_VERSION, **asdict(self)})}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], *, path: str) -> ModelInfo:
+        """Read the properties of the ONNX file at `path` (used in messages only).
+
+        Raises:
+            ModelFileError: no mien metadata, metadata that is not ours, or a newer schema.
+        """
+        text = metadata.get(METADATA_KEY)
+        if text is None:
+            raise ModelFileError(
+                f"{path} carries no mien metadata, so its labels and input are unknown",
+                hint="export models with: mien export RUN model.onnx",
+            )
+        values = _parse(text, path)
+        schema = values.pop("schema", None)
+        if not isinstance(schema, int):
+            raise ModelFileError(
+                f"{path}: its metadata names no schema version", hint="export the model again"
+            )
+        if schema > SCHEMA_VERSION:
+            raise ModelFileError(
+                f"{path} has model schema {schema}; this mien reads up to {SCHEMA_VERSION}",
+                hint=f"upgrade mien: {upgrade_command()}",
+            )
+        if not _makes_sense(values):
+            shown = {key: values.get(key) for key in SHOWN}
+            raise ModelFileError(
+                f"{path}: its metadata makes no sense: {shown}", hint="export the model again"
+            )
+        known = {f.name for f in fields(cls)}
+        chosen = {key: value for key, value in values.items() if key in known}
+        heads = tuple(
+            Head(head["output"], tuple(head["labels"]), head["temperature"])
+            for head in values.get("heads", [])
+        )
+        # JSON has no tuples.
+        labels, learnt = tuple(values["labels"]), tuple(values.get("learnt", ()))
+        return cls(**{**chosen, "labels": labels, "heads": heads, "learnt": learnt})
+
+
+def _makes_sense(values: dict[str, Any]) -> bool:
+    labels, size = values.get("labels"), values.get("input_size")
+    return (
+        isinstance(labels, list)
+        and _are_labels(labels)
+        and len(labels) >= 2
+        and _are_labels(values.get("learnt", []))
+        and isinstance(size, int)
+        and 8 <= size <= 1024
+        and values.get("colour", "grey") == "grey"
+        and isinstance(values.get("name"), str)
+        and isinstance(values.get("alignment"), str)
+        and _can_make_sets(values.get("coverage", {}))
+        and isinstance(values.get("heads", []), list)
+        and all(_is_head(head) for head in values.get("heads", []))
+    )
+
+
+def _are_labels(labels: Any) -> bool:
+    return (
+        isinstance(labels, list)
+        and all(isinstance(label, str) for label in labels)
+        and len(set(labels)) == len(labels)
+    )
+
+
+def _is_head(values: Any) -> bool:
+    return (
+        isinstance(values, dict)
+        and isinstance(values.get("output"), str)
+        and isinstance(values.get("labels"), list)
+        and len(values["labels"]) >= 2
+        and isinstance(values.get("temperature"), float)
+    )
+
+
+def _can_make_sets(coverage: Any) -> bool:
+    """Return whether `coverage` is empty, or names limits between 0 and 1 by level."""
+    if not isinstance(coverage, dict):
+        return False
+    least = coverage.get("least", None if coverage else {})
+    return isinstance(least, dict) and all(
+        _is_share(level) and isinstance(value, int | float) and 0 <= value <= 1
+        for level, value in least.items()
+    )
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 < float(text) < 1
+    except ValueError:
+        return False
+
+
+def _parse(text: str, path: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise ModelFileError(
+            f"{path}: its mien metadata is not a JSON object", hint="export the model again"
+        )
+    return values

@@ -1,1 +1,0 @@
-"""The same face followed over time: read `follow.py` first."""

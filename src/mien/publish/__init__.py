@@ -1,0 +1,1 @@
+"""Every writer of model files: export, quantize, calibrate, card."""

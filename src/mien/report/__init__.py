@@ -1,0 +1,1 @@
+"""The one look of every report and plot."""

@@ -1,0 +1,1 @@
+"""The training loop. Read fit.py first."""

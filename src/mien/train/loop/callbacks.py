@@ -1,0 +1,29 @@
+"""Callbacks of a training: the interface of progress bars, logs and plots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from mien.train.networks.registry import NetworkCost
+    from mien.train.recipe.recipe import Recipe
+    from mien.train.run.folder import RunFolder
+    from mien.train.run.metrics import EpochMetrics
+
+
+class Watcher(Protocol):
+    """Receives the events of a training; must not change it."""
+
+    def started(
+        self, run: RunFolder, recipe: Recipe, cost: NetworkCost, images: int, steps: int
+    ) -> None:
+        """Training starts (or goes on) with this many images and steps an epoch."""
+
+    def stepped(self, epoch: int, step: int, loss: float) -> None:
+        """A batch of the epoch was learnt from; both are counted from 1."""
+
+    def epoch_ended(self, metrics: EpochMetrics, *, best: bool) -> None:
+        """An epoch was finished and saved; `best` if it is the best one so far."""
+
+    def ended(self, status: str) -> None:
+        """Training ended: 'finished', 'stopped early', 'interrupted' or 'failed'."""

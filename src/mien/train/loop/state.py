@@ -1,0 +1,155 @@
+"""The state of a training: all that a checkpoint must hold for the next epoch to be the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mien.errors import ModelFileError
+from mien.train.loop.optimizer import WeightAverage, make_optimizer
+from mien.train.loop.signals import EpochSignals
+from mien.train.run.checkpoint import (
+    flatten_optimizer,
+    load_checkpoint,
+    restore_optimizer,
+    save_checkpoint,
+)
+from mien.train.run.metrics import EpochMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mien.train.networks.registry import Model
+    from mien.train.recipe.recipe import Recipe
+    from mien.train.run.folder import RunFolder
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """Network, optimiser, random generators and history, between two epochs.
+
+    Attributes:
+        order: generator of the batches' order.
+        changes: generator of the augmentation; dropout uses torch's global one.
+        teachers: that answer in each step; no part of a checkpoint, for they do not change.
+        epoch: epochs finished.
+        select: the recipe's `fit.select`, by which `record` chooses the best epoch.
+    """
+
+    model: Model
+    average: WeightAverage | None
+    optimizer: torch.optim.Optimizer
+    order: torch.Generator
+    changes: torch.Generator
+    teachers: Sequence[Model] = ()
+    select: str = "accuracy"
+    epoch: int = 0
+    lr: float = 0.0
+    best_epoch: int = 0
+    history: list[EpochMetrics] = field(default_factory=list)
+    signals: list[EpochSignals] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, model: Model, recipe: Recipe) -> TrainingState:
+        """Return the state before the first epoch."""
+        seed = recipe.fit.seed
+        return cls(
+            model=model,
+            average=WeightAverage(model, recipe.fit.average) if recipe.fit.average else None,
+            optimizer=make_optimizer(model, recipe.optimizer),
+            order=torch.Generator().manual_seed(seed * 2 + 1),
+            changes=torch.Generator().manual_seed(seed * 2 + 2),
+            select=recipe.fit.select,
+        )
+
+    @property
+    def answering(self) -> Model:
+        """The weights that answer: their average where one is kept."""
+        return self.average.model if self.average is not None else self.model  # type: ignore[return-value]
+
+    def is_over(self, recipe: Recipe) -> bool:
+        """Whether all epochs are done, or early stopping's patience is spent."""
+        patience = recipe.fit.early_stopping
+        waited = self.epoch - self.best_epoch
+        return self.epoch >= recipe.fit.epochs or (0 < patience <= waited)
+
+    def record(self, metrics: EpochMetrics, signals: EpochSignals) -> bool:
+        """Add a finished epoch; return whether it is the best so far on validation."""
+        self.history.append(metrics)
+        self.signals.append(signals)
+        self.epoch = metrics.epoch
+        earlier = self.history[self.best_epoch - 1] if self.best_epoch else None
+        best = earlier is None or metrics.merit(self.select) > earlier.merit(self.select)
+        if best:
+            self.best_epoch = metrics.epoch
+        return best
+
+
+def save_state(state: TrainingState, run: RunFolder, *, best: bool) -> None:
+    """Write the 'last' checkpoint and, if asked, 'best'; then metrics and signals."""
+    optimizer_tensors, optimizer_values = flatten_optimizer(state.optimizer)
+    tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
+    if state.average is not None:
+        averaged = state.average.model.state_dict()
+        tensors |= {f"average.{name}": value for name, value in averaged.items()}
+    history = [metrics.to_dict() for metrics in state.history]
+    values = {
+        "epoch": state.epoch,
+        "best_epoch": state.best_epoch,
+        "optimizer": optimizer_values,
+        "history": history,
+        "signals": [signals.to_dict() for signals in state.signals],
+    }
+    if best:
+        weights = {f"model.{n}": value for n, value in state.answering.state_dict().items()}
+        only = {"epoch": state.epoch, "best_epoch": state.epoch, "metrics": history[-1]}
+        save_checkpoint(run.checkpoints, "best", weights, only)
+    tensors |= optimizer_tensors | _random_states(state)
+    save_checkpoint(run.checkpoints, "last", tensors, values)
+    run.write_metrics(history)
+    run.write_signals(state.signals)
+
+
+def restore_state(state: TrainingState, run: RunFolder) -> None:
+    """Bring a fresh state to where the run's last checkpoint was.
+
+    Raises:
+        ModelFileError: the checkpoint is damaged or of another network.
+    """
+    tensors, values = load_checkpoint(run.checkpoints, "last")
+    try:
+        state.model.load_state_dict(_with_prefix(tensors, "model."))
+        if state.average is not None:
+            state.average.model.load_state_dict(_with_prefix(tensors, "average."))
+        restore_optimizer(state.optimizer, tensors, values["optimizer"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise ModelFileError(
+            f"the checkpoint in {run.checkpoints} does not fit the run's recipe: {error}",
+            hint="config.json was changed since; restore it or start a new run",
+        ) from error
+    state.order.set_state(tensors["random.order"])
+    state.changes.set_state(tensors["random.changes"])
+    torch.set_rng_state(tensors["random.global"])
+    if "random.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random.cuda"])
+    state.epoch, state.best_epoch = values["epoch"], values["best_epoch"]
+    state.history = [EpochMetrics(**row) for row in values["history"]]
+    state.signals = [EpochSignals.from_dict(row) for row in values.get("signals", [])]
+
+
+def _random_states(state: TrainingState) -> dict[str, Tensor]:
+    states = {
+        "random.order": state.order.get_state(),
+        "random.changes": state.changes.get_state(),
+        "random.global": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        states["random.cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

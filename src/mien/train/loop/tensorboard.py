@@ -1,0 +1,74 @@
+"""The figures of each epoch for TensorBoard, in its own file format."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import warnings
+from typing import IO, TYPE_CHECKING, Any
+
+from mien.files import write_error
+
+if TYPE_CHECKING:
+    from mien.train.networks.registry import NetworkCost
+    from mien.train.recipe.recipe import Recipe
+    from mien.train.run.folder import RunFolder
+    from mien.train.run.metrics import EpochMetrics
+
+
+class TensorBoardLog:
+    """Writes one scalar per figure and epoch into `tensorboard/` of the run folder.
+
+    TensorBoard's own writer has a thread, which prints a traceback where the disk is full; so the
+    records are written here, one after another. A part of a run (after `--resume`) has a file of
+    its own, as TensorBoard expects.
+
+    Raises:
+        WriteError: the file could not be written.
+    """
+
+    def __init__(self) -> None:
+        self.stream: IO[bytes] | None = None
+
+    def started(
+        self, run: RunFolder, recipe: Recipe, cost: NetworkCost, images: int, steps: int
+    ) -> None:
+        """Open the file."""
+        folder = run.path / "tensorboard"
+        name = f"events.out.tfevents.{time.time():.0f}.{platform.node()}.{os.getpid()}.0"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.stream = (folder / name).open("ab")
+        except OSError as error:
+            raise write_error(folder / name, error) from error
+        self._write(file_version="brain.Event:2")
+
+    def stepped(self, epoch: int, step: int, loss: float) -> None:
+        """Single steps are not written."""
+
+    def epoch_ended(self, metrics: EpochMetrics, *, best: bool) -> None:
+        """Write the epoch's figures."""
+        figures = {name: value for name, value in metrics.to_dict().items() if name != "epoch"}
+        values = [{"tag": name, "simple_value": value} for name, value in figures.items()]
+        self._write(step=metrics.epoch, summary={"value": values})
+
+    def ended(self, status: str) -> None:
+        """Close the file."""
+        if self.stream is not None:
+            self.stream.close()
+
+    def _write(self, **content: Any) -> None:
+        if self.stream is None:
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TensorBoard's imports warn of their own past
+            from tensorboard.compat.proto.event_pb2 import Event
+            from tensorboard.summary.writer.record_writer import RecordWriter
+
+        event = Event(wall_time=time.time(), **content)
+        try:
+            RecordWriter(self.stream).write(event.SerializeToString())
+            self.stream.flush()
+        except OSError as error:
+            raise write_error(self.stream.name, error) from error

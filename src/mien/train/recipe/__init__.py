@@ -1,0 +1,1 @@
+"""Recipes: TOML files to typed settings."""

@@ -1,0 +1,76 @@
+"""A recipe adapted to the data: what 'auto' stands for in it, read `adapted` first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mien.errors import DataError
+from mien.labels import EIGHT, LABEL_SETS, label_set
+
+if TYPE_CHECKING:
+    from mien.data.dataset import Dataset
+    from mien.train.recipe.recipe import Recipe
+
+AUTO = "auto"
+VOTED = "three"
+"""Labels that 'auto' stands for where raters' votes are learnt."""
+
+
+def adapted(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """Return the recipe with each 'auto' of `labels` and `targets.kind` decided by the data.
+
+    `targets.kind`: 'votes' where the data have raters' votes for all learnt classes, else 'labels'.
+    `labels`: happy, neutral, sad where votes are learnt, else all labels of the training images.
+    Where labels are learnt, `targets.classes` and `also` go: they are about votes. A batch that the
+    data could not fill becomes a quarter of them. Other recipes stay as they are.
+
+    Raises:
+        DataError: labels are to be taken from data that have fewer than two.
+    """
+    if AUTO not in (recipe.labels, recipe.targets.kind):
+        return recipe
+    targets = recipe.targets
+    if targets.kind == AUTO:
+        classes = label_set(targets.classes or (VOTED if recipe.labels == AUTO else recipe.labels))
+        voted = dataset.votes_nk is not None and set(classes) <= set(dataset.vote_names)
+        targets = replace(targets, kind="votes" if voted else "labels")
+    learns_votes = targets.kind == "votes"
+    if not learns_votes:
+        targets = replace(targets, classes="")
+    labels = recipe.labels
+    if labels == AUTO:
+        labels = VOTED if learns_votes else _spelt(_labels_of(dataset))
+    recipe = replace(
+        recipe, labels=labels, targets=targets, also=recipe.also if targets.classes else ""
+    )
+    n = int((dataset.splits_n == "train").sum())
+    if 4 <= n < recipe.fit.batch_size:
+        recipe = replace(recipe, fit=replace(recipe.fit, batch_size=max(2, n // 4)))
+    return recipe
+
+
+def _labels_of(dataset: Dataset) -> tuple[str, ...]:
+    """Return the labels of the training images, FERPlus's first, in its order."""
+    used = dataset.labels_n[dataset.splits_n == "train"]
+    present = {dataset.label_names[i] for i in used if i >= 0}
+    if len(present) < 2:
+        raise DataError(
+            f"{dataset.name}: training needs images of at least two labels, found "
+            f"{', '.join(present) or 'none'}",
+            hint="import images of a second label beside them: one folder for each label",
+        )
+    unusable = sorted(label for label in present if "," in label)
+    if unusable:
+        raise DataError(
+            f"{dataset.name}: the label {unusable[0]!r} has a comma in its name",
+            hint="rename its folder, or the label in its table, and import again",
+        )
+    known = [label for label in EIGHT if label in present]
+    return (*known, *sorted(present - set(known)))
+
+
+def _spelt(labels: tuple[str, ...]) -> str:
+    """Return labels as a recipe spells them: the name of a label set, or a list with commas."""
+    named = [name for name, own in LABEL_SETS.items() if own == labels]
+    return named[0] if named else ",".join(labels)

@@ -1,0 +1,302 @@
+"""The run folder: everything that one training leaves behind, and how to use it again.
+
+config.json        the resolved recipe, the data and its fingerprint, versions, the command
+metrics.jsonl      one line per finished epoch
+signals.jsonl      likewise: gradients, steps and activations, for the doctor
+status.json        running, finished, stopped early, interrupted or failed, and why
+checkpoints/       last.json and best.json, each naming its .safetensors file
+curves.png         loss, accuracy and learning rate over the epochs
+tensorboard/       the same for TensorBoard
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from mien import __version__
+from mien.errors import ConfigError, RunFolderError
+from mien.files import read_json, write_json, write_text
+from mien.installation import upgrade_command
+from mien.train.loop.signals import EpochSignals
+from mien.train.networks.ensemble import Ensemble
+from mien.train.networks.normalise import Normalise
+from mien.train.networks.registry import Model, build_model
+from mien.train.recipe.adapt import adapted
+from mien.train.recipe.recipe import Recipe, recipe_from_dict
+from mien.train.run.checkpoint import load_checkpoint
+from mien.train.run.metrics import EpochMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from mien.data.dataset import Dataset
+
+T = TypeVar("T")
+M_co = TypeVar("M_co", bound=nn.Module, covariant=True)
+
+SCHEMA_VERSION = 1
+SCORING_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A training's folder and the settings it was started with."""
+
+    path: Path
+    recipe: Recipe
+    data: str
+    fingerprint: str
+    input_size: int
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether an epoch was finished and saved."""
+        return (self.checkpoints / "last.json").exists()
+
+    def started_here(self) -> bool:
+        """Whether this machine, torch and number of threads started the run."""
+        config = read_json(self.path / "config.json")
+        machine = config.get("machine", {})
+        threads = self.recipe.fit.threads or torch.get_num_threads()
+        return (
+            config.get("versions", {}).get("torch") == torch.__version__
+            and machine.get("processor") == platform.processor()
+            and (self.recipe.fit.threads or machine.get("threads")) == threads
+        )
+
+    def write_metrics(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Write metrics.jsonl, one line per epoch."""
+        lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
+        write_text(self.path / "metrics.jsonl", "".join(lines))
+
+    def read_metrics(self) -> list[EpochMetrics]:
+        """Return the epochs that were finished and saved; none before the first."""
+        return self._lines("metrics.jsonl", lambda row: EpochMetrics(**row))
+
+    def _lines(self, name: str, build: Callable[[dict[str, Any]], T]) -> list[T]:
+        path = self.path / name
+        if not path.exists():
+            return []
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            return [build(json.loads(line)) for line in lines]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise RunFolderError(
+                f"{path} is damaged: {error}",
+                hint=f"the next epoch writes it again: {resume_command(self.path)}",
+            ) from error
+
+    def read_status(self) -> dict[str, Any]:
+        """Return status.json: 'status', 'time', 'epoch', ...; empty where there is none."""
+        path = self.path / "status.json"
+        if not path.exists():
+            return {}
+        status = read_json(path)
+        return status if isinstance(status, dict) else {}
+
+    def write_signals(self, epochs: Sequence[EpochSignals]) -> None:
+        """Write signals.jsonl, one line per epoch."""
+        lines = [json.dumps(e.to_dict(), allow_nan=False) + "\n" for e in epochs]
+        write_text(self.path / "signals.jsonl", "".join(lines))
+
+    def read_signals(self) -> list[EpochSignals]:
+        """Return what was measured in each epoch, the one that failed too; may be empty."""
+        return self._lines("signals.jsonl", EpochSignals.from_dict)
+
+    def write_status(self, status: str, **details: Any) -> None:
+        """Write status.json."""
+        write_json(self.path / "status.json", {"status": status, "time": _now(), **details})
+
+
+def create_run(path: Path, recipe: Recipe, dataset: Dataset, data: Path) -> RunFolder:
+    """Start a new run folder at `path`; its recipe is adapted to the data, see `adapted`.
+
+    Raises:
+        DataError: labels are to be taken from data that have fewer than two.
+        RunFolderError: something stands there already.
+    """
+    refuse_existing(path)
+    recipe = adapted(recipe, dataset)
+    config = {
+        "schema": SCHEMA_VERSION,
+        "recipe": recipe.to_dict(),
+        "data": str(data.resolve()),
+        "data_name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "input_size": int(dataset.images_nhw.shape[1]),
+        "created": _now(),
+        "command": sys.argv,
+        "versions": {
+            "mien": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+        "machine": {"processor": platform.processor(), "threads": torch.get_num_threads()},
+    }
+    write_json(path / "config.json", config)
+    return open_run(path)
+
+
+def discard_run(run: RunFolder) -> None:
+    """Remove a run that was just made and has not learnt anything."""
+    if not run.has_checkpoint:
+        shutil.rmtree(run.path, ignore_errors=True)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise a RunFolderError where something stands at `path` already."""
+    if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
+        raise RunFolderError(
+            f"{path} exists and is not empty",
+            hint=f"resume it: {resume_command(path)}; or choose another folder",
+        )
+
+
+def open_run(path: Path) -> RunFolder:
+    """Return an existing run folder.
+
+    Raises:
+        RunFolderError: missing, not a run folder, damaged, or of a newer schema.
+    """
+    file = path / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunFolderError(
+            f"{path} is not a run folder: {file.name} cannot be read ({error.strerror})",
+            hint="give the folder that mien train wrote",
+        ) from error
+    except ValueError as error:
+        raise RunFolderError(
+            f"{file} is damaged: {error}", hint="start a new run; its checkpoints are unharmed"
+        ) from error
+    if not isinstance(config, dict) or "recipe" not in config or "schema" not in config:
+        raise RunFolderError(f"{file} was not written by mien", hint="check the path")
+    if config["schema"] > SCHEMA_VERSION:
+        raise RunFolderError(
+            f"{path} has run schema {config['schema']}; this mien reads up to {SCHEMA_VERSION}",
+            hint=f"upgrade mien: {upgrade_command()}",
+        )
+    recipe = recipe_from_dict(config["recipe"])
+    return RunFolder(path, recipe, config["data"], config["fingerprint"], int(config["input_size"]))
+
+
+def resume_command(path: Path) -> str:
+    """Return the shell command that resumes a run."""
+    return shlex.join(["mien", "train", "--resume", str(path)])
+
+
+def next_run_path(parent: Path, name: str) -> Path:
+    """Return `parent/name-001` or the first such number that is free."""
+    number = 1
+    while (parent / f"{name}-{number:03d}").exists():
+        number += 1
+    return parent / f"{name}-{number:03d}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunScorer(Generic[M_co]):
+    """A run's trained network behind the same interface as an ONNX model."""
+
+    name: str
+    labels: tuple[str, ...]
+    input_size: int
+    epoch: int
+    model: M_co
+    columns: tuple[int, ...]
+
+    @torch.inference_mode()
+    def logits(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the logits, float32 [n, k], for grey crops, uint8 [n, s, s]."""
+        pixels = torch.from_numpy(np.ascontiguousarray(crops_nhw))[:, None]
+        parts = [self.model(part.float()) for part in torch.split(pixels, SCORING_BATCH)]
+        logits = torch.cat(parts) if parts else torch.zeros(0, max(self.columns) + 1)
+        answers: NDArray[np.float32] = logits[:, list(self.columns)].contiguous().numpy()
+        return answers
+
+
+def load_scorer(
+    path: Path, checkpoint: str = "best", labels: Sequence[str] = ()
+) -> RunScorer[Model]:
+    """Return the network of a run folder, at its 'best' or 'last' checkpoint, on the CPU.
+
+    `labels` are to be answered, of those it learnt; else those that its recipe answers.
+
+    Raises:
+        ConfigError: labels that it did not learn.
+        RunFolderError: no epoch was finished, or the folder is not a run.
+        ModelFileError: the checkpoint is damaged.
+    """
+    run = open_run(path)
+    if not (run.checkpoints / f"{checkpoint}.json").exists():
+        raise RunFolderError(
+            f"{path} holds no {checkpoint} checkpoint: no epoch of it was finished",
+            hint=f"resume it: {resume_command(path)}",
+        )
+    tensors, state = load_checkpoint(run.checkpoints, checkpoint)
+    prefix = "average." if any(name.startswith("average.") for name in tensors) else "model."
+    weights = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    recipe = run.recipe
+    model = build_model(
+        recipe.network,
+        normalise=Normalise(recipe.network.normalise),
+        input_size=run.input_size,
+        classes=len(recipe.learnt_labels),
+    )
+    model.load_state_dict(weights)
+    model.eval()
+    answers = tuple(labels) or recipe.answer_labels
+    columns = recipe.columns_of(answers)
+    return RunScorer(recipe.name, answers, run.input_size, state["epoch"], model, columns)
+
+
+def load_ensemble(paths: Sequence[Path]) -> RunScorer[nn.Module]:
+    """Return the mean of several runs' best networks; of one path, that run's own.
+
+    Raises:
+        ConfigError: they learnt different labels, or from crops of different sizes.
+        RunFolderError, ModelFileError: as `load_scorer` does.
+    """
+    scorers = [load_scorer(path) for path in paths]
+    first = scorers[0]
+    ours = open_run(paths[0])
+    for path in paths[1:]:
+        theirs = open_run(path)
+        for what, mine, its in (
+            ("learnt", ours.recipe.learnt_labels, theirs.recipe.learnt_labels),
+            ("answers", ours.recipe.answer_labels, theirs.recipe.answer_labels),
+            ("reads crops of", (str(ours.input_size),), (str(theirs.input_size),)),
+        ):
+            if mine != its:
+                raise ConfigError(
+                    f"{path} {what} {', '.join(its)}; {paths[0]} {what} {', '.join(mine)}",
+                    hint="only networks that learnt the same can answer together",
+                )
+    model: nn.Module = first.model
+    if len(scorers) > 1:
+        model = Ensemble([scorer.model for scorer in scorers]).eval()
+    return RunScorer(first.name, first.labels, first.input_size, first.epoch, model, first.columns)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,1 @@
+"""Frames to tracks to smoothed, timestamped rows. Read session.py first."""

@@ -1,0 +1,112 @@
+"""Animated pictures as videos. FFmpeg reads GIF and APNG; Pillow reads WebP and AVIF here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from mien.errors import SourceError
+from mien.imaging.codec import MAX_PIXELS
+from mien.video.frame import Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+DEFAULT_S = 0.1
+"""How long a picture is shown that says 0, as browsers have it."""
+KINDS = frozenset({"AVIF", "GIF", "PNG", "WEBP"})
+_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, Image.DecompressionBombError)
+
+
+def animated(head: bytes) -> str | None:
+    """Return 'gif', 'webp', 'avif' or 'apng' where a file that begins so may be an animation.
+
+    Args:
+        head: the file's first bytes, 64 at least.
+    """
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "gif"
+    if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X":
+        return "webp" if head[20:21] and head[20] & 2 else None
+    if head[4:12] == b"ftypavis":
+        return "avif"
+    if head.startswith(b"\x89PNG\r\n\x1a\n") and b"acTL" in head:
+        return "apng"
+    return None
+
+
+def has_frames(path: Path) -> bool:
+    """Return whether a file is an animated picture of more than one frame, by its content."""
+    try:
+        with path.open("rb") as stream:
+            if animated(stream.read(512)) is None:
+                return False
+        with Image.open(path, formats=sorted(KINDS)) as picture:
+            return int(getattr(picture, "n_frames", 1)) > 1
+    except _DAMAGE:
+        return False
+
+
+def is_animation(path: Path) -> bool:
+    """Return whether a file is an animation that FFmpeg does not read and `read_animation` does."""
+    try:
+        with path.open("rb") as stream:
+            return animated(stream.read(64)) in ("webp", "avif")
+    except OSError:
+        return False
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Return an animated picture's (width, height), from its header.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    try:
+        with Image.open(path, formats=sorted(KINDS)) as picture:
+            return picture.size
+    except _DAMAGE as error:
+        raise SourceError(f"cannot read {path.name}: {error}", hint="is it damaged?") from error
+
+
+def read_animation(path: Path, name: str) -> Iterator[Frame]:
+    """Yield the frames of an animated picture; transparency is laid on white.
+
+    Raises:
+        SourceError: unreadable, or damaged (after its last frame).
+    """
+    time_s, index = 0.0, 0
+    try:
+        with Image.open(path, formats=sorted(KINDS)) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise SourceError(
+                    f"{name} is too large: {picture.width:,} x {picture.height:,} pixels",
+                    hint=f"at most {MAX_PIXELS // 1_000_000} megapixels are read",
+                )
+            for index in range(getattr(picture, "n_frames", 1)):
+                picture.seek(index)
+                pixels = _on_white(picture)
+                yield _frame(name, index, time_s, pixels)
+                time_s += (picture.info.get("duration") or 1000 * DEFAULT_S) / 1000
+    except _DAMAGE as error:
+        raise SourceError(
+            f"{name} is damaged after {index} frames: {error}",
+            hint="the file is cut short or damaged; what could be read before is kept",
+        ) from error
+
+
+def _frame(name: str, index: int, time_s: float, pixels: NDArray[np.uint8]) -> Frame:
+    size = (pixels.shape[1], pixels.shape[0])
+    return Frame(name, index, time_s, size, lambda: pixels, round(1000 * time_s))
+
+
+def _on_white(picture: Image.Image) -> NDArray[np.uint8]:
+    layer = picture.convert("RGBA")
+    whole = Image.new("RGBA", layer.size, "white")
+    whole.alpha_composite(layer)
+    return np.asarray(whole.convert("RGB"), np.uint8)

@@ -1,0 +1,260 @@
+"""Video files, streams and cameras to frames, through PyAV."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mien.errors import MissingExtraError, SourceError
+from mien.video.animation import is_animation, read_animation
+from mien.video.clock import Clock
+from mien.video.display import Display, to_rgb
+from mien.video.frame import Frame
+from mien.video.seek import packets_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mien.video.select import Selection
+
+CUT_SHORT_S = 0.5
+"""A file that ends so much before it says is reported: FFmpeg takes the cut for the end."""
+LOG = logging.getLogger("mien.video")
+"""Takes what is said of a source where nobody else is named to take it."""
+DAMAGED = "the file is cut short or damaged; what could be read before is kept"
+
+
+def load_av() -> Any:
+    """Return PyAV, with FFmpeg's own chatter silenced.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import av
+        import av.logging
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of("video", "reading video") from error
+    # Not set_level: that makes FFmpeg's threads call into Python, whose lock a closing decoder
+    # holds while it waits for those very threads. FFmpeg's own level knows no Python.
+    av.logging.set_libav_level(av.logging.PANIC)
+    return av
+
+
+@contextmanager
+def opened(
+    address: str,
+    name: str,
+    *,
+    kind: str | None = None,
+    options: dict[str, str] | None = None,
+    timeout_s: float | None = None,
+) -> Iterator[tuple[Any, Any]]:
+    """Open what FFmpeg can read; give the container and its first video stream.
+
+    Args:
+        address: a path or URL, or a camera's name.
+        name: for messages.
+        kind: FFmpeg's name of the container; found by content where None, never by the suffix.
+        options: for FFmpeg.
+        timeout_s: after which a source that does not answer is given up.
+
+    Raises:
+        SourceError: missing, unreadable, no video in it.
+    """
+    av = load_av()
+    try:
+        container = av.open(
+            address, format=kind, options=options or {}, timeout=timeout_s,
+            metadata_errors="replace",
+        )  # fmt: skip
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise SourceError(
+            f"cannot read {name}: {reason(error)}",
+            hint="check the path, and that it is a video that FFmpeg can read",
+        ) from error
+    with container:
+        streams = [
+            s for s in container.streams.video
+            # The cover of a song is a picture, not a video.
+            if not int(s.disposition) & int(av.stream.Disposition.attached_pic)
+        ]  # fmt: skip
+        if not streams:
+            raise SourceError(
+                f"{name} has no video in it, only {_contents(container)}", hint="give a video"
+            )
+        if streams[0].codec_context is None:
+            raise SourceError(
+                f"{name} is in a code that FFmpeg cannot decode", hint="convert it to MP4 (H.264)"
+            )
+        yield container, streams[0]
+
+
+def _contents(container: Any) -> str:
+    kinds = {s.type for s in container.streams if s.type != "video"}
+    pictures = ["a cover picture"] if len(container.streams.video) else []
+    return " and ".join(pictures + sorted(kinds)) or "nothing"
+
+
+def reason(error: BaseException) -> str:
+    """Return what FFmpeg or the system says, in a few words."""
+    text = getattr(error, "strerror", None) or str(error)
+    return text.strip().rstrip(".") or type(error).__name__
+
+
+def read_file(
+    path: Path,
+    selection: Selection,
+    *,
+    name: str | None = None,
+    kind: str | None = None,
+    warn: Callable[[str], None] = LOG.warning,
+) -> Iterator[Frame]:
+    """Yield the frames of a video file from `selection.start_s` or shortly before on.
+
+    Frames are as displayed: display matrix and pixel aspect ratio are applied, interlaced frames
+    are made whole. A damaged place is passed over; a file without one readable frame is an error.
+    Animated pictures are read too.
+
+    Args:
+        path: of the file.
+        selection: of its frames; only where it starts matters here.
+        name: in messages and results; the path where None.
+        kind: as for `opened`.
+        warn: told of jumps of the clock and of what cannot be applied as it stands.
+
+    Raises:
+        SourceError: missing, no video, nothing to decode, or cut short (after its last frame).
+    """
+    name = str(path) if name is None else name
+    if not path.exists():
+        raise SourceError(f"cannot read {name}: no such file", hint="check the path")
+    if is_animation(path):
+        yield from read_animation(path, name)
+        return
+    with opened(f"file:{path}", name, kind=kind) as (container, stream):
+        stream.thread_type = "AUTO"
+        yield from frames_of(container, stream, name, start_s=selection.start_s, warn=warn)
+
+
+def frames_of(
+    container: Any,
+    stream: Any,
+    name: str,
+    *,
+    start_s: float = 0.0,
+    offset_s: float = 0.0,
+    warn: Callable[[str], None] = LOG.warning,
+) -> Iterator[Frame]:
+    """Yield an open stream's frames.
+
+    Args:
+        container: as `opened` gave it.
+        stream: likewise.
+        name: of the source in the results.
+        start_s: sought for; the frames from a key frame before are given too.
+        offset_s: added to all times: for streams that were connected anew.
+        warn: as for `read_file`.
+    """
+    av = load_av()
+    clock = Clock(container, stream, offset_s, warn, name)
+    display = Display(container, stream, warn, name)
+    scout = Clock(container, stream)
+    packets = packets_from(av, container, stream, start_s, clock, scout)
+    whole = _Deinterlacer(av, stream)
+    count, broken = 0, None
+    for decoded in whole.apply(_decode(av, packets)):
+        if isinstance(decoded, BaseException):
+            broken = decoded
+            continue
+        count += 1
+        yield _frame(decoded, clock, display, name)
+    if not count:
+        why = f": {reason(broken)}" if broken is not None else ""
+        raise SourceError(
+            f"{name} holds no frame that can be decoded{why}",
+            hint="the file is empty, cut short or damaged",
+        )
+    if broken is not None:
+        raise SourceError(f"{name} is damaged after {count} frames: {reason(broken)}", hint=DAMAGED)
+    missing = clock.missing_s()
+    if missing > max(CUT_SHORT_S, 1.5 * clock.step_s):
+        raise SourceError(
+            f"{name} is cut short: it should go on for {missing:.1f} s more after {count} frames",
+            hint=DAMAGED,
+        )
+
+
+def _frame(decoded: Any, clock: Clock, display: Display, name: str) -> Frame:
+    index, time_s, pts = clock.frame(decoded)
+    width, height, orientation = display.of(decoded)
+    size = (height, width) if orientation.transpose else (width, height)
+    return Frame(
+        name, index, time_s, size, lambda: to_rgb(decoded, width, height, orientation), pts
+    )
+
+
+def _decode(av: Any, packets: Iterator[Any]) -> Iterator[Any]:
+    """Yield decoded frames, and errors where packets cannot be decoded or read further."""
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except (av.error.FFmpegError, OSError) as error:
+            yield error
+            return
+        try:
+            yield from packet.decode()
+        except av.error.EOFError:
+            return
+        except (av.error.FFmpegError, OSError) as error:
+            yield error
+
+
+class _Deinterlacer:
+    """Makes interlaced frames whole with FFmpeg's bwdif; leaves others as they are."""
+
+    def __init__(self, av: Any, stream: Any) -> None:
+        self._av, self._stream = av, stream
+        self._graph: Any = None
+
+    def apply(self, frames: Iterator[Any]) -> Iterator[Any]:
+        """Yield the frames, one for each, with their timestamps."""
+        for frame in frames:
+            if isinstance(frame, BaseException):
+                yield frame
+                continue
+            if self._graph is None and not frame.interlaced_frame:
+                yield frame
+                continue
+            if self._graph is None:
+                self._graph = self._build(frame)
+            self._graph.push(frame)
+            yield from self._pull()
+        if self._graph is not None:
+            self._graph.push(None)
+            yield from self._pull()
+
+    def _build(self, frame: Any) -> Any:
+        graph = self._av.filter.Graph()
+        source = graph.add_buffer(template=self._stream, time_base=self._stream.time_base)
+        # One frame out for each in; frames that are not interlaced pass unchanged.
+        filters = [graph.add("bwdif", "mode=send_frame:deint=interlaced"), graph.add("buffersink")]
+        for before, after in zip([source, *filters[:-1]], filters, strict=True):
+            before.link_to(after)
+        graph.configure()
+        return graph
+
+    def _pull(self) -> Iterator[Any]:
+        while True:
+            try:
+                frame = self._graph.pull()
+            except (self._av.error.BlockingIOError, self._av.error.EOFError):
+                return
+            if frame.time_base and frame.pts is not None:
+                frame.pts = round(frame.pts * frame.time_base / self._stream.time_base)
+                frame.time_base = self._stream.time_base
+            yield frame

@@ -1,0 +1,143 @@
+"""Decoded frames as they are displayed: pixels made square, the display matrix applied."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+from math import hypot
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mien.video.clock import DISCONTINUOUS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+MAX_ASPECT = 10
+"""A pixel so many times wider than high, or higher than wide, is taken for an error."""
+MIN_LIKENESS = 0.99985
+"""Cosine of one degree: a matrix further from all eight is said to be none of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """One of the eight ways to lay a picture down: transposed first, then mirrored.
+
+    Attributes:
+        transpose: rows become columns.
+        left_right: mirrored left to right.
+        upside_down: mirrored top to bottom.
+    """
+
+    transpose: bool = False
+    left_right: bool = False
+    upside_down: bool = False
+
+    def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return pixels, uint8 [h, w, 3], laid down so."""
+        if self == UPRIGHT:
+            return pixels
+        if self.transpose:
+            pixels = pixels.transpose(1, 0, 2)
+        across, down = -1 if self.left_right else 1, -1 if self.upside_down else 1
+        return np.ascontiguousarray(pixels[::down, ::across])
+
+
+UPRIGHT = Orientation()
+
+
+def orientation(matrix: bytes) -> tuple[Orientation, float]:
+    """Return the orientation nearest to a display matrix, and how near: a cosine, -1 to 1.
+
+    Args:
+        matrix: nine int32, a b u c d v x y w, as FFmpeg keeps them: a point (x, y) is shown at
+            (a x + c y, b x + d y), apart from where the picture begins. A zoom does not matter.
+    """
+    a, b, _, c, d, *_ = struct.unpack("=9i", matrix)
+    length = hypot(a, b, c, d) * hypot(1, 1)
+    if not length:
+        return UPRIGHT, 0.0
+    straight, crossed = abs(a) + abs(d), abs(b) + abs(c)
+    if crossed > straight:
+        return Orientation(True, c < 0, b < 0), crossed / length
+    return Orientation(False, a < 0, d < 0), straight / length
+
+
+class Display:
+    """Says how the frames of a stream are displayed.
+
+    Args:
+        container: PyAV's.
+        stream: of video.
+        tell: told of what is not applied as it stands.
+        name: of the source, for that.
+    """
+
+    def __init__(self, container: Any, stream: Any, tell: Callable[[str], None], name: str) -> None:
+        self._stream, self._tell, self._name = stream, tell, name
+        # In these the pixels' aspect stands in the pictures themselves, and may change on air.
+        self._changes = container.format.name in DISCONTINUOUS
+        self._seen: tuple[int, int, int] | None = None
+        self._orientation = UPRIGHT
+        self._said: Fraction | None = None
+        self._aspect_ratio = self._aspect()
+
+    def of(self, decoded: Any) -> tuple[int, int, Orientation]:
+        """Return (width, height) with square pixels, before the orientation, and that."""
+        width, height, rotation = decoded.width, decoded.height, decoded.rotation
+        # A frame that was asked for its side data is freed late, by the garbage collector: only
+        # those are asked that may be the first with another matrix.
+        if (width, height, rotation) != self._seen:
+            self._seen = width, height, rotation
+            matrix = decoded.side_data.get("DISPLAYMATRIX")
+            self._orientation = UPRIGHT if matrix is None else self._nearest(bytes(matrix))
+        aspect = self._aspect() if self._changes else self._aspect_ratio
+        if aspect != 1:
+            width = max(round(width * aspect), 1)
+        return width, height, self._orientation
+
+    def _aspect(self) -> Fraction:
+        aspect = self._stream.sample_aspect_ratio
+        if self._changes:
+            aspect = self._stream.codec_context.sample_aspect_ratio or aspect
+        if not aspect or aspect == 1:
+            return Fraction(1)  # 0 says 'unknown'
+        if not Fraction(1, MAX_ASPECT) <= aspect <= MAX_ASPECT:
+            if aspect != self._said:
+                self._tell(
+                    f"{self._name}: its pixels' aspect ratio, {aspect.numerator}:"
+                    f"{aspect.denominator}, cannot be right; it is taken as 1:1"
+                )
+            self._said = aspect
+            return Fraction(1)
+        return Fraction(aspect)
+
+    def _nearest(self, matrix: bytes) -> Orientation:
+        found, likeness = orientation(matrix)
+        if likeness < MIN_LIKENESS:
+            self._tell(
+                f"{self._name}: its display matrix is not a mirror or a quarter turn; the "
+                "nearest of them is applied"
+            )
+        return found
+
+
+def displayed_size(container: Any, stream: Any) -> tuple[int, int]:
+    """Return a stream's (width, height) with square pixels, before any turn."""
+    display = Display(container, stream, lambda text: None, "")
+    return max(round(stream.width * display._aspect()), 1), stream.height
+
+
+def to_rgb(
+    decoded: Any, width: int, height: int, orientation: Orientation = UPRIGHT
+) -> NDArray[np.uint8]:
+    """Return a decoded frame as uint8 [h, w, 3] RGB, scaled and then laid down as said."""
+    if (width, height) == (decoded.width, decoded.height):
+        pixels: NDArray[np.uint8] = decoded.to_ndarray(format="rgb24")
+    else:
+        pixels = decoded.to_ndarray(format="rgb24", width=width, height=height)
+    return orientation.apply(pixels)

@@ -1,0 +1,132 @@
+"""Where decoding begins, so that no frame from the wanted moment on is missing.
+
+Containers with an index are sought in, and believed only where they land on a key frame that is
+shown in time. Others (MPEG-TS, MPEG-PS, raw streams, clocks that jump) are read through without
+being decoded, which is fast, up to the wanted moment.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mien.video.clock import Clock
+
+INDEXED = frozenset({"mov", "matroska", "avi", "flv", "asf", "mxf"})
+"""Containers that are sought in; FFmpeg names some by lists, such as 'mov,mp4,m4a'."""
+MAX_HELD = 64_000_000
+"""Bytes of packets that wait for a later key frame; beyond, decoding begins early."""
+ROUNDING_S = 1e-6
+IDR = 5
+"""H.264's type of unit for a picture that needs none before it."""
+
+
+def is_indexed(container: Any) -> bool:
+    """Return whether a container's own seeking is used."""
+    return container.format.name.split(",")[0] in INDEXED
+
+
+def packets_from(
+    av: Any, container: Any, stream: Any, start_s: float, clock: Clock, scout: Clock
+) -> Iterator[Any]:
+    """Yield the packets from a key frame on that is shown at `start_s` or before.
+
+    Args:
+        av: PyAV.
+        container: freshly opened.
+        stream: of it.
+        start_s: in seconds of the player's clock; 0 yields all.
+        clock: of the frames; told where they begin.
+        scout: a second clock of the stream, for packets.
+    """
+    if start_s <= 0:
+        return container.demux(stream)  # type: ignore[no-any-return]
+    # The numbers of reordered frames in AVI do not follow from their times.
+    if is_indexed(container) and not (clock.by_dts and stream.codec_context.has_b_frames):
+        found = _sought(av, container, stream, start_s, clock)
+        if found is not None:
+            return found
+    return _passed(av, container.demux(stream), start_s, clock, scout)
+
+
+def _sought(
+    av: Any, container: Any, stream: Any, start_s: float, clock: Clock
+) -> Iterator[Any] | None:
+    """Return the packets from where FFmpeg finds the moment; None, at the start, if it is late."""
+    try:
+        container.seek(clock.to_pts(start_s), stream=stream, backward=True, any_frame=False)
+        packets = container.demux(stream)
+        first = next(packets)
+        if first.pts is not None and not _is_whole(first, stream.codec_context):
+            container.seek(first.pts - 1, stream=stream, backward=True, any_frame=False)
+            packets = container.demux(stream)
+            first = next(packets)
+        shown = first.dts if clock.by_dts else first.pts
+        if first.is_keyframe and shown is not None and shown <= clock.to_pts(start_s + ROUNDING_S):
+            clock.sought = True
+            return chain([first], packets)
+    except (av.error.FFmpegError, OSError, StopIteration):
+        pass
+    try:
+        container.seek(stream.start_time or 0, stream=stream, backward=True, any_frame=False)
+    except (av.error.FFmpegError, OSError):
+        container.seek(0)
+    return None
+
+
+def _is_whole(packet: Any, codec: Any) -> bool:
+    """Return whether a key frame can be shown at once.
+
+    H.264 may refresh its pictures bit by bit: what containers then call a key frame is where that
+    begins, and whole pictures come some frames later. Other codecs are believed.
+    """
+    extra = codec.extradata or b""
+    if codec.name != "h264" or extra[:1] != b"\1":
+        return True
+    content, at, length = bytes(packet), 0, (extra[4] & 3) + 1
+    while at + length < len(content):
+        if content[at + length] & 31 == IDR:
+            return True
+        at += length + int.from_bytes(content[at : at + length], "big")
+    return False
+
+
+def _passed(
+    av: Any, packets: Iterator[Any], start_s: float, clock: Clock, scout: Clock
+) -> Iterator[Any]:
+    """Yield the packets from the last key frame but one before the moment on.
+
+    From the last but one, because where pictures are refreshed bit by bit the last is no whole one.
+    """
+    held: list[Any] = []
+    keys: list[tuple[int, int, Fraction]] = []
+    """Of the key frames: place in `held`, number in the stream, the clock's shift there."""
+    count = size = 0
+    broken: Exception | None = None
+    try:
+        for packet in packets:
+            shown, decoded = scout.packet(packet) if packet.size else (Fraction(0), Fraction(0))
+            if packet.size and packet.is_keyframe and shown <= start_s + ROUNDING_S:
+                keys.append((len(held), count, scout.shift))
+                if len(keys) > 2:
+                    cut = keys[1][0]
+                    del held[:cut]
+                    keys = [(place - cut, number, shift) for place, number, shift in keys[1:]]
+                    size = sum(p.size for p in held)
+                    clock.begin_at(*keys[0][1:])
+            held.append(packet)
+            size += packet.size
+            count += bool(keys)
+            if decoded > start_s or size > MAX_HELD:
+                break
+    except (av.error.FFmpegError, OSError) as error:
+        broken = error
+    yield from held
+    if broken is not None:
+        raise broken
+    for packet in packets:  # not 'yield from', which PyAV's generator breaks once it has ended
+        yield packet

@@ -1,0 +1,1 @@
+"""Where the readings of a video go: rows, annotated copies, timelines, reports."""

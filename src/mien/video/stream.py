@@ -1,0 +1,130 @@
+"""Live sources: cameras and network streams, with reconnection and a limit to waiting."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from mien.errors import SourceError
+from mien.video.decode import frames_of, load_av, opened, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mien.video.frame import Frame
+
+SCHEMES = ("rtsp://", "rtsps://", "rtmp://", "http://", "https://", "udp://", "srt://", "tcp://")
+TIMEOUT_S = 10.0
+"""A source that sends nothing for so long has stalled."""
+RETRIES = 5
+PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each try to connect again; the count starts anew once frames come."""
+
+
+def is_stream(address: str) -> bool:
+    """Return whether an address is a network stream's."""
+    return address.lower().startswith(SCHEMES)
+
+
+def read_stream(
+    address: str,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    retries: int = RETRIES,
+    warn: Callable[[str], None] = lambda text: None,
+) -> Iterator[Frame]:
+    """Yield the frames of an RTSP, HTTP or other network stream, connecting anew when it breaks.
+
+    A video of known length, such as a file on a web server, ends when it ends. Times go on from
+    the first connection's start; what was missed is a gap in them.
+
+    Raises:
+        SourceError: the stream cannot be opened, or stays away after `retries` tries.
+    """
+    av = load_av()
+    began = time.monotonic()
+    failures, offset, index, newest, why = 0, 0.0, 0, 0.0, "it ended"
+    options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
+    while True:
+        try:
+            with opened(address, address, options=options, timeout_s=timeout_s) as (box, stream):
+                finite = bool(box.duration)
+                for frame in frames_of(box, stream, address, offset_s=offset, warn=warn):
+                    frame.index, index, failures = index, index + 1, 0
+                    newest = frame.time_s
+                    yield frame
+                if finite:
+                    return
+                why = "it ended"
+        except SourceError as error:
+            if index == 0:
+                raise  # an address that never gave a frame is more likely wrong than broken
+            why = error.message
+        except (av.error.FFmpegError, OSError) as error:
+            why = reason(error)
+        if failures >= retries:
+            raise SourceError(
+                f"the stream {address} is gone after {index} frames: {why}",
+                hint=f"it was tried {retries} times again; check the address and the network",
+            )
+        pause = PAUSES_S[min(failures, len(PAUSES_S) - 1)]
+        failures += 1
+        warn(f"{address}: {why}; connecting again in {pause:g} s ({failures} of {retries})")
+        time.sleep(pause)
+        # A stream may have come faster than its own clock goes; time never steps back.
+        offset = max(time.monotonic() - began, newest + 1e-3)
+
+
+def read_camera(
+    number: int, *, timeout_s: float = TIMEOUT_S, open_camera: Any = None
+) -> Iterator[Frame]:
+    """Yield a camera's frames; times are seconds since the first.
+
+    Args:
+        number: of the camera, 0 is the first.
+        timeout_s: after which a camera that gives nothing is given up.
+        open_camera: makes the context manager that `opened` makes; for tests.
+
+    Raises:
+        SourceError: no such camera, or it went away.
+    """
+    kind, address, options = _camera(number)
+    name = f"camera {number}"
+    count = 0
+    try:
+        make = open_camera or opened
+        with make(address, name, kind=kind, options=options, timeout_s=timeout_s) as (box, stream):
+            first: float | None = None
+            for frame in frames_of(box, stream, name):
+                first = frame.time_s if first is None else first
+                frame.time_s -= first
+                count += 1
+                yield frame
+    except SourceError as error:
+        if count:
+            raise _gone(name, count, error.message) from error
+        raise SourceError(
+            f"{name} cannot be opened: {error.message.partition(': ')[2] or error.message}",
+            hint="is it plugged in, free, and allowed for this program? try --camera 1, or give "
+            "a video file or a stream's address instead",
+        ) from error
+    except OSError as error:
+        raise _gone(name, count, reason(error)) from error
+    raise _gone(name, count, "it sends no more frames")
+
+
+def _gone(name: str, count: int, why: str) -> SourceError:
+    return SourceError(
+        f"{name} went away after {count} frames: {why}", hint="plug it in and start again"
+    )
+
+
+def _camera(number: int) -> tuple[str, str, dict[str, str]]:
+    """Return FFmpeg's format, name and options of a camera on this system."""
+    rate = {"framerate": "30"}
+    if sys.platform == "darwin":
+        return "avfoundation", f"{number}:none", rate
+    if sys.platform == "win32":
+        return "dshow", f"video={number}", {"video_device_number": str(number)}
+    return "v4l2", f"/dev/video{number}", {"input_format": "mjpeg", **rate}

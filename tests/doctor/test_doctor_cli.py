@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.train.test_fit import recipe
+
+from mien.cli import main as cli
+from mien.data.dataset import Dataset, load_dataset
+from mien.doctor import experiments
+from mien.doctor.experiments import compare_smaller, learning_curve, smaller_recipe
+from mien.doctor.run_diagnostics import visit
+from mien.errors import MienError
+from mien.train.loop.fit import fit
+from mien.train.loop.state import TrainingState
+from mien.train.run.folder import RunFolder, create_run, open_run
+
+TINY = ["--set", "network.width=4", "--set", "network.hidden=8", "--set", "fit.threads=1"]
+
+
+def mien(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object
+) -> tuple[int, str, str]:
+    monkeypatch.setattr("sys.argv", ["mien", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        cli.run()
+    out, err = capsys.readouterr()
+    return int(end.value.code or 0), out, err
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from mien.data.drawn import draw_collection, split_drawn
+    from mien.data.prepare import write_collection
+
+    collection = draw_collection(360, 3)
+    folder = tmp_path_factory.mktemp("doctor") / "drawn"
+    write_collection(collection, *split_drawn(collection), folder)
+    return folder
+
+
+def test_a_training_ends_with_the_doctor_s_findings(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    arguments = ["train", "poster", "--data", data, *TINY, "--set", "fit.epochs=3",
+                 "--set", "optimizer.lr=1e-6", "--out", run]  # fmt: skip
+    code, out, _ = mien(capsys, monkeypatch, *arguments)
+    assert code == 0
+    assert "doctor: the learning rate is too small" in out
+    assert "--set optimizer.lr=" in out
+    assert (run / "doctor.png").read_bytes().startswith(b"\x89PNG")
+    code, out, _ = mien(capsys, monkeypatch, "doctor", run, "--json")
+    found = json.loads(out)["findings"]
+    assert code == 0
+    assert found == json.loads((run / "doctor.json").read_text())["findings"]
+    assert "step-too-small" in [finding["name"] for finding in found]
+    test = json.loads((run / "lr-range-test.json").read_text())
+    (small,) = [finding for finding in found if finding["name"] == "step-too-small"]
+    assert small["settings"] == [f"optimizer.lr={test['suggestion']:.2g}"]
+    assert "A range test suggests" in small["evidence"]
+
+
+def test_a_damaged_range_test_is_an_error_that_says_so(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = load_dataset(data)
+    run = create_run(tmp_path / "run", recipe(fit={"epochs": 1}), dataset, data)
+    fit(run, dataset)
+    (run.path / "lr-range-test.json").write_text('{"rates": [1]}')
+    code, _, err = mien(capsys, monkeypatch, "doctor", run.path)
+    assert code == 1
+    assert "lr-range-test.json is damaged" in err
+    assert "delete it" in err
+
+
+def test_a_training_that_diverges_says_so_and_fails(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    wild = ["--set", "optimizer.name=sgd", "--set", "optimizer.lr=1e6",
+            "--set", "network.batch_norm=false"]  # fmt: skip
+    code, _, err = mien(
+        capsys, monkeypatch, "train", "poster", "--data", data, *TINY, *wild, "--out", run
+    )
+    assert code == 1
+    assert "doctor: the training diverged" in err
+    assert "error: the loss became" in err
+    assert json.loads((run / "status.json").read_text())["reason"].startswith("the loss became")
+    code, out, _ = mien(capsys, monkeypatch, "doctor", run)
+    assert code == 0
+    assert "diverged" in out
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("config.json", '{"schema": 1, "rec', "damaged"),
+        ("signals.jsonl", '{"epoch": 1, "lr', "damaged"),
+        ("metrics.jsonl", '{"epoch": 1}\n', "damaged"),
+    ],
+)
+def test_a_half_written_run_is_an_error_that_says_what(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    file: str, content: str, message: str,
+) -> None:  # fmt: skip
+    dataset = load_dataset(data)
+    run = create_run(tmp_path / "run", recipe(fit={"epochs": 1}), dataset, data)
+    fit(run, dataset)
+    (run.path / file).write_text(content)
+    code, _, err = mien(capsys, monkeypatch, "doctor", run.path)
+    assert code == 1
+    assert message in err
+    assert "hint:" in err
+    assert "Traceback" not in err
+
+
+def test_other_data_is_refused(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = load_dataset(data)
+    run = create_run(tmp_path / "run", recipe(fit={"epochs": 1}), dataset, data)
+    config = run.path / "config.json"
+    config.write_text(config.read_text().replace(dataset.fingerprint, "0" * 16))
+    code, _, err = mien(capsys, monkeypatch, "doctor", run.path)
+    assert code == 2
+    assert "other data" in err
+
+
+def test_find_lr_writes_its_curve_and_trains_nothing(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "test"
+    code, printed, _ = mien(
+        capsys, monkeypatch, "train", "poster", "--data", data, *TINY, "--find-lr", "--out", out
+    )
+    assert code == 0
+    assert "suggestion: --set optimizer.lr=" in printed
+    assert {p.name for p in out.iterdir()} == {"lr-range-test.json", "lr-range-test.png"}
+
+
+def test_auto_is_resolved_once_and_kept(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    code, _, _ = mien(
+        capsys, monkeypatch, "train", "poster", "--data", data, *TINY, "--set", "fit.epochs=1",
+        "--set", "optimizer.lr=auto", "--out", run,
+    )  # fmt: skip
+    assert code == 0
+    test = json.loads((run / "lr-range-test.json").read_text())
+    assert open_run(run).recipe.optimizer.rate == test["suggestion"]
+
+
+def test_a_visit_leaves_no_old_picture(tmp_path: Path, drawn: Dataset) -> None:
+    run = create_run(tmp_path / "run", recipe(fit={"epochs": 1}), drawn, tmp_path)
+    fit(run, drawn)
+    (run.path / "doctor.png").write_bytes(b"old")
+    findings = visit(run, drawn)
+    if any(finding.plot for finding in findings):
+        assert (run.path / "doctor.png").read_bytes() != b"old"
+    else:
+        assert not (run.path / "doctor.png").exists()
+
+
+def test_half_the_width_is_half_of_every_width() -> None:
+    small = recipe(network={"name": "small", "widths": [8, 16, 32], "blocks": [1, 1]})
+    values = small.to_dict()
+    values["network"] = {"name": "small", "widths": [8, 16, 32], "blocks": [1, 1]}
+    from mien.train.recipe.recipe import recipe_from_dict
+
+    assert smaller_recipe(recipe_from_dict(values)).network.options["widths"] == [4, 8, 16]
+    assert smaller_recipe(recipe()).network.options["width"] == 2
+
+
+def test_further_trainings_tell_size_and_data(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = load_dataset(data)
+    run = create_run(tmp_path / "run", recipe(fit={"epochs": 2}), dataset, data)
+    fit(run, dataset)
+    learning, _ = learning_curve(run, dataset)
+    assert learning.shares == (0.25, 0.5, 1.0)
+    assert all(a.low <= a.value <= a.high for a in learning.accuracies)
+    trained = []
+
+    def watched(run: RunFolder, *rest: Any) -> TrainingState:
+        trained.append(run.path.name)
+        return fit(run, *rest)
+
+    monkeypatch.setattr(experiments, "fit", watched)
+    finding = compare_smaller(run, dataset)
+    assert trained == ["half-width"]
+    # After two epochs of a tiny network neither can be told to be better.
+    assert finding is not None
+    assert finding.name == "too-complex"
+    assert finding.numbers["n"] == int(np.sum(dataset.splits_n == "validation"))
+
+
+def test_a_missing_run_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(MienError, match="not a run folder"):
+        open_run(tmp_path / "nowhere")
