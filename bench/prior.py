@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mien.data.dataset import load_dataset
 from mien.data.ground_truth import panel_targets
 from mien.evaluate.bootstrap import headline_estimates
-from mien.evaluate.metrics import Rows
+from mien.evaluate.metrics import Rows, confusion_matrix
 from mien.evaluate.predictions import PredictionTable, predict_table
 from mien.intervals import Estimate, wilson
 from mien.model.classifier import Classifier, softmax
@@ -54,7 +54,7 @@ def main() -> None:
         for tau in TAUS:
             print_row(model, f"tau {tau:g}", table, -tau * np.log(prior_k))
         for bias in BIASES:
-            print_row(model, f"sad +{bias:g}", table, bias * np.eye(len(LABELS))[2])
+            print_row(model, f"sad +{bias:g}", table, bias * (np.array(LABELS) == "sad"))
 
 
 def print_row(model: str, shift: str, table: PredictionTable, shift_k: NDArray[np.float64]) -> None:
@@ -65,9 +65,9 @@ def print_row(model: str, shift: str, table: PredictionTable, shift_k: NDArray[n
     probs_nk = softmax((table.logits_nk[kept] + shift_k).astype(np.float32))
     rows = Rows.of(y_true_n, probs_nk)
     accuracy, balanced = headline_estimates(rows, table.groups_n[kept])[:2]
-    hits_n = rows.answers_n == y_true_n
-    recalls = [wilson(hits_n[y_true_n == k].sum(), (y_true_n == k).sum()) for k in range(3)]
-    balanced_loss = np.mean([rows.log_loss_n[y_true_n == k].mean() for k in range(3)])
+    hits_k = np.diag(confusion_matrix(y_true_n, rows.answers_n, rows.classes))
+    recalls = [wilson(hits, n) for hits, n in zip(hits_k, rows.support_k, strict=True)]
+    balanced_loss = np.mean([rows.log_loss_n[y_true_n == k].mean() for k in range(rows.classes)])
     cells = [model, shift, str(len(y_true_n)), words(accuracy), words(balanced)]
     cells += [words(recall) for recall in recalls]
     print(

@@ -11,7 +11,7 @@ import pytest
 import mien
 
 ROOT = Path(mien.__file__).parent
-KNOWN = {("mien.types", "mien.imaging.notebook"), ("mien.types", "mien.imaging.codec")}
+KNOWN = {("mien.types", "mien.imaging.notebook")}
 """Results draw themselves in notebooks (`PictureReading._repr_html_`), with what needs results."""
 
 
