@@ -1,4 +1,4 @@
-# make demo   reads the example pictures with the shipped model, in an environment of its own
+# make demo   reads the example images with the shipped model, in an environment of its own
 # make test   passes the tests, in another
 # make check  linters and type checker, in the environment of the tests
 

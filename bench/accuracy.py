@@ -4,7 +4,7 @@
                              [--labels three] [--json FILE]
 
 DATA is a folder made by mien data, or anything that mien data import reads (class folders, a CSV,
-an .npz): then all of its pictures are graded, copies of one picture counted together. Models are
+an .npz): then all of its images are graded, copies of one image counted together. Models are
 shipped names (all of them where none is given), ONNX files and run folders.
 """
 
@@ -39,9 +39,9 @@ def graded_faces(data: Path, split: str) -> Dataset:
     )  # fmt: skip
 
 
-def hits(table: PredictionTable, right_n: np.ndarray) -> np.ndarray:
-    known = right_n >= 0
-    right: np.ndarray = table.logits_nk[known].argmax(axis=1) == right_n[known]
+def hits(table: PredictionTable, y_true_n: np.ndarray) -> np.ndarray:
+    known = y_true_n >= 0
+    right: np.ndarray = table.logits_nk[known].argmax(axis=1) == y_true_n[known]
     return right.astype(np.float64)
 
 

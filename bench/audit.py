@@ -29,7 +29,7 @@ from copies import plant, report
 from mien.data.audit.faces import DOUBTFUL
 from mien.data.audit.wrong_labels import check_labels, left_out_opinions
 from mien.data.duplicates import find_copies
-from mien.data.ground_truth import panel_targets
+from mien.data.ground_truth import consensus_targets
 from mien.data.sources.arrays import read_arrays
 from mien.doctor.baseline import describe
 from mien.intervals import wilson
@@ -64,7 +64,7 @@ def wrong_labels(data: Path, hog: bool, seed: int) -> None:
     collection = read_arrays(data, 48)
     assert collection.votes_nk is not None
     names, votes = collection.label_names, collection.votes_nk
-    panel = panel_targets(votes, collection.vote_names, names)
+    panel = consensus_targets(votes, collection.vote_names, names)
     held = collection.splits_n == "validation"
     clear = held & (panel == collection.labels_n) & (votes.max(axis=1) >= 8)
     rng = np.random.default_rng(seed)
@@ -99,7 +99,7 @@ def wrong_labels(data: Path, hog: bool, seed: int) -> None:
 
 
 def faceless(data: Path, seed: int) -> None:
-    """Print how many planted non-faces, and how many of FER2013's pictures, are called faceless."""
+    """Print how many planted non-faces, and how many of FER2013's images, are called faceless."""
     finder = CropFaces()
     with np.load(data) as archive:
         images, votes = archive["images"], archive["votes"]

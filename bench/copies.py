@@ -2,8 +2,8 @@
 
     python bench/copies.py --data fer2013.npz [--count 1400] [--seed 1]
 
-Changed copies of random pictures are added to the collection: mirrored, cropped by 5% and by 10%,
-re-encoded, lighter or darker, and all of it at once. A pair of a planted copy and a picture that
+Changed copies of random images are added to the collection: mirrored, cropped by 5% and by 10%,
+re-encoded, lighter or darker, and all of it at once. A pair of a planted copy and an image that
 is no copy of its original counts as false.
 """
 
@@ -110,7 +110,7 @@ def main() -> None:
     report(found)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     n = len(images) + arguments.count
-    print(f"{n:,} pictures: {found.seconds:.0f} s, at most {memory:.2f} GB")
+    print(f"{n:,} images: {found.seconds:.0f} s, at most {memory:.2f} GB")
 
 
 if __name__ == "__main__":

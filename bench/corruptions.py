@@ -1,8 +1,8 @@
 """The corruptions of mien evaluate --corruptions on one face, as a sheet.
 
-    python bench/corruptions.py [PICTURE] [--out docs/images/corruptions-sheet.png]
+    python bench/corruptions.py [IMAGE] [--out docs/images/corruptions-sheet.png]
 
-PICTURE shows a face; the astronaut among the examples (public domain) where none is given.
+IMAGE shows a face; the astronaut among the examples (public domain) where none is given.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mien.evaluate.robustness_plots import sheet
 from mien.files import write_bytes
-from mien.imaging.codec import read_picture
+from mien.imaging.codec import read_image
 from mien.imaging.crop import crop_faces
 from mien.predict.detectors.registry import make_detector
 
@@ -21,13 +21,13 @@ ROOT = Path(__file__).parents[1]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("picture", nargs="?", type=Path, default=ROOT / "examples/astronaut.jpg")
+    parser.add_argument("image", nargs="?", type=Path, default=ROOT / "examples/astronaut.jpg")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/images/corruptions-sheet.png")
     arguments = parser.parse_args()
     detector = make_detector(threads=1)
-    picture = read_picture(arguments.picture)
-    faces = detector.detect(picture)
-    [face, *_] = crop_faces(picture, faces.boxes_xyxy, detector.framing, 48)
+    image = read_image(arguments.image)
+    faces = detector.detect(image)
+    [face, *_] = crop_faces(image, faces.boxes_xyxy, detector.framing, 48)
     write_bytes(arguments.out, sheet(face))
     print(arguments.out)
 

@@ -3,14 +3,14 @@
     python bench/crops.py --data DIR --out RUNS [--recipe recipes/tiny.toml] [--train 4000]
                           [--seeds 3] [--epochs 16]
 
-Every cell trains the recipe on as many pictures, drawn by the seed, and is graded on the whole
-validation split, whose pictures are changed as the training pictures are:
+Every cell trains the recipe on as many images, drawn by the seed, and is graded on the whole
+validation split, whose images are changed as the training images are:
 
     as they are   48 pixels, as the data set has them
     64 pixels     the same, enlarged
     turned        moved, turned and scaled so that eyes, nose and mouth, as MTCNN's third network
                   places them, come to lie nearest where they do on the average face (a similarity
-                  by least squares, Umeyama 1991); a picture without a sure face stays as it is
+                  by least squares, Umeyama 1991); an image without a sure face stays as it is
 
 A training that is done is not made again.
 """
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MARGIN = 24
-"""Pixels by which edges are repeated, for what comes from outside the picture."""
+"""Pixels by which edges are repeated, for what comes from outside the image."""
 
 
 def enlarged(images_nhw: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Return the pictures with sides of `side` pixels, uint8 [n, side, side]."""
+    """Return the images with sides of `side` pixels, uint8 [n, side, side]."""
     size, how = (side, side), Image.Resampling.BICUBIC
     return np.stack([np.asarray(Image.fromarray(i).resize(size, how)) for i in images_nhw])
 
@@ -63,11 +63,11 @@ def similarity(
 
 
 def turned(images_nhw: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the pictures with their landmarks where the average face has them."""
+    """Return the images with their landmarks where the average face has them."""
     points, scores = Mtcnn().face_landmarks(images_nhw)
     points, sure = points * images_nhw.shape[1], scores > SURE
     average = points[sure].mean(axis=0).astype(np.float64)
-    print(f"landmarks believed in {sure.mean():.1%} of {len(sure):,} pictures")
+    print(f"landmarks believed in {sure.mean():.1%} of {len(sure):,} images")
     side = images_nhw.shape[1]
     result = images_nhw.copy()
     for i in np.flatnonzero(sure):
@@ -103,7 +103,7 @@ def main() -> None:
         changed = replace(dataset, images_nhw=change())
         folder = arguments.out / name.replace(" ", "-")
         accuracy[name] = [one(changed, folder, seed, arguments) for seed in range(arguments.seeds)]
-    print(f"{arguments.train:,} training pictures, {arguments.seeds} seeds")
+    print(f"{arguments.train:,} training images, {arguments.seeds} seeds")
     for name, values in accuracy.items():
         mean, beside = mean_interval(values), paired(values, accuracy["as they are"])
         by = beside.mean

@@ -3,7 +3,7 @@
     python bench/detectors.py [--data fer2013.npz]
 
 On the example portraits and changed copies of them (scaled, turned, dark, small in a large
-picture), on pictures without a face, and, where the arrays are given, on a sample of FER2013's
+image), on images without a face, and, where the arrays are given, on a sample of FER2013's
 training faces, enlarged on a canvas.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from mien.errors import MissingExtraError
-from mien.imaging.codec import read_picture
+from mien.imaging.codec import read_image
 from mien.predict.detectors.base import Detector
 from mien.predict.detectors.registry import make_detector
 
@@ -25,10 +25,10 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def portraits() -> dict[str, np.ndarray]:
-    """Return pictures with one face each, by what was done to them."""
+    """Return images with one face each, by what was done to them."""
     found: dict[str, np.ndarray] = {}
     for name in ("astronaut", "grace_hopper"):
-        picture = Image.fromarray(read_picture(EXAMPLES / f"{name}.jpg"))
+        picture = Image.fromarray(read_image(EXAMPLES / f"{name}.jpg"))
         found[name] = np.asarray(picture)
         for angle in (-30, -15, 15, 30):
             found[f"{name} turned by {angle}"] = np.asarray(picture.rotate(angle))
@@ -52,8 +52,8 @@ def faceless() -> list[np.ndarray]:
             noise = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
             picture = Image.fromarray(noise).resize((512, 512), Image.Resampling.BICUBIC)
             pictures.append(np.asarray(picture))
-    hopper = read_picture(EXAMPLES / "grace_hopper.jpg")
-    return [*pictures, hopper[350:], read_picture(EXAMPLES / "astronaut.jpg")[200:]]
+    hopper = read_image(EXAMPLES / "grace_hopper.jpg")
+    return [*pictures, hopper[350:], read_image(EXAMPLES / "astronaut.jpg")[200:]]
 
 
 def fer_faces(path: Path, count: int = 500) -> list[np.ndarray]:

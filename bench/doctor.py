@@ -31,7 +31,7 @@ import torch
 from doctor_faults import ALL, BASES, FAULTS, FURTHER, TRICKS
 from mien.data.dataset import Dataset, load_dataset
 from mien.data.drawn import draw_collection, split_drawn
-from mien.data.ground_truth import panel_targets
+from mien.data.ground_truth import consensus_targets
 from mien.data.prepare import write_collection
 from mien.doctor.diagnose import diagnose
 from mien.doctor.evidence import Evidence, gather
@@ -88,7 +88,7 @@ def faces(real: str, seed: int) -> Dataset:
     if real:
         data = load_dataset(Path(real))
         assert data.votes_nk is not None
-        right = panel_targets(data.votes_nk, data.vote_names, THREE)
+        right = consensus_targets(data.votes_nk, data.vote_names, THREE)
         rng = np.random.default_rng(seed)
         rows = [
             rng.permutation(np.flatnonzero((data.splits_n == split) & (right >= 0)))[:count]

@@ -216,12 +216,12 @@ def one_way_noise(data: Dataset, rng: np.random.Generator) -> Dataset:
     return replace(data, labels_n=labels)
 
 
-def noise_for_pictures(data: Dataset, rng: np.random.Generator) -> Dataset:
+def noise_for_images(data: Dataset, rng: np.random.Generator) -> Dataset:
     shape = data.images_nhw.shape
     return replace(data, images_nhw=rng.integers(0, 256, shape).astype(np.uint8))
 
 
-def one_picture(data: Dataset, _: np.random.Generator) -> Dataset:
+def one_image(data: Dataset, _: np.random.Generator) -> Dataset:
     return replace(data, images_nhw=np.repeat(data.images_nhw[:1], len(data), axis=0))
 
 
@@ -279,7 +279,7 @@ FURTHER: dict[str, Fault] = {
          "network.hidden_layers": 8},
         trick="large weights",
     ),
-    "100 epochs on 400 pictures": Fault(
+    "100 epochs on 400 images": Fault(
         ("overfitting", "too-complex"), {"fit.epochs": 100}, keep(400)
     ),
     "warm-up that never ends": Fault(
@@ -288,10 +288,10 @@ FURTHER: dict[str, Fault] = {
          "fit.epochs": 10},
         base="small",
     ),
-    "pictures are noise": Fault(
-        ("labels-shuffled", "inputs", "overfitting"), {}, noise_for_pictures
+    "images are noise": Fault(
+        ("labels-shuffled", "inputs", "overfitting"), {}, noise_for_images
     ),
-    "one picture everywhere": Fault(("inputs", "labels-shuffled", "leak"), {}, one_picture),
+    "one image everywhere": Fault(("inputs", "labels-shuffled", "leak"), {}, one_image),
     "validation blurred": Fault(("validation-differs",), {}, blur_validation),
     "validated on training": Fault(("leak",), {}, validate_on_training),
     "the same people": Fault(("leak",), {}, same_people),

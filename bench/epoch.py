@@ -9,7 +9,7 @@ In one run, on the same images, in turns of one measured step of the doctor's ea
     unmeasured  the same without the doctor's measurements
     arithmetic  the same batches, already augmented, in a bare loop of forward, backward and step
     feeding     mien's batches, augmented, with nothing learnt from them
-    plain       a PyTorch DataLoader with one worker that opens each picture with Pillow and changes
+    plain       a PyTorch DataLoader with one worker that opens each image with Pillow and changes
                 it as the recipe does, one by one, as most training scripts do, before the same
                 bare loop
     plain feed  that DataLoader alone
@@ -55,7 +55,7 @@ NEVER = 10**9
 """A stride so long that no step is measured."""
 
 
-class PictureFiles(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
+class ImageFiles(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
     """PNG files, opened and changed one by one with Pillow, by a recipe's settings."""
 
     def __init__(self, examples: Examples, changes: AugmentConfig, folder: Path) -> None:
@@ -68,51 +68,51 @@ class PictureFiles(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         return len(self.files)
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        with Image.open(self.files[i]) as picture:
-            changed = change(picture, self.changes)
+        with Image.open(self.files[i]) as image:
+            changed = change(image, self.changes)
         pixels = torch.from_numpy(np.array(changed, np.float32))[None]
         return pixels, self.examples.targets_nk[i], self.examples.weights_n[i]
 
 
-def change(picture: Image.Image, changes: AugmentConfig) -> Image.Image:
-    """Return a picture changed at random with Pillow: as `mien.train.loop.augment`, but mixing.
+def change(image: Image.Image, changes: AugmentConfig) -> Image.Image:
+    """Return an image changed at random with Pillow: as `mien.train.loop.augment`, but mixing.
 
     Written for speed: one resampling for all that moves, one table for all that is light.
     """
-    side = picture.width
+    side = image.width
     if RANDOM.random() < changes.flip:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if changes.rotation or changes.scale or changes.shift:
         angle = math.radians(RANDOM.uniform(-changes.rotation, changes.rotation))
         size = (1 + changes.scale) ** RANDOM.uniform(-1, 1)
         x, y = (side * (0.5 + RANDOM.uniform(-1, 1) * changes.shift) for _ in range(2))
         cos, sin, middle = math.cos(angle) * size, math.sin(angle) * size, side / 2
         moved = (cos, -sin, x - middle * (cos - sin), sin, cos, y - middle * (sin + cos))
-        picture = picture.transform(
-            picture.size, Image.Transform.AFFINE, moved, Image.Resampling.BILINEAR
+        image = image.transform(
+            image.size, Image.Transform.AFFINE, moved, Image.Resampling.BILINEAR
         )
     if RANDOM.random() < changes.blur:
         sigma = RANDOM.uniform(0.2, max(0.2, changes.blur_sigma))
-        picture = picture.filter(ImageFilter.GaussianBlur(sigma))
+        image = image.filter(ImageFilter.GaussianBlur(sigma))
     if RANDOM.random() < changes.low_res:
         small = max(4, round(side * RANDOM.uniform(changes.low_res_size, 1)))
-        picture = picture.resize((small, small), Image.Resampling.BOX)
-        picture = picture.resize((side, side), Image.Resampling.BILINEAR)
+        image = image.resize((small, small), Image.Resampling.BOX)
+        image = image.resize((side, side), Image.Resampling.BILINEAR)
     if changes.gamma or changes.brightness or changes.contrast:
-        picture = picture.point(light(picture, changes))
+        image = image.point(light(image, changes))
     if changes.erase and RANDOM.random() < changes.erase:
         x, y = (RANDOM.uniform(0, side) for _ in range(2))
         w, h = (RANDOM.uniform(0.2, 1) * changes.erase_size * side / 2 for _ in range(2))
         left, top, right, bottom = (
             round(min(max(v, 0), side)) for v in (x - w, y - h, x + w, y + h)
         )
-        picture.paste(round(ImageStat.Stat(picture).mean[0]), (left, top, right, bottom))
-    return picture
+        image.paste(round(ImageStat.Stat(image).mean[0]), (left, top, right, bottom))
+    return image
 
 
-def light(picture: Image.Image, changes: AugmentConfig) -> list[float]:
-    """Return a table of 256 levels: gamma between the picture's own, contrast, brightness."""
-    statistics_ = ImageStat.Stat(picture)
+def light(image: Image.Image, changes: AugmentConfig) -> list[float]:
+    """Return a table of 256 levels: gamma between the image's own, contrast, brightness."""
+    statistics_ = ImageStat.Stat(image)
     (low, high), mean = statistics_.extrema[0], statistics_.mean[0]
     reach = max(1.0, high - low)
     power = (1 + changes.gamma) ** RANDOM.uniform(-1, 1)
@@ -146,9 +146,9 @@ def clocks() -> tuple[float, float]:
 def ways(
     recipe: Recipe, examples: Examples, state: TrainingState, folder: Path
 ) -> dict[str, Callable[[], Any]]:
-    """Return what takes turns, by name; the plain loader's pictures lie in `folder`."""
+    """Return what takes turns, by name; the plain loader's images lie in `folder`."""
     ready = feed_mien(recipe, examples, state)
-    files = PictureFiles(examples, recipe.augment, folder)
+    files = ImageFiles(examples, recipe.augment, folder)
     plain = DataLoader(files, recipe.fit.batch_size, shuffle=True, num_workers=1, drop_last=True)
 
     def loop(source: Iterable[Any]) -> None:

@@ -19,13 +19,11 @@ class Disguise(Head):
 
     def __init__(self, name: str, rng: np.random.Generator) -> None:
         super().__init__(name, mirror=bool(rng.integers(2)))
-        pixels = np.asarray(self.picture, np.float32) / 255
+        pixels = np.asarray(self.image, np.float32) / 255
         tint = rng.uniform(0.8, 1.15, 3).astype(np.float32)
         pixels = (pixels ** rng.uniform(0.75, 1.35) * tint).clip(0, 1) * 255
         turn = float(rng.uniform(-8, 8))
-        self.picture = Image.fromarray(pixels.astype(np.uint8)).rotate(
-            turn, Image.Resampling.BICUBIC
-        )
+        self.image = Image.fromarray(pixels.astype(np.uint8)).rotate(turn, Image.Resampling.BICUBIC)
         self.mask = self.mask.rotate(turn, Image.Resampling.BICUBIC)
 
 

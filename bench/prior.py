@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.dataset import load_dataset
-from mien.data.ground_truth import panel_targets
+from mien.data.ground_truth import consensus_targets
 from mien.evaluate.bootstrap import headline_estimates
 from mien.evaluate.metrics import Rows, confusion_matrix
 from mien.evaluate.predictions import PredictionTable, predict_table
@@ -39,7 +39,7 @@ def main() -> None:
     train = dataset.split("train")
     if train.votes_nk is None:
         parser.error(f"{args.data} holds no votes: the consensus labels need them")
-    labels_n = panel_targets(train.votes_nk, train.vote_names, LABELS)
+    labels_n = consensus_targets(train.votes_nk, train.vote_names, LABELS)
     prior_k = np.bincount(labels_n[labels_n >= 0], minlength=len(LABELS)) / (labels_n >= 0).sum()
     print(
         "training prior:", ", ".join(f"{a} {p:.4f}" for a, p in zip(LABELS, prior_k, strict=True))
@@ -65,7 +65,7 @@ def print_row(model: str, shift: str, table: PredictionTable, shift_k: NDArray[n
     probs_nk = softmax((table.logits_nk[kept] + shift_k).astype(np.float32))
     rows = Rows.of(y_true_n, probs_nk)
     accuracy, balanced = headline_estimates(rows, table.groups_n[kept])[:2]
-    hits_k = np.diag(confusion_matrix(y_true_n, rows.answers_n, rows.classes))
+    hits_k = np.diag(confusion_matrix(y_true_n, rows.y_pred_n, rows.classes))
     recalls = [wilson(hits, n) for hits, n in zip(hits_k, rows.support_k, strict=True)]
     balanced_loss = np.mean([rows.log_loss_n[y_true_n == k].mean() for k in range(rows.classes)])
     cells = [model, shift, str(len(y_true_n)), words(accuracy), words(balanced)]

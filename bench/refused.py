@@ -55,10 +55,10 @@ class Seen:
 
 def jpeg(size: int) -> bytes:
     """A portrait, padded behind its end to so many bytes: decoders ignore what comes there."""
-    picture = Image.open(HERE.parents[1] / "examples" / "astronaut.jpg").convert("RGB")
+    image = Image.open(HERE.parents[1] / "examples" / "astronaut.jpg").convert("RGB")
     buffer = io.BytesIO()
     side = 512 if size >= 75_000 else 128
-    picture.resize((side, side)).save(buffer, "JPEG", quality=70)
+    image.resize((side, side)).save(buffer, "JPEG", quality=70)
     noise = np.random.default_rng(0).bytes(max(0, size - buffer.tell()))
     return buffer.getvalue() + noise
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from mien.imaging.codec import read_picture
+from mien.imaging.codec import read_image
 from mien.predict.detectors.mtcnn import Mtcnn
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -32,7 +32,7 @@ class Head:
     """A head cut out of a portrait with soft edges, and where the face is in it."""
 
     def __init__(self, name: str, mirror: bool = False) -> None:
-        pixels = read_picture(EXAMPLES / f"{name}.jpg")
+        pixels = read_image(EXAMPLES / f"{name}.jpg")
         if mirror:
             pixels = np.ascontiguousarray(pixels[:, ::-1])
         box = Mtcnn(threads=1).detect(pixels).boxes_xyxy[0]
@@ -40,14 +40,14 @@ class Head:
         reach = np.array([0.95, 1.05]) * side
         frame = np.concatenate([centre - reach, centre + reach])
         x0, y0, x1, y1 = (int(v) for v in frame)
-        self.picture = Image.fromarray(pixels).crop((x0, y0, x1, y1))
-        self.mask = Image.new("L", self.picture.size, 0)
-        width, height = self.picture.size
+        self.image = Image.fromarray(pixels).crop((x0, y0, x1, y1))
+        self.mask = Image.new("L", self.image.size, 0)
+        width, height = self.image.size
         ImageDraw.Draw(self.mask).ellipse(
             (width * 0.08, height * 0.02, width * 0.92, height * 0.98), fill=255
         )
         self.mask = self.mask.filter(ImageFilter.GaussianBlur(side * 0.04))
-        self.face = (box - np.tile(frame[:2], 2)) / np.tile(self.picture.size, 2)
+        self.face = (box - np.tile(frame[:2], 2)) / np.tile(self.image.size, 2)
         """Share of the cut-out's size: left, top, right, bottom."""
 
 
@@ -98,8 +98,8 @@ def texture(seed: int, size: tuple[int, int] = SIZE) -> Image.Image:
     layers = np.zeros((size[1], size[0], 3), np.float32)
     for cells, weight in ((6, 70), (24, 40), (90, 18)):
         noise = rng.normal(0, 1, (max(cells * 9 // 16, 2), cells, 3)).clip(-2, 2)
-        picture = Image.fromarray((127 + 60 * noise).astype(np.uint8))
-        layers += (np.asarray(picture.resize(size, 3), np.float32) - 127) * weight / 60
+        image = Image.fromarray((127 + 60 * noise).astype(np.uint8))
+        layers += (np.asarray(image.resize(size, 3), np.float32) - 127) * weight / 60
     layers = 0.3 * layers + 0.7 * layers.mean(axis=2, keepdims=True)
     return Image.fromarray((layers + 110).clip(0, 255).astype(np.uint8))
 
@@ -122,9 +122,9 @@ def render(scene: Scene, rate: int = RATE) -> Iterator[tuple[NDArray[np.uint8], 
                 continue
             head = actor.head(time_s)
             width = round(place[2])
-            height = round(width * head.picture.height / head.picture.width)
+            height = round(width * head.image.height / head.image.width)
             corner = (round(place[0] - width / 2), round(place[1] - height / 2))
-            small = head.picture.resize((width, height), Image.Resampling.BILINEAR)
+            small = head.image.resize((width, height), Image.Resampling.BILINEAR)
             canvas.paste(small, corner, head.mask.resize((width, height)))
             box = np.tile(corner, 2) + head.face * np.tile((width, height), 2)
             placed.append((number, box))
@@ -147,7 +147,7 @@ def render(scene: Scene, rate: int = RATE) -> Iterator[tuple[NDArray[np.uint8], 
 def _visible(
     placed: list[tuple[int, NDArray[np.float64]]],
 ) -> list[tuple[int, NDArray[np.float64]]]:
-    """Leave out who is half hidden behind somebody, or beyond the picture's edge."""
+    """Leave out who is half hidden behind somebody, or beyond the image's edge."""
     kept = []
     for number, (person, box) in enumerate(placed):
         area = np.prod(box[2:] - box[:2])

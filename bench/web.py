@@ -1,4 +1,4 @@
-"""The page in headless Chromium: how soon it is ready, and how many camera pictures it answers.
+"""The page in headless Chromium: how soon it is ready, and how many camera images it answers.
 
     python bench/web.py [--seconds 20] [--rounds 5]
 

@@ -42,7 +42,7 @@ def drawn() -> Dataset:
 
 @pytest.fixture(scope="session")
 def examples() -> Path:
-    """The folder of public-domain example pictures."""
+    """The folder of public-domain example images."""
     return ROOT / "examples"
 
 

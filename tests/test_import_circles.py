@@ -12,7 +12,7 @@ import mien
 
 ROOT = Path(mien.__file__).parent
 KNOWN = {("mien.types", "mien.imaging.notebook")}
-"""Results draw themselves in notebooks (`PictureReading._repr_html_`), with what needs results."""
+"""Results draw themselves in notebooks (`ImageReading._repr_html_`), with what needs results."""
 
 
 def imported_modules(source: str, modules: set[str]) -> set[str]:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mien.types import FaceReading, Faces, PictureReading
+from mien.types import FaceReading, Faces, ImageReading
 
 
 def test_faces_check_their_shapes() -> None:
@@ -22,7 +22,7 @@ def test_faces_check_their_shapes() -> None:
 
 def test_reading_is_json() -> None:
     face = FaceReading((1.04, 2, 3, 4), 0.5, "happy", 0.75, {"happy": 0.75, "sad": 0.25})
-    reading = PictureReading("a.jpg", 10, 20, "mtcnn", "mien-small", [face])
+    reading = ImageReading("a.jpg", 10, 20, "mtcnn", "mien-small", [face])
     assert json.loads(json.dumps(reading.to_dict())) == {
         "source": "a.jpg",
         "width": 10,

@@ -40,7 +40,7 @@ async def with_httpx(url: str, body: bytes, count: int, kept: int) -> None:
         async def one() -> None:
             began = time.perf_counter()
 
-            async def trace(event: str, told: Any) -> None:
+            async def trace(event: str, progress: Any) -> None:
                 nonlocal began  # without the wait for one of the connections
                 if event == "http11.send_request_headers.started":
                     began = time.perf_counter()

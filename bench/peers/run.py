@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from mien.data.dataset import Dataset, load_dataset
-from mien.data.ground_truth import panel_targets, raw_targets
+from mien.data.ground_truth import consensus_targets, label_targets
 from mien.evaluate.evaluate import Metrics, grade
 from mien.evaluate.predictions import PredictionTable
 from mien.labels import THREE, canonical
@@ -140,18 +140,18 @@ def _make_node(folder: Path, peer: Peer) -> None:
 
 
 def graded(answered: Answered, split: Dataset) -> dict[str, Metrics | None]:
-    raw = raw_targets(split.labels_n, split.label_names, THREE)
+    raw = label_targets(split.labels_n, split.label_names, THREE)
     panel = None
     if split.votes_nk is not None:
-        panel = panel_targets(split.votes_nk, split.vote_names, THREE)
+        panel = consensus_targets(split.votes_nk, split.vote_names, THREE)
     table = PredictionTable(THREE, answered.logits_nk, raw, panel, split.groups_n, split.sources_n)
     return {"panel": None if panel is None else grade(table, panel), "raw": grade(table, raw)}
 
 
 def with_an_answer(split: Dataset) -> Dataset:
-    known = raw_targets(split.labels_n, split.label_names, THREE) >= 0
+    known = label_targets(split.labels_n, split.label_names, THREE) >= 0
     if split.votes_nk is not None:
-        known |= panel_targets(split.votes_nk, split.vote_names, THREE) >= 0
+        known |= consensus_targets(split.votes_nk, split.vote_names, THREE) >= 0
     return split.subset(known)
 
 

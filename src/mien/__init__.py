@@ -24,7 +24,7 @@ from mien.errors import (
     SourceError,
     TrainingError,
 )
-from mien.types import UNSURE, FaceReading, PictureReading, Readings
+from mien.types import UNSURE, FaceReading, ImageReading, Readings
 
 if TYPE_CHECKING:
     from mien.client import Client
@@ -41,10 +41,10 @@ __all__ = [
     "ConfigError",
     "DataError",
     "FaceReading",
+    "ImageReading",
     "MienError",
     "MissingExtraError",
     "ModelFileError",
-    "PictureReading",
     "Reader",
     "Readings",
     "ResourceError",

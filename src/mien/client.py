@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mien.errors import MissingExtraError, ServerError, SourceError
 from mien.imaging.boxes import clip_box
-from mien.types import FaceReading, FrameReading, PictureReading, TrackedFace
+from mien.types import FaceReading, FrameReading, ImageReading, TrackedFace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-UNREADABLE = "urn:mien:unreadable-picture"
-"""The type of the problem by which a server says that the picture, not the request, is wrong."""
+UNREADABLE = "urn:mien:unreadable-image"
+"""The type of the problem by which a server says that the image, not the request, is wrong."""
 BUSY = (429, 502, 503, 504)
 """Statuses after which a request is sent again."""
 RETRIES = 8
@@ -37,7 +37,7 @@ LOOK_S = 0.5
 
 
 class Client:
-    """Reads pictures and videos on a mien server.
+    """Reads images and videos on a mien server.
 
     A busy server (429, 503) is asked again after as long as it says, for as long as `timeout_s`
     lasts; one that is not there yet after ever longer pauses. Used as a context manager it closes
@@ -48,7 +48,7 @@ class Client:
         token: where it needs one.
         model: a name from `models`; the server's default where None.
         min_confidence: below it a face is 'unsure'; None takes the model's own.
-        faces: 'find' them, or 'whole' where each picture is a face crop already.
+        faces: 'find' them, or 'whole' where each image is a face crop already.
         timeout_s: for one answer, in seconds. A request that the server refuses because it is
             busy is not sent again after as many seconds since it was first sent.
         retries: how often one request is sent again at most, whatever the reason; None sends a
@@ -111,44 +111,44 @@ class Client:
         models: list[dict[str, Any]] = self._ask("GET", "/v1/models").json()["models"]
         return models
 
-    def read(self, picture: str | Path | bytes | NDArray[np.uint8]) -> PictureReading:
-        """Read one picture: a path, an encoded picture, or uint8 [h, w, 3] RGB or [h, w] grey.
+    def read(self, image: str | Path | bytes | NDArray[np.uint8]) -> ImageReading:
+        """Read one image: a path, an encoded image, or uint8 [h, w, 3] RGB or [h, w] grey.
 
-        A picture that cannot be read gives a reading whose `error` says why.
+        An image that cannot be read gives a reading whose `error` says why.
 
         Raises:
             SourceError: an array of another shape or type.
             ServerError: no answer, or the server refuses the request.
         """
-        return self._read(picture, {})[0]
+        return self._read(image, {})[0]
 
     def annotated(
-        self, picture: str | Path | bytes | NDArray[np.uint8]
-    ) -> tuple[PictureReading, bytes]:
-        """Read one picture; return its reading, and a PNG with the reading drawn on it.
+        self, image: str | Path | bytes | NDArray[np.uint8]
+    ) -> tuple[ImageReading, bytes]:
+        """Read one image; return its reading, and a PNG with the reading drawn on it.
 
-        The PNG is empty for a picture that cannot be read.
+        The PNG is empty for an image that cannot be read.
 
         Raises:
             ServerError: no answer, or the server refuses the request.
         """
         from base64 import b64decode
 
-        reading, answer = self._read(picture, {"annotate": "true"})
+        reading, answer = self._read(image, {"annotate": "true"})
         return reading, b64decode(answer.get("annotated", "").partition(",")[2])
 
     def read_many(
-        self, pictures: Iterable[str | Path | bytes | NDArray[np.uint8]], at_once: int = 8
-    ) -> Iterator[PictureReading]:
-        """Yield a reading for each picture, in their order; several are on their way at once.
+        self, images: Iterable[str | Path | bytes | NDArray[np.uint8]], at_once: int = 8
+    ) -> Iterator[ImageReading]:
+        """Yield a reading for each image, in their order; several are on their way at once.
 
         Raises:
             ServerError: no answer, or the server refuses a request.
         """
         with ThreadPoolExecutor(at_once) as pool:
-            waiting: deque[Future[PictureReading]] = deque()
-            for picture in pictures:
-                waiting.append(pool.submit(self.read, picture))
+            waiting: deque[Future[ImageReading]] = deque()
+            for image in images:
+                waiting.append(pool.submit(self.read, image))
                 if len(waiting) > at_once:
                     yield waiting.popleft().result()
             while waiting:
@@ -193,25 +193,25 @@ class Client:
         return VideoJob(self, answer.json()["id"], str(path))
 
     def _read(
-        self, picture: str | Path | bytes | NDArray[np.uint8], more: dict[str, str]
-    ) -> tuple[PictureReading, dict[str, Any]]:
-        if not isinstance(picture, str | Path | bytes):
+        self, image: str | Path | bytes | NDArray[np.uint8], more: dict[str, str]
+    ) -> tuple[ImageReading, dict[str, Any]]:
+        if not isinstance(image, str | Path | bytes):
             from mien.imaging.codec import as_rgb
 
-            picture = as_rgb(picture)
-        name = str(picture) if isinstance(picture, str | Path) else "array"
+            image = as_rgb(image)
+        name = str(image) if isinstance(image, str | Path) else "array"
         try:
-            content = _content(picture)
+            content = _content(image)
         except SourceError as error:
             return _unreadable(name, error), {}
         params = {**self._wish, **self._faces, **more}
         try:
             answer = self._ask(
                 "POST", "/v1/predict", params=params, content=content, headers=_RAW
-            ).json()["pictures"][0]
+            ).json()["images"][0]
         except SourceError as error:
             return _unreadable(name, error), {}
-        return _picture(name, answer), answer
+        return _image(name, answer), answer
 
     def _ask(self, method: str, path: str, *, twice: bool = True, **request: Any) -> Any:
         """Return the answer to a request, sent again while the server is busy or not there.
@@ -317,23 +317,23 @@ class VideoJob:
 _RAW = {"Content-Type": "application/octet-stream"}
 
 
-def _content(picture: str | Path | bytes | NDArray[np.uint8]) -> bytes:
-    """Return an encoded picture, or a file's content; arrays become PNG, which loses nothing."""
-    if isinstance(picture, bytes):
-        return picture
-    if isinstance(picture, str | Path):
+def _content(image: str | Path | bytes | NDArray[np.uint8]) -> bytes:
+    """Return an encoded image, or a file's content; arrays become PNG, which loses nothing."""
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, str | Path):
         try:
-            return Path(picture).read_bytes()
+            return Path(image).read_bytes()
         except OSError as error:
             raise SourceError(
-                f"cannot read {picture}: {error.strerror}", hint="check the path"
+                f"cannot read {image}: {error.strerror}", hint="check the path"
             ) from error
         except ValueError as error:  # a NUL in the path
-            raise SourceError(f"cannot read {picture}: {error}", hint="check the path") from error
+            raise SourceError(f"cannot read {image}: {error}", hint="check the path") from error
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
+    Image.fromarray(image).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 
@@ -362,11 +362,11 @@ def _retry_after(answer: Any) -> float:
         return 0.0
 
 
-def _unreadable(name: str, error: SourceError) -> PictureReading:
-    return PictureReading(name, 0, 0, "", "", error=f"{error.message}; {error.hint}")
+def _unreadable(name: str, error: SourceError) -> ImageReading:
+    return ImageReading(name, 0, 0, "", "", error=f"{error.message}; {error.hint}")
 
 
-def _picture(name: str, answer: dict[str, Any]) -> PictureReading:
+def _image(name: str, answer: dict[str, Any]) -> ImageReading:
     about = (answer["width"], answer["height"], answer["detector"], answer["model"])
     faces = [
         FaceReading(
@@ -376,7 +376,7 @@ def _picture(name: str, answer: dict[str, Any]) -> PictureReading:
         for f in answer["faces"]
     ]  # fmt: skip
     notes = tuple(answer.get("notes", ()))
-    return PictureReading(name, *about, faces, turn=answer.get("turn", 0), notes=notes)
+    return ImageReading(name, *about, faces, turn=answer.get("turn", 0), notes=notes)
 
 
 def _frame(source: str, rows: list[dict[str, Any]], size: tuple[int, int]) -> FrameReading:

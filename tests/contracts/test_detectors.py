@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mien.errors import ConfigError, MienError, MissingExtraError, ModelFileError
-from mien.imaging.codec import read_picture
+from mien.imaging.codec import read_image
 from mien.installation import install_command
 from mien.predict.detectors import yunet
 from mien.predict.detectors.base import Detector
@@ -31,11 +31,11 @@ def detector(request: pytest.FixtureRequest) -> Detector:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (5, 200, 3), (480, 640, 3), (48, 48, 3)])
-def test_any_picture_gives_sound_arrays(detector: Detector, shape: tuple[int, ...]) -> None:
-    picture = np.full(shape, 127, np.uint8)
-    before = picture.copy()
-    faces = detector.detect(picture)
-    assert np.array_equal(picture, before)
+def test_any_image_gives_sound_arrays(detector: Detector, shape: tuple[int, ...]) -> None:
+    image = np.full(shape, 127, np.uint8)
+    before = image.copy()
+    faces = detector.detect(image)
+    assert np.array_equal(image, before)
     assert faces.boxes_xyxy.dtype == np.float32
     assert faces.scores_n.dtype == np.float32
     assert len(faces) == (1 if detector.name == "whole" else 0)
@@ -52,7 +52,7 @@ CENTRES = {"astronaut.jpg": (222, 118), "grace_hopper.jpg": (262, 225)}
 
 @pytest.mark.parametrize("name", CENTRES)
 def test_the_example_portraits_are_found(finder: Detector, examples: Path, name: str) -> None:
-    faces = finder.detect(read_picture(examples / name))
+    faces = finder.detect(read_image(examples / name))
     assert len(faces) == 1
     x0, y0, x1, y1 = faces.boxes_xyxy[0]
     centre = CENTRES[name]
@@ -62,14 +62,14 @@ def test_the_example_portraits_are_found(finder: Detector, examples: Path, name:
     assert 0.5 < faces.scores_n[0] <= 1
 
 
-def test_two_faces_in_one_picture(finder: Detector, examples: Path) -> None:
-    left = read_picture(examples / "astronaut.jpg")[:400, :400]
-    right = read_picture(examples / "grace_hopper.jpg")[50:450, 50:450]
+def test_two_faces_in_one_image(finder: Detector, examples: Path) -> None:
+    left = read_image(examples / "astronaut.jpg")[:400, :400]
+    right = read_image(examples / "grace_hopper.jpg")[50:450, 50:450]
     assert len(finder.detect(np.concatenate([left, right], axis=1))) == 2
 
 
 def test_mtcnn_places_landmarks_on_the_face(examples: Path) -> None:
-    faces = make("mtcnn").detect(read_picture(examples / "astronaut.jpg"))
+    faces = make("mtcnn").detect(read_image(examples / "astronaut.jpg"))
     assert faces.landmarks_n52 is not None
     eye, other, nose, mouth, corner = faces.landmarks_n52[0]
     assert eye[0] < nose[0] < other[0]
@@ -78,7 +78,7 @@ def test_mtcnn_places_landmarks_on_the_face(examples: Path) -> None:
 
 
 def test_mtcnn_finds_faces_from_left_to_right(examples: Path) -> None:
-    face = read_picture(examples / "astronaut.jpg")[:256, 100:356]
+    face = read_image(examples / "astronaut.jpg")[:256, 100:356]
     boxes = make("mtcnn").detect(np.concatenate([face] * 3, axis=1)).boxes_xyxy
     assert len(boxes) == 3
     assert (np.diff(boxes[:, 0]) > 200).all()
@@ -141,16 +141,16 @@ def red_finder(height: int, width: int) -> bytes:
 
 
 @pytest.mark.parametrize("scale", [1, 2])
-def test_yunet_answers_in_the_pixels_of_the_picture(
+def test_yunet_answers_in_the_pixels_of_the_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], scale: int
 ) -> None:
     monkeypatch.setattr(yunet, "LONGEST", 96)
     (tmp_path / "red.onnx").write_bytes(red_finder(64, 96))
     detector = make(f"yunet={tmp_path / 'red.onnx'}")
-    picture = np.zeros((64, 96, 3), np.uint8)
-    picture[16:24, 40:48, 0] = 255
-    picture[40:48, 8:16, 2] = 255  # blue, which is red to who mixes up the channels
-    faces = detector.detect(np.kron(picture, np.ones((scale, scale, 1), np.uint8)))
+    image = np.zeros((64, 96, 3), np.uint8)
+    image[16:24, 40:48, 0] = 255
+    image[40:48, 8:16, 2] = 255  # blue, which is red to who mixes up the channels
+    faces = detector.detect(np.kron(image, np.ones((scale, scale, 1), np.uint8)))
     np.testing.assert_allclose(faces.boxes_xyxy / scale, [[32, 4, 56, 36]], atol=0.1)
     assert faces.landmarks_n52 is not None
     corners = [[40, 16], [48, 16], [44, 20], [40, 24], [48, 24]]

@@ -17,7 +17,7 @@ from mien.train.recipe.settings import NetworkConfig
 def build(name: str, size: int = 48, classes: int = 3, **options: Any) -> torch.nn.Module:
     torch.manual_seed(0)
     config = NetworkConfig(name, mirror=bool(options.pop("mirror", False)), options=dict(options))
-    return build_model(config, normalise=Normalise("picture"), input_size=size, classes=classes)
+    return build_model(config, normalise=Normalise("image"), input_size=size, classes=classes)
 
 
 @pytest.fixture(params=sorted(NETWORKS))

@@ -32,7 +32,7 @@ def features() -> Embed:
 
 
 class OneFaceless:
-    """Doubts two pictures and finds no face on the darker one."""
+    """Doubts two images and finds no face on the darker one."""
 
     def __init__(self, doubtful: tuple[int, int]) -> None:
         self.doubtful = doubtful
@@ -50,14 +50,14 @@ def found(result: Audit, check: str) -> set[int]:
     return {p.row for p in result.problems if p.check == check}
 
 
-def with_pictures(faces: Collection, pictures: list[np.ndarray]) -> Collection:
-    """The collection with its first pictures replaced."""
+def with_images(faces: Collection, pictures: list[np.ndarray]) -> Collection:
+    """The collection with its first images replaced."""
     images = faces.images_nhw.copy()
     images[: len(pictures)] = pictures
     return replace(faces, images_nhw=images)
 
 
-def test_blank_black_white_and_cropped_away_pictures_are_told_apart(faces: Collection) -> None:
+def test_blank_black_white_and_cropped_away_images_are_told_apart(faces: Collection) -> None:
     rng = np.random.default_rng(0)
     half = faces.images_nhw[4].copy()
     half[:, 16:] = 200
@@ -71,7 +71,7 @@ def test_blank_black_white_and_cropped_away_pictures_are_told_apart(faces: Colle
         half,
         bordered,
     ]
-    problems = check_quality(with_pictures(faces, pictures).images_nhw)
+    problems = check_quality(with_images(faces, pictures).images_nhw)
     blank = {p.row: p for p in problems if p.check == "blank"}
     assert set(blank) == {0, 1, 2, 3}
     assert [blank[i].detail.split(":")[0] for i in range(4)] == ["black", "white", "grey", "black"]
@@ -81,7 +81,7 @@ def test_blank_black_white_and_cropped_away_pictures_are_told_apart(faces: Colle
     assert all(p.action == "keep" for p in flat.values())
 
 
-def test_blurred_dark_and_bright_pictures_are_outliers_of_their_collection() -> None:
+def test_blurred_dark_and_bright_images_are_outliers_of_their_collection() -> None:
     rng = np.random.default_rng(0)
     texture = np.clip(rng.normal(128, 40, (120, 48, 48)) + rng.normal(0, 5, (120, 1, 1)), 0, 255)
     images = texture.astype(np.uint8)
@@ -154,8 +154,8 @@ def test_planted_wrong_labels_are_found_and_few_others(faces: Collection, featur
     assert np.mean(right) >= 0.6
 
 
-def test_opinions_never_come_from_a_copy_of_the_picture() -> None:
-    """Features that say nothing but which pictures are copies: memory would be right always."""
+def test_opinions_never_come_from_a_copy_of_the_image() -> None:
+    """Features that say nothing but which images are copies: memory would be right always."""
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(60), 4)
     points = np.repeat(rng.normal(size=(60, 16)), 4, axis=0).astype(np.float32)
@@ -180,7 +180,7 @@ def test_rare_classes_are_left_out_and_one_class_is_not_checked() -> None:
     assert check_labels(alone, np.zeros(40, np.int64), ("a", "b")) == []
 
 
-def test_only_doubtful_pictures_go_to_the_detector(faces: Collection) -> None:
+def test_only_doubtful_images_go_to_the_detector(faces: Collection) -> None:
     images = faces.images_nhw.copy()
     images[0], images[1] = images[0] // 4, 255
     skip = np.zeros(len(images), bool)
@@ -200,7 +200,7 @@ def test_a_detector_that_knows_no_face_is_not_believed() -> None:
         images, Blind((0, 1)), np.zeros(len(images), bool), lambda *_: None
     )
     assert problems == []
-    assert "does not know pictures of this kind" in reason
+    assert "does not know images of this kind" in reason
 
 
 def test_votes_say_which_labels_the_raters_are_against(faces: Collection, features: Embed) -> None:
@@ -236,16 +236,14 @@ def test_the_page_the_table_and_the_json_agree(faces: Collection) -> None:
     images = faces.images_nhw.copy()
     images[:40] = 0
     result = audit(
-        replace(
-            faces, images_nhw=images, sources_n=names, skipped=[Skipped("a.txt", "no picture")]
-        ),
+        replace(faces, images_nhw=images, sources_n=names, skipped=[Skipped("a.txt", "no image")]),
         Tools(),
     )
     html, about = page(result), to_json(result)
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
     assert "http" not in html
-    assert "a.txt: no picture" in html
+    assert "a.txt: no image" in html
     assert f"And {40 - SHOWN} more in audit.csv" in html
     assert about["counts"]["blank"] == 40
     assert about["counts"]["unreadable"] == 1

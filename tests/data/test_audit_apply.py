@@ -85,13 +85,13 @@ def test_what_cannot_be_meant(
     assert hint in caught.value.hint
 
 
-def test_two_new_labels_for_one_picture(tmp_path: Path, faces: Collection) -> None:
+def test_two_new_labels_for_one_image(tmp_path: Path, faces: Collection) -> None:
     path = table(tmp_path, faces, (0, "relabel", "sad"), (0, "relabel", "neutral"))
     with pytest.raises(DataError, match="relabelled sad in line 2 and neutral in line 3"):
         apply_table(faces, path)
 
 
-def test_pictures_that_are_gone_or_changed_are_listed(tmp_path: Path, faces: Collection) -> None:
+def test_images_that_are_gone_or_changed_are_listed(tmp_path: Path, faces: Collection) -> None:
     path = table(tmp_path, faces, (0, "drop", ""), (1, "drop", ""))
     text = path.read_text(encoding="utf-8").replace("drawn#5/0,", "elsewhere,")
     changed = pixel_hashes(faces.images_nhw)[1]
@@ -130,14 +130,14 @@ def mien(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def folders(tmp_path: Path, faces: Collection) -> Path:
-    """Class folders of drawn faces, a black picture, a text file, a copy under two names."""
+    """Class folders of drawn faces, a black image, a text file, a copy under two names."""
     for row, image in enumerate(faces.images_nhw):
         folder = tmp_path / "faces" / faces.label_names[faces.labels_n[row]]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / f"{row:02}.png")
     happy, sad = tmp_path / "faces" / "happy", tmp_path / "faces" / "sad"
     Image.new("L", (48, 48)).save(happy / "black.png")
-    (happy / "notes.txt").write_text("not a picture")
+    (happy / "notes.txt").write_text("not an image")
     (sad / "copy.png").write_bytes((happy / "00.png").read_bytes())
     return tmp_path
 
@@ -167,7 +167,7 @@ def test_audit_edit_apply(folders: Path) -> None:
     for out in ("mended", "again"):
         done = mien(folders, "import", "faces", out, "--apply", str(edited))
         assert done.returncode == 0, done.stderr
-        assert "audit applied: 1 pictures dropped, 1 relabelled" in done.stdout
+        assert "audit applied: 1 images dropped, 1 relabelled" in done.stdout
     plain, mended, again = (load_dataset(folders / d) for d in ("plain", "mended", "again"))
     assert len(plain) - len(mended) == 1
     copy = mended.sources_n.tolist().index("sad/copy.png")
@@ -180,15 +180,15 @@ def test_audit_edit_apply(folders: Path) -> None:
     assert (folders / "mended" / "audit" / "audit.csv").exists()
 
 
-def test_folders_without_a_picture(tmp_path: Path) -> None:
+def test_folders_without_a_image(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name in ("happy", "sad"):
         (tmp_path / "texts" / name).mkdir(parents=True)
-        (tmp_path / "texts" / name / "a.jpg").write_text("no picture")
+        (tmp_path / "texts" / name / "a.jpg").write_text("no image")
     (tmp_path / "one.txt").write_text("no collection")
     for source, words in (
         ("empty", "holds no class folders"),
-        ("texts", "none of the 2 files in texts is a picture"),
+        ("texts", "none of the 2 files in texts is an image"),
         ("missing", "missing does not exist"),
         ("one.txt", "one.txt"),
     ):

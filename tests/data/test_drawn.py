@@ -28,7 +28,7 @@ def test_people_are_held_out_whole() -> None:
     assert 10 <= len(dataset.split("validation")) <= 40
 
 
-def test_faces_are_pictures_with_contrast(rng: np.random.Generator) -> None:
+def test_faces_are_images_with_contrast(rng: np.random.Generator) -> None:
     face = draw_face("sad", rng, 96)
     assert face.shape == (96, 96, 3)
     assert face.dtype == np.uint8

@@ -69,7 +69,7 @@ def test_exact_copies_are_counted_and_near_ones_scored(examples: Path) -> None:
     assert {k: v.tolist() for k, v in copies.members().items()} == {0: [0, 1], 2: [2, 3]}
 
 
-def test_blank_pictures_are_no_near_copies_of_anything() -> None:
+def test_blank_images_are_no_near_copies_of_anything() -> None:
     rng = np.random.default_rng(0)
     blank = np.clip(128 + rng.normal(0, 1, (6, 48, 48)), 0, 255).astype(np.uint8)
     assert len(np.unique(find_copies(blank).groups_n)) == 6

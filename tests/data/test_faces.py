@@ -26,8 +26,8 @@ class SquareFinder:
     name = "squares"
     framing = FRAMING
 
-    def detect(self, picture_hwc: np.ndarray) -> Faces:
-        red = (picture_hwc[..., 0] > 250) & (picture_hwc[..., 1] < 5)
+    def detect(self, image_hwc: np.ndarray) -> Faces:
+        red = (image_hwc[..., 0] > 250) & (image_hwc[..., 1] < 5)
         columns = np.flatnonzero(red.any(axis=0))
         if not len(columns):
             return Faces.none()
@@ -47,14 +47,14 @@ def textured(rng: np.random.Generator, width: int = 320, height: int = 240) -> n
 
 def photo(path: Path, *faces: tuple[int, int, int], background: np.ndarray) -> None:
     """Write a background with red squares (x, y, side), and something of its own in each."""
-    picture = np.minimum(background, 240)
+    image = np.minimum(background, 240)
     rng = np.random.default_rng(crc32(path.name.encode()))
     for x, y, side in faces:
-        picture[y : y + side, x : x + side] = (255, 0, 0)
+        image[y : y + side, x : x + side] = (255, 0, 0)
         inner = rng.integers(0, 255, (side - 4, side - 4))
-        picture[y + 2 : y + side - 2, x + 2 : x + side - 2, 2] = inner
+        image[y + 2 : y + side - 2, x + 2 : x + side - 2, 2] = inner
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
+    Image.fromarray(image).save(path)
 
 
 @pytest.fixture
@@ -82,18 +82,18 @@ def test_photos_are_cropped_as_prediction_crops_them(photos: Path, tmp_path: Pat
     data = imported(photos, tmp_path / "out")
     faces = data.facts["faces"]
     assert (faces["mode"], faces["detector"]) == ("find", "squares")
-    assert faces["why"].startswith("photos: a face was found in 26 of 27 sampled pictures")
+    assert faces["why"].startswith("photos: a face was found in 26 of 27 sampled images")
     assert len(data) == 25
     row = data.sources_n.tolist().index("sad/group.png")  # the largest is clearly the subject
-    picture = np.asarray(Image.open(photos / "sad" / "group.png"))
+    image = np.asarray(Image.open(photos / "sad" / "group.png"))
     box = np.array([[10, 20, 100, 110]], np.float32)
-    assert np.array_equal(data.images_nhw[row], crop_faces(picture, box, FRAMING, 48)[0])
-    assert data.facts["copied_pictures"] == 0
+    assert np.array_equal(data.images_nhw[row], crop_faces(image, box, FRAMING, 48)[0])
+    assert data.facts["copied_images"] == 0
     whole = imported(photos, tmp_path / "whole", "whole")
-    assert whole.facts["copied_pictures"] >= 2, "the shared background made copies of photos"
+    assert whole.facts["copied_images"] >= 2, "the shared background made copies of photos"
 
 
-def test_pictures_without_a_clear_face_are_listed_and_shown(photos: Path, tmp_path: Path) -> None:
+def test_images_without_a_clear_face_are_listed_and_shown(photos: Path, tmp_path: Path) -> None:
     data = imported(photos, tmp_path / "out")
     about = {w["kind"]: w["examples"] for w in data.facts["warnings"]}
     assert about["no-face"] == ["happy/empty.png"]
@@ -120,17 +120,17 @@ def test_the_manifest_keeps_where_the_face_lies(photos: Path, tmp_path: Path) ->
 
 def test_small_crops_are_read_whole_without_a_detector(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 255, (24, 48, 48)).astype(np.uint8)
-    for i, picture in enumerate(pictures):
+    images = rng.integers(0, 255, (24, 48, 48)).astype(np.uint8)
+    for i, image in enumerate(images):
         path = tmp_path / "faces" / ("happy", "sad")[i % 2] / f"{i:02d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path)
+        Image.fromarray(image).save(path)
 
     def none() -> SquareFinder:
         raise AssertionError("no detector is needed")
 
     out = prepare(tmp_path / "faces", tmp_path / "out", PrepareOptions(), make_detector=none)
-    assert np.array_equal(out.images_nhw, np.concatenate([pictures[::2], pictures[1::2]]))
+    assert np.array_equal(out.images_nhw, np.concatenate([images[::2], images[1::2]]))
     assert out.facts["faces"]["mode"] == "whole"
     assert not (tmp_path / "out" / "import.html").exists()
     assert out.facts["warnings"] == []
@@ -150,10 +150,10 @@ def test_large_crops_are_read_whole(tmp_path: Path) -> None:
 
 def test_a_tight_crop_among_photos_is_taken_whole(photos: Path, tmp_path: Path) -> None:
     class Shy(SquareFinder):
-        """Sees no face that touches the edge of the picture."""
+        """Sees no face that touches the edge of the image."""
 
-        def detect(self, picture_hwc: np.ndarray) -> Faces:
-            faces = super().detect(picture_hwc)
+        def detect(self, image_hwc: np.ndarray) -> Faces:
+            faces = super().detect(image_hwc)
             inside = len(faces) and faces.boxes_xyxy.min() > 0
             return faces if inside else Faces.none()
 
@@ -164,9 +164,9 @@ def test_a_tight_crop_among_photos_is_taken_whole(photos: Path, tmp_path: Path) 
     Image.fromarray(tight).save(photos / "happy" / "tight.png")
 
     class Blind(Shy):
-        def detect(self, picture_hwc: np.ndarray) -> Faces:
-            small = picture_hwc.shape[:2] == (80, 80)
-            return Faces.none() if small else super().detect(picture_hwc)
+        def detect(self, image_hwc: np.ndarray) -> Faces:
+            small = image_hwc.shape[:2] == (80, 80)
+            return Faces.none() if small else super().detect(image_hwc)
 
     prepare(photos, tmp_path / "out", PrepareOptions(), make_detector=Blind)
     out = load_dataset(tmp_path / "out")
@@ -174,14 +174,14 @@ def test_a_tight_crop_among_photos_is_taken_whole(photos: Path, tmp_path: Path) 
     assert np.array_equal(out.images_nhw[row], crop_whole(tight, 48))
 
 
-def test_pictures_in_which_nothing_is_found_are_not_taken_in_silence(tmp_path: Path) -> None:
+def test_images_in_which_nothing_is_found_are_not_taken_in_silence(tmp_path: Path) -> None:
     rng, root = np.random.default_rng(3), tmp_path / "scenes"
     for i in range(24):
         photo(root / ("happy", "sad")[i % 2] / f"{i}.png", background=textured(rng))
     out = imported(root, tmp_path / "out")
     assert [w["kind"] for w in out.facts["warnings"]] == ["faces"]
     assert "a face was found in 0 of 24 sampled" in out.facts["warnings"][0]["message"]
-    with pytest.raises(DataError, match="24 pictures were left out: no face was found") as caught:
+    with pytest.raises(DataError, match="24 images were left out: no face was found") as caught:
         imported(root, tmp_path / "find", "find")
     assert "faces='whole'" in caught.value.hint
     without = prepare(root, tmp_path / "none", PrepareOptions())
@@ -195,7 +195,7 @@ def test_ways_that_cannot_be(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="needs a face detector"):
         prepare(photos, tmp_path / "out", PrepareOptions(faces="find"))
     np.savez(tmp_path / "a.npz", images=np.zeros((4, 48, 48), np.uint8), labels=np.zeros(4, int))
-    with pytest.raises(ConfigError, match="'find' needs picture files"):
+    with pytest.raises(ConfigError, match="'find' needs image files"):
         imported(tmp_path / "a.npz", tmp_path / "out", "find")
 
 
@@ -213,11 +213,11 @@ def scene(label: str, rng: np.random.Generator) -> np.ndarray:
         hair=HAIRS[int(rng.integers(3))],
         eye_gap=rng.uniform(0.21, 0.25),
     )
-    picture = textured(rng).copy()
+    image = textured(rng).copy()
     face = draw_face(label, rng, 104, person)
     x, y = int(rng.integers(0, 320 - 104)), int(rng.integers(0, 240 - 104))
-    picture[y : y + 104, x : x + 104] = face
-    return picture
+    image[y : y + 104, x : x + 104] = face
+    return image
 
 
 def fine_tuned(data: Path, run_path: Path) -> tuple[float, Path]:
@@ -258,7 +258,7 @@ def test_photos_to_a_model_that_reads_new_photos(tmp_path: Path) -> None:
         assert made.facts["faces"]["mode"] == {"auto": "find", "whole": "whole"}[faces]
         accuracy, model = fine_tuned(tmp_path / faces, tmp_path / f"run-{faces}")
         reader = Reader(model, min_confidence=0)
-        answers = [(label, face) for label, picture in new for face in reader.read(picture).faces]
+        answers = [(label, face) for label, image in new for face in reader.read(image).faces]
         right = all(face.label == label for label, face in answers)
         sure = float(np.mean([face.probabilities[label] for label, face in answers]))
         results[faces] = (accuracy, right, sure)

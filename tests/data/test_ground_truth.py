@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.data.ground_truth import panel_targets, raw_targets
+from mien.data.ground_truth import consensus_targets, label_targets
 from mien.data.sources.arrays import read_arrays
 from mien.labels import THREE
 
@@ -26,12 +26,12 @@ NAMES = ("neutral", "happy", "sad", "angry", "unknown")
 )
 def test_panel_by_hand(votes: list[int], right: int) -> None:
     counts = np.array([votes], np.float32)
-    assert panel_targets(counts, NAMES, THREE).tolist() == [right]
+    assert consensus_targets(counts, NAMES, THREE).tolist() == [right]
 
 
 def test_raw_targets_map_names() -> None:
     labels = np.array([0, 1, 2, -1])
-    assert raw_targets(labels, ("sad", "angry", "happy"), THREE).tolist() == [2, -1, 0, -1]
+    assert label_targets(labels, ("sad", "angry", "happy"), THREE).tolist() == [2, -1, 0, -1]
 
 
 @pytest.mark.real_data
@@ -39,7 +39,7 @@ def test_fer2013_yardsticks_have_their_known_sizes(fer2013: Path) -> None:
     data = read_arrays(fer2013, 48)
     validation = data.splits_n == "validation"
     assert data.votes_nk is not None
-    raw = raw_targets(data.labels_n, data.label_names, THREE)[validation]
-    panel = panel_targets(data.votes_nk, data.vote_names, THREE)[validation]
+    raw = label_targets(data.labels_n, data.label_names, THREE)[validation]
+    panel = consensus_targets(data.votes_nk, data.vote_names, THREE)[validation]
     assert (raw >= 0).sum() == 2142
     assert np.bincount(panel[panel >= 0]).tolist() == [871, 1181, 347]

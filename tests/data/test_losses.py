@@ -1,4 +1,4 @@
-"""Every way in which an import can lose pictures, or its figures: told, with a count and names."""
+"""Every way in which an import can lose images, or its figures: told, with a count and names."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def told(dataset: Dataset, kind: str) -> list[dict[str, object]]:
     return [w for w in dataset.facts["warnings"] if w["kind"] == kind]
 
 
-def test_pictures_in_subfolders_belong_to_the_class(tmp_path: Path) -> None:
+def test_images_in_subfolders_belong_to_the_class(tmp_path: Path) -> None:
     root = classes(tmp_path / "faces", neutral=12)
     for i in range(12):
         noise(root / "happy" / f"S{i % 3}" / f"{i}.png")
@@ -90,10 +90,10 @@ def test_each_kind_of_lost_file_is_counted_and_named(tmp_path: Path) -> None:
     dataset = prepare(root, tmp_path / "out", PrepareOptions())
     about = {w["kind"]: w for w in dataset.facts["warnings"]}
     assert {kind: w["count"] for kind, w in about.items()} == {
-        "missing": 1, "not-a-picture": 1, "unreadable": 5, "outside-class": 1, "hidden": 1,
+        "missing": 1, "not-a-image": 1, "unreadable": 5, "outside-class": 1, "hidden": 1,
     }  # fmt: skip
     assert about["unreadable"]["examples"] == [f"happy/torn{i}.jpg" for i in range(3)]
-    assert about["unreadable"]["message"].startswith("5 pictures could not be read: happy/torn0")
+    assert about["unreadable"]["message"].startswith("5 images could not be read: happy/torn0")
     assert about["unreadable"]["message"].endswith(" and 2 more")
     assert about["missing"]["message"] == "1 file was not found: sad/gone.png"
     with (tmp_path / "out" / "skipped.csv").open(newline="") as file:
@@ -121,17 +121,17 @@ def test_animations_pages_and_a_jpeg_without_its_end_are_noted(tmp_path: Path) -
 def test_classes_that_are_empty_rare_or_missing_from_a_split(tmp_path: Path) -> None:
     root = classes(tmp_path / "faces", neutral=60, happy=2, sad=0)
     dataset = prepare(root, tmp_path / "out", PrepareOptions())
-    assert told(dataset, "empty-class")[0]["message"] == "1 class has no picture: sad"
+    assert told(dataset, "empty-class")[0]["message"] == "1 class has no image: sad"
     assert told(dataset, "rare-class")[0]["examples"] == ["happy"]
     absent = told(dataset, "split-without-class")
     assert [w["message"] for w in absent] == [
-        "the validation split has no picture of happy: figures on it say nothing of it"
+        "the validation split has no image of happy: figures on it say nothing of it"
     ]
     full = prepare(classes(tmp_path / "b", sad=40, happy=40), tmp_path / "c", PrepareOptions())
     assert full.facts["warnings"] == []
 
 
-def test_a_class_whose_pictures_are_all_lost_is_named(tmp_path: Path) -> None:
+def test_a_class_whose_images_are_all_lost_is_named(tmp_path: Path) -> None:
     root = classes(tmp_path / "faces", neutral=20, happy=20, sad=0)
     (root / "sad" / "1.jpg").write_bytes(b"torn")
     dataset = prepare(root, tmp_path / "out", PrepareOptions())
@@ -146,7 +146,7 @@ def test_rows_without_a_label_are_told_of(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("\n".join(lines))
     dataset = prepare(tmp_path / "list.csv", tmp_path / "out", PrepareOptions())
     assert told(dataset, "unlabelled")[0]["message"] == (
-        "2 pictures without a label were excluded: 18.png, 19.png"
+        "2 images without a label were excluded: 18.png, 19.png"
     )
 
 
@@ -200,25 +200,25 @@ def test_an_archive_is_refused_with_a_way_on(tmp_path: Path, form: str) -> None:
     assert caught.value.hint.startswith("unpack it")
 
 
-def test_training_pictures_that_are_all_graded_elsewhere(tmp_path: Path) -> None:
+def test_training_images_that_are_all_graded_elsewhere(tmp_path: Path) -> None:
     classes(tmp_path / "faces" / "train", happy=3, sad=3)
     shutil.copytree(tmp_path / "faces" / "train", tmp_path / "faces" / "validation")
     with pytest.raises(
-        DataError, match=r"all 6 training pictures are copies of pictures in validation: nothing"
+        DataError, match=r"all 6 training images are copies of images in validation: nothing"
     ):
         prepare(tmp_path / "faces", tmp_path / "out", PrepareOptions())
 
 
-def test_folders_without_a_picture(tmp_path: Path) -> None:
+def test_folders_without_a_image(tmp_path: Path) -> None:
     classes(tmp_path / "faces", happy=0, sad=0)
-    with pytest.raises(DataError, match="the class folders hold no pictures: happy, sad"):
+    with pytest.raises(DataError, match="the class folders hold no images: happy, sad"):
         read_source(tmp_path / "faces", "", None, 48)
     noise(tmp_path / "loose" / "1.png")
-    with pytest.raises(DataError, match="but 1 picture outside of any"):
+    with pytest.raises(DataError, match="but 1 image outside of any"):
         read_source(tmp_path / "loose", "", None, 48)
 
 
-# Two people, whose pictures are all alike: two groups that no split may cut.
+# Two people, whose images are all alike: two groups that no split may cut.
 
 
 def two_people(labels: list[int]) -> tuple[np.ndarray, ...]:
@@ -245,21 +245,21 @@ def test_two_people_with_an_expression_each_have_ways_on() -> None:
 
 
 def near_copies(root: Path) -> Path:
-    """Two drawn faces, 20 pictures of each that differ in a few grey levels."""
+    """Two drawn faces, 20 images of each that differ in a few grey levels."""
     faces = draw_collection(12).images_nhw[[0, 8]]
     for i in range(40):
         name = ("happy", "sad")[i // 20]
         (root / name).mkdir(parents=True, exist_ok=True)
         noisy = faces[i // 20].astype(int) + RNG.integers(-3, 4, faces[0].shape)
         person = ("anna", "ben")[i // 20]
-        picture = Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
-        picture.save(root / name / f"{person}_{i}.png")
+        image = Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
+        image.save(root / name / f"{person}_{i}.png")
     return root
 
 
 def test_a_set_of_near_copies_can_be_imported_at_a_named_risk(tmp_path: Path) -> None:
     root = near_copies(tmp_path / "faces")
-    with pytest.raises(DataError, match="40 pictures in 2 independent groups"):
+    with pytest.raises(DataError, match="40 images in 2 independent groups"):
         prepare(root, tmp_path / "a", PrepareOptions())
     exact = prepare(root, tmp_path / "b", PrepareOptions(duplicates="exact"))
     assert len(exact.split("validation")) == 6

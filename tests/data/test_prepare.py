@@ -109,7 +109,7 @@ def test_nothing_readable(tmp_path: Path) -> None:
     (tmp_path / "faces" / "happy" / "a.jpg").write_bytes(b"x")
     with pytest.raises(
         DataError,
-        match=r"holds no labelled picture: 1 picture could not be read: happy/a.jpg \(is not",
+        match=r"holds no labelled image: 1 image could not be read: happy/a.jpg \(is not",
     ):
         prepare(tmp_path / "faces", tmp_path / "out", PrepareOptions())
 
@@ -171,10 +171,10 @@ def test_a_damaged_dataset(
         load_dataset(tmp_path / "out")
 
 
-def test_rows_and_pictures_must_agree(folders: Path, tmp_path: Path) -> None:
+def test_rows_and_images_must_agree(folders: Path, tmp_path: Path) -> None:
     prepare(folders, tmp_path / "out", PrepareOptions())
     np.save(tmp_path / "out" / "images.npy", FACES)
-    with pytest.raises(DataError, match="60 pictures, 62 rows"):
+    with pytest.raises(DataError, match="60 images, 62 rows"):
         load_dataset(tmp_path / "out")
 
 

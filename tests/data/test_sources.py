@@ -32,9 +32,9 @@ def folders(tmp_path: Path) -> Path:
 def listing(tmp_path: Path) -> Path:
     lines = ["path,label,split,subject"]
     for i in range(6):
-        save(tmp_path / "pictures" / f"{i}.png", i)
+        save(tmp_path / "images" / f"{i}.png", i)
         split = ("train", "train", "test")[i % 3]
-        lines.append(f"pictures/{i}.png,{'happy' if i < 3 else 'sad'},{split},person {i % 2}")
+        lines.append(f"images/{i}.png,{'happy' if i < 3 else 'sad'},{split},person {i % 2}")
     (tmp_path / "list.csv").write_text("\n".join(lines))
     return tmp_path / "list.csv"
 
@@ -81,13 +81,13 @@ def test_kaggle_folders_keep_their_splits(tmp_path: Path) -> None:
     assert data.sources_n[0] == "test/happy/1.png"
 
 
-def test_an_unreadable_picture_is_listed_and_the_rest_is_read(folders: Path) -> None:
-    (folders / "Happy" / "broken.jpg").write_bytes(b"no picture")
+def test_an_unreadable_image_is_listed_and_the_rest_is_read(folders: Path) -> None:
+    (folders / "Happy" / "broken.jpg").write_bytes(b"no image")
     (folders / "Happy" / ".hidden").write_bytes(b"")
     data = read_source(folders, "", None, 48)
     assert len(data) == 12
     assert [s.source for s in data.skipped] == ["Happy/broken.jpg"]
-    assert "is not a picture" in data.skipped[0].reason
+    assert "is not an image" in data.skipped[0].reason
 
 
 def test_list(listing: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_wrong_column_is_answered(fer: Path) -> None:
         ("fer3.png,3,7", "fer3.png,3,-7", "line 5: expected 10 counts"),
         ("fer3.png,3,7", "fer3.png,3,²", "line 5: expected 10 counts"),
         ("fer3.png,3,7,0", "fer3.png,3,7", "line 5: expected 10 counts"),
-        ("Training,fer3.png,3,7,0,0,0,0,0,0,0,0\n", "", "votes on 3 pictures, the source has 4"),
+        ("Training,fer3.png,3,7,0,0,0,0,0,0,0,0\n", "", "votes on 3 images, the source has 4"),
     ],
 )
 def test_votes_that_do_not_fit(fer: Path, votes: Path, old: str, new: str, message: str) -> None:
@@ -260,7 +260,7 @@ def test_votes_need_rows_in_an_order(folders: Path, votes: Path) -> None:
         ("path,label", "file,label", "has no column 'path'"),
         (",subject", ",subjects", "has a column 'subjects', which is not one that is read"),
         (",split,", ",slpit,", "has a column 'slpit', which is not one that is read"),
-        ("pictures/1.png,", ",", "line 3: the path is empty"),
+        ("images/1.png,", ",", "line 3: the path is empty"),
         (",test,", ",tset,", "line 4: unknown split 'tset'"),
         ("1.png,happy", "1.png,hapy", "line 3: unknown label 'hapy'"),
         ("path,label,split,subject", "path,label,split,label", "has two columns 'label'"),
@@ -300,7 +300,7 @@ def test_tables_as_spreadsheets_write_them(listing: Path, mark: str, end: str) -
 
 
 def test_odd_names_in_a_table_are_listed(listing: Path) -> None:
-    rows = ["a\0b.png,happy,train,x", f"{'a' * 300}.png,sad,train,x", "pictures,sad,train,x"]
+    rows = ["a\0b.png,happy,train,x", f"{'a' * 300}.png,sad,train,x", "images,sad,train,x"]
     listing.write_text("\n".join([listing.read_text(), *rows]))
     data = read_source(listing, "", None, 48)
     assert len(data) == 6
@@ -309,8 +309,8 @@ def test_odd_names_in_a_table_are_listed(listing: Path) -> None:
         assert words in reason
 
 
-def test_list_with_a_missing_picture_lists_it(listing: Path) -> None:
-    listing.write_text(listing.read_text().replace("pictures/1.png", "pictures/none.png"))
+def test_list_with_a_missing_image_lists_it(listing: Path) -> None:
+    listing.write_text(listing.read_text().replace("images/1.png", "images/none.png"))
     data = read_source(listing, "", None, 48)
     assert len(data) == 5
     assert "No such file" in data.skipped[0].reason
@@ -319,7 +319,7 @@ def test_list_with_a_missing_picture_lists_it(listing: Path) -> None:
 def test_sources_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         read_source(tmp_path / "none", "", None, 48)
-    with pytest.raises(DataError, match="holds no class folders with pictures"):
+    with pytest.raises(DataError, match="holds no class folders with images"):
         read_source(tmp_path, "", None, 48)
     (tmp_path / "a.csv").write_text("")
     with pytest.raises(DataError, match=r"a.csv is empty"):

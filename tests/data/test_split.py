@@ -34,10 +34,10 @@ def test_no_group_is_in_two_splits_and_no_subject_is_held_out_in_part(
     try:
         splits = make_splits(labels, groups, subjects, own, share=0.2, seed=seed)
     except DataError as error:
-        if "too few to hold" in error.message:  # all pictures hang together
+        if "too few to hold" in error.message:  # all images hang together
             return
-        assert "no labelled picture is left to train on" in error.message
-        graded = set(groups[own != "train"].tolist())  # every picture has a graded copy
+        assert "no labelled image is left to train on" in error.message
+        graded = set(groups[own != "train"].tolist())  # every image has a graded copy
         assert set(groups[own == "train"].tolist()) <= graded
         return
     graded = splits.splits_n != "excluded"
@@ -83,7 +83,7 @@ def test_a_test_set_without_targets_keeps_out_of_the_hold_out() -> None:
     )
 
 
-def test_unlabelled_training_pictures_are_excluded() -> None:
+def test_unlabelled_training_images_are_excluded() -> None:
     labels = np.array([0, 1] * 20 + [-1])
     none = np.full(41, "")
     splits = make_splits(labels, np.arange(41), none, none)
@@ -98,5 +98,5 @@ def test_a_share_that_cannot_be_meant(share: float) -> None:
 
 
 def test_one_person_alone_cannot_be_held_out() -> None:
-    with pytest.raises(DataError, match="10 pictures in 1 independent groups are too few"):
+    with pytest.raises(DataError, match="10 images in 1 independent groups are too few"):
         make_splits(np.arange(10) % 2, np.arange(10), np.full(10, "me"), np.full(10, ""))

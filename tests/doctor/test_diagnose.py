@@ -150,7 +150,7 @@ FAULTS: dict[str, dict[str, Any]] = {
         "history": [metrics(i, validation_n=40) for i in range(1, EPOCHS + 1)]
     },
     "validation-classes": {
-        "validation": replace(a := answers(1000, 0.88, 2), right_n=np.minimum(a.right_n, 1)),
+        "validation": replace(a := answers(1000, 0.88, 2), y_true_n=np.minimum(a.y_true_n, 1)),
     },
     "not-repeatable": {"repeats": False},
     "overfitting": {
@@ -205,10 +205,10 @@ def test_every_rule_has_a_fault_here() -> None:
 def test_few_validation_images_of_a_class_are_a_warning() -> None:
     held = answers(1000, 0.88, 2)
     for few, severity in ((12, "warning"), (0, "serious")):
-        own = np.flatnonzero(held.right_n == 2)
+        own = np.flatnonzero(held.y_true_n == 2)
         kept = np.setdiff1d(np.arange(1000), own[few:])
         assert held.probs_nk is not None
-        rare = Answers(held.right_n[kept], held.probs_nk[kept], held.opinion_nk[kept])
+        rare = Answers(held.y_true_n[kept], held.probs_nk[kept], held.opinion_nk[kept])
         history = [metrics(i, validation_n=len(kept)) for i in range(1, EPOCHS + 1)]
         found = {f.name: f for f in diagnose(sound(validation=rare, history=history))}
         assert found["validation-classes"].severity == severity
@@ -362,8 +362,8 @@ def test_confident_error_finds_the_noise_and_not_the_hardness() -> None:
     hard, noisy = answers(4000, 0.7, 1), answers(4000, 0.7, 1, noise=0.25)
     assert hard.probs_nk is not None
     assert noisy.probs_nk is not None
-    assert confident_error(hard.right_n, hard.probs_nk).high < 0.02
-    assert confident_error(noisy.right_n, noisy.probs_nk).value == pytest.approx(0.25, abs=0.06)
+    assert confident_error(hard.y_true_n, hard.probs_nk).high < 0.02
+    assert confident_error(noisy.y_true_n, noisy.probs_nk).value == pytest.approx(0.25, abs=0.06)
 
 
 def test_differences_and_slopes() -> None:
@@ -374,10 +374,10 @@ def test_differences_and_slopes() -> None:
     assert falling(sound()) > 0.1
 
 
-def test_findings_with_plots_become_a_picture() -> None:
+def test_findings_with_plots_become_a_image() -> None:
     drawn = [f for changes in FAULTS.values() for f in diagnose(sound(**changes)) if f.plot]
     assert len({f.name for f in drawn}) >= 10
-    picture = draw_findings(drawn, title="faults")
-    assert picture is not None
-    assert picture.startswith(b"\x89PNG")
+    image = draw_findings(drawn, title="faults")
+    assert image is not None
+    assert image.startswith(b"\x89PNG")
     assert draw_findings(diagnose(sound(repeats=False)), title="none") is None

@@ -155,7 +155,7 @@ def test_auto_is_resolved_once_and_kept(
     assert open_run(run).recipe.optimizer.rate == test["suggestion"]
 
 
-def test_a_visit_leaves_no_old_picture(tmp_path: Path, drawn: Dataset) -> None:
+def test_a_visit_leaves_no_old_image(tmp_path: Path, drawn: Dataset) -> None:
     run = create_run(tmp_path / "run", recipe(fit={"epochs": 1}), drawn, tmp_path)
     fit(run, drawn)
     (run.path / "doctor.png").write_bytes(b"old")

@@ -13,7 +13,7 @@ from mien.evaluate.confidence import (
     measure_confidence,
 )
 from mien.labels import SEVEN
-from mien.model.conformal import choose_set, least_probability
+from mien.model.conformal import min_set_probability, prediction_set
 from mien.model.info import Head
 
 LABELS = ("happy", "neutral", "sad")
@@ -86,7 +86,7 @@ def test_a_model_that_is_sure_and_wrong_gets_no_threshold() -> None:
     assert found.sets[0].size > 2
 
 
-def test_copies_of_one_picture_cannot_be_halved() -> None:
+def test_copies_of_one_image_cannot_be_halved() -> None:
     probs, right = scores(20, 0)
     found = measure_confidence(probs, right, np.zeros(20, np.int64), LABELS)
     assert not found.sets
@@ -103,24 +103,24 @@ def test_accuracy_falls_as_more_is_answered() -> None:
 
 def test_sets_by_hand() -> None:
     probs = np.array([0.2, 0.5, 0.3], np.float32)
-    assert choose_set(probs, LABELS, 0.25) == ("neutral", "sad")
-    assert choose_set(probs, LABELS, 0.0) == ("neutral", "sad", "happy")
-    assert choose_set(probs, LABELS, 0.9) == ("neutral",)
+    assert prediction_set(probs, LABELS, 0.25) == ("neutral", "sad")
+    assert prediction_set(probs, LABELS, 0.0) == ("neutral", "sad", "happy")
+    assert prediction_set(probs, LABELS, 0.9) == ("neutral",)
 
 
 def test_levels_between_and_beyond() -> None:
     info = tiny_info(coverage={"least": {"0.9": 0.3, "0.95": 0.2}})
-    assert least_probability(info, 0.9) == 0.3
-    assert least_probability(info, 0.91) == 0.2
-    assert least_probability(info, 0.5) == 0.3
+    assert min_set_probability(info, 0.9) == 0.3
+    assert min_set_probability(info, 0.91) == 0.2
+    assert min_set_probability(info, 0.5) == 0.3
     with pytest.raises(ConfigError, match=r"must be at most 0.95 with tiny, got 0.96"):
-        least_probability(info, 0.96)
+        min_set_probability(info, 0.96)
     for wrong in (0.0, 1.0, 95.0):
         with pytest.raises(ConfigError, match="above 0 and below 1"):
-            least_probability(info, wrong)
+            min_set_probability(info, wrong)
     seven = Head("logits_seven", SEVEN, 1.0)
     fitted = tiny_info(coverage={"least": {"0.9": 0.2}}, heads=(seven,))
     with pytest.raises(ModelFileError, match="fitted for its first labels, not for angry"):
-        least_probability(fitted.answering(SEVEN)[0], 0.9)
+        min_set_probability(fitted.answering(SEVEN)[0], 0.9)
     with pytest.raises(ModelFileError, match="tiny was not fitted for sets of labels"):
-        least_probability(replace(info, coverage={}), 0.9)
+        min_set_probability(replace(info, coverage={}), 0.9)

@@ -12,7 +12,7 @@ from mien.errors import DataError
 from mien.evaluate.bootstrap import paired_accuracy
 from mien.evaluate.corruption import CORRUPTIONS, Corruption, corrupt
 from mien.evaluate.robustness import measure_robustness
-from mien.evaluate.robustness_plots import robustness_picture, sheet
+from mien.evaluate.robustness_plots import robustness_image, sheet
 
 KNOWN = {corruption.name: corruption for corruption in CORRUPTIONS}
 
@@ -133,10 +133,10 @@ def test_what_is_lost_is_measured(plain: Dataset) -> None:
     assert values["mean_drop"]["value"] == pytest.approx(
         np.mean([loss["drop"]["value"] for loss in values["losses"]]), abs=1e-6
     )
-    with Image.open(io.BytesIO(robustness_picture(done))) as drawing:
+    with Image.open(io.BytesIO(robustness_image(done))) as drawing:
         assert drawing.width > 1000
     few = plain.subset(np.arange(5))
-    with pytest.raises(DataError, match="only 5 pictures of drawn's validation split"):
+    with pytest.raises(DataError, match="only 5 images of drawn's validation split"):
         measure_robustness(Brightness(), few, "validation")
 
 

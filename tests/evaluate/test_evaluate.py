@@ -11,7 +11,7 @@ from PIL import Image
 from mien.data.dataset import Dataset
 from mien.errors import ConfigError, DataError
 from mien.evaluate.evaluate import evaluate
-from mien.evaluate.plots import picture
+from mien.evaluate.plots import image
 from mien.evaluate.predictions import predict_table
 from mien.evaluate.report import markdown
 from mien.labels import FERPLUS_VOTES
@@ -106,18 +106,18 @@ def test_mistakes(drawn: Dataset) -> None:
     with pytest.raises(DataError, match="drawn has no test split"):
         evaluate(knows, drawn, "test")
     foreign = replace(drawn, label_names=("a", "b", "c"))
-    with pytest.raises(DataError, match="no picture of drawn's validation split is labelled"):
+    with pytest.raises(DataError, match="no image of drawn's validation split is labelled"):
         evaluate(knows, foreign, "validation")
     few = drawn.subset(np.flatnonzero(drawn.splits_n == "validation")[:5])
-    with pytest.raises(DataError, match="fewer than 10 pictures"):
+    with pytest.raises(DataError, match="fewer than 10 images"):
         evaluate(knows, few, "validation")
 
 
-def test_picture_and_words(voted: Dataset, tmp_path: Path) -> None:
+def test_image_and_words(voted: Dataset, tmp_path: Path) -> None:
     right = voted.split("validation").labels_n
     done = evaluate(Knows(np.roll(right, 1), voted.label_names), voted, "validation")
     path = tmp_path / "a.png"
-    path.write_bytes(picture(done))
+    path.write_bytes(image(done))
     with Image.open(path) as drawing:
         assert drawing.width > 1000
         assert np.asarray(drawing.convert("L")).std() > 20

@@ -54,8 +54,8 @@ class Looks:
     def feature_maps(self, crop_hw: np.ndarray) -> dict[int, np.ndarray]:
         return {48: crop_hw[None].astype(np.float32)}
 
-    def grad_cam(self, crops_nhw: np.ndarray, answers_n: np.ndarray, side: int) -> np.ndarray:
-        signs = 1 - answers_n[:, None, None]
+    def grad_cam(self, crops_nhw: np.ndarray, y_pred_n: np.ndarray, side: int) -> np.ndarray:
+        signs = 1 - y_pred_n[:, None, None]
         return (signs * self.weights_hw * crops_nhw).astype(np.float32)
 
     def places(self, crops_nhw: np.ndarray) -> np.ndarray:
@@ -68,7 +68,7 @@ class Looks:
 class ShowsEdges(Looks):
     """Its 'explanation' is an edge detector, which knows nothing of the weights."""
 
-    def grad_cam(self, crops_nhw: np.ndarray, answers_n: np.ndarray, side: int) -> np.ndarray:
+    def grad_cam(self, crops_nhw: np.ndarray, y_pred_n: np.ndarray, side: int) -> np.ndarray:
         crops = crops_nhw.astype(np.float32)
         return np.abs(np.diff(crops, axis=1, append=crops[:, -1:]))
 
@@ -147,8 +147,8 @@ def test_maps_that_follow_the_weights_pass(noise: np.ndarray, weights_hw: np.nda
 class ShowsNothing(Looks):
     """Its Grad-CAM has no place that speaks for the label, as of an untrained network."""
 
-    def grad_cam(self, crops_nhw: np.ndarray, answers_n: np.ndarray, side: int) -> np.ndarray:
-        return -np.abs(super().grad_cam(crops_nhw, answers_n, side))
+    def grad_cam(self, crops_nhw: np.ndarray, y_pred_n: np.ndarray, side: int) -> np.ndarray:
+        return -np.abs(super().grad_cam(crops_nhw, y_pred_n, side))
 
 
 def test_an_empty_map_neither_passes_nor_fails(noise: np.ndarray, weights_hw: np.ndarray) -> None:

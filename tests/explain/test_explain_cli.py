@@ -11,7 +11,7 @@ import pytest
 
 from mien.cli import explain as cli
 from mien.errors import ConfigError
-from mien.imaging.codec import write_picture
+from mien.imaging.codec import write_image
 from mien.installation import install_command
 from mien.model.classifier import Classifier
 
@@ -23,7 +23,7 @@ def mien(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedPro
 
 @pytest.fixture
 def blank(tmp_path: Path) -> Path:
-    write_picture(tmp_path / "blank.png", np.full((60, 60, 3), 128, np.uint8))
+    write_image(tmp_path / "blank.png", np.full((60, 60, 3), 128, np.uint8))
     return tmp_path / "blank.png"
 
 
@@ -53,7 +53,7 @@ def test_the_shipped_model_looks_at_the_smile(examples: Path, blank: Path, tmp_p
     assert 12 < column < 36
 
 
-def test_pictures_with_trouble(blank: Path, tmp_path: Path) -> None:
+def test_images_with_trouble(blank: Path, tmp_path: Path) -> None:
     done = mien("mien-small", blank, "--out", tmp_path / "o")
     assert done.returncode == 3
     assert "no face to explain; nothing was written" in done.stderr
@@ -67,16 +67,16 @@ def test_mistakes_are_two_lines_and_no_traceback(examples: Path, tmp_path: Path)
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(b"no graph")
     (tmp_path / "file").write_text("")
-    picture = examples / "astronaut.jpg"
+    image = examples / "astronaut.jpg"
     cases: list[tuple[list[object], int, str]] = [
-        ([tmp_path / "none.onnx", picture], 1, f"there is no model {tmp_path / 'none.onnx'}"),
-        ([damaged, picture], 1, "is not an ONNX model that can be loaded"),
-        ([tmp_path, picture], 1, "is not a run folder"),
-        (["mien-small-int8", picture], 1, "hint: explain mien-small"),
-        (["mien-small", picture, "--label", "hapy"], 2, "hint: did you mean 'happy'?"),
-        (["mien-small", picture, "--layer", 7], 2, "hint: --layer takes one of its sides: 24, 12"),
-        (["mien-small", picture, "--patch", 48], 2, "must be at least 1 and below 48 pixels"),
-        (["mien-small", picture, "--draws", 0, "--out", tmp_path / "file"], 1, "cannot write"),
+        ([tmp_path / "none.onnx", image], 1, f"there is no model {tmp_path / 'none.onnx'}"),
+        ([damaged, image], 1, "is not an ONNX model that can be loaded"),
+        ([tmp_path, image], 1, "is not a run folder"),
+        (["mien-small-int8", image], 1, "hint: explain mien-small"),
+        (["mien-small", image, "--label", "hapy"], 2, "hint: did you mean 'happy'?"),
+        (["mien-small", image, "--layer", 7], 2, "hint: --layer takes one of its sides: 24, 12"),
+        (["mien-small", image, "--patch", 48], 2, "must be at least 1 and below 48 pixels"),
+        (["mien-small", image, "--draws", 0, "--out", tmp_path / "file"], 1, "cannot write"),
     ]
     for arguments, code, words in cases:
         done = mien(*arguments, cwd=tmp_path)

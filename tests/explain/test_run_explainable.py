@@ -15,7 +15,7 @@ from mien.data.drawn import draw_dataset
 from mien.explain.explain import GRAD_CAM, OCCLUSION, explain, grad_cams
 from mien.explain.occlusion import occlude
 from mien.explain.onnx_graph import OnnxExplainable
-from mien.imaging.codec import write_picture
+from mien.imaging.codec import write_image
 from mien.imaging.crop import ALIGNMENT_ID
 from mien.model.info import ModelInfo
 from mien.publish import export
@@ -36,7 +36,7 @@ def scorer(name: str, *, mirror: bool, align: int = 0, **options: object) -> Run
     """A network with random weights, its normalisation layers included."""
     torch.manual_seed(0)
     config = NetworkConfig(name=name, mirror=mirror, align=align, options=options)
-    model = build_model(config, normalise=Normalise("picture"), input_size=48, classes=5)
+    model = build_model(config, normalise=Normalise("image"), input_size=48, classes=5)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -250,7 +250,7 @@ def mien(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_the_command_explains_a_run(run: Path, faces: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "drawn.png"
-    write_picture(path, np.repeat(faces.images_nhw[0][:, :, None], 3, axis=2))
+    write_image(path, np.repeat(faces.images_nhw[0][:, :, None], 3, axis=2))
     done = mien(run, path, "--faces", "whole", "--draws", 0, "--out", tmp_path / "o", "--json")
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)

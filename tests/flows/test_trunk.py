@@ -14,7 +14,7 @@ import pytest
 from tests.patience import PATIENCE_S, child, until
 
 from mien.errors import ModelFileError
-from mien.imaging.codec import write_picture
+from mien.imaging.codec import write_image
 
 MIEN = str(Path(sys.executable).with_name("mien"))
 TINY = ["--set", "network.width=8", "--set", "network.hidden=16", "--set", "fit.threads=1"]
@@ -61,12 +61,12 @@ def test_show(data: Path) -> None:
     assert about["n"] == 360
     assert "drawn people held out" in about["split_rule"]
     assert (data / "contact-sheet.png").read_bytes().startswith(b"\x89PNG")
-    assert "drawn: 360 pictures" in mien("data", "show", data)
+    assert "drawn: 360 images" in mien("data", "show", data)
 
 
 def test_run_and_model_are_graded_alike(data: Path, run: Path, model: Path, folder: Path) -> None:
     graded = [
-        json.loads(mien("evaluate", m, "--data", data, "--json", "--picture", folder / "e.png"))
+        json.loads(mien("evaluate", m, "--data", data, "--json", "--image", folder / "e.png"))
         for m in (run, model)
     ]
     assert graded[0]["n"] == graded[1]["n"] > 50
@@ -78,13 +78,13 @@ def test_run_and_model_are_graded_alike(data: Path, run: Path, model: Path, fold
     assert "raw label, n = " in mien("evaluate", model, "--data", data, cwd=folder)
 
 
-def test_figures_are_printed_even_where_the_picture_cannot_be_written(
+def test_figures_are_printed_even_where_the_image_cannot_be_written(
     data: Path, model: Path, folder: Path
 ) -> None:
     (folder / "taken.png").mkdir(exist_ok=True)
     nowhere = Path("/proc/taken.png")  # its folder is there, and takes no files
     for command in (
-        ["evaluate", model, "--data", data, "--json", "--picture"],
+        ["evaluate", model, "--data", data, "--json", "--image"],
         ["data", "show", data, "--json", "--sheet"],
     ):
         done = subprocess.run(
@@ -111,9 +111,9 @@ def test_a_run_knows_its_data_and_nothing_is_written_here(
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["n"] > 50
     assert f"data: {data}, which the run was trained on; split: validation" in done.stderr
-    assert f"pictures: {run / 'evaluation-validation.png'}" in done.stderr
+    assert f"images: {run / 'evaluation-validation.png'}" in done.stderr
     again = subprocess.run([MIEN, "evaluate", run], capture_output=True, text=True, check=False)
-    assert "pictures, which replace earlier ones" in again.stderr
+    assert "images, which replace earlier ones" in again.stderr
     beside = subprocess.run(
         [MIEN, "evaluate", model, "--data", data], capture_output=True, text=True
     )
@@ -121,7 +121,7 @@ def test_a_run_knows_its_data_and_nothing_is_written_here(
     shipped = subprocess.run(
         [MIEN, "evaluate", "mien-tiny", "--data", data], capture_output=True, text=True
     )
-    assert "no picture was written: give --picture FILE" in shipped.stderr
+    assert "no image was written: give --image FILE" in shipped.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -148,7 +148,7 @@ def test_int8_that_is_refused_leaves_the_float_model(
     def refuse(*args: object, **kwargs: object) -> None:
         raise ModelFileError("int8 loses 3.00 points", hint="a larger max_loss accepts more")
 
-    monkeypatch.setattr(quantised, "quantise_model", refuse)
+    monkeypatch.setattr(quantised, "quantize_model", refuse)
     path = tmp_path / "m.onnx"
     monkeypatch.setattr(sys, "argv", ["mien", "export", str(run), str(path), "--int8"])
     with pytest.raises(SystemExit) as ended:
@@ -160,12 +160,12 @@ def test_int8_that_is_refused_leaves_the_float_model(
     assert {file.name for file in tmp_path.iterdir()} == {"m.onnx", "m.md"}
 
 
-def test_the_model_reads_pictures(model: Path, folder: Path) -> None:
+def test_the_model_reads_images(model: Path, folder: Path) -> None:
     from mien.data.drawn import draw_face
 
     rng = np.random.default_rng(5)
     for i in range(12):
-        write_picture(folder / "in" / f"{i:02d}.png", draw_face("happy", rng, 96))
+        write_image(folder / "in" / f"{i:02d}.png", draw_face("happy", rng, 96))
     out = mien("predict", folder / "in", "--faces", "whole", "--model", model, "--json")
     labels = [reading["faces"][0]["label"] for reading in json.loads(out)]
     assert len(labels) == 12

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageShow
 
-from mien import ConfigError, MissingExtraError, PictureReading, Reader, Readings, SourceError
+from mien import ConfigError, ImageReading, MissingExtraError, Reader, Readings, SourceError
 from mien.imaging.boxes import clip_box
-from mien.imaging.notebook import MAX_FACES, MAX_PICTURES
+from mien.imaging.notebook import MAX_FACES, MAX_IMAGES
 from mien.testing import FakeClassifier, FakeDetector
 
 BOX = (10.0, 12.0, 60.0, 62.0)
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("form", ["path", "bytes", "array", "image"])
-def test_annotated_pictures(form: str, path: Path, reader: Reader) -> None:
+def test_annotated_images(form: str, path: Path, reader: Reader) -> None:
     image = Image.open(path)
     forms = {"path": path, "bytes": path.read_bytes(), "array": np.asarray(image), "image": image}
     given = forms[form]
@@ -57,22 +57,22 @@ def test_an_array_is_not_kept_alive(reader: Reader) -> None:
     gc.collect()
     with pytest.raises(SourceError, match="'array' is not kept in memory") as caught:
         reading.annotate()
-    assert "annotate(picture)" in caught.value.hint
+    assert "annotate(image)" in caught.value.hint
     assert np.array_equal(reading.annotate(np.full((200, 300, 3), 90, np.uint8)), before)
     assert "<img" not in reading._repr_html_()
 
 
-def test_another_picture_is_refused(reader: Reader) -> None:
+def test_another_image_is_refused(reader: Reader) -> None:
     reading = reader.read(np.zeros((200, 300), np.uint8))
-    with pytest.raises(SourceError, match="the picture is 20 x 10 pixels; 'array' was 300 x 200"):
+    with pytest.raises(SourceError, match="the image is 20 x 10 pixels; 'array' was 300 x 200"):
         reading.annotate(np.zeros((10, 20), np.uint8))
 
 
-def test_saved_pictures(path: Path, tmp_path: Path, reader: Reader) -> None:
+def test_saved_images(path: Path, tmp_path: Path, reader: Reader) -> None:
     reading = reader.read(path)
     assert reading.save(str(tmp_path / "new" / "b.png")) == tmp_path / "new" / "b.png"
     assert np.array_equal(np.asarray(Image.open(tmp_path / "new" / "b.png")), reading.annotate())
-    with pytest.raises(ConfigError, match="cannot write a picture called b.txt"):
+    with pytest.raises(ConfigError, match="cannot write an image called b.txt"):
         reading.save(tmp_path / "b.txt")
     path.unlink()
     with pytest.raises(SourceError, match="No such file"):
@@ -126,13 +126,13 @@ def test_html_is_escaped_and_bounded(tmp_path: Path, reader: Reader) -> None:
     crowd = Reader(FakeClassifier(["sad"]), detector=FakeDetector([BOX] * 30)).read(noise)
     assert crowd._repr_html_().count("<tr>") == MAX_FACES + 1
     assert "and 10 more faces" in crowd._repr_html_()
-    several = Readings([crowd] * (MAX_PICTURES + 3))._repr_html_()
-    assert several.count("<img") == MAX_PICTURES
+    several = Readings([crowd] * (MAX_IMAGES + 3))._repr_html_()
+    assert several.count("<img") == MAX_IMAGES
     assert "and 3 more readings" in several
 
 
-def test_html_of_no_face_and_no_picture(reader: Reader) -> None:
-    bad = PictureReading("<b>", 0, 0, "", "", error="it is <broken>")
+def test_html_of_no_face_and_no_image(reader: Reader) -> None:
+    bad = ImageReading("<b>", 0, 0, "", "", error="it is <broken>")
     assert "it is &lt;broken&gt;" in bad._repr_html_()
     blank = np.zeros((20, 20), np.uint8)
     html = Reader(FakeClassifier(), detector=FakeDetector()).read(blank)._repr_html_()
@@ -167,9 +167,9 @@ def test_data_frames_without_pandas(monkeypatch: pytest.MonkeyPatch, reader: Rea
 def test_short_words_for_what_is_printed(path: Path, reader: Reader) -> None:
     reading = reader.read(path)
     assert repr(reading.faces[0]) == "FaceReading('happy', 0.90, box=(10, 12, 60, 62))"
-    assert repr(reading) == f"PictureReading({str(path)!r}, 300x200, faces={reading.faces!r})"
-    assert repr(PictureReading("a", 0, 0, "", "", error="no")) == (
-        "PictureReading('a', 0x0, error='no')"
+    assert repr(reading) == f"ImageReading({str(path)!r}, 300x200, faces={reading.faces!r})"
+    assert repr(ImageReading("a", 0, 0, "", "", error="no")) == (
+        "ImageReading('a', 0x0, error='no')"
     )
     assert repr(reader) == ("Reader('fake', labels=['happy', 'neutral', 'sad'], detector='fake')")
     other = Reader(FakeClassifier(), faces="whole", min_confidence=0.4, rotate=90, threads=2)
@@ -205,14 +205,14 @@ def test_slicing_with_a_clipped_box_is_never_empty(
 
 def test_what_is_logged(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("words")
-    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    (tmp_path / "a.jpg").write_bytes(b"no image")
     with caplog.at_level(logging.DEBUG, "mien"):
         list(Reader(detector=FakeDetector()).read_many([tmp_path]))
     words = [(r.levelname, r.getMessage()) for r in caplog.records]
     assert all(r.name.startswith("mien.") for r in caplog.records)
     assert any(level == "DEBUG" and "opened mien-small.onnx" in text for level, text in words)
-    assert ("INFO", f"{tmp_path}: 1 files are no pictures by their names: notes.txt") in words
-    assert any(level == "WARNING" and "a.jpg is not a picture" in text for level, text in words)
+    assert ("INFO", f"{tmp_path}: 1 files are no images by their names: notes.txt") in words
+    assert any(level == "WARNING" and "a.jpg is not an image" in text for level, text in words)
 
 
 def test_nothing_is_said_where_nobody_listens() -> None:

@@ -23,8 +23,8 @@ FORMS: dict[str, dict[str, object]] = {
 def encoded(form: str) -> bytes:
     noise = np.random.default_rng(3).integers(0, 255, (12, 16, 3), dtype=np.uint8)
     buffer = io.BytesIO()
-    picture = Image.fromarray(noise).resize((160, 120), Image.Resampling.BICUBIC)
-    picture.save(buffer, "JPEG", **FORMS[form])
+    image = Image.fromarray(noise).resize((160, 120), Image.Resampling.BICUBIC)
+    image.save(buffer, "JPEG", **FORMS[form])
     content = buffer.getvalue()
     assert content.endswith(END)
     return content

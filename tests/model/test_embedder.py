@@ -11,7 +11,7 @@ from tests.conftest import tiny_info, tiny_model
 from mien.errors import ModelFileError
 from mien.model.classifier import Classifier
 from mien.model.embedder import Embedder
-from mien.model.fp16 import widen
+from mien.model.fp16 import to_fp32
 from mien.model.resolve import model_content
 from mien.predict.detectors.crops import CropFaces
 
@@ -38,7 +38,7 @@ def test_a_shipped_models_features_tell_what_its_logits_tell() -> None:
     content, _ = model_content(tiny)
     weights = {
         i.name.rsplit(".", 1)[-1]: onnx.numpy_helper.to_array(i)
-        for i in widen(onnx.load_model_from_string(content)).graph.initializer
+        for i in to_fp32(onnx.load_model_from_string(content)).graph.initializer
         if ".head." in i.name
     }
     mirrored = Embedder.load(tiny, threads=1).embed(np.ascontiguousarray(crops[:, :, ::-1]))
@@ -58,8 +58,8 @@ def test_faces_score_high_and_noise_low(examples: Path) -> None:
     boxes = {"astronaut.jpg": (170, 60, 280, 170), "grace_hopper.jpg": (150, 110, 370, 330)}
     crops = []
     for name, box in boxes.items():
-        with Image.open(examples / name) as picture:
-            crops.append(np.asarray(picture.convert("L").resize((48, 48), box=box)))
+        with Image.open(examples / name) as image:
+            crops.append(np.asarray(image.convert("L").resize((48, 48), box=box)))
     crops += list(np.random.default_rng(0).integers(0, 256, (3, 48, 48)).astype(np.uint8))
     finder = CropFaces(threads=1)
     scores = finder.scores(np.stack(crops))

@@ -20,8 +20,8 @@ from mien.model.classifier import Classifier
 from mien.model.info import INPUT_NAME, OUTPUT_NAME
 from mien.model.resolve import model_content, shipped_models
 from mien.model.throughput import faces_per_second, suits_int8
-from mien.publish.int8 import quantise
-from mien.publish.quantize import quantise_model
+from mien.publish.int8 import quantize
+from mien.publish.quantize import quantize_model
 from mien.publish.rewrite import with_info, write_model
 from mien.testing import FakeClassifier, FakeDetector
 
@@ -199,7 +199,7 @@ def test_sets_are_fitted_to_ones_own_faces(drawn: Dataset, tmp_path: Path) -> No
 
 def test_int8_answers_as_float32_does(convolutions: bytes, drawn: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "q.onnx"
-    done = quantise_model(convolutions, "c", path, drawn, max_loss=1.0, timing_s=0.02)
+    done = quantize_model(convolutions, "c", path, drawn, max_loss=1.0, timing_s=0.02)
     model = Classifier.load(path, threads=1)
     assert model.info == done.info
     assert (model.info.name, model.info.precision) == ("tiny-int8", "int8")
@@ -216,7 +216,7 @@ def test_int8_answers_as_float32_does(convolutions: bytes, drawn: Dataset, tmp_p
     assert "The int8 form of tiny" in card
     assert f"n = {done.n:,}" in card
     with pytest.raises(ModelFileError, match="is an int8 model already"):
-        quantise_model(path.read_bytes(), "q", tmp_path / "r.onnx", drawn)
+        quantize_model(path.read_bytes(), "q", tmp_path / "r.onnx", drawn)
     assert not (tmp_path / "r.onnx").exists()
 
 
@@ -233,7 +233,7 @@ def test_int8_weights_cannot_saturate_16_bits(convolutions: bytes, drawn: Datase
     """Without VNNI a processor adds two products of bytes in 16 bits, with saturation."""
     crops = np.asarray(drawn.images_nhw[:64])
     for content in [
-        quantise(convolutions, crops),
+        quantize(convolutions, crops),
         *(model_content(Path(name))[0] for name in shipped_models() if name.endswith("-int8")),
     ]:
         weights = int8_weights(content)
@@ -248,7 +248,7 @@ def test_int8_that_loses_too_much_is_refused(
     convolutions: bytes, drawn: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelFileError, match=r"int8 loses .* points of accuracy .* n = ") as error:
-        quantise_model(convolutions, "c", tmp_path / "q.onnx", drawn, max_loss=-1.0)
+        quantize_model(convolutions, "c", tmp_path / "q.onnx", drawn, max_loss=-1.0)
     assert "max_loss" in error.value.hint
     assert not list(tmp_path.iterdir())
 
@@ -260,14 +260,14 @@ def test_the_commands_that_write_models(
     data, path = tmp_path / "data", tmp_path / "c.onnx"
     save_dataset(drawn, data, source_splits_n=drawn.splits_n, sha256_n=rows, phash_n=rows)
     path.write_bytes(convolutions)
-    done = mien("quantise", path, tmp_path / "q.onnx", "--data", data, "--max-loss", "100")
+    done = mien("quantize", path, tmp_path / "q.onnx", "--data", data, "--max-loss", "100")
     assert done.returncode == 0, done.stderr
     assert "times as fast here" in done.stdout
     done = mien("calibrate", tmp_path / "q.onnx", tmp_path / "d.onnx", "--data", data)
     assert done.returncode == 0, done.stderr
     assert "--coverage 0.95: fitted on one half" in done.stdout
     assert Classifier.load(tmp_path / "d.onnx").info.precision == "int8"
-    for command in ("quantise", "calibrate"):
+    for command in ("quantize", "calibrate"):
         failed = mien(command, "none", tmp_path / "x.onnx", "--data", data)
         assert failed.returncode == 1
         assert "error: there is no model none" in failed.stderr

@@ -117,7 +117,7 @@ print(resident_mb() - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
-def test_memory_of_very_wide_pictures_is_given_back() -> None:
+def test_memory_of_very_wide_images_is_given_back() -> None:
     done = subprocess.run([sys.executable, "-c", WIDE], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 350  # 600 without, 170 with
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tests.video.test_video import portrait_clip
 
-from mien.imaging.codec import read_picture, write_picture
+from mien.imaging.codec import read_image, write_image
 
 
 def mien(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -24,7 +24,7 @@ def mien(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def blank(tmp_path: Path) -> Path:
-    write_picture(tmp_path / "blank.png", np.full((60, 60, 3), 128, np.uint8))
+    write_image(tmp_path / "blank.png", np.full((60, 60, 3), 128, np.uint8))
     return tmp_path / "blank.png"
 
 
@@ -49,7 +49,7 @@ def test_json_has_the_documented_form(examples: Path, blank: Path, tmp_path: Pat
     assert "No such file" in readings[2]["error"]
     assert f"no face: {blank}" in done.stderr
     assert "unreadable: cannot read" in done.stderr
-    assert "3 pictures, 1 face, 1 without a face, 1 unreadable" in done.stderr
+    assert "3 images, 1 face, 1 without a face, 1 unreadable" in done.stderr
 
 
 def test_exit_codes(examples: Path, blank: Path) -> None:
@@ -59,7 +59,7 @@ def test_exit_codes(examples: Path, blank: Path) -> None:
     assert mien("predict").returncode == 2
 
 
-def test_csv_has_a_row_for_every_picture(examples: Path, blank: Path) -> None:
+def test_csv_has_a_row_for_every_image(examples: Path, blank: Path) -> None:
     done = mien("predict", examples, blank, "--csv")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [Path(r["source"]).name for r in rows] == [
@@ -69,7 +69,7 @@ def test_csv_has_a_row_for_every_picture(examples: Path, blank: Path) -> None:
     assert float(rows[0]["p_happy"]) == float(rows[0]["confidence"]) > 0.8
 
 
-def test_output_file_and_annotated_pictures(examples: Path, tmp_path: Path) -> None:
+def test_output_file_and_annotated_images(examples: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     shutil.copy(examples / "astronaut.jpg", tmp_path / "other")
     out = tmp_path / "annotated"
@@ -83,13 +83,13 @@ def test_output_file_and_annotated_pictures(examples: Path, tmp_path: Path) -> N
     assert sorted(p.name for p in out.iterdir()) == [
         "astronaut-2.jpg", "astronaut.jpg", "grace_hopper.jpg",
     ]  # fmt: skip
-    original = read_picture(examples / "astronaut.jpg").astype(int)
-    drawn = read_picture(out / "astronaut.jpg").astype(int)
+    original = read_image(examples / "astronaut.jpg").astype(int)
+    drawn = read_image(out / "astronaut.jpg").astype(int)
     changed = np.abs(drawn - original).max(axis=2) > 60
     assert 0.002 < changed.mean() < 0.1
 
 
-def test_a_picture_is_never_written_over_itself(examples: Path, tmp_path: Path) -> None:
+def test_a_image_is_never_written_over_itself(examples: Path, tmp_path: Path) -> None:
     path = tmp_path / "me.jpg"
     shutil.copy(examples / "astronaut.jpg", path)
     before = path.read_bytes()
@@ -103,11 +103,11 @@ def clip(tmp_path: Path, examples: Path) -> Path:
     return portrait_clip(tmp_path / "clip.mp4", examples, 14)
 
 
-def test_an_empty_folder_counts_as_no_picture(tmp_path: Path) -> None:
+def test_an_empty_folder_counts_as_no_image(tmp_path: Path) -> None:
     done = mien("predict", tmp_path)
     assert done.returncode == 1
-    assert f"empty: {tmp_path} holds no pictures" in done.stderr
-    assert "0 pictures, 0 faces, 0 without a face, 0 unreadable" in done.stderr
+    assert f"empty: {tmp_path} holds no images" in done.stderr
+    assert "0 images, 0 faces, 0 without a face, 0 unreadable" in done.stderr
 
 
 def test_a_video_is_read_too(clip: Path, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_videos_that_predict_cannot_read_so(clip: Path, examples: Path, tmp_path
     mixed = mien("predict", clip, examples / "astronaut.jpg")
     assert mixed.returncode == 2
     assert mixed.stderr == (
-        f"error: {clip} is a video among pictures\nhint: mien video reads both together\n"
+        f"error: {clip} is a video among images\nhint: mien video reads both together\n"
     )
     for more in (["--output", tmp_path / "rows.csv"], ["--faces", "whole"]):
         other = mien("predict", clip, *more)
@@ -202,15 +202,15 @@ def test_no_space_left_for_the_output(examples: Path, form: list[str]) -> None:
     assert "ignored" not in done.stderr
 
 
-def test_every_unreadable_picture_says_what_to_do(tmp_path: Path) -> None:
+def test_every_unreadable_image_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "words.png").write_text("hello")
     done = mien("predict", tmp_path / "empty.jpg", tmp_path / "words.png", tmp_path / "none.gif")
     assert done.returncode == 1
     assert "empty.jpg is empty (0 bytes); the file was not written fully" in done.stderr
-    assert "words.png is not a picture that can be read; use JPEG, PNG" in done.stderr
+    assert "words.png is not an image that can be read; use JPEG, PNG" in done.stderr
     assert "none.gif: No such file or directory; check the path" in done.stderr
-    assert "3 pictures, 0 faces, 0 without a face, 3 unreadable" in done.stderr
+    assert "3 images, 0 faces, 0 without a face, 3 unreadable" in done.stderr
 
 
 NAME = b"\xff \xf0\x9f\x99\x82.jpg"  # a byte that is not UTF-8, and a smiley
@@ -251,7 +251,7 @@ def test_odd_paths_are_listed_and_the_rest_is_read(examples: Path, tmp_path: Pat
     assert names == ["good.jpg"]
     assert "Too many levels of symbolic links" in done.stderr
     assert f"cannot read {long}: File name too long" in done.stderr
-    assert "4 pictures, 1 face, 0 without a face, 3 unreadable" in done.stderr
+    assert "4 images, 1 face, 0 without a face, 3 unreadable" in done.stderr
 
 
 def test_a_folder_for_the_output_is_refused_before_the_work(examples: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every form that people have pictures in is read like the file; the rest is refused clearly."""
+"""Every form that people have images in is read like the file; the rest is refused clearly."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LEFT, RIGHT = (200, 100, 50), (10, 20, 250)
 
 
 class Seeing(FakeDetector):
-    """Finds the whole picture, and keeps its pixels."""
+    """Finds the whole image, and keeps its pixels."""
 
     name, framing = "seeing", WHOLE
 
-    def detect(self, picture_hwc: np.ndarray) -> Faces:
-        self.pixels = picture_hwc
-        height, width = picture_hwc.shape[:2]
+    def detect(self, image_hwc: np.ndarray) -> Faces:
+        self.pixels = image_hwc
+        height, width = image_hwc.shape[:2]
         return Faces(np.array([[0, 0, width, height]], np.float32), np.ones(1, np.float32))
 
 
@@ -46,14 +46,14 @@ def reader(seeing: Seeing) -> Reader:
 
 @pytest.fixture
 def pixels() -> np.ndarray:
-    picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
-    picture[:, : SIZE[0] // 2], picture[:, SIZE[0] // 2 :] = LEFT, RIGHT
-    return picture
+    image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    image[:, : SIZE[0] // 2], image[:, SIZE[0] // 2 :] = LEFT, RIGHT
+    return image
 
 
-def png(picture: Image.Image, **options: Any) -> bytes:
+def png(image: Image.Image, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", **options)
+    image.save(buffer, "PNG", **options)
     return buffer.getvalue()
 
 
@@ -93,7 +93,7 @@ FORMS: dict[str, Callable[[np.ndarray], Any]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_all_forms_are_the_same_picture(
+def test_all_forms_are_the_same_image(
     form: str, reader: Reader, seeing: Seeing, pixels: np.ndarray
 ) -> None:
     given = FORMS[form](pixels)
@@ -125,7 +125,7 @@ def test_half_precision_tensors(reader: Reader, seeing: Seeing, pixels: np.ndarr
         (lambda g: Image.fromarray(g > 100), "mask"),
     ],
 )
-def test_grey_pictures(
+def test_grey_images(
     make: Callable[[np.ndarray], Any], expected: str, reader: Reader, seeing: Seeing
 ) -> None:
     grey = np.repeat(np.arange(0, 200, 5, dtype=np.uint8)[None], 30, axis=0)
@@ -164,14 +164,14 @@ def test_images_are_turned_as_their_exif_says(reader: Reader, seeing: Seeing) ->
 
 
 def test_a_cmyk_jpeg_and_a_pixel(reader: Reader, seeing: Seeing) -> None:
-    for picture in (Image.new("CMYK", (8, 8), (0, 255, 255, 0)), Image.new("RGB", (1, 1), "red")):
+    for image in (Image.new("CMYK", (8, 8), (0, 255, 255, 0)), Image.new("RGB", (1, 1), "red")):
         buffer = io.BytesIO()
-        picture.save(buffer, "JPEG")
+        image.save(buffer, "JPEG")
         reading = reader.read(buffer.getvalue())
         red, *others = seeing.pixels[0, 0].tolist()
         assert red > 200
         assert max(others) < 60
-        assert reading.faces[0].box_inside == (0, 0, *picture.size)
+        assert reading.faces[0].box_inside == (0, 0, *image.size)
 
 
 class Closed(io.BytesIO):
@@ -182,12 +182,12 @@ class Closed(io.BytesIO):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (None, "there is no picture: got None"),
+        (None, "there is no image: got None"),
         ("", "the path is empty"),
-        (7, "a picture must be a path, .* got int"),
-        (["a.jpg"], "a picture must be .* got list"),
+        (7, "an image must be a path, .* got int"),
+        (["a.jpg"], "an image must be .* got list"),
         (b"", r"bytes is empty \(0 bytes\)"),
-        (b"words", "bytes is not a picture"),
+        (b"words", "bytes is not an image"),
         (io.BytesIO(), "file gives no bytes"),
         (io.StringIO("text"), "file is open as text"),
         (Closed(), "cannot read file: I/O operation on closed file"),
@@ -203,7 +203,7 @@ class Closed(io.BytesIO):
         ("a\0b.jpg", "embedded null byte"),
     ],
 )
-def test_what_is_no_picture_is_refused(given: object, message: str, reader: Reader) -> None:
+def test_what_is_no_image_is_refused(given: object, message: str, reader: Reader) -> None:
     with pytest.raises(SourceError, match=message) as caught:
         reader.read(given)
     assert caught.value.hint
@@ -215,13 +215,13 @@ def test_what_is_no_picture_is_refused(given: object, message: str, reader: Read
 
 
 @pytest.mark.parametrize("given", [None, 7, ""])
-def test_no_picture_by_itself_is_not_read_as_many(given: object, reader: Reader) -> None:
+def test_no_image_by_itself_is_not_read_as_many(given: object, reader: Reader) -> None:
     with pytest.raises(SourceError):
         reader.read_many(given)
 
 
-def test_a_folder_is_not_one_picture(tmp_path: Path, reader: Reader) -> None:
-    with pytest.raises(SourceError, match="is a folder, not a picture") as caught:
+def test_a_folder_is_not_one_image(tmp_path: Path, reader: Reader) -> None:
+    with pytest.raises(SourceError, match="is a folder, not an image") as caught:
         reader.read(tmp_path)
     assert "read_many" in caught.value.hint
 
@@ -240,13 +240,13 @@ def test_a_single_path_is_one_source(kind: type, tmp_path: Path, reader: Reader)
 def test_a_generator_is_read_as_it_comes(reader: Reader, pixels: np.ndarray) -> None:
     drawn = 0
 
-    def pictures() -> Iterator[object]:
+    def images() -> Iterator[object]:
         nonlocal drawn
         while True:
             drawn += 1
             yield pixels
 
-    readings = reader.read_many(pictures())
+    readings = reader.read_many(images())
     assert next(readings).source == "array"
     assert drawn < 200
 
@@ -254,7 +254,7 @@ def test_a_generator_is_read_as_it_comes(reader: Reader, pixels: np.ndarray) -> 
 def test_a_folder_with_videos_only_points_to_them(tmp_path: Path, reader: Reader) -> None:
     (tmp_path / "a.mp4").write_bytes(b"")
     [reading] = reader.read_many([tmp_path])
-    assert "holds no pictures, but 1 video;" in str(reading.error)
+    assert "holds no images, but 1 video;" in str(reading.error)
 
 
 def test_an_animation_is_read_with_a_note(reader: Reader) -> None:

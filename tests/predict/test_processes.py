@@ -106,21 +106,21 @@ class Fragile(FakeDetector):
     busy = False
     met = False
 
-    def detect(self, picture_hwc: np.ndarray) -> Faces:
+    def detect(self, image_hwc: np.ndarray) -> Faces:
         self.met |= self.busy
         self.busy = True
         for _ in range(50):
             threading.Event().wait(0.0001)
         self.busy = False
-        return super().detect(picture_hwc)
+        return super().detect(image_hwc)
 
 
 def test_a_detector_that_bears_one_thread_gets_one() -> None:
     detector = Fragile([(0, 0, 9, 9)])
     reader = Reader(FakeClassifier(), detector=detector)
-    pictures = [np.zeros((20, 20), np.uint8)] * 3
+    images = [np.zeros((20, 20), np.uint8)] * 3
     with ThreadPoolExecutor(4) as pool:
-        counts = pool.map(lambda _: len(list(reader.read_many(pictures))), range(8))
+        counts = pool.map(lambda _: len(list(reader.read_many(images))), range(8))
         assert list(counts) == [3] * 8
     assert not detector.met
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mien import UNSURE, ConfigError, Reader, SourceError
-from mien.imaging.codec import read_picture, write_picture
+from mien.imaging.codec import read_image, write_image
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import Faces
 
@@ -17,7 +17,7 @@ BOX = (10.0, 10.0, 60.0, 60.0)
 def save(path: Path, level: int = 100) -> Path:
     pixels = np.full((80, 120, 3), level, np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(path, pixels)
+    write_image(path, pixels)
     return path
 
 
@@ -36,7 +36,7 @@ def test_examples_with_the_shipped_model(examples: Path) -> None:
 def test_a_path_and_its_pixels_are_read_alike(examples: Path) -> None:
     reader = Reader()
     path = examples / "astronaut.jpg"
-    from_array = reader.read(read_picture(path))
+    from_array = reader.read(read_image(path))
     assert from_array.source == "array"
     assert from_array.faces == reader.read(path).faces
 
@@ -60,17 +60,17 @@ def test_no_face_is_a_result(tmp_path: Path) -> None:
     assert reading.error is None
 
 
-def test_whole_pictures_are_their_own_faces() -> None:
+def test_whole_images_are_their_own_faces() -> None:
     reader = Reader(FakeClassifier(["sad"]), faces="whole")
     reading = reader.read(np.full((30, 20), 7, np.uint8))
     assert [f.box for f in reading.faces] == [(0, 0, 20, 30)]
     assert reading.detector == "whole"
 
 
-def test_unreadable_pictures_are_results_in_their_place(tmp_path: Path) -> None:
+def test_unreadable_images_are_results_in_their_place(tmp_path: Path) -> None:
     good = save(tmp_path / "in" / "b.png")
     (tmp_path / "in" / "a.jpg").write_bytes(b"")
-    (tmp_path / "in" / "notes.txt").write_text("not a picture")
+    (tmp_path / "in" / "notes.txt").write_text("not an image")
     save(tmp_path / "in" / ".hidden" / "c.png")
     (tmp_path / "nothing").mkdir()
     reader = Reader(FakeClassifier(), detector=FakeDetector([BOX]))
@@ -83,10 +83,10 @@ def test_unreadable_pictures_are_results_in_their_place(tmp_path: Path) -> None:
     errors = [r.error or "" for r in readings]
     assert "No such file" in errors[0]
     assert "is empty (0 bytes)" in errors[1]
-    assert "holds no pictures" in errors[3]
+    assert "holds no images" in errors[3]
 
 
-def test_faces_of_many_pictures_share_batches_and_keep_their_order(tmp_path: Path) -> None:
+def test_faces_of_many_images_share_batches_and_keep_their_order(tmp_path: Path) -> None:
     paths = [save(tmp_path / f"{i:03d}.png", level=i) for i in range(70)]
     classifier = FakeClassifier(["happy", "sad", "neutral"])
     reader = Reader(classifier, detector=FakeDetector([BOX, BOX]))
@@ -147,9 +147,9 @@ def test_settings_out_of_range(options: dict[str, object], message: str) -> None
         Reader(FakeClassifier(), **options)  # type: ignore[arg-type]
 
 
-def test_pictures_in_threads_come_in_order_and_alike(examples: Path, tmp_path: Path) -> None:
+def test_images_in_threads_come_in_order_and_alike(examples: Path, tmp_path: Path) -> None:
     """Also unreadable ones; and threads end where nobody asks for more."""
-    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
     paths = [examples / "astronaut.jpg", tmp_path / "bad.jpg", examples / "grace_hopper.jpg"] * 4
     alone = list(Reader(threads=1).read_many(paths))
     together = list(Reader(threads=3).read_many(paths))
@@ -157,14 +157,14 @@ def test_pictures_in_threads_come_in_order_and_alike(examples: Path, tmp_path: P
     readings = Reader(threads=2).read_many(paths * 10)
     assert next(readings).source == str(paths[0])
     readings.close()  # type: ignore[attr-defined]
-    assert not [t for t in threading.enumerate() if t.name.startswith("mien-pictures")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("mien-images")]
 
 
-def test_a_detector_that_allows_one_picture_at_a_time_gets_one(examples: Path) -> None:
+def test_a_detector_that_allows_one_image_at_a_time_gets_one(examples: Path) -> None:
     class Alone(FakeDetector):
-        def detect(self, picture_hwc: np.ndarray) -> Faces:
+        def detect(self, image_hwc: np.ndarray) -> Faces:
             assert threading.current_thread() is threading.main_thread()
-            return super().detect(picture_hwc)
+            return super().detect(image_hwc)
 
     reader = Reader(FakeClassifier(), detector=Alone([(0, 0, 9, 9)]), threads=4)
     assert [len(r.faces) for r in reader.read_many([examples])] == [1, 1]

@@ -16,9 +16,9 @@ from mien.imaging.crop import ALIGNMENT_ID
 from mien.labels import SEVEN, THREE
 from mien.model.classifier import Classifier
 from mien.model.embedder import Embedder
-from mien.model.fp16 import FROM, halve
+from mien.model.fp16 import FROM, to_fp16
 from mien.publish import export
-from mien.publish.quantize import quantise_model
+from mien.publish.quantize import quantize_model
 from mien.train.loop.fit import fit
 from mien.train.run.folder import create_run, load_scorer
 
@@ -91,7 +91,7 @@ def test_weights_in_16_bits(run: Path, drawn: Dataset, tmp_path: Path) -> None:
     explained = [OnnxExplainable.load(path) for path in (whole, half)]
     assert explained[1].layers == explained[0].layers
     np.testing.assert_allclose(explained[1].kernels(), explained[0].kernels(), rtol=1e-3)
-    small = quantise_model(
+    small = quantize_model(
         half.read_bytes(), "half", tmp_path / "q.onnx", drawn, max_loss=1.0, timing_s=0.01
     )
     assert (small.info.precision, small.info.stored) == ("int8", "float32")
@@ -108,7 +108,7 @@ def test_weights_beyond_16_bits_are_refused(run: Path, drawn: Dataset, tmp_path:
     large = next(t for t in model.graph.initializer if np.prod(t.dims) >= FROM)
     large.CopyFrom(onnx.numpy_helper.from_array(np.full(large.dims, 7e4, np.float32), large.name))
     with pytest.raises(ModelFileError, match="too much for 16 bits") as error:
-        halve(model.SerializeToString())
+        to_fp16(model.SerializeToString())
     assert "--half" in error.value.hint
 
 

@@ -26,7 +26,7 @@ from mien.testing import FakeClassifier, FakeDetector
 from mien.types import Faces
 
 WARM_UP = (480, 640, 3)
-"""Of the picture that a server tries itself with."""
+"""Of the image that a server tries itself with."""
 BOX = (10.0, 10.0, 60.0, 60.0)
 
 
@@ -49,16 +49,16 @@ class SlowDetector(FakeDetector):
         self.seconds, self.count = seconds, 0
         self.begun, self.open = threading.Event(), threading.Event()
 
-    def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
-        if picture_hwc.shape == WARM_UP:
-            return super().detect(picture_hwc)
+    def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
+        if image_hwc.shape == WARM_UP:
+            return super().detect(image_hwc)
         self.count += 1
         self.begun.set()
         if self.seconds:
             time.sleep(self.seconds)
         else:
             self.open.wait(PATIENCE_S)
-        return super().detect(picture_hwc)
+        return super().detect(image_hwc)
 
 
 @contextmanager

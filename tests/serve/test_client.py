@@ -43,10 +43,10 @@ def test_a_client_answers_as_a_reader_does(tmp_path: Path, examples: Path) -> No
     assert "cannot read missing.jpg" in (remote[-1].error or "")
 
 
-def test_arrays_bytes_and_bad_pictures(client: Client) -> None:
+def test_arrays_bytes_and_bad_images(client: Client) -> None:
     grey = np.full((80, 120), 100, np.uint8)
-    for picture in (grey, np.repeat(grey[:, :, None], 3, axis=2), encoded()):
-        reading = client.read(picture)
+    for image in (grey, np.repeat(grey[:, :, None], 3, axis=2), encoded()):
+        reading = client.read(image)
         assert (reading.source, reading.width, reading.height) == ("array", 120, 80)
         assert reading.faces[0].label == "happy"
         assert reading.faces[0].box == BOX
@@ -59,7 +59,7 @@ def test_arrays_bytes_and_bad_pictures(client: Client) -> None:
     assert client.annotated(b"words")[1] == b""
 
 
-def test_what_is_no_picture_at_all_is_answered_here(client: Client) -> None:
+def test_what_is_no_image_at_all_is_answered_here(client: Client) -> None:
     with pytest.raises(SourceError, match=r"must be uint8 .*, got float32 \[8, 8\]"):
         client.read(np.zeros((8, 8), np.float32))
     assert "cannot read" in (client.read("a\0b.jpg").error or "")

@@ -18,7 +18,7 @@ from tests.serve.running import encoded, problem, running
 from tests.video.clips import write_clip
 
 import mien.cli.serve as command
-from mien.serve.schema import JobBody, ModelsBody, PicturesBody, ProblemBody, VideoBody
+from mien.serve.schema import ImagesBody, JobBody, ModelsBody, ProblemBody, VideoBody
 from mien.serve.settings import Limits
 from mien.serve.upload import Parts
 
@@ -105,7 +105,7 @@ def test_unknown_parameters_are_refused(
 
 def test_openapi_has_examples_that_are_true(server: httpx.Client) -> None:
     schemas = server.get("/openapi.json").json()["components"]["schemas"]
-    for model in (PicturesBody, JobBody):
+    for model in (ImagesBody, JobBody):
         [example] = schemas[model.__name__]["examples"]
         model.model_validate(example, strict=True)
     schema = ProblemBody.model_json_schema()
@@ -117,8 +117,8 @@ def test_answers_have_the_promised_form(
 ) -> None:
     files = [("files", encoded()), ("files", b"words")]
     params = {"annotate": True}
-    pictures = server.post("/v1/predict", params=params, files=files).json()
-    PicturesBody.model_validate(pictures, strict=True)
+    images = server.post("/v1/predict", params=params, files=files).json()
+    ImagesBody.model_validate(images, strict=True)
     ModelsBody.model_validate(server.get("/v1/models").json(), strict=True)
     ProblemBody.model_validate(server.get("/v1/video/none").json(), strict=True)
     clip = write_clip(tmp_path_factory.mktemp("clip") / "a.mp4", 5).read_bytes()
@@ -137,7 +137,7 @@ def mutated(content: bytes, cuts: list[tuple[int, bytes]]) -> bytes:
 
 KINDS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
 CUTS = st.lists(st.tuples(st.integers(0, 5000), st.binary(max_size=20)), max_size=6)
-PICTURES = st.one_of(
+IMAGES = st.one_of(
     st.binary(max_size=300),
     st.builds(lambda kind, cuts: mutated(encoded(kind), cuts), st.sampled_from(KINDS), CUTS),
 )
@@ -146,7 +146,7 @@ KNOWN = {200, 202, 204, 400, 404, 405, 409, 413, 415, 422}
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    pictures=st.lists(PICTURES, min_size=1, max_size=3),
+    images=st.lists(IMAGES, min_size=1, max_size=3),
     params=st.dictionaries(
         st.sampled_from(["model", "min_confidence", "faces", "annotate", "every"]),
         st.one_of(st.text(max_size=20), st.sampled_from(["0.5", "whole", "true", "fake"])),
@@ -156,12 +156,12 @@ KNOWN = {200, 202, 204, 400, 404, 405, 409, 413, 415, 422}
     path=st.sampled_from(["/v1/predict", "/v1/predict", "/v1/video"]),
 )
 def test_no_upload_is_answered_with_500(
-    server: httpx.Client, pictures: list[bytes], params: dict[str, str], raw: bool, path: str
+    server: httpx.Client, images: list[bytes], params: dict[str, str], raw: bool, path: str
 ) -> None:
     if raw:
-        answer = server.post(path, params=params, content=pictures[0])
+        answer = server.post(path, params=params, content=images[0])
     else:
-        answer = server.post(path, params=params, files=[("files", p) for p in pictures])
+        answer = server.post(path, params=params, files=[("files", p) for p in images])
     assert answer.status_code in KNOWN, answer.text
 
 

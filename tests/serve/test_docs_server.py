@@ -63,7 +63,7 @@ def test_every_call_of_curl_works(server: httpx.Client, place: Path) -> None:
             id_ = json.loads(body)["id"]
             status = f"/v1/video/{id_}"
             until(partial(lambda at: server.get(at).json()["status"] == "done", status))
-    first: Any = json.loads(answers[lines[0]])["pictures"]
+    first: Any = json.loads(answers[lines[0]])["images"]
     assert [p["faces"][0]["label"] for p in first] == ["happy", "neutral"]
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from tests.patience import PATIENCE_S, until
 from tests.serve.running import SlowDetector, fakes, running
-from tests.video.clips import picture
+from tests.video.clips import image
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -24,7 +24,7 @@ from mien.serve.live import MOST_BAD, Mailbox
 def encoded() -> bytes:
     """A frame sharp enough to be read."""
     buffer = io.BytesIO()
-    Image.fromarray(picture(0, (120, 80))).save(buffer, "JPEG")
+    Image.fromarray(image(0, (120, 80))).save(buffer, "JPEG")
     return buffer.getvalue()
 
 

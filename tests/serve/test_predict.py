@@ -30,11 +30,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_pictures_are_answered_in_their_order(server: httpx.Client) -> None:
+def test_images_are_answered_in_their_order(server: httpx.Client) -> None:
     files = [("files", encoded(size=(100 + i, 80))) for i in range(5)]
-    pictures = server.post("/v1/predict", files=files).json()["pictures"]
-    assert [p["width"] for p in pictures] == [100, 101, 102, 103, 104]
-    assert pictures[0] == {
+    images = server.post("/v1/predict", files=files).json()["images"]
+    assert [p["width"] for p in images] == [100, 101, 102, 103, 104]
+    assert images[0] == {
         "source": None, "width": 100, "height": 80, "detector": "fake", "model": "fake",
         "faces": [{
             "box": [10.0, 10.0, 60.0, 60.0], "box_inside": [10, 10, 60, 60],
@@ -46,17 +46,17 @@ def test_pictures_are_answered_in_their_order(server: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
-def test_a_raw_body_of_any_kind_is_one_picture(server: httpx.Client, kind: str) -> None:
+def test_a_raw_body_of_any_kind_is_one_image(server: httpx.Client, kind: str) -> None:
     answer = server.post(
         "/v1/predict", content=encoded(kind), headers={"Content-Type": "text/html"}
     )
     assert answer.status_code == 200, answer.text
-    assert [p["width"] for p in answer.json()["pictures"]] == [120]
+    assert [p["width"] for p in answer.json()["images"]] == [120]
 
 
-def test_unreadable_pictures_leave_the_others_alone(server: httpx.Client) -> None:
+def test_unreadable_images_leave_the_others_alone(server: httpx.Client) -> None:
     files = [("files", encoded()), ("files", encoded()[:-40]), ("files", b"words")]
-    good, cut, words = server.post("/v1/predict", files=files).json()["pictures"]
+    good, cut, words = server.post("/v1/predict", files=files).json()["images"]
     assert good["faces"]
     assert good["error"] is None
     assert "damaged" in cut["error"]["message"]
@@ -65,13 +65,13 @@ def test_unreadable_pictures_leave_the_others_alone(server: httpx.Client) -> Non
     assert words["faces"] == []
 
 
-def test_the_only_picture_being_unreadable_is_a_problem(server: httpx.Client) -> None:
+def test_the_only_image_being_unreadable_is_a_problem(server: httpx.Client) -> None:
     post = server.post
-    assert problem(post("/v1/predict", content=b"words"), 415)["type"].endswith("picture")
+    assert problem(post("/v1/predict", content=b"words"), 415)["type"].endswith("image")
     assert "damaged" in problem(post("/v1/predict", content=encoded()[:-40]), 422)["detail"]
     problem(post("/v1/predict", files=[("files", b"")]), 415)
-    assert "no picture" in problem(post("/v1/predict", content=b""), 422)["detail"]
-    assert "no picture" in problem(post("/v1/predict", files=[("other", b"x")]), 422)["detail"]
+    assert "no image" in problem(post("/v1/predict", content=b""), 422)["detail"]
+    assert "no image" in problem(post("/v1/predict", files=[("other", b"x")]), 422)["detail"]
 
 
 def test_postscript_is_never_opened(server: httpx.Client) -> None:
@@ -98,7 +98,7 @@ def png_bomb(side: int) -> bytes:
 def test_a_bomb_is_refused_by_its_header(
     server: httpx.Client, side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(picture: object) -> None:
+    def load(image: object) -> None:
         raise AssertionError("it was decoded")
 
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
@@ -107,32 +107,32 @@ def test_a_bomb_is_refused_by_its_header(
     assert "40 megapixels" in body["detail"]
 
 
-def test_pictures_far_longer_than_wide_are_refused(server: httpx.Client) -> None:
+def test_images_far_longer_than_wide_are_refused(server: httpx.Client) -> None:
     assert server.post("/v1/predict", content=encoded(size=(500, 10))).status_code == 200
     body = problem(server.post("/v1/predict", content=encoded(size=(10, 501))), 422)
     assert "too oblong: 10 x 501" in body["detail"]
 
 
-def test_annotated_pictures_are_drawn_upon(server: httpx.Client) -> None:
+def test_annotated_images_are_drawn_upon(server: httpx.Client) -> None:
     content = encoded(size=(4000, 400))
     answer = server.post("/v1/predict", params={"annotate": True}, content=content)
-    [picture] = answer.json()["pictures"]
-    assert picture["width"] == 4000
-    head, _, data = picture["annotated"].partition(",")
+    [image] = answer.json()["images"]
+    assert image["width"] == 4000
+    head, _, data = image["annotated"].partition(",")
     assert head == "data:image/png;base64"
     drawn = Image.open(io.BytesIO(base64.b64decode(data)))
     assert drawn.size == (2048, 205)
     assert len(drawn.getcolors(100_000) or []) > 10
-    plain = server.post("/v1/predict", content=content).json()["pictures"][0]
+    plain = server.post("/v1/predict", content=content).json()["images"][0]
     assert "annotated" not in plain
 
 
 def test_the_threshold_and_whole_crops_are_the_clients_choice(server: httpx.Client) -> None:
     params: dict[str, str | float] = {"min_confidence": 0.95, "faces": "whole"}
-    [picture] = server.post("/v1/predict", params=params, content=encoded()).json()["pictures"]
-    assert picture["detector"] == "whole"
-    assert picture["faces"][0]["box"] == [0, 0, 120, 80]
-    assert picture["faces"][0]["label"] == "unsure"
+    [image] = server.post("/v1/predict", params=params, content=encoded()).json()["images"]
+    assert image["detector"] == "whole"
+    assert image["faces"][0]["box"] == [0, 0, 120, 80]
+    assert image["faces"][0]["label"] == "unsure"
 
 
 @pytest.mark.parametrize(
@@ -189,8 +189,8 @@ def test_too_much_is_refused(tmp_path: Path) -> None:
 def test_the_surest_faces_are_kept(tmp_path: Path) -> None:
     boxes = [(float(x), 0.0, x + 9.0, 9.0) for x in range(0, 100, 10)]
     with running(tmp_path, detector=FakeDetector(boxes), faces=3) as server:
-        [picture] = server.post("/v1/predict", content=encoded()).json()["pictures"]
-        assert [f["box"][0] for f in picture["faces"]] == [0, 10, 20]
+        [image] = server.post("/v1/predict", content=encoded()).json()["images"]
+        assert [f["box"][0] for f in image["faces"]] == [0, 10, 20]
 
 
 def test_faces_of_several_clients_share_a_batch(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_faces_of_several_clients_share_a_batch(tmp_path: Path) -> None:
         waiting = [pool.submit(server.post, "/v1/predict", content=encoded()) for _ in range(8)]
         until(lambda: detector.count == 8)
         detector.open.set()
-        answers = [w.result().json()["pictures"][0] for w in waiting]
+        answers = [w.result().json()["images"][0] for w in waiting]
     assert len(classifier.seen) < 8
     assert sum(map(len, classifier.seen)) == 8
     assert sorted(a["faces"][0]["label"] for a in answers) == ["happy"] * 4 + ["sad"] * 4
@@ -240,8 +240,8 @@ def test_nobody_waits_longer_than_told(tmp_path: Path, monkeypatch: pytest.Monke
     class Slow(SlowDetector):
         """Takes 0.2 s by that clock."""
 
-        def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
-            faces = super().detect(picture_hwc)
+        def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
+            faces = super().detect(image_hwc)
             clock.now += 0.2
             return faces
 
@@ -303,9 +303,9 @@ def test_an_answer_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
 
 def test_our_own_failure_tells_nothing(tmp_path: Path) -> None:
     class Broken(FakeDetector):
-        def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
-            if picture_hwc.shape == WARM_UP:
-                return super().detect(picture_hwc)
+        def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
+            if image_hwc.shape == WARM_UP:
+                return super().detect(image_hwc)
             raise ZeroDivisionError("a client's secret")
 
     with running(tmp_path, detector=Broken()) as server:
@@ -338,10 +338,10 @@ def test_the_server_reads_as_the_reader_does(tmp_path: Path, examples: Path) -> 
     with running(tmp_path, Catalogue.load([]), Mtcnn(threads=1)) as server:
         paths = sorted(examples.glob("*.jpg"))
         files = [("files", path.read_bytes()) for path in paths]
-        pictures = server.post("/v1/predict", files=files).json()["pictures"]
-    for picture, path in zip(pictures, paths, strict=True):
+        images = server.post("/v1/predict", files=files).json()["images"]
+    for image, path in zip(images, paths, strict=True):
         expected = Reader().read(path).to_dict()
-        assert picture == {**expected, "source": None}
+        assert image == {**expected, "source": None}
 
 
 def test_requests_on_one_connection_do_not_mix(server: httpx.Client) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.patience import PATIENCE_S, child, until
-from tests.video.clips import picture, write_clip
+from tests.video.clips import image, write_clip
 
 from mien import ConfigError, ModelFileError
 from mien.files import WriteError
@@ -52,7 +52,7 @@ def process(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[byte
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    frames = [picture(i, (160, 120)) for i in range(60)]
+    frames = [image(i, (160, 120)) for i in range(60)]
     return write_clip(tmp_path_factory.mktemp("clip") / "a.mp4", frames).read_bytes()
 
 

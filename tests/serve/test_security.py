@@ -17,7 +17,7 @@ from mien.serve.assets import Assets
 from mien.serve.protocol import HEAD_BYTES
 from mien.serve.rate import REMEMBERED, Rate
 from mien.serve.settings import Limits, Settings
-from mien.serve.sniff import picture_kind, video_kind
+from mien.serve.sniff import image_kind, video_kind
 
 TOKEN = "a-token-of-the-tests"  # noqa: S105
 
@@ -173,11 +173,11 @@ def test_who_leaves_amid_an_upload_is_no_failure(
     assert "failure" not in caplog.text
 
 
-def test_metrics_count_the_only_picture_too_where_it_cannot_be_read(tmp_path: Path) -> None:
+def test_metrics_count_the_only_image_too_where_it_cannot_be_read(tmp_path: Path) -> None:
     with running(tmp_path) as server:
         assert server.post("/v1/predict", files=[("files", b"words")]).status_code == 415
         text = server.get("/metrics").text
-    assert 'mien_pictures_total{model="fake",outcome="unreadable"} 1.0' in text
+    assert 'mien_images_total{model="fake",outcome="unreadable"} 1.0' in text
 
 
 def test_metrics_count_what_was_asked(tmp_path: Path) -> None:
@@ -185,8 +185,8 @@ def test_metrics_count_what_was_asked(tmp_path: Path) -> None:
         server.post("/v1/predict", files=[("files", encoded()), ("files", b"words")])
         server.get("/nowhere/my-secret-name")
         text = server.get("/metrics").text
-    assert 'mien_pictures_total{model="fake",outcome="read"} 1.0' in text
-    assert 'mien_pictures_total{model="fake",outcome="unreadable"} 1.0' in text
+    assert 'mien_images_total{model="fake",outcome="read"} 1.0' in text
+    assert 'mien_images_total{model="fake",outcome="unreadable"} 1.0' in text
     assert 'mien_faces_total{model="fake"} 1.0' in text
     assert 'mien_requests_total{method="POST",route="/v1/predict",status="200"} 1.0' in text
     assert "mien_batch_faces_count 1.0" in text
@@ -263,9 +263,9 @@ def test_limits_are_above_zero_and_the_token_is_not_shown() -> None:
 
 
 def test_kinds_are_told_by_content() -> None:
-    assert picture_kind(encoded("PNG")[:16]) == "png"
-    assert picture_kind(b"RIFF0000AVI 0000") is None
-    assert picture_kind(b"") is None
+    assert image_kind(encoded("PNG")[:16]) == "png"
+    assert image_kind(b"RIFF0000AVI 0000") is None
+    assert image_kind(b"") is None
     assert video_kind(b"RIFF0000AVI LIST") == "avi"
     assert video_kind(b"\0\0\0\x20ftypisom" + bytes(500)) == "mov"
     assert video_kind(b"\0\0\0\x20ftypavif" + bytes(500)) is None

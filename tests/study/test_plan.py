@@ -51,9 +51,9 @@ def test_a_shipped_study_is_found_by_name(name: str) -> None:
 
 
 def test_a_training_s_recipe_is_no_study() -> None:
-    with pytest.raises(ConfigError, match="there is no study plan small") as told:
+    with pytest.raises(ConfigError, match="there is no study plan small") as error:
         load_plan(Path("small"))
-    assert "one of: ablation, finetune, poster" in told.value.hint
+    assert "one of: ablation, finetune, poster" in error.value.hint
 
 
 def test_the_example_of_the_documentation_trains_on_plain_labels(

@@ -131,7 +131,7 @@ def test_a_training_repeats(tmp_path: Path, data: Path, plan: Plan) -> None:
     assert read_result(tmp_path / "a", training.key, "other data") is None
 
 
-def test_the_seed_draws_the_training_pictures_and_validation_stays(data: Path, plan: Plan) -> None:
+def test_the_seed_draws_the_training_images_and_validation_stays(data: Path, plan: Plan) -> None:
     dataset = load_dataset(data)
     one, two = trainings(plan, plan.factors[0], "0.001")
     parts = [drawn_subset(dataset, t) for t in (one, two)]
@@ -144,7 +144,7 @@ def test_the_seed_draws_the_training_pictures_and_validation_stays(data: Path, p
     assert not held[0] & learnt[0]
 
 
-def test_too_few_pictures_are_answered(data: Path, plan: Plan) -> None:
+def test_too_few_images_are_answered(data: Path, plan: Plan) -> None:
     training = replace(next(iter(unique(plan).values())), train=100_000)
     with pytest.raises(DataError, match="asks for 100,000"):
         drawn_subset(load_dataset(data), training)

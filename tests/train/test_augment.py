@@ -16,8 +16,8 @@ def generator(seed: int = 0) -> torch.Generator:
 def pixels() -> torch.Tensor:
     # Smooth, unlike its mirror image, and away from 0 and 255.
     y, x = torch.meshgrid(torch.arange(48.0), torch.arange(48.0), indexing="ij")
-    picture = 60 + 2 * x + 40 * torch.sin(y / 6)
-    return picture.clamp(0, 255).to(torch.uint8).expand(8, 1, 48, 48).clone()
+    image = 60 + 2 * x + 40 * torch.sin(y / 6)
+    return image.clamp(0, 255).to(torch.uint8).expand(8, 1, 48, 48).clone()
 
 
 def test_nothing_asked_changes_nothing(pixels: torch.Tensor) -> None:
@@ -37,10 +37,10 @@ def test_flip_mirrors_about_half(pixels: torch.Tensor) -> None:
 
 
 def test_rotation_turns_around_the_centre() -> None:
-    picture = torch.zeros(400, 1, 49, 49)
-    picture[:, :, 24, 24] = 255.0  # the centre stays
-    picture[:, :, 24, 40] = 255.0
-    changed = augment(picture, AugmentConfig(rotation=45.0), generator())
+    image = torch.zeros(400, 1, 49, 49)
+    image[:, :, 24, 24] = 255.0  # the centre stays
+    image[:, :, 24, 40] = 255.0
+    changed = augment(image, AugmentConfig(rotation=45.0), generator())
     assert changed[:, 0, 24, 24].min() > 200
     assert changed[:, 0, 24, 40].min() < 50
 
@@ -53,12 +53,12 @@ def test_blur_keeps_the_mean_and_lowers_the_contrast(pixels: torch.Tensor) -> No
     assert abs(inner - noisy[..., 8:-8, 8:-8].float().mean()) < 3
 
 
-def test_no_blur_drawn_leaves_the_picture(pixels: torch.Tensor) -> None:
+def test_no_blur_drawn_leaves_the_image(pixels: torch.Tensor) -> None:
     changed = augment(pixels, AugmentConfig(blur=1e-9, blur_sigma=2.0), generator())
     torch.testing.assert_close(changed, pixels.float())
 
 
-def test_blur_is_a_gaussian_of_some_pictures_and_darkens_no_edge() -> None:
+def test_blur_is_a_gaussian_of_some_images_and_darkens_no_edge() -> None:
     dot = torch.zeros(400, 1, 49, 49)
     dot[:, :, 24, 24] = 255.0
     changed = augment(dot, AugmentConfig(blur=0.25, blur_sigma=1.2), generator())
@@ -72,7 +72,7 @@ def test_blur_is_a_gaussian_of_some_pictures_and_darkens_no_edge() -> None:
     torch.testing.assert_close(augment(white, AugmentConfig(blur=1.0), generator()), white)
 
 
-def test_pictures_are_moved_as_torch_s_own_grid_moves_them() -> None:
+def test_images_are_moved_as_torch_s_own_grid_moves_them() -> None:
     rows = torch.randn(16, 2, 3, generator=generator())
     theirs = torch.nn.functional.affine_grid(rows, [16, 1, 48, 48], align_corners=False)
     torch.testing.assert_close(sampling_grid(rows, 48), theirs, atol=1e-5, rtol=0)
@@ -95,7 +95,7 @@ def test_erase_fills_a_rectangle_with_the_mean(pixels: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
-def test_the_pictures_given_stay_as_they_are(pixels: torch.Tensor, kind: torch.dtype) -> None:
+def test_the_images_given_stay_as_they_are(pixels: torch.Tensor, kind: torch.dtype) -> None:
     given = pixels.to(kind)
     everything = AugmentConfig(
         blur=1.0, brightness=0.2, contrast=0.2, gamma=0.3, low_res=1.0, noise=0.1, erase=1.0
@@ -104,7 +104,7 @@ def test_the_pictures_given_stay_as_they_are(pixels: torch.Tensor, kind: torch.d
     assert torch.equal(given, pixels.to(kind))
 
 
-def test_same_generator_same_pictures(pixels: torch.Tensor) -> None:
+def test_same_generator_same_images(pixels: torch.Tensor) -> None:
     config = AugmentConfig(0.5, 10, 0.1, 0.1, 0.5, 1.0, 0.1, 0.1, 0.05, 0.5, 0.3)
     first, second = generator(3), generator(3)
     assert torch.equal(augment(pixels, config, first), augment(pixels, config, second))
@@ -142,16 +142,16 @@ def targets(n: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("config", [AugmentConfig(mixup=0.4), AugmentConfig(cutmix=1.0)])
-def test_mixed_targets_are_the_shares_of_the_pictures(config: AugmentConfig) -> None:
-    # Picture i is flat with level i, so that its level and its target tell the same mixture.
+def test_mixed_targets_are_the_shares_of_the_images(config: AugmentConfig) -> None:
+    # Image i is flat with level i, so that its level and its target tell the same mixture.
     n = 64
     levels = torch.arange(float(n))
-    pictures = levels[:, None, None, None].expand(n, 1, 48, 48)
-    mixed, shares = mix(pictures, targets(n), config, generator())
+    images = levels[:, None, None, None].expand(n, 1, 48, 48)
+    mixed, shares = mix(images, targets(n), config, generator())
     torch.testing.assert_close(shares.sum(dim=1), torch.ones(n))
     torch.testing.assert_close(mixed.mean(dim=(1, 2, 3)), shares @ levels, atol=1e-3, rtol=1e-4)
     assert (shares.max(dim=1).values < 0.999).sum() > n // 4
-    again, _ = mix(pictures, targets(n), config, generator())
+    again, _ = mix(images, targets(n), config, generator())
     assert torch.equal(mixed, again)
 
 
@@ -176,7 +176,7 @@ def test_shrinking_gives_sides_of_whole_eights(pixels: torch.Tensor) -> None:
     assert torch.equal(shrink(pixels.float(), 1.0), pixels.float())
 
 
-def test_pictures_grow_to_whole_ones() -> None:
+def test_images_grow_to_whole_ones() -> None:
     config = FitConfig(epochs=10, first_size=0.5, full_size_at=0.4)
     shares = [size_share(config, epoch) for epoch in range(10)]
     assert shares[:5] == pytest.approx([0.5, 0.625, 0.75, 0.875, 1.0])

@@ -9,7 +9,7 @@ import torch
 from mien.data.dataset import Dataset
 from mien.doctor.replay import repeats
 from mien.errors import ConfigError, RunFolderError
-from mien.train.loop.distillation import load_teachers, taught, taught_by_views
+from mien.train.loop.distillation import load_teachers, soft_targets_for_batch, taught
 from mien.train.loop.fit import fit
 from mien.train.loop.loader import make_examples
 from mien.train.recipe.recipe import Recipe, recipe_from_dict
@@ -38,9 +38,9 @@ def test_teachers_answers_are_mixed_into_the_targets(tmp_path: Path, drawn: Data
         paths.append(str(run.path))
     plain = make_examples(drawn.split("train"), recipe())
     mixed = taught(plain, recipe((paths[0], paths[1]), 0.25))
-    pictures = plain.pixels[:, 0].numpy()
+    images = plain.pixels[:, 0].numpy()
     answers = torch.stack(
-        [torch.from_numpy(load_scorer(Path(p)).logits(pictures)).softmax(1) for p in paths]
+        [torch.from_numpy(load_scorer(Path(p)).logits(images)).softmax(1) for p in paths]
     ).mean(0)
     torch.testing.assert_close(mixed.targets_nk, 0.75 * plain.targets_nk + 0.25 * answers)
     assert taught(plain, recipe()) is plain
@@ -55,7 +55,7 @@ def test_teachers_answers_are_mixed_into_the_targets(tmp_path: Path, drawn: Data
         taught(make_examples(drawn.split("train"), others), others)
 
 
-def test_teachers_answer_on_the_pictures_that_the_student_sees(
+def test_teachers_answer_on_the_images_that_the_student_sees(
     tmp_path: Path, drawn: Dataset
 ) -> None:
     run = create_run(tmp_path / "teacher", recipe(), drawn, tmp_path)
@@ -70,10 +70,10 @@ def test_teachers_answer_on_the_pictures_that_the_student_sees(
     teachers = load_teachers(views)
     changed = plain.pixels.float().flip(3)
     answers = torch.from_numpy(load_scorer(run.path).logits(changed[:, 0].numpy())).softmax(1)
-    targets = taught_by_views(teachers, changed, plain.targets_nk, views.distil)
+    targets = soft_targets_for_batch(teachers, changed, plain.targets_nk, views.distil)
     torch.testing.assert_close(targets, 0.25 * plain.targets_nk + 0.75 * answers)
     assert torch.equal(
-        taught_by_views((), changed, plain.targets_nk, views.distil), plain.targets_nk
+        soft_targets_for_batch((), changed, plain.targets_nk, views.distil), plain.targets_nk
     )
     before = [p.clone() for p in teachers[0].parameters()]
     weights = []

@@ -17,7 +17,7 @@ from mien.errors import ConfigError, MienError, ModelFileError
 from mien.model.classifier import Classifier
 from mien.publish.export import export_run
 from mien.train.loop import dlib_face
-from mien.train.loop.callbacks import Watcher
+from mien.train.loop.callbacks import Callback
 from mien.train.loop.dlib_face import KERNEL_NORM, find_file, load_dlib_face, read_file
 from mien.train.loop.dlib_format import DlibFace, read_dlib_face
 from mien.train.loop.fit import fit
@@ -219,7 +219,7 @@ def test_calibrated_batch_norm_leaves_the_outputs_as_they_are(network: DlibFace,
 
 
 def test_on_the_sample_a_training_step_sees_what_evaluation_sees(network: DlibFace) -> None:
-    model = built(56, Normalise("picture"), mirror=True)
+    model = built(56, Normalise("image"), mirror=True)
     images = noise(40)
     load_dlib_face(model, network, images, seed=0)
     assert model.training
@@ -237,7 +237,7 @@ def test_a_kernel_of_zeros_is_refused(network: DlibFace) -> None:
     broken = replace(stem, filters=np.zeros_like(stem.filters))
     with pytest.raises(ModelFileError, match="all zeros"):
         load_dlib_face(
-            built(56, Normalise("picture")),
+            built(56, Normalise("image")),
             replace(network, convolutions=(broken, *rest)),
             noise(4),
             0,
@@ -274,19 +274,19 @@ def test_sizes_that_do_not_fit_are_refused(options: dict[str, float]) -> None:
         FaceResnet(FaceResnetOptions(**options), 48, 3)  # type: ignore[arg-type]
 
 
-class Stop(Watcher):
+class Stop(Callback):
     """Interrupts a training after its first epoch."""
 
-    def started(self, *about: object) -> None:
+    def on_train_start(self, *about: object) -> None:
         return None
 
-    def stepped(self, epoch: int, step: int, loss: float) -> None:
+    def on_step_end(self, epoch: int, step: int, loss: float) -> None:
         return None
 
-    def epoch_ended(self, metrics: EpochMetrics, *, best: bool) -> None:
+    def on_epoch_end(self, metrics: EpochMetrics, *, best: bool) -> None:
         raise KeyboardInterrupt
 
-    def ended(self, status: str) -> None:
+    def on_train_end(self, status: str) -> None:
         return None
 
 

@@ -16,7 +16,7 @@ from mien.files import WriteError
 from mien.labels import FERPLUS_VOTES
 from mien.train.loop import curves
 from mien.train.loop import fit as fit_module
-from mien.train.loop.curves import CurvesPicture
+from mien.train.loop.curves import CurvesPlot
 from mien.train.loop.fit import fit
 from mien.train.loop.loader import batches, make_examples
 from mien.train.loop.tensorboard import TensorBoardLog
@@ -75,7 +75,7 @@ def test_a_network_learns_drawn_expressions(tmp_path: Path, drawn: Dataset) -> N
 
 def test_the_run_folder_holds_everything(tmp_path: Path, drawn: Dataset) -> None:
     run = start(tmp_path / "run", drawn)
-    fit(run, drawn, [CurvesPicture(), TensorBoardLog()])
+    fit(run, drawn, [CurvesPlot(), TensorBoardLog()])
     lines = (run.path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4]
     config = json.loads((run.path / "config.json").read_text())
@@ -106,10 +106,10 @@ def test_short_epochs_are_not_all_drawn_but_the_last_is(
 
     monkeypatch.setattr(curves, "draw_curves", draw)
     monkeypatch.setattr(curves, "PAUSE_S", 1e9)
-    fit(start(tmp_path / "run", drawn), drawn, [CurvesPicture()])
+    fit(start(tmp_path / "run", drawn), drawn, [CurvesPlot()])
     assert epochs == [1, 4]
     monkeypatch.setattr(curves, "PAUSE_S", 0.0)
-    fit(start(tmp_path / "other", drawn), drawn, [CurvesPicture()])
+    fit(start(tmp_path / "other", drawn), drawn, [CurvesPlot()])
     assert epochs == [1, 4, 1, 2, 3, 4]
 
 
@@ -197,7 +197,7 @@ def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fit_module.choose_device("auto").type == "cuda"
 
 
-def test_no_validation_pictures(tmp_path: Path, drawn: Dataset) -> None:
+def test_no_validation_images(tmp_path: Path, drawn: Dataset) -> None:
     chosen = drawn.subset(drawn.splits_n == "train")
     with pytest.raises(DataError, match="drawn has no validation split"):
         fit(start(tmp_path / "run", chosen), chosen)
@@ -227,7 +227,7 @@ def test_votes_as_soft_labels(drawn: Dataset) -> None:
     torch.testing.assert_close(sharp.targets_nk[0], torch.tensor([0.9, 0, 0.1]))
 
 
-def test_an_epoch_sees_every_picture_at_most_once(drawn: Dataset) -> None:
+def test_an_epoch_sees_every_image_at_most_once(drawn: Dataset) -> None:
     examples = make_examples(drawn, recipe())
     numbered = replace(examples, weights_n=torch.arange(len(examples)).float())
     seen = torch.cat([w for _, _, w in batches(numbered, 32, torch.Generator().manual_seed(0))])

@@ -12,7 +12,7 @@ import torch
 from mien.data.dataset import Dataset
 from mien.errors import ConfigError, DataError
 from mien.publish.export import export_run
-from mien.publish.int8 import quantise
+from mien.publish.int8 import quantize
 from mien.train.loop import align_pretraining as landmarks
 from mien.train.loop.align_pretraining import fit_alignment
 from mien.train.loop.fit import fit
@@ -36,16 +36,16 @@ def taught(drawn: Dataset) -> tuple[SpatialTransformer, float]:
     align, patch = SpatialTransformer(8), pytest.MonkeyPatch()
     with patch.context() as changed:
         changed.setattr(landmarks, "STEPS", 300)
-        off = fit_alignment(align, Normalise("picture"), pixels(drawn), 0)
+        off = fit_alignment(align, Normalise("image"), pixels(drawn), 0)
     return align, off
 
 
-def test_a_new_alignment_leaves_pictures_where_they_are() -> None:
+def test_a_new_alignment_leaves_images_where_they_are() -> None:
     align = SpatialTransformer(4).eval()
-    pictures = torch.rand(2, 1, 48, 48)
-    assert torch.allclose(align(pictures, pictures), pictures, atol=1e-5)
+    images = torch.rand(2, 1, 48, 48)
+    assert torch.allclose(align(images, images), images, atol=1e-5)
     align.train()
-    assert not torch.allclose(align(pictures, pictures), pictures, atol=1e-2)  # on purpose
+    assert not torch.allclose(align(images, images), images, atol=1e-2)  # on purpose
 
 
 def test_it_finds_out_how_a_face_was_moved(
@@ -53,7 +53,7 @@ def test_it_finds_out_how_a_face_was_moved(
 ) -> None:
     align, off = taught
     assert off < 0.1  # of the side, on hidden and moved faces; five seeds gave 0.075 to 0.082
-    normalise, given = Normalise("picture"), pixels(drawn)[:60].float()
+    normalise, given = Normalise("image"), pixels(drawn)[:60].float()
     angle = 0.3
     rows = torch.tensor([[np.cos(angle), -np.sin(angle), 0.1], [np.sin(angle), np.cos(angle), 0]])
     grid = sampling_grid(rows.float().expand(60, 2, 3), 48)
@@ -76,22 +76,22 @@ def test_normalisation_while_it_learns_ends_up_in_the_convolutions(
     normed = landmarks._with_norms(fresh.features)
     for _ in range(5):
         normed(torch.randn(16, 1, 48, 48) * 2 + 1)
-    pictures = torch.randn(3, 1, 48, 48)
-    expected = normed.eval()(pictures)
-    found = landmarks._without_norms(normed, fresh.features)(pictures)
+    images = torch.randn(3, 1, 48, 48)
+    expected = normed.eval()(images)
+    found = landmarks._without_norms(normed, fresh.features)(images)
     assert torch.allclose(found, expected, atol=1e-5)
 
 
-def test_landmarks_move_with_the_picture() -> None:
+def test_landmarks_move_with_the_image() -> None:
     """A bright spot lies where its landmark is said to lie, wherever both are moved."""
     spots = torch.zeros(40, 1, 48, 48)
     spots[:, :, 20:23, 30:33] = 255
     points = torch.tensor([31.5, 21.5]).expand(40, 5, 2) / 24 - 1
     moved, targets = landmarks._moved(spots, points, torch.Generator().manual_seed(1))
-    for picture, place in zip(moved[:, 0], targets, strict=True):
+    for image, place in zip(moved[:, 0], targets, strict=True):
         x, y = ((place[0] + 1) * 24 - 0.5).tolist()
         if 3 < x < 44 and 3 < y < 44:
-            row, column = divmod(int(picture.argmax()), 48)
+            row, column = divmod(int(image.argmax()), 48)
             assert (column, row) == pytest.approx((x, y), abs=2.5)
     assert float((targets[:, 0] - points[:, 0]).abs().max()) > 0.2
 
@@ -102,7 +102,7 @@ def test_a_training_aligns_and_its_average_too(
     monkeypatch.setattr(landmarks, "STEPS", 20)
     heard: list[tuple[int, int]] = []
     run = start(tmp_path / "a", drawn, network={"align": 4}, fit={"epochs": 2, "average": 0.9})
-    state = fit(run, drawn, told=lambda done, total: heard.append((done, total)))
+    state = fit(run, drawn, progress=lambda done, total: heard.append((done, total)))
     assert heard[-1] == (20, 20)
     assert state.average is not None
     ours, theirs = (dict(m.named_parameters()) for m in (state.model, state.answering))
@@ -117,7 +117,7 @@ def test_a_training_aligns_and_its_average_too(
     done = export_run(run.path, tmp_path / "a.onnx", drawn)
     assert done.max_difference <= 1e-3
     content = (tmp_path / "a.onnx").read_bytes()
-    smaller = onnx.load_model_from_string(quantise(content, drawn.images_nhw[:128]))
+    smaller = onnx.load_model_from_string(quantize(content, drawn.images_nhw[:128]))
     kinds = {t.name.removeprefix("model."): t.data_type for t in smaller.graph.initializer}
     assert all(kinds[name] == onnx.TensorProto.FLOAT for name in places)
     assert onnx.TensorProto.INT8 in kinds.values()
@@ -127,7 +127,7 @@ def test_a_training_aligns_and_its_average_too(
         tmp_path / "b", drawn, network=wanted, fit={"epochs": 1, "start": str(tmp_path / "a")}
     )
     heard.clear()
-    second = fit(again, drawn, told=lambda done, total: heard.append((done, total)))
+    second = fit(again, drawn, progress=lambda done, total: heard.append((done, total)))
     assert heard == []
     assert all(torch.equal(dict(second.model.named_parameters())[n], ours[n]) for n in places)
     assert load_scorer(again.path).model.align is not None
@@ -141,7 +141,7 @@ def test_who_begins_without_alignment_may_add_it(
     begun = {"epochs": 1, "start": str(tmp_path / "a")}
     heard: list[int] = []
     run = start(tmp_path / "b", drawn, network={"align": 4}, fit=begun)
-    fit(run, drawn, told=lambda done, total: heard.append(done))
+    fit(run, drawn, progress=lambda done, total: heard.append(done))
     assert heard == [1, 2, 3, 4, 5]
     back = {"epochs": 1, "start": str(tmp_path / "b")}
     with pytest.raises(ConfigError, match="not this recipe's"):
@@ -153,5 +153,5 @@ def test_bad_settings_are_named(drawn: Dataset) -> None:
         build_model(NetworkConfig(align=-1), normalise=Normalise("none"), input_size=48, classes=3)
     blank = torch.zeros(100, 1, 48, 48, dtype=torch.uint8)
     with pytest.raises(DataError, match="landmarks are found on 0 of 100"):
-        fit_alignment(SpatialTransformer(4), Normalise("picture"), blank, 0)
+        fit_alignment(SpatialTransformer(4), Normalise("image"), blank, 0)
     assert recipe(network={"align": 3}).network.align == 3

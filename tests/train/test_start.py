@@ -35,7 +35,7 @@ def first(tmp_path_factory: pytest.TempPathFactory, drawn: Dataset) -> Path:
 
 def fresh(classes: int = 3, **changes: object) -> Model:
     config = recipe(**changes).network
-    return build_model(config, normalise=Normalise("picture"), input_size=48, classes=classes)
+    return build_model(config, normalise=Normalise("image"), input_size=48, classes=classes)
 
 
 def test_all_weights_are_taken(first: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_shipped_model_is_begun_with(name: str) -> None:
     three = load_recipe(recipe_file, [*changes, "targets.kind=labels"])
     assert three.learnt_labels == THREE
     model = build_model(
-        three.network, normalise=Normalise("picture"), input_size=48, classes=3
+        three.network, normalise=Normalise("image"), input_size=48, classes=3
     ).eval()
     begin_from(model, three)
     content, _ = model_content(Path(name))
@@ -156,7 +156,7 @@ def test_what_cannot_be_begun_with(first: Path, drawn: Dataset, tmp_path: Path) 
               "targets.kind=votes"]  # fmt: skip
     for more in ([], ["targets.classes=", "also="]):  # the last layer with as many rows, and fewer
         small = load_recipe(find_recipe(Path("small")), [*narrow, *more])
-        model = build_model(small.network, normalise=Normalise("picture"), input_size=48,
+        model = build_model(small.network, normalise=Normalise("image"), input_size=48,
                             classes=len(small.learnt_labels))  # fmt: skip
         with pytest.raises(ConfigError, match="the network of mien-small is not this recipe's"):
             begin_from(model, small)

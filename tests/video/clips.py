@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 SIZE = (96, 64)
 
 
-def picture(index: int, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
+def image(index: int, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
     """A grey ramp with a bright square that moves two pixels a frame."""
     width, height = size
     pixels = np.zeros((height, width, 3), np.uint8)
@@ -36,15 +36,15 @@ def write_clip(
     options: dict[str, str] | None = None,
 ) -> Path:
     """Write a clip; `times` are timestamps in milliseconds, for a variable frame rate."""
-    pictures = [picture(i) for i in range(frames)] if isinstance(frames, int) else frames
+    images = [image(i) for i in range(frames)] if isinstance(frames, int) else frames
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=rate, options=options or {})
-        stream.height, stream.width = pictures[0].shape[:2] if pictures else SIZE[::-1]
+        stream.height, stream.width = images[0].shape[:2] if images else SIZE[::-1]
         stream.pix_fmt = pixels
         if times is not None:
             stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
         sound: Any = container.add_stream("aac", rate=16_000, layout="mono") if audio else None
-        for index, content in enumerate(pictures):
+        for index, content in enumerate(images):
             frame = av.VideoFrame.from_ndarray(content, format="rgb24")
             if times is not None:
                 frame.pts, frame.time_base = times[index], Fraction(1, 1000)

@@ -20,8 +20,8 @@ WIDTH, HEIGHT = 64, 48
 ONE = 1 << 16
 
 
-def picture(index: int, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:
-    """A picture that no turn or mirror leaves as it is, with a square that moves."""
+def image(index: int, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:
+    """An image that no turn or mirror leaves as it is, with a square that moves."""
     across = np.linspace(30, 190, width)[None, :, None]
     down = np.linspace(0, 60, height)[:, None, None]
     pixels = (across + down + np.array([0, 10, -20])).clip(0, 255).astype(np.uint8)
@@ -52,7 +52,7 @@ def encode(
     coder: dict[str, str] | None = None,
     muxer: dict[str, str] | None = None,
 ) -> Path:
-    """Write a video of `picture`s."""
+    """Write a video of `image`s."""
     preset = {"preset": "ultrafast"} if codec in ("libx264", "libx265") else {}
     if codec == "libx265":
         preset["x265-params"] = f"log-level=none:bframes={b_frames}"
@@ -68,7 +68,7 @@ def encode(
         if turn is not None:
             stream.set_display_matrix(turn)
         for index in range(frames):
-            frame = av.VideoFrame.from_ndarray(picture(index), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(image(index), format="rgb24")
             frame.time_base = base
             frame.pts = times_ms[index] if times_ms is not None else index
             frame.pts += round(start_s / base)
@@ -100,8 +100,8 @@ def remux(path: Path, source: Path, at: Sequence[int] = (), shift_s: int = 0) ->
 
 
 def animation(path: Path, frames: int = 8) -> Path:
-    """Write an animated picture with Pillow; the kind is the suffix's."""
-    first, *more = [Image.fromarray(picture(k)) for k in range(frames)]
+    """Write an animated image with Pillow; the kind is the suffix's."""
+    first, *more = [Image.fromarray(image(k)) for k in range(frames)]
     options: dict[str, Any] = {"lossless": True} if path.suffix == ".webp" else {}
     if path.suffix == ".avif":
         options = {"quality": 90, "speed": 10}

@@ -30,7 +30,7 @@ def pieces(content: bytes, delay_s: float = 0.0) -> Give:
 
 
 def jpegs(frames: Sequence[NDArray[Any]], delay_s: float = 0.0) -> Give:
-    """Send pictures as cameras on the network do: multipart/x-mixed-replace."""
+    """Send images as cameras on the network do: multipart/x-mixed-replace."""
 
     def give(_: int, send: Callable[[bytes], object]) -> None:
         for pixels in frames:

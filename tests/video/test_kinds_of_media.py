@@ -25,9 +25,9 @@ from tests.video.media import (
     animation,
     decoded,
     encode,
+    image,
     joined,
     matrix,
-    picture,
     remux,
 )
 
@@ -323,7 +323,7 @@ def times(frames: list[Frame]) -> list[float]:
 
 def reference(path: Path, kind: Kind) -> list[tuple[Fraction | None, np.ndarray]]:
     if path.name.endswith(".webp") or "webp" in kind.name:  # which this FFmpeg cannot decode
-        return [(Fraction(k, 10), picture(k)) for k in range(8)]
+        return [(Fraction(k, 10), image(k)) for k in range(8)]
     if "avif" in kind.name:
         with av.open(str(path)) as box:
             sequence = box.streams.video[1]

@@ -20,7 +20,7 @@ import av
 import numpy as np
 import pytest
 from tests.patience import PATIENCE_S, child, until
-from tests.video.clips import picture, write_clip
+from tests.video.clips import image, write_clip
 from tests.video.streams import jpegs, pieces, serving
 from tests.video.test_video import SETTINGS, mien, reader
 
@@ -28,7 +28,7 @@ from mien import SourceError
 from mien.predict.sources import Source
 from mien.video.frame import Frame
 from mien.video.live import read_live, show_live
-from mien.video.prefetch import ReadAhead
+from mien.video.prefetch import Prefetcher
 from mien.video.stream import read_camera, read_stream
 
 MIEN = Path(sys.executable).with_name("mien")
@@ -43,11 +43,11 @@ def test_a_source_that_never_answers_does_not_keep_the_process() -> None:
             waited_out.set()
 
     try:
-        with ReadAhead(silent(), ends_at_once=0.2) as items:
+        with Prefetcher(silent(), ends_at_once=0.2) as items:
             assert next(items) == 1
         with (
             pytest.raises(RuntimeError, match="mine"),
-            ReadAhead(silent(), ends_at_once=0.2) as items,
+            Prefetcher(silent(), ends_at_once=0.2) as items,
         ):
             next(items)
             raise RuntimeError("mine")
@@ -63,7 +63,7 @@ def test_the_newest_frame_wins() -> None:
         yield from range(50)
         all_came.set()
 
-    ahead = ReadAhead(quick(), newest=True)
+    ahead = Prefetcher(quick(), newest=True)
     seen = []
     with ahead as items:
         for item in items:
@@ -96,7 +96,7 @@ def camera() -> Source:
     def read(_: Any) -> Iterator[Frame]:
         for k in count():
             time.sleep(0.005)
-            yield Frame("camera:0", k, k / 30, (96, 64), lambda k=k: picture(k))  # type: ignore[misc]
+            yield Frame("camera:0", k, k / 30, (96, 64), lambda k=k: image(k))  # type: ignore[misc]
 
     return Source("camera:0", "camera", read)
 
@@ -114,7 +114,7 @@ def test_what_is_shown_is_no_older_than_two_readings(tmp_path: Path) -> None:
     def read(_: Any) -> Iterator[Frame]:
         for k in range(frames):
             assert allowed.acquire(timeout=PATIENCE_S)
-            yield Frame("camera:0", k, k / 100, (96, 64), lambda k=k: picture(k))  # type: ignore[misc]
+            yield Frame("camera:0", k, k / 100, (96, 64), lambda k=k: image(k))  # type: ignore[misc]
             events.append(("came", k))
 
     class Slow(ScriptedView):
@@ -263,8 +263,8 @@ def test_a_stream_that_stalls_is_given_up_after_a_while(transport: bytes) -> Non
     assert "connecting again" in warnings[0]
 
 
-def test_pictures_of_a_network_camera() -> None:
-    frames = [picture(k) for k in range(12)]
+def test_images_of_a_network_camera() -> None:
+    frames = [image(k) for k in range(12)]
     with serving(jpegs(frames, 0.02), kind="multipart/x-mixed-replace;boundary=next") as server:
         seen = read_stream(server.address, timeout_s=PATIENCE_S, retries=0)
         first = next(seen)

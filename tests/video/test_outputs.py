@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 from tests.patience import PATIENCE_S, child
-from tests.video.clips import picture, write_clip
+from tests.video.clips import image, write_clip
 from tests.video.test_video import SETTINGS, mien, reader
 
 from mien import ConfigError, Reader, SourceError
@@ -24,12 +24,14 @@ from mien.testing import FakeClassifier, FakeDetector
 from mien.types import UNSURE
 from mien.video.plan import Settings
 from mien.video.quality import QualityGate
-from mien.video.sinks.outputs import Outputs, Wanted
+from mien.video.sinks.outputs import OutputOptions, Outputs
 
 LABELS = ("happy", "neutral", "sad")
 
 
-def write(clip: Path, folder: Path, wanted: Wanted, one: Reader | None = None) -> dict[str, Any]:
+def write(
+    clip: Path, folder: Path, wanted: OutputOptions, one: Reader | None = None
+) -> dict[str, Any]:
     outputs = Outputs(folder, wanted)
     source = next(list_sources([clip]))
     seen = (one or reader()).watch(source, settings=SETTINGS)
@@ -41,7 +43,7 @@ def test_rows_in_three_forms_say_the_same(tmp_path: Path) -> None:
 
     clip = write_clip(tmp_path / "clip.mp4", 14)
     for kind in ("csv", "json", "parquet"):
-        write(clip, tmp_path / "out", Wanted(rows=kind))
+        write(clip, tmp_path / "out", OutputOptions(rows=kind))
     tables = [
         pd.read_csv(tmp_path / "out/clip.csv"),
         pd.read_json(tmp_path / "out/clip.jsonl", lines=True),
@@ -101,7 +103,7 @@ def test_below_the_threshold_a_face_is_unsure(tmp_path: Path) -> None:
 def test_annotated_video_keeps_sound_and_times(tmp_path: Path) -> None:
     for name, audio in (("clip.mp4", True), ("mute.mp4", False)):
         clip = write_clip(tmp_path / name, 30, audio=audio)
-        write(clip, tmp_path / "out", Wanted(annotate=True, report=True, timeline=True))
+        write(clip, tmp_path / "out", OutputOptions(annotate=True, report=True, timeline=True))
         made = tmp_path / "out" / f"{clip.stem}.annotated.mp4"
         with av.open(str(clip)) as before, av.open(str(made)) as after:
             assert len(after.streams.audio) == int(audio)
@@ -114,7 +116,7 @@ def test_annotated_video_keeps_sound_and_times(tmp_path: Path) -> None:
             frames = list(after.decode(video=0))
             assert [f.time for f in frames] == pytest.approx([k / 30 for k in range(30)], abs=1e-3)
             drawn = frames[12].to_ndarray(format="rgb24").astype(int)
-        assert np.abs(drawn - picture(12)).max() > 60
+        assert np.abs(drawn - image(12)).max() > 60
     page = (tmp_path / "out" / "clip.html").read_text()
     assert 'src="clip.annotated.mp4"' in page
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
@@ -123,7 +125,7 @@ def test_annotated_video_keeps_sound_and_times(tmp_path: Path) -> None:
 
 def test_no_images_keeps_no_pixels(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", 14)
-    write(clip, tmp_path / "out", Wanted(report=True, timeline=True, images=False))
+    write(clip, tmp_path / "out", OutputOptions(report=True, timeline=True, images=False))
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "clip.csv", "clip.html", "clip.summary.json", "clip.timeline.svg",
     ]  # fmt: skip
@@ -132,7 +134,7 @@ def test_no_images_keeps_no_pixels(tmp_path: Path) -> None:
         assert "data:image" not in text
         assert "<video" not in text
     with pytest.raises(ConfigError, match="--no-images"):
-        Wanted(annotate=True, images=False)
+        OutputOptions(annotate=True, images=False)
 
 
 def test_blurred_media_show_no_face(tmp_path: Path, examples: Path) -> None:
@@ -141,7 +143,7 @@ def test_blurred_media_show_no_face(tmp_path: Path, examples: Path) -> None:
 
     clip = portrait_clip(tmp_path / "face.mp4", examples, 8)
     one = Reader(threads=1)
-    outputs = Outputs(tmp_path / "out", Wanted(annotate=True, blur=True))
+    outputs = Outputs(tmp_path / "out", OutputOptions(annotate=True, blur=True))
     source = next(list_sources([clip]))
     seen = one.watch(source, settings=Settings(detect_every=1))
     result = outputs.write(source, outputs.name(source), seen, LABELS)
@@ -238,7 +240,7 @@ def test_a_kill_loses_at_most_the_last_second(tmp_path: Path) -> None:
 import sys, time, numpy as np
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pathlib import Path
-from mien.video.sinks.outputs import Outputs, Wanted
+from mien.video.sinks.outputs import Outputs, OutputOptions
 from mien.predict.sources import array_source
 from tests.video.test_video import SETTINGS, reader
 def frames():
@@ -246,7 +248,7 @@ def frames():
         time.sleep(0.01)
         print(k, flush=True)
         yield np.zeros((64, 96, 3), np.uint8)
-out = Outputs(Path({str(tmp_path)!r}), Wanted())
+out = Outputs(Path({str(tmp_path)!r}), OutputOptions())
 source = array_source(frames(), rate=100, name="slow")
 out.write(source, out.name(source), reader().watch(source, settings=SETTINGS), {LABELS!r})
 """
@@ -320,9 +322,9 @@ raise RuntimeError("end")
 
 
 def test_arrays_with_times_and_bad_arrays() -> None:
-    items = [(0.0, picture(0)), (0.25, picture(1))]
+    items = [(0.0, image(0)), (0.25, image(1))]
     readings = list(reader().stream(items, settings=SETTINGS))  # type: ignore[arg-type]
     assert [r.time_s for r in readings] == [0.0, 0.25]
     with pytest.raises(SourceError, match=r"frame 1 must be uint8"):
-        list(reader().stream([picture(0), picture(0)[:, :, 0]], settings=SETTINGS))
+        list(reader().stream([image(0), image(0)[:, :, 0]], settings=SETTINGS))
     assert array_source([]).kind == "arrays"

@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 from tests.video.clips import write_clip
 
 from mien import Reader
-from mien.imaging.codec import read_picture
+from mien.imaging.codec import read_image
 from mien.imaging.crop import WHOLE, crop_faces
 from mien.predict.detectors.mtcnn import Mtcnn
 from mien.testing import FakeClassifier
@@ -27,7 +27,7 @@ HEAD = np.array(
 
 
 def seen(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> NDArray[np.float32]:
-    """Return the landmarks of the head, turned by degrees, in a picture from 60 cm away."""
+    """Return the landmarks of the head, turned by degrees, in an image from 60 cm away."""
     a, b, c = np.radians([yaw, pitch, roll])
     about_y = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
@@ -81,7 +81,7 @@ class Turning:
     def __init__(self) -> None:
         self.yaw = -90.0
 
-    def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
+    def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
         marks = seen(yaw=self.yaw)[None] * 0.3
         self.yaw += 10
         box = np.array([[15, 12, 45, 48]], np.float32)
@@ -107,13 +107,13 @@ def test_real_faces_pass_and_smooth_ones_are_called_blurred(examples: Path) -> N
     """Portraits as they are, mirrored, and with what a lens out of focus leaves of them."""
     detector = Mtcnn(threads=1)
     for name in ("astronaut", "grace_hopper"):
-        picture = read_picture(examples / f"{name}.jpg")
-        found = detector.detect(picture)
+        image = read_image(examples / f"{name}.jpg")
+        found = detector.detect(image)
         assert found.landmarks_n52 is not None
         box, marks = found.boxes_xyxy[0], found.landmarks_n52[0]
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         for mirrored in (False, True):
-            pixels = picture[:, ::-1] if mirrored else picture
+            pixels = image[:, ::-1] if mirrored else image
             x0, y0, x1, y1 = box
             own = np.array([width - x1, y0, width - x0, y1] if mirrored else box, np.float32)
             points = marks.copy()
@@ -122,8 +122,8 @@ def test_real_faces_pass_and_smooth_ones_are_called_blurred(examples: Path) -> N
                 points[:, 0] = width - points[:, 0]
             crop = crop_faces(np.ascontiguousarray(pixels), own[None], detector.framing, 48)[0]
             assert QualityGate().judge(own, (width, height), crop, points) == GOOD
-        soft = Image.fromarray(picture).filter(ImageFilter.GaussianBlur(float(x1 - x0) / 8))
+        soft = Image.fromarray(image).filter(ImageFilter.GaussianBlur(float(x1 - x0) / 8))
         blurred = crop_faces(np.asarray(soft), box[None], detector.framing, 48)[0]
-        sharp = crop_faces(picture, box[None], detector.framing, 48)[0]
+        sharp = crop_faces(image, box[None], detector.framing, 48)[0]
         assert QualityGate().judge(box, (width, height), blurred, marks) == BLURRED
         assert sharpness(blurred) < QualityGate().min_sharpness < sharpness(sharp)

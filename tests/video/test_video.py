@@ -15,10 +15,10 @@ import av
 import numpy as np
 import pytest
 from tests.patience import PATIENCE_S
-from tests.video.clips import picture, write_clip
+from tests.video.clips import image, write_clip
 
 from mien import ConfigError, Reader, SourceError
-from mien.imaging.codec import write_picture
+from mien.imaging.codec import write_image
 from mien.predict.sources import list_sources
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import FrameReading
@@ -119,9 +119,9 @@ def test_file_stdin_and_arrays_give_the_same(tmp_path: Path, examples: Path) -> 
 
 
 def portrait_clip(path: Path, examples: Path, frames: int) -> Path:
-    from mien.imaging.codec import read_picture
+    from mien.imaging.codec import read_image
 
-    portrait = read_picture(examples / "astronaut.jpg")[40:184, 150:310]
+    portrait = read_image(examples / "astronaut.jpg")[40:184, 150:310]
     return write_clip(path, [np.roll(portrait, 2 * k, axis=1) for k in range(frames)])
 
 
@@ -150,12 +150,12 @@ def test_parts_that_cannot_be_meant(bad: dict[str, Any]) -> None:
         Selection(**bad)
 
 
-def test_folders_globs_and_pictures(tmp_path: Path) -> None:
+def test_folders_globs_and_images(tmp_path: Path) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
     write_clip(folder / "b.mp4", 3)
     write_clip(folder / "a.webm", 2, codec="libvpx")
-    write_picture(folder / "c.png", picture(0))
+    write_image(folder / "c.png", image(0))
     (folder / "notes.txt").write_text("no video")
     names = [Path(s.name).name for s in list_sources([folder])]
     assert names == ["a.webm", "b.mp4", "c.png"]
@@ -195,7 +195,7 @@ def test_ten_bits_and_interlaced(tmp_path: Path) -> None:
     pixels = next(read_file(deep, Selection())).pixels
     assert np.abs(pixels.astype(int) - shallow.pixels).mean() < 2
     options = {"flags": "+ilme+ildct", "x264-params": "tff=1:interlaced=1"}
-    moving = [np.roll(picture(0), 12 * k, axis=1) for k in range(8)]
+    moving = [np.roll(image(0), 12 * k, axis=1) for k in range(8)]
     woven = [m.copy() for m in moving]
     for k in range(7):
         woven[k][1::2] = moving[k + 1][1::2]  # the other field is half a frame later

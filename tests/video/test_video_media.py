@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 from tests.video.clips import write_clip
-from tests.video.media import HEIGHT, WIDTH, animation, encode, joined, matrix, picture
+from tests.video.media import HEIGHT, WIDTH, animation, encode, image, joined, matrix
 from tests.video.test_outputs import write
 from tests.video.test_video import SETTINGS, mien, read, reader
 
@@ -22,18 +22,18 @@ from mien.predict.sources import list_sources
 from mien.video.display import Orientation, orientation
 from mien.video.select import Selection
 from mien.video.sinks.clip import ClipWriter
-from mien.video.sinks.outputs import Outputs, Wanted
+from mien.video.sinks.outputs import OutputOptions, Outputs
 
 
 @pytest.fixture
 def twice(tmp_path: Path) -> Path:
-    """A second of pictures and sound, two times: the clock starts again."""
+    """A second of images and sound, two times: the clock starts again."""
     part = write_clip(tmp_path / "part.ts", 30, audio=True)
     return joined(tmp_path / "twice.ts", part, part)
 
 
 def test_a_copy_is_as_long_as_a_video_whose_clock_starts_again(tmp_path: Path, twice: Path) -> None:
-    write(twice, tmp_path / "out", Wanted(annotate=True))
+    write(twice, tmp_path / "out", OutputOptions(annotate=True))
     with av.open(str(tmp_path / "out" / "twice.annotated.mp4")) as box:
         times = [float(frame.time or 0) for frame in box.decode(video=0)]
     assert times == pytest.approx([k / 30 for k in range(60)], abs=2e-3)
@@ -54,7 +54,7 @@ def test_a_jump_is_logged_where_nobody_else_is_told(
 
 def test_a_copy_shows_square_pixels_and_is_turned(tmp_path: Path) -> None:
     clip = encode(tmp_path / "wide.mp4", aspect=Fraction(2), turn=matrix(0, 1, -1, 0))
-    write(clip, tmp_path / "out", Wanted(annotate=True))
+    write(clip, tmp_path / "out", OutputOptions(annotate=True))
     with av.open(str(tmp_path / "out" / "wide.annotated.mp4")) as box:
         stream = box.streams.video[0]
         assert (stream.width, stream.height) == (HEIGHT, 2 * WIDTH)
@@ -68,8 +68,8 @@ def test_a_copy_shows_square_pixels_and_is_turned(tmp_path: Path) -> None:
 
 def test_a_video_that_changes_its_size_is_written_in_the_first(tmp_path: Path) -> None:
     with ClipWriter(tmp_path / "copy.mp4") as clip:
-        clip.write(picture(0), 0.0)
-        clip.write(picture(1, 2 * WIDTH, HEIGHT), 0.1)
+        clip.write(image(0), 0.0)
+        clip.write(image(1, 2 * WIDTH, HEIGHT), 0.1)
     with av.open(str(tmp_path / "copy.mp4")) as box:
         frames = [frame.to_ndarray(format="rgb24") for frame in box.decode(video=0)]
     assert [frame.shape for frame in frames] == [(HEIGHT, WIDTH, 3)] * 2
@@ -126,18 +126,18 @@ def test_a_cover_is_no_video(tmp_path: Path) -> None:
         cover: Any = box.add_stream("mjpeg", rate=1)
         cover.width, cover.height, cover.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
         cover.disposition = av.stream.Disposition.attached_pic
-        box.mux(cover.encode(av.VideoFrame.from_ndarray(picture(0), format="rgb24")))
+        box.mux(cover.encode(av.VideoFrame.from_ndarray(image(0), format="rgb24")))
         box.mux(cover.encode())
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
         frame.sample_rate = 16_000
         box.mux(sound.encode(frame))
         box.mux(sound.encode())
-    with pytest.raises(SourceError, match="no video in it, only a cover picture and audio"):
+    with pytest.raises(SourceError, match="no video in it, only a cover image and audio"):
         read(song)
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
-def test_an_animation_read_as_a_picture_is_said_to_be_one(tmp_path: Path, suffix: str) -> None:
+def test_an_animation_read_as_a_image_is_said_to_be_one(tmp_path: Path, suffix: str) -> None:
     moving, still = animation(tmp_path / f"a{suffix}"), animation(tmp_path / f"b{suffix}", 1)
     command = [str(Path(sys.executable).with_name("mien")), "predict", str(moving), str(still)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
@@ -145,14 +145,14 @@ def test_an_animation_read_as_a_picture_is_said_to_be_one(tmp_path: Path, suffix
     words = "an animation: only its first frame was read; mien video reads them all"
     assert said == [f"note: {moving}: {words}"]
     [one, other] = list_sources([str(tmp_path / f"*{suffix}")])
-    assert (one.kind, other.kind) == ("video", "picture")
+    assert (one.kind, other.kind) == ("video", "image")
 
 
 def test_a_damaged_animation_is_an_error(tmp_path: Path) -> None:
     path = animation(tmp_path / "a.webp")
     content = path.read_bytes()
     path.write_bytes(content[: 2 * len(content) // 3])
-    outputs = Outputs(tmp_path / "out", Wanted())
+    outputs = Outputs(tmp_path / "out", OutputOptions())
     [source] = list_sources([path])
     with pytest.raises(SourceError, match=r"a\.webp"):
         outputs.write(source, outputs.name(source), reader().watch(source, settings=SETTINGS),

@@ -73,11 +73,11 @@ class Bright:
 
     name, framing = "bright", WHOLE
 
-    def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
+    def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
         lefts = [p * (SIDE + 20) for p in range(3)]
         boxes = [
             (x, 4, x + SIDE, 4 + SIDE) for x in lefts
-            if picture_hwc[10, x + 10, 0] > 60 and not picture_hwc[-1, 0, 0]
+            if image_hwc[10, x + 10, 0] > 60 and not image_hwc[-1, 0, 0]
         ]  # fmt: skip
         return Faces(np.array(boxes, np.float32).reshape(-1, 4), np.ones(len(boxes), np.float32))
 

@@ -19,14 +19,14 @@ from tests.video.clips import write_clip
 from tests.video.test_video import OPEN, mien
 
 from mien import Reader
-from mien.imaging.codec import read_picture
+from mien.imaging.codec import read_image
 from mien.imaging.crop import WHOLE
 from mien.predict.sources import list_sources
 from mien.testing import FakeClassifier
 from mien.types import Faces
 from mien.video.plan import Settings
 from mien.video.select import Selection
-from mien.video.sinks.outputs import Outputs, Wanted
+from mien.video.sinks.outputs import OutputOptions, Outputs
 from mien.video.sinks.resume import about
 
 LABELS = ("happy", "neutral", "sad")
@@ -39,11 +39,11 @@ class Squares:
 
     name, framing = "squares", WHOLE
 
-    def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
+    def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
         boxes = []
         for channel in (0, 1):
-            rest = picture_hwc[:, :, 2].astype(int)
-            rows, columns = np.nonzero(picture_hwc[:, :, channel].astype(int) - rest > 60)
+            rest = image_hwc[:, :, 2].astype(int)
+            rows, columns = np.nonzero(image_hwc[:, :, channel].astype(int) - rest > 60)
             if len(rows) > 20:
                 boxes.append((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
         return Faces(np.array(boxes, np.float32).reshape(-1, 4), np.ones(len(boxes), np.float32))
@@ -71,10 +71,10 @@ def frames(count: int = 210) -> list[NDArray[np.uint8]]:
 
 
 def run(
-    clip: Path, out: Path, *, wanted: Wanted | None = None, resume: bool = False, **more: Any
+    clip: Path, out: Path, *, wanted: OutputOptions | None = None, resume: bool = False, **more: Any
 ) -> tuple[dict[str, Any], int]:
     """Return the summary, and from which frame on was read."""
-    outputs = Outputs(out, wanted or Wanted(), RUN)
+    outputs = Outputs(out, wanted or OutputOptions(), RUN)
     source = next(list_sources([clip]))
     path = outputs.name(source)
     rest = outputs.rest(source, path, SETTINGS, LABELS) if resume else None
@@ -145,8 +145,8 @@ def test_parts_of_a_video_and_other_forms_go_on_too(
 ) -> None:
     times = np.cumsum(np.random.default_rng(0).integers(20, 46, 210)).tolist()
     clip = write_clip(tmp_path / "clip.mkv", frames(), times=times, options={"g": "24"})
-    wanted = Wanted(rows=kind)
-    run(clip, tmp_path / "lines", wanted=Wanted(rows="json"), selection=part)
+    wanted = OutputOptions(rows=kind)
+    run(clip, tmp_path / "lines", wanted=OutputOptions(rows="json"), selection=part)
     rows = (tmp_path / "lines" / "clip.jsonl").read_bytes()
     leave_part(clip, tmp_path / "out", rows[: int(len(rows) * 0.8)], ".jsonl")
     _, begin = run(clip, tmp_path / "out", wanted=wanted, resume=True, selection=part)
@@ -163,18 +163,18 @@ def test_parts_of_a_video_and_other_forms_go_on_too(
         ]
 
 
-def test_a_video_with_pictures_begins_anew(clip: Path, tmp_path: Path) -> None:
+def test_a_video_with_images_begins_anew(clip: Path, tmp_path: Path) -> None:
     run(clip, tmp_path / "whole")
     rows = (tmp_path / "whole" / "clip.csv").read_bytes()
     leave_part(clip, tmp_path / "out", rows[: len(rows) * 3 // 4])
-    summary, begin = run(clip, tmp_path / "out", wanted=Wanted(report=True), resume=True)
+    summary, begin = run(clip, tmp_path / "out", wanted=OutputOptions(report=True), resume=True)
     assert begin == 0
     assert summary["frames"] == 210
     assert (tmp_path / "out" / "clip.csv").read_bytes() == rows
 
 
-def test_a_timeline_without_pictures_goes_on(clip: Path, tmp_path: Path) -> None:
-    wanted = Wanted(timeline=True, images=False)
+def test_a_timeline_without_images_goes_on(clip: Path, tmp_path: Path) -> None:
+    wanted = OutputOptions(timeline=True, images=False)
     run(clip, tmp_path / "whole", wanted=wanted)
     rows = (tmp_path / "whole" / "clip.csv").read_bytes()
     leave_part(clip, tmp_path / "out", rows[: len(rows) * 3 // 4])
@@ -208,12 +208,12 @@ def test_rows_of_another_run_are_not_gone_on_with(clip: Path, tmp_path: Path, ch
 
 def test_killed_three_times_nothing_is_lost_or_doubled(tmp_path: Path, examples: Path) -> None:
     """`kill -9` to the command itself, with the real detector and model."""
-    happy = read_picture(examples / "astronaut.jpg")[40:184, 150:310]
-    neutral = read_picture(examples / "grace_hopper.jpg")[90:378:2, 140:460:2]
-    pictures = [
+    happy = read_image(examples / "astronaut.jpg")[40:184, 150:310]
+    neutral = read_image(examples / "grace_hopper.jpg")[90:378:2, 140:460:2]
+    images = [
         np.concatenate([np.roll(happy, k // 8 % 20, axis=1), neutral], axis=1) for k in range(900)
     ]
-    clip = write_clip(tmp_path / "two.mp4", pictures, options={"preset": "ultrafast"})
+    clip = write_clip(tmp_path / "two.mp4", images, options={"preset": "ultrafast"})
     whole = mien(clip, "--out", tmp_path / "whole", "--threads", 1)
     assert whole.returncode == 0, whole.stderr
     command = [

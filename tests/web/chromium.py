@@ -25,7 +25,7 @@ FLAGS = [
     "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
 ]  # fmt: skip
 SCENES = (("astronaut.jpg", (90, 0, 410, 240)), ("grace_hopper.jpg", (60, 60, 460, 360)))
-"""Portraits, and what of them fills a picture of 4:3."""
+"""Portraits, and what of them fills an image of 4:3."""
 
 
 @contextmanager

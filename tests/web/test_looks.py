@@ -33,7 +33,7 @@ def test_axe_finds_nothing_serious(visit: Visit, axe: str, examples: Path, schem
     page.keyboard.press("Escape")
     page.set_input_files("#files", [str(p) for p in sorted(examples.glob("*.jpg"))])
     page.wait_for_selector("#strip .count:has-text('…')", state="detached")
-    check("pictures")
+    check("images")
     page.click("#again")
     page.click("#camera")
     page.wait_for_selector(".card")
@@ -81,13 +81,13 @@ def test_nothing_hangs_over_the_edge(visit: Visit, examples: Path, breadth: int)
     page.set_input_files("#files", [str(p) for p in sorted(examples.glob("*.jpg"))])
     page.wait_for_selector("#strip .count:has-text('…')", state="detached")
     assert page.evaluate(overhang) <= 0
-    places = page.evaluate("""() => [".picture", ".panel", ".box"].map((name) => {
+    places = page.evaluate("""() => [".image", ".panel", ".box"].map((name) => {
       const { left, right, top, bottom } = document.querySelector(name).getBoundingClientRect();
       return [left, top, -right, -bottom];
     })""")
-    picture, panel, box = places
-    assert all(inner >= outer - 1 for inner, outer in zip(panel, picture, strict=True))
-    assert all(inner >= outer - 1 for inner, outer in zip(box, picture, strict=True))
+    image, panel, box = places
+    assert all(inner >= outer - 1 for inner, outer in zip(panel, image, strict=True))
+    assert all(inner >= outer - 1 for inner, outer in zip(box, image, strict=True))
     sizes = page.evaluate("""() => [...document.querySelectorAll(".panel .title, .panel .row")]
       .map((node) => parseFloat(getComputedStyle(node).fontSize))""")
     assert min(sizes) >= 11  # readable on a phone

@@ -44,7 +44,7 @@ def grey(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_picture_is_read_and_its_answer_downloaded(visit: Visit, portraits: list[Path]) -> None:
+def test_a_image_is_read_and_its_answer_downloaded(visit: Visit, portraits: list[Path]) -> None:
     page = visit()
     open_files(page, portraits[1])
     assert page.locator(".card .name").inner_text().startswith("Neutral")
@@ -52,13 +52,13 @@ def test_a_picture_is_read_and_its_answer_downloaded(visit: Visit, portraits: li
     expected = Reader().read(portraits[1]).to_dict()["faces"]
     percent = f"{100 * expected[0]['confidence']:.0f}"
     assert f"neutral {percent}%" in page.locator(".panel .title").inner_text()
-    alt = page.locator(".picture img").get_attribute("alt")
+    alt = page.locator(".image img").get_attribute("alt")
     assert f"1 face: neutral, {percent} percent" in alt
     assert "neutral" in page.locator("#says").inner_text()
 
     answer = json.loads(downloaded(page, "json"))
-    assert answer["pictures"][0]["source"] == "grace_hopper.jpg"
-    face = answer["pictures"][0]["faces"][0]
+    assert answer["images"][0]["source"] == "grace_hopper.jpg"
+    face = answer["images"][0]["faces"][0]
     assert face["label"] == "neutral"
     assert face["box"] == pytest.approx(expected[0]["box"], abs=0.2)
     assert face["probabilities"] == pytest.approx(expected[0]["probabilities"], abs=1e-3)
@@ -73,18 +73,18 @@ def test_a_picture_is_read_and_its_answer_downloaded(visit: Visit, portraits: li
     assert np.abs(drawn - plain)[-30:].max() < 40  # nothing elsewhere
 
 
-def test_several_pictures_share_a_strip(visit: Visit, portraits: list[Path], grey: Path) -> None:
+def test_several_images_share_a_strip(visit: Visit, portraits: list[Path], grey: Path) -> None:
     page = visit()
     open_files(page, *portraits, grey)
     read_all(page, 3)
     assert page.locator("#strip .count").all_inner_texts() == ["1", "1", "0"]
     assert page.locator("#results-sum").inner_text() == (
-        "2 faces in 3 pictures: 1 happy and 1 neutral."
+        "2 faces in 3 images: 1 happy and 1 neutral."
     )
     page.focus("#strip button:nth-child(3)")
     page.keyboard.press("Enter")
     assert "3 of 3" in page.locator("#stage-title").inner_text()
-    page.click("text=Read the whole picture as one face")
+    page.click("text=Read the whole image as one face")
     page.wait_for_selector(".card")
     assert page.locator("#results-title").inner_text() == "1 face"
     page.click("#again")
@@ -100,11 +100,11 @@ def test_the_threshold_makes_faces_unsure(visit: Visit, portraits: list[Path]) -
     assert page.locator(".card .name").inner_text() == "Unsure"
     assert "nearest is neutral" in page.locator(".card .why").inner_text()
     assert page.locator(".overlay .box.unsure").count() == 1
-    label = json.loads(downloaded(page, "json"))["pictures"][0]["faces"][0]["label"]
+    label = json.loads(downloaded(page, "json"))["images"][0]["faces"][0]["label"]
     assert label == "unsure"
 
 
-def test_pictures_are_dropped_and_pasted(visit: Visit, portraits: list[Path]) -> None:
+def test_images_are_dropped_and_pasted(visit: Visit, portraits: list[Path]) -> None:
     page = visit()
     send = """([kind, data, name]) => {
       const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
@@ -133,13 +133,13 @@ def test_examples_open(visit: Visit) -> None:
     assert page.locator(".card .name").inner_text().startswith("Happy")
 
 
-def test_a_damaged_picture_is_told_kindly(visit: Visit, examples: Path, tmp_path: Path) -> None:
+def test_a_damaged_image_is_told_kindly(visit: Visit, examples: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes((examples / "astronaut.jpg").read_bytes()[:9000])
     page = visit()
     open_files(page, bad)
     words = page.locator("#notice [role=alert]").inner_text()
-    assert "The picture is damaged" in words
+    assert "The image is damaged" in words
     assert "cut short or changed" in words
     assert page.is_disabled("#save-json")
 
@@ -270,7 +270,7 @@ def test_a_video_is_read_played_and_sought(visit: Visit, clip: Path) -> None:
     page.wait_for_selector("#progress progress")
     page.wait_for_selector(".card")
     assert page.locator("#results-title").inner_text() == "2 people"
-    # Each person's picture is there from the start, of those too whom the video shows later.
+    # Each person's image is there from the start, of those too whom the video shows later.
     page.wait_for_function(f"() => {SHARP}.every(Boolean)")
     assert page.evaluate("document.querySelector('video').currentTime") == 0
     slider = page.locator("#timeline canvas[role=slider]")

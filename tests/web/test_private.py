@@ -33,7 +33,7 @@ def test_pixels_are_resampled_as_pillow_does(visit: Visit, rng: np.random.Genera
     for number in range(80):
         height, width, new_height, new_width = (int(v) for v in rng.integers(2, 90, 4))
         shape = (height, width, 3) if number % 2 else (height, width)
-        picture = Image.fromarray(rng.integers(0, 256, shape, np.uint8))
+        image = Image.fromarray(rng.integers(0, 256, shape, np.uint8))
         box = (0.0, 0.0, float(width), float(height))
         if number % 4 == 0:
             x, y = rng.random(2) * (width / 3, height / 3)
@@ -41,9 +41,9 @@ def test_pixels_are_resampled_as_pillow_does(visit: Visit, rng: np.random.Genera
         gap = 2.0 if number % 3 == 0 else None
         fx, fy = (int(v) for v in rng.integers(1, 6, 2))
         size = (new_width, new_height)
-        small = picture.resize(size, Image.Resampling.BILINEAR, box, gap)
-        expected.append((small.tobytes(), picture.reduce((fx, fy)).tobytes()))
-        cases.append([as_raster(np.asarray(picture)), *size, box, gap or 0, fx, fy])
+        small = image.resize(size, Image.Resampling.BILINEAR, box, gap)
+        expected.append((small.tobytes(), image.reduce((fx, fy)).tobytes()))
+        cases.append([as_raster(np.asarray(image)), *size, box, gap or 0, fx, fy])
     got = visit().evaluate(
         """async (cases) => {
         const { resize, reduce } = await import("/assets/app/private/resample.js");
@@ -66,13 +66,13 @@ def test_faces_are_cropped_as_in_training(visit: Visit, rng: np.random.Generator
     cases, expected = [], []
     for number in range(40):
         height, width = (int(v) for v in rng.integers(40, 150, 2))
-        picture = rng.integers(0, 256, (height, width, 3), np.uint8)
+        image = rng.integers(0, 256, (height, width, 3), np.uint8)
         corner = rng.uniform(-15, 40, 2)
         box = np.array([*corner, *(corner + rng.uniform(5, 110, 2))], np.float32)
         if number == 0:
             box = np.array([3, 4, 51, 52], np.float32)
-        expected.append(crop_faces(picture, box[None], framing, 48)[0])
-        cases.append([as_raster(picture), [float(v) for v in box]])
+        expected.append(crop_faces(image, box[None], framing, 48)[0])
+        cases.append([as_raster(image), [float(v) for v in box]])
     got = visit().evaluate(
         """async (cases) => {
         const { cropFace } = await import("/assets/app/private/align.js");
@@ -131,12 +131,12 @@ def test_the_answers_are_the_servers(private: Visit, examples: Path, tmp_path: P
         page.set_input_files("#files", str(pixels))
         page.wait_for_selector(f"#stage-title:has-text('{name}')")
         page.wait_for_selector(".card")
-    pictures = json.loads(downloaded(page, "json"))["pictures"]
-    for picture in pictures:
-        expected = reader.read(tmp_path / picture["source"]).to_dict()
-        assert [picture["width"], picture["height"]] == [expected["width"], expected["height"]]
-        assert len(picture["faces"]) == len(expected["faces"]) == 1
-        ours, theirs = picture["faces"][0], expected["faces"][0]
+    images = json.loads(downloaded(page, "json"))["images"]
+    for image in images:
+        expected = reader.read(tmp_path / image["source"]).to_dict()
+        assert [image["width"], image["height"]] == [expected["width"], expected["height"]]
+        assert len(image["faces"]) == len(expected["faces"]) == 1
+        ours, theirs = image["faces"][0], expected["faces"][0]
         assert ours["label"] == theirs["label"]
         assert ours["box"] == pytest.approx(theirs["box"], abs=0.11)
         assert ours["score"] == pytest.approx(theirs["score"], abs=1e-3)

@@ -35,14 +35,14 @@ def audit(
     form: str = typer.Option("", "--format", help="folders, list, fer2013 or arrays."),
     size: int = typer.Option(48, "--size", help="Of a source's crops, in pixels."),
     faces: str = typer.Option(
-        "auto", "--faces", help="Of a source's pictures: auto, find or whole, as import has it."
+        "auto", "--faces", help="Of a source's images: auto, find or whole, as import has it."
     ),
     model: Path | None = typer.Option(
         None, "--model", help="ONNX model to ask about labels; the shipped one where not given."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Find copies, leaks, likely wrong labels, and pictures that show nothing or no face."""
+    """Find copies, leaks, likely wrong labels, and images that show nothing or no face."""
     with needs("audit", "mien data audit"):
         import cleanlab  # noqa: F401 - to say now, and not after a minute, that it is missing
         import sklearn  # noqa: F401
@@ -51,7 +51,7 @@ def audit(
         from mien.data.audit.open import open_subject
         from mien.data.audit.page import page
         from mien.data.audit.table import to_csv, to_json
-        from mien.data.sources.images import PictureCropper
+        from mien.data.sources.images import ImageCropper
         from mien.files import write_json, write_text
     tools = _tools(model)
     folder = out or _default_folder(source)
@@ -62,7 +62,7 @@ def audit(
             votes,
             size,
             lambda d, t: progress("reading", d, t),
-            PictureCropper(faces, photo_detector),
+            ImageCropper(faces, photo_detector),
         )
         found = run_audit(collection, tools, kept, progress)
     write_text(folder / "audit.csv", to_csv(found))
@@ -115,9 +115,9 @@ def _print(found: Audit) -> None:
 
     name, n = found.collection.name, len(found.collection)
     actions, suggested = (DROP, RELABEL), found.suggested()
-    table = Table(title=f"{name}: {n:,} pictures", title_justify="left")
+    table = Table(title=f"{name}: {n:,} images", title_justify="left")
     table.add_column("check")
-    for column in ("pictures", "share", *actions):
+    for column in ("images", "share", *actions):
         table.add_column(column, justify="right")
     for check, count in found.counts().items():
         cells = [f"{suggested[check][a]:,}" if a in suggested[check] else "" for a in actions]

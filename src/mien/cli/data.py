@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 app = typer.Typer(
-    help="Make datasets without leaks from labelled pictures, and look at them.",
+    help="Make datasets without leaks from labelled images, and look at them.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 app.command()(audit)
 
 
-@app.command("import", short_help="Turn labelled pictures into a dataset.")
+@app.command("import", short_help="Turn labelled images into a dataset.")
 def import_(
     source: Path = typer.Argument(
         metavar="SOURCE", help="Class folders, a CSV, FER2013's CSV, or an .npz."
@@ -48,11 +48,11 @@ def import_(
     faces: str = typer.Option(
         "auto",
         "--faces",
-        help="find crops the one face of each photo, whole takes pictures as face crops, auto "
-        "decides by a sample of the pictures.",
+        help="find crops the one face of each photo, whole takes images as face crops, auto "
+        "decides by a sample of the images.",
     ),
     subjects: str = typer.Option(
-        "", "--subjects", help="Tell who is on a picture by its filename or folder."
+        "", "--subjects", help="Tell who is on an image by its filename or folder."
     ),
     duplicates: str = typer.Option(
         "near",
@@ -62,7 +62,7 @@ def import_(
     ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Import labelled pictures: find copies, split without leaks, write one compact cache."""
+    """Import labelled images: find copies, split without leaks, write one compact cache."""
     with needs("data", "mien data"):
         from mien.data.prepare import PrepareOptions, prepare
     options = PrepareOptions(
@@ -87,13 +87,13 @@ def show(
     with needs("data", "mien data"):
         from mien.data.dataset import load_dataset
         from mien.data.show import contact_sheet
-        from mien.imaging.codec import write_picture
+        from mien.imaging.codec import write_image
     dataset = load_dataset(folder)
     refuse_file(sheet, "--sheet")
     path = sheet or folder / "contact-sheet.png"
     _print(folder, as_json=as_json)
     sys.stdout.flush()
-    write_picture(path, contact_sheet(dataset))  # last: the folder may be one to read only
+    write_image(path, contact_sheet(dataset))  # last: the folder may be one to read only
     typer.echo(f"contact sheet: {path}", err=True)
 
 
@@ -131,7 +131,7 @@ def _print(folder: Path, *, as_json: bool = False) -> None:
         return
     counts: dict[str, dict[str, int]] = about["counts"]
     splits = list(next(iter(counts.values())))
-    table = Table(title=f"{about['name']}: {about['n']:,} pictures", title_justify="left")
+    table = Table(title=f"{about['name']}: {about['n']:,} images", title_justify="left")
     table.add_column("class")
     for split in [*splits, "all"]:
         table.add_column(split, justify="right")
@@ -147,17 +147,17 @@ def _print(folder: Path, *, as_json: bool = False) -> None:
 
 def _sentences(about: dict[str, Any]) -> Iterator[str]:
     if "faces" in about:
-        done = {"find": "found and cropped", "whole": "each picture taken whole"}
+        done = {"find": "found and cropped", "whole": "each image taken whole"}
         yield f"faces: {done[about['faces']['mode']]} ({about['faces']['why']})"
     yield f"split: {about['split_rule']}"
     yield (
-        f"copies: {about['copied_pictures']:,} pictures in {about['copy_groups']:,} groups "
+        f"copies: {about['copied_images']:,} images in {about['copy_groups']:,} groups "
         f"({about['exact_groups']:,} groups of exact copies, {about['near_pairs']:,} pairs of near "
         f"copies); {about['excluded_copies']:,} excluded because a copy is graded elsewhere"
     )
     yield f"copies with conflicting labels: {about['conflicting_groups']:,} groups (conflicts.csv)"
     if "audit_dropped" in about:
         dropped, relabelled = about["audit_dropped"], about["audit_relabelled"]
-        yield f"audit applied: {dropped:,} pictures dropped, {relabelled:,} relabelled"
+        yield f"audit applied: {dropped:,} images dropped, {relabelled:,} relabelled"
     if about["skipped"]:
         yield f"passed over: {about['skipped']:,} files (skipped.csv)"

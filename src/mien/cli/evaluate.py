@@ -38,9 +38,9 @@ def evaluate(
         "", "--labels", help="Answer other labels: seven, or fewer, such as happy,sad."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
-    picture: Path | None = typer.Option(
+    image: Path | None = typer.Option(
         None,
-        "--picture",
+        "--image",
         help="PNG to write (default: in the run folder, or beside the ONNX file). Others "
         "stand beside it: its name with -confidence, and with -corruptions.",
     ),
@@ -51,12 +51,12 @@ def evaluate(
     """Grade a model: the raters' panel where there are votes, and the raw labels beside it."""
     with needs("data", "mien evaluate"):
         from mien.data.dataset import load_dataset
-        from mien.evaluate.confidence_plots import confidence_picture
+        from mien.evaluate.confidence_plots import confidence_image
         from mien.evaluate.evaluate import evaluate as run_evaluation
-        from mien.evaluate.plots import picture as draw
+        from mien.evaluate.plots import image as draw
         from mien.files import write_bytes
     chosen = label_set(labels) if labels else ()
-    refuse_file(picture, "--picture", [".png"])
+    refuse_file(image, "--image", [".png"])
     scorer = load_scorer(model, chosen)
     dataset = load_dataset(data or _own_data(model, split))
     evaluation = run_evaluation(scorer, dataset, split, chosen)
@@ -71,20 +71,20 @@ def evaluate(
         if robustness is not None:
             _print_robustness(robustness)
     sys.stdout.flush()
-    path = picture or _picture_path(model, dataset, split)
+    path = image or _image_path(model, dataset, split)
     if path is None:
-        typer.echo("no picture was written: give --picture FILE for one", err=True)
+        typer.echo("no image was written: give --image FILE for one", err=True)
         return
-    pictures = {path: draw(evaluation), _beside(path, "confidence"): confidence_picture(evaluation)}
+    images = {path: draw(evaluation), _beside(path, "confidence"): confidence_image(evaluation)}
     if robustness is not None:
-        from mien.evaluate.robustness_plots import robustness_picture
+        from mien.evaluate.robustness_plots import robustness_image
 
-        pictures[_beside(path, "corruptions")] = robustness_picture(robustness)
-    there = any(place.exists() for place in pictures)
-    for place, content in pictures.items():  # last: the folder may be one to read only
+        images[_beside(path, "corruptions")] = robustness_image(robustness)
+    there = any(place.exists() for place in images)
+    for place, content in images.items():  # last: the folder may be one to read only
         write_bytes(place, content)
-    said = "pictures, which replace earlier ones" if there else "pictures"
-    typer.echo(f"{said}: {', '.join(map(str, pictures))}", err=True)
+    said = "images, which replace earlier ones" if there else "images"
+    typer.echo(f"{said}: {', '.join(map(str, images))}", err=True)
 
 
 def _own_data(model: Path, split: str) -> Path:
@@ -106,8 +106,8 @@ def _own_data(model: Path, split: str) -> Path:
     return data
 
 
-def _picture_path(model: Path, dataset: Dataset, split: str) -> Path | None:
-    """Return where the picture goes unless told; None for a shipped model, which has no folder."""
+def _image_path(model: Path, dataset: Dataset, split: str) -> Path | None:
+    """Return where the image goes unless told; None for a shipped model, which has no folder."""
     if model.is_dir():
         return model / f"evaluation-{split}.png"
     if not model.exists():

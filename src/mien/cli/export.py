@@ -43,7 +43,7 @@ def export(
     typer.echo(
         f"{model}: {done.info.parameters:,} parameters, temperature {done.info.temperature}; "
         f"largest difference from torch {done.max_difference:.2g} over {done.compared} "
-        f"validation pictures (at most {MAX_DIFFERENCE:g} is accepted); "
+        f"validation images (at most {MAX_DIFFERENCE:g} is accepted); "
         f"card: {model.with_suffix('.md')}"
     )
     if half:
@@ -53,14 +53,14 @@ def export(
         )
     if int8:
         from mien.cli.quantize import tell
-        from mien.publish.quantize import quantise_model
+        from mien.publish.quantize import quantize_model
 
         smaller = model.with_suffix(".int8.onnx")
         content = model.read_bytes()
         try:
-            tell(quantise_model(content, str(model), smaller, dataset, note=note), smaller)
+            tell(quantize_model(content, str(model), smaller, dataset, note=note), smaller)
         except ModelFileError as error:
-            again = shlex.join(["mien", "quantise", str(model), str(smaller)])
+            again = shlex.join(["mien", "quantize", str(model), str(smaller)])
             raise ModelFileError(
                 f"{error.message}; {smaller} was not written, {model} and its card were",
                 hint=f"use {model}, or accept a larger loss: {again} --data DIR --max-loss 5",

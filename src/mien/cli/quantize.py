@@ -1,4 +1,4 @@
-"""`mien quantise`: a float32 model file to an int8 one."""
+"""`mien quantize`: a float32 model file to an int8 one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mien.cli.extras import needs, refuse_missing
 from mien.cli.paths import refuse_file
 
 if TYPE_CHECKING:
-    from mien.publish.quantize import Quantised
+    from mien.publish.quantize import Quantized
 
 
-def quantise(
+def quantize(
     model: Path = typer.Argument(metavar="MODEL", help="An ONNX file, or a shipped model's name."),
     out: Path = typer.Argument(metavar="OUT", help="The ONNX file to write."),
     data: Path = typer.Option(..., "--data", metavar="DIR", help="A folder made by mien data."),
@@ -29,18 +29,18 @@ def quantise(
     """
     refuse_missing(model)
     refuse_file(out, "OUT", [".onnx"])
-    with needs("train", "mien quantise"):
+    with needs("train", "mien quantize"):
         import onnx as _  # noqa: F401
 
         from mien.data.dataset import load_dataset
         from mien.model.resolve import model_content
-        from mien.publish.quantize import quantise_model
+        from mien.publish.quantize import quantize_model
     content, name = model_content(model)
     dataset = load_dataset(data)
-    tell(quantise_model(content, name, out, dataset, max_loss=max_loss / 100, note=note), out)
+    tell(quantize_model(content, name, out, dataset, max_loss=max_loss / 100, note=note), out)
 
 
-def tell(done: Quantised, out: Path) -> None:
+def tell(done: Quantized, out: Path) -> None:
     """Say what int8 lost and brought, and whether it suits this machine."""
     from mien.evaluate.report import YARDSTICKS
     from mien.model.throughput import suits_int8

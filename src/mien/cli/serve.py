@@ -19,7 +19,7 @@ def serve(
     ),
     workers: int = typer.Option(1, "--workers", help="Processes."),
     threads: int = typer.Option(
-        0, "--threads", help="Pictures read at once in each process; 0 shares the cores out."
+        0, "--threads", help="Images read at once in each process; 0 shares the cores out."
     ),
     token: str | None = typer.Option(
         None, "--token", envvar="MIEN_TOKEN", help="That clients must send; better in MIEN_TOKEN."
@@ -30,11 +30,11 @@ def serve(
     origin: list[str] = typer.Option([], "--origin", help="Of a page elsewhere that may call."),
     allow_host: list[str] = typer.Option([], "--allow-host", help="Another name of this server."),
     proxy: str | None = typer.Option(None, "--proxy", help="Address of a trusted reverse proxy."),
-    max_body_mb: float = typer.Option(20, "--max-body-mb", help="Of a request with pictures."),
+    max_body_mb: float = typer.Option(20, "--max-body-mb", help="Of a request with images."),
     max_video_mb: float = typer.Option(500, "--max-video-mb", help="Of a video."),
-    max_pixels_mp: float = typer.Option(40, "--max-pixels-mp", help="Megapixels of a picture."),
-    max_files: int = typer.Option(32, "--max-files", help="Pictures in a request."),
-    max_faces: int = typer.Option(100, "--max-faces", help="Read in a picture, the surest."),
+    max_pixels_mp: float = typer.Option(40, "--max-pixels-mp", help="Megapixels of an image."),
+    max_files: int = typer.Option(32, "--max-files", help="Images in a request."),
+    max_faces: int = typer.Option(100, "--max-faces", help="Read in an image, the surest."),
     max_seconds: float = typer.Option(30, "--max-seconds", help="For a request."),
     max_requests: int = typer.Option(128, "--max-requests", help="Answered at once."),
     max_wait: float = typer.Option(3, "--max-wait", help="Seconds; with more ahead, 503 at once."),
@@ -47,7 +47,7 @@ def serve(
     max_live: int = typer.Option(8, "--max-live", help="Cameras at once."),
     max_window_ms: float = typer.Option(3, "--max-window-ms", help="Faces wait for a batch."),
 ) -> None:
-    """Serve pictures, videos and cameras over HTTP, with a web page at /. Ctrl-C ends it."""
+    """Serve images, videos and cameras over HTTP, with a web page at /. Ctrl-C ends it."""
     with needs("serve", "the server"):
         from mien.serve.run import serve as run
         from mien.serve.settings import Limits, Settings, default_data

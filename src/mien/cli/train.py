@@ -54,7 +54,7 @@ def train(
     with needs("train", "mien train"):
         from mien.data.dataset import load_dataset
         from mien.doctor.run_diagnostics import visit
-        from mien.train.loop.curves import CurvesPicture
+        from mien.train.loop.curves import CurvesPlot
         from mien.train.loop.fit import fit
         from mien.train.loop.progress import ProgressView
         from mien.train.loop.tensorboard import TensorBoardLog
@@ -77,7 +77,7 @@ def train(
     new = resume is None
     _say_if_over(run, new=new)
     try:
-        state = fit(run, dataset, [ProgressView(), TensorBoardLog(), CurvesPicture()],
+        state = fit(run, dataset, [ProgressView(), TensorBoardLog(), CurvesPlot()],
                     _told_alignment())  # fmt: skip
     except TrainingError:
         print_findings(run, visit(run, dataset), err=True)
@@ -173,12 +173,12 @@ def _new(recipe: Path | None, data: Path | None, set_: list[str], out: Path | No
 
 def _find_lr(recipe: Path | None, data: Path | None, set_: list[str], out: Path | None) -> None:
     from mien.data.dataset import load_dataset
-    from mien.train.loop.find_lr import JSON, PICTURE, find_lr
+    from mien.train.loop.find_lr import IMAGE, JSON, find_lr
     from mien.train.run.folder import next_run_path
 
     resolved, folder = _resolved(recipe, data, set_)
     place = out or next_run_path(Path("runs"), f"{resolved.name}-find-lr")
-    there = [place / name for name in (JSON, PICTURE) if (place / name).exists()]
+    there = [place / name for name in (JSON, IMAGE) if (place / name).exists()]
     if there:
         raise RunFolderError(
             f"{there[0]} exists already", hint="give another folder, or leave out --out"
@@ -194,8 +194,8 @@ def _find_lr(recipe: Path | None, data: Path | None, set_: list[str], out: Path 
 def _write_test(test: RangeTest, folder: Path) -> None:
     from mien.train.loop.find_lr import write_range_test
 
-    picture = write_range_test(test, folder)
-    typer.echo(f"learning rate {test.suggestion:g}: {picture}", err=True)
+    image = write_range_test(test, folder)
+    typer.echo(f"learning rate {test.suggestion:g}: {image}", err=True)
 
 
 def _test_progress() -> Callable[[int, int], None]:

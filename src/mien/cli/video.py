@@ -1,4 +1,4 @@
-"""`mien video`: videos, cameras and streams to tables, pictures and reports."""
+"""`mien video`: videos, cameras and streams to tables, images and reports."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def video(
     sources: list[str] = typer.Argument(
-        help="Videos, pictures, folders, quoted globs, addresses (rtsp://, http://), camera:0, or "
+        help="Videos, images, folders, quoted globs, addresses (rtsp://, http://), camera:0, or "
         "- for raw rgb24 frames on standard input."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print rows as JSON lines."),
@@ -37,7 +37,7 @@ def video(
     out: Path | None = typer.Option(None, "--out", help="Folder for rows and summaries."),
     rows: str = typer.Option("csv", "--format", help="Of the rows in --out: csv, json, parquet."),
     annotate: bool = typer.Option(False, "--annotate", help="Write an annotated video too."),
-    timeline: bool = typer.Option(False, "--timeline", help="Write a timeline picture too."),
+    timeline: bool = typer.Option(False, "--timeline", help="Write a timeline image too."),
     report: bool = typer.Option(False, "--report", help="Write a page with video and timeline."),
     blur_faces: bool = typer.Option(
         False,
@@ -91,13 +91,13 @@ def video(
     from mien.reader import Reader
     from mien.video.plan import Settings
     from mien.video.select import Selection
-    from mien.video.sinks.outputs import Outputs, Wanted
+    from mien.video.sinks.outputs import OutputOptions, Outputs
 
     if blur_faces and not (timeline or report or no_images):
         annotate = True  # whoever wants faces hidden wants to see the rest
-    wanted = Wanted(rows, annotate, timeline, report, blur_faces, not no_images, segments)
+    wanted = OutputOptions(rows, annotate, timeline, report, blur_faces, not no_images, segments)
     if out is None and (annotate or timeline or report or resume):
-        raise ConfigError("pictures, reports and --resume need a folder", hint="give --out DIR")
+        raise ConfigError("images, reports and --resume need a folder", hint="give --out DIR")
     reader = Reader(model, detector=detector, min_confidence=min_confidence, threads=threads)
     settings = Settings(
         # Nobody may slip through between two detections.
@@ -119,13 +119,13 @@ def read_videos(reader: Reader, paths: list[Path], kind: str, annotate: Path | N
     from mien.predict.sources import list_sources
     from mien.video.plan import Settings
     from mien.video.select import Selection
-    from mien.video.sinks.outputs import Outputs, Wanted
+    from mien.video.sinks.outputs import OutputOptions, Outputs
 
     settings = Settings(min_confidence=reader.min_confidence)
     work = _Work(reader, settings, Selection())
     found = list_sources(paths, warn=_say)
     if annotate is not None:
-        work.write(found, Outputs(annotate, Wanted(annotate=True), work.run), resume=False)
+        work.write(found, Outputs(annotate, OutputOptions(annotate=True), work.run), resume=False)
     else:
         work.show(found, kind, "labels")
     return work.exit_code
@@ -246,7 +246,7 @@ def _in_words(summary: dict[str, Any]) -> str:
     seconds = summary["end_s"] - summary["start_s"]
     parts = [
         counted(summary["frames"], "frame"),
-        *([f"{seconds:.1f} s"] if seconds else []),  # a picture lasts no time
+        *([f"{seconds:.1f} s"] if seconds else []),  # an image lasts no time
         counted(len(summary["people"]), "person", "people"),
     ]
     return f"{summary['source']}: {', '.join(parts)}"

@@ -1,6 +1,6 @@
-"""Pairs of pictures that may be copies: those whose coarse looks are near.
+"""Pairs of images that may be copies: those whose coarse looks are near.
 
-A picture's look is 12x12 means, normalised for light and contrast; two are compared by their
+An image's look is 12x12 means, normalised for light and contrast; two are compared by their
 cosine. All against all takes most of an audit's time, so it is done in fewer dimensions first:
 by the leading principal components and, as one more dimension, the length of what they leave
 out. That product is never below the cosine (Cauchy and Schwarz), so no candidate is lost.
@@ -23,7 +23,7 @@ GRID = 12
 COSINE = 0.88
 """Least cosine of two looks that makes a candidate pair."""
 FLAT = 1.0
-"""Deviation of the grid's means, in grey levels, below which a picture is too flat to compare."""
+"""Deviation of the grid's means, in grey levels, below which an image is too flat to compare."""
 CROPS = (
     (0.0, 0.5, 0.5),
     (0.05, 0.5, 0.5),
@@ -98,7 +98,7 @@ def describe(
 
 
 _MIRROR = np.arange(GRID * GRID).reshape(GRID, GRID)[:, ::-1].ravel()
-"""The order of a look's values in that of the mirrored picture."""
+"""The order of a look's values in that of the mirrored image."""
 
 
 def _reduced(looks: NDArray[np.float32], components: NDArray[np.float32]) -> NDArray[np.float32]:

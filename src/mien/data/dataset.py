@@ -1,8 +1,8 @@
 """A dataset on disk and in memory: one manifest, one compact cache of grey crops.
 
-manifest.parquet   one row per picture: source, label, votes, subject, source_split, split,
-                   group, sha256, phash; of picture files their width and height, and the
-                   box, score and landmarks of the face that was cropped (null: the whole picture)
+manifest.parquet   one row per image: source, label, votes, subject, source_split, split,
+                   group, sha256, phash; of image files their width and height, and the
+                   box, score and landmarks of the face that was cropped (null: the whole image)
 images.npy         uint8 [n, size, size], in the manifest's order
 dataset.json       schema, names of labels and votes, how it was split, what was found
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test", "excluded")
-"""'excluded' holds the training copies of pictures that a model is graded on."""
+"""'excluded' holds the training copies of images that a model is graded on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,10 @@ class Dataset:
         votes_nk: float32 [n, k] raters' votes, or None where the source has none.
         vote_names: names of the votes' columns, in our spelling.
         splits_n: str [n], one of SPLITS.
-        groups_n: int64 [n]; copies of one picture, exact or near, share a number.
+        groups_n: int64 [n]; copies of one image, exact or near, share a number.
         sources_n: str [n], the path or row that each came from.
         subjects_n: str [n], '' where unknown.
-        fingerprint: of pictures, labels, votes and splits, hexadecimal.
+        fingerprint: of images, labels, votes and splits, hexadecimal.
         facts: what was found on import: counts, copies, conflicts, how it was split.
     """
 
@@ -93,7 +93,7 @@ class Dataset:
             present = [s for s in SPLITS if (self.splits_n == s).any()]
             hint = f"it has: {', '.join(present) or 'none'}"
             if name == "validation":
-                hint += "; import it again with validation above 0 to hold pictures out"
+                hint += "; import it again with validation above 0 to hold images out"
             raise DataError(f"{self.name} has no {name} split", hint=hint)
         return self.subset(chosen)
 
@@ -212,7 +212,7 @@ def refuse_existing(folder: Path, *, force: bool) -> None:
 
 
 def load_dataset(folder: Path) -> Dataset:
-    """Read a dataset folder; its pictures are mapped into memory, not copied.
+    """Read a dataset folder; its images are mapped into memory, not copied.
 
     Raises:
         DataError: not a dataset, damaged, or written by a newer mien.
@@ -246,7 +246,7 @@ def load_dataset(folder: Path) -> Dataset:
         ) from error
     if len(dataset.labels_n) != len(images):
         raise DataError(
-            f"the dataset {folder} is damaged: {len(images)} pictures, "
+            f"the dataset {folder} is damaged: {len(images)} images, "
             f"{len(dataset.labels_n)} rows in its manifest",
             hint="import it again with --force",
         )

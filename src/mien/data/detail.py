@@ -1,6 +1,6 @@
-"""Do two pictures share their fine detail? Correlation of what a high pass leaves of them.
+"""Do two images share their fine detail? Correlation of what a high pass leaves of them.
 
-Faces look alike at low resolution; only copies share the fine detail. Each picture is
+Faces look alike at low resolution; only copies share the fine detail. Each image is
 high-passed, windowed and Fourier transformed once, at each scale; a pair then costs one product
 of spectra and a few small matrix products: the inverse transform is needed at few shifts only.
 """
@@ -23,7 +23,7 @@ REACH = 4
 BLUR = 3.0
 """Deviation of the Gaussian that is taken away, in pixels."""
 BLOCK = 512
-"""Pairs, or pictures, that are worked on at once: few enough for the processor's cache."""
+"""Pairs, or images, that are worked on at once: few enough for the processor's cache."""
 DETAIL = 0.81
 """Least correlation of the fine detail that makes a copy; measured in docs/log.md."""
 SCREEN_BAND, SCREEN_SCALES, SCREEN = 10, (0.97, 0.91), 0.7
@@ -68,12 +68,12 @@ def _best_over_scales(
 
 
 class Details:
-    """Spectra of the fine detail of pictures at one scale.
+    """Spectra of the fine detail of images at one scale.
 
     Args:
         images_nhw: uint8 [n, CANVAS, CANVAS].
         scale: share of each side that is kept, around the middle, and enlarged again.
-        band: highest frequency that counts, in periods a picture.
+        band: highest frequency that counts, in periods an image.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Details:
             self.spectra[start : start + BLOCK] = spectrum / norm[:, None, None]
 
     def mirrored(self, chosen: NDArray[np.int64]) -> NDArray[np.complex64]:
-        """Return the spectra of the chosen pictures' mirror images."""
+        """Return the spectra of the chosen images' mirror images."""
         rows = _rows_of(self.band)
         negative = np.argsort(rows)[np.searchsorted(np.sort(rows), -rows % CANVAS)]
         columns = np.arange(self.band + 1)
@@ -107,9 +107,9 @@ def correlate(left: Details, right: Details, pairs: NDArray[np.int64]) -> NDArra
     """Return the largest correlation over shifts of each pair's detail, float32 [m], -1 to 1.
 
     Args:
-        left: of the pictures in the pairs' first column.
+        left: of the images in the pairs' first column.
         right: of those in the second.
-        pairs: int64 [m, 3], (i, j, mirrored): whether the left picture is mirrored.
+        pairs: int64 [m, 3], (i, j, mirrored): whether the left image is mirrored.
     """
     across, down = _inverse(left.band)
     scores = np.zeros(len(pairs), np.float32)
@@ -178,7 +178,7 @@ def zoom(cut: float, place: float) -> NDArray[np.float32]:
 
 @cache
 def _high_pass(scale: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the matrices that enlarge a picture, and that enlarge and blur it."""
+    """Return the matrices that enlarge an image, and that enlarge and blur it."""
     rows = np.arange(CANVAS)
     reach = np.arange(-int(4 * BLUR), int(4 * BLUR) + 1)
     weight = np.exp(-(reach**2) / (2 * BLUR**2))

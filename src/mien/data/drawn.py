@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OVERSAMPLING = 4
-PICTURES_PER_PERSON = 6
+IMAGES_PER_PERSON = 6
 SKINS = (
     (255, 224, 196),
     (241, 194, 145),
@@ -145,18 +145,18 @@ def draw_face(
 
 
 def draw_collection(count: int, seed: int = 0, size: int = 48) -> Collection:
-    """Return `count` drawn faces, the three labels in turn, a few pictures for each person."""
+    """Return `count` drawn faces, the three labels in turn, a few images for each person."""
     if count < 12:
         raise ConfigError(f"--count must be at least 12, got {count}", hint="for example 3000")
     check_size(size)
     rng = np.random.default_rng(seed)
     images, subjects = [], []
-    for start in range(0, count, PICTURES_PER_PERSON):
+    for start in range(0, count, IMAGES_PER_PERSON):
         person = Person.make(rng)
-        for i in range(start, min(start + PICTURES_PER_PERSON, count)):
+        for i in range(start, min(start + IMAGES_PER_PERSON, count)):
             face = draw_face(THREE[i % len(THREE)], rng, size * 2, person)
             images.append(crop_whole(face, size))
-            subjects.append(f"drawn-person-{start // PICTURES_PER_PERSON:05d}")
+            subjects.append(f"drawn-person-{start // IMAGES_PER_PERSON:05d}")
     return Collection(
         name="drawn",
         images_nhw=np.stack(images),

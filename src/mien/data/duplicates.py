@@ -1,8 +1,8 @@
-"""Copies of one picture, exact and near: found, grouped, and those with conflicting labels listed.
+"""Copies of one image, exact and near: found, grouped, and those with conflicting labels listed.
 
 Exact copies have the same pixels. Near copies are found in two steps. Candidates come from a
 perceptual hash: 12x12 means of the crop, normalised for light and contrast, compared as cosines
-with every other picture as it is, mirrored, and slightly cropped (`candidates.py`). Each candidate
+with every other image as it is, mirrored, and slightly cropped (`candidates.py`). Each candidate
 pair is then checked on its pixels: the largest normalised cross-correlation of the high-passed
 crops over shifts and a few scales (`detail.py`). Faces look alike at low resolution; only copies
 share the fine detail that the high pass leaves.
@@ -33,10 +33,10 @@ class Copies:
     """What was found.
 
     Attributes:
-        groups_n: int64 [n]; copies share a number, every other picture has its own.
-        exact_groups: groups of at least two pictures with the same pixels.
+        groups_n: int64 [n]; copies share a number, every other image has its own.
+        exact_groups: groups of at least two images with the same pixels.
         near_pairs: int64 [m, 2], pairs (i < j) of near copies between different pixels; where
-            several pictures have the same pixels, the first stands for them.
+            several images have the same pixels, the first stands for them.
         near_scores: float32 [m], correlation of their fine detail, 0 to 1.
     """
 
@@ -46,7 +46,7 @@ class Copies:
     near_scores: NDArray[np.float32]
 
     def members(self) -> dict[int, NDArray[np.int64]]:
-        """Return the rows of each group of two or more pictures."""
+        """Return the rows of each group of two or more images."""
         order = np.argsort(self.groups_n, kind="stable")
         numbers, starts, counts = np.unique(
             self.groups_n[order], return_index=True, return_counts=True
@@ -64,7 +64,7 @@ def find_copies(
     """Find the copies among grey crops, uint8 [n, s, s].
 
     Args:
-        images_nhw: the pictures.
+        images_nhw: the images.
         progress: told (done, total) now and then.
     """
     n = len(images_nhw)
@@ -93,8 +93,8 @@ def share_copied(
 ) -> float:
     """Return the share of `few_nhw` with an exact or near copy in `many_mhw`, quickly.
 
-    Only pictures whose hashes are near as they are, or mirrored, are compared in detail, and of
-    those the nearest for each picture: other crops may escape. `find_copies` looks for all.
+    Only images whose hashes are near as they are, or mirrored, are compared in detail, and of
+    those the nearest for each image: other crops may escape. `find_copies` looks for all.
 
     Args:
         few_nhw: uint8 [n, s, s].
@@ -132,12 +132,12 @@ def share_copied(
 
 
 def pixel_hashes(images_nhw: NDArray[np.uint8]) -> NDArray[np.str_]:
-    """Return the SHA-256 of each picture's pixels, hexadecimal, str [n]."""
+    """Return the SHA-256 of each image's pixels, hexadecimal, str [n]."""
     return np.array([sha256(i.tobytes()) for i in images_nhw])
 
 
 def perceptual_hashes(images_nhw: NDArray[np.uint8]) -> NDArray[np.str_]:
-    """Return a 64-bit difference hash of each picture, 16 hexadecimal digits, str [n].
+    """Return a 64-bit difference hash of each image, 16 hexadecimal digits, str [n].
 
     Each bit tells whether one of 8x9 means is darker than its right neighbour (Krawetz's dHash).
     """

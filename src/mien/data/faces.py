@@ -1,8 +1,8 @@
-"""Photos become training faces: whether pictures are photos or crops, and the face of each.
+"""Photos become training faces: whether images are photos or crops, and the face of each.
 
 Prediction finds a face, frames it as the detector says and crops it (`imaging/crop.py`). Training
-pictures that were cropped in another way would teach a network another margin; so a photo is
-cropped here by the same detector, framing and function. Pictures that are face crops already are
+images that were cropped in another way would teach a network another margin; so a photo is
+cropped here by the same detector, framing and function. Images that are face crops already are
 taken whole, as they always were.
 """
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 MODES = ("auto", "find", "whole")
 SAMPLE = 40
-"""Pictures that are looked at to tell photos from crops."""
+"""Images that are looked at to tell photos from crops."""
 SMALL = 64
-"""Longer side in pixels up to which a picture is a crop: no photo is so small."""
+"""Longer side in pixels up to which an image is a crop: no photo is so small."""
 CROP_SHARE = 0.7
-"""Share of a picture's shorter side that the face's square takes in a crop, at least. Of FER2013's
+"""Share of an image's shorter side that the face's square takes in a crop, at least. Of FER2013's
 faces, enlarged to 48 to 224 pixels, 1 to 10% lie below it, of the example portraits all."""
 PHOTO_SHARE = 0.15
 """Share of the sampled faces below CROP_SHARE from which on the collection is one of photos."""
@@ -39,7 +39,7 @@ FOUND_SHARE = 0.2
 SUBJECT = 1.5
 """Of several faces the largest is the subject where its side is this many times the next's."""
 PAD = 0.25
-"""Repeated edge pixels around a picture, as a share of it, where a face fills it to the edge."""
+"""Repeated edge pixels around an image, as a share of it, where a face fills it to the edge."""
 
 
 class FaceDetector(Protocol):
@@ -53,21 +53,21 @@ class FaceDetector(Protocol):
     name: str
     framing: Framing
 
-    def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
-        """Return the faces in a picture, uint8 [h, w, 3] RGB."""
+    def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
+        """Return the faces in an image, uint8 [h, w, 3] RGB."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The face of one picture.
+    """The face of one image.
 
     Attributes:
-        crop: uint8 [size, size], or None where the picture is left out.
-        origin: the picture's size, and where the face lies in it.
+        crop: uint8 [size, size], or None where the image is left out.
+        origin: the image's size, and where the face lies in it.
         kind: '' or why it is left out: 'no-face' or 'several-faces'.
         reason: the same in words.
-        share: side of the face's square over the picture's shorter side; 0 without a face.
+        share: side of the face's square over the image's shorter side; 0 without a face.
         boxes_xyxy: float32 [n, 4], all faces that were found.
     """
 
@@ -80,25 +80,25 @@ class Found:
 
 
 def find_face(
-    picture_hwc: NDArray[np.uint8], detector: FaceDetector, size: int, *, crops: bool
+    image_hwc: NDArray[np.uint8], detector: FaceDetector, size: int, *, crops: bool
 ) -> Found:
-    """Return the one face of a picture, cropped as prediction crops it.
+    """Return the one face of an image, cropped as prediction crops it.
 
     Args:
-        picture_hwc: uint8 [h, w, 3] RGB.
+        image_hwc: uint8 [h, w, 3] RGB.
         detector: that finds the faces.
         size: height and width of the crop, in pixels.
-        crops: take a picture whole where its face reaches the edges, so that only a padded copy
+        crops: take an image whole where its face reaches the edges, so that only a padded copy
             shows it to the detector, or where it is too small for a photo.
     """
-    height, width = picture_hwc.shape[:2]
+    height, width = image_hwc.shape[:2]
     whole = Origin(width, height)
-    faces = detector.detect(picture_hwc)
+    faces = detector.detect(image_hwc)
     boxes = np.asarray(faces.boxes_xyxy, np.float32)
     if not len(faces):
-        share = _share(_padded(picture_hwc), detector) * (1 + 2 * PAD) if crops else 0.0
+        share = _share(_padded(image_hwc), detector) * (1 + 2 * PAD) if crops else 0.0
         if crops and (share >= CROP_SHARE or max(height, width) <= SMALL):
-            return Found(crop_whole(picture_hwc, size), whole, "", "", share, boxes)
+            return Found(crop_whole(image_hwc, size), whole, "", "", share, boxes)
         return Found(None, whole, "no-face", "no face was found in it", 0.0, boxes)
     sides = _sides(boxes, detector.framing)
     order = np.argsort(-sides)
@@ -110,7 +110,7 @@ def find_face(
             "high: which one the label is about cannot be told"
         )
         return Found(None, whole, "several-faces", reason, share, boxes)
-    crop = crop_faces(picture_hwc, boxes[best : best + 1], detector.framing, size)[0]
+    crop = crop_faces(image_hwc, boxes[best : best + 1], detector.framing, size)[0]
     marks = faces.landmarks_n52
     origin = Origin(
         width, height,
@@ -126,16 +126,16 @@ def _sides(boxes: NDArray[np.float32], framing: Framing) -> NDArray[np.float32]:
     return np.asarray(frames[:, 2] - frames[:, 0], np.float32)
 
 
-def _share(picture: NDArray[np.uint8], detector: FaceDetector) -> float:
-    boxes = np.asarray(detector.detect(picture).boxes_xyxy, np.float32)
-    height, width = picture.shape[:2]
+def _share(image: NDArray[np.uint8], detector: FaceDetector) -> float:
+    boxes = np.asarray(detector.detect(image).boxes_xyxy, np.float32)
+    height, width = image.shape[:2]
     largest = float(_sides(boxes, detector.framing).max(initial=0))
     return largest / float(min(height, width))
 
 
-def _padded(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    y, x = (round(PAD * side) for side in picture.shape[:2])
-    return np.pad(picture, ((y, y), (x, x), (0, 0)), mode="edge")
+def _padded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    y, x = (round(PAD * side) for side in image.shape[:2])
+    return np.pad(image, ((y, y), (x, x), (0, 0)), mode="edge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +168,10 @@ class Decision:
 
 
 def decide(sample: Sequence[Found], detector: FaceDetector) -> Decision:
-    """Return how the faces of a collection are taken, from a sample of its pictures."""
+    """Return how the faces of a collection are taken, from a sample of its images."""
     shares = np.array([f.share for f in sample if f.share > 0])
     photos = int((shares < CROP_SHARE).sum())
-    found = f"a face was found in {len(shares)} of {len(sample)} sampled pictures"
+    found = f"a face was found in {len(shares)} of {len(sample)} sampled images"
     if len(shares) < max(1, FOUND_SHARE * len(sample)):
         return Decision(
             "auto", "whole", f"{found}: too few to crop by", detector.name,

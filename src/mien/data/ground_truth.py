@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-PANEL_SHARE = 0.5
+CONSENSUS_FRACTION = 0.5
 """Share of a row's votes that a label needs to be the panel's answer."""
 
 
-def raw_targets(
+def label_targets(
     labels_n: NDArray[np.int64], label_names: Sequence[str], answers: Sequence[str]
 ) -> NDArray[np.int64]:
     """Return the data set's labels as indices into `answers`, int64 [n], -1 for any other label."""
@@ -24,7 +24,7 @@ def raw_targets(
     return lookup[labels_n]
 
 
-def panel_targets(
+def consensus_targets(
     votes_nk: NDArray[np.float32], vote_names: Sequence[str], answers: Sequence[str]
 ) -> NDArray[np.int64]:
     """Return the raters' majority as indices into `answers`, int64 [n], -1 where there is none.
@@ -43,5 +43,5 @@ def panel_targets(
             columns[:, position] = votes_nk[:, list(vote_names).index(label)]
     most = columns.max(axis=1)
     tie = (columns == most[:, None]).sum(axis=1) > 1
-    clear = (most > 0) & (most >= PANEL_SHARE * votes_nk.sum(axis=1)) & ~tie
+    clear = (most > 0) & (most >= CONSENSUS_FRACTION * votes_nk.sum(axis=1)) & ~tie
     return np.where(clear, columns.argmax(axis=1), -1).astype(np.int64)

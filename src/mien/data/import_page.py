@@ -27,7 +27,7 @@ figure img { width: auto; height: auto; max-width: 100%; max-height: 150px; }
 
 
 def import_page(collection: Collection, notices: Sequence[Notice]) -> str:
-    """Return the page, HTML without any link to the network; it contains the pictures."""
+    """Return the page, HTML without any link to the network; it contains the images."""
     name = escape(collection.name)
     decision = collection.facts["faces"]
     counts = {kind: sum(s.kind == kind for s in collection.skipped) for kind in TITLES if kind}
@@ -40,13 +40,13 @@ def import_page(collection: Collection, notices: Sequence[Notice]) -> str:
             f"<title>Import of {name}</title>\n<style>{STYLE}{MORE}</style>",
             f"<h1>Import of {name}</h1>",
             f'<p class="lead">{len(collection):,} faces were taken, '
-            f"{counts['no-face'] + counts['several-faces']:,} pictures left out for their faces. "
+            f"{counts['no-face'] + counts['several-faces']:,} images left out for their faces. "
             f"{escape(decision['why']).capitalize()}.</p>",
             f"<ul>{items}</ul>" if items else "",
             *(_section(collection, kind, counts[kind]) for kind in TITLES if counts[kind]),
             "<footer><p>skipped.csv lists every file that was left out. Green: the face that was "
             f"cropped, as {escape(decision['detector'])} found it; orange: other faces. This page "
-            "contains the pictures themselves: share it as you would share them.</p></footer>",
+            "contains the images themselves: share it as you would share them.</p></footer>",
             "</html>\n",
         ]
     )

@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 KINDS = {
     "missing": ("file was not found", "files were not found"),
-    "not-a-picture": (
-        "file in the class folders is not a picture",
-        "files in the class folders are not pictures",
+    "not-a-image": (
+        "file in the class folders is not an image",
+        "files in the class folders are not images",
     ),
-    "unreadable": ("picture could not be read", "pictures could not be read"),
+    "unreadable": ("image could not be read", "images could not be read"),
     "outside-class": (
-        "picture lies in no class folder and was passed over",
-        "pictures lie in no class folder and were passed over",
+        "image lies in no class folder and was passed over",
+        "images lie in no class folder and were passed over",
     ),
-    "hidden": ("hidden picture was passed over", "hidden pictures were passed over"),
+    "hidden": ("hidden image was passed over", "hidden images were passed over"),
     "no-face": (
-        "picture was left out: no face was found in it",
-        "pictures were left out: no face was found in them",
+        "image was left out: no face was found in it",
+        "images were left out: no face was found in them",
     ),
     "several-faces": (
-        "picture was left out: it shows several faces of similar size",
-        "pictures were left out: they show several faces of similar size",
+        "image was left out: it shows several faces of similar size",
+        "images were left out: they show several faces of similar size",
     ),
     "no-end-marker": (
         "JPEG file without its end marker was read; all its pixels are there",
@@ -50,7 +50,7 @@ KINDS = {
 NAMED = 3
 """Names that a notice shows."""
 FEW = 10
-"""Pictures of a class below which training it is warned of."""
+"""Images of a class below which training it is warned of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Notice:
     Attributes:
         kind: for programs, such as 'missing' or 'rare-class'.
         message: for people, one line.
-        count: of the files, pictures or classes that it is about.
+        count: of the files, images or classes that it is about.
         examples: the first names, at most NAMED.
     """
 
@@ -99,18 +99,18 @@ def _named(record: Skipped) -> str:
 
 
 def class_notices(collection: Collection, splits_n: NDArray[np.str_]) -> list[Notice]:
-    """Return what is to be known of classes: without pictures, rare, missing from a split."""
+    """Return what is to be known of classes: without images, rare, missing from a split."""
     notices = []
     labels, names = collection.labels_n, collection.label_names
     counts = {name: int((labels == i).sum()) for i, name in enumerate(names)}
     empty = [name for name in dict.fromkeys(collection.declared) if not counts.get(name)]
     if empty:
-        message = f"{_classes(empty)} no picture: {', '.join(empty)}"
+        message = f"{_classes(empty)} no image: {', '.join(empty)}"
         notices.append(Notice("empty-class", message, len(empty), tuple(empty)))
     rare = {name: n for name, n in counts.items() if 0 < n < FEW}
     if rare:
         listed = ", ".join(f"{name} ({n})" for name, n in rare.items())
-        message = f"{_classes(list(rare))} fewer than {FEW} pictures: {listed}"
+        message = f"{_classes(list(rare))} fewer than {FEW} images: {listed}"
         notices.append(Notice("rare-class", message, len(rare), tuple(rare)))
     present = [i for i, name in enumerate(names) if counts[name]]
     for split in ("train", "validation", "test"):
@@ -118,17 +118,17 @@ def class_notices(collection: Collection, splits_n: NDArray[np.str_]) -> list[No
         absent = [names[i] for i in present if not (inside == i).any()]
         if len(inside) and absent:
             message = (
-                f"the {split} split has no picture of {_or(absent)}: figures on it say nothing of "
+                f"the {split} split has no image of {_or(absent)}: figures on it say nothing of "
                 f"{'it' if len(absent) == 1 else 'them'}"
             )
             if split == "train":
-                message = f"the train split has no picture of {_or(absent)}: it cannot be learnt"
+                message = f"the train split has no image of {_or(absent)}: it cannot be learnt"
             notices.append(Notice("split-without-class", message, len(absent), tuple(absent)))
     return notices
 
 
 def row_notices(collection: Collection) -> list[Notice]:
-    """Return a notice for pictures without a label outside of a test split: nothing uses them."""
+    """Return a notice for images without a label outside of a test split: nothing uses them."""
     chosen = (collection.labels_n < 0) & (collection.splits_n != "test")
     return _rows_notice(collection, chosen, "unlabelled", "without a label", "excluded")
 
@@ -141,9 +141,9 @@ def _rows_notice(
         return []
     names = tuple(str(s) for s in collection.sources_n[rows[:NAMED]])
     more = f" and {len(rows) - NAMED:,} more" if len(rows) > NAMED else ""
-    pictures = "picture" if len(rows) == 1 else "pictures"
+    images = "image" if len(rows) == 1 else "images"
     verb = "was" if len(rows) == 1 else "were"
-    message = f"{len(rows):,} {pictures} {what} {verb} {done}: {', '.join(names)}{more}"
+    message = f"{len(rows):,} {images} {what} {verb} {done}: {', '.join(names)}{more}"
     return [Notice(kind, message, len(rows), names)]
 
 

@@ -14,7 +14,7 @@ from mien.data.dataset import Dataset, refuse_existing, save_dataset
 from mien.data.duplicates import Copies, find_copies, perceptual_hashes, pixel_hashes
 from mien.data.import_page import import_page
 from mien.data.notices import Notice, class_notices, file_notices, row_notices
-from mien.data.sources.images import PictureCropper
+from mien.data.sources.images import ImageCropper
 from mien.data.sources.registry import read_source
 from mien.data.split import Splits, make_splits
 from mien.data.subjects import name_subjects
@@ -41,7 +41,7 @@ class PrepareOptions:
         seed: of that hold-out.
         force: replace a dataset that stands at the destination.
         apply: an audit's table to obey, or None.
-        faces: 'auto', 'find' or 'whole'; see mien.data.sources.images.PictureCropper.
+        faces: 'auto', 'find' or 'whole'; see mien.data.sources.images.ImageCropper.
         subjects: 'filename' or 'folder' to tell subjects by them, else ''.
         duplicates: which stay in one split: 'near' (and exact ones) or 'exact'.
     """
@@ -89,7 +89,7 @@ def prepare(
             hint=did_you_mean(options.duplicates, DUPLICATES) + f"known: {', '.join(DUPLICATES)}",
         )
     refuse_existing(folder, force=options.force)
-    cropper = PictureCropper(options.faces, make_detector)
+    cropper = ImageCropper(options.faces, make_detector)
     collection = read_source(
         source,
         options.form,
@@ -210,17 +210,17 @@ def _origin_columns(collection: Collection) -> dict[str, list[Any]]:
 
 
 def check_classes(collection: Collection, source: Path) -> None:
-    """Raise a DataError where there is no picture, or only one class."""
+    """Raise a DataError where there is no image, or only one class."""
     names = [collection.label_names[i] for i in np.unique(collection.labels_n) if i >= 0]
     if len(names) >= 2:
         return
-    found = f"only the class {names[0]!r}" if names else "no labelled picture"
+    found = f"only the class {names[0]!r}" if names else "no labelled image"
     lost = [notice.message for notice in file_notices(collection.skipped)]
-    hint = "a classifier needs pictures of at least two classes"
+    hint = "a classifier needs images of at least two classes"
     if any(record.kind == "missing" for record in collection.skipped):
         hint = "paths in a list are relative to the folder of the list; check them"
     elif any(record.kind in ("no-face", "several-faces") for record in collection.skipped):
-        hint += "; faces='whole' takes pictures that are face crops already as they are"
+        hint += "; faces='whole' takes images that are face crops already as they are"
     raise DataError(f"{source} holds {found}{': ' if lost else ''}{'; '.join(lost)}", hint=hint)
 
 
@@ -248,7 +248,7 @@ def _facts(
         "exact_groups": copies.exact_groups,
         "near_pairs": len(copies.near_pairs),
         "copy_groups": len(members),
-        "copied_pictures": int(sum(len(rows) for rows in members.values())),
+        "copied_images": int(sum(len(rows) for rows in members.values())),
         "conflicting_groups": conflicts,
         "skipped": len(collection.skipped),
     }

@@ -1,4 +1,4 @@
-"""A dataset at a glance: counts, copies, and a contact sheet of its pictures."""
+"""A dataset at a glance: counts, copies, and a contact sheet of its images."""
 
 from __future__ import annotations
 
@@ -18,16 +18,14 @@ NO_SPLIT, NO_LABEL = "no split", "no label"
 CELL, GAP, MARGIN, CAPTION = 64, 4, 16, 26
 
 
-def count_table(pictures: Dataset | Collection) -> dict[str, dict[str, int]]:
-    """Return pictures per class and split: {label: {split: count}}, splits that occur only."""
-    splits = [s for s in (*SPLITS, "") if (pictures.splits_n == s).any()]
+def count_table(images: Dataset | Collection) -> dict[str, dict[str, int]]:
+    """Return images per class and split: {label: {split: count}}, splits that occur only."""
+    splits = [s for s in (*SPLITS, "") if (images.splits_n == s).any()]
     rows: dict[str, dict[str, int]] = {}
-    for index, name in [*enumerate(pictures.label_names), (-1, NO_LABEL)]:
-        mask = pictures.labels_n == index
+    for index, name in [*enumerate(images.label_names), (-1, NO_LABEL)]:
+        mask = images.labels_n == index
         if index >= 0 or mask.any():
-            rows[name] = {
-                s or NO_SPLIT: int((mask & (pictures.splits_n == s)).sum()) for s in splits
-            }
+            rows[name] = {s or NO_SPLIT: int((mask & (images.splits_n == s)).sum()) for s in splits}
     return rows
 
 
@@ -45,7 +43,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def contact_sheet(dataset: Dataset, columns: int = 14, seed: int = 0) -> NDArray[np.uint8]:
-    """Return a picture, uint8 [h, w], of random faces of each class, two rows for each."""
+    """Return an image, uint8 [h, w], of random faces of each class, two rows for each."""
     rng = np.random.default_rng(seed)
     font = ImageFont.load_default(15)
     classes = [(i, n) for i, n in enumerate(dataset.label_names) if (dataset.labels_n == i).any()]

@@ -19,11 +19,11 @@ STRENGTH = {"excluded": 0, "": 0, "train": 1, "validation": 2, "test": 3}
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """Which picture goes where.
+    """Which image goes where.
 
     Attributes:
         splits_n: str [n], 'train', 'validation', 'test' or 'excluded'.
-        excluded: pictures taken out of a split because a copy is graded in a stronger one.
+        excluded: images taken out of a split because a copy is graded in a stronger one.
         held_out: whether validation was cut from training here.
         rule: in words, for people.
         notices: what speaks against figures on this split.
@@ -45,7 +45,7 @@ def make_splits(
     share: float = 0.15,
     seed: int = 0,
 ) -> Splits:
-    """Split pictures so that no group of copies, and no held-out subject, is on both sides.
+    """Split images so that no group of copies, and no held-out subject, is on both sides.
 
     Rows without a split of their own count as training. Validation that the source does not
     have is held out of its training rows; a test set without targets (label -1) stays 'test'.
@@ -55,7 +55,7 @@ def make_splits(
         groups_n: int64 [n], copies share a number.
         subjects_n: str [n], '' where unknown.
         source_splits_n: str [n], 'train', 'validation', 'test' or ''.
-        share: of the training pictures to hold out, below 1; 0 holds none out.
+        share: of the training images to hold out, below 1; 0 holds none out.
         seed: of the hold-out.
 
     Raises:
@@ -91,8 +91,8 @@ def make_splits(
         return Splits(splits, excluded, True, rule)
     rule = rule.replace("of training held out", f"of training asked for, {part:.0%} held out")
     message = (
-        f"{part:.0%} of the training pictures were held out, not {share:.0%}: copies and subjects "
-        "tie the pictures into few groups, and no group is in two splits"
+        f"{part:.0%} of the training images were held out, not {share:.0%}: copies and subjects "
+        "tie the images into few groups, and no group is in two splits"
     )
     notice = Notice("large-validation", message, len(chosen))
     return Splits(splits, excluded, True, rule, (notice,))
@@ -101,7 +101,7 @@ def make_splits(
 _NOTHING_HELD_OUT = Notice(
     "no-validation",
     "nothing is held out: mien train and mien export need a validation split, and figures on "
-    "pictures that a model learnt from say little",
+    "images that a model learnt from say little",
     0,
 )
 
@@ -110,23 +110,23 @@ def _nothing_left(splits: NDArray[np.str_], excluded: int) -> DataError:
     graded = sorted({"validation", "test"} & set(splits.tolist()))
     if excluded:
         return DataError(
-            f"all {excluded:,} training pictures are copies of pictures in {' or '.join(graded)}: "
+            f"all {excluded:,} training images are copies of images in {' or '.join(graded)}: "
             "nothing is left to train on",
             hint="check whether the source's splits are the same folder; or give it without splits",
         )
     if graded:
         return DataError(
-            f"every labelled picture is in the {' or '.join(graded)} split: nothing is left to "
+            f"every labelled image is in the {' or '.join(graded)} split: nothing is left to "
             "train on",
             hint="name a train split in the source, or give it without splits",
         )
     return DataError(
-        "no picture has a label: nothing is left to train on", hint="check the source's labels"
+        "no image has a label: nothing is left to train on", hint="check the source's labels"
     )
 
 
 def exclude_copies(splits_n: NDArray[np.str_], groups_n: NDArray[np.int64]) -> NDArray[np.str_]:
-    """Return the splits with every copy of a more strongly split picture marked 'excluded'."""
+    """Return the splits with every copy of a more strongly split image marked 'excluded'."""
     strength = np.array([STRENGTH[s] for s in splits_n.tolist()], np.int64)
     _, inverse = np.unique(groups_n, return_inverse=True)
     strongest = np.zeros(inverse.max(initial=-1) + 1, np.int64)
@@ -143,11 +143,11 @@ def hold_out(
 ) -> NDArray[np.int64]:
     """Return the rows to hold out: whole subjects and groups, about `share` of every class.
 
-    Units (pictures tied by a subject or by copies) are taken in random order; one is held out
+    Units (images tied by a subject or by copies) are taken in random order; one is held out
     where that brings the held-out counts per class nearer to their goals.
 
     Raises:
-        DataError: the pictures are tied into a single unit, or are too few to hold any out.
+        DataError: the images are tied into a single unit, or are too few to hold any out.
     """
     names, unit_n = np.unique(units(groups_n, subjects_n), return_inverse=True)
     classes = int(labels_n.max(initial=0)) + 1
@@ -167,9 +167,9 @@ def hold_out(
         unit = _one_that_can_go(counts, goal)
         if unit < 0:
             raise DataError(
-                f"{len(labels_n)} pictures in {len(names)} independent groups are too few to hold "
-                f"{100 * share:g}% out: near-duplicates and pictures of one subject stay together",
-                hint="add pictures of other people; or set duplicates to 'exact', which lets near-"
+                f"{len(labels_n)} images in {len(names)} independent groups are too few to hold "
+                f"{100 * share:g}% out: near-duplicates and images of one subject stay together",
+                hint="add images of other people; or set duplicates to 'exact', which lets near-"
                 "duplicates into both splits (figures then are too good); or validation to 0",
             )
         chosen[unit] = True

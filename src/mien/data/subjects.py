@@ -1,4 +1,4 @@
-"""Who is on a picture, by the name of its file or folder, where the source does not say."""
+"""Who is on an image, by the name of its file or folder, where the source does not say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small copies of pictures for the import's page, with the faces that were found."""
+"""Small copies of images for the import's page, with the faces that were found."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 SIDE = 192
 """Longer side of a thumbnail, in pixels."""
 SHOWN = 60
-"""Pictures of one kind that the page shows; the table holds all."""
+"""Images of one kind that the page shows; the table holds all."""
 CHOSEN, OTHER = (63, 185, 110), (230, 126, 34)
 
 
-def make_thumbnail(picture_hwc: NDArray[np.uint8], found: Found) -> bytes:
-    """Return a JPEG of a picture, uint8 [h, w, 3], with its faces framed."""
-    picture = Image.fromarray(picture_hwc)
-    width = picture.width
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    scale = picture.width / width
-    pen = ImageDraw.Draw(picture)
+def make_thumbnail(image_hwc: NDArray[np.uint8], found: Found) -> bytes:
+    """Return a JPEG of an image, uint8 [h, w, 3], with its faces framed."""
+    image = Image.fromarray(image_hwc)
+    width = image.width
+    image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    scale = image.width / width
+    pen = ImageDraw.Draw(image)
     for box in found.boxes_xyxy:
         x0, y0, x1, y1 = (float(v) * scale for v in box)
         taken = found.origin.box is not None and tuple(float(v) for v in box) == found.origin.box
@@ -34,5 +34,5 @@ def make_thumbnail(picture_hwc: NDArray[np.uint8], found: Found) -> bytes:
             (x0, y0, max(x1, x0), max(y1, y0)), outline=CHOSEN if taken else OTHER, width=2
         )
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=80)
+    image.save(buffer, "JPEG", quality=80)
     return buffer.getvalue()

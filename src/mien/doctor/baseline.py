@@ -1,9 +1,9 @@
 """A second opinion that needs no training: ridge regression on oriented gradients.
 
-It tells what a plain method makes of the same pictures and labels, so that a network can be
+It tells what a plain method makes of the same images and labels, so that a network can be
 called too weak, and labels wrong, without knowing what the task allows. Features: histograms of
 oriented gradients (Dalal and Triggs 2005) and a coarse grid of grey levels. Predictions on the
-training pictures leave each one out, in closed form (Allen's PRESS, 1974).
+training images leave each one out, in closed form (Allen's PRESS, 1974).
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ class Opinion:
     """Answers of the reference; scores are near one-hot, not probabilities.
 
     Attributes:
-        left_out_nk: scores of each training picture by a fit without it, float64 [n, k].
-        validation_mk: scores of the validation pictures, float64 [m, k].
+        left_out_nk: scores of each training image by a fit without it, float64 [n, k].
+        validation_mk: scores of the validation images, float64 [m, k].
     """
 
     left_out_nk: NDArray[np.float64]
     validation_mk: NDArray[np.float64]
 
 
-def second_opinion(
+def hog_baseline(
     train_nhw: NDArray[np.uint8],
-    right_n: NDArray[np.int64],
+    y_true_n: NDArray[np.int64],
     validation_nhw: NDArray[np.uint8],
     classes: int,
 ) -> Opinion:
@@ -46,7 +46,7 @@ def second_opinion(
 
     Args:
         train_nhw: uint8 [n, s, s], at least two.
-        right_n: int64 [n], below `classes`.
+        y_true_n: int64 [n], below `classes`.
         validation_nhw: uint8 [m, s, s].
         classes: number of answers.
     """
@@ -54,9 +54,9 @@ def second_opinion(
     train, validation = features[: len(train_nhw)], features[len(train_nhw) :]
     centre, spread = train.mean(axis=0), train.std(axis=0) + 1e-6
     train, validation = (train - centre) / spread, (validation - centre) / spread
-    targets = np.eye(classes)[right_n]
+    targets = np.eye(classes)[y_true_n]
     # Each class weighs the same, so that a rare one is answered at all.
-    weights = (len(right_n) / np.maximum(np.bincount(right_n, minlength=classes), 1))[right_n]
+    weights = (len(y_true_n) / np.maximum(np.bincount(y_true_n, minlength=classes), 1))[y_true_n]
     weights = np.sqrt(weights / weights.mean())
     offset = (targets * weights[:, None] ** 2).sum(axis=0) / (weights**2).sum()
     x, y = train * weights[:, None], (targets - offset) * weights[:, None]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from mien.data.duplicates import share_copied
-from mien.doctor.baseline import Opinion, describe, second_opinion
+from mien.doctor.baseline import Opinion, describe, hog_baseline
 from mien.errors import MienError
 from mien.train.loop.fit import right_answers
 from mien.train.loop.loader import make_examples
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from mien.train.run.metrics import EpochMetrics
 
 SAMPLE = 2000
-"""Training pictures looked at, and validation pictures."""
+"""Training images looked at, and validation images."""
 PROBED = 400
-"""Validation pictures whose copies are looked for in training."""
+"""Validation images whose copies are looked for in training."""
 COPY = 0.9
 """Least correlation of fine detail that makes a copy here: stricter than on import, where a
-false copy costs a picture and not an alarm."""
+false copy costs an image and not an alarm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,12 @@ class Answers:
     """What was answered for a sample of a split, and what would have been right.
 
     Attributes:
-        right_n: int64 [n].
+        y_true_n: int64 [n].
         probs_nk: float64 [n, k] by the network's last weights; None where it has none.
         opinion_nk: scores of the reference, float64 [n, k].
     """
 
-    right_n: NDArray[np.int64]
+    y_true_n: NDArray[np.int64]
     probs_nk: NDArray[np.float64] | None
     opinion_nk: NDArray[np.float64]
 
@@ -58,9 +58,9 @@ class Inputs:
     Attributes:
         mean: of the normalised pixels.
         std: of the normalised pixels.
-        blank: share of pictures without any contrast.
-        brightness_n: mean of each sampled picture, 0 to 255.
-        contrast_n: deviation of each sampled picture, 0 to 255.
+        blank: share of images without any contrast.
+        brightness_n: mean of each sampled image, 0 to 255.
+        contrast_n: deviation of each sampled image, 0 to 255.
     """
 
     mean: float
@@ -80,15 +80,15 @@ class Evidence:
         reason: why it failed; '' where it did not.
         history: the finished epochs.
         signals: what was measured in each epoch, the failed one too.
-        images: training pictures that were learnt from.
+        images: training images that were learnt from.
         parameters: of the network.
         mass_k: how much of each learnt class training holds, float64 [k].
-        train: answers on a sample of the training pictures.
-        validation: answers on the validation pictures.
+        train: answers on a sample of the training images.
+        validation: answers on the validation images.
         inputs: 'train' and 'validation'.
-        apart: how well the reference tells training from validation pictures (area under the
+        apart: how well the reference tells training from validation images (area under the
             curve, left out); 0.5 is not at all.
-        copied: share of validation pictures with a copy in training, and how many were probed.
+        copied: share of validation images with a copy in training, and how many were probed.
         shared_subjects: known subjects that are in training and in validation.
         repeats: whether the first steps, taken again, give the same weights; None where unknown.
         initial: root mean square of each weight before the training, by name; empty where it
@@ -132,7 +132,7 @@ def gather(run: RunFolder, dataset: Dataset) -> Evidence:
     seen_pixels = np.ascontiguousarray(train.images_nhw[seen_rows])
     held_pixels = np.ascontiguousarray(validation.images_nhw[held_rows])
     classes = len(recipe.answer_labels)
-    opinion = second_opinion(seen_pixels, seen_right, held_pixels, classes)
+    opinion = hog_baseline(seen_pixels, seen_right, held_pixels, classes)
     probs = [_network_answers(run, pixels) for pixels in (seen_pixels, held_pixels)]
     subjects = [set(part.subjects_n.tolist()) - {""} for part in (train, validation)]
     probed = held_pixels[:PROBED]
@@ -169,14 +169,14 @@ def _graded(
 
 
 def _answers(
-    right_n: NDArray[np.int64],
+    y_true_n: NDArray[np.int64],
     probs_nk: NDArray[np.float64] | None,
     opinion: Opinion,
     *,
     left_out: bool,
 ) -> Answers:
     scores = opinion.left_out_nk if left_out else opinion.validation_mk
-    return Answers(right_n, probs_nk, scores)
+    return Answers(y_true_n, probs_nk, scores)
 
 
 def _network_answers(run: RunFolder, pixels: NDArray[np.uint8]) -> NDArray[np.float64] | None:
@@ -227,7 +227,7 @@ def _apart(train: NDArray[np.uint8], validation: NDArray[np.uint8]) -> float:
     """Return the area under the curve of a reference that tells the two splits apart.
 
     A classifier two-sample test (Lopez-Paz and Oquab 2017, arXiv:1610.06545), on features that
-    keep brightness, contrast and sharpness, each picture left out of the fit that judges it.
+    keep brightness, contrast and sharpness, each image left out of the fit that judges it.
     """
     count = min(len(train), len(validation), 600)
     features = [_look(part[:count]) for part in (train, validation)]

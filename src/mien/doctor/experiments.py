@@ -1,7 +1,7 @@
-"""What only further trainings can tell: would a smaller network do, would more pictures help?
+"""What only further trainings can tell: would a smaller network do, would more images help?
 
 Each trains the run's own recipe again with one change, in a folder of its own beside the run's,
-and compares on the same validation pictures.
+and compares on the same validation images.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mien.data.dataset import Dataset
-    from mien.train.loop.callbacks import Watcher
+    from mien.train.loop.callbacks import Callback
     from mien.train.recipe.recipe import Recipe
 
 FRACTIONS = (0.25, 0.5)
@@ -35,7 +35,7 @@ COSTS = 1.0 / 3 + sum(FRACTIONS)
 
 @dataclass(frozen=True, slots=True)
 class Learning:
-    """Validation accuracy by the share of the training pictures that was learnt from."""
+    """Validation accuracy by the share of the training images that was learnt from."""
 
     shares: tuple[float, ...]
     accuracies: tuple[Estimate, ...]
@@ -57,20 +57,20 @@ def smaller_recipe(recipe: Recipe) -> Recipe:
 
 
 def compare_smaller(
-    run: RunFolder, dataset: Dataset, watchers: Sequence[Watcher] = ()
+    run: RunFolder, dataset: Dataset, callbacks: Sequence[Callback] = ()
 ) -> Finding | None:
     """Train a network of half the width; a finding where it is as good as the run's.
 
-    'As good' is a 95% interval of the paired difference on the same validation pictures, by
+    'As good' is a 95% interval of the paired difference on the same validation images, by
     bootstrap over groups of copies, that holds 0 or favours the smaller.
     """
-    other = _train(run, smaller_recipe(run.recipe), dataset, "half-width", watchers)
+    other = _train(run, smaller_recipe(run.recipe), dataset, "half-width", callbacks)
     metrics = [
         dict(yardsticks(evaluate(load_scorer(r.path), dataset, "validation"))) for r in (run, other)
     ]
     name = next(iter(metrics[0]))
     ours, theirs = (m[name] for m in metrics)
-    right = ours.rows.right_n
+    right = ours.rows.y_true_n
     groups = np.arange(len(right), dtype=np.int64)
     gain = paired_difference(ours.rows, theirs.rows, groups)[0]
     if gain.low > 0:
@@ -80,7 +80,7 @@ def compare_smaller(
         "warning",
         "a network of half the width is as good",
         f"The run's network answers {100 * gain.value:+.1f} points more of {len(right):,} "
-        f"validation pictures (95% interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}) than "
+        f"validation images (95% interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}) than "
         f"one of half the width, in {other.path}.",
         "Take the smaller one: it is faster and no worse.",
         tuple(
@@ -95,9 +95,9 @@ def compare_smaller(
 
 
 def learning_curve(
-    run: RunFolder, dataset: Dataset, watchers: Sequence[Watcher] = ()
+    run: RunFolder, dataset: Dataset, callbacks: Sequence[Callback] = ()
 ) -> tuple[Learning, Finding | None]:
-    """Train on shares of the training pictures; a finding where more of them would help."""
+    """Train on shares of the training images; a finding where more of them would help."""
     runs = []
     rng = np.random.default_rng(run.recipe.fit.seed)
     train = rng.permutation(np.flatnonzero(dataset.splits_n == "train"))
@@ -106,7 +106,7 @@ def learning_curve(
         kept[train[int(len(train) * share) :]] = False
         part = dataset.subset(np.flatnonzero(kept))
         recipe = replace(run.recipe, name=f"{run.recipe.name}-{share:g}")
-        runs.append(_train(run, recipe, part, f"share-{share:g}", watchers))
+        runs.append(_train(run, recipe, part, f"share-{share:g}", callbacks))
     accuracies = []
     for one in [*runs, run]:
         graded = dict(yardsticks(evaluate(load_scorer(one.path), dataset, "validation")))
@@ -121,9 +121,9 @@ def learning_curve(
     return learning, Finding(
         "too-little-data",
         "warning",
-        "more pictures would help",
-        f"Validation accuracy by the share of the training pictures: {words}.",
-        "Bring more pictures, or augment more.",
+        "more images would help",
+        f"Validation accuracy by the share of the training images: {words}.",
+        "Bring more images, or augment more.",
         (),
         {"half": before.value, "all": last.value},
         Plot(
@@ -131,13 +131,13 @@ def learning_curve(
             "validation accuracy",
             learning.shares,
             {"accuracy": [a.value for a in accuracies]},
-            xlabel="share of the training pictures",
+            xlabel="share of the training images",
         ),
     )
 
 
 def _train(
-    run: RunFolder, recipe: Recipe, dataset: Dataset, name: str, watchers: Sequence[Watcher]
+    run: RunFolder, recipe: Recipe, dataset: Dataset, name: str, callbacks: Sequence[Callback]
 ) -> RunFolder:
     """Return the experiment's run, trained to its end; one that was broken off goes on."""
     path: Path = run.path / "experiments" / name
@@ -146,5 +146,5 @@ def _train(
         if (path / "config.json").exists()
         else create_run(path, recipe, dataset, path)
     )
-    fit(experiment, dataset, watchers)
+    fit(experiment, dataset, callbacks)
     return experiment

@@ -109,37 +109,37 @@ def falling(evidence: Evidence) -> float:
     return float(-slope / max(start, 1e-6))
 
 
-def accuracy(right_n: NDArray[np.int64], scores_nk: NDArray[np.float64] | None) -> Estimate | None:
+def accuracy(y_true_n: NDArray[np.int64], scores_nk: NDArray[np.float64] | None) -> Estimate | None:
     """Return the accuracy with its 95% Wilson interval; None without answers."""
-    if scores_nk is None or not len(right_n):
+    if scores_nk is None or not len(y_true_n):
         return None
-    return wilson(float((scores_nk.argmax(axis=1) == right_n).sum()), len(right_n))
+    return wilson(float((scores_nk.argmax(axis=1) == y_true_n).sum()), len(y_true_n))
 
 
 def chance(answers: Answers) -> float:
     """Return the accuracy of always answering the most common class."""
-    counts = np.bincount(answers.right_n)
+    counts = np.bincount(answers.y_true_n)
     return float(counts.max(initial=0) / max(1, counts.sum()))
 
 
-def confident_error(right_n: NDArray[np.int64], scores_nk: NDArray[np.float64]) -> Estimate:
+def confident_error(y_true_n: NDArray[np.int64], scores_nk: NDArray[np.float64]) -> Estimate:
     """Return the share wrong among the most confident tenth, with its 95% interval.
 
     Where labels are right, the answers given most confidently are nearly all right, however hard
     the rest is; wrong labels contradict confident and unsure answers alike.
     """
-    wrong, n = confident_contradictions(right_n, scores_nk)
+    wrong, n = confident_contradictions(y_true_n, scores_nk)
     return wilson(wrong, n)
 
 
 def confident_contradictions(
-    right_n: NDArray[np.int64], scores_nk: NDArray[np.float64]
+    y_true_n: NDArray[np.int64], scores_nk: NDArray[np.float64]
 ) -> tuple[int, int]:
     """Return how many of the most confident tenth contradict their label, and that tenth's size."""
     ordered = np.sort(scores_nk, axis=1)
     margin = ordered[:, -1] - ordered[:, -2]
     chosen = np.argsort(-margin, kind="stable")[: max(1, len(margin) // 10)]
-    return int((scores_nk[chosen].argmax(axis=1) != right_n[chosen]).sum()), len(chosen)
+    return int((scores_nk[chosen].argmax(axis=1) != y_true_n[chosen]).sum()), len(chosen)
 
 
 def difference(first: Estimate, second: Estimate) -> Estimate:

@@ -1,4 +1,4 @@
-"""The findings' evidence as one picture: a small plot for each."""
+"""The findings' evidence as one image: a small plot for each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def draw_findings(findings: Sequence[Finding], *, title: str) -> bytes | None:
         return None
     columns = min(2, len(drawn))
     rows = math.ceil(len(drawn) / columns)
-    figure = new_figure((6.2 * columns, 3.6 * rows + 0.4), "the doctor's picture")
+    figure = new_figure((6.2 * columns, 3.6 * rows + 0.4), "the doctor's image")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (finding, plot) in zip(grid, drawn, strict=False):
         _draw(axes, finding, plot)

@@ -92,7 +92,7 @@ def fit_plot(evidence: Evidence) -> Plot:
 
 
 def statistics_plot(evidence: Evidence) -> Plot:
-    """Return the loss while learning, and on training pictures while answering."""
+    """Return the loss while learning, and on training images while answering."""
     history = evidence.history
     return Plot(
         "lines",
@@ -110,21 +110,21 @@ def contradiction_plot(evidence: Evidence, limit: float) -> Plot:
     """Return the share of answers that contradict their label, by how sure they were."""
     train, validation = evidence.train, evidence.validation
     lines = {
-        "plain method, training": _contradictions(train.right_n, train.opinion_nk),
-        "plain method, validation": _contradictions(validation.right_n, validation.opinion_nk),
+        "plain method, training": _contradictions(train.y_true_n, train.opinion_nk),
+        "plain method, validation": _contradictions(validation.y_true_n, validation.opinion_nk),
     }
     if validation.probs_nk is not None:
-        lines["network, validation"] = _contradictions(validation.right_n, validation.probs_nk)
+        lines["network, validation"] = _contradictions(validation.y_true_n, validation.probs_nk)
     return Plot("lines", "share that contradicts its label", list(range(1, TENTHS + 1)), lines,
-                limit=limit, xlabel="tenths of the pictures, the surest answers first")  # fmt: skip
+                limit=limit, xlabel="tenths of the images, the surest answers first")  # fmt: skip
 
 
 def _contradictions(
-    right_n: NDArray[np.int64], scores_nk: NDArray[np.float64]
+    y_true_n: NDArray[np.int64], scores_nk: NDArray[np.float64]
 ) -> list[float | None]:
     ordered = np.sort(scores_nk, axis=1)
     rows = np.argsort(ordered[:, -2] - ordered[:, -1], kind="stable")
-    wrong = scores_nk.argmax(axis=1) != right_n
+    wrong = scores_nk.argmax(axis=1) != y_true_n
     parts = np.array_split(rows, TENTHS)
     return [float(wrong[part].mean()) if len(part) else None for part in parts]
 
@@ -133,41 +133,41 @@ def opinions_plot(evidence: Evidence) -> Plot:
     """Return how often the plain method and the network are right, against guessing."""
     parts = {"training": evidence.train, "validation": evidence.validation}
     lines: dict[str, list[float | None]] = {
-        "plain method": [_share(a.right_n, a.opinion_nk) for a in parts.values()],
-        "network": [_share(a.right_n, a.probs_nk) for a in parts.values()],
+        "plain method": [_share(a.y_true_n, a.opinion_nk) for a in parts.values()],
+        "network": [_share(a.y_true_n, a.probs_nk) for a in parts.values()],
         "most common class": [chance(a) for a in parts.values()],
     }
     return Plot("bars", "accuracy", list(parts), lines, xlabel="")
 
 
-def _share(right_n: NDArray[np.int64], scores_nk: NDArray[np.float64] | None) -> float | None:
-    found = accuracy(right_n, scores_nk)
+def _share(y_true_n: NDArray[np.int64], scores_nk: NDArray[np.float64] | None) -> float | None:
+    found = accuracy(y_true_n, scores_nk)
     return None if found is None else found.value
 
 
 def looks_plot(evidence: Evidence) -> Plot:
-    """Return the pictures' brightness in training and in validation."""
+    """Return the images' brightness in training and in validation."""
     edges = np.linspace(0, 255, 18)
     lines = {}
     for split, seen in evidence.inputs.items():
         counts, _ = np.histogram(seen.brightness_n, edges)
         lines[split] = [float(c) / max(1, len(seen.brightness_n)) for c in counts]
     middles = [float(v) for v in (edges[:-1] + edges[1:]) / 2]
-    return Plot("lines", "share of the pictures", middles, lines,
-                xlabel="brightness of a picture, 0 to 255")  # fmt: skip
+    return Plot("lines", "share of the images", middles, lines,
+                xlabel="brightness of an image, 0 to 255")  # fmt: skip
 
 
 def copies_plot(copied: int, n: int) -> Plot:
-    """Return validation pictures with and without a copy in training."""
-    return Plot("bars", "validation pictures", ["copy in training", "none"],
-                {"pictures": [float(copied), float(n - copied)]}, xlabel="")  # fmt: skip
+    """Return validation images with and without a copy in training."""
+    return Plot("bars", "validation images", ["copy in training", "none"],
+                {"images": [float(copied), float(n - copied)]}, xlabel="")  # fmt: skip
 
 
 def width_plot(share: float, n: int, limit: float) -> Plot:
-    """Return how wide the accuracy's interval is with more and fewer pictures."""
+    """Return how wide the accuracy's interval is with more and fewer images."""
     halves = []
     for size in SIZES:
         interval = wilson(share * size, size)
         halves.append((interval.high - interval.low) / 2)
     return Plot("lines", "half width of the accuracy's interval", SIZES, {"half width": halves},
-                limit=limit, xlabel="validation pictures", logx=True, mark=n)  # fmt: skip
+                limit=limit, xlabel="validation images", logx=True, mark=n)  # fmt: skip

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def repeats(run: RunFolder, dataset: Dataset) -> bool | None:
     """Return whether the run's first steps give the same weights again, bit for bit.
 
-    None where that cannot be told: nothing was recorded, or it ran on a GPU, another machine,
+    None where that cannot be progress: nothing was recorded, or it ran on a GPU, another machine,
     another version of torch or another number of threads; or it had pretrained weights or
-    had teachers, who may have changed and would have to answer on all pictures first; or aligns
+    had teachers, who may have changed and would have to answer on all images first; or aligns
     faces, which it would have to learn again.
     """
     recorded = [epoch.digest for epoch in run.read_signals() if epoch.digest]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mien.train.loop.find_lr import RangeTest
     from mien.train.run.folder import RunFolder
 
-JSON, PICTURE = "doctor.json", "doctor.png"
+JSON, IMAGE = "doctor.json", "doctor.png"
 ABOUT_RATE = frozenset({"step-too-large", "step-too-small", "diverged"})
 
 
@@ -63,9 +63,9 @@ def _tested(run: RunFolder, dataset: Dataset) -> RangeTest | None:
 def write_findings(run: RunFolder, findings: list[Finding], **more: Any) -> None:
     """Write doctor.json, and doctor.png where a finding has a plot."""
     write_json(run.path / JSON, {"findings": [finding.to_dict() for finding in findings], **more})
-    picture = draw_findings(findings, title=f"{run.recipe.name}: what the doctor found")
-    path: Path = run.path / PICTURE
-    if picture is None:
+    image = draw_findings(findings, title=f"{run.recipe.name}: what the doctor found")
+    path: Path = run.path / IMAGE
+    if image is None:
         path.unlink(missing_ok=True)
     else:
-        write_bytes(path, picture)
+        write_bytes(path, image)

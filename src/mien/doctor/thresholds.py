@@ -28,16 +28,16 @@ class Thresholds:
         first_loss: loss of the first batches, over that of a network that knows nothing, likewise.
         dead: share of a layer's units that are stuck.
         gap: difference of training and validation accuracy that is overfitting; a third of it
-            where validation loss rises, and half where training pictures are known by heart.
+            where validation loss rises, and half where training images are known by heart.
         loss_rise: validation loss at the end over its least that is overfitting.
-        memory: parameters for each training picture that make a network too complex.
+        memory: parameters for each training image that make a network too complex.
         tiny: parameters below which a network may be too small.
         weak: points of accuracy below the reference that are underfitting.
         confident_error: share of the most confident tenth that contradicts its label.
-        imbalance: pictures of the most common class for one of the rarest.
-        ignored: share of a class's validation pictures found, below which it is ignored.
-        copied: share of validation pictures with a copy in training.
-        apart: area under the curve of telling training from validation pictures.
+        imbalance: images of the most common class for one of the rarest.
+        ignored: share of a class's validation images found, below which it is ignored.
+        copied: share of validation images with a copy in training.
+        apart: area under the curve of telling training from validation images.
         half_width: of the interval of the validation accuracy.
     """
 

@@ -1,6 +1,6 @@
 """Intervals by bootstrap over groups of copies, and others where a bootstrap would collapse.
 
-Copies of one picture are not independent, so whole groups are drawn with replacement (the
+Copies of one image are not independent, so whole groups are drawn with replacement (the
 cluster bootstrap; Field and Welsh 2007), and the 2.5% and 97.5% quantiles taken. Where a share
 rests on few errors, or none, resamples cannot differ enough: see `few_errors_estimates`.
 """
@@ -57,12 +57,12 @@ def few_errors_estimates(rows: Rows, groups_n: NDArray[np.int64]) -> list[Estima
     fewer than FEW errors (or hits; for averages in any one class) the accuracy gets Wilson's
     interval, and averages over classes the one that follows from Wilson's of each class (MOVER;
     Zou and Donner 2008); F1 by way of TP / (TP + FP + FN), which is a share (Lam, Gopal and Qian
-    2023, arXiv:2309.14621). Copies of one picture count once in n.
+    2023, arXiv:2309.14621). Copies of one image count once in n.
 
     Returns:
         An estimate for each, None where the bootstrap serves or the figure is not defined.
     """
-    table = confusion_matrix(rows.right_n, rows.answers_n, rows.classes)
+    table = confusion_matrix(rows.y_true_n, rows.y_pred_n, rows.classes)
     hits, support = np.diag(table), table.sum(axis=1)
     union = support + table.sum(axis=0) - hits
     once = len(np.unique(groups_n)) / len(groups_n)
@@ -93,7 +93,7 @@ def paired_difference(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> list[Estimate]:
-    """Return the estimates of first minus second for metrics.FIGURES, on the same pictures.
+    """Return the estimates of first minus second for metrics.FIGURES, on the same images.
 
     Both models are measured on the same resamples, so what is hard for both cancels out.
     """
@@ -112,12 +112,12 @@ def paired_accuracy(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Return the mean of `first_n` minus that of `second_n`, on the same pictures.
+    """Return the mean of `first_n` minus that of `second_n`, on the same images.
 
     Args:
         first_n: float64 [n], how right the first model was: 1 or 0, or a mean over several tries.
         second_n: of the second, likewise.
-        groups_n: int64 [n], copies of one picture share a number.
+        groups_n: int64 [n], copies of one image share a number.
         resamples: of groups.
         seed: of the resampling.
     """

@@ -31,14 +31,14 @@ def calibration_error(
 
     Args:
         rows: answers and confidences; 15 bins of equal width.
-        groups_n: int64 [n], copies of one picture share a number; they are not independent.
+        groups_n: int64 [n], copies of one image share a number; they are not independent.
         weights_rn: float64 [resamples, n], how often each row was drawn.
         tail: probability below the interval, and above it.
 
     Returns:
         0 to 1; 0 where no miscalibration stands out from the noise.
     """
-    residual_n = rows.confidence_n - (rows.answers_n == rows.right_n)
+    residual_n = rows.confidence_n - (rows.y_pred_n == rows.y_true_n)
     counts = np.bincount(rows.bins_n, minlength=BINS).astype(np.float64)
     sums = np.bincount(rows.bins_n, residual_n, BINS)
     mean = sums / np.maximum(counts, 1)

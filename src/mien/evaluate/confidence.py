@@ -1,7 +1,7 @@
 """Whether a model's confidence can be relied on: sets of a chosen coverage, and abstaining.
 
 Limits are fitted on one half of the faces and tried on the other, many times over (cross-fitting;
-copies of one picture stay together), so that what is reported is what new faces like these get.
+copies of one image stay together), so that what is reported is what new faces like these get.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Confidence:
 
 
 def fit_limits(
-    probs_nk: NDArray[np.float32], right_n: NDArray[np.int64], levels: tuple[float, ...] = LEVELS
+    probs_nk: NDArray[np.float32], y_true_n: NDArray[np.int64], levels: tuple[float, ...] = LEVELS
 ) -> dict[str, float]:
     """Return, for each coverage, the probability from which on a label belongs to the set.
 
@@ -121,10 +121,10 @@ def fit_limits(
 
     Args:
         probs_nk: float32 [n, k], of faces that the model was not trained on.
-        right_n: int64 [n], their right answers.
+        y_true_n: int64 [n], their right answers.
         levels: the coverages.
     """
-    own = np.sort(probs_nk[np.arange(len(right_n)), right_n].astype(np.float64))[::-1]
+    own = np.sort(probs_nk[np.arange(len(y_true_n)), y_true_n].astype(np.float64))[::-1]
     limits = {}
     for level in levels:
         k = math.ceil((len(own) + 1) * level - 1e-9)
@@ -135,7 +135,7 @@ def fit_limits(
 
 def measure_confidence(
     probs_nk: NDArray[np.float32],
-    right_n: NDArray[np.int64],
+    y_true_n: NDArray[np.int64],
     groups_n: NDArray[np.int64],
     labels: tuple[str, ...],
     *,
@@ -145,26 +145,26 @@ def measure_confidence(
 
     Args:
         probs_nk: float32 [n, k].
-        right_n: int64 [n], the right answers.
-        groups_n: int64 [n]; copies of one picture share a number and stay together.
+        y_true_n: int64 [n], the right answers.
+        groups_n: int64 [n]; copies of one image share a number and stay together.
         labels: of the columns.
         seed: of the halvings.
     """
-    least = fit_limits(probs_nk, right_n)
+    least = fit_limits(probs_nk, y_true_n)
     if len(np.unique(groups_n)) < 2:
-        return Confidence(len(right_n), least, (), ())
+        return Confidence(len(y_true_n), least, (), ())
     halves = list(_halves(groups_n, seed))
-    sets = tuple(_cross_fit_sets(probs_nk, right_n, labels, halves, level) for level in SHOWN)
+    sets = tuple(_cross_fit_sets(probs_nk, y_true_n, labels, halves, level) for level in SHOWN)
     confidence_n = probs_nk.max(axis=1)
-    wrong_n = probs_nk.argmax(axis=1) != right_n
+    wrong_n = probs_nk.argmax(axis=1) != y_true_n
     tried = (_cross_fit_threshold(confidence_n, wrong_n, halves, error) for error in ERRORS)
     # One threshold may serve several errors asked for: said once, for the least of them.
     rules = {one.min_confidence: one for one in reversed([t for t in tried if t is not None])}
-    return Confidence(len(right_n), least, sets, tuple(reversed(rules.values())))
+    return Confidence(len(y_true_n), least, sets, tuple(reversed(rules.values())))
 
 
 def accuracy_when_answering(
-    confidence_n: NDArray[np.float64], right_n: NDArray[np.bool_]
+    confidence_n: NDArray[np.float64], y_true_n: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the shares of faces answered, float64 [n], and the accuracy among those.
 
@@ -173,7 +173,7 @@ def accuracy_when_answering(
     """
     order = np.argsort(-confidence_n, kind="stable")
     counts = np.arange(1, len(order) + 1)
-    return counts / len(order), np.cumsum(right_n[order]) / counts
+    return counts / len(order), np.cumsum(y_true_n[order]) / counts
 
 
 def _halves(groups_n: NDArray[np.int64], seed: int) -> Iterator[NDArray[np.bool_]]:
@@ -185,24 +185,24 @@ def _halves(groups_n: NDArray[np.int64], seed: int) -> Iterator[NDArray[np.bool_
 
 def _cross_fit_sets(
     probs_nk: NDArray[np.float32],
-    right_n: NDArray[np.int64],
+    y_true_n: NDArray[np.int64],
     labels: tuple[str, ...],
     halves: list[NDArray[np.bool_]],
     level: float,
 ) -> SetCoverage:
     best_n = probs_nk.argmax(axis=1)
-    own_n = probs_nk[np.arange(len(right_n)), right_n]
+    own_n = probs_nk[np.arange(len(y_true_n)), y_true_n]
     got, sizes, single = [], [], []
     by_label: list[list[float]] = [[] for _ in labels]
     for half in halves:
-        least = fit_limits(probs_nk[half], right_n[half], (level,))[f"{level:g}"]
-        held = ((own_n >= least) | (best_n == right_n))[~half]
+        least = fit_limits(probs_nk[half], y_true_n[half], (level,))[f"{level:g}"]
+        held = ((own_n >= least) | (best_n == y_true_n))[~half]
         size = np.maximum((probs_nk[~half] >= least).sum(axis=1), 1)  # never none
         got.append(held.mean())
         sizes.append(size.mean())
         single.append((size == 1).mean())
         for label, shares in enumerate(by_label):
-            if (own := right_n[~half] == label).any():
+            if (own := y_true_n[~half] == label).any():
                 shares.append(float(held[own].mean()))
     shares_of = zip(labels, by_label, strict=True)
     means = {label: float(np.mean(shares)) for label, shares in shares_of if shares}

@@ -1,4 +1,4 @@
-"""A model's confidence as one picture: what abstaining gains, and what sets of labels hold."""
+"""A model's confidence as one image: what abstaining gains, and what sets of labels hold."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from mien.evaluate.evaluate import Evaluation, Metrics
 
 
-def confidence_picture(evaluation: Evaluation) -> bytes:
+def confidence_image(evaluation: Evaluation) -> bytes:
     """Return PNG bytes: accuracy against share answered, and sets by label.
 
-    How often answers of each confidence are right stands in the picture of the evaluation.
+    How often answers of each confidence are right stands in the image of the evaluation.
     Graded by the panel where there is one, else by the raw labels.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
     name, metrics = next(yardsticks(evaluation))
-    figure = new_figure((11, 4.6), "the picture of a confidence")
+    figure = new_figure((11, 4.6), "the image of a confidence")
     selective, sets = figure.subplots(1, 2)
     _answering(selective, metrics)
     _sets(sets, metrics)
@@ -43,7 +43,7 @@ def confidence_picture(evaluation: Evaluation) -> bytes:
 
 def _answering(axes: Axes, metrics: Metrics) -> None:
     rows = metrics.rows
-    shares, accuracy = accuracy_when_answering(rows.confidence_n, rows.answers_n == rows.right_n)
+    shares, accuracy = accuracy_when_answering(rows.confidence_n, rows.y_pred_n == rows.y_true_n)
     first = min(20, len(shares) - 1)  # an accuracy over fewer faces says nothing
     picks = np.unique(np.linspace(first, len(shares) - 1, 200).astype(int))
     bounds = [wilson(accuracy[i] * (i + 1), i + 1) for i in picks]

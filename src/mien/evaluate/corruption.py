@@ -27,7 +27,7 @@ PAD = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Corruption:
-    """One thing that happens to pictures.
+    """One thing that happens to images.
 
     Attributes:
         name: such as 'blur'.
@@ -113,7 +113,7 @@ def _off_centre(
 def _cover(
     image: NDArray[np.uint8], share: float, rows: tuple[float, float], columns: tuple[float, float]
 ) -> NDArray[np.uint8]:
-    """Lay the picture's mean grey over a share of the height of a region, from its middle."""
+    """Lay the image's mean grey over a share of the height of a region, from its middle."""
     side = len(image)
     middle, half = sum(rows) / 2, (rows[1] - rows[0]) / 2 * share
     top, bottom = round((middle - half) * side), round((middle + half) * side)
@@ -136,7 +136,7 @@ def _pad(image: NDArray[np.uint8]) -> int:
 
 
 def _padded(image: NDArray[np.uint8]) -> Image.Image:
-    # Edge pixels repeated, as the alignment does outside of a picture.
+    # Edge pixels repeated, as the alignment does outside of an image.
     return Image.fromarray(np.pad(image, _pad(image), mode="edge"))
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mien.data.dataset import Dataset
 
 FEWEST = 10
-"""Pictures below which a figure would say nothing."""
+"""Images below which a figure would say nothing."""
 GRADED = ("train", "validation", "test")
 """Splits that a model can be graded on."""
 TRUSTED = 30
@@ -33,7 +33,7 @@ class Metrics:
     """A model against one yardstick.
 
     Attributes:
-        n: pictures.
+        n: images.
         headlines: estimate of each of metrics.HEADLINES, by name.
         labels: of the classes below.
         confusion: int64 [k, k], rows the right answers, columns the model's.
@@ -73,7 +73,7 @@ class Metrics:
                 f"fewer than {TRUSTED} images of {', '.join(few)}: the intervals of averages over "
                 "classes and of these classes cannot be trusted"
             )
-        answered = np.unique(self.rows.answers_n)
+        answered = np.unique(self.rows.y_pred_n)
         if len(answered) == 1:
             said.append(f"the model answers {self.labels[answered[0]]} for every image")
         return tuple(said)
@@ -115,7 +115,7 @@ class Evaluation:
         fingerprint: the dataset's.
         split: 'train', 'validation' or 'test'.
         labels: that were chosen among.
-        raw: against the data set's labels; None where no picture of the split has one.
+        raw: against the data set's labels; None where no image of the split has one.
         panel: against the raters' majority; None without votes.
     """
 
@@ -145,7 +145,7 @@ def evaluate(
     labels: tuple[str, ...] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Let a model answer a split's pictures and grade it.
+    """Let a model answer a split's images and grade it.
 
     Args:
         scorer: the model.
@@ -155,7 +155,7 @@ def evaluate(
         progress: told (done, total) now and then.
 
     Raises:
-        DataError: no such split, or too few pictures in it carry one of the labels.
+        DataError: no such split, or too few images in it carry one of the labels.
         ConfigError: no name of a split, or a label that the model does not know.
     """
     if split not in GRADED:
@@ -169,26 +169,26 @@ def evaluate(
     panel = grade(table, table.panel_n) if table.panel_n is not None else None
     if raw is None and panel is None:
         raise DataError(
-            f"fewer than {FEWEST} pictures of {dataset.name}'s {split} split carry one of "
+            f"fewer than {FEWEST} images of {dataset.name}'s {split} split carry one of "
             f"{', '.join(table.labels)}",
-            hint="too few to say anything; evaluate on more pictures",
+            hint="too few to say anything; evaluate on more images",
         )
     return Evaluation(
         scorer.name, dataset.name, dataset.fingerprint, split, table.labels, raw, panel
     )
 
 
-def grade(table: PredictionTable, right_n: NDArray[np.int64]) -> Metrics | None:
+def grade(table: PredictionTable, y_true_n: NDArray[np.int64]) -> Metrics | None:
     """Return the metrics over the rows that have a right answer; None below FEWEST of them."""
-    known = right_n >= 0
+    known = y_true_n >= 0
     if int(known.sum()) < FEWEST:
         return None
-    right, probs, groups = right_n[known], table.probs_nk[known], table.groups_n[known]
+    right, probs, groups = y_true_n[known], table.probs_nk[known], table.groups_n[known]
     rows = Rows.of(right, probs)
     estimates = headline_estimates(rows, groups)
-    confusion = confusion_matrix(rows.right_n, rows.answers_n, rows.classes)
+    confusion = confusion_matrix(rows.y_true_n, rows.y_pred_n, rows.classes)
     return Metrics(
-        n=len(rows.right_n),
+        n=len(rows.y_true_n),
         headlines=dict(zip(HEADLINES, estimates, strict=True)),
         labels=table.labels,
         confusion=confusion.astype(np.int64),

@@ -1,6 +1,6 @@
 """Metrics of classification; each takes weights, so that a bootstrap is a matter of counts.
 
-All take `right_n`, int64 [n], the right answers, and `probs_nk`, float [n, k], and weights,
+All take `y_true_n`, int64 [n], the right answers, and `probs_nk`, float [n, k], and weights,
 float [n], how often each row counts (1 for plain metrics).
 """
 
@@ -23,13 +23,13 @@ HEADLINES = (*FIGURES, "calibration_error")
 
 
 def confusion_matrix(
-    right_n: NDArray[np.int64],
-    answers_n: NDArray[np.int64],
+    y_true_n: NDArray[np.int64],
+    y_pred_n: NDArray[np.int64],
     classes: int,
     weights: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Return counts, float64 [k, k]: rows are the right answers, columns the model's."""
-    flat = np.bincount(right_n * classes + answers_n, weights, classes * classes)
+    flat = np.bincount(y_true_n * classes + y_pred_n, weights, classes * classes)
     return flat.reshape(classes, classes).astype(np.float64)
 
 
@@ -38,8 +38,8 @@ class Rows:
     """What the metrics need of each row, worked out once for any number of weightings.
 
     Attributes:
-        right_n: int64 [n].
-        answers_n: int64 [n], the most probable class.
+        y_true_n: int64 [n].
+        y_pred_n: int64 [n], the most probable class.
         classes: their number k.
         log_loss_n: float64 [n], -log of the right class's probability.
         brier_n: float64 [n], summed squared error over the classes, 0 to 2.
@@ -47,8 +47,8 @@ class Rows:
         bins_n: int64 [n], the bin of that confidence.
     """
 
-    right_n: NDArray[np.int64]
-    answers_n: NDArray[np.int64]
+    y_true_n: NDArray[np.int64]
+    y_pred_n: NDArray[np.int64]
     classes: int
     log_loss_n: NDArray[np.float64]
     brier_n: NDArray[np.float64]
@@ -56,16 +56,16 @@ class Rows:
     bins_n: NDArray[np.int64]
 
     @classmethod
-    def of(cls, right_n: NDArray[np.int64], probs_nk: NDArray[np.float32]) -> Rows:
+    def of(cls, y_true_n: NDArray[np.int64], probs_nk: NDArray[np.float32]) -> Rows:
         """Return the rows for right answers and probabilities."""
         probs = probs_nk.astype(np.float64)
         n, classes = probs.shape
-        own = probs[np.arange(n), right_n]
-        truth = np.eye(classes)[right_n]
+        own = probs[np.arange(n), y_true_n]
+        truth = np.eye(classes)[y_true_n]
         confidence = probs.max(axis=1)
         return cls(
-            right_n=right_n,
-            answers_n=probs.argmax(axis=1),
+            y_true_n=y_true_n,
+            y_pred_n=probs.argmax(axis=1),
             classes=classes,
             log_loss_n=-np.log(np.clip(own, 1e-15, 1)),
             brier_n=((probs - truth) ** 2).sum(axis=1),
@@ -77,7 +77,7 @@ class Rows:
     @property
     def support_k(self) -> NDArray[np.int64]:
         """Images of each class, int64 [k]."""
-        return np.bincount(self.right_n, minlength=self.classes)
+        return np.bincount(self.y_true_n, minlength=self.classes)
 
     def figures(self, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """Return the FIGURES, float64 [5], under `weights`.
@@ -85,9 +85,9 @@ class Rows:
         Averages over classes are nan where a class has no image: a mean over the other classes
         would answer another question, and 1.0 for a model that knows one class.
         """
-        w = np.ones(len(self.right_n)) if weights is None else weights
+        w = np.ones(len(self.y_true_n)) if weights is None else weights
         total = w.sum()
-        table = confusion_matrix(self.right_n, self.answers_n, self.classes, w)
+        table = confusion_matrix(self.y_true_n, self.y_pred_n, self.classes, w)
         _, recall, f1 = per_class(table)
         whole = bool((table.sum(axis=1) > 0).all())
         return np.array(

@@ -1,4 +1,4 @@
-"""An evaluation as one picture: confusion, calibration, and each class's recall and precision."""
+"""An evaluation as one image: confusion, calibration, and each class's recall and precision."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FEW = 10
 """Faces in a bin below which its share is drawn faintly."""
 
 
-def picture(evaluation: Evaluation) -> bytes:
+def image(evaluation: Evaluation) -> bytes:
     """Return the evaluation as PNG bytes, a row for each yardstick, the panel first.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
     graded = list(yardsticks(evaluation))
-    figure = new_figure((13, 4.4 * len(graded) + 0.5), "the picture of an evaluation")
+    figure = new_figure((13, 4.4 * len(graded) + 0.5), "the image of an evaluation")
     parts = figure.subfigures(len(graded), 1, squeeze=False)[:, 0]
     for part, (name, metrics) in zip(parts, graded, strict=True):
         accuracy = metrics.headlines["accuracy"]
@@ -76,7 +76,7 @@ def _confusion(axes: Axes, metrics: Metrics) -> None:
 def calibration_axes(axes: Axes, metrics: Metrics) -> None:
     """Draw the reliability diagram: how often answers of each confidence are right."""
     rows = metrics.rows
-    right = rows.answers_n == rows.right_n
+    right = rows.y_pred_n == rows.y_true_n
     counts = np.bincount(rows.bins_n, minlength=BINS)
     used = np.flatnonzero(counts)
     confidence = np.bincount(rows.bins_n, rows.confidence_n, BINS)[used] / counts[used]

@@ -1,4 +1,4 @@
-"""The predictions table: what a model said of each picture, beside what would have been right."""
+"""The predictions table: what a model said of each image, beside what would have been right."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from mien.data.ground_truth import panel_targets, raw_targets
+from mien.data.ground_truth import consensus_targets, label_targets
 from mien.data.sources.resize import resize_crops
 from mien.errors import ConfigError, DataError, did_you_mean
 from mien.model.classifier import softmax
@@ -47,15 +47,15 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PredictionTable:
-    """One row per picture of a split; arrays share their first axis.
+    """One row per image of a split; arrays share their first axis.
 
     Attributes:
         labels: that the columns stand for.
         logits_nk: float32 [n, k].
         raw_n: int64 [n], the data set's label as an index into `labels`, -1 for another or none.
         panel_n: int64 [n], the raters' majority likewise, -1 for none; None without votes.
-        groups_n: int64 [n], copies of one picture share a number.
-        sources_n: str [n], the path or row of each picture.
+        groups_n: int64 [n], copies of one image share a number.
+        sources_n: str [n], the path or row of each image.
     """
 
     labels: tuple[str, ...]
@@ -77,7 +77,7 @@ def predict_table(
     labels: tuple[str, ...] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> PredictionTable:
-    """Let a model answer every picture of a split.
+    """Let a model answer every image of a split.
 
     Args:
         scorer: the model.
@@ -97,14 +97,13 @@ def predict_table(
             f"{scorer.name} does not know the label {unknown[0]!r}",
             hint=did_you_mean(unknown[0], scorer.labels) + f"it knows: {', '.join(scorer.labels)}",
         )
-    raw = raw_targets(split.labels_n, split.label_names, labels)
+    raw = label_targets(split.labels_n, split.label_names, labels)
     panel = None
     if split.votes_nk is not None:
-        panel = panel_targets(split.votes_nk, split.vote_names, labels)
+        panel = consensus_targets(split.votes_nk, split.vote_names, labels)
     if not (raw >= 0).any() and (panel is None or not (panel >= 0).any()):
         raise DataError(
-            f"no picture of {split.name}'s {split.splits_n[0]} split is labelled "
-            f"{', '.join(labels)}",
+            f"no image of {split.name}'s {split.splits_n[0]} split is labelled {', '.join(labels)}",
             hint=f"its labels are: {', '.join(split.label_names) or 'none'}",
         )
     parts = []

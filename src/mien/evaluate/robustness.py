@@ -31,7 +31,7 @@ class Loss:
     Attributes:
         corruption: its name.
         strength: in the corruption's unit.
-        accuracy: on the corrupted pictures.
+        accuracy: on the corrupted images.
         drop: clean accuracy minus that one; its interval is of the paired difference.
     """
 
@@ -59,8 +59,8 @@ class Robustness:
         data: the dataset's name.
         split: of it.
         yardstick: 'panel' where there are votes, else 'raw'.
-        n: pictures.
-        clean: accuracy on the pictures as they are.
+        n: images.
+        clean: accuracy on the images as they are.
         losses: in the order of the corruptions, weak to strong.
         mean_drop: over all losses, with its interval.
         seed: of the corruptions' randomness.
@@ -98,7 +98,7 @@ def measure_robustness(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Robustness:
-    """Let a model answer a split's pictures as they are and corrupted, and compare.
+    """Let a model answer a split's images as they are and corrupted, and compare.
 
     Graded by the raters' panel where there are votes, else by the raw labels.
 
@@ -112,7 +112,7 @@ def measure_robustness(
         progress: told (done, total) after each strength.
 
     Raises:
-        DataError: no such split, or too few pictures in it carry one of the labels.
+        DataError: no such split, or too few images in it carry one of the labels.
         ConfigError: a label that the model does not know.
     """
     chosen = dataset.split(split)
@@ -121,8 +121,8 @@ def measure_robustness(
     known = np.flatnonzero(right >= 0)
     if len(known) < FEWEST:
         raise DataError(
-            f"only {len(known)} pictures of {dataset.name}'s {split} split have a right answer",
-            hint="too few to say anything; evaluate on more pictures",
+            f"only {len(known)} images of {dataset.name}'s {split} split have a right answer",
+            hint="too few to say anything; evaluate on more images",
         )
     graded = chosen.subset(known)
     images = np.asarray(graded.images_nhw)
@@ -144,7 +144,7 @@ def measure_robustness(
 
 
 def _hits(
-    table: PredictionTable, rows: NDArray[np.int64] | slice, right_n: NDArray[np.int64]
+    table: PredictionTable, rows: NDArray[np.int64] | slice, y_true_n: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    hits: NDArray[np.bool_] = table.logits_nk[rows].argmax(axis=1) == right_n
+    hits: NDArray[np.bool_] = table.logits_nk[rows].argmax(axis=1) == y_true_n
     return hits.astype(np.float64)

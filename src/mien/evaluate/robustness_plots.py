@@ -1,4 +1,4 @@
-"""Robustness as pictures: accuracy by strength, and what the corruptions look like."""
+"""Robustness as images: accuracy by strength, and what the corruptions look like."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mien.evaluate.robustness import Robustness
 
 
-def robustness_picture(robustness: Robustness) -> bytes:
+def robustness_image(robustness: Robustness) -> bytes:
     """Return the losses as PNG bytes: a panel for each corruption, clean at the left of each.
 
     Raises:
@@ -30,7 +30,7 @@ def robustness_picture(robustness: Robustness) -> bytes:
     known = {corruption.name: corruption for corruption in CORRUPTIONS}
     names = list(dict.fromkeys(loss.corruption for loss in robustness.losses))
     rows = -(-len(names) // 3)
-    figure = new_figure((11, 2.6 * rows + 0.7), "pictures of robustness")
+    figure = new_figure((11, 2.6 * rows + 0.7), "images of robustness")
     axes = figure.subplots(rows, 3, squeeze=False, sharey=True).ravel()
     floor = min(loss.accuracy for loss in robustness.losses)
     for axis, name in zip(axes, names, strict=False):
@@ -76,7 +76,7 @@ def sheet(face_hw: NDArray[np.uint8], seed: int = 0) -> bytes:
     """
     strengths = max(len(corruption.strengths) for corruption in CORRUPTIONS)
     size = (1.35 * len(CORRUPTIONS), 1.5 * strengths + 0.3)
-    figure = new_figure(size, "pictures of robustness")
+    figure = new_figure(size, "images of robustness")
     axes = figure.subplots(strengths, len(CORRUPTIONS), squeeze=False)
     for column, corruption in enumerate(CORRUPTIONS):
         for row, strength in enumerate(corruption.strengths):

@@ -166,14 +166,14 @@ def explain(
 
 
 def grad_cams(
-    model: Explainable, crops_nhw: NDArray[np.uint8], answers_n: NDArray[np.int64], side: int
+    model: Explainable, crops_nhw: NDArray[np.uint8], y_pred_n: NDArray[np.int64], side: int
 ) -> NDArray[np.float32]:
     """Return Grad-CAM on the crops as they are given, float32 [n, s, s], bilinear.
 
     It is 0 where a model that aligns faces does not look at all.
     """
     size = crops_nhw.shape[1]
-    maps, places = model.grad_cam(crops_nhw, answers_n, side), model.places(crops_nhw)
+    maps, places = model.grad_cam(crops_nhw, y_pred_n, side), model.places(crops_nhw)
     return np.stack([_placed(enlarged(m, size), p) for m, p in zip(maps, places, strict=True)])
 
 

@@ -50,12 +50,12 @@ class Explainable(Protocol):
         ...
 
     def grad_cam(
-        self, crops_nhw: NDArray[np.uint8], answers_n: NDArray[np.int64], side: int
+        self, crops_nhw: NDArray[np.uint8], y_pred_n: NDArray[np.int64], side: int
     ) -> NDArray[np.float32]:
         """Return Grad-CAM before its rectification, float32 [n, side, side].
 
         Selvaraju et al. 2017 (arXiv:1610.02391): the feature maps' sum, each weighted by the
-        mean gradient of the answer's logit, `answers_n` being indices of labels. In logits.
+        mean gradient of the answer's logit, `y_pred_n` being indices of labels. In logits.
         """
         ...
 

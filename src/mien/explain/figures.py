@@ -1,4 +1,4 @@
-"""Explanations as pictures: maps laid over the face, kernels and feature maps."""
+"""Explanations as images: maps laid over the face, kernels and feature maps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mien.explain.explain import Explanation, FaceExplanation
 
-DRAWN = "the pictures of an explanation"
+DRAWN = "the images of an explanation"
 """What is drawn here, where matplotlib is missing."""
 COLOURS = {True: "RdBu_r", False: "inferno"}
 """Colour maps by whether a map has signs; both are even to the eye and safe for the colour-blind
@@ -44,7 +44,7 @@ def overlay(
         crop_hw: uint8 [s, s], grey.
         map_hw: float32 [s, s]; what is below 0 is left out where not `signed`.
         signed: whether negative values are meant to be seen.
-        size: of the picture, in pixels.
+        size: of the image, in pixels.
     """
     face = np.asarray(Image.fromarray(crop_hw).resize((size, size), Image.Resampling.NEAREST))
     values = enlarged(map_hw, size)
@@ -75,7 +75,7 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def face_picture(explanation: Explanation, index: int) -> bytes:
+def face_image(explanation: Explanation, index: int) -> bytes:
     """Return one face's maps, probabilities and, where checked, its maps under random weights.
 
     Raises:
@@ -103,7 +103,7 @@ def face_picture(explanation: Explanation, index: int) -> bytes:
     return png_bytes(figure)
 
 
-def kernels_picture(explanation: Explanation) -> bytes:
+def kernels_image(explanation: Explanation) -> bytes:
     """Return the first convolution's kernels on one common scale."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -126,7 +126,7 @@ def kernels_picture(explanation: Explanation) -> bytes:
     return png_bytes(figure)
 
 
-def features_picture(face: FaceExplanation) -> bytes:
+def features_image(face: FaceExplanation) -> bytes:
     """Return the strongest feature maps of each side: those of the largest mean magnitude."""
     colours = _matplotlib().colormaps["viridis"]
     rows, names = [], []

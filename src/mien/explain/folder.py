@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.explain.explain import GRAD_CAM
-from mien.explain.figures import face_picture, features_picture, kernels_picture
+from mien.explain.figures import face_image, features_image, kernels_image
 from mien.explain.page import Sheets, page
 from mien.files import write_bytes, write_json, write_text
 
@@ -49,7 +49,7 @@ def write_folder(
     sources = [source for source, _ in found]
     sheets = _sheets(explanation)
     for index, (name, (source, face)) in enumerate(zip(file_names(sources), found, strict=True)):
-        files = {f"explanation-{name}.png": face_picture(explanation, index)}
+        files = {f"explanation-{name}.png": face_image(explanation, index)}
         if sheets.features:
             files[f"features-{name}.png"] = sheets.features[index]
         for file, content in files.items():
@@ -66,12 +66,12 @@ def write_folder(
 
 def _sheets(explanation: Explanation) -> Sheets:
     faces = [face for face in explanation.faces if face.features]
-    kernels = kernels_picture(explanation) if len(explanation.kernels) else None
-    return Sheets(kernels, tuple(features_picture(face) for face in faces))
+    kernels = kernels_image(explanation) if len(explanation.kernels) else None
+    return Sheets(kernels, tuple(features_image(face) for face in faces))
 
 
 def file_names(sources: Sequence[str]) -> list[str]:
-    """Return one name for each face: its picture's, with a number from its second use on."""
+    """Return one name for each face: its image's, with a number from its second use on."""
     names: list[str] = []
     taken: set[str] = set()
     for source in sources:

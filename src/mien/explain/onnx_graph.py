@@ -15,7 +15,7 @@ import numpy as np
 from mien.errors import MissingExtraError, ModelFileError
 from mien.explain.explainable import redraw, unmoved
 from mien.model.classifier import Classifier
-from mien.model.fp16 import widen
+from mien.model.fp16 import to_fp32
 from mien.model.info import ALIGNMENT_NODE, INPUT_NAME, OUTPUT_NAME
 from mien.model.resolve import model_content
 from mien.model.runtime import Session
@@ -59,7 +59,7 @@ class OnnxExplainable:
                 hint=f"explain {self.info.quantised.get('from', 'the float32 model it was')}",
             )
         self._name, self._threads = name, threads
-        self._model: ModelProto = widen(onnx.load_model_from_string(content))
+        self._model: ModelProto = to_fp32(onnx.load_model_from_string(content))
         graph = self._model.graph
         self._weighted = _weighted_nodes(graph if self._several else _answering(graph))
         self.layers = tuple(_layer_name(node, weights) for node, weights in self._weighted)
@@ -97,13 +97,13 @@ class OnnxExplainable:
         return {side: maps[0] for side, maps in zip(features, found, strict=True)}
 
     def grad_cam(
-        self, crops_nhw: NDArray[np.uint8], answers_n: NDArray[np.int64], side: int
+        self, crops_nhw: NDArray[np.uint8], y_pred_n: NDArray[np.int64], side: int
     ) -> NDArray[np.float32]:
         """Return Grad-CAM before its rectification, float32 [n, side, side], in logits."""
         names = [view[side] for view in self._features]
         tail = self._tail(side)
         cams = []
-        for crop, answer in zip(crops_nhw, answers_n, strict=True):
+        for crop, answer in zip(crops_nhw, y_pred_n, strict=True):
             maps = self._session.run(names, **{INPUT_NAME: crop[None, None]})
             cam = np.zeros((side, side), np.float32)
             for view, own in enumerate(maps):

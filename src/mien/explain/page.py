@@ -74,7 +74,7 @@ footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 1rem;
   h2, h3 { break-after: avoid; } .face + .face { break-before: page; } }
 """
 )
-READ = """<div class="read"><p>A map shows which parts of the picture the score depends on. It does
+READ = """<div class="read"><p>A map shows which parts of the image the score depends on. It does
 not say why, whether the answer is right, or what the person feels; and what is dark here may
 still matter together with something else.</p></div>"""
 METHODS = """<p>Grad-CAM: Selvaraju et al. 2017 (arXiv:1610.02391), rectified; in logits a cell.

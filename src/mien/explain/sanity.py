@@ -1,7 +1,7 @@
 """The sanity check of maps: do they change when the weights are randomised?
 
 Adebayo et al. 2018, "Sanity checks for saliency maps" (arXiv:1810.03292): a map that stays as
-it is when the network's weights are replaced by noise shows the picture, not the network.
+it is when the network's weights are replaced by noise shows the image, not the network.
 """
 
 from __future__ import annotations
@@ -194,11 +194,11 @@ def _spearman(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 
 
 def _ssim(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Return the mean SSIM of two pictures of range 1, with its authors' constants."""
+    """Return the mean SSIM of two images of range 1, with its authors' constants."""
     from scipy.ndimage import gaussian_filter
 
-    def blur(picture: NDArray[np.float64]) -> NDArray[np.float64]:
-        result: NDArray[np.float64] = gaussian_filter(picture, 1.5)
+    def blur(image: NDArray[np.float64]) -> NDArray[np.float64]:
+        result: NDArray[np.float64] = gaussian_filter(image, 1.5)
         return result
 
     x, y = a.astype(np.float64), b.astype(np.float64)

@@ -19,13 +19,13 @@ MARGIN = 0.3
 
 
 def blur_faces(
-    picture_hwc: NDArray[np.uint8], boxes_xyxy: Iterable[NDArray[np.float32]]
+    image_hwc: NDArray[np.uint8], boxes_xyxy: Iterable[NDArray[np.float32]]
 ) -> NDArray[np.uint8]:
-    """Return a copy of the picture, uint8 [h, w, 3] RGB, with an ellipse around each box blurred.
+    """Return a copy of the image, uint8 [h, w, 3] RGB, with an ellipse around each box blurred.
 
     The cells' means are all that is left of the pixels inside, so nothing can bring them back.
     """
-    canvas = Image.fromarray(picture_hwc)
+    canvas = Image.fromarray(image_hwc)
     source = canvas.copy()  # overlapping faces are each blurred from the original
     for box in boxes_xyxy:
         _blur_one(canvas, source, box)

@@ -18,9 +18,9 @@ BLOCK = 512
 def clip_box(
     box_xyxy: Sequence[float], width: float = np.inf, height: float = np.inf
 ) -> tuple[int, int, int, int]:
-    """Return a box [4] in whole pixels inside a picture of that size; at least one pixel remains.
+    """Return a box [4] in whole pixels inside an image of that size; at least one pixel remains.
 
-    Slicing with it, `picture[top:bottom, left:right]`, never gives an empty crop: edges are
+    Slicing with it, `image[top:bottom, left:right]`, never gives an empty crop: edges are
     rounded outwards, and a box that lies outside becomes the nearest row or column of pixels.
     """
     left = int(max(0, min(np.floor(box_xyxy[0]), width - 1)))

@@ -1,4 +1,4 @@
-"""Picture files to pixels and back: RGB, as displayed, whatever the file holds.
+"""Image files to pixels and back: RGB, as displayed, whatever the file holds.
 
 The size is read from the header before anything is decoded, so that a small file that would
 unfold into gigabytes is refused rather than tried.
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_PIXELS = 100_000_000
-"""Larger pictures are refused: 100 megapixels are 300 MB in memory."""
+"""Larger images are refused: 100 megapixels are 300 MB in memory."""
 
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .png .bmp .gif .webp .tif .tiff .ppm .pgm .pbm .heic .heif .avif".split()  # noqa: SIM905
 )
-"""File names that are taken for pictures when a folder is read."""
+"""File names that are taken for images when a folder is read."""
 
 READERS = frozenset(
     "AVIF BMP DIB GIF HEIF JPEG MPO PNG PPM TIFF WEBP".split()  # noqa: SIM905
@@ -56,7 +56,7 @@ FIRST_PAGE = "a file of several pages: only the first was read"
 
 
 class Decoded(NamedTuple):
-    """A decoded picture.
+    """A decoded image.
 
     Attributes:
         pixels: uint8 [h, w, 3] RGB.
@@ -67,13 +67,13 @@ class Decoded(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Return the picture in a file, uint8 [h, w, 3] RGB; see `decode_picture`.
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Return the image in a file, uint8 [h, w, 3] RGB; see `decode_image`.
 
     Raises:
-        SourceError: the file is missing, unreadable, empty, or no picture that can be decoded.
+        SourceError: the file is missing, unreadable, empty, or no image that can be decoded.
     """
-    return decode_picture(read_content(path), str(path))
+    return decode_image(read_content(path), str(path))
 
 
 def read_content(path: Path) -> bytes:
@@ -92,8 +92,8 @@ def read_content(path: Path) -> bytes:
         raise SourceError(f"cannot read {path}: {error}", hint="check the path") from error
 
 
-def decode_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Return an encoded picture as uint8 [h, w, 3] RGB, turned as its EXIF data says.
+def decode_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Return an encoded image as uint8 [h, w, 3] RGB, turned as its EXIF data says.
 
     Transparency is laid on white, 16-bit values are scaled to 8 bits, an animation gives its
     first frame.
@@ -102,16 +102,16 @@ def decode_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> N
         content: of a JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, AVIF or (with the extra `heic`)
             HEIC file.
         name: for error messages.
-        max_pixels: larger pictures are refused by their header.
+        max_pixels: larger images are refused by their header.
 
     Raises:
-        SourceError: no such picture, damaged, or larger than that.
+        SourceError: no such image, damaged, or larger than that.
     """
     return decode_noted(content, name, max_pixels).pixels
 
 
 def decode_noted(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decoded:
-    """Decode as `decode_picture` does, and say what is odd about the file.
+    """Decode as `decode_image` does, and say what is odd about the file.
 
     A JPEG without its end marker is read where every pixel is there; an animation gives its first
     frame. Both have a note.
@@ -121,22 +121,22 @@ def decode_noted(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Dec
     _register_heic(content, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of what we refuse
-        picture = _open(content, name, max_pixels)
+        image = _open(content, name, max_pixels)
         try:
-            several = getattr(picture, "is_animated", False)
-            notes = (FIRST_FRAME,) if several and picture.format in ANIMATED else ()
-            notes = (FIRST_PAGE,) if several and picture.format == "TIFF" else notes
+            several = getattr(image, "is_animated", False)
+            notes = (FIRST_FRAME,) if several and image.format in ANIMATED else ()
+            notes = (FIRST_PAGE,) if several and image.format == "TIFF" else notes
             try:
-                picture.load()
-                if picture.format in JPEGS and lacks_end_marker(content):
+                image.load()
+                if image.format in JPEGS and lacks_end_marker(content):
                     notes = (NO_END_MARKER,)  # the decoder did not come to miss it
             except OSError:
-                whole = with_end_marker(content) if picture.format in JPEGS else None
+                whole = with_end_marker(content) if image.format in JPEGS else None
                 if whole is None:
                     raise
-                picture = Image.open(io.BytesIO(whole))
+                image = Image.open(io.BytesIO(whole))
                 notes = (NO_END_MARKER,)
-            return Decoded(as_displayed(picture, own=True), notes)
+            return Decoded(as_displayed(image, own=True), notes)
         except DAMAGE as error:
             raise SourceError(
                 f"{name} is damaged: {error}", hint="the file was cut short or changed"
@@ -144,27 +144,27 @@ def decode_noted(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Dec
 
 
 def _open(content: bytes, name: str, max_pixels: int) -> Image.Image:
-    """Return a picture whose header was read and found good."""
+    """Return an image whose header was read and found good."""
     try:
-        picture = Image.open(io.BytesIO(content))
+        image = Image.open(io.BytesIO(content))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, RuntimeError) as error:
-        raise SourceError(f"{name} is not a picture that can be read", hint=_USE_OTHERS) from error
+        raise SourceError(f"{name} is not an image that can be read", hint=_USE_OTHERS) from error
     except Image.DecompressionBombError as error:
         raise SourceError(
             f"{name} is too large: over {max_pixels / 1e6:g} megapixels, the most that are read",
             hint=_TOO_LARGE,
         ) from error
-    if picture.format not in READERS:
+    if image.format not in READERS:
         raise SourceError(
-            f"{name} is a picture of the form {picture.format}, which is not read",
+            f"{name} is an image of the form {image.format}, which is not read",
             hint=_USE_OTHERS,
         )
-    check_size(picture.size, name, max_pixels)
-    return picture
+    check_size(image.size, name, max_pixels)
+    return image
 
 
 def check_size(size: tuple[int, int], name: str, max_pixels: int = MAX_PIXELS) -> None:
-    """Raise a SourceError for a picture, (width, height), of more pixels than that."""
+    """Raise a SourceError for an image, (width, height), of more pixels than that."""
     width, height = size
     if width * height > max_pixels:
         raise SourceError(
@@ -174,20 +174,19 @@ def check_size(size: tuple[int, int], name: str, max_pixels: int = MAX_PIXELS) -
         )
 
 
-def as_rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def as_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return pixels [h, w, 3] for grey [h, w] too; anything but uint8 of these is a SourceError."""
-    shape = picture.shape
+    shape = image.shape
     colour = len(shape) == 3 and shape[2] == 3
-    if picture.dtype != np.uint8 or not (len(shape) == 2 or colour) or 0 in shape:
+    if image.dtype != np.uint8 or not (len(shape) == 2 or colour) or 0 in shape:
         raise SourceError(
-            f"a picture must be uint8 [h, w, 3] RGB or [h, w] grey, got {picture.dtype} "
-            f"{list(shape)}",
+            f"an image must be uint8 [h, w, 3] RGB or [h, w] grey, got {image.dtype} {list(shape)}",
             hint="scale values to 0-255, drop alpha, and put the channels last",
         )
-    return picture if colour else np.repeat(picture[:, :, None], 3, axis=2)
+    return image if colour else np.repeat(image[:, :, None], 3, axis=2)
 
 
-def write_picture(path: Path, picture_hwc: NDArray[np.uint8]) -> None:
+def write_image(path: Path, image_hwc: NDArray[np.uint8]) -> None:
     """Write uint8 [h, w, 3] RGB (or [h, w] grey) pixels, whole or not at all.
 
     Raises:
@@ -197,12 +196,12 @@ def write_picture(path: Path, picture_hwc: NDArray[np.uint8]) -> None:
     kind = WRITERS.get(path.suffix.lower())
     if kind is None:
         raise ConfigError(
-            f"cannot write a picture called {path.name}",
+            f"cannot write an image called {path.name}",
             hint=f"end the name in {', '.join(WRITERS)}",
         )
     buffer = io.BytesIO()
     options = {"quality": 92} if kind != "PNG" else {}
-    Image.fromarray(picture_hwc).save(buffer, kind, **options)
+    Image.fromarray(image_hwc).save(buffer, kind, **options)
     write_bytes(path, buffer.getvalue())
 
 
@@ -215,39 +214,39 @@ DAMAGE = (
 """What Pillow's decoders raise over damaged files."""
 
 
-def as_displayed(picture: Image.Image, *, own: bool = False) -> NDArray[np.uint8]:
+def as_displayed(image: Image.Image, *, own: bool = False) -> NDArray[np.uint8]:
     """Return a Pillow image of any mode as uint8 [h, w, 3] RGB, turned as its EXIF data says.
 
     Args:
-        picture: the image.
+        image: the image.
         own: it may be changed, which saves a copy.
 
     Raises:
         ValueError: a mode that Pillow cannot convert; its decoders raise more, see `DAMAGE`.
     """
     if own:
-        ImageOps.exif_transpose(picture, in_place=True)  # copies nothing where it is upright
-    elif picture.getexif().get(ORIENTATION, 1) != 1:
-        picture = ImageOps.exif_transpose(picture)
-    return _to_rgb(picture)
+        ImageOps.exif_transpose(image, in_place=True)  # copies nothing where it is upright
+    elif image.getexif().get(ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    return _to_rgb(image)
 
 
-def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
-    if picture.mode in PREMULTIPLIED:
-        picture = picture.convert(PREMULTIPLIED[picture.mode])
-    if picture.mode.startswith("I") or picture.mode == "F":
-        return _from_deep_grey(picture)
-    if picture.mode in WITH_ALPHA or "transparency" in picture.info:
-        layer = picture.convert("RGBA")
-        picture = Image.new("RGBA", layer.size, "white")
-        picture.alpha_composite(layer)
-    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"), np.uint8)
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode in PREMULTIPLIED:
+        image = image.convert(PREMULTIPLIED[image.mode])
+    if image.mode.startswith("I") or image.mode == "F":
+        return _from_deep_grey(image)
+    if image.mode in WITH_ALPHA or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        image = Image.new("RGBA", layer.size, "white")
+        image.alpha_composite(layer)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"), np.uint8)
 
 
-def _from_deep_grey(picture: Image.Image) -> NDArray[np.uint8]:
+def _from_deep_grey(image: Image.Image) -> NDArray[np.uint8]:
     """Scale 16-bit (or 32-bit) grey to 8 bits; Pillow's own conversion would clip it."""
-    values = np.asarray(picture, np.float64)
-    if picture.mode == "F" and values.max(initial=0) <= 1:
+    values = np.asarray(image, np.float64)
+    if image.mode == "F" and values.max(initial=0) <= 1:
         values = values * 255
     elif values.max(initial=0) > 255:
         values = values / 257
@@ -263,7 +262,7 @@ def _register_heic(content: bytes, name: str) -> None:
         from pillow_heif import register_heif_opener
     except ModuleNotFoundError as error:
         raise SourceError(
-            f"{name} is a HEIC picture, which needs a package that is not installed",
+            f"{name} is a HEIC image, which needs a package that is not installed",
             hint=f"install it: {install_command('heic')}",
         ) from error
     register_heif_opener()

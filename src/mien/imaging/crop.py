@@ -1,4 +1,4 @@
-"""The one alignment: from a picture and boxes to the grey crops that every model is given.
+"""The one alignment: from an image and boxes to the grey crops that every model is given.
 
 Data import, training and prediction all crop here. A crop that is squashed in one place and
 not in another is this field's classic bug, so the id below travels inside each model file and
@@ -51,12 +51,12 @@ def squares(boxes_xyxy: NDArray[np.float32], framing: Framing) -> NDArray[np.flo
 
 
 def crop_faces(
-    picture_hwc: NDArray[np.uint8], boxes_xyxy: NDArray[np.float32], framing: Framing, size: int
+    image_hwc: NDArray[np.uint8], boxes_xyxy: NDArray[np.float32], framing: Framing, size: int
 ) -> NDArray[np.uint8]:
-    """Cut the faces out of a picture.
+    """Cut the faces out of an image.
 
     Args:
-        picture_hwc: uint8 [h, w, 3] RGB, or [h, w] grey.
+        image_hwc: uint8 [h, w, 3] RGB, or [h, w] grey.
         boxes_xyxy: float32 [n, 4] in pixels.
         framing: of the detector that gave the boxes.
         size: height and width of a crop, in pixels.
@@ -65,35 +65,33 @@ def crop_faces(
         uint8 [n, size, size], grey. A square crop of this very size comes back bit for bit.
     """
     frames = squares(boxes_xyxy, framing)
-    crops = [_crop(picture_hwc, frame, size) for frame in frames]
+    crops = [_crop(image_hwc, frame, size) for frame in frames]
     return np.stack(crops) if crops else np.zeros((0, size, size), np.uint8)
 
 
-def crop_whole(picture_hwc: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Return the whole picture as one crop, uint8 [size, size]: it is a face crop already.
+def crop_whole(image_hwc: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Return the whole image as one crop, uint8 [size, size]: it is a face crop already.
 
-    A picture that is not square is not squashed: its longer side fills the crop and its edge
+    An image that is not square is not squashed: its longer side fills the crop and its edge
     pixels are repeated on the shorter side.
     """
-    height, width = picture_hwc.shape[:2]
+    height, width = image_hwc.shape[:2]
     box = np.array([[0, 0, width, height]], np.float32)
-    return crop_faces(picture_hwc, box, WHOLE, size).reshape(size, size)
+    return crop_faces(image_hwc, box, WHOLE, size).reshape(size, size)
 
 
-def _crop(
-    picture_hwc: NDArray[np.uint8], frame: NDArray[np.float32], size: int
-) -> NDArray[np.uint8]:
-    height, width = picture_hwc.shape[:2]
+def _crop(image_hwc: NDArray[np.uint8], frame: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
+    height, width = image_hwc.shape[:2]
     x0, y0, x1, y1 = (float(v) for v in frame)
     left, top = int(np.floor(x0)), int(np.floor(y0))
     bottom, right = max(int(np.ceil(y1)), top + 1), max(int(np.ceil(x1)), left + 1)
     # Whole pixels around the frame...
     if top >= 0 and bottom <= height and left >= 0 and right <= width:
-        grey = _grey(picture_hwc[top:bottom, left:right])
-    else:  # ...and clipped indices repeat the picture's edge outside it.
+        grey = _grey(image_hwc[top:bottom, left:right])
+    else:  # ...and clipped indices repeat the image's edge outside it.
         rows = np.clip(np.arange(top, bottom), 0, height - 1)
         columns = np.clip(np.arange(left, right), 0, width - 1)
-        grey = _grey(picture_hwc[rows[:, None], columns])
+        grey = _grey(image_hwc[rows[:, None], columns])
     box = (x0 - left, y0 - top, min(x1 - left, right - left), min(y1 - top, bottom - top))
     if grey.shape == (size, size) and box == (0, 0, size, size):
         return grey

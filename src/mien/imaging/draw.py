@@ -1,4 +1,4 @@
-"""Readings drawn onto a picture: a box, a name and small bars for each face."""
+"""Readings drawn onto an image: a box, a name and small bars for each face."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Box = tuple[float, float, float, float]
 INK, PAPER, TRACK = (255, 255, 255), (24, 26, 30), (74, 78, 86)
 
 
-def annotate(picture_hwc: NDArray[np.uint8], faces: Sequence[FaceReading]) -> NDArray[np.uint8]:
-    """Return a copy of the picture, uint8 [h, w, 3] RGB, with each face's reading drawn on it."""
-    canvas = Image.fromarray(picture_hwc)
+def annotate(image_hwc: NDArray[np.uint8], faces: Sequence[FaceReading]) -> NDArray[np.uint8]:
+    """Return a copy of the image, uint8 [h, w, 3] RGB, with each face's reading drawn on it."""
+    canvas = Image.fromarray(image_hwc)
     overlay = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
     pen = ImageDraw.Draw(overlay)
     taken = [face.box for face in faces]
@@ -49,13 +49,13 @@ class FrameAnnotator:
         self._kept: dict[int, _Layout] = {}
 
     def draw(
-        self, picture_hwc: NDArray[np.uint8], faces: Sequence[TrackedFace], time_s: float
+        self, image_hwc: NDArray[np.uint8], faces: Sequence[TrackedFace], time_s: float
     ) -> NDArray[np.uint8]:
         """Return a copy of a frame, uint8 [h, w, 3] RGB, with each person's reading drawn on it.
 
         Only the faces' surroundings are composed: videos have many frames.
         """
-        canvas = Image.fromarray(picture_hwc)
+        canvas = Image.fromarray(image_hwc)
         pen = ImageDraw.Draw(canvas, "RGBA")
         taken = [face.box for face in faces]
         for face in faces:
@@ -123,12 +123,12 @@ def _draw_face(
 ) -> Box:
     """Draw a face's box and, beside it, a panel; return the panel's place.
 
-    A panel that would cover another face or panel shrinks to its title, as in a group picture.
+    A panel that would cover another face or panel shrinks to its title, as in a group image.
     """
     layout = layout or _Layout(full=False)
     colour = COLOURS.get(face.label, OTHER)
     x0, y0, x1, y1 = face.box
-    # Text follows the face's size, but stays readable on any picture.
+    # Text follows the face's size, but stays readable on any image.
     low, high = max(11, min(size) * 0.022), max(13, min(size) * 0.06)
     text = layout.words(int(np.clip((x1 - x0) * 0.13, low, high)))
     line = max(2, round(text / 7))
@@ -186,7 +186,7 @@ def _place(
 ) -> tuple[int, tuple[float, float], float]:
     """Return the panel's side, its left and top, and how much it covers, in pixels squared.
 
-    Of right of the face, left, below and above, inside the picture: the first that covers least,
+    Of right of the face, left, below and above, inside the image: the first that covers least,
     the face itself included; the one before as long as it covers hardly more.
     """
     x0, y0, x1, y1 = box

@@ -33,7 +33,7 @@ def lacks_end_marker(content: bytes) -> bool:
 def with_end_marker(content: bytes) -> bytes | None:
     """Return a JPEG without its last bytes as a whole one, or None where pixels are missing.
 
-    What follows the last block of the last scan is never decoded. So the picture is decoded with
+    What follows the last block of the last scan is never decoded. So the image is decoded with
     different bytes in that place: where all give the same pixels, none of them was needed.
 
     Args:
@@ -44,8 +44,8 @@ def with_end_marker(content: bytes) -> bytes | None:
         return None
     first: np.ndarray | None = None
     for filling in FILLINGS:
-        with Image.open(io.BytesIO(kept + filling + END)) as picture:
-            pixels = np.asarray(picture)
+        with Image.open(io.BytesIO(kept + filling + END)) as image:
+            pixels = np.asarray(image)
         if first is not None and not np.array_equal(pixels, first):
             return None
         first = pixels

@@ -1,4 +1,4 @@
-"""Pictures in every form that people have them in, to RGB pixels: `load_picture`."""
+"""Images in every form that people have them in, to RGB pixels: `load_image`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Channels = Literal["rgb", "bgr"]
 CHANNELS: tuple[Channels, ...] = ("rgb", "bgr")
 KINDS = (
-    "a path, a PIL image, the bytes of a picture file, a binary file object, a NumPy array "
+    "a path, a PIL image, the bytes of an image file, a binary file object, a NumPy array "
     "or a torch tensor"
 )
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}")
@@ -38,10 +38,10 @@ _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}")
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """One picture as the caller gave it.
+    """One image as the caller gave it.
 
     Attributes:
-        value: the path, or the picture itself.
+        value: the path, or the image itself.
         name: in results and messages: the path, or 'array', 'tensor', 'image', 'bytes', 'file'.
         channels: order of the colours of arrays and tensors.
     """
@@ -54,7 +54,7 @@ class Given:
         """Return the pixels, uint8 [h, w, 3] RGB, and notes.
 
         Raises:
-            SourceError: the picture cannot be read.
+            SourceError: the image cannot be read.
         """
         return _load(self.value, self.name, self.channels)
 
@@ -70,14 +70,14 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Lent:
-    """A picture that belongs to the caller and is not kept in memory by its reading."""
+    """An image that belongs to the caller and is not kept in memory by its reading."""
 
     refer: Callable[[], Any]
     name: str
     channels: Channels
 
     def load(self) -> Decoded | None:
-        """Return the pixels as they are now, or None where the picture is gone."""
+        """Return the pixels as they are now, or None where the image is gone."""
         value = self.refer()
         return None if value is None else _load(value, self.name, self.channels)
 
@@ -89,11 +89,11 @@ def _gone() -> None:
     return None
 
 
-def given_picture(value: object, channels: str = "rgb") -> Given:
+def given_image(value: object, channels: str = "rgb") -> Given:
     """Return what was given with its name; file objects are read, nothing is decoded.
 
     Raises:
-        SourceError: something that is no picture, or a file object that gives no bytes.
+        SourceError: something that is no image, or a file object that gives no bytes.
         ConfigError: another order of channels.
     """
     order = check_channels(channels)
@@ -130,14 +130,14 @@ def check_path(path: str | os.PathLike[str]) -> Path:
         if match.group(1).lower() == "file":
             raise SourceError(f"{address} is an address", hint="give the path without file://")
         raise SourceError(
-            f"{address} is an address; mien reads pictures on this machine only",
+            f"{address} is an address; mien reads images on this machine only",
             hint="download it first and give the file, or give the bytes",
         )
     return Path(path)
 
 
-def is_one_picture(value: object) -> bool:
-    """Return whether something is a picture by itself, not a collection of pictures."""
+def is_one_image(value: object) -> bool:
+    """Return whether something is an image by itself, not a collection of images."""
     text = isinstance(value, str | os.PathLike)
     return text or _kind_or_none(value) is not None or not isinstance(value, Iterable)
 
@@ -163,12 +163,12 @@ def _kind(value: object) -> str:
         return kind
     if value is None:
         raise SourceError(
-            "there is no picture: got None",
+            "there is no image: got None",
             hint="cv2.imread gives None for a file that it cannot read; give the path instead",
         )
     several = isinstance(value, list | tuple | set | dict)
     raise SourceError(
-        f"a picture must be {KINDS}, got {type(value).__name__}",
+        f"an image must be {KINDS}, got {type(value).__name__}",
         hint="read_many reads several" if several else "give one of these",
     )
 
@@ -176,7 +176,7 @@ def _kind(value: object) -> str:
 def _load(value: Any, name: str, channels: Channels) -> Decoded:
     if isinstance(value, Path):
         if os.path.isdir(value):  # noqa: PTH112  (likewise)
-            raise SourceError(f"{value} is a folder, not a picture", hint="read_many reads folders")
+            raise SourceError(f"{value} is a folder, not an image", hint="read_many reads folders")
         return decode_noted(read_content(value), str(value))
     if isinstance(value, Image.Image):
         return Decoded(_from_image(value, name))
@@ -207,7 +207,7 @@ def _read_file(file: Any, name: str) -> bytes:
 
 def _from_image(image: Image.Image, name: str) -> NDArray[np.uint8]:
     if 0 in image.size:
-        raise SourceError(f"{name} has no pixels: {image.size}", hint="give a picture with pixels")
+        raise SourceError(f"{name} has no pixels: {image.size}", hint="give an image with pixels")
     check_size(image.size, name)
     try:
         return as_displayed(image)
@@ -250,7 +250,7 @@ def as_pixels(values: NDArray[Any], channels: Channels = "rgb") -> NDArray[np.ui
     """
     shape = values.shape
     if values.ndim not in (2, 3) or 0 in shape or (values.ndim == 3 and shape[2] not in (1, 3, 4)):
-        raise _refused(values, "put the channels last; read_many reads several pictures")
+        raise _refused(values, "put the channels last; read_many reads several images")
     pixels = _as_bytes(values)
     if values.ndim == 2 or shape[2] == 1:
         return np.repeat(pixels.reshape(*shape[:2], 1), 3, axis=2)

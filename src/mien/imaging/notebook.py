@@ -1,4 +1,4 @@
-"""Readings as pictures: drawn, shown, saved, and as HTML for notebooks."""
+"""Readings as images: drawn, shown, saved, and as HTML for notebooks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from mien.errors import MienError, SourceError
-from mien.imaging.codec import write_picture
+from mien.imaging.codec import write_image
 from mien.imaging.draw import COLOURS, OTHER, annotate, percent
-from mien.imaging.load import given_picture
+from mien.imaging.load import given_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,56 +23,56 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mien.types import FaceReading, PictureReading
+    from mien.types import FaceReading, ImageReading
 
 SIDE, SMALL_SIDE = 480, 160
 """Longer side of thumbnails in notebooks, in pixels: of one reading, and of each of several."""
-MAX_PICTURES, MAX_FACES = 12, 20
+MAX_IMAGES, MAX_FACES = 12, 20
 """Readings, and faces of one, that a notebook shows; the rest is counted."""
 
 
 def draw_reading(
-    reading: PictureReading, picture: object = None, channels: str = "rgb"
+    reading: ImageReading, image: object = None, channels: str = "rgb"
 ) -> NDArray[np.uint8]:
-    """Return the picture of a reading, uint8 [h, w, 3] RGB, with its faces drawn on it.
+    """Return the image of a reading, uint8 [h, w, 3] RGB, with its faces drawn on it.
 
     Args:
         reading: says what is drawn.
-        picture: the same picture again, in any form that `Reader.read` takes; None reads the
-            file anew, or takes the picture given to `Reader.read` while it is in memory.
-        channels: order of the colours of `picture`.
+        image: the same image again, in any form that `Reader.read` takes; None reads the
+            file anew, or takes the image given to `Reader.read` while it is in memory.
+        channels: order of the colours of `image`.
 
     Raises:
-        SourceError: the picture cannot be read, is gone, or has another size.
+        SourceError: the image cannot be read, is gone, or has another size.
     """
-    given = reading.origin if picture is None else given_picture(picture, channels)
+    given = reading.origin if image is None else given_image(image, channels)
     decoded = None if given is None else given.load()
     if decoded is None:
         raise SourceError(
-            f"the picture {reading.source!r} is not kept in memory",
-            hint="give it again: annotate(picture), show(picture), save(path, picture)",
+            f"the image {reading.source!r} is not kept in memory",
+            hint="give it again: annotate(image), show(image), save(path, image)",
         )
     pixels = decoded.pixels
     height, width = pixels.shape[:2]
     if (width, height) != (reading.width, reading.height):
         raise SourceError(
-            f"the picture is {width} x {height} pixels; {reading.source!r} was "
+            f"the image is {width} x {height} pixels; {reading.source!r} was "
             f"{reading.width} x {reading.height} when it was read",
-            hint="give the picture that was read",
+            hint="give the image that was read",
         )
     return annotate(pixels, reading.faces)
 
 
 def save_reading(
-    reading: PictureReading, path: str | Path, picture: object = None, channels: str = "rgb"
+    reading: ImageReading, path: str | Path, image: object = None, channels: str = "rgb"
 ) -> Path:
-    """Write the drawn picture as JPEG, PNG or WebP, by the suffix; return the path.
+    """Write the drawn image as JPEG, PNG or WebP, by the suffix; return the path.
 
     Raises:
         SourceError: see `draw_reading`.
         ConfigError: another suffix.
     """
-    write_picture(Path(path), draw_reading(reading, picture, channels))
+    write_image(Path(path), draw_reading(reading, image, channels))
     return Path(path)
 
 
@@ -94,7 +94,7 @@ def show_image(pixels_hwc: NDArray[np.uint8], title: str) -> None:
     )
     if not screen or not ImageShow.show(image, title):
         raise SourceError(
-            "there is no screen or no viewer to show a picture with",
+            "there is no screen or no viewer to show an image with",
             hint="save(path) writes it to a file",
         )
 
@@ -108,7 +108,7 @@ def jpeg_bytes(pixels_hwc: NDArray[np.uint8], side: int, quality: int = 80) -> b
     return buffer.getvalue()
 
 
-def reading_html(reading: PictureReading, side: int = SIDE) -> str:
+def reading_html(reading: ImageReading, side: int = SIDE) -> str:
     """Return a table of the faces beside a thumbnail with their boxes; all text is escaped."""
     size = f"{reading.width} x {reading.height}"
     about = escape(f"{reading.source}, {size}" if reading.error is None else reading.source)
@@ -125,10 +125,10 @@ def reading_html(reading: PictureReading, side: int = SIDE) -> str:
     )
 
 
-def readings_html(readings: Sequence[PictureReading]) -> str:
+def readings_html(readings: Sequence[ImageReading]) -> str:
     """Return the first readings as HTML, and how many more there are."""
-    shown = "<hr>".join(reading_html(one, SMALL_SIDE) for one in readings[:MAX_PICTURES])
-    more = len(readings) - MAX_PICTURES
+    shown = "<hr>".join(reading_html(one, SMALL_SIDE) for one in readings[:MAX_IMAGES])
+    more = len(readings) - MAX_IMAGES
     return shown + (f"<div>and {more} more readings</div>" if more > 0 else "")
 
 
@@ -144,12 +144,12 @@ def _row(number: int, face: FaceReading) -> str:
     return f"<tr><td>{number}</td><td>{label}</td><td>{escape(shares)}</td><td>{box}</td></tr>"
 
 
-def _thumbnail(reading: PictureReading, side: int) -> str:
+def _thumbnail(reading: ImageReading, side: int) -> str:
     if reading.error is not None:
         return ""
     try:
         content = jpeg_bytes(draw_reading(reading), side)
-    except MienError:  # a picture that is gone leaves the table
+    except MienError:  # an image that is gone leaves the table
         return ""
     encoded = base64.b64encode(content).decode("ascii")
     return f'<img alt="{escape(reading.source)}" src="data:image/jpeg;base64,{encoded}">'

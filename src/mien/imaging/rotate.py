@@ -1,4 +1,4 @@
-"""Quarter turns: pictures turned clockwise, and what was found in them turned back."""
+"""Quarter turns: images turned clockwise, and what was found in them turned back."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ TURNS: tuple[Degrees, ...] = (0, 90, 180, 270)
 """Degrees, clockwise."""
 
 
-def turn_picture(picture_hwc: NDArray[np.uint8], degrees: int) -> NDArray[np.uint8]:
-    """Return a picture, uint8 [h, w, c], turned clockwise by 0, 90, 180 or 270 degrees."""
-    return np.ascontiguousarray(np.rot90(picture_hwc, -degrees // 90))
+def turn_image(image_hwc: NDArray[np.uint8], degrees: int) -> NDArray[np.uint8]:
+    """Return an image, uint8 [h, w, c], turned clockwise by 0, 90, 180 or 270 degrees."""
+    return np.ascontiguousarray(np.rot90(image_hwc, -degrees // 90))
 
 
 def turn_back(faces: Faces, degrees: int, width: int, height: int) -> Faces:
-    """Return faces found in a turned picture in the coordinates of the picture before its turn.
+    """Return faces found in a turned image in the coordinates of the image before its turn.
 
     Args:
         faces: found after a clockwise turn by `degrees`.
         degrees: 0, 90, 180 or 270.
-        width: of the picture before its turn, in pixels.
+        width: of the image before its turn, in pixels.
         height: likewise.
     """
     if not degrees:

@@ -1,4 +1,4 @@
-"""Grey crops to logits, in batches; knows nothing of pictures or detectors."""
+"""Grey crops to logits, in batches; knows nothing of images or detectors."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mien.model.info import ModelInfo
 
 
-def least_probability(info: ModelInfo, coverage: float) -> float:
+def min_set_probability(info: ModelInfo, coverage: float) -> float:
     """Return the probability from which on a label belongs to a set of this coverage.
 
     Between two fitted levels the higher one is taken, so that sets are never too small.
@@ -59,7 +59,7 @@ def least_probability(info: ModelInfo, coverage: float) -> float:
     )
 
 
-def choose_set(
+def prediction_set(
     probs_k: NDArray[np.float32], labels: Sequence[str], least: float
 ) -> tuple[str, ...]:
     """Return the labels with at least that probability, the most probable first, never none."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from mien.errors import MissingExtraError, ModelFileError
 from mien.model.classifier import BATCH
-from mien.model.fp16 import widen
+from mien.model.fp16 import to_fp32
 from mien.model.info import INPUT_NAME
 from mien.model.resolve import model_content
 from mien.model.runtime import Session, open_model
@@ -45,7 +45,7 @@ class Embedder:
         except ModuleNotFoundError as error:
             raise MissingExtraError.of("audit", "asking a model about labels") from error
         _, self.info = open_model(content, name, threads)
-        model = onnx.shape_inference.infer_shapes(widen(onnx.load_model_from_string(content)))
+        model = onnx.shape_inference.infer_shapes(to_fp32(onnx.load_model_from_string(content)))
         weights = {i.name for i in model.graph.initializer}
         layers = [n for n in model.graph.node if n.op_type in WEIGHTED and n.input[1] in weights]
         if not layers:

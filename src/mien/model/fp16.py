@@ -23,7 +23,7 @@ FROM = 1024
 LARGEST = float(np.finfo(np.float16).max)
 
 
-def halve(content: bytes) -> bytes:
+def to_fp16(content: bytes) -> bytes:
     """Return an ONNX file with its large float32 tensors rounded to float16.
 
     Raises:
@@ -38,7 +38,7 @@ def halve(content: bytes) -> bytes:
     model = onnx.load_model_from_string(content)
     casts = []
     for tensor in model.graph.initializer:
-        # Other constants, such as the places where an aligned picture is sampled, stay exact.
+        # Other constants, such as the places where an aligned image is sampled, stay exact.
         learnt = tensor.name.startswith(GRAPH) and tensor.data_type == onnx.TensorProto.FLOAT
         if not learnt or np.prod(tensor.dims) < FROM:
             continue
@@ -58,8 +58,8 @@ def halve(content: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def widen(model: ModelProto) -> ModelProto:
-    """Undo `halve`, but for its rounding: return the model, changed in place."""
+def to_fp32(model: ModelProto) -> ModelProto:
+    """Undo `to_fp16`, but for its rounding: return the model, changed in place."""
     from onnx import numpy_helper
 
     stored = {tensor.name: tensor for tensor in model.graph.initializer}

@@ -104,7 +104,7 @@ class Session:
 
     def _open(self) -> None:
         content, name, threads, provider = self._settings
-        # ONNX Runtime would keep for ever what one very wide picture took; it still keeps some.
+        # ONNX Runtime would keep for ever what one very wide image took; it still keeps some.
         self._shrinking = onnxruntime.RunOptions()
         self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._session = _start(content, name, threads, provider)

@@ -1,1 +1,1 @@
-"""Pictures to faces to expressions. Read pipeline.py first."""
+"""Images to faces to expressions. Read pipeline.py first."""

@@ -1,4 +1,4 @@
-"""Pictures to faces to expressions: read `read_pictures` first."""
+"""Images to faces to expressions: read `read_images` first."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import numpy as np
 from mien.errors import ResourceError, SourceError
 from mien.imaging.boxes import clip_box
 from mien.imaging.crop import crop_faces
-from mien.imaging.rotate import TURNS, Degrees, turn_back, turn_picture
+from mien.imaging.rotate import TURNS, Degrees, turn_back, turn_image
 from mien.model.classifier import softmax
-from mien.model.conformal import choose_set
-from mien.types import UNSURE, FaceReading, Faces, PictureReading
+from mien.model.conformal import prediction_set
+from mien.types import UNSURE, FaceReading, Faces, ImageReading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from mien.model.info import ModelInfo
     from mien.predict.detectors.base import Detector
-    from mien.predict.sources import PictureSource
-    from mien.types import Picture
+    from mien.predict.sources import ImageSource
+    from mien.types import Image
 
 _LOG = logging.getLogger(__name__)
 Rotate = Degrees | Literal["auto"]
@@ -38,8 +38,8 @@ SURELY_UPRIGHT = 0.95
 (n = 358), half of them below 0.93, and nine in ten upright faces score above 0.95."""
 Alone = Callable[[], AbstractContextManager[object]]
 FACES_AT_ONCE = 64
-PICTURES_AT_ONCE = 32
-"""Pictures wait until this many, or FACES_AT_ONCE faces, can be classified together."""
+IMAGES_AT_ONCE = 32
+"""Images wait until this many, or FACES_AT_ONCE faces, can be classified together."""
 
 
 class FaceClassifier(Protocol):
@@ -53,7 +53,7 @@ class FaceClassifier(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Caution:
+class DecisionPolicy:
     """How sure an answer must be.
 
     Attributes:
@@ -66,12 +66,12 @@ class Caution:
     least: float | None = None
 
 
-PLAIN = Caution()
+PLAIN = DecisionPolicy()
 
 
 @dataclass(slots=True)
 class Cropped:
-    """A picture whose faces were found but not yet classified; its pixels are gone already."""
+    """An image whose faces were found but not yet classified; its pixels are gone already."""
 
     source: str
     width: int = 0
@@ -81,60 +81,60 @@ class Cropped:
     error: str | None = None
     turn: int = 0
     notes: tuple[str, ...] = ()
-    origin: Picture | None = None
+    origin: Image | None = None
 
     def __len__(self) -> int:
         return len(self.faces)
 
 
-def read_pictures(
-    sources: Iterable[PictureSource],
+def read_images(
+    sources: Iterable[ImageSource],
     detector: Detector,
     classifier: FaceClassifier,
-    caution: Caution = PLAIN,
+    caution: DecisionPolicy = PLAIN,
     workers: int = 1,
     rotate: Rotate = 0,
     alone: Alone = nullcontext,
-) -> Iterator[PictureReading]:
-    """Read the expressions in pictures; one reading for each source, in their order.
+) -> Iterator[ImageReading]:
+    """Read the expressions in images; one reading for each source, in their order.
 
-    A picture that cannot be read gives a reading with `error`; one without a face gives a
-    reading with no faces. Memory is bounded: of a waiting picture only its crops are kept.
+    An image that cannot be read gives a reading with `error`; one without a face gives a
+    reading with no faces. Memory is bounded: of a waiting image only its crops are kept.
 
     Args:
         sources: what to read.
         detector: finds the faces.
-        classifier: names their expressions; faces of several pictures share a batch.
+        classifier: names their expressions; faces of several images share a batch.
         caution: how sure an answer must be.
-        workers: threads that decode pictures and find faces, where the detector allows several.
-        rotate: see `crop_picture`.
-        alone: entered while a picture is decoded and its faces are found.
+        workers: threads that decode images and find faces, where the detector allows several.
+        rotate: see `crop_image`.
+        alone: entered while an image is decoded and its faces are found.
     """
     waiting: list[Cropped] = []
     for found in _find_all(sources, detector, classifier, workers, rotate, alone):
         waiting.append(found)
-        if len(waiting) >= PICTURES_AT_ONCE or sum(map(len, waiting)) >= FACES_AT_ONCE:
+        if len(waiting) >= IMAGES_AT_ONCE or sum(map(len, waiting)) >= FACES_AT_ONCE:
             yield from _classify(waiting, detector, classifier, caution)
             waiting = []
     yield from _classify(waiting, detector, classifier, caution)
 
 
 def _find_all(
-    sources: Iterable[PictureSource],
+    sources: Iterable[ImageSource],
     detector: Detector,
     classifier: FaceClassifier,
     workers: int,
     rotate: Rotate,
     alone: Alone,
 ) -> Iterator[Cropped]:
-    """Yield the faces of each picture, in order; the next pictures are looked at meanwhile."""
+    """Yield the faces of each image, in order; the next images are looked at meanwhile."""
     if workers < 2 or not getattr(detector, "parallel", False):
         for source in sources:
             with alone():
                 found = _find_faces(source, detector, classifier, rotate)
             yield found
         return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="mien-pictures")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="mien-images")
     ahead: deque[Future[Cropped]] = deque()
     try:
         for source in sources:
@@ -163,43 +163,43 @@ def _submit(pool: ThreadPoolExecutor, *task: Any) -> Future[Cropped]:
 
 
 def _find_faces(
-    source: PictureSource, detector: Detector, classifier: FaceClassifier, rotate: Rotate
+    source: ImageSource, detector: Detector, classifier: FaceClassifier, rotate: Rotate
 ) -> Cropped:
     if source.error is not None:
         return Cropped(source.name, error=source.error)
     try:
-        picture, notes = source.load()
+        image, notes = source.load()
     except SourceError as error:
         return Cropped(source.name, error=f"{error.message}; {error.hint}")
     except MemoryError:
         return Cropped(source.name, error=f"{source.name} does not fit in memory; scale it down")
-    cropped = crop_picture(picture, source.name, detector, classifier, rotate)
+    cropped = crop_image(image, source.name, detector, classifier, rotate)
     cropped.notes, cropped.origin = notes, source.origin()
     return cropped
 
 
-def crop_picture(
-    picture: NDArray[np.uint8],
+def crop_image(
+    image: NDArray[np.uint8],
     name: str,
     detector: Detector,
     classifier: FaceClassifier,
     rotate: Rotate = 0,
 ) -> Cropped:
-    """Find the faces of a picture, uint8 [h, w, 3] RGB, and crop them for the classifier.
+    """Find the faces of an image, uint8 [h, w, 3] RGB, and crop them for the classifier.
 
     Args:
-        picture: as displayed.
+        image: as displayed.
         name: stands in the result.
         detector: finds the faces.
         classifier: says how large crops are.
-        rotate: degrees, clockwise, by which the picture is turned first; 'auto' tries the four
+        rotate: degrees, clockwise, by which the image is turned first; 'auto' tries the four
             turns where no face is surely upright, and takes the one with the surest face. Boxes
-            are those of the picture before its turn.
+            are those of the image before its turn.
     """
-    turn, turned, faces = _find_turned(picture, detector, rotate)
+    turn, turned, faces = _find_turned(image, detector, rotate)
     size = classifier.info.input_size
     crops = crop_faces(turned, faces.boxes_xyxy, detector.framing, size)
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     if turn:
         faces = turn_back(faces, turn, width, height)
         order = np.argsort(faces.boxes_xyxy[:, 0], kind="stable")  # from left to right again
@@ -208,17 +208,17 @@ def crop_picture(
 
 
 def _find_turned(
-    picture: NDArray[np.uint8], detector: Detector, rotate: Rotate
+    image: NDArray[np.uint8], detector: Detector, rotate: Rotate
 ) -> tuple[int, NDArray[np.uint8], Faces]:
-    """Return the turn that was chosen, the picture turned by it, and the faces found there."""
+    """Return the turn that was chosen, the image turned by it, and the faces found there."""
     if rotate != "auto":
-        turned = turn_picture(picture, rotate) if rotate else picture
+        turned = turn_image(image, rotate) if rotate else image
         return rotate, turned, detector.detect(turned)
-    best = (0, picture, detector.detect(picture))
+    best = (0, image, detector.detect(image))
     if best[2].scores_n.max(initial=0) >= SURELY_UPRIGHT:
         return best
     for degrees in TURNS[1:]:
-        turned = turn_picture(picture, degrees)
+        turned = turn_image(image, degrees)
         faces = detector.detect(turned)
         if faces.scores_n.max(initial=0) > best[2].scores_n.max(initial=0):
             best = (degrees, turned, faces)
@@ -229,8 +229,8 @@ def _classify(
     waiting: Sequence[Cropped],
     detector: Detector,
     classifier: FaceClassifier,
-    caution: Caution,
-) -> Iterator[PictureReading]:
+    caution: DecisionPolicy,
+) -> Iterator[ImageReading]:
     info = classifier.info
     crops = [w.crops for w in waiting if w.crops is not None and len(w)]
     probs = np.zeros((0, len(info.labels)), np.float32)
@@ -244,9 +244,13 @@ def _classify(
 
 
 def name_faces(
-    item: Cropped, probs_nk: NDArray[np.float32], detector: str, info: ModelInfo, caution: Caution
-) -> PictureReading:
-    """Return the reading of a picture whose faces have these probabilities, float32 [n, k]."""
+    item: Cropped,
+    probs_nk: NDArray[np.float32],
+    detector: str,
+    info: ModelInfo,
+    caution: DecisionPolicy,
+) -> ImageReading:
+    """Return the reading of an image whose faces have these probabilities, float32 [n, k]."""
     least = caution.min_confidence
     threshold = info.unsure_below if least is None else least
     rows = range(len(item))
@@ -256,7 +260,7 @@ def name_faces(
         _LOG.warning("not read: %s", item.error)
     for note in item.notes:
         _LOG.info("%s: %s", item.source, note)
-    return PictureReading(
+    return ImageReading(
         item.source, *size, detector, info.name, faces, item.error,
         turn=item.turn, notes=item.notes, origin=item.origin,
     )  # fmt: skip
@@ -269,7 +273,7 @@ def _name(
     probs_k: NDArray[np.float32],
     labels: Sequence[str],
     threshold: float,
-    caution: Caution,
+    caution: DecisionPolicy,
 ) -> FaceReading:
     best = int(probs_k.argmax())
     confidence = float(probs_k[best])
@@ -281,6 +285,6 @@ def _name(
         label=labels[best] if confidence >= threshold else UNSURE,
         confidence=confidence,
         probabilities={label: float(p) for label, p in zip(labels, probs_k, strict=True)},
-        label_set=None if least is None else choose_set(probs_k, labels, least),
+        label_set=None if least is None else prediction_set(probs_k, labels, least),
         box_inside=clip_box((x0, y0, x1, y1), *size),
     )

@@ -1,6 +1,6 @@
-"""What is read: pictures for `list_pictures`, and for `list_sources` anything that has frames.
+"""What is read: images for `list_images`, and for `list_sources` anything that has frames.
 
-`Source.frames` is the one generator of frames: of a picture, a video file, a camera, a network
+`Source.frames` is the one generator of frames: of an image, a video file, a camera, a network
 stream, raw frames on standard input, or arrays.
 """
 
@@ -17,8 +17,8 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from mien.errors import ConfigError, SourceError
-from mien.imaging.codec import SUFFIXES, read_picture
-from mien.imaging.load import Given, check_path, given_picture
+from mien.imaging.codec import SUFFIXES, read_image
+from mien.imaging.load import Given, check_path, given_image
 from mien.video.animation import has_frames
 from mien.video.decode import LOG, read_file
 from mien.video.frame import Frame
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.imaging.codec import Decoded
-    from mien.types import Picture
+    from mien.types import Image
     from mien.video.select import Selection
 
 VIDEO_SUFFIXES = frozenset(
@@ -40,19 +40,19 @@ VIDEO_SUFFIXES = frozenset(
 DEFAULT_RATE = 30.0
 
 
-_NAMES = "pictures are named .jpg, .png, .webp, .gif, .tif, .heic or alike"
+_NAMES = "images are named .jpg, .png, .webp, .gif, .tif, .heic or alike"
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class PictureSource:
-    """A picture to read, or a place where none was found.
+class ImageSource:
+    """An image to read, or a place where none was found.
 
     Attributes:
-        path: of the file; the name of a picture that is in memory.
+        path: of the file; the name of an image that is in memory.
         error: why there is nothing to read, else None.
-        given: the picture itself, where it is no file.
-        kept: whether its reading may keep the bytes of an encoded picture.
+        given: the image itself, where it is no file.
+        kept: whether its reading may keep the bytes of an encoded image.
         decoded: its pixels, where they were loaded already.
     """
 
@@ -63,19 +63,19 @@ class PictureSource:
     decoded: Decoded | None = None
 
     @classmethod
-    def of(cls, picture: object, channels: str = "rgb", *, kept: bool = False) -> PictureSource:
-        """Return one picture in any form; see `mien.imaging.load.given_picture`.
+    def of(cls, image: object, channels: str = "rgb", *, kept: bool = False) -> ImageSource:
+        """Return one image in any form; see `mien.imaging.load.given_image`.
 
         Raises:
-            SourceError: something that is no picture.
+            SourceError: something that is no image.
             ConfigError: another order of channels than 'rgb' and 'bgr'.
         """
-        given = given_picture(picture, channels)
+        given = given_image(image, channels)
         return cls(Path(given.name), None, given, kept)
 
     @property
     def name(self) -> str:
-        """Stands in results: the path, or what kind of picture was given."""
+        """Stands in results: the path, or what kind of image was given."""
         return str(self.path)
 
     def load(self) -> Decoded:
@@ -84,9 +84,9 @@ class PictureSource:
         Raises:
             SourceError: it cannot be read.
         """
-        return self.decoded or (self.given or given_picture(self.path)).load()
+        return self.decoded or (self.given or given_image(self.path)).load()
 
-    def origin(self) -> Picture | None:
+    def origin(self) -> Image | None:
         """Return where the pixels can be had later."""
         if self.given is None:
             return Given(self.path, self.name)
@@ -95,51 +95,49 @@ class PictureSource:
         return None if bulky and not self.kept else origin
 
 
-def list_given(pictures: Iterable[object], channels: str = "rgb") -> Iterator[PictureSource]:
-    """Yield the pictures in files and folders, as `list_pictures` does, and those in memory.
+def list_given(images: Iterable[object], channels: str = "rgb") -> Iterator[ImageSource]:
+    """Yield the images in files and folders, as `list_images` does, and those in memory.
 
-    What is no picture, such as None, is a source with an error, in its place.
+    What is no image, such as None, is a source with an error, in its place.
     """
-    for picture in pictures:
+    for image in images:
         try:
-            if isinstance(picture, str | PathLike):
-                yield from list_pictures([check_path(picture)])
+            if isinstance(image, str | PathLike):
+                yield from list_images([check_path(image)])
             else:
-                yield PictureSource.of(picture, channels)
+                yield ImageSource.of(image, channels)
         except SourceError as error:
-            name = str(picture) if isinstance(picture, str | Path) else type(picture).__name__
-            yield PictureSource(Path(name), f"{error.message}; {error.hint}")
+            name = str(image) if isinstance(image, str | Path) else type(image).__name__
+            yield ImageSource(Path(name), f"{error.message}; {error.hint}")
 
 
-def list_pictures(paths: Iterable[Path]) -> Iterator[PictureSource]:
-    """Yield each file, and the pictures in each folder and its subfolders, sorted by name.
+def list_images(paths: Iterable[Path]) -> Iterator[ImageSource]:
+    """Yield each file, and the images in each folder and its subfolders, sorted by name.
 
-    In a folder only files with a picture's suffix count; a file that is named is always tried.
-    A folder without pictures is a source with an error, so that it is not passed over in silence.
+    In a folder only files with an image's suffix count; a file that is named is always tried.
+    A folder without images is a source with an error, so that it is not passed over in silence.
     """
     for path in paths:
         if not is_folder(path):
-            yield PictureSource(path)
+            yield ImageSource(path)
             continue
         files = [p for p in path.rglob("*") if not _hidden(p, path) and not is_folder(p)]
         found = sorted(p for p in files if p.suffix.lower() in SUFFIXES)
         others = [p for p in files if p.suffix.lower() not in SUFFIXES]
         if others:
             names = ", ".join(p.name for p in sorted(others)[:3])
-            _LOG.info("%s: %d files are no pictures by their names: %s", path, len(others), names)
+            _LOG.info("%s: %d files are no images by their names: %s", path, len(others), names)
         if not found:
-            yield PictureSource(path, _without_pictures(path, others))
-        yield from (PictureSource(p) for p in found)
+            yield ImageSource(path, _without_images(path, others))
+        yield from (ImageSource(p) for p in found)
 
 
-def _without_pictures(path: Path, others: list[Path]) -> str:
+def _without_images(path: Path, others: list[Path]) -> str:
     videos = sum(p.suffix.lower() in VIDEO_SUFFIXES for p in others)
     if videos:
         count = f"{videos} video{'s' if videos > 1 else ''}"
-        return (
-            f"{path} holds no pictures, but {count}; read videos with Reader.stream or mien video"
-        )
-    return f"{path} holds no pictures; {_NAMES}"
+        return f"{path} holds no images, but {count}; read videos with Reader.stream or mien video"
+    return f"{path} holds no images; {_NAMES}"
 
 
 def is_folder(path: Path) -> bool:
@@ -160,7 +158,7 @@ class Source:
 
     Attributes:
         name: as given; stands in the results.
-        kind: 'video', 'picture', 'stream', 'camera', 'raw' or 'arrays'.
+        kind: 'video', 'image', 'stream', 'camera', 'raw' or 'arrays'.
         read: makes its frames, from about the selection's start on.
         path: of the file, where it is one.
         position: how many selected frames come before its first: where a video is gone on with.
@@ -187,7 +185,7 @@ class Source:
         for frame in selection.apply(self.read(selection), live=self.live):
             count += 1
             yield frame
-        if not count and self.kind != "picture":
+        if not count and self.kind != "image":
             raise _nothing(self.name, selection)
 
 
@@ -205,7 +203,7 @@ def list_sources(
     raw: RawFormat | None = None,
     warn: Callable[[str], None] = LOG.warning,
 ) -> Iterator[Source]:
-    """Yield a source for each spec, and for each video and picture in a folder or glob, sorted.
+    """Yield a source for each spec, and for each video and image in a folder or glob, sorted.
 
     Args:
         specs: paths, folders, globs, addresses, 'camera:0' or a number, '-' for raw frames.
@@ -215,7 +213,7 @@ def list_sources(
 
     Raises:
         ConfigError: '-' without a size.
-        SourceError: a folder or glob without videos and pictures.
+        SourceError: a folder or glob without videos and images.
     """
     for spec in specs:
         text = str(spec)
@@ -239,18 +237,18 @@ def _files(path: Path, warn: Callable[[str], None]) -> Iterator[Source]:
         yield _file(path, warn)
         return
     if not found:
-        raise SourceError(f"{path} holds no videos and no pictures", hint="check the path")
+        raise SourceError(f"{path} holds no videos and no images", hint="check the path")
     yield from (_file(p, warn) for p in sorted(found))
 
 
 def _file(path: Path, warn: Callable[[str], None]) -> Source:
-    # A video by its content whatever its name says; a picture only where it is one.
-    if path.suffix.lower() in SUFFIXES and _is_picture(path):
-        return Source(str(path), "picture", lambda _: _picture(path), path)
+    # A video by its content whatever its name says; an image only where it is one.
+    if path.suffix.lower() in SUFFIXES and _is_image(path):
+        return Source(str(path), "image", lambda _: _image(path), path)
     return Source(str(path), "video", lambda selection: read_file(path, selection, warn=warn), path)
 
 
-def _is_picture(path: Path) -> bool:
+def _is_image(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             head = stream.read(12)
@@ -265,8 +263,8 @@ def _is_picture(path: Path) -> bool:
 _VIDEO_BRANDS = (b"isom", b"iso2", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ")
 
 
-def _picture(path: Path) -> Iterator[Frame]:
-    pixels = read_picture(path)
+def _image(path: Path) -> Iterator[Frame]:
+    pixels = read_image(path)
     yield Frame(str(path), 0, 0.0, (pixels.shape[1], pixels.shape[0]), lambda: pixels)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LIMITS = """\
 ## What it can and cannot tell
 
-It names the expression that a face shows in one picture, as people who look at that picture would
+It names the expression that a face shows in one image, as people who look at that image would
 name it. **It does not tell what someone feels, intends or is.** People smile without joy and are
 sad without showing it; faces at rest differ, and some are taken for sad or angry. Where no
 expression has more than {unsure:.0%} of the probability, mien answers 'unsure'.
@@ -26,8 +26,8 @@ Known limits:
   accuracy for groups of people (age, sex, skin, region) **has not been measured**; the literature
   finds such models unequal, and neutral elderly faces read as sad.
 - Small (below about 30 pixels), blurred, dark, covered or turned faces are read worse.
-- It sees one grey picture of 48 x 48 pixels: no speech, no situation, no change over time.
-- Its confidence was calibrated on pictures like those above, against the answers that chose its
+- It sees one grey image of 48 x 48 pixels: no speech, no situation, no change over time.
+- Its confidence was calibrated on images like those above, against the answers that chose its
   best epoch: the raters' panel where votes taught it, else the raw labels.
 
 ## What it must not be used for
@@ -49,7 +49,7 @@ def model_card(info: ModelInfo, evaluation: Evaluation, command: str, note: str 
         info: what the model file says of itself.
         evaluation: on a split that was not trained on.
         command: that made the figures.
-        note: on the data, by whoever trained the model: where the pictures are from, who is shown.
+        note: on the data, by whoever trained the model: where the images are from, who is shown.
     """
     graded = next(yardsticks(evaluation))
     name, metrics = graded

@@ -22,7 +22,7 @@ from mien.explain.onnx_graph import SEVERAL
 from mien.imaging.crop import ALIGNMENT_ID
 from mien.labels import label_set
 from mien.model.classifier import Classifier
-from mien.model.fp16 import halve
+from mien.model.fp16 import to_fp16
 from mien.model.info import INPUT_NAME, OUTPUT_NAME, Head, ModelInfo
 from mien.publish.rewrite import refuse_form, with_info, write_model
 from mien.train.loop.fit import right_answers
@@ -52,9 +52,9 @@ class Exported:
     Attributes:
         info: the description inside the file.
         max_difference: largest absolute difference of a logit, torch against ONNX.
-        compared: pictures behind it: the whole validation split.
+        compared: images behind it: the whole validation split.
         half_difference: largest change of a logit by storing weights in 16 bits, where they are.
-        half_changed: pictures that are answered otherwise by that.
+        half_changed: images that are answered otherwise by that.
     """
 
     info: ModelInfo
@@ -142,13 +142,13 @@ def export_run(
     if not difference <= MAX_DIFFERENCE:
         raise ModelFileError(
             f"the exported network's logits differ from torch's by up to {difference:.2g} over "
-            f"{len(logits)} validation pictures; at most {MAX_DIFFERENCE:g} is accepted",
+            f"{len(logits)} validation images; at most {MAX_DIFFERENCE:g} is accepted",
             hint="nothing was written; report this with the run's config.json",
         )
     change, changed = 0.0, 0
     if half:
         before = exported.logits(validation.images_nhw)
-        content = halve(with_info(content, replace(info, stored="float16")))
+        content = to_fp16(with_info(content, replace(info, stored="float16")))
         exported = Classifier.from_bytes(content, name=str(destination))
         after = exported.logits(validation.images_nhw)
         change = float(np.abs(after - before).max(initial=0.0))
@@ -172,19 +172,19 @@ def _outputs(run: RunFolder, split: Dataset, logits_nk: NDArray[np.float32]) -> 
     return found
 
 
-def fit_temperature(logits_nk: NDArray[np.float32], right_n: NDArray[np.int64]) -> float:
+def fit_temperature(logits_nk: NDArray[np.float32], y_true_n: NDArray[np.int64]) -> float:
     """Return the temperature that minimises the log loss (Guo et al. 2017, arXiv:1706.04599).
 
     A golden-section search over its logarithm, from 1/10 to 10; one number cannot overfit.
     """
     logits = logits_nk.astype(np.float64)
-    rows = np.arange(len(right_n))
+    rows = np.arange(len(y_true_n))
 
     def loss(log_temperature: float) -> float:
         scaled = logits / math.exp(log_temperature)
         top = scaled.max(axis=1)
         log_sum = np.log(np.exp(scaled - top[:, None]).sum(axis=1)) + top
-        return float((log_sum - scaled[rows, right_n]).mean())
+        return float((log_sum - scaled[rows, y_true_n]).mean())
 
     low, high = -math.log(10), math.log(10)
     ratio = (math.sqrt(5) - 1) / 2

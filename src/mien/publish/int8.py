@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.errors import MissingExtraError
-from mien.model.fp16 import widen
+from mien.model.fp16 import to_fp32
 from mien.model.info import ALIGNMENT_NODE, INPUT_NAME
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import GraphProto
 
-QUANTISED = ("Conv", "Relu", "Add", "AveragePool", "MaxPool", "GlobalAveragePool", "Concat")
+QUANTIZED = ("Conv", "Relu", "Add", "AveragePool", "MaxPool", "GlobalAveragePool", "Concat")
 """Kinds of nodes that become int8: convolutions, and what lies between them."""
 AT_ONCE = 64
 
 
-def quantise(content: bytes, crops_nhw: NDArray[np.uint8]) -> bytes:
+def quantize(content: bytes, crops_nhw: NDArray[np.uint8]) -> bytes:
     """Return an ONNX file's int8 form, with the description that it carried.
 
     Args:
@@ -54,7 +54,7 @@ def quantise(content: bytes, crops_nhw: NDArray[np.uint8]) -> bytes:
     with tempfile.TemporaryDirectory(prefix="mien-int8-") as folder:
         given, prepared, done = (Path(folder) / f"{name}.onnx" for name in ("a", "b", "c"))
         # Given as a ModelProto it would come back without its weights.
-        given.write_bytes(widen(model).SerializeToString())
+        given.write_bytes(to_fp32(model).SerializeToString())
         # Folds batch normalisation into the convolutions before them, and infers shapes.
         quant_pre_process(given, prepared, skip_symbolic_shape=True)
         quantize_static(
@@ -62,7 +62,7 @@ def quantise(content: bytes, crops_nhw: NDArray[np.uint8]) -> bytes:
             done,
             _Faces(crops_nhw),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(QUANTISED),
+            op_types_to_quantize=list(QUANTIZED),
             nodes_to_exclude=_aligning(onnx.load(prepared).graph),
             per_channel=True,
             activation_type=QuantType.QUInt8,

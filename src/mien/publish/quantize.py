@@ -1,4 +1,4 @@
-"""A model made int8, and what that costs and brings: read `quantise_model` first."""
+"""A model made int8, and what that costs and brings: read `quantize_model` first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mien.evaluate.report import YARDSTICKS
 from mien.model.classifier import Classifier
 from mien.model.resolve import INT8
 from mien.model.throughput import faces_per_second
-from mien.publish.int8 import quantise
+from mien.publish.int8 import quantize
 from mien.publish.rewrite import refuse_form, write_model
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ MAX_LOSS = 0.003
 
 
 @dataclass(frozen=True, slots=True)
-class Quantised:
-    """What `quantise_model` made.
+class Quantized:
+    """What `quantize_model` made.
 
     Attributes:
         info: the description inside the file.
@@ -55,7 +55,7 @@ class Quantised:
     size: float
 
 
-def quantise_model(
+def quantize_model(
     content: bytes,
     name: str,
     destination: Path,
@@ -64,7 +64,7 @@ def quantise_model(
     max_loss: float = MAX_LOSS,
     note: str = "",
     timing_s: float = 2.0,
-) -> Quantised:
+) -> Quantized:
     """Write a model's int8 form and its card, unless that loses too much.
 
     Ranges are measured on training faces; accuracy is compared on the validation split.
@@ -90,7 +90,7 @@ def quantise_model(
         raise ModelFileError(
             f"{name} is an {before.info.precision} model already", hint="give the float32 model"
         )
-    after_content = quantise(content, _training_faces(dataset, before.input_size))
+    after_content = quantize(content, _training_faces(dataset, before.input_size))
     after = Classifier.from_bytes(after_content, name=f"{name} as int8", threads=1)
     by, n, loss, changed = _compare(before, after, dataset)
     if loss.value > max_loss:
@@ -113,7 +113,7 @@ def quantise_model(
     model = Classifier(after.session, info)
     info, _ = write_model(model, after_content, destination, dataset, "validation", note)
     size = destination.stat().st_size / len(content)
-    return Quantised(info, by, n, loss, changed, fast / slow, size)
+    return Quantized(info, by, n, loss, changed, fast / slow, size)
 
 
 def _training_faces(dataset: Dataset, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:

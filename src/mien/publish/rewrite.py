@@ -72,7 +72,7 @@ def write_model(
 
     Raises:
         ConfigError: `destination` does not end in .onnx.
-        DataError: no such split, or too few pictures in it carry one of the model's labels.
+        DataError: no such split, or too few images in it carry one of the model's labels.
     """
     refuse_form(destination)
     evaluation = evaluate(model, dataset, split)

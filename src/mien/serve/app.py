@@ -1,6 +1,6 @@
 """The server's app: read `create_app` first.
 
-A request passes the gate (doors, rate, room), then a route; pictures go through
+A request passes the gate (doors, rate, room), then a route; images go through
 `upload` (limits) and `predictor` (threads, batches), videos through `jobs`, cameras through
 `live`. Whatever goes wrong becomes a problem by the table in `problems`.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mien.serve.settings import Settings
 
 ABOUT = (
-    "Reads facial expressions in pictures, videos and camera frames. We read expressions; we "
+    "Reads facial expressions in images, videos and camera frames. We read expressions; we "
     "never say what someone feels. Nothing is stored but the videos that wait and their results."
 )
 

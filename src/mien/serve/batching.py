@@ -30,7 +30,7 @@ class Batcher:
     Args:
         classifier: the model.
         window_s: seconds.
-        others: says whether faces of other pictures are on their way.
+        others: says whether faces of other images are on their way.
         seen: told the size of each batch.
     """
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mien.errors import SourceError
-from mien.imaging.codec import decode_picture
-from mien.serve.sniff import picture_kind
+from mien.imaging.codec import decode_image
+from mien.serve.sniff import image_kind
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 MOST_OBLONG = 50
-"""Times that a picture may be longer than it is wide: the detector's memory grows with it."""
+"""Times that an image may be longer than it is wide: the detector's memory grows with it."""
 
 
 class UnknownKindError(SourceError):
-    """Bytes that are no picture of a kind that is read."""
+    """Bytes that are no image of a kind that is read."""
 
 
 def decode(content: bytes, name: str, max_pixels: int) -> NDArray[np.uint8]:
-    """Return an uploaded picture as uint8 [h, w, 3] RGB.
+    """Return an uploaded image as uint8 [h, w, 3] RGB.
 
     Args:
         content: of the upload.
@@ -29,14 +29,14 @@ def decode(content: bytes, name: str, max_pixels: int) -> NDArray[np.uint8]:
         max_pixels: more are refused by the header.
 
     Raises:
-        UnknownKindError: no kind of picture that is read here.
+        UnknownKindError: no kind of image that is read here.
         SourceError: damaged, too large, or too oblong.
     """
-    if picture_kind(content[:16]) is None:
+    if image_kind(content[:16]) is None:
         raise UnknownKindError(
             f"{name} is of no kind that is read here", hint="send JPEG, PNG, WebP, GIF or TIFF"
         )
-    pixels = decode_picture(content, name, max_pixels)
+    pixels = decode_image(content, name, max_pixels)
     check_shape(pixels.shape[1], pixels.shape[0], name)
     return pixels
 

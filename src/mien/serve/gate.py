@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 
 from mien.serve.problems import Problem, problem_of
 from mien.serve.rate import Rate
-from mien.serve.security import GUARDED, HEADERS, Doors, cors
+from mien.serve.security import GUARDED, HEADERS, AccessPolicy, cors
 from mien.serve.unread import Body
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
-        self.doors = Doors(settings)
+        self.doors = AccessPolicy(settings)
         self._room = settings.limits.requests
         self._rate = Rate(settings.limits.rate / settings.workers)
         self._inside, self._patience = 0, settings.limits.wait

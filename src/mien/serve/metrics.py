@@ -36,19 +36,19 @@ class Metrics:
         self.batches = Histogram(
             "mien_batch_faces", "Faces classified together", buckets=FACES, registry=own
         )
-        self.pictures = Counter("mien_pictures", "Pictures", ["model", "outcome"], registry=own)
-        self.faces = Counter("mien_faces", "Faces read in pictures", ["model"], registry=own)
+        self.images = Counter("mien_images", "Images", ["model", "outcome"], registry=own)
+        self.faces = Counter("mien_faces", "Faces read in images", ["model"], registry=own)
         self.jobs = Counter("mien_video_jobs", "Videos that ended", ["status"], registry=own)
         self.live = Gauge(
             "mien_live_connections", "Cameras connected", registry=own, multiprocess_mode="livesum"
         )
         self.frames = Counter("mien_live_frames", "Frames of cameras", ["outcome"], registry=own)
 
-    def count_pictures(self, model: str, answers: Sequence[dict[str, Any] | Exception]) -> None:
-        """Count the pictures of a request, and their faces."""
+    def count_images(self, model: str, answers: Sequence[dict[str, Any] | Exception]) -> None:
+        """Count the images of a request, and their faces."""
         for answer in answers:
             good = isinstance(answer, dict)
-            self.pictures.labels(model, "read" if good else "unreadable").inc()
+            self.images.labels(model, "read" if good else "unreadable").inc()
             if isinstance(answer, dict):
                 self.faces.labels(model).inc(len(answer["faces"]))
 

@@ -1,6 +1,6 @@
-"""Uploaded pictures to answers: read `Predictor.read` first.
+"""Uploaded images to answers: read `Predictor.read` first.
 
-Decoding, detection and cropping run in as many threads as there are cores, each picture in one;
+Decoding, detection and cropping run in as many threads as there are cores, each image in one;
 the crops of all clients then meet in the model's `Batcher`.
 """
 
@@ -20,8 +20,8 @@ from PIL import Image
 from mien.errors import SourceError
 from mien.imaging.draw import annotate
 from mien.predict.detectors.mtcnn import Mtcnn
-from mien.predict.detectors.whole import WholePicture
-from mien.predict.pipeline import Caution, Cropped, crop_picture, name_faces
+from mien.predict.detectors.whole import WholeImage
+from mien.predict.pipeline import Cropped, DecisionPolicy, crop_image, name_faces
 from mien.serve.batching import Batcher
 from mien.serve.decode import UnknownKindError, decode
 from mien.serve.problems import UNREADABLE, Problem
@@ -36,21 +36,21 @@ if TYPE_CHECKING:
     from mien.serve.catalogue import Catalogue, Served
     from mien.serve.metrics import Metrics
     from mien.serve.settings import Settings
-    from mien.types import PictureReading
+    from mien.types import ImageReading
 
 ANNOTATED_SIDE = 2048
-"""Annotated pictures are scaled down to this longer side: they are for looking at."""
-NAME = "the picture"
+"""Annotated images are scaled down to this longer side: they are for looking at."""
+NAME = "the image"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """How a client wants its pictures read.
+class PredictOptions:
+    """How a client wants its images read.
 
     Attributes:
         model: that names the expressions.
         min_confidence: below it a face is 'unsure'; None takes the model's own.
-        whole: each picture is one face crop already.
+        whole: each image is one face crop already.
         annotated: a copy with the readings drawn on it is wanted too.
     """
 
@@ -61,7 +61,7 @@ class Wish:
 
 
 class Predictor:
-    """Reads uploaded pictures; lives in the event loop, works in threads.
+    """Reads uploaded images; lives in the event loop, works in threads.
 
     Args:
         catalogue: the models.
@@ -79,11 +79,11 @@ class Predictor:
     ) -> None:
         self.limits, self._metrics = settings.limits, metrics
         self.detector: Detector = detector or Mtcnn(threads=1)
-        self._whole = WholePicture()
-        # One thread a picture, each with one core: two half pictures take longer than one whole.
-        self._threads = ThreadPoolExecutor(settings.pictures_at_once, thread_name_prefix="mien")
+        self._whole = WholeImage()
+        # One thread an image, each with one core: two half images take longer than one whole.
+        self._threads = ThreadPoolExecutor(settings.images_at_once, thread_name_prefix="mien")
         self._finding = 0
-        self._many, self._each_s = settings.pictures_at_once, 0.0
+        self._many, self._each_s = settings.images_at_once, 0.0
         self._batchers = {
             name: Batcher(
                 model.classifier,
@@ -95,11 +95,11 @@ class Predictor:
         }
 
     def wait_s(self, requests: int) -> float:
-        """Return how long a picture would wait behind so many requests, by the last ones' times."""
+        """Return how long an image would wait behind so many requests, by the last ones' times."""
         return max(requests, self._finding) * self._each_s / self._many
 
     async def warm_up(self) -> None:
-        """Make the first runs, which are slow ones, and learn how long a picture takes here."""
+        """Make the first runs, which are slow ones, and learn how long an image takes here."""
         noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
         for _ in range(2):
             began = time.perf_counter()
@@ -114,14 +114,14 @@ class Predictor:
             await batcher.close()
         self._threads.shutdown()
 
-    async def read(self, contents: Sequence[bytes], wish: Wish) -> list[dict[str, Any]]:
-        """Return an answer for each picture, in their order.
+    async def read(self, contents: Sequence[bytes], wish: PredictOptions) -> list[dict[str, Any]]:
+        """Return an answer for each image, in their order.
 
         Raises:
-            Problem: 415 or 422, the only picture cannot be read.
+            Problem: 415 or 422, the only image cannot be read.
         """
         answers = await asyncio.gather(*(self._read_one(one, wish) for one in contents))
-        self._metrics.count_pictures(wish.model.name, answers)
+        self._metrics.count_images(wish.model.name, answers)
         if len(answers) == 1 and isinstance(answers[0], Problem):
             raise answers[0]
         detector = self._detector(wish).name
@@ -130,7 +130,7 @@ class Predictor:
             for answer in answers
         ]
 
-    async def _read_one(self, content: bytes, wish: Wish) -> dict[str, Any] | Problem:
+    async def _read_one(self, content: bytes, wish: PredictOptions) -> dict[str, Any] | Problem:
         loop = asyncio.get_running_loop()
         self._finding += 1
         try:
@@ -143,7 +143,11 @@ class Predictor:
         assert crops is not None  # noqa: S101  (always there after `_find`)
         probs = await self._batchers[wish.model.name].probabilities(crops)
         reading = name_faces(
-            cropped, probs, self._detector(wish).name, wish.model.info, Caution(wish.min_confidence)
+            cropped,
+            probs,
+            self._detector(wish).name,
+            wish.model.info,
+            DecisionPolicy(wish.min_confidence),
         )
         answer = {**reading.to_dict(), "source": None, "model": wish.model.name}
         if wish.annotated:
@@ -152,15 +156,15 @@ class Predictor:
             )
         return answer
 
-    def _find(self, content: bytes, wish: Wish) -> Cropped:
+    def _find(self, content: bytes, wish: PredictOptions) -> Cropped:
         began = time.perf_counter()
         pixels = self._decode(content)
-        cropped = crop_picture(pixels, NAME, self._detector(wish), wish.model.classifier)
+        cropped = crop_image(pixels, NAME, self._detector(wish), wish.model.classifier)
         took = time.perf_counter() - began
         self._each_s += 0.1 * (took - self._each_s) if self._each_s else took
         return _surest(cropped, self.limits.faces)
 
-    def _detector(self, wish: Wish) -> Detector:
+    def _detector(self, wish: PredictOptions) -> Detector:
         return self._whole if wish.whole else self.detector
 
     def _decode(self, content: bytes) -> NDArray[np.uint8]:
@@ -170,25 +174,25 @@ class Predictor:
             status = 415 if isinstance(error, UnknownKindError) else 422
             raise Problem(status, error.message, error.hint, kind=UNREADABLE) from None
 
-    def _draw(self, content: bytes, reading: PictureReading) -> str:
-        """Return the annotated picture as a data URL; decoded anew rather than kept in memory."""
-        picture = Image.fromarray(self._decode(content))
-        scale = min(1.0, ANNOTATED_SIDE / max(picture.size))
+    def _draw(self, content: bytes, reading: ImageReading) -> str:
+        """Return the annotated image as a data URL; decoded anew rather than kept in memory."""
+        image = Image.fromarray(self._decode(content))
+        scale = min(1.0, ANNOTATED_SIDE / max(image.size))
         if scale < 1:
-            size = (max(1, round(side * scale)) for side in picture.size)
-            picture = picture.resize((next(size), next(size)), Image.Resampling.BOX)
+            size = (max(1, round(side * scale)) for side in image.size)
+            image = image.resize((next(size), next(size)), Image.Resampling.BOX)
         faces = [
             replace(f, box=(f.box[0] * scale, f.box[1] * scale, f.box[2] * scale, f.box[3] * scale))
             for f in reading.faces
         ]
         buffer = io.BytesIO()
-        drawn = annotate(np.asarray(picture), faces)
+        drawn = annotate(np.asarray(image), faces)
         Image.fromarray(drawn).save(buffer, "PNG", compress_level=1)
         return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _surest(cropped: Cropped, most: int) -> Cropped:
-    """Return the picture with at most so many faces, the surest, in their order."""
+    """Return the image with at most so many faces, the surest, in their order."""
     faces, crops = cropped.faces, cropped.crops
     if len(faces) <= most or crops is None:
         return cropped
@@ -200,7 +204,7 @@ def _surest(cropped: Cropped, most: int) -> Cropped:
     return replace(cropped, faces=chosen, crops=crops[kept])
 
 
-def _unreadable(problem: Problem, detector: str, wish: Wish) -> dict[str, Any]:
+def _unreadable(problem: Problem, detector: str, wish: PredictOptions) -> dict[str, Any]:
     return {
         "source": None, "width": 0, "height": 0, "detector": detector, "model": wish.model.name,
         "faces": [], "error": {"message": problem.detail, "hint": problem.hint},

@@ -49,8 +49,8 @@ HINTS = {
 RETRY_AFTER_S = 1
 GONE = 499
 """Status in log and metrics of a client who left before the answer."""
-UNREADABLE = "urn:mien:unreadable-picture"
-"""Type of the problem where the picture, not the request, is wrong."""
+UNREADABLE = "urn:mien:unreadable-image"
+"""Type of the problem where the image, not the request, is wrong."""
 
 
 class Problem(Exception):
@@ -106,7 +106,7 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, MienError) and status != 500:
         return Problem(status, error.message, error.hint)
     if isinstance(error, TimeoutError):
-        return Problem(503, "the answer took too long", "send fewer or smaller pictures, or later")
+        return Problem(503, "the answer took too long", "send fewer or smaller images, or later")
     log_failure(error)
     return Problem(500, "the server failed", "the server's log names the place; please report it")
 

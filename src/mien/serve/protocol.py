@@ -31,7 +31,7 @@ QUIET_S = 5.0
 """After which a client that sends nothing more of it is let go."""
 
 
-class Patience(HttpToolsProtocol):
+class HeaderTimeoutProtocol(HttpToolsProtocol):
     """uvicorn's connection, with limits to a request's head and to a body that nobody reads.
 
     uvicorn waits for a head for ever and keeps whatever comes until then; it closes at once where
@@ -168,7 +168,7 @@ class _Lingering:
         connection: that is answered.
     """
 
-    def __init__(self, connection: Patience) -> None:
+    def __init__(self, connection: HeaderTimeoutProtocol) -> None:
         self._connection, self._transport = connection, connection.transport
         self.write, self.is_closing = self._transport.write, self._transport.is_closing
 

@@ -17,7 +17,7 @@ from mien.errors import ConfigError
 from mien.serve.app import create_app
 from mien.serve.catalogue import Catalogue
 from mien.serve.metrics import SHARED
-from mien.serve.protocol import Patience
+from mien.serve.protocol import HeaderTimeoutProtocol
 from mien.serve.store import Store, alone
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def make_config(settings: Settings, app: Callable[[], ASGIApp] | None = None) ->
     return uvicorn.Config(
         app or partial(create_app, settings),
         factory=True,
-        http=Patience,
+        http=HeaderTimeoutProtocol,
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
@@ -137,7 +137,7 @@ def make_config(settings: Settings, app: Callable[[], ASGIApp] | None = None) ->
         proxy_headers=settings.proxy is not None,
         forwarded_allow_ips=settings.proxy,
         backlog=BACKLOG,
-        timeout_keep_alive=30,  # longer than between two pictures of a slow client
+        timeout_keep_alive=30,  # longer than between two images of a slow client
         timeout_graceful_shutdown=GRACE_S,
         # A worker answers only once it has imported everything: on a busy machine that takes long.
         timeout_worker_healthcheck=60,

@@ -14,7 +14,7 @@ FACE: dict[str, Any] = {
     "confidence": 0.9999,
     "probabilities": {"happy": 0.9999, "neutral": 0.0001, "sad": 0.0},
 }
-PICTURE: dict[str, Any] = {
+IMAGE: dict[str, Any] = {
     "source": None, "width": 512, "height": 512, "detector": "mtcnn", "model": "mien-small",
     "faces": [FACE], "error": None, "turn": 0, "notes": [],
 }  # fmt: skip
@@ -24,7 +24,7 @@ JOB: dict[str, Any] = {
 }  # fmt: skip
 PROBLEM: dict[str, Any] = {
     "type": "about:blank", "title": "Unprocessable Content", "status": 422,
-    "detail": "the picture is damaged: image file is truncated",
+    "detail": "the image is damaged: image file is truncated",
     "hint": "the file was cut short or changed",
 }  # fmt: skip
 
@@ -41,7 +41,7 @@ class ProblemBody(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """Why one picture could not be read."""
+    """Why one image could not be read."""
 
     message: str
     hint: str
@@ -51,15 +51,15 @@ class FaceBody(BaseModel):
     """One face and the expression read in it."""
 
     box: list[float] = Field(description="left, top, right, bottom in pixels as displayed")
-    box_inside: list[int] = Field(description="the box clipped to the picture, whole pixels")
+    box_inside: list[int] = Field(description="the box clipped to the image, whole pixels")
     score: float = Field(description="the detector's, 0 to 1")
     label: str = Field(description="the expression, or 'unsure'")
     confidence: float
     probabilities: dict[str, float]
 
 
-class PictureBody(BaseModel):
-    """What was read in one picture."""
+class ImageBody(BaseModel):
+    """What was read in one image."""
 
     source: None = None
     width: int
@@ -69,15 +69,15 @@ class PictureBody(BaseModel):
     faces: list[FaceBody]
     error: ErrorBody | None = None
     turn: int = Field(0, description="degrees, clockwise, by which the faces were turned upright")
-    notes: list[str] = Field([], description="what is odd about the picture's file")
+    notes: list[str] = Field([], description="what is odd about the image's file")
     annotated: str | None = Field(None, description="PNG as a data URL, where asked for")
 
 
-class PicturesBody(BaseModel):
-    """One entry for each picture, in the order given."""
+class ImagesBody(BaseModel):
+    """One entry for each image, in the order given."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"pictures": [PICTURE]}]})
-    pictures: list[PictureBody]
+    model_config = ConfigDict(json_schema_extra={"examples": [{"images": [IMAGE]}]})
+    images: list[ImageBody]
 
 
 class ModelBody(BaseModel):

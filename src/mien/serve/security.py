@@ -45,7 +45,7 @@ GUARDED = ("/v1/", "/metrics")
 """What needs the token, where there is one: the page's own files and health stay open."""
 
 
-class Doors:
+class AccessPolicy:
     """Decides who comes in.
 
     Args:

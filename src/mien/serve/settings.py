@@ -17,15 +17,15 @@ class Limits:
     """What a client may ask for. All are `mien serve` options: `--max-body-mb` and so on.
 
     Attributes:
-        body_mb: of a request with pictures, in million bytes.
+        body_mb: of a request with images, in million bytes.
         video_mb: of a video.
-        pixels_mp: of a picture or a video's frame, in million pixels; read in the header, before
+        pixels_mp: of an image or a video's frame, in million pixels; read in the header, before
             anything is decoded.
-        files: pictures in a request.
-        faces: read in a picture; the surest are kept.
+        files: images in a request.
+        faces: read in an image; the surest are kept.
         seconds: for one request, from its first byte to its answer.
         requests: that are answered at once; more get 503. Bounds every queue there is.
-        wait: seconds that a picture may have to wait, by what the last ones took; where it would
+        wait: seconds that an image may have to wait, by what the last ones took; where it would
             be more, the request gets 503 at once.
         memory_mb: of request bodies held at once; more get 503.
         rate: requests a second of one client's address; 0 counts none. More get 429.
@@ -66,7 +66,7 @@ class Limits:
 
     @property
     def body_bytes(self) -> int:
-        """Of a request with pictures."""
+        """Of a request with images."""
         return round(self.body_mb * 1e6)
 
     @property
@@ -76,7 +76,7 @@ class Limits:
 
     @property
     def pixels(self) -> int:
-        """Of a picture or frame."""
+        """Of an image or frame."""
         return round(self.pixels_mp * 1e6)
 
 
@@ -90,7 +90,7 @@ class Settings:
         models: (name, file) of models beside the shipped ones; a name of '' takes the model's own.
             The first is the default.
         workers: processes.
-        threads: pictures read at once in a process; 0 shares the processor's cores out.
+        threads: images read at once in a process; 0 shares the processor's cores out.
         token: that clients must send; None lets everybody in.
         data: folder for waiting videos and their results.
         origins: of web pages elsewhere that may call; none by default.
@@ -139,7 +139,7 @@ class Settings:
         return self.hosts
 
     @property
-    def pictures_at_once(self) -> int:
+    def images_at_once(self) -> int:
         """Threads that find faces, in each process."""
         return self.threads or max(1, cores() // self.workers)
 

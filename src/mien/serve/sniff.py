@@ -12,8 +12,8 @@ from mien.video.animation import animated
 AVIF = (b"avif", b"avis")
 
 
-def picture_kind(head: bytes) -> str | None:
-    """Return the kind of picture that begins with `head`, at least 16 bytes; None if it is none."""
+def image_kind(head: bytes) -> str | None:
+    """Return the kind of image that begins with `head`, at least 16 bytes; None if it is none."""
     for start, kind in (
         (b"\xff\xd8\xff", "jpeg"),
         (b"\x89PNG\r\n\x1a\n", "png"),
@@ -37,7 +37,7 @@ def picture_kind(head: bytes) -> str | None:
 def video_kind(head: bytes) -> str | None:
     """Return FFmpeg's name of the container that begins with `head`; None if it is no video.
 
-    Animated pictures are videos too; 'webp' and 'avif' are read without FFmpeg.
+    Animated images are videos too; 'webp' and 'avif' are read without FFmpeg.
     """
     for start, kind in (
         (b"\x1aE\xdf\xa3", "matroska"),
@@ -52,7 +52,7 @@ def video_kind(head: bytes) -> str | None:
         return moving
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return "avi"
-    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide") and picture_kind(head) is None:
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide") and image_kind(head) is None:
         return "mov"
     if len(head) > 376 and head[0] == head[188] == head[376] == 0x47:
         return "mpegts"

@@ -1,6 +1,6 @@
-"""Request bodies to pictures in memory, or to a file: multipart or raw, within the limits.
+"""Request bodies to images in memory, or to a file: multipart or raw, within the limits.
 
-Pictures never touch the disk; the names that clients give are never read.
+Images never touch the disk; the names that clients give are never read.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Budget:
         def take(count: int) -> None:
             nonlocal taken
             if self.used + count > self.limit:
-                raise Problem(503, "the server holds as many pictures as it may", "try again soon")
+                raise Problem(503, "the server holds as many images as it may", "try again soon")
             taken += count
             self.used += count
 
@@ -59,7 +59,7 @@ async def body(request: Request, limit: int, seconds: float) -> AsyncIterator[by
             `seconds`.
     """
     too_long = Problem(
-        413, f"the request is larger than {limit / 1e6:g} MB", "send less, or smaller pictures"
+        413, f"the request is larger than {limit / 1e6:g} MB", "send less, or smaller images"
     )
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
@@ -173,16 +173,16 @@ class Parts:
         self._ended = True
 
 
-async def pictures(
+async def images(
     request: Request, take: Callable[[int], None], limit: int, most: int, seconds: float
 ) -> list[bytes]:
-    """Return the pictures in a request, in their order, undecoded.
+    """Return the images in a request, in their order, undecoded.
 
     Args:
         request: with a multipart or a raw body.
         take: asks for memory; see `Budget.lend`.
         limit: of the body, in bytes.
-        most: pictures.
+        most: images.
         seconds: for each piece of the body.
 
     Raises:
@@ -211,7 +211,7 @@ async def pictures(
     parts.finish()
     if not files:
         raise Problem(
-            422, "the request holds no picture", "curl -F files=@photo.jpg, or --data-binary"
+            422, "the request holds no image", "curl -F files=@photo.jpg, or --data-binary"
         )
     return [bytes(content) for content in files]
 

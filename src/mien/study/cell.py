@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 RESULT = "result.json"
 HELD_SEED = 20_221
-"""Draws the validation pictures: the same in every training of every study."""
+"""Draws the validation images: the same in every training of every study."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class Result:
         fingerprint: of the data.
         measures: see plan.MEASURES; None where it could not be measured.
         parameters: of the network.
-        train_n: training pictures.
-        validation_n: validation pictures.
+        train_n: training images.
+        validation_n: validation images.
         seconds: of processor time that the training took, on one thread.
         note: what went wrong, such as a loss that is no number; '' for nothing.
     """
@@ -107,12 +107,12 @@ def read_result(folder: Path, key: str, fingerprint: str) -> Result | None:
 
 
 def drawn_subset(dataset: Dataset, training: Training) -> Dataset:
-    """Return the pictures of a training: the seed draws training, validation is fixed.
+    """Return the images of a training: the seed draws training, validation is fixed.
 
-    Only pictures with a right answer count towards the sizes.
+    Only images with a right answer count towards the sizes.
 
     Raises:
-        DataError: a split has fewer pictures than asked for.
+        DataError: a split has fewer images than asked for.
     """
     recipe = adapted(training.recipe, dataset)
     right = right_answers(dataset, recipe)
@@ -125,9 +125,9 @@ def drawn_subset(dataset: Dataset, training: Training) -> Dataset:
         size = int(size * len(known)) if 0 < size < 1 else int(size)
         if len(known) < max(size, 1):
             raise DataError(
-                f"{dataset.name} has {len(known):,} {split} pictures with a right answer; the "
+                f"{dataset.name} has {len(known):,} {split} images with a right answer; the "
                 f"study asks for {size:,}",
-                hint="lower train or validation in the study, or import more pictures",
+                hint="lower train or validation in the study, or import more images",
             )
         chosen = np.random.default_rng(seed).permutation(known)
         rows.append(chosen[:size] if size else known)

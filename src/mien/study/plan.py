@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MEASURES = {
     "accuracy": "validation accuracy after the last epoch",
     "best_accuracy": "validation accuracy of the best epoch",
-    "train_accuracy": "accuracy on training pictures after the last epoch",
+    "train_accuracy": "accuracy on training images after the last epoch",
     "gap": "training accuracy minus validation accuracy after the last epoch",
     "loss_rise": "validation loss at the end over its least",
     "gradient_ratio": "log10 of the least gradient of the first half of the layers over the "
@@ -39,7 +39,7 @@ MEASURES = {
 }
 """Measures of a training; shares between 0 and 1 where not said otherwise."""
 DATA_SETTINGS = ("data.train", "data.validation")
-"""Pictures used of each split, 0 for all; the only settings of a cell that no recipe has. Below 1
+"""Images used of each split, 0 for all; the only settings of a cell that no recipe has. Below 1
 in a cell, data.train is a share of the study's own size."""
 
 
@@ -101,9 +101,9 @@ class Plan:
         title: of the report.
         recipe: path or name of the recipe that cells change.
         factors: of the study.
-        seeds: trainings of each cell; each draws its own pictures, order and first weights.
-        train: training pictures of each training; 0 takes all.
-        validation: validation pictures, the same in all trainings; 0 takes all.
+        seeds: trainings of each cell; each draws its own images, order and first weights.
+        train: training images of each training; 0 takes all.
+        validation: validation images, the same in all trainings; 0 takes all.
         set: settings of all cells.
         note: a paragraph for the report.
     """
@@ -124,7 +124,7 @@ class Training:
 
     Attributes:
         recipe: with the seed.
-        train: training pictures; 0 takes all, below 1 is a share of all.
+        train: training images; 0 takes all, below 1 is a share of all.
         validation: likewise.
     """
 
@@ -200,11 +200,11 @@ def trainings(plan: Plan, factor: Factor, cell: str) -> list[Training]:
 
 
 def _size(asked: Any, usual: Any, name: str) -> float:
-    """Return a number of pictures, 0 for all, or a share of all of them."""
+    """Return a number of images, 0 for all, or a share of all of them."""
     size = usual if asked is None else asked
     if isinstance(size, bool) or not isinstance(size, int | float) or size < 0:
         raise ConfigError(
-            f"{name} must be a number of pictures, got {size!r}",
+            f"{name} must be a number of images, got {size!r}",
             hint="0 takes all; below 1 is a share",
         )
     if 0 < size < 1 and usual:

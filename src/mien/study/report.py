@@ -1,4 +1,4 @@
-"""A study's report: one HTML page, a Markdown page with pictures, and JSON."""
+"""A study's report: one HTML page, a Markdown page with images, and JSON."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ RULE = """A comparison is supported where the difference has the claimed sign, i
 as the least that matters, and p < 0.05 after Holm's correction over all comparisons of the study;
 it is not supported where the 95% interval leaves no room for a difference that matters; else it is
 undecided. Tests are paired t tests across seeds: trainings with the same seed learn from the same
-pictures. With five seeds the exact Wilcoxon test cannot fall below 0.0625, whatever the data."""
+images. With five seeds the exact Wilcoxon test cannot fall below 0.0625, whatever the data."""
 LIMITS = """What this cannot tell: how other data, sizes, optimisers or networks would behave.
-Validation pictures are the same in all trainings, so their own chance is in no interval. Figures
+Validation images are the same in all trainings, so their own chance is in no interval. Figures
 are of validation, not of a test."""
 
 
@@ -58,7 +58,7 @@ class Made:
 
 
 def write_report(outcome: Outcome, folder: Path, command: str) -> None:
-    """Write report.html, report.md with its pictures, and report.json into `folder`."""
+    """Write report.html, report.md with its images, and report.json into `folder`."""
     made = Made.now(outcome, command)
     write_json(folder / "report.json", as_json(outcome, made))
     for factor in outcome.factors:
@@ -131,7 +131,7 @@ def _section(outcome: FactorOutcome) -> str:
 
 
 def markdown(outcome: Outcome, made: Made) -> str:
-    """Return the report as Markdown; its pictures stand beside it."""
+    """Return the report as Markdown; its images stand beside it."""
     lines = [f"# {outcome.plan.title}", "", outcome.plan.note, "", f"    {made.command}", ""]
     lines += [f"{_data(outcome)} {made.cost}. {made.date}; {made.machine}.", ""]
     lines += ["| claim | verdict | evidence |", "| --- | --- | --- |"]
@@ -215,7 +215,7 @@ def _data(outcome: Outcome) -> str:
     usual = max(sizes, default=(plan.train, plan.validation))
     return (
         f"Data {outcome.dataset_name} (fingerprint {outcome.fingerprint}): {usual[0]:,} training "
-        f"pictures drawn anew by each seed, {usual[1]:,} validation pictures; {plan.seeds} seeds a "
+        f"images drawn anew by each seed, {usual[1]:,} validation images; {plan.seeds} seeds a "
         "cell."
     )
 

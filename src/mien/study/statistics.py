@@ -1,6 +1,6 @@
 """Statistics across seeds: intervals, paired tests, effect sizes, correction.
 
-Trainings with the same seed draw the same pictures and order, so cells are compared seed by seed.
+Trainings with the same seed draw the same images and order, so cells are compared seed by seed.
 The test is the paired t test: with five seeds the exact Wilcoxon test cannot give less than 0.0625
 whatever the data. Correction over all comparisons of a study: Holm 1979.
 """

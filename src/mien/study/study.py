@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 CELLS = "trainings"
 SCORED = 2000
-"""Training pictures scored after each epoch, see train.fit.TRAIN_SAMPLE."""
+"""Training images scored after each epoch, see train.fit.TRAIN_SAMPLE."""
 SCORING = 1 / 3
-"""Cost of scoring a picture, in trainings of one."""
+"""Cost of scoring an image, in trainings of one."""
 TIMED = 8
 """Networks that are timed for an estimate at most."""
 
@@ -154,7 +154,7 @@ def _timed(training: Training, dataset: Dataset) -> float:
 
 
 def _images(training: Training, dataset: Dataset) -> float:
-    """Return the cost of a training in pictures learnt from."""
+    """Return the cost of a training in images learnt from."""
     train = _count(training.train, int((dataset.splits_n == "train").sum()))
     held = _count(training.validation, int((dataset.splits_n == "validation").sum()))
     return training.recipe.fit.epochs * (train + SCORING * (min(SCORED, train) + held))

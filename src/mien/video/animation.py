@@ -1,4 +1,4 @@
-"""Animated pictures as videos. FFmpeg reads GIF and APNG; Pillow reads WebP and AVIF here."""
+"""Animated images as videos. FFmpeg reads GIF and APNG; Pillow reads WebP and AVIF here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_S = 0.1
-"""How long a picture is shown that says 0, as browsers have it."""
+"""How long an image is shown that says 0, as browsers have it."""
 KINDS = frozenset({"AVIF", "GIF", "PNG", "WEBP"})
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, Image.DecompressionBombError)
 
@@ -41,13 +41,13 @@ def animated(head: bytes) -> str | None:
 
 
 def has_frames(path: Path) -> bool:
-    """Return whether a file is an animated picture of more than one frame, by its content."""
+    """Return whether a file is an animated image of more than one frame, by its content."""
     try:
         with path.open("rb") as stream:
             if animated(stream.read(512)) is None:
                 return False
-        with Image.open(path, formats=sorted(KINDS)) as picture:
-            return int(getattr(picture, "n_frames", 1)) > 1
+        with Image.open(path, formats=sorted(KINDS)) as image:
+            return int(getattr(image, "n_frames", 1)) > 1
     except _DAMAGE:
         return False
 
@@ -62,37 +62,37 @@ def is_animation(path: Path) -> bool:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Return an animated picture's (width, height), from its header.
+    """Return an animated image's (width, height), from its header.
 
     Raises:
         SourceError: it cannot be read.
     """
     try:
-        with Image.open(path, formats=sorted(KINDS)) as picture:
-            return picture.size
+        with Image.open(path, formats=sorted(KINDS)) as image:
+            return image.size
     except _DAMAGE as error:
         raise SourceError(f"cannot read {path.name}: {error}", hint="is it damaged?") from error
 
 
 def read_animation(path: Path, name: str) -> Iterator[Frame]:
-    """Yield the frames of an animated picture; transparency is laid on white.
+    """Yield the frames of an animated image; transparency is laid on white.
 
     Raises:
         SourceError: unreadable, or damaged (after its last frame).
     """
     time_s, index = 0.0, 0
     try:
-        with Image.open(path, formats=sorted(KINDS)) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
+        with Image.open(path, formats=sorted(KINDS)) as image:
+            if image.width * image.height > MAX_PIXELS:
                 raise SourceError(
-                    f"{name} is too large: {picture.width:,} x {picture.height:,} pixels",
+                    f"{name} is too large: {image.width:,} x {image.height:,} pixels",
                     hint=f"at most {MAX_PIXELS // 1_000_000} megapixels are read",
                 )
-            for index in range(getattr(picture, "n_frames", 1)):
-                picture.seek(index)
-                pixels = _on_white(picture)
+            for index in range(getattr(image, "n_frames", 1)):
+                image.seek(index)
+                pixels = _on_white(image)
                 yield _frame(name, index, time_s, pixels)
-                time_s += (picture.info.get("duration") or 1000 * DEFAULT_S) / 1000
+                time_s += (image.info.get("duration") or 1000 * DEFAULT_S) / 1000
     except _DAMAGE as error:
         raise SourceError(
             f"{name} is damaged after {index} frames: {error}",
@@ -105,8 +105,8 @@ def _frame(name: str, index: int, time_s: float, pixels: NDArray[np.uint8]) -> F
     return Frame(name, index, time_s, size, lambda: pixels, round(1000 * time_s))
 
 
-def _on_white(picture: Image.Image) -> NDArray[np.uint8]:
-    layer = picture.convert("RGBA")
+def _on_white(image: Image.Image) -> NDArray[np.uint8]:
+    layer = image.convert("RGBA")
     whole = Image.new("RGBA", layer.size, "white")
     whole.alpha_composite(layer)
     return np.asarray(whole.convert("RGB"), np.uint8)

@@ -78,7 +78,7 @@ def opened(
     with container:
         streams = [
             s for s in container.streams.video
-            # The cover of a song is a picture, not a video.
+            # The cover of a song is an image, not a video.
             if not int(s.disposition) & int(av.stream.Disposition.attached_pic)
         ]  # fmt: skip
         if not streams:
@@ -94,8 +94,8 @@ def opened(
 
 def _contents(container: Any) -> str:
     kinds = {s.type for s in container.streams if s.type != "video"}
-    pictures = ["a cover picture"] if len(container.streams.video) else []
-    return " and ".join(pictures + sorted(kinds)) or "nothing"
+    images = ["a cover image"] if len(container.streams.video) else []
+    return " and ".join(images + sorted(kinds)) or "nothing"
 
 
 def reason(error: BaseException) -> str:
@@ -116,7 +116,7 @@ def read_file(
 
     Frames are as displayed: display matrix and pixel aspect ratio are applied, interlaced frames
     are made whole. A damaged place is passed over; a file without one readable frame is an error.
-    Animated pictures are read too.
+    Animated images are read too.
 
     Args:
         path: of the file.

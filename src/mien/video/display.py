@@ -25,7 +25,7 @@ MIN_LIKENESS = 0.99985
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """One of the eight ways to lay a picture down: transposed first, then mirrored.
+    """One of the eight ways to lay an image down: transposed first, then mirrored.
 
     Attributes:
         transpose: rows become columns.
@@ -55,7 +55,7 @@ def orientation(matrix: bytes) -> tuple[Orientation, float]:
 
     Args:
         matrix: nine int32, a b u c d v x y w, as FFmpeg keeps them: a point (x, y) is shown at
-            (a x + c y, b x + d y), apart from where the picture begins. A zoom does not matter.
+            (a x + c y, b x + d y), apart from where the image begins. A zoom does not matter.
     """
     a, b, _, c, d, *_ = struct.unpack("=9i", matrix)
     length = hypot(a, b, c, d) * hypot(1, 1)
@@ -79,7 +79,7 @@ class Display:
 
     def __init__(self, container: Any, stream: Any, tell: Callable[[str], None], name: str) -> None:
         self._stream, self._tell, self._name = stream, tell, name
-        # In these the pixels' aspect stands in the pictures themselves, and may change on air.
+        # In these the pixels' aspect stands in the images themselves, and may change on air.
         self._changes = container.format.name in DISCONTINUOUS
         self._seen: tuple[int, int, int] | None = None
         self._orientation = UPRIGHT

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mien.imaging.anonymize import blur_faces
-from mien.imaging.codec import write_picture
+from mien.imaging.codec import write_image
 from mien.imaging.draw import FrameAnnotator
 from mien.predict.sources import Source
 from mien.video.sinks.clip import ClipWriter
@@ -197,7 +197,7 @@ class _Recorder:
 
     def snapshot(self, pixels: NDArray[np.uint8]) -> None:
         path = self._free("snapshot", ".jpg")
-        write_picture(path, pixels)
+        write_image(path, pixels)
         self._say(f"snapshot: {path}")
 
     def _stop(self) -> None:

@@ -20,7 +20,7 @@ DEPTH = 8
 _WAIT = 0.1
 
 
-class ReadAhead(Generic[Item]):
+class Prefetcher(Generic[Item]):
     """Iterates over frames that a thread reads.
 
     Used as a context manager: however the block ends, the thread is told to stop and is waited
@@ -39,7 +39,7 @@ class ReadAhead(Generic[Item]):
         items: Iterable[Item],
         *,
         newest: bool = False,
-        after: ReadAhead[Any] | None = None,
+        after: Prefetcher[Any] | None = None,
         ends_at_once: float = 5.0,
     ) -> None:
         self._items, self._after = items, after

@@ -30,7 +30,7 @@ class QualityGate:
         min_side: of the box's longer side, in pixels: below half the model's crop little is left.
         min_sharpness: see `sharpness`; chosen by eye, to stop only smooth blurs.
         max_turn: see `turn`.
-        min_inside: share of the box that lies inside the picture.
+        min_inside: share of the box that lies inside the image.
         max_covered: share of the box that lies within another person's.
     """
 
@@ -52,7 +52,7 @@ class QualityGate:
 
         Args:
             box_xyxy: float32 [4], pixels.
-            size: (width, height) of the picture.
+            size: (width, height) of the image.
             crop_hw: uint8 [s, s], the grey crop that would be read.
             landmarks_52: float32 [5, 2], pixels, where the detector gives them.
             others_xyxy: float32 [m, 4], boxes that may be in front of this one.

@@ -22,7 +22,7 @@ MAX_HELD = 64_000_000
 """Bytes of packets that wait for a later key frame; beyond, decoding begins early."""
 ROUNDING_S = 1e-6
 IDR = 5
-"""H.264's type of unit for a picture that needs none before it."""
+"""H.264's type of unit for an image that needs none before it."""
 
 
 def is_indexed(container: Any) -> bool:
@@ -81,8 +81,8 @@ def _sought(
 def _is_whole(packet: Any, codec: Any) -> bool:
     """Return whether a key frame can be shown at once.
 
-    H.264 may refresh its pictures bit by bit: what containers then call a key frame is where that
-    begins, and whole pictures come some frames later. Other codecs are believed.
+    H.264 may refresh its images bit by bit: what containers then call a key frame is where that
+    begins, and whole images come some frames later. Other codecs are believed.
     """
     extra = codec.extradata or b""
     if codec.name != "h264" or extra[:1] != b"\1":
@@ -100,7 +100,7 @@ def _passed(
 ) -> Iterator[Any]:
     """Yield the packets from the last key frame but one before the moment on.
 
-    From the last but one, because where pictures are refreshed bit by bit the last is no whole one.
+    From the last but one, because where images are refreshed bit by bit the last is no whole one.
     """
     held: list[Any] = []
     keys: list[tuple[int, int, Fraction]] = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mien.errors import SourceError
 from mien.video.detect import with_faces
 from mien.video.pipeline import follow
-from mien.video.prefetch import ReadAhead
+from mien.video.prefetch import Prefetcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,13 +41,13 @@ def watch(
     size = classifier.info.input_size
     if settings.live:
         # Frames are dropped before any work is planned on them.
-        with ReadAhead(frames, newest=source.live) as arriving:
+        with Prefetcher(frames, newest=source.live) as arriving:
             found = with_faces(settings.plan(arriving), detector, size)
             yield from follow(_until_broken(found, broken), detector.framing, classifier, settings)
     else:
-        decoding = ReadAhead(settings.plan(frames, source.position))
+        decoding = Prefetcher(settings.plan(frames, source.position))
         with decoding as planned:
-            detecting = ReadAhead(with_faces(planned, detector, size), after=decoding)
+            detecting = Prefetcher(with_faces(planned, detector, size), after=decoding)
             with detecting as found:
                 placed = _until_broken(found, broken)
                 yield from follow(placed, detector.framing, classifier, settings)

@@ -66,7 +66,7 @@ class Summary:
 
     A frame stands until the next one that is read, or the end of the source, as `Pace` says: so
     neither uneven nor low frame rates change what is said, but for its exactness. Where nothing
-    lasts, as in a picture, frames are counted instead.
+    lasts, as in an image, frames are counted instead.
 
     Args:
         labels: of the model.

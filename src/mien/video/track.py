@@ -99,7 +99,7 @@ class Person:
         dt = time_s - self.time_s
         if dt <= 0:
             return
-        # A size that goes on growing would soon fill the picture.
+        # A size that goes on growing would soon fill the image.
         self.state_42[2:, 1] *= np.exp(-2 * dt)
         move = np.array([[1.0, dt], [0.0, 1.0]])
         noise = np.array([[dt**4 / 4, dt**3 / 2], [dt**3 / 2, dt**2]])

@@ -1,4 +1,4 @@
-"""A window for live pictures, in Tk: it comes with Python, and OpenCV's would take 150 MB."""
+"""A window for live images, in Tk: it comes with Python, and OpenCV's would take 150 MB."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST = (1280, 800)
-"""Larger pictures are shown smaller, in pixels."""
+"""Larger images are shown smaller, in pixels."""
 HINT = "p pause    s snapshot    r record    q quit"
 
 
 class TkWindow:
-    """Shows pictures; see `mien.video.live.View`.
+    """Shows images; see `mien.video.live.View`.
 
     Raises:
         SourceError: there is no Tk, or no screen.
@@ -61,10 +61,10 @@ class TkWindow:
 
     def show(self, pixels_hwc: NDArray[np.uint8], words: str) -> None:
         """Show pixels and a line of words below them."""
-        picture = Image.fromarray(pixels_hwc)
-        picture.thumbnail(LARGEST, Image.Resampling.BILINEAR)
+        image = Image.fromarray(pixels_hwc)
+        image.thumbnail(LARGEST, Image.Resampling.BILINEAR)
         try:
-            self._photo = self._photo_of(picture)  # Tk shows nothing that nobody holds
+            self._photo = self._photo_of(image)  # Tk shows nothing that nobody holds
             self._label.configure(image=self._photo)
             self._words.configure(text=f"{words}        {HINT}")
             self._root.update()

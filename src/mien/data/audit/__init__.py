@@ -1,1 +1,1 @@
-"""What is wrong with a labelled collection, picture by picture."""
+"""What is wrong with a labelled collection, image by image."""

@@ -1,4 +1,4 @@
-"""Obey an audit's table: pictures dropped and relabelled while a collection is imported."""
+"""Obey an audit's table: images dropped and relabelled while a collection is imported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REQUIRED = ("source", "sha256", "action", "new_label")
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What is to happen to one picture; `line` is where the table says so."""
+    """What is to happen to one image; `line` is where the table says so."""
 
     source: str
     sha256: str
@@ -35,10 +35,10 @@ class Edit:
 
 
 def apply_table(collection: Collection, table: Path) -> tuple[Collection, dict[str, int]]:
-    """Return the collection after an audit's table, and how many pictures were dropped, relabelled.
+    """Return the collection after an audit's table, and how many images were dropped, relabelled.
 
-    A picture is known by its source and the SHA-256 of its pixels. Of several rows about one
-    picture, dropping wins over relabelling, and either over keeping.
+    An image is known by its source and the SHA-256 of its pixels. Of several rows about one
+    image, dropping wins over relabelling, and either over keeping.
 
     Args:
         collection: as it was read; it stays as it is.
@@ -46,7 +46,7 @@ def apply_table(collection: Collection, table: Path) -> tuple[Collection, dict[s
 
     Raises:
         DataError: no such table, a column is missing, an unknown action or label, two new labels
-            for one picture, or a picture that is not in the collection as the table has it.
+            for one image, or an image that is not in the collection as the table has it.
     """
     edits = read_edits(table)
     known = set(collection.label_names)
@@ -110,7 +110,7 @@ def _edit(table: Path, line: int, row: dict[str, str]) -> Edit:
 
 
 def _find_rows(collection: Collection, edits: list[Edit], table: Path) -> list[int]:
-    """Return the row of each edit's picture."""
+    """Return the row of each edit's image."""
     counts = Counter(collection.sources_n.tolist())
     index: dict[str, list[int]] = {}
     for row, source in enumerate(collection.sources_n.tolist()):
@@ -130,7 +130,7 @@ def _find_rows(collection: Collection, edits: list[Edit], table: Path) -> list[i
     if lost:
         more = f"; and {len(lost) - 5} more" if len(lost) > 5 else ""
         raise DataError(
-            f"{table} does not fit: {len(lost)} of {len(edits)} rows name a picture that is not "
+            f"{table} does not fit: {len(lost)} of {len(edits)} rows name an image that is not "
             f"in {collection.name}: {'; '.join(lost[:5])}{more}",
             hint="apply it to the source that was audited, with the same --size; or audit again",
         )

@@ -15,7 +15,7 @@ from mien.data.audit.problem import CHECKS, DROP, KEEP, RELABEL, SEVERE, WARNING
 from mien.data.audit.quality import check_quality
 from mien.data.audit.wrong_labels import check_labels, left_out_opinions
 from mien.data.duplicates import find_copies, pixel_hashes
-from mien.data.ground_truth import panel_targets
+from mien.data.ground_truth import consensus_targets
 from mien.intervals import Estimate, wilson
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Audit:
 
     Attributes:
         collection: that was looked at.
-        sha256_n: str [n], of each picture's pixels.
+        sha256_n: str [n], of each image's pixels.
         problems: by check, the clearest first.
         leaks: how much of the graded splits, as the source has them, is copied in training.
         kept_leaks: the same after `mien data import`; None for a source that is not imported.
@@ -82,7 +82,7 @@ class Audit:
     model: str = ""
 
     def counts(self) -> dict[str, int]:
-        """Return the number of pictures that each check found, in the order of CHECKS."""
+        """Return the number of images that each check found, in the order of CHECKS."""
         rows = Counter(check for check, _, _ in {(p.check, p.row, p.source) for p in self.problems})
         return {check: rows[check] for check in CHECKS if check not in self.not_checked}
 
@@ -104,7 +104,7 @@ def audit(
     kept_splits_n: NDArray[np.str_] | None = None,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Audit:
-    """Look at every picture and label of a collection.
+    """Look at every image and label of a collection.
 
     Args:
         collection: to look at, with the splits that its source gives.
@@ -205,7 +205,7 @@ def _votes(
         return [], None
     votes, names = collection.votes_nk, collection.label_names
     answers = [name for name in collection.vote_names if name not in NO_EXPRESSION]
-    panel = panel_targets(votes, collection.vote_names, answers)
+    panel = consensus_targets(votes, collection.vote_names, answers)
     shares = votes.max(axis=1) / np.maximum(votes.sum(axis=1), 1)
     disagreeing = []
     against = np.zeros(len(collection), bool)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def measure_balance(collection: Collection) -> dict[str, Any]:
     """Return counts per class and split, the imbalance, and counts of subjects, as JSON types.
 
-    'imbalance' is the largest class over the smallest one that has any picture.
+    'imbalance' is the largest class over the smallest one that has any image.
     """
     counts = count_table(collection)
     sizes = [sum(row.values()) for name, row in counts.items() if name != NO_LABEL]
@@ -32,7 +32,7 @@ def measure_balance(collection: Collection) -> dict[str, Any]:
 def _subjects(
     subjects_n: NDArray[np.str_], splits_n: NDArray[np.str_]
 ) -> dict[str, int | float] | None:
-    """Return how many subjects there are and how many pictures each has; None where unknown."""
+    """Return how many subjects there are and how many images each has; None where unknown."""
     known = subjects_n != ""
     if not known.any():
         return None
@@ -42,7 +42,7 @@ def _subjects(
     shared = set(subjects_n[train].tolist()) & set(subjects_n[graded].tolist())
     return {
         "n": len(counts),
-        "pictures_known": int(known.sum()),
+        "images_known": int(known.sum()),
         "least": int(counts.min()),
         "median": float(np.median(counts)),
         "most": int(counts.max()),

@@ -26,10 +26,10 @@ class Leak:
 
     Attributes:
         split: 'test' or 'validation'.
-        n: its pictures.
+        n: its images.
         exact: of them, with the same pixels in training.
         copied: of them, with an exact or near copy in training.
-        training: training pictures that are such copies.
+        training: training images that are such copies.
     """
 
     split: str
@@ -75,11 +75,11 @@ def check_copies(
     splits_n: NDArray[np.str_],
     sources_n: NDArray[np.str_],
 ) -> list[Problem]:
-    """Return the copies, the conflicts among them and the training copies of graded pictures.
+    """Return the copies, the conflicts among them and the training copies of graded images.
 
     Args:
         copies: as found.
-        pixels_n: int64 [n], row of the first picture with the same pixels.
+        pixels_n: int64 [n], row of the first image with the same pixels.
         labels_n: int64 [n], -1 for none.
         label_names: of the labels.
         splits_n: str [n], the source's own splits.

@@ -1,4 +1,4 @@
-"""Pictures without a face: a cheap score for all, a detector for the few that it doubts."""
+"""Images without a face: a cheap score for all, a detector for the few that it doubts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DOUBTFUL = 0.1
-"""Score below which the detector looks: 409 of 420 planted pictures without a face are below it
+"""Score below which the detector looks: 409 of 420 planted images without a face are below it
 (bench/audit.py, seed 1), and 1.5% of FER2013's."""
 TOO_MANY = 0.1
-"""Share of faceless pictures above which the detector, not the collection, is at fault."""
+"""Share of faceless images above which the detector, not the collection, is at fault."""
 LEAST = 10
 
 
@@ -39,19 +39,19 @@ def check_faces(
     skip_n: NDArray[np.bool_],
     progress: Callable[[int, int], None],
 ) -> tuple[list[Problem], str]:
-    """Return the pictures without a face, and why none are listed where that cannot be told.
+    """Return the images without a face, and why none are listed where that cannot be told.
 
     Args:
         images_nhw: uint8 [n, s, s].
         finder: that knows faces.
-        skip_n: bool [n], pictures that are not looked at: blank ones.
+        skip_n: bool [n], images that are not looked at: blank ones.
         progress: told (done, total).
     """
     rows = np.flatnonzero(~skip_n)
     scores = finder.scores(np.asarray(images_nhw)[rows])
     doubtful = np.flatnonzero(scores < DOUBTFUL)
     reason = (
-        "the face detector does not know pictures of this kind: it doubts {share:.0%} of them "
+        "the face detector does not know images of this kind: it doubts {share:.0%} of them "
         "(drawings, or crops far wider or tighter than a face?)"
     )
     most = max(TOO_MANY * len(rows), LEAST)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mien.data.sources.images import PictureCropper
+    from mien.data.sources.images import ImageCropper
 
 
 def open_subject(
@@ -27,7 +27,7 @@ def open_subject(
     votes: Path | None = None,
     size: int = 48,
     progress: Callable[[int, int], None] | None = None,
-    cropper: PictureCropper | None = None,
+    cropper: ImageCropper | None = None,
 ) -> tuple[Collection, NDArray[np.str_] | None]:
     """Return a collection with its source's splits, and a dataset's own splits beside it.
 
@@ -37,10 +37,10 @@ def open_subject(
         votes: FERPlus's vote file for a source.
         size: of a source's crops, in pixels.
         progress: told (done, total) while a source is read.
-        cropper: how a source's picture files become crops; whole where None.
+        cropper: how a source's image files become crops; whole where None.
 
     Raises:
-        DataError: neither, damaged, or without any picture.
+        DataError: neither, damaged, or without any image.
     """
     if (path / "dataset.json").is_file():
         return _from_dataset(path)
@@ -48,9 +48,9 @@ def open_subject(
     if not len(collection):
         reasons = "".join(f"; {s.source}: {s.reason}" for s in collection.skipped[:3])
         raise DataError(
-            f"none of the {len(collection.skipped)} files in {path} is a picture that can be "
+            f"none of the {len(collection.skipped)} files in {path} is an image that can be "
             f"read{reasons}",
-            hint="give a folder of pictures by class, or a dataset that mien data import made",
+            hint="give a folder of images by class, or a dataset that mien data import made",
         )
     return collection, None
 
@@ -58,7 +58,7 @@ def open_subject(
 def _from_dataset(path: Path) -> tuple[Collection, NDArray[np.str_]]:
     dataset = load_dataset(path)
     if not len(dataset):
-        raise DataError(f"the dataset {path} holds no picture", hint="import it again")
+        raise DataError(f"the dataset {path} holds no image", hint="import it again")
     collection = Collection(
         name=dataset.name,
         images_nhw=np.asarray(dataset.images_nhw),

@@ -1,4 +1,4 @@
-"""An audit as one self-contained HTML page, with the pictures."""
+"""An audit as one self-contained HTML page, with the images."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 SHOWN = 24
 """Findings of one check that the page shows; the table holds all."""
 THUMBNAIL = 96
-"""Largest side of a picture on the page, in pixels."""
+"""Largest side of an image on the page, in pixels."""
 TITLES = {check: check.replace("-", " ").capitalize() for check in CHECKS}
 
 
 def page(audit: Audit) -> str:
-    """Return the page, HTML without any link to the network; it contains the pictures."""
+    """Return the page, HTML without any link to the network; it contains the images."""
     name = escape(audit.collection.name)
     sections = [_section(audit, check) for check, count in audit.counts().items() if count]
     return "\n".join(
@@ -76,7 +76,7 @@ def _summary(audit: Audit) -> str:
             f"<tr><td>{link}<td class='what'>{escape(words)}<td>{counts[check]:,}"
             f"<td>{', '.join(parts)}</tr>"
         )
-    head = "<tr><th>check<th class='what'>finds<th>pictures<th>suggested</tr>"
+    head = "<tr><th>check<th class='what'>finds<th>images<th>suggested</tr>"
     return f'<div class="wide"><table class="summary">{head}{"".join(rows)}</table></div>'
 
 
@@ -165,7 +165,7 @@ def _about(audit: Audit, check: str) -> str:
     if check == "likely-wrong-label":
         words += (
             f" Likely, not certain: {escape(audit.model)} and a classifier that was taught with "
-            "these labels say so, and both err. The percentages are theirs. Pictures that the "
+            "these labels say so, and both err. The percentages are theirs. Images that the "
             "model itself was trained on agree with it too readily."
         )
         if audit.agreement is not None:
@@ -215,6 +215,6 @@ def _footer(audit: Audit) -> str:
         "keep, drop or relabel (to <code>new_label</code>), then: <code>mien data import SOURCE "
         "OUT --apply audit.csv</code>. Labels: confident learning (Northcutt et al. 2021, JAIR "
         "70). Outliers: modified z-score above 3.5 (Iglewicz &amp; Hoaglin 1993).</p>"
-        "<p>This page contains the pictures themselves: share it as you would share them.</p>"
+        "<p>This page contains the images themselves: share it as you would share them.</p>"
         "</footer>"
     )

@@ -1,6 +1,6 @@
-"""Pictures that show nothing, or show it badly: blank, mostly flat, blurred, dark, bright.
+"""Images that show nothing, or show it badly: blank, mostly flat, blurred, dark, bright.
 
-Blank and flat are told by fixed limits. Blur and exposure are told by how far a picture lies from
+Blank and flat are told by fixed limits. Blur and exposure are told by how far an image lies from
 its own collection: the modified z-score, 0.6745 times the distance from the median over the median
 absolute deviation, beyond 3.5 (Iglewicz and Hoaglin 1993).
 """
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLANK = 4.0
-"""Deviation of a picture's pixels, in grey levels, below which nothing can be seen on it."""
+"""Deviation of an image's pixels, in grey levels, below which nothing can be seen on it."""
 BLACK, WHITE = 16.0, 239.0
-"""A picture whose 99th percentile is below, or whose 1st is above, shows nothing."""
+"""An image whose 99th percentile is below, or whose 1st is above, shows nothing."""
 EVEN = 3
 """Grey levels within which an area counts as even."""
 FLAT_SHARE = 0.6
-"""Share of the picture that is one grey level, plus or minus EVEN, from which it is listed."""
+"""Share of the image that is one grey level, plus or minus EVEN, from which it is listed."""
 BORDER_SHARE = 0.35
-"""Share of the picture that even borders take, from which it is listed."""
+"""Share of the image that even borders take, from which it is listed."""
 OUTLIER = 3.5
 """Modified z-score of an outlier."""
 FEWEST = 30
-"""Pictures that an outlier has to be compared with."""
+"""Images that an outlier has to be compared with."""
 BLOCK = 2048
 
 
 def check_quality(images_nhw: NDArray[np.uint8]) -> list[Problem]:
-    """Return the blank, flat, blurred, dark and bright pictures among uint8 [n, s, s]."""
+    """Return the blank, flat, blurred, dark and bright images among uint8 [n, s, s]."""
     blocks = [
         _measure(np.asarray(images_nhw[start : start + BLOCK]))
         for start in range(0, len(images_nhw), BLOCK)
@@ -86,7 +86,7 @@ def _measure(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
         "deviation": np.sqrt(variance, dtype=np.float64),
         "low": levels[:, int(0.01 * side * side)].astype(np.float64),
         "high": levels[:, int(0.99 * side * side)].astype(np.float64),
-        # On a logarithmic scale, and free of the picture's contrast.
+        # On a logarithmic scale, and free of the image's contrast.
         "sharpness": np.log((laplacian + 0.1) / (variance + 1.0)).astype(np.float64),
         "even": _even_share(images),
         "border": _border_share(images),
@@ -105,7 +105,7 @@ def _even_share(images: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _border_share(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return the share of the picture outside of the smallest box that is not even, [n]."""
+    """Return the share of the image outside of the smallest box that is not even, [n]."""
     spread_rows = np.ptp(images, axis=2) > 2 * EVEN
     spread_columns = np.ptp(images, axis=1) > 2 * EVEN
     kept = np.ones(len(images))

@@ -42,7 +42,7 @@ def describe_problem(audit: Audit, problem: Problem) -> dict[str, str]:
 
 
 def to_json(audit: Audit) -> dict[str, Any]:
-    """Return the audit as JSON types, without its pictures."""
+    """Return the audit as JSON types, without its images."""
     agreement = None
     if audit.agreement is not None:
         agreement = {"n": audit.agreement[1], **audit.agreement[0].to_dict()}

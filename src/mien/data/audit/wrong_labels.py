@@ -1,6 +1,6 @@
 """Labels that are likely wrong: confident learning (Northcutt, Jiang, Chuang 2021, JAIR 70).
 
-A plain classifier on a model's features answers for each picture without having learnt from it or
+A plain classifier on a model's features answers for each image without having learnt from it or
 from a copy of it. Confident learning compares these answers with the labels, class by class, so
 that a class that is hard as a whole is not called wrong as a whole; `cleanlab` does that part.
 """
@@ -27,7 +27,7 @@ COMPONENTS = 16
 STRENGTH = 0.1
 """Inverse of the penalty on the classifier's weights."""
 FEWEST = 8
-"""Independent pictures of a class, below which it is not checked."""
+"""Independent images of a class, below which it is not checked."""
 SURE = 0.95
 """Probability of another label from which relabelling is suggested, not only shown."""
 UNLIKELY = 0.05
@@ -36,12 +36,12 @@ UNLIKELY = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Opinions:
-    """Answers for pictures that were left out of learning.
+    """Answers for images that were left out of learning.
 
     Attributes:
-        rows: int64 [m], the pictures that were answered for.
+        rows: int64 [m], the images that were answered for.
         probs_mk: float64 [m, k] over all label names; 0 for classes that were not checked.
-        left_out: names of classes with too few pictures.
+        left_out: names of classes with too few images.
         reason: why there are no answers, or ''.
     """
 
@@ -76,7 +76,7 @@ def left_out_opinions(
     left_out = tuple(n for c, n in enumerate(label_names) if c not in enough)
     rows = np.flatnonzero(np.isin(labels_n, enough))
     if len(enough) < 2:
-        reason = f"fewer than two classes have {FEWEST} independent pictures"
+        reason = f"fewer than two classes have {FEWEST} independent images"
         return Opinions(np.zeros(0, np.int64), np.zeros((0, len(label_names))), left_out, reason)
     points, labels = _whitened(features_nd[rows]), labels_n[rows]
     fold_m = _folds(unit_n[rows], labels, seed)
@@ -139,7 +139,7 @@ def _whitened(features: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _folds(unit_m: NDArray[np.int64], labels_m: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Return each picture's fold: whole units, each class spread evenly."""
+    """Return each image's fold: whole units, each class spread evenly."""
     _, first, inverse = np.unique(unit_m, return_index=True, return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(first))
     fold = np.zeros(len(first), np.int64)

@@ -76,7 +76,7 @@ def read_arrays(path: Path, size: int) -> Collection:
 
 
 def _few(names: list[str]) -> str:
-    """Return the first names: a zip of pictures that is called .npz holds thousands."""
+    """Return the first names: a zip of images that is called .npz holds thousands."""
     more = f" and {len(names) - 8:,} more" if len(names) > 8 else ""
     return ", ".join(names[:8]) + more
 

@@ -32,7 +32,7 @@ SPLIT_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A picture that could not be used, or that was used with a note, and why.
+    """An image that could not be used, or that was used with a note, and why.
 
     Attributes:
         source: path or name.
@@ -47,7 +47,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A picture on the page.
+    """An image on the page.
 
     Attributes:
         source: its name.
@@ -64,12 +64,12 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where in its picture a crop comes from.
+    """Where in its image a crop comes from.
 
     Attributes:
-        width: of the picture as displayed, in pixels.
+        width: of the image as displayed, in pixels.
         height: likewise.
-        box: the detector's (left, top, right, bottom) in pixels; None where the whole picture
+        box: the detector's (left, top, right, bottom) in pixels; None where the whole image
             is the crop.
         score: the detector's, 0 to 1; None likewise.
         landmarks: five (x, y) in pixels, where the detector gives them.
@@ -97,10 +97,10 @@ class Collection:
         votes_nk: float32 [n, k] or None.
         vote_names: names of the votes' columns, in our spelling.
         skipped: files that could not be used.
-        notes: pictures that were used, with something to know about them.
-        declared: classes that the source names, whether or not they hold a picture.
+        notes: images that were used, with something to know about them.
+        declared: classes that the source names, whether or not they hold an image.
         origins: where each crop comes from, [n]; empty where the source holds crops itself.
-        shown: pictures for the import's page.
+        shown: images for the import's page.
         facts: of the reading, as JSON types: how faces were found.
     """
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.data.sources.collection import Collection, index_labels
-from mien.data.sources.images import PictureCropper
+from mien.data.sources.images import ImageCropper
 from mien.data.sources.walk import Tree, walk_classes
 from mien.errors import DataError
 from mien.files import plain
@@ -25,23 +25,23 @@ def read_folders(
     path: Path,
     size: int,
     progress: Callable[[int, int], None] | None = None,
-    cropper: PictureCropper | None = None,
+    cropper: ImageCropper | None = None,
 ) -> Collection:
     """Read a folder of class folders, or of split folders that hold class folders.
 
-    A class folder's subfolders belong to it. Pictures that cannot be read, hidden ones and those
+    A class folder's subfolders belong to it. Images that cannot be read, hidden ones and those
     outside of the class folders are listed in `skipped`.
 
     Raises:
-        DataError: no class folder, or no picture in them, or a misspelt class.
+        DataError: no class folder, or no image in them, or a misspelt class.
     """
     tree = walk_classes(path)
-    if not tree.pictures:
+    if not tree.images:
         raise _nothing(path, tree)
-    files = [file for file, _, _ in tree.pictures]
+    files = [file for file, _, _ in tree.images]
     names = [plain(file.relative_to(path).as_posix()) for file in files]
-    crops = (cropper or PictureCropper()).read(files, names, size, progress)
-    kept = [tree.pictures[i] for i in crops.kept]
+    crops = (cropper or ImageCropper()).read(files, names, size, progress)
+    kept = [tree.images[i] for i in crops.kept]
     label_names, labels = index_labels([label for _, label, _ in kept], SEVEN)
     return Collection(
         name=path.resolve().name,
@@ -64,7 +64,7 @@ def _nothing(path: Path, tree: Tree) -> DataError:
     hint = "expected CLASS/picture.jpg, such as happy/1.jpg, or train/happy/1.jpg"
     if tree.classes:
         names = ", ".join(dict.fromkeys(tree.classes))
-        return DataError(f"{path}: the class folders hold no pictures: {names}", hint=hint)
+        return DataError(f"{path}: the class folders hold no images: {names}", hint=hint)
     loose = sum(record.kind == "outside-class" for record in tree.passed_over)
-    pictures = f", but {loose:,} picture{'' if loose == 1 else 's'} outside of any" if loose else ""
-    return DataError(f"{path} holds no class folders with pictures{pictures}", hint=hint)
+    images = f", but {loose:,} image{'' if loose == 1 else 's'} outside of any" if loose else ""
+    return DataError(f"{path} holds no class folders with images{images}", hint=hint)

@@ -1,4 +1,4 @@
-"""Picture files to crops; those that cannot be used are listed, never a reason to stop."""
+"""Image files to crops; those that cannot be used are listed, never a reason to stop."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Crops:
-    """What became of picture files.
+    """What became of image files.
 
     Attributes:
         images_nhw: uint8 [n, size, size], grey.
         kept: positions of the crops in the list of files.
         skipped: files that could not be used.
-        notes: pictures that were used, with something to know about them.
+        notes: images that were used, with something to know about them.
         origins: where each crop comes from, [n].
         decision: how faces were taken.
-        shown: pictures for the import's page.
+        shown: images for the import's page.
     """
 
     images_nhw: NDArray[np.uint8]
@@ -59,14 +59,14 @@ class Crops:
         return {"faces": self.decision.to_dict()}
 
 
-class PictureCropper:
-    """Turns picture files into crops.
+class ImageCropper:
+    """Turns image files into crops.
 
     Args:
-        faces: 'find' crops the one face of each picture, 'whole' takes each picture for a crop,
-            'auto' decides by a sample of the pictures.
+        faces: 'find' crops the one face of each image, 'whole' takes each image for a crop,
+            'auto' decides by a sample of the images.
         make_detector: makes what finds faces, when it is first needed. Without it 'auto' takes
-            every picture whole, and says so.
+            every image whole, and says so.
 
     Raises:
         ConfigError: another word for `faces`, or 'find' without a detector.
@@ -129,9 +129,9 @@ class PictureCropper:
     ) -> tuple[NDArray[np.uint8] | None, Origin]:
         """Return the crop of one file, or None where it has no clear face; list what is to know."""
         if out.decision.mode == "whole":
-            picture, note = _read(file)
-            crop = crop_whole(picture, size)
-            origin = Origin(picture.shape[1], picture.shape[0])
+            image, note = _read(file)
+            crop = crop_whole(image, size)
+            origin = Origin(image.shape[1], image.shape[0])
             kind = ""
         else:
             looked = known or self._look(file, size)
@@ -150,9 +150,9 @@ class PictureCropper:
         return crop, origin
 
     def _look(self, file: Path, size: int) -> _Looked:
-        picture, note = _read(file)
-        found = find_face(picture, self._load(), size, crops=self.faces == "auto")
-        return _Looked(found, note, make_thumbnail(picture, found))
+        image, note = _read(file)
+        found = find_face(image, self._load(), size, crops=self.faces == "auto")
+        return _Looked(found, note, make_thumbnail(image, found))
 
     def _load(self) -> FaceDetector:
         if self._detector is None:
@@ -169,8 +169,8 @@ class PictureCropper:
         sides = {i: side for i in sample if i < len(files) and (side := _longer_side(files[i]))}
         large = [i for i, side in sides.items() if side > SMALL]
         if len(large) <= 0.05 * len(sides):
-            why = f"face crops: {len(sides)} sampled pictures are at most {SMALL} pixels large"
-            return Decision("auto", "whole", why if sides else "no picture to look at"), {}
+            why = f"face crops: {len(sides)} sampled images are at most {SMALL} pixels large"
+            return Decision("auto", "whole", why if sides else "no image to look at"), {}
         if self._make_detector is None:
             doubt = "photos would be shrunk whole, and teach their backgrounds"
             return Decision("auto", "whole", "no face detector was given", doubt=doubt), {}
@@ -181,7 +181,7 @@ class PictureCropper:
             except SourceError:
                 continue  # told of when its turn comes
         if not looked:
-            return Decision("auto", "whole", "no picture could be read to look at"), {}
+            return Decision("auto", "whole", "no image could be read to look at"), {}
         return decide([look.found for look in looked.values()], self._load()), looked
 
 
@@ -201,7 +201,7 @@ NOTICES = {
 
 
 def _read(file: Path) -> tuple[NDArray[np.uint8], str]:
-    """Return a picture, uint8 [h, w, 3] RGB, and the kind of note on it, or ''."""
+    """Return an image, uint8 [h, w, 3] RGB, and the kind of note on it, or ''."""
     pixels, notes = decode_noted(read_content(file), str(file))
     return pixels, next((NOTICES[note] for note in notes if note in NOTICES), "")
 
@@ -213,14 +213,14 @@ def _kind(file: Path) -> str:
             return "missing"
     except (OSError, ValueError):
         return "unreadable"
-    return "unreadable" if file.suffix.lower() in SUFFIXES else "not-a-picture"
+    return "unreadable" if file.suffix.lower() in SUFFIXES else "not-a-image"
 
 
 def _longer_side(file: Path) -> int:
-    """Return a picture's longer side by its header, 0 where it cannot be read."""
+    """Return an image's longer side by its header, 0 where it cannot be read."""
     try:
-        with Image.open(file) as picture:
-            return max(picture.size)
+        with Image.open(file) as image:
+            return max(image.size)
     except (
         UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError,
         RuntimeError, struct.error,

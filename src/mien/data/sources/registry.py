@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mien.data.sources.collection import Collection
-    from mien.data.sources.images import PictureCropper
+    from mien.data.sources.images import ImageCropper
 
 FORMS = {
     "folders": "a folder per class (happy/*.jpg), perhaps within a folder per split",
@@ -40,7 +40,7 @@ def read_source(
     votes: Path | None,
     size: int,
     progress: Callable[[int, int], None] | None = None,
-    cropper: PictureCropper | None = None,
+    cropper: ImageCropper | None = None,
 ) -> Collection:
     """Read a labelled collection in any known form; `form` '' finds out which.
 
@@ -50,7 +50,7 @@ def read_source(
         votes: FERPlus's vote file, or None.
         size: height and width of a crop, in pixels.
         progress: told (done, total).
-        cropper: how picture files become crops; whole where None.
+        cropper: how image files become crops; whole where None.
 
     Raises:
         DataError: the source is missing or cannot be used.
@@ -65,7 +65,7 @@ def read_source(
     form = form or detect_form(source)
     if cropper is not None and cropper.faces == "find" and form in ("arrays", "fer2013"):
         raise ConfigError(
-            f"faces: 'find' needs picture files, and {source} holds crops",
+            f"faces: 'find' needs image files, and {source} holds crops",
             hint="take them whole (faces='whole' or 'auto')",
         )
     if form == "folders":

@@ -1,4 +1,4 @@
-"""CSV files: a list of labelled pictures, FER2013's pixels, and FERPlus's votes."""
+"""CSV files: a list of labelled images, FER2013's pixels, and FERPlus's votes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.data.sources.collection import Collection, index_labels, split_name
-from mien.data.sources.images import PictureCropper
+from mien.data.sources.images import ImageCropper
 from mien.data.sources.resize import resize_crops
 from mien.errors import DataError, did_you_mean
 from mien.files import plain
@@ -54,7 +54,7 @@ def read_list(
     path: Path,
     size: int,
     progress: Callable[[int, int], None] | None = None,
-    cropper: PictureCropper | None = None,
+    cropper: ImageCropper | None = None,
 ) -> Collection:
     """Read a CSV of `path,label[,split,subject]`; paths are relative to the file's folder.
 
@@ -75,7 +75,7 @@ def read_list(
             raise DataError(f"{path}, line {number}: the path is empty", hint="fill or delete it")
     texts = [row["path"].strip() for _, row in rows]
     files = [_file(path.parent, text) for text in texts]
-    crops = (cropper or PictureCropper()).read(files, [plain(t) for t in texts], size, progress)
+    crops = (cropper or ImageCropper()).read(files, [plain(t) for t in texts], size, progress)
     declared = [row["label"] for _, row in rows]
     rows = [rows[i] for i in crops.kept]
     names, labels = index_labels(
@@ -182,7 +182,7 @@ def read_votes(path: Path, rows: int) -> NDArray[np.float32]:
         votes.append(counts)
     if len(votes) != rows:
         raise DataError(
-            f"{path} holds votes on {len(votes)} pictures, the source has {rows}",
+            f"{path} holds votes on {len(votes)} images, the source has {rows}",
             hint="the two are joined by row; use the vote file that belongs to this source",
         )
     return np.array(votes, np.float32)
@@ -266,8 +266,8 @@ def _refuse_headless(
     if any(name in header for name in required):
         return
     pixels = any(is_pixels(cell) for cell in header)
-    pictures = any(PureWindowsPath(cell).suffix in SUFFIXES for cell in header)
-    if pixels or pictures:
+    images = any(PureWindowsPath(cell).suffix in SUFFIXES for cell in header)
+    if pixels or images:
         expected = ("emotion", "pixels", "usage") if pixels else known
         raise DataError(
             f"{path} has no header line: its first line is {_shown(header)}",

@@ -1,4 +1,4 @@
-"""What lies in a tree of class folders: pictures by class and split, and what is passed over."""
+"""What lies in a tree of class folders: images by class and split, and what is passed over."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Tree:
     """What was found.
 
     Attributes:
-        pictures: (file, label, split) of every file in a class folder, however deep.
-        passed_over: pictures outside of the class folders, and hidden ones.
-        classes: names of all class folders in our spelling, those without a picture too.
+        images: (file, label, split) of every file in a class folder, however deep.
+        passed_over: images outside of the class folders, and hidden ones.
+        classes: names of all class folders in our spelling, those without an image too.
     """
 
-    pictures: list[tuple[Path, str, str]] = field(default_factory=list)
+    images: list[tuple[Path, str, str]] = field(default_factory=list)
     passed_over: list[Skipped] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
 
@@ -66,7 +66,7 @@ def _collect(path: Path, root: Path, split: str, tree: Tree) -> None:
                 continue
             within = parts[0] if len(parts) > 1 and parts[0].lower() in SPLIT_NAMES else ""
             own = split or split_name(within, str(folder))  # happy/train/1.jpg too
-            tree.pictures.append((file, label, own))
+            tree.images.append((file, label, own))
 
 
 def _passed_over(file: Path, root: Path, kind: str) -> Skipped:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def leak(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """Pictures or people of validation are in training too."""
+    """Images or people of validation are in training too."""
     share, n = evidence.copied
     count = round(share * n)
     if evidence.shared_subjects:
@@ -46,8 +46,8 @@ def leak(evidence: Evidence, limits: Thresholds) -> Finding | None:
     return Finding(
         "leak",
         "serious",
-        "validation pictures are in training too",
-        f"{count} of {n} validation pictures that were looked at have a copy in training "
+        "validation images are in training too",
+        f"{count} of {n} validation images that were looked at have a copy in training "
         f"(95% interval {wilson(count, n).low:.1%} to {wilson(count, n).high:.1%}): the validation "
         "accuracy tells memory.",
         "Import the collection with mien data import, which keeps copies on one side; "
@@ -59,18 +59,18 @@ def leak(evidence: Evidence, limits: Thresholds) -> Finding | None:
 
 
 def labels_shuffled(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """Labels have nothing to do with the pictures, in training or in validation."""
+    """Labels have nothing to do with the images, in training or in validation."""
     train, validation = evidence.train, evidence.validation
     by_chance = 1 / train.opinion_nk.shape[1]
-    own = _balanced_accuracy(train.right_n, train.opinion_nk)
-    other = _balanced_accuracy(validation.right_n, validation.opinion_nk)
+    own = _balanced_accuracy(train.y_true_n, train.opinion_nk)
+    other = _balanced_accuracy(validation.y_true_n, validation.opinion_nk)
     network = (
         None
         if validation.probs_nk is None
-        else _balanced_accuracy(validation.right_n, validation.probs_nk)
+        else _balanced_accuracy(validation.y_true_n, validation.probs_nk)
     )
-    slack = 1.96 * float(np.sqrt(by_chance * (1 - by_chance) / max(1, len(train.right_n)))) * 1.3
-    slack_other = slack * float(np.sqrt(len(train.right_n) / max(1, len(validation.right_n))))
+    slack = 1.96 * float(np.sqrt(by_chance * (1 - by_chance) / max(1, len(train.y_true_n)))) * 1.3
+    slack_other = slack * float(np.sqrt(len(train.y_true_n) / max(1, len(validation.y_true_n))))
     in_training = own < by_chance + slack
     in_validation = other < by_chance + slack_other and (
         network is None or network < by_chance + slack_other
@@ -78,17 +78,17 @@ def labels_shuffled(evidence: Evidence, limits: Thresholds) -> Finding | None:
     if not (in_training or in_validation):
         return None
     if not in_training and evidence.apart > limits.apart:
-        return None  # the pictures differ, which explains it
+        return None  # the images differ, which explains it
     where = "training" if in_training else "validation"
     return Finding(
         "labels-shuffled",
         "serious",
-        f"the labels of {where} have nothing to do with its pictures",
-        f"A plain method, each picture left out of the fit that judges it, reaches a balanced "
+        f"the labels of {where} have nothing to do with its images",
+        f"A plain method, each image left out of the fit that judges it, reaches a balanced "
         f"accuracy of {own:.1%} on training and {other:.1%} on validation; guessing has "
         f"{by_chance:.1%}.",
-        "Check that pictures and labels are joined in the right order; mien data show DIR draws "
-        "pictures of each label.",
+        "Check that images and labels are joined in the right order; mien data show DIR draws "
+        "images of each label.",
         (),
         {"training": own, "validation": other, "chance": by_chance},
         opinions_plot(evidence),
@@ -100,14 +100,14 @@ def label_noise(evidence: Evidence, limits: Thresholds) -> Finding | None:
     if evidence.recipe.targets.kind == "votes":
         return None  # the votes carry their own doubt
     train, validation = evidence.train, evidence.validation
-    left_out = confident_error(train.right_n, train.opinion_nk)
-    other = confident_error(validation.right_n, validation.opinion_nk)
+    left_out = confident_error(train.y_true_n, train.opinion_nk)
+    other = confident_error(validation.y_true_n, validation.opinion_nk)
     only_training = difference(left_out, other)
     pooled = _pooled_contradictions([train, validation])
     both = pooled is not None and pooled.low > limits.confident_error
     if validation.probs_nk is not None:
         # A weak method is wrong when it is sure, too; a network that is not clears the labels.
-        network = confident_error(validation.right_n, validation.probs_nk)
+        network = confident_error(validation.y_true_n, validation.probs_nk)
         both = both and network.value > limits.confident_error
     if pooled is None or (not both and only_training.low < limits.confident_error / 2):
         return None
@@ -122,7 +122,7 @@ def label_noise(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "label-noise",
         "warning",
         f"about {share:.0%} of {where} look wrong",
-        f"Of the tenth of the pictures that a plain method answers most confidently, without "
+        f"Of the tenth of the images that a plain method answers most confidently, without "
         f"having learnt from them, {figures} contradict their label.",
         "Look at them with mien data audit, learn from several raters' votes, or soften the "
         "labels.",
@@ -138,9 +138,9 @@ def _pooled_contradictions(parts: list[Answers]) -> Estimate | None:
     None where its other answers are wrong far more often: then it is the task that is hard, or
     the reference that is weak, and not the labels that are wrong.
     """
-    counts = np.array([confident_contradictions(a.right_n, a.opinion_nk) for a in parts])
+    counts = np.array([confident_contradictions(a.y_true_n, a.opinion_nk) for a in parts])
     wrong, n = counts.sum(axis=0).tolist()
-    misses = [(a.opinion_nk.argmax(axis=1) != a.right_n) for a in parts]
+    misses = [(a.opinion_nk.argmax(axis=1) != a.y_true_n) for a in parts]
     pooled = wilson(wrong, n)
     return pooled if pooled.value > 0.55 * float(np.concatenate(misses).mean()) else None
 
@@ -169,12 +169,12 @@ def class_imbalance(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "makes up for it",
         f"Training holds {mass[rarest]:,.0f} of {labels[rarest]} and {mass[commonest]:,.0f} of "
         f"{labels[commonest]}{seen}.",
-        "Add pictures of it to the source of mien data import."
+        "Add images of it to the source of mien data import."
         if missing
-        else "Add pictures of it, or let rare classes weigh more.",
+        else "Add images of it, or let rare classes weigh more.",
         () if missing else ("loss.class_weights=balanced",),
         {"ratio": None if missing else ratio, "class": labels[rarest]},
-        Plot("bars", "training pictures", labels, {"pictures": [float(m) for m in mass]},
+        Plot("bars", "training images", labels, {"images": [float(m) for m in mass]},
              xlabel=""),
     )  # fmt: skip
 
@@ -182,7 +182,7 @@ def class_imbalance(evidence: Evidence, limits: Thresholds) -> Finding | None:
 def class_ignored(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The network never gives one of its answers, though validation asks for it."""
     labels, recalls = evidence.recipe.answer_labels, _recalls(evidence)
-    counts = np.bincount(evidence.validation.right_n, minlength=len(labels))
+    counts = np.bincount(evidence.validation.y_true_n, minlength=len(labels))
     if recalls is None:
         return None
     missed = [
@@ -195,7 +195,7 @@ def class_ignored(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "class-ignored",
         "warning",
         f"the network hardly ever answers {' or '.join(labels[k] for k in missed)}",
-        f"Of {counts[worst]} validation pictures of {labels[worst]} it finds {recalls[worst]:.0%}; "
+        f"Of {counts[worst]} validation images of {labels[worst]} it finds {recalls[worst]:.0%}; "
         f"training holds {evidence.mass_k[worst]:,.0f} of them among "
         f"{float(evidence.mass_k[: len(labels)].sum()):,.0f}.",
         "Let rare classes weigh more, train longer, or check that class's labels with mien data "
@@ -214,8 +214,8 @@ def inputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
         return Finding(
             "inputs",
             "serious",
-            "pictures are blank",
-            f"{seen.blank:.0%} of the training pictures that were looked at have no contrast.",
+            "images are blank",
+            f"{seen.blank:.0%} of the training images that were looked at have no contrast.",
             "Look at them with mien data show; remove them with mien data audit.",
             (),
             {"blank": seen.blank},
@@ -230,15 +230,15 @@ def inputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "the inputs are scaled wrongly",
         f"After normalisation the pixels have mean {seen.mean:.3g} and deviation {seen.std:.3g}; "
         "0 and 1 are what networks learn best from.",
-        "Normalise, and check that the pictures use the range 0 to 255.",
-        ("network.normalise=picture",),
+        "Normalise, and check that the images use the range 0 to 255.",
+        ("network.normalise=image",),
         {"mean": seen.mean, "std": seen.std},
         looks_plot(evidence),
     )
 
 
 def validation_differs(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """Validation pictures look different from training ones."""
+    """Validation images look different from training ones."""
     if evidence.apart < limits.apart:
         return None
     means = [evidence.inputs[s].brightness_n.mean() for s in ("train", "validation")]
@@ -246,12 +246,12 @@ def validation_differs(evidence: Evidence, limits: Thresholds) -> Finding | None
     return Finding(
         "validation-differs",
         "serious",
-        "validation pictures do not look like training ones",
+        "validation images do not look like training ones",
         f"A plain method tells them apart with an area under the curve of {evidence.apart:.2f} "
         f"(0.5 is not at all); brightness {means[0]:.0f} against {means[1]:.0f}, contrast "
         f"{contrasts[0]:.0f} against {contrasts[1]:.0f}.",
         "Hold validation out of the same collection, cropped and stored in the same way.",
-        ("network.normalise=picture",),
+        ("network.normalise=image",),
         {"area": evidence.apart},
         looks_plot(evidence),
     )
@@ -259,7 +259,7 @@ def validation_differs(evidence: Evidence, limits: Thresholds) -> Finding | None
 
 def validation_too_small(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The interval of the validation accuracy is too wide to tell anything."""
-    n = len(evidence.validation.right_n)
+    n = len(evidence.validation.y_true_n)
     if evidence.history:
         n = evidence.history[-1].validation_n
     share = evidence.history[-1].validation_accuracy if evidence.history else 0.5
@@ -273,7 +273,7 @@ def validation_too_small(evidence: Evidence, limits: Thresholds) -> Finding | No
         "warning",
         "validation is too small to tell",
         f"With n = {n} an accuracy of {share:.1%} means {interval.low:.1%} to {interval.high:.1%}.",
-        f"Hold more out: {wanted:,} pictures give plus or minus 3 points (mien data import SOURCE "
+        f"Hold more out: {wanted:,} images give plus or minus 3 points (mien data import SOURCE "
         "OUT --validation 0.3).",
         (),
         {"n": n, "half_width": half},
@@ -283,10 +283,10 @@ def validation_too_small(evidence: Evidence, limits: Thresholds) -> Finding | No
 
 def validation_classes(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Some classes have no validation image, or too few for an interval to be trusted."""
-    labels, right_n = evidence.recipe.answer_labels, evidence.validation.right_n
-    if evidence.history and evidence.history[-1].validation_n > len(right_n):
+    labels, y_true_n = evidence.recipe.answer_labels, evidence.validation.y_true_n
+    if evidence.history and evidence.history[-1].validation_n > len(y_true_n):
         return None  # a sample of a large validation split: it cannot tell
-    counts = np.bincount(right_n, minlength=len(labels))
+    counts = np.bincount(y_true_n, minlength=len(labels))
     absent = [label for label, n in zip(labels, counts, strict=True) if n == 0]
     few = [label for label, n in zip(labels, counts, strict=True) if 0 < n < TRUSTED]
     if not absent and not few:
@@ -307,7 +307,7 @@ def validation_classes(evidence: Evidence, limits: Thresholds) -> Finding | None
         "serious" if absent else "warning",
         title,
         f"It holds {listed}: {consequence}.",
-        "Add pictures of these classes to the source of mien data import, or hold more out there.",
+        "Add images of these classes to the source of mien data import, or hold more out there.",
         (),
         {"absent": ", ".join(absent), "few": ", ".join(few)},
         Plot("bars", "validation images", labels, {"images": [float(n) for n in counts]},
@@ -332,9 +332,9 @@ def not_repeatable(evidence: Evidence, limits: Thresholds) -> Finding | None:
     )
 
 
-def _balanced_accuracy(right_n: NDArray[np.int64], scores_nk: NDArray[np.float64]) -> float:
-    hits = scores_nk.argmax(axis=1) == right_n
-    return float(np.mean([hits[right_n == k].mean() for k in np.unique(right_n)]))
+def _balanced_accuracy(y_true_n: NDArray[np.int64], scores_nk: NDArray[np.float64]) -> float:
+    hits = scores_nk.argmax(axis=1) == y_true_n
+    return float(np.mean([hits[y_true_n == k].mean() for k in np.unique(y_true_n)]))
 
 
 def _recalls(evidence: Evidence) -> list[float | None] | None:
@@ -343,7 +343,7 @@ def _recalls(evidence: Evidence) -> list[float | None] | None:
         return None
     given = answers.probs_nk.argmax(axis=1)
     return [
-        float((given[answers.right_n == k] == k).mean()) if (answers.right_n == k).any() else None
+        float((given[answers.y_true_n == k] == k).mean()) if (answers.y_true_n == k).any() else None
         for k in range(answers.probs_nk.shape[1])
     ]
 

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def overfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """Training pictures are answered better than validation ones, or validation gets worse."""
+    """Training images are answered better than validation ones, or validation gets worse."""
     if not evidence.history:
         return None
-    train = accuracy(evidence.train.right_n, evidence.train.probs_nk)
-    validation = accuracy(evidence.validation.right_n, evidence.validation.probs_nk)
+    train = accuracy(evidence.train.y_true_n, evidence.train.probs_nk)
+    validation = accuracy(evidence.validation.y_true_n, evidence.validation.probs_nk)
     if train is None or validation is None:
         return None
     gap = difference(train, validation)
@@ -36,12 +36,12 @@ def overfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     return Finding(
         "overfitting",
         "warning",
-        "the network learns its training pictures by heart",
+        "the network learns its training images by heart",
         f"Training {train.value:.1%}, validation {validation.value:.1%}: a gap of "
         f"{100 * gap.value:.1f} points (95% interval {100 * gap.low:.1f} to {100 * gap.high:.1f}). "
         f"Validation loss was least in epoch {best + 1} ({losses[best]:.3f}) and ended at "
         f"{losses[-1]:.3f}; epoch {best_epoch} is kept as the best.",
-        "Augment more, add dropout or weight decay, stop earlier, or bring more pictures.",
+        "Augment more, add dropout or weight decay, stop earlier, or bring more images.",
         _more_regularisation(evidence, best + 1),
         {"gap": gap.value, "low": gap.low, "high": gap.high, "loss_rise": rise,
          "best_epoch": best_epoch},
@@ -64,18 +64,18 @@ def _more_regularisation(evidence: Evidence, best_epoch: int) -> tuple[str, ...]
 
 
 def too_complex(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """The network has far more parameters than its pictures can fix, and learns them by heart."""
+    """The network has far more parameters than its images can fix, and learns them by heart."""
     found = overfitting(evidence, limits)
     share = evidence.parameters / max(1, evidence.images)
-    train = accuracy(evidence.train.right_n, evidence.train.probs_nk)
+    train = accuracy(evidence.train.y_true_n, evidence.train.probs_nk)
     if found is None or share < limits.memory or train is None or train.value < 0.95:
         return None
     return Finding(
         "too-complex",
         "warning",
-        "the network is too complex for so few pictures",
-        f"{evidence.parameters:,} parameters for {evidence.images:,} pictures are {share:,.0f} for "
-        f"each; it answers {train.value:.1%} of the training pictures and "
+        "the network is too complex for so few images",
+        f"{evidence.parameters:,} parameters for {evidence.images:,} images are {share:,.0f} for "
+        f"each; it answers {train.value:.1%} of the training images and "
         f"{100 * float(found.numbers['gap'] or 0):.1f} points fewer in validation.",
         "Take a narrower network; mien doctor RUN --deep trains one of half the width and tells "
         "whether it is as good.",
@@ -97,9 +97,9 @@ def _narrower(evidence: Evidence) -> tuple[str, ...]:
 
 
 def underfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """The network does worse on its own training pictures than a plain method on unseen ones."""
-    train = accuracy(evidence.train.right_n, evidence.train.probs_nk)
-    reference = accuracy(evidence.train.right_n, evidence.train.opinion_nk)
+    """The network does worse on its own training images than a plain method on unseen ones."""
+    train = accuracy(evidence.train.y_true_n, evidence.train.probs_nk)
+    reference = accuracy(evidence.train.y_true_n, evidence.train.opinion_nk)
     if train is None or reference is None:
         return None
     guessing = train.low <= chance(evidence.train)
@@ -119,7 +119,7 @@ def underfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "underfitting",
         "warning",
         "the network has not learnt what there is to learn",
-        f"It answers {train.value:.1%} of its own training pictures; a plain method, each picture "
+        f"It answers {train.value:.1%} of its own training images; a plain method, each image "
         f"left out of the fit that judges it, reaches {reference.value:.1%}. The loss fell by "
         f"{fall:.0%} over the last third of the training.",
         "Regularise less." if ruled else "Train longer, or take a larger network.",
@@ -131,7 +131,7 @@ def underfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
 
 def too_small(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The network has learnt all it can hold, and that is little."""
-    train = accuracy(evidence.train.right_n, evidence.train.probs_nk)
+    train = accuracy(evidence.train.y_true_n, evidence.train.probs_nk)
     if train is None or evidence.parameters > limits.tiny or decay(evidence) > limits.decay:
         return None
     gap = evidence.history[-1].gap
@@ -142,7 +142,7 @@ def too_small(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "warning",
         "the network is too small",
         f"With {evidence.parameters:,} parameters it answers {train.value:.1%} of its own "
-        f"training pictures and {100 * gap:.1f} points fewer in validation, and the loss hardly "
+        f"training images and {100 * gap:.1f} points fewer in validation, and the loss hardly "
         f"falls any more ({falling(evidence):.0%} over the last third).",
         "Take a wider network.",
         _wider(evidence),

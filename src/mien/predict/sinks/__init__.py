@@ -1,1 +1,1 @@
-"""Where readings go: JSON, CSV, annotated pictures."""
+"""Where readings go: JSON, CSV, annotated images."""

@@ -1,4 +1,4 @@
-"""Annotated copies of the pictures, in a folder of their own."""
+"""Annotated copies of the images, in a folder of their own."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mien.types import PictureReading
+    from mien.types import ImageReading
 
 
 class AnnotatedFolder:
-    """Writes NAME.jpg for every readable picture; pictures of one name get NAME-2 and so on.
+    """Writes NAME.jpg for every readable image; images of one name get NAME-2 and so on.
 
     Raises:
         ConfigError: the folder is a file.
@@ -29,19 +29,17 @@ class AnnotatedFolder:
         self.folder = folder
         self._used: set[str] = set()
 
-    def append(
-        self, reading: PictureReading, picture: NDArray[np.uint8] | None = None
-    ) -> Path | None:
-        """Write the picture of a reading; return where, or None where it could not be read.
+    def append(self, reading: ImageReading, image: NDArray[np.uint8] | None = None) -> Path | None:
+        """Write the image of a reading; return where, or None where it could not be read.
 
         Args:
             reading: whose source is a file.
-            picture: uint8 [h, w, 3] RGB, where the source is no file but standard input.
+            image: uint8 [h, w, 3] RGB, where the source is no file but standard input.
         """
         if reading.error is not None:
             return None
-        path = self._free_path(Path(reading.source if picture is None else "stdin"))
-        return reading.save(path, picture)
+        path = self._free_path(Path(reading.source if image is None else "stdin"))
+        return reading.save(path, image)
 
     def _free_path(self, source: Path) -> Path:
         number, name = 1, f"{source.stem}.jpg"

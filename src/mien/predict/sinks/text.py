@@ -11,11 +11,11 @@ from mien.types import ABOUT, FACE, face_rows
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mien.types import PictureReading
+    from mien.types import ImageReading
 
 
-def write_json(readings: Iterable[PictureReading], stream: IO[str]) -> None:
-    """Write a JSON list with one object per picture, each on a line of its own, as they come."""
+def write_json(readings: Iterable[ImageReading], stream: IO[str]) -> None:
+    """Write a JSON list with one object per image, each on a line of its own, as they come."""
     # A terminal or pipe of another encoding gets escapes, which are JSON all the same.
     ascii_only = (getattr(stream, "encoding", None) or "utf-8").lower() != "utf-8"
     stream.write("[")
@@ -25,24 +25,24 @@ def write_json(readings: Iterable[PictureReading], stream: IO[str]) -> None:
     stream.write("\n]\n")
 
 
-def write_jsonl(readings: Iterable[PictureReading], stream: IO[str]) -> None:
-    """Write one JSON object per picture and line, as they come."""
+def write_jsonl(readings: Iterable[ImageReading], stream: IO[str]) -> None:
+    """Write one JSON object per image and line, as they come."""
     ascii_only = (getattr(stream, "encoding", None) or "utf-8").lower() != "utf-8"
     for reading in readings:
         stream.write(json.dumps(reading.to_dict(), ensure_ascii=ascii_only) + "\n")
 
 
 def write_csv(
-    readings: Iterable[PictureReading],
+    readings: Iterable[ImageReading],
     labels: Sequence[str],
     stream: IO[str],
     *,
     with_sets: bool = False,
 ) -> None:
-    """Write a row per face; a picture without a face or unreadable has one row too.
+    """Write a row per face; an image without a face or unreadable has one row too.
 
     Columns: source, width, height, detector, model, face (from 0, empty where none), x0, y0,
-    x1, y1 (pixels, as detected: they may lie outside the picture), score, label, confidence, one
+    x1, y1 (pixels, as detected: they may lie outside the image), score, label, confidence, one
     column p_LABEL per label, `set` where there are sets of labels (the most probable first,
     joined by |), turn (degrees), notes, error.
     """

@@ -36,7 +36,7 @@ PIECE = 1_000_000
 BUSY_S = 10
 """After which a client may offer a video again."""
 UPLOAD_TIMES = 20
-"""A video may take so many times longer to arrive than pictures may."""
+"""A video may take so many times longer to arrive than images may."""
 
 
 @router.post(

@@ -49,19 +49,19 @@ def fit_alignment(
     normalise: Normalise,
     pixels: Tensor,
     seed: int,
-    told: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> float:
     """Teach `align` where the faces lie; return its mean distance, in shares of the side.
 
     Args:
         align: in place; ready to answer afterwards.
         normalise: of the same model.
-        pixels: the training pictures, uint8 [n, 1, s, s] on the CPU.
+        pixels: the training images, uint8 [n, 1, s, s] on the CPU.
         seed: of everything random.
-        told: hears of steps done, and of all.
+        progress: hears of steps done, and of all.
 
     Raises:
-        DataError: too few of the pictures show a face whose landmarks are found.
+        DataError: too few of the images show a face whose landmarks are found.
         ModelFileError: the landmarks' network is missing.
     """
     found, scores = Mtcnn().face_landmarks(pixels[:, 0].numpy())
@@ -69,7 +69,7 @@ def fit_alignment(
     if len(rows) < LEAST:
         raise DataError(
             f"network.align: landmarks are found on {len(rows)} of {len(pixels)} training "
-            f"pictures; at least {LEAST} are needed",
+            f"images; at least {LEAST} are needed",
             hint="leave the faces where they are: --set network.align=0",
         )
     points = torch.from_numpy(found[rows] * 2 - 1)
@@ -97,7 +97,7 @@ def fit_alignment(
         optimizer.step()
         schedule.step()
         distances.append(float(off.detach().norm(dim=2).mean()) / 2)
-        told(step + 1, STEPS)
+        progress(step + 1, STEPS)
     align.features = _without_norms(align.features, plain)
     align.requires_grad_(requires_grad=False)
     align.zero_grad(set_to_none=True)

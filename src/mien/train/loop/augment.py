@@ -1,8 +1,8 @@
-"""Random changes of training pictures, in batches, on the device, from one generator.
+"""Random changes of training images, in batches, on the device, from one generator.
 
 Flip, rotation, scale and shift are one resampling of the pixels; the poster's three changes
 (Gaussian blur, horizontal flip, rotation) are among the settings. Randomness is drawn on the
-CPU from the generator given, so that a resumed training sees the very same pictures.
+CPU from the generator given, so that a resumed training sees the very same images.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BLUR_RADIUS = 3
 
 
 def augment(pixels: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Return randomly changed pictures.
+    """Return randomly changed images.
 
     Args:
         pixels: uint8 or float [n, 1, s, s], 0 to 255.
@@ -42,7 +42,7 @@ def augment(pixels: Tensor, config: AugmentConfig, generator: torch.Generator) -
     if config.low_res:
         x = _lose_detail(x, config, draw)
     if config.gamma:
-        x = _bend(x, config, draw)
+        x = _gamma(x, config, draw)
     if config.brightness or config.contrast:
         x = _light(x, config, draw)
     if config.noise:
@@ -58,7 +58,7 @@ def augment(pixels: Tensor, config: AugmentConfig, generator: torch.Generator) -
 def mix(
     pixels: Tensor, targets_nk: Tensor, config: AugmentConfig, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return pictures mixed with others of their batch, and their targets mixed alike.
+    """Return images mixed with others of their batch, and their targets mixed alike.
 
     Args:
         pixels: float32 [n, 1, s, s].
@@ -93,7 +93,7 @@ def mix(
 
 
 def size_share(config: FitConfig, epoch: int) -> float:
-    """Return the share of the crop's side that pictures have in an epoch, counted from 0."""
+    """Return the share of the crop's side that images have in an epoch, counted from 0."""
     growing = config.epochs * config.full_size_at
     if config.first_size >= 1 or epoch >= growing:
         return 1.0
@@ -101,7 +101,7 @@ def size_share(config: FitConfig, epoch: int) -> float:
 
 
 def shrink(pixels: Tensor, share: float) -> Tensor:
-    """Return the pictures [n, 1, s, s] with sides of `share` times s, a multiple of 8 pixels."""
+    """Return the images [n, 1, s, s] with sides of `share` times s, a multiple of 8 pixels."""
     side = pixels.shape[-1]
     small = max(8, round(side * share / 8) * 8)
     if share >= 1 or small >= side:
@@ -160,7 +160,7 @@ def _blur(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
 
 
 def _lose_detail(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
-    """Reduce some of the pictures to one smaller size, drawn for the batch, and enlarge them."""
+    """Reduce some of the images to one smaller size, drawn for the batch, and enlarge them."""
     side = x.shape[-1]
     lost = draw.chance(config.low_res)
     share = float(torch.rand(1, generator=draw.generator))
@@ -170,7 +170,7 @@ def _lose_detail(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
     return x
 
 
-def _bend(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
+def _gamma(x: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
     power = torch.exp(draw.uniform(-1, 1) * math.log1p(config.gamma))[:, None, None, None]
     low, high = x.amin(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
     reach = (high - low).clamp_min(1)

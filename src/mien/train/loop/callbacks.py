@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from mien.train.run.metrics import EpochMetrics
 
 
-class Watcher(Protocol):
+class Callback(Protocol):
     """Receives the events of a training; must not change it."""
 
-    def started(
+    def on_train_start(
         self, run: RunFolder, recipe: Recipe, cost: NetworkCost, images: int, steps: int
     ) -> None:
         """Training starts (or goes on) with this many images and steps an epoch."""
 
-    def stepped(self, epoch: int, step: int, loss: float) -> None:
+    def on_step_end(self, epoch: int, step: int, loss: float) -> None:
         """A batch of the epoch was learnt from; both are counted from 1."""
 
-    def epoch_ended(self, metrics: EpochMetrics, *, best: bool) -> None:
+    def on_epoch_end(self, metrics: EpochMetrics, *, best: bool) -> None:
         """An epoch was finished and saved; `best` if it is the best one so far."""
 
-    def ended(self, status: str) -> None:
+    def on_train_end(self, status: str) -> None:
         """Training ended: 'finished', 'stopped early', 'interrupted' or 'failed'."""

@@ -1,4 +1,4 @@
-"""A training's curves as a picture: loss, accuracy with the gap, learning rate."""
+"""A training's curves as an image: loss, accuracy with the gap, learning rate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-# Not when first drawn: Ctrl-C amid that import would leave half of matplotlib, and no last picture.
+# Not when first drawn: Ctrl-C amid that import would leave half of matplotlib, and no last image.
 from matplotlib.figure import Figure
 
 from mien.files import write_bytes
@@ -30,7 +30,7 @@ PAUSE_S = 10.0
 """Between two drawings: each takes half a second, more than a short epoch."""
 
 
-class CurvesPicture:
+class CurvesPlot:
     """Keeps `curves.png` in the run folder up to date: after epochs, and at the end."""
 
     def __init__(self) -> None:
@@ -39,23 +39,23 @@ class CurvesPicture:
         self.drawn_epochs = 0
         self.drawn_at = -math.inf
 
-    def started(
+    def on_train_start(
         self, run: RunFolder, recipe: Recipe, cost: NetworkCost, images: int, steps: int
     ) -> None:
         """Remember the folder and the epochs that an earlier part of this run finished."""
         self.run = run
         self.history = run.read_metrics()
 
-    def stepped(self, epoch: int, step: int, loss: float) -> None:
+    def on_step_end(self, epoch: int, step: int, loss: float) -> None:
         """Single steps are not drawn."""
 
-    def epoch_ended(self, metrics: EpochMetrics, *, best: bool) -> None:
+    def on_epoch_end(self, metrics: EpochMetrics, *, best: bool) -> None:
         """Draw again, where the last time was a while ago."""
         self.history.append(metrics)
         if time.monotonic() - self.drawn_at >= PAUSE_S:
             self._draw()
 
-    def ended(self, status: str) -> None:
+    def on_train_end(self, status: str) -> None:
         """Draw the epochs that were left out."""
         if len(self.history) > self.drawn_epochs:
             self._draw()

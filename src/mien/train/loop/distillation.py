@@ -1,4 +1,4 @@
-"""Teachers: what trained networks answer on the training pictures becomes part of the targets."""
+"""Teachers: what trained networks answer on the training images becomes part of the targets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCORING_BATCH = 256
 def taught(examples: Examples, recipe: Recipe) -> Examples:
     """Return the examples with the teachers' mean answers mixed into their targets.
 
-    They answer on the pictures as they are, once, before the training: its time stays its own.
+    They answer on the images as they are, once, before the training: its time stays its own.
     With `distil.views` they answer later, in each step, and the examples stay as they are.
 
     Raises:
@@ -43,10 +43,10 @@ def taught(examples: Examples, recipe: Recipe) -> Examples:
     return replace(examples, targets_nk=_mixed(examples.targets_nk, answers, config))
 
 
-def taught_by_views(
+def soft_targets_for_batch(
     teachers: Sequence[Model], pixels: Tensor, targets_nk: Tensor, config: DistilConfig
 ) -> Tensor:
-    """Return targets [n, k] with the teachers' mean answers on these very pictures mixed in.
+    """Return targets [n, k] with the teachers' mean answers on these very images mixed in.
 
     Args:
         teachers: those of `distil.views`; without any the targets stay as they are.

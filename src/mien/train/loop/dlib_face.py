@@ -140,7 +140,7 @@ def _levels(model: Model, sample: Tensor) -> tuple[float, float]:
 
     Where each image is normalised by its own, these are the sample's average ones.
     """
-    if model.normalise.mode == "picture":
+    if model.normalise.mode == "image":
         unit = sample / 255
         deviations = unit.std(dim=(2, 3), correction=0)
         return float(deviations.mean()), float(unit.mean())

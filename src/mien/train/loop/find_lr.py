@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mien.train.loop.state import TrainingState
     from mien.train.recipe.recipe import Recipe
 
-JSON, PICTURE = "lr-range-test.json", "lr-range-test.png"
+JSON, IMAGE = "lr-range-test.json", "lr-range-test.png"
 LOWEST, HIGHEST = 1e-6, 30.0
 STEPS = 160
 SMOOTHING = 0.9
@@ -160,7 +160,7 @@ def suggest(
             f"the loss is not a number after {len(finite)} steps at a learning rate of "
             f"{rates[0]:g}",
             hint="check the inputs' scale with mien data show, or normalise: "
-            "--set network.normalise=picture",
+            "--set network.normalise=image",
         )
     smooth, used = smoothed(finite), rates[: len(finite)]
     # The running mean of the first few is those batches' chance, which is lower than any other
@@ -223,11 +223,11 @@ def _step(
 
 
 def write_range_test(test: RangeTest, folder: Path) -> Path:
-    """Write the test's figures and its picture into `folder`; return the picture's path."""
+    """Write the test's figures and its image into `folder`; return the image's path."""
     write_json(folder / JSON, test.to_dict())
-    picture = folder / PICTURE
-    write_bytes(picture, draw_range_test(test, title="learning-rate range test"))
-    return picture
+    image = folder / IMAGE
+    write_bytes(image, draw_range_test(test, title="learning-rate range test"))
+    return image
 
 
 def read_range_test(folder: Path) -> RangeTest | None:

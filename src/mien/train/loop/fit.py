@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mien.data.ground_truth import panel_targets, raw_targets
+from mien.data.ground_truth import consensus_targets, label_targets
 from mien.errors import ConfigError, DataError, TrainingError
 from mien.files import WriteError, sweep
 from mien.train.loop.align_pretraining import fit_alignment
 from mien.train.loop.augment import augment, mix, shrink, size_share
-from mien.train.loop.callbacks import Watcher
-from mien.train.loop.distillation import load_teachers, taught, taught_by_views
+from mien.train.loop.callbacks import Callback
+from mien.train.loop.distillation import load_teachers, soft_targets_for_batch, taught
 from mien.train.loop.dlib_face import load_dlib_face, read_dlib_weights
 from mien.train.loop.loader import Examples, batches, make_examples
 from mien.train.loop.loss import class_weights, soft_cross_entropy
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mien.train.run.folder import RunFolder
 
 TRAIN_SAMPLE = 2000
-"""Training pictures that are scored without augmentation after each epoch, for the gap."""
+"""Training images that are scored without augmentation after each epoch, for the gap."""
 
 SCORING_BATCH = 256
 
@@ -49,8 +49,8 @@ SCORING_BATCH = 256
 def fit(
     run: RunFolder,
     dataset: Dataset,
-    watchers: Sequence[Watcher] = (),
-    told: Callable[[int, int], None] = lambda done, total: None,
+    callbacks: Sequence[Callback] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainingState:
     """Train the run's recipe on `dataset`, from its last checkpoint if it has one.
 
@@ -68,7 +68,7 @@ def fit(
     learnt = taught(make_examples(dataset.split("train"), recipe), recipe)
     validation = yardstick(dataset.split("validation"), recipe)
     sample = yardstick(dataset.split("train"), recipe).first(TRAIN_SAMPLE, recipe.fit.seed)
-    state = _begin(run, learnt, device, told)
+    state = _begin(run, learnt, device, progress)
     learnt, validation, sample = (part.to(device) for part in (learnt, validation, sample))
     steps = len(learnt) // recipe.fit.batch_size
     stride = stride_for(steps * recipe.fit.epochs)
@@ -76,18 +76,18 @@ def fit(
     status, reason = "failed", ""
     recorder = Recorder(state.epoch + 1, stride)
     try:
-        for watcher in watchers:
-            watcher.started(run, recipe, cost, len(learnt), steps)
+        for callback in callbacks:
+            callback.on_train_start(run, recipe, cost, len(learnt), steps)
         run.write_status("running", epoch=state.epoch)
         while not state.is_over(recipe):
             started = time.perf_counter()
             recorder = Recorder(state.epoch + 1, stride)
-            trained = train_epoch(state, recipe, learnt, watchers, recorder)
+            trained = train_epoch(state, recipe, learnt, callbacks, recorder)
             metrics = _epoch_metrics(state, trained, sample, validation, started)
             best = state.record(metrics, recorder.signals())
             save_state(state, run, best=best)
-            for watcher in watchers:
-                watcher.epoch_ended(metrics, best=best)
+            for callback in callbacks:
+                callback.on_epoch_end(metrics, best=best)
         status = "finished" if state.epoch >= recipe.fit.epochs else "stopped early"
     except KeyboardInterrupt:
         status = "interrupted"
@@ -101,13 +101,13 @@ def fit(
         try:
             run.write_status(status, epoch=state.epoch, best_epoch=state.best_epoch, reason=reason)
         finally:
-            for watcher in watchers:
-                watcher.ended(status)
+            for callback in callbacks:
+                callback.on_train_end(status)
     return state
 
 
 def _begin(
-    run: RunFolder, learnt: Examples, device: torch.device, told: Callable[[int, int], None]
+    run: RunFolder, learnt: Examples, device: torch.device, progress: Callable[[int, int], None]
 ) -> TrainingState:
     """Return the state to go on from: that before the first epoch, or the last checkpoint's."""
     recipe = run.recipe
@@ -117,7 +117,7 @@ def _begin(
         state = start_state(recipe, learnt, run.input_size, device)
         restore_state(state, run)
     else:
-        state = start_state(recipe, learnt, run.input_size, device, told)
+        state = start_state(recipe, learnt, run.input_size, device, progress)
     for folder in (run.path, run.checkpoints):
         sweep(folder)
     return state
@@ -136,7 +136,7 @@ def start_state(
     that takes minutes, and who only wants to know what steps cost can do without.
 
     Raises:
-        DataError: landmarks are found on too few of the pictures.
+        DataError: landmarks are found on too few of the images.
         ConfigError, RunFolderError: as `begin_from` and `load_teachers` do.
         ModelFileError: the weights that `fit.pretrained` names are missing or changed.
     """
@@ -166,7 +166,7 @@ def train_epoch(
     state: TrainingState,
     recipe: Recipe,
     learnt: Examples,
-    watchers: Sequence[Watcher],
+    callbacks: Sequence[Callback],
     recorder: Recorder,
 ) -> tuple[float, float]:
     """Pass once over the examples; return the mean loss and the images per second."""
@@ -188,8 +188,8 @@ def train_epoch(
         value = train_step(state, recipe, (pixels, targets, weights), recorder, step)
         if not math.isfinite(value):
             raise _not_a_number(value, state, f"batch {number}")
-        for watcher in watchers:
-            watcher.stepped(state.epoch + 1, number, value)
+        for callback in callbacks:
+            callback.on_step_end(state.epoch + 1, number, value)
     seconds = time.perf_counter() - started
     return sum(recorder.losses) / steps, steps * recipe.fit.batch_size / seconds
 
@@ -208,7 +208,7 @@ def train_step(
         group["lr"] = state.lr
     inputs = augment(pixels, recipe.augment, state.changes)
     inputs, targets = mix(inputs, targets, recipe.augment, state.changes)
-    targets = taught_by_views(state.teachers, inputs, targets, recipe.distil)
+    targets = soft_targets_for_batch(state.teachers, inputs, targets, recipe.distil)
     inputs = shrink(inputs, size_share(recipe.fit, state.epoch))
     measured = recorder.begin(step, inputs.device)
 
@@ -246,16 +246,16 @@ def autocast(config: FitConfig, device: torch.device) -> torch.autocast:
 
 
 def yardstick(split: Dataset, recipe: Recipe) -> Examples:
-    """Return the pictures of a split that have one right answer, with one-hot targets.
+    """Return the images of a split that have one right answer, with one-hot targets.
 
-    A split without any such picture is a DataError.
+    A split without any such image is a DataError.
     """
     answers = recipe.answer_labels
     right = right_answers(split, recipe)
     rows = np.flatnonzero(right >= 0)
     if not len(rows):
         raise DataError(
-            f"{split.name}: no {split.splits_n[0]} picture has one of {', '.join(answers)} for "
+            f"{split.name}: no {split.splits_n[0]} image has one of {', '.join(answers)} for "
             "its right answer",
             hint="check `mien data show DIR`; import with --validation 0.15 to hold some out",
         )
@@ -265,20 +265,20 @@ def yardstick(split: Dataset, recipe: Recipe) -> Examples:
 
 
 def right_answers(split: Dataset, recipe: Recipe, answers: Sequence[str] = ()) -> NDArray[np.int64]:
-    """Return what each picture is graded by, as indices into `answers`, int64 [n], -1 for none.
+    """Return what each image is graded by, as indices into `answers`, int64 [n], -1 for none.
 
     That is the raters' panel where there are votes and the recipe learns from them, else the
     label.
 
     Args:
-        split: pictures with labels and, perhaps, votes.
+        split: images with labels and, perhaps, votes.
         recipe: that decides which of the two counts.
         answers: labels that can be right; those that the recipe answers with where empty.
     """
     answers = answers or recipe.answer_labels
     if recipe.targets.kind == "votes" and split.votes_nk is not None:
-        return panel_targets(split.votes_nk, split.vote_names, answers)
-    return raw_targets(split.labels_n, split.label_names, answers)
+        return consensus_targets(split.votes_nk, split.vote_names, answers)
+    return label_targets(split.labels_n, split.label_names, answers)
 
 
 @torch.inference_mode()

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Training pictures and what to answer, on one device.
+    """Training images and what to answer, on one device.
 
     Attributes:
         pixels: uint8 [n, 1, s, s].
         targets_nk: float32 [n, k] over the learnt labels; each row sums to 1.
-        weights_n: float32 [n], how much each picture counts in the loss.
+        weights_n: float32 [n], how much each image counts in the loss.
     """
 
     pixels: Tensor

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mien.errors import ConfigError, ModelFileError, RunFolderError, did_you_mean
-from mien.model.fp16 import GRAPH, widen
+from mien.model.fp16 import GRAPH, to_fp32
 from mien.model.info import ModelInfo
 from mien.model.resolve import model_content, shipped_models
 from mien.train.networks.align import ALIGNMENT
@@ -113,7 +113,7 @@ def _learnt_by_model(path: Path) -> Learnt:
             hint="begin with the model that it was made of: "
             + str(info.quantised.get("from", "its float32 form")),
         )
-    weights = _weights(widen(graph))
+    weights = _weights(to_fp32(graph))
     if any(name.endswith("weight_bias") for name in weights):  # what the exporter calls them then
         raise ModelFileError(
             f"fit.start: in {name} normalisations are part of convolutions, as they are exported "

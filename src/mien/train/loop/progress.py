@@ -28,7 +28,7 @@ class ProgressView:
         self.smooth: float | None = None
         self.started_at = 0.0
 
-    def started(
+    def on_train_start(
         self, run: RunFolder, recipe: Recipe, cost: NetworkCost, images: int, steps: int
     ) -> None:
         """Say what is trained, on what."""
@@ -52,7 +52,7 @@ class ProgressView:
             )
             self.progress.start()
 
-    def stepped(self, epoch: int, step: int, loss: float) -> None:
+    def on_step_end(self, epoch: int, step: int, loss: float) -> None:
         """Move the bar."""
         if step == 1:
             self.smooth, self.epoch_began = loss, time.monotonic()
@@ -69,7 +69,7 @@ class ProgressView:
         speed = step / max(time.monotonic() - self.epoch_began, 1e-6)
         self.progress.update(self.task, completed=step, loss=self.smooth, speed=speed)
 
-    def epoch_ended(self, metrics: EpochMetrics, *, best: bool) -> None:
+    def on_epoch_end(self, metrics: EpochMetrics, *, best: bool) -> None:
         """Write the epoch's line; a star marks the best so far."""
         done = metrics.epoch - (self.begun_at or 1) + 1
         left = (time.monotonic() - self.started_at) / done * (self.epochs - metrics.epoch)
@@ -81,7 +81,7 @@ class ProgressView:
             highlight=False,
         )
 
-    def ended(self, status: str) -> None:
+    def on_train_end(self, status: str) -> None:
         """Take the bar away and say how it ended."""
         if self.progress is not None:
             self.progress.stop()

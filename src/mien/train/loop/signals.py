@@ -82,7 +82,7 @@ class EpochSignals:
         worse: share of measured steps after which their own batch's loss was larger.
         gradient_norm: median length of the whole gradient; None where not measured.
         layers: by the name of the weight, in the network's order.
-        stuck: share of each activation layer's units that gave every picture of the batch the
+        stuck: share of each activation layer's units that gave every image of the batch the
             same answer, or were saturated.
         digest: of the weights after the training's third step; '' in other epochs.
         start: what was so before the training's first step; None in other epochs.
@@ -289,7 +289,7 @@ def _stuck_hook(name: str, found: dict[str, float]) -> Callable[[nn.Module, Any,
 def _extremes(output: Tensor) -> tuple[Tensor, Tensor]:
     """Return each unit's least and largest answer, [units], for outputs [n, units, ...].
 
-    First over the pictures, along memory as channels-last convolutions lay it out: reducing in
+    First over the images, along memory as channels-last convolutions lay it out: reducing in
     another order takes ten times as long, as much as the layer itself.
     """
     units = output.shape[1]

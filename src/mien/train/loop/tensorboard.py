@@ -31,7 +31,7 @@ class TensorBoardLog:
     def __init__(self) -> None:
         self.stream: IO[bytes] | None = None
 
-    def started(
+    def on_train_start(
         self, run: RunFolder, recipe: Recipe, cost: NetworkCost, images: int, steps: int
     ) -> None:
         """Open the file."""
@@ -44,16 +44,16 @@ class TensorBoardLog:
             raise write_error(folder / name, error) from error
         self._write(file_version="brain.Event:2")
 
-    def stepped(self, epoch: int, step: int, loss: float) -> None:
+    def on_step_end(self, epoch: int, step: int, loss: float) -> None:
         """Single steps are not written."""
 
-    def epoch_ended(self, metrics: EpochMetrics, *, best: bool) -> None:
+    def on_epoch_end(self, metrics: EpochMetrics, *, best: bool) -> None:
         """Write the epoch's figures."""
         figures = {name: value for name, value in metrics.to_dict().items() if name != "epoch"}
         values = [{"tag": name, "simple_value": value} for name, value in figures.items()]
         self._write(step=metrics.epoch, summary={"value": values})
 
-    def ended(self, status: str) -> None:
+    def on_train_end(self, status: str) -> None:
         """Close the file."""
         if self.stream is not None:
             self.stream.close()

@@ -21,10 +21,10 @@ STEPS = 6
 
 
 def seconds_per_image(train: Dataset, recipe: Recipe) -> float:
-    """Return the processor seconds that learning from one picture takes.
+    """Return the processor seconds that learning from one image takes.
 
     Args:
-        train: pictures to learn from; a batch of them at least.
+        train: images to learn from; a batch of them at least.
         recipe: to take steps of; nothing is kept of it.
 
     Raises:

@@ -69,11 +69,11 @@ class SpatialTransformer(nn.Module):
 
 
 def resampled(pixels: Tensor, rows_n23: Tensor) -> Tensor:
-    """Return pictures [n, 1, s, s] moved, bilinear; what comes from outside repeats the edge.
+    """Return images [n, 1, s, s] moved, bilinear; what comes from outside repeats the edge.
 
     Args:
         pixels: float32 [n, 1, s, s].
-        rows_n23: of each result's coordinates, from -1 to 1, to the picture's, float32 [n, 2, 3].
+        rows_n23: of each result's coordinates, from -1 to 1, to the image's, float32 [n, 2, 3].
     """
     grid = sampling_grid(rows_n23, pixels.shape[-1])
     return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)

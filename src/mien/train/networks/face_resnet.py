@@ -16,7 +16,7 @@ from torch.nn import functional
 from mien.errors import ConfigError
 
 STAGES = ((32, 3), (64, 4), (128, 3), (256, 3))
-"""Channels and residual blocks of each stage; all but the first halve the image."""
+"""Channels and residual blocks of each stage; all but the first to_fp16 the image."""
 SMALLEST, LARGEST = 56, 224
 """Sides in pixels: below the smallest the last stage's kernels would not fit."""
 

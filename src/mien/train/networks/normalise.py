@@ -11,13 +11,13 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Mode = Literal["picture", "dataset", "none"]
+Mode = Literal["image", "dataset", "none"]
 
 
 class Normalise(nn.Module):
     """Map float pixels 0 to 255 to roughly zero mean and unit deviation.
 
-    Modes: 'picture' by each crop's own mean and deviation, which removes light and contrast;
+    Modes: 'image' by each crop's own mean and deviation, which removes light and contrast;
     'dataset' by two numbers measured on the training images; 'none' only divides by 255.
     """
 
@@ -33,7 +33,7 @@ class Normalise(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the normalised pixels, same shape, float32."""
         unit = pixels / 255.0
-        if self.mode == "picture":
+        if self.mode == "image":
             centred = unit - unit.mean(dim=(2, 3), keepdim=True)
             deviation = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()
             # A nearly blank crop must not have its noise blown up to full contrast.

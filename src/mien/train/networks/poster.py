@@ -28,7 +28,7 @@ class PosterOptions:
         batch_norm: batch normalisation in the fully connected layers.
         conv_batch_norm: batch normalisation after each convolution too.
         width: channels of the first block; each further block doubles them.
-        depth: number of convolution blocks, each halving the picture.
+        depth: number of convolution blocks, each halving the image.
         hidden: width of each fully connected layer.
         hidden_layers: their number.
     """

@@ -21,7 +21,7 @@ class SmallOptions:
     """Size and regularisation of a residual network; the defaults are small's.
 
     Attributes:
-        widths: channels of the stem and then of each stage; each stage halves the picture.
+        widths: channels of the stem and then of each stage; each stage halves the image.
         blocks: residual blocks in each stage.
         stem_kernel: side of the first convolution, odd.
         stem_stride: of the first convolution: 2 quarters what all later layers cost.
@@ -29,7 +29,7 @@ class SmallOptions:
             arXiv:1709.01507) as a share of the block's; 0 leaves it out.
         activation: a name in ACTIVATIONS.
         dropout: probability before the last layer.
-        drop_path: probability of skipping the last block's branch for a picture; earlier blocks'
+        drop_path: probability of skipping the last block's branch for an image; earlier blocks'
             grow towards it (stochastic depth, Huang et al. 2016, arXiv:1603.09382).
     """
 
@@ -125,7 +125,7 @@ class Block(nn.Module):
 
 
 class Gate(nn.Module):
-    """Squeeze-and-excitation: each channel scaled by what the whole picture holds."""
+    """Squeeze-and-excitation: each channel scaled by what the whole image holds."""
 
     def __init__(self, channels: int, share: float) -> None:
         super().__init__()

@@ -36,7 +36,7 @@ RANGES = {
     "distil.weight": UNIT,
     "fit.average": UNIT,
     "fit.full_size_at": UNIT,
-    "fit.batch_size": (2, 1e9),  # batch normalisation compares the pictures of a batch
+    "fit.batch_size": (2, 1e9),  # batch normalisation compares the images of a batch
     "fit.early_stopping": COUNT,
     "fit.seed": COUNT,
     "fit.threads": (0, 256),

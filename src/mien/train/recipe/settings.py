@@ -33,7 +33,7 @@ class NetworkConfig:
 
     Attributes:
         name: in the registry of networks.
-        normalise: 'picture', 'dataset' or 'none'.
+        normalise: 'image', 'dataset' or 'none'.
         mirror: answer with the mean logits of a face and its mirror image (twice the cost);
             part of the exported graph, so that every user of the model gets it.
         align: channels of the first convolution of a small network that finds the face on the
@@ -43,7 +43,7 @@ class NetworkConfig:
     """
 
     name: str = "small"
-    normalise: Literal["picture", "dataset", "none"] = "picture"
+    normalise: Literal["image", "dataset", "none"] = "image"
     mirror: bool = False
     align: int = 0
     options: dict[str, Any] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True, slots=True)
 class AugmentConfig:
-    """Random changes of the training pictures; 0 switches each off.
+    """Random changes of the training images; 0 switches each off.
 
     Attributes:
         flip: probability of a mirror image.
@@ -69,9 +69,9 @@ class AugmentConfig:
         noise: largest deviation of added noise, as a fraction of white.
         erase: probability of erasing a rectangle (Zhong et al. 2020, arXiv:1708.04896).
         erase_size: largest side of that rectangle, as a fraction of the side.
-        mixup: parameter of the Beta distribution by which two pictures and their targets are
+        mixup: parameter of the Beta distribution by which two images and their targets are
             mixed (Zhang et al. 2018, arXiv:1710.09412); 0 is off.
-        cutmix: probability of a batch getting rectangles of other pictures instead, with
+        cutmix: probability of a batch getting rectangles of other images instead, with
             their share of the targets (Yun et al. 2019, arXiv:1905.04899).
     """
 
@@ -172,9 +172,9 @@ class FitConfig:
         seed: of everything random.
         device: 'cpu', 'cuda', 'mps' or 'auto'.
         threads: of the processor; 0 leaves torch's choice.
-        first_size: share of the crop's side that the first epoch's pictures are reduced to; it
+        first_size: share of the crop's side that the first epoch's images are reduced to; it
             grows to 1 by `full_size_at` (progressive resizing, which saves time); 1 is off.
-        full_size_at: share of the epochs after which pictures are whole.
+        full_size_at: share of the epochs after which images are whole.
         start: a run folder (its best weights), a model file or a shipped model's name to begin
             with, instead of random weights; its network must be the same, its labels need not.
         pretrained: 'dlib-face' starts the network 'face-resnet' from dlib's face-recognition
@@ -205,7 +205,7 @@ class FitConfig:
 
 @dataclass(frozen=True, slots=True)
 class DistilConfig:
-    """Teachers whose answers on the training pictures are mixed into the targets.
+    """Teachers whose answers on the training images are mixed into the targets.
 
     Born-again training (Furlanello et al. 2018, arXiv:1805.04770) with one teacher of the same
     size; with several, their mean.
@@ -213,9 +213,9 @@ class DistilConfig:
     Attributes:
         teachers: run folders that learn the same labels, on the same data.
         weight: of the teachers' answers beside the targets; 0 is off.
-        views: whether teachers answer in each step on the pictures as the student sees them,
+        views: whether teachers answer in each step on the images as the student sees them,
             changed and mixed (Beyer et al. 2022, arXiv:2106.05237), which costs their time;
-            else once, on the pictures as they are.
+            else once, on the images as they are.
     """
 
     teachers: tuple[str, ...] = ()

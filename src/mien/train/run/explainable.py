@@ -96,13 +96,13 @@ class RunExplainable:
         return {side: maps[0].numpy() for side, maps in views.features(0).items()}
 
     def grad_cam(
-        self, crops_nhw: NDArray[np.uint8], answers_n: NDArray[np.int64], side: int
+        self, crops_nhw: NDArray[np.uint8], y_pred_n: NDArray[np.int64], side: int
     ) -> NDArray[np.float32]:
         """Return Grad-CAM before its rectification, float32 [n, side, side], in logits."""
         with torch.enable_grad():
             logits, views = self._watch(crops_nhw)
             features = [views.features(view)[side] for view in range(len(views.outputs))]
-            chosen = logits[torch.arange(len(logits)), torch.from_numpy(answers_n)]
+            chosen = logits[torch.arange(len(logits)), torch.from_numpy(y_pred_n)]
             # The faces of a batch do not touch each other: the sum's gradient is each one's own.
             gradients = torch.autograd.grad(chosen.sum(), features)
         total = torch.zeros(len(crops_nhw), side, side)

@@ -13,13 +13,13 @@ class EpochMetrics:
     Attributes:
         epoch: counted from 1.
         lr: learning rate of its last step.
-        loss: mean training loss, on augmented pictures and with dropout on.
-        train_loss: log loss of the answering weights on a sample of the training pictures,
+        loss: mean training loss, on augmented images and with dropout on.
+        train_loss: log loss of the answering weights on a sample of the training images,
             not augmented, against the recipe's targets.
         train_accuracy: likewise, share whose largest target is answered.
         validation_loss: log loss against the validation targets.
         validation_accuracy: share right, of the panel where there are votes, else of the labels.
-        validation_n: pictures behind it.
+        validation_n: images behind it.
         gap: train_accuracy - validation_accuracy on the same yardstick.
         seconds: the epoch took, validation included.
         images_per_second: trained on, validation not included.

@@ -73,13 +73,13 @@ class ClipWriter:
             if self._container is None:
                 self._open(pixels_hwc.shape[1], pixels_hwc.shape[0], time_s)
             even = self._fitted(pixels_hwc)
-            picture = self._av.VideoFrame.from_ndarray(even, format="rgb24")
+            image = self._av.VideoFrame.from_ndarray(even, format="rgb24")
             pts = round((time_s - self._first_s) * TICKS)
             self._last_pts = max(pts, self._last_pts + 1)
-            picture.pts, picture.time_base = self._last_pts, Fraction(1, TICKS)
+            image.pts, image.time_base = self._last_pts, Fraction(1, TICKS)
             if self._sound is not None:
                 self._sound.write_until(time_s)
-            self._container.mux(self._stream.encode(picture))
+            self._container.mux(self._stream.encode(image))
         except OSError as error:
             raise write_error(self.path, error) from error
 
@@ -142,11 +142,11 @@ class ClipWriter:
 
 
 class _Sound:
-    """The sound of a file, written along with the pictures."""
+    """The sound of a file, written along with the images."""
 
     def __init__(self, av: Any, source: Any, stream: Any, container: Any, first_s: float) -> None:
         self._av, self._source, self._container = av, source, container
-        # Where the clock jumps, the sound goes on as the pictures do.
+        # Where the clock jumps, the sound goes on as the images do.
         self._clock = Clock(source, stream)
         self._first_s = first_s
         self._copy = stream.codec_context.name in COPIED
@@ -192,7 +192,7 @@ class _Sound:
         try:
             packet = next(self._packets)
         except (StopIteration, self._av.error.FFmpegError, OSError):
-            return None  # the sound ends, or breaks off, before the pictures
+            return None  # the sound ends, or breaks off, before the images
         return None if packet.dts is None else (packet, self._clock.packet(packet)[0])
 
     def _write(self, packet: Any, sounds_s: Fraction) -> None:

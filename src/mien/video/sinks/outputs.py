@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class OutputOptions:
     """What to write.
 
     Attributes:
         rows: 'csv', 'json' or 'parquet'.
         annotate: a copy of the video with the readings drawn on it.
-        timeline: a picture of each person's expressions over time.
+        timeline: an image of each person's expressions over time.
         report: a page that plays the annotated video beside its timeline; writes both.
         blur: nobody can be recognised in what is written.
         images: False keeps no pixels at all.
@@ -56,8 +56,8 @@ class Wanted:
             )
         if self.annotate and not self.images:
             raise ConfigError(
-                "--annotate writes pictures and --no-images forbids them",
-                hint="leave one out; --timeline and --report work without pictures",
+                "--annotate writes images and --no-images forbids them",
+                hint="leave one out; --timeline and --report work without images",
             )
 
     @property
@@ -134,7 +134,9 @@ class Outputs:
         run: how sources are read, JSON types: only rows of the same run are gone on with.
     """
 
-    def __init__(self, folder: Path, wanted: Wanted, run: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: Path, wanted: OutputOptions, run: dict[str, Any] | None = None
+    ) -> None:
         if folder.exists() and not folder.is_dir():
             raise ConfigError(f"--out {folder} is a file", hint="give a folder's name")
         self.folder, self.wanted, self._run = folder, wanted, run or {}
@@ -170,7 +172,7 @@ class Outputs:
     ) -> Rest | None:
         """Return the rest of a video whose reading was cut off; None where it begins anew.
 
-        Only rows are gone on with: a film cannot be, so a source with pictures begins anew.
+        Only rows are gone on with: a film cannot be, so a source with images begins anew.
         """
         if source.kind != "video" or self.wanted.pictures:
             return None

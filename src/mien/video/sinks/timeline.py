@@ -1,4 +1,4 @@
-"""Each person's expressions over time as a picture, SVG: shares stacked, thumbnails at peaks."""
+"""Each person's expressions over time as an image, SVG: shares stacked, thumbnails at peaks."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class _Lane:
 
 
 class Timeline:
-    """Collects what the picture needs; memory is bounded for each person.
+    """Collects what the image needs; memory is bounded for each person.
 
     Args:
         labels: of the model.
@@ -123,7 +123,7 @@ class Timeline:
             return
         x0, y0, x1, y1 = face.box
         centre, half = ((x0 + x1) / 2, (y0 + y1) / 2), max(x1 - x0, y1 - y0) * 0.62
-        # At the edge of the picture the square moves inwards rather than show nothing.
+        # At the edge of the image the square moves inwards rather than show nothing.
         left = max(min(centre[0] - half, frame.size[0] - 2 * half), 0.0)
         top = max(min(centre[1] - half, frame.size[1] - 2 * half), 0.0)
         square = (left, top, left + 2 * half, top + 2 * half)
@@ -133,7 +133,7 @@ class Timeline:
         lane.peaks[face.label or ""] = _Peak(frame.time_s, confidence, buffer.getvalue())
 
     def svg(self, title: str, moving: bool = False) -> str:
-        """Return the picture; with a line to move along it where `moving`."""
+        """Return the image; with a line to move along it where `moving`."""
         for standing in self._pace.finish(self._until_s):
             self._take(standing)
         begin, end = self.first_s or 0.0, max(self.last_s, (self.first_s or 0.0) + 0.1)

@@ -37,7 +37,7 @@ export const server = {
     const values = { model: model.name, min_confidence: 0, faces: whole ? "whole" : "detect" };
     const answer = await call(`/v1/predict?${query(values)}`,
       { method: "POST", body: form, signal });
-    const [picture] = (await json(answer)).pictures;
+    const [picture] = (await json(answer)).images;
     if (picture.error) throw new Trouble(picture.error.message, picture.error.hint);
     return picture;
   },
