@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-MOST_NAMES = 2000
+MAX_NAMES = 2000
 """Of a folder that are compared with a missing file's: larger ones would take seconds."""
 
 
@@ -150,7 +150,7 @@ def read_json(path: Path) -> Any:
 def near_file(path: Path) -> str:
     """Return "did you mean 'x'? " for a file beside a missing `path` of nearly its name, or ""."""
     try:
-        names = [entry.name for entry in islice(os.scandir(path.parent), MOST_NAMES)]
+        names = [entry.name for entry in islice(os.scandir(path.parent), MAX_NAMES)]
     except (OSError, ValueError):
         return ""
     by_case = {name.lower(): name for name in names}

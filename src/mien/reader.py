@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 ImageLike = Any
 """What `Reader.read` takes: see there. PIL and torch are not imported for a type."""
-MOST_WORKERS = 8
+MAX_WORKERS = 8
 """Images decoded at the same time: each may take 300 MB."""
 
 
@@ -113,7 +113,7 @@ class Reader:
         info = self.classifier.info
         least = None if coverage is None else min_set_probability(info, coverage)
         self._caution = DecisionPolicy(min_confidence, least)
-        self._workers = min(threads or cores(), MOST_WORKERS)
+        self._workers = min(threads or cores(), MAX_WORKERS)
         spec = "whole" if faces == "whole" else detector
         self.detector: Detector = make_detector(spec, threads) if isinstance(spec, str) else spec
         self._rotate = _checked_turn(rotate, self.detector)

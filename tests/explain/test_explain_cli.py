@@ -90,7 +90,7 @@ def test_mistakes_are_two_lines_and_no_traceback(examples: Path, tmp_path: Path)
 def test_too_many_faces_are_refused_before_the_work(
     examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "MOST_FACES", 1)
+    monkeypatch.setattr(cli, "MAX_FACES", 1)
     with pytest.raises(ConfigError, match="show 2 faces; one page takes at most 1"):
         cli.explain(
             Path("mien-small"), [examples], out=tmp_path / "o", label=None, layer=None, patch=None,

@@ -18,7 +18,7 @@ from tests.video.clips import image
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from mien.serve.live import MOST_BAD, Mailbox
+from mien.serve.live import MAX_BAD, Mailbox
 
 
 def encoded() -> bytes:
@@ -99,7 +99,7 @@ def test_a_bad_frame_is_told_of_and_the_next_is_read(server: httpx.Client) -> No
         line.send(encoded())
         assert answer(line)["frame"] == 2
         with pytest.raises(ConnectionClosed) as closed:
-            for _ in range(MOST_BAD + 1):
+            for _ in range(MAX_BAD + 1):
                 line.send(b"words")
                 answer(line)
         assert closed.value.rcvd is not None

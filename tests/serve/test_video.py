@@ -12,7 +12,7 @@ from tests.serve.running import SlowDetector, problem, running
 from tests.video.clips import write_clip
 from tests.video.media import animation, joined
 
-from mien.serve.jobs import LEASE_S, MOST_TRIES, Jobs
+from mien.serve.jobs import LEASE_S, MAX_TRIES, Jobs
 from mien.serve.store import Store
 
 
@@ -271,7 +271,7 @@ def test_a_dead_workers_job_is_taken_over(tmp_path: Path, clock: Clock) -> None:
 
 def test_a_job_that_ends_its_workers_is_given_up(tmp_path: Path, clock: Clock) -> None:
     jobs = table(tmp_path, clock, "a")
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_TRIES):
         assert jobs.claim(1) is not None
         jobs.give_back()
     assert jobs.claim(1) is None
@@ -283,7 +283,7 @@ def test_a_job_that_ends_its_workers_is_given_up(tmp_path: Path, clock: Clock) -
 
 def test_stopping_a_server_counts_for_nothing(tmp_path: Path, clock: Clock) -> None:
     jobs = table(tmp_path, clock, "a")
-    for _ in range(2 * MOST_TRIES):
+    for _ in range(2 * MAX_TRIES):
         assert jobs.claim(1) is not None
         jobs.give_back("a")
     assert jobs.claim(1) is not None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mien.reader import Reader
     from mien.types import FaceReading
 
-MOST_FACES = 50
+MAX_FACES = 50
 """Faces on one page: each takes half a megabyte and some seconds."""
 
 
@@ -135,9 +135,9 @@ def _read(reader: Reader, paths: list[Path]) -> tuple[list[tuple[str, FaceReadin
     if not found:
         typer.echo("no face to explain; nothing was written", err=True)
         raise typer.Exit(code)
-    if len(found) > MOST_FACES:
+    if len(found) > MAX_FACES:
         raise ConfigError(
-            f"these images show {len(found)} faces; one page takes at most {MOST_FACES}",
+            f"these images show {len(found)} faces; one page takes at most {MAX_FACES}",
             hint="choose fewer images, or explain them in several calls with an --out each",
         )
     return found, code

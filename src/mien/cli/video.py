@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mien.video.plan import Settings
     from mien.video.select import Selection
     from mien.video.sinks.outputs import Outputs
-    from mien.video.sinks.resume import Rest
+    from mien.video.sinks.resume import ResumePoint
 
 
 def video(
@@ -177,7 +177,7 @@ class _Work:
             self._count(summary)
             _say(f"{_in_words(summary)}; written to {path}.*")
 
-    def _rest(self, source: Source, outputs: Outputs, path: Path) -> Rest | None:
+    def _rest(self, source: Source, outputs: Outputs, path: Path) -> ResumePoint | None:
         rest = outputs.rest(source, path, self._settings, self._labels)
         if rest is not None:
             _say(f"going on with {source.name} after frame {rest.last:,}")

@@ -43,7 +43,7 @@ def find_candidates(
 
     Args:
         images_nhw: uint8 [n, CANVAS, CANVAS].
-        progress: told (done, total) now and then.
+        progress: called with (done, total) now and then.
     """
     n = len(images_nhw)
     plain, _ = describe(images_nhw)

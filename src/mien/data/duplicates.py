@@ -65,7 +65,7 @@ def find_copies(
 
     Args:
         images_nhw: the images.
-        progress: told (done, total) now and then.
+        progress: called with (done, total) now and then.
     """
     n = len(images_nhw)
     if n == 0:

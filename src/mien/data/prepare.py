@@ -74,7 +74,7 @@ def prepare(
         source: a folder or file in one of the forms of `mien.data.sources`.
         folder: to write.
         options: see there.
-        progress: told the stage, and how much of it is done.
+        progress: called with the stage, and how much of it is done.
         make_detector: makes what finds the faces on photos, such as
             mien.predict.detectors.registry.make_detector; called only where it is needed.
 

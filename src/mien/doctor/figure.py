@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mien.doctor.finding import Finding, Plot
 
-MOST_LINES = len(SERIES)
+MAX_LINES = len(SERIES)
 """Lines that a small plot can carry; further ones are left out, the largest kept."""
 
 
@@ -70,7 +70,7 @@ def _draw(axes: Axes, finding: Finding, plot: Plot) -> None:
 
 
 def _lines(axes: Axes, plot: Plot) -> None:
-    ranked = sorted(plot.lines, key=lambda n: -_largest(plot.lines[n]))[:MOST_LINES]
+    ranked = sorted(plot.lines, key=lambda n: -_largest(plot.lines[n]))[:MAX_LINES]
     for colour, name in zip(SERIES, [n for n in plot.lines if n in ranked], strict=False):
         values = [math.nan if v is None else v for v in plot.lines[name]]
         mark = "o" if len(values) < 40 else ""

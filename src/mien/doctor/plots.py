@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mien.doctor.evidence import Evidence
 
-LOWEST_GAIN = -2.0
+MIN_GAIN = -2.0
 """Gain ratios below are drawn there: how far a step went wrong does not matter."""
 TENTHS = 10
 SIZES = (50, 100, 200, 400, 800, 1600, 3200, 6400)
@@ -41,7 +41,7 @@ def rate_plot(evidence: Evidence, limit: float) -> Plot | None:
     test = evidence.range_test
     if test is None:
         return gain_plot(evidence, limit)
-    gains = [None if g is None else max(g, LOWEST_GAIN) for g in test.gains]
+    gains = [None if g is None else max(g, MIN_GAIN) for g in test.gains]
     rate = max((e.lr for e in evidence.signals), default=None)
     return Plot("lines", "gain of a step over what was promised", test.rates,
                 {"range test": gains}, limit=limit, xlabel="learning rate", logx=True,
@@ -53,7 +53,7 @@ def gain_plot(evidence: Evidence, limit: float) -> Plot | None:
     measured = [e for e in evidence.signals if e.measured]
     if not measured:
         return None
-    clipped = [None if e.gain is None else max(e.gain, LOWEST_GAIN) for e in measured]
+    clipped = [None if e.gain is None else max(e.gain, MIN_GAIN) for e in measured]
     return Plot("lines", "gain of a step over what was promised", [e.epoch for e in measured],
                 {"gain ratio": clipped}, limit=limit)  # fmt: skip
 

@@ -152,7 +152,7 @@ def evaluate(
         dataset: whose `split` is taken.
         split: 'train', 'validation' or 'test'.
         labels: to choose among, where fewer than the model's.
-        progress: told (done, total) now and then.
+        progress: called with (done, total) now and then.
 
     Raises:
         DataError: no such split, or too few images in it carry one of the labels.

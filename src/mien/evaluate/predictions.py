@@ -84,7 +84,7 @@ def predict_table(
         split: one split of a dataset.
         labels: to choose among; those of the model where empty. Fewer than the model's own are
             a restriction: the others' logits are dropped, which renormalises the rest.
-        progress: told (done, total) now and then.
+        progress: called with (done, total) now and then.
 
     Raises:
         ConfigError: a label that the model does not know.

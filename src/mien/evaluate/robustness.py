@@ -109,7 +109,7 @@ def measure_robustness(
         labels: to choose among, where fewer than the model's.
         corruptions: to try.
         seed: of the corruptions' randomness.
-        progress: told (done, total) after each strength.
+        progress: called with (done, total) after each strength.
 
     Raises:
         DataError: no such split, or too few images in it carry one of the labels.

@@ -140,7 +140,7 @@ def explain(
         side: of the feature maps for Grad-CAM, in cells; the last ones where None.
         patch: side of the covering patch in pixels; a fifth of the crop where None.
         draws: of random weights at each level of the sanity check; 0 skips it.
-        progress: told (stage, done, total) now and then.
+        progress: called with (stage, done, total) now and then.
 
     Raises:
         ConfigError: a label, side, patch or number of draws that this model cannot have.
@@ -237,7 +237,7 @@ def check_maps(
         side: of the feature maps for Grad-CAM, in cells; None without any.
         patch: side of the covering patch, in pixels.
         draws: of random weights at each level; 1 or more.
-        progress: told ('sanity', done, total) now and then.
+        progress: called with ('sanity', done, total) now and then.
     """
     crops = np.stack([face.crop_hw for face in faces])
     answers = np.array([face.answer for face in faces], np.int64)

@@ -137,7 +137,7 @@ def check(
         explainers: by method, model to maps, float32 [n, s, s], of the same faces each time.
         trained: their maps of the trained model.
         draws: random weights tried at each level; 1 or more.
-        progress: told (done, total) now and then.
+        progress: called with (done, total) now and then.
 
     Raises:
         MissingExtraError: scipy is not installed.

@@ -72,7 +72,7 @@ class Embedder:
 
         Args:
             crops_nhw: of the size in `info`.
-            progress: told (done, total).
+            progress: called with (done, total).
         """
         parts = []
         for start in range(0, len(crops_nhw), BATCH):

@@ -33,7 +33,7 @@ _LOG = logging.getLogger(__name__)
 _BROKEN = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile, NotImplemented)
 
 
-MOST_THREADS = 256
+MAX_THREADS = 256
 """ONNX Runtime starts as many as it is told to, whatever the cores; thousands end in a crash."""
 LARGE_BYTES = 8_000_000
 """After larger inputs memory is given back: a detector's usual ones have less than a tenth."""
@@ -215,9 +215,9 @@ def _shortage(name: str, error: Exception) -> ResourceError:
 
 def check_threads(threads: int) -> None:
     """Raise a ConfigError for a number of threads that cannot be meant; 0 means all cores."""
-    if not 0 <= threads <= MOST_THREADS:
+    if not 0 <= threads <= MAX_THREADS:
         raise ConfigError(
-            f"threads must be from 0 to {MOST_THREADS}, got {threads}", hint="0 takes all cores"
+            f"threads must be from 0 to {MAX_THREADS}, got {threads}", hint="0 takes all cores"
         )
 
 

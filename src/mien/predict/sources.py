@@ -208,7 +208,7 @@ def list_sources(
     Args:
         specs: paths, folders, globs, addresses, 'camera:0' or a number, '-' for raw frames.
         raw: size and rate of raw frames.
-        warn: told of reconnections, and of what is odd in a video; by default the logger
+        warn: called with reconnections, and of what is odd in a video; by default the logger
             'mien.video'.
 
     Raises:

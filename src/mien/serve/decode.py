@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MOST_OBLONG = 50
+MAX_OBLONG = 50
 """Times that an image may be longer than it is wide: the detector's memory grows with it."""
 
 
@@ -47,7 +47,7 @@ def check_shape(width: int, height: int, name: str) -> None:
     Raises:
         SourceError: it is.
     """
-    if max(width, height) > MOST_OBLONG * min(width, height):
+    if max(width, height) > MAX_OBLONG * min(width, height):
         raise SourceError(
             f"{name} is too oblong: {width:,} x {height:,} pixels", hint="send it in parts"
         )

@@ -2,7 +2,7 @@
 
 A worker that takes a job holds it by a lease, which it renews while it reads. A job whose lease ran
 out (its worker died) is anybody's again, so that none is lost; one that ended its worker
-MOST_TRIES times is given up.
+MAX_TRIES times is given up.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 LEASE_S = 20.0
-MOST_TRIES = 3
+MAX_TRIES = 3
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -161,12 +161,12 @@ class Jobs:
     def claim(self, at_once: int) -> Job | None:
         """Take the oldest job that waits, or whose worker died, where fewer than that run."""
         now = self._clock()
-        words = f"the server ended {MOST_TRIES} times while it read this video"
+        words = f"the server ended {MAX_TRIES} times while it read this video"
         with self._transaction() as base:
             base.execute(
                 "UPDATE jobs SET status = 'failed', ended = ?1, message = ?2, hint = ?3 "
                 "WHERE (status = 'queued' OR (status = 'running' AND lease <= ?1)) AND tries >= ?4",
-                (now, words, "it may be damaged: try it converted to MP4", MOST_TRIES),
+                (now, words, "it may be damaged: try it converted to MP4", MAX_TRIES),
             )
             running = "SELECT count(*) FROM jobs WHERE status = 'running' AND lease > ?"
             if base.execute(running, (now,)).fetchone()[0] >= at_once:

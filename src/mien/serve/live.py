@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mien.types import FrameReading, TrackedFace
 
 NAME = "the frame"
-MOST_BAD = 50
+MAX_BAD = 50
 """Unreadable frames in a row after which a connection is given up."""
 
 
@@ -98,7 +98,7 @@ class Camera:
 
     def _frames(self, send: Callable[[str], None]) -> Iterator[Frame]:
         bad = 0
-        while bad < MOST_BAD and (taken := self._mailbox.take()) is not None:
+        while bad < MAX_BAD and (taken := self._mailbox.take()) is not None:
             index, time_s, content = taken
             try:
                 pixels = decode(content, NAME, self._max_pixels)

@@ -166,14 +166,14 @@ def _count(size: float, everything: int) -> float:
 
 def refuse_costly(count: int, minutes: float, *, yes: bool) -> None:
     """Raise a ConfigError that tells the cost, unless `yes`, for more than a pause's work."""
-    if not yes and (count > MOST_TRAININGS or minutes > MOST_MINUTES):
+    if not yes and (count > MAX_TRAININGS or minutes > MAX_MINUTES):
         raise ConfigError(
             f"{count:,} trainings take about {duration(minutes)} on this machine",
             hint="say --yes to start them; fewer --seeds, --only FACTOR or more --jobs cost less",
         )
 
 
-MOST_TRAININGS, MOST_MINUTES = 1000, 120.0
+MAX_TRAININGS, MAX_MINUTES = 1000, 120.0
 """What a study may cost without --yes."""
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 AROUND_S = 0.4
 """A face found at one moment is hidden so long before and after it too: detectors miss some."""
-MOST_WAITING = 30
+MAX_WAITING = 30
 
 
 def hidden(
@@ -34,7 +34,7 @@ def hidden(
     for frame, reading in seen:
         waiting.append((frame, reading))
         newest = frame.time_s
-        while waiting and (newest - waiting[0][0].time_s > AROUND_S or len(waiting) > MOST_WAITING):
+        while waiting and (newest - waiting[0][0].time_s > AROUND_S or len(waiting) > MAX_WAITING):
             yield _hide(waiting, past)
     while waiting:
         yield _hide(waiting, past)

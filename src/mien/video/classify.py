@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mien.imaging.crop import Framing
     from mien.predict.pipeline import FaceClassifier
     from mien.video.frame import Frame
-    from mien.video.plan import Placed, Settings, Spot
+    from mien.video.plan import FaceInFrame, FrameJob, Settings
     from mien.video.smooth import Smoother
 
 
@@ -55,7 +55,7 @@ class ExpressionReader:
         self._past: dict[int, _Past] = {}
         self._interval = SamplingInterval()
 
-    def read(self, waiting: Sequence[Placed]) -> Iterator[tuple[Frame, FrameReading]]:
+    def read(self, waiting: Sequence[FrameJob]) -> Iterator[tuple[Frame, FrameReading]]:
         """Yield each frame with its reading; the faces of all frames share one batch."""
         crops: list[NDArray[np.uint8]] = []
         jobs: dict[int, int] = {}
@@ -95,7 +95,7 @@ class ExpressionReader:
             )  # fmt: skip
             yield frame, reading
 
-    def _crop(self, frame: Frame, spot: Spot) -> NDArray[np.uint8]:
+    def _crop(self, frame: Frame, spot: FaceInFrame) -> NDArray[np.uint8]:
         if spot.origin == DETECTED and spot.sighting.crop_hw is not None:
             return spot.sighting.crop_hw
         size = self._classifier.info.input_size
@@ -103,7 +103,11 @@ class ExpressionReader:
         return crops.reshape(size, size)
 
     def _face(
-        self, spot: Spot, time_s: float, verdict: str | None, raw_k: NDArray[np.float32] | None
+        self,
+        spot: FaceInFrame,
+        time_s: float,
+        verdict: str | None,
+        raw_k: NDArray[np.float32] | None,
     ) -> TrackedFace:
         settings, track = self._settings, spot.person.track
         past = self._past.get(track)
@@ -155,7 +159,7 @@ class ExpressionReader:
             del self._past[track]
 
 
-def _in_front(spot: Spot, spots: Sequence[Spot]) -> NDArray[np.float32] | None:
+def _in_front(spot: FaceInFrame, spots: Sequence[FaceInFrame]) -> NDArray[np.float32] | None:
     """Return the boxes of those who may hide a face: of any who is seen better than it is."""
     others = [
         s.box_xyxy for s in spots
@@ -164,5 +168,5 @@ def _in_front(spot: Spot, spots: Sequence[Spot]) -> NDArray[np.float32] | None:
     return np.stack(others) if others else None
 
 
-def _track(spot: Spot) -> int:
+def _track(spot: FaceInFrame) -> int:
     return spot.person.track

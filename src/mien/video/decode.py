@@ -123,7 +123,7 @@ def read_file(
         selection: of its frames; only where it starts matters here.
         name: in messages and results; the path where None.
         kind: as for `opened`.
-        warn: told of jumps of the clock and of what cannot be applied as it stands.
+        warn: called with jumps of the clock and of what cannot be applied as it stands.
 
     Raises:
         SourceError: missing, no video, nothing to decode, or cut short (after its last frame).

@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
     from mien.predict.detectors.base import Detector
     from mien.video.frame import Frame
-    from mien.video.plan import Placed
+    from mien.video.plan import FrameJob
 
 SHORTER_SIDE = 360
 """Larger frames are halved, thirded... for the detector, down to no less than this."""
 
 
-def with_faces(planned: Iterable[Placed], detector: Detector, crop_size: int) -> Iterator[Placed]:
+def with_faces(
+    planned: Iterable[FrameJob], detector: Detector, crop_size: int
+) -> Iterator[FrameJob]:
     """Yield the planned frames, in order; those that are to be detected hold their faces."""
     for now in planned:
         if now.detect:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.video.plan import BETWEEN, PREDICTED, Spot
+from mien.video.plan import BETWEEN, PREDICTED, FaceInFrame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.video.frame import Frame
-    from mien.video.plan import Placed
-    from mien.video.track import Person
+    from mien.video.plan import FrameJob
+    from mien.video.track import Track
 
     Crop = Callable[[Frame, NDArray[np.float32]], NDArray[np.uint8]]
 
 
 def place_between(
-    waiting: Sequence[Placed], now: Placed, people: Sequence[Person], crop: Crop
+    waiting: Sequence[FrameJob], now: FrameJob, people: Sequence[Track], crop: Crop
 ) -> None:
     """Place people in the frames between two detected ones, `waiting[0]` and `now`.
 
@@ -47,7 +47,7 @@ def place_between(
                 share = (item.frame.time_s - start_s) / max(end_s - start_s, 1e-9)
                 box = before.box_xyxy + np.float32(share) * (after.box_xyxy - before.box_xyxy)
                 nearest = before if share <= 0.5 else after
-                item.spots.append(Spot(person, box, BETWEEN, nearest))
+                item.spots.append(FaceInFrame(person, box, BETWEEN, nearest))
             continue
         sighting = after if before is None else before
         if sighting is None:
@@ -56,11 +56,11 @@ def place_between(
         here, there = (waiting[0], now) if after is None else (now, waiting[0])
         for item in ordered[: _shown(person, here, there, ordered, crop)]:
             box = person.box(item.frame.time_s)
-            item.spots.append(Spot(person, box, PREDICTED, sighting))
+            item.spots.append(FaceInFrame(person, box, PREDICTED, sighting))
 
 
 def _shown(
-    person: Person, here: Placed, there: Placed, ordered: Sequence[Placed], crop: Crop
+    person: Track, here: FrameJob, there: FrameJob, ordered: Sequence[FrameJob], crop: Crop
 ) -> int:
     """Return in how many of the frames a face is still seen, which lead from `here` to `there`.
 
@@ -73,7 +73,7 @@ def _shown(
     """
     start_s, end_s = here.frame.time_s, there.frame.time_s
 
-    def look(item: Placed) -> NDArray[np.int16]:
+    def look(item: FrameJob) -> NDArray[np.int16]:
         return crop(item.frame, person.box(item.frame.time_s)).astype(np.int16)
 
     own, other = look(here), look(there)

@@ -16,7 +16,7 @@ from mien.imaging.crop import crop_faces
 from mien.video.classify import ExpressionReader
 from mien.video.interpolate import place_between
 from mien.video.pace import SamplingInterval
-from mien.video.plan import DETECTED, PREDICTED, Spot
+from mien.video.plan import DETECTED, PREDICTED, FaceInFrame
 from mien.video.track import Tracker
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from mien.predict.pipeline import FaceClassifier
     from mien.types import FrameReading
     from mien.video.frame import Frame
-    from mien.video.plan import Placed, Settings
-    from mien.video.track import Person
+    from mien.video.plan import FrameJob, Settings
+    from mien.video.track import Track
 
 
 def follow(
-    planned: Iterable[Placed],
+    planned: Iterable[FrameJob],
     framing: Framing,
     classifier: FaceClassifier,
     settings: Settings,
@@ -54,8 +54,8 @@ def follow(
     people = Tracker(settings.lost_s)
     reader = ExpressionReader(classifier, framing, settings)
     interval = SamplingInterval()
-    waiting: list[Placed] = []
-    held: list[Placed] = []  # who is new in them is a person once found again
+    waiting: list[FrameJob] = []
+    held: list[FrameJob] = []  # who is new in them is a person once found again
     crop = partial(_crop, framing, classifier.info.input_size)
     for now in planned:
         frame, faces = now.frame, now.faces
@@ -80,7 +80,9 @@ def follow(
                     held = []
             frame.perhaps_xyxy = [*faces.boxes_xyxy, *(p.box() for p in followed if not p.seen)]
             now.spots = [
-                Spot(p, p.seen.box_xyxy, DETECTED, p.seen) for p in followed if p.seen is not None
+                FaceInFrame(p, p.seen.box_xyxy, DETECTED, p.seen)
+                for p in followed
+                if p.seen is not None
             ]
             waiting.append(now)
         if settings.live:
@@ -91,7 +93,7 @@ def follow(
     yield from reader.read(waiting)
 
 
-def _end(people: Tracker, waiting: list[Placed]) -> None:
+def _end(people: Tracker, waiting: list[FrameJob]) -> None:
     """Decide what waits for a next detection, of which there is none."""
     for person in people.people:
         people.confirm(person)
@@ -105,8 +107,10 @@ def _crop(
     return crop_faces(frame.pixels, box_xyxy[None], framing, size).reshape(size, size)
 
 
-def _predict(people: list[Person], time_s: float) -> list[Spot]:
+def _predict(people: list[Track], time_s: float) -> list[FaceInFrame]:
     """Place everybody seen in the last detected frame where they should be by now."""
     return [
-        Spot(p, p.box(time_s), PREDICTED, p.seen) for p in people if p.track and p.seen is not None
+        FaceInFrame(p, p.box(time_s), PREDICTED, p.seen)
+        for p in people
+        if p.track and p.seen is not None
     ]

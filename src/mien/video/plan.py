@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mien.types import Faces
     from mien.video.frame import Frame
-    from mien.video.track import Person, Sighting
+    from mien.video.track import Detection, Track
 
 DETECT_S, READ_S = 0.2, 1 / 15
 """Seconds from one detection, and from one reading, to the next."""
@@ -76,7 +76,7 @@ class Settings:
         """Return what tells for each frame of one source what is done with it."""
         return Planner(_Due(self.detect_every, DETECT_S), _Due(self.read_every, READ_S))
 
-    def plan(self, frames: Iterable[Frame], position: int = 0) -> Iterator[Placed]:
+    def plan(self, frames: Iterable[Frame], position: int = 0) -> Iterator[FrameJob]:
         """Yield the frames with what is to be done with them; make the pixels that it needs.
 
         Frames alone decide, by their order and timestamps: the same frames give the same plan.
@@ -87,7 +87,7 @@ class Settings:
         """
         planner = self.planner()
         for number, frame in enumerate(frames, start=position):
-            now = Placed(frame, *planner.at(number, frame.time_s))
+            now = FrameJob(frame, *planner.at(number, frame.time_s))
             if now.detect or now.read:
                 frame.pixels  # noqa: B018  (converts them, in the thread that reads ahead)
             yield now
@@ -121,18 +121,18 @@ class Planner:
 
 
 @dataclass(slots=True)
-class Spot:
+class FaceInFrame:
     """A person's face in a frame, before it is read."""
 
-    person: Person
+    person: Track
     box_xyxy: NDArray[np.float32]
     origin: str
-    sighting: Sighting
+    sighting: Detection
     """The nearest detection; the frame's own where `origin` says so."""
 
 
 @dataclass(slots=True)
-class Placed:
+class FrameJob:
     """A frame whose faces' places are being worked out.
 
     Attributes:
@@ -149,4 +149,4 @@ class Placed:
     read: bool = False
     faces: Faces | None = None
     crops_nhw: NDArray[np.uint8] | None = None
-    spots: list[Spot] = field(default_factory=list)
+    spots: list[FaceInFrame] = field(default_factory=list)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mien.predict.sources import Source
     from mien.types import FrameReading
     from mien.video.frame import Frame
-    from mien.video.plan import Placed, Settings
+    from mien.video.plan import FrameJob, Settings
     from mien.video.select import Selection
 
 
@@ -55,7 +55,7 @@ def watch(
         raise broken[0]
 
 
-def _until_broken(planned: Iterable[Placed], broken: list[SourceError]) -> Iterator[Placed]:
+def _until_broken(planned: Iterable[FrameJob], broken: list[SourceError]) -> Iterator[FrameJob]:
     try:
         yield from planned
     except SourceError as error:

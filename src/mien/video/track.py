@@ -48,7 +48,7 @@ look; false alarms mostly stay below it."""
 
 
 @dataclass(slots=True)
-class Sighting:
+class Detection:
     """A detection given to a person.
 
     Attributes:
@@ -67,7 +67,7 @@ class Sighting:
 
 
 @dataclass(slots=True)
-class Person:
+class Track:
     """Somebody who is followed.
 
     Attributes:
@@ -84,8 +84,8 @@ class Person:
     time_s: float
     last_seen_s: float
     track: int = 0
-    seen: Sighting | None = None
-    before: Sighting | None = None
+    seen: Detection | None = None
+    before: Detection | None = None
     look: NDArray[np.float32] | None = field(default=None, repr=False)
     last_xy: NDArray[np.float64] | None = None
 
@@ -110,7 +110,7 @@ class Person:
         )
         self.time_s = time_s
 
-    def correct(self, sighting: Sighting, time_s: float) -> None:
+    def correct(self, sighting: Detection, time_s: float) -> None:
         """Take a detection in; `predict` was called for its moment."""
         measured = _measured(sighting.box_xyxy)
         noise = np.array([MEASURE * self.side] * 2 + [MEASURE] * 2) ** 2
@@ -154,7 +154,7 @@ class Tracker:
 
     def __init__(self, lost_s: float = 1.0, min_score: float = 0.9) -> None:
         self.lost_s, self.min_score = lost_s, min_score
-        self.people: list[Person] = []
+        self.people: list[Track] = []
         self._numbers = 0
 
     def update(
@@ -163,7 +163,7 @@ class Tracker:
         time_s: float,
         crops_nhw: NDArray[np.uint8] | None = None,
         every_s: float = 0.0,
-    ) -> list[Person]:
+    ) -> list[Track]:
         """Give each detection to a person; return those that are followed now.
 
         Args:
@@ -192,14 +192,14 @@ class Tracker:
         ]  # fmt: skip
         return self.people
 
-    def confirm(self, person: Person) -> None:
+    def confirm(self, person: Track) -> None:
         """Give a person a number."""
         if not person.track:
             self._numbers += 1
             person.track = self._numbers
 
     def _match(
-        self, found: list[Sighting], time_s: float, looks: NDArray[np.float32] | None
+        self, found: list[Detection], time_s: float, looks: NDArray[np.float32] | None
     ) -> set[int]:
         if not found or not self.people:
             return set()
@@ -221,7 +221,7 @@ class Tracker:
         return taken
 
     def _begin(
-        self, found: list[Sighting], time_s: float, looks: NDArray[np.float32] | None
+        self, found: list[Detection], time_s: float, looks: NDArray[np.float32] | None
     ) -> None:
         for sighting in found:
             if sighting.score < self.min_score:
@@ -233,14 +233,14 @@ class Tracker:
             covariance = np.zeros((4, 2, 2))
             covariance[:, 0, 0], covariance[:, 1, 1] = spread, speed
             state = np.stack([centre, np.zeros(4)], axis=1)
-            person = Person(state, covariance, time_s, time_s, seen=sighting)
+            person = Track(state, covariance, time_s, time_s, seen=sighting)
             person.look = None if looks is None else looks[sighting.row]
             self.people.append(person)
 
 
-def _sightings(faces: Faces, crops_nhw: NDArray[np.uint8] | None) -> list[Sighting]:
+def _sightings(faces: Faces, crops_nhw: NDArray[np.uint8] | None) -> list[Detection]:
     return [
-        Sighting(
+        Detection(
             faces.boxes_xyxy[i],
             float(faces.scores_n[i]),
             i,
@@ -252,8 +252,8 @@ def _sightings(faces: Faces, crops_nhw: NDArray[np.uint8] | None) -> list[Sighti
 
 
 def _cost(
-    person: Person,
-    sighting: Sighting,
+    person: Track,
+    sighting: Detection,
     time_s: float,
     looks: NDArray[np.float32] | None,
     most_s: float,

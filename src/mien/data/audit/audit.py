@@ -35,7 +35,7 @@ class Embed(Protocol):
     def __call__(
         self, crops_nhw: NDArray[np.uint8], progress: Callable[[int, int], None], /
     ) -> NDArray[np.float32]:
-        """Return float32 [n, d] for uint8 [n, s, s]; `progress` is told (done, total)."""
+        """Return float32 [n, d] for uint8 [n, s, s]; `progress` is called with (done, total)."""
         ...
 
 
@@ -110,7 +110,7 @@ def audit(
         collection: to look at, with the splits that its source gives.
         tools: networks to use.
         kept_splits_n: str [n], the splits of the dataset that was made of it, or None.
-        progress: told the stage, and how much of it is done.
+        progress: called with the stage, and how much of it is done.
     """
     images, labels = collection.images_nhw, collection.labels_n
     sha256_n = pixel_hashes(images)

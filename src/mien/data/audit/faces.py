@@ -45,7 +45,7 @@ def check_faces(
         images_nhw: uint8 [n, s, s].
         finder: that knows faces.
         skip_n: bool [n], images that are not looked at: blank ones.
-        progress: told (done, total).
+        progress: called with (done, total).
     """
     rows = np.flatnonzero(~skip_n)
     scores = finder.scores(np.asarray(images_nhw)[rows])

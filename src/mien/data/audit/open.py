@@ -36,7 +36,7 @@ def open_subject(
         form: of a source; found out where empty.
         votes: FERPlus's vote file for a source.
         size: of a source's crops, in pixels.
-        progress: told (done, total) while a source is read.
+        progress: called with (done, total) while a source is read.
         cropper: how a source's image files become crops; whole where None.
 
     Raises:

@@ -102,7 +102,7 @@ class ImageCropper:
             files: to read.
             names: for messages, one a file.
             size: height and width of a crop, in pixels.
-            progress: told (done, total).
+            progress: called with (done, total).
         """
         decision, known = self._decide(files, size)
         images: list[NDArray[np.uint8]] = []

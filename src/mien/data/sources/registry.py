@@ -49,7 +49,7 @@ def read_source(
         form: one of FORMS, or ''.
         votes: FERPlus's vote file, or None.
         size: height and width of a crop, in pixels.
-        progress: told (done, total).
+        progress: called with (done, total).
         cropper: how image files become crops; whole where None.
 
     Raises:

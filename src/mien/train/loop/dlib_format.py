@@ -35,7 +35,7 @@ DESCRIPTOR = 128
 """Numbers that dlib's network returns for a face."""
 LAYER, TAG, INNERMOST = 2, 1, 3
 """Version numbers: of layers, of tags and skips, and of the layer next to the input."""
-MOST_VALUES = 1 << 24
+MAX_VALUES = 1 << 24
 """Numbers in one tensor; the largest of this network has 590,080."""
 
 
@@ -241,7 +241,7 @@ class _Stream:
         found = tuple(self.integer() for _ in range(4))
         if shape is not None and found != shape:
             raise self.wrong(f"a tensor of shape {found}, expected {shape}")
-        if min(found) < 0 or prod(found) > MOST_VALUES:
+        if min(found) < 0 or prod(found) > MAX_VALUES:
             raise self.wrong(f"a tensor of shape {found}")
         values = np.frombuffer(self.take(4 * prod(found)), dtype="<f4").astype(np.float32)
         if not np.isfinite(values).all():

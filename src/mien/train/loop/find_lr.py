@@ -91,7 +91,7 @@ def find_lr(
     Args:
         recipe: whose optimizer.lr may be "auto".
         dataset: a dataset with a train split.
-        progress: told (done, total).
+        progress: called with (done, total).
 
     Raises:
         DataError: the data cannot be trained on with this recipe.

@@ -21,7 +21,7 @@ GRID = 3
 """Cells of the last feature map along each side that the linear layer sees."""
 ROTATION, SCALE, SHIFT = 10.0, 0.1, 0.04
 """Of the random changes after the alignment while the classifier trains: degrees, and shares."""
-MOST_TURN, LEAST_SIZE, MOST_SIZE, MOST_SHIFT = 0.8, 0.5, 1.6, 0.5
+MAX_TURN, MIN_SIZE, MAX_SIZE, MAX_SHIFT = 0.8, 0.5, 1.6, 0.5
 """Bounds of what is believed: sine times size, cosine times size, and half sides."""
 
 
@@ -54,9 +54,9 @@ class SpatialTransformer(nn.Module):
         It maps the aligned crop's coordinates to the given one's; both run from -1 to 1.
         """
         size, turn, right, down = self.place(self.features(x)).unbind(1)
-        size = (size + 1).clamp(LEAST_SIZE, MOST_SIZE)
-        turn = turn.clamp(-MOST_TURN, MOST_TURN)
-        right, down = (shift.clamp(-MOST_SHIFT, MOST_SHIFT) for shift in (right, down))
+        size = (size + 1).clamp(MIN_SIZE, MAX_SIZE)
+        turn = turn.clamp(-MAX_TURN, MAX_TURN)
+        right, down = (shift.clamp(-MAX_SHIFT, MAX_SHIFT) for shift in (right, down))
         rows = (torch.stack([size, -turn, right], 1), torch.stack([turn, size, down], 1))
         return torch.stack(rows, 1)
 

@@ -14,7 +14,7 @@ from mien.video.frame import Frame
 from mien.video.sinks.clip import ClipWriter
 from mien.video.sinks.report import page
 from mien.video.sinks.reread import whole_frames
-from mien.video.sinks.resume import Rest, about, forget, note
+from mien.video.sinks.resume import ResumePoint, about, forget, note
 from mien.video.sinks.row_file import FORMATS, RowFile
 from mien.video.sinks.timeline import Timeline
 from mien.video.summary import Summary
@@ -80,7 +80,7 @@ class _Work:
     def pictures(self) -> list[Timeline | ClipWriter]:
         return [sink for sink in (self.timeline, self.clip) if sink is not None]
 
-    def replay(self, rest: Rest, labels: Sequence[str]) -> None:
+    def replay(self, rest: ResumePoint, labels: Sequence[str]) -> None:
         """Take in what an earlier run has written, and set the rows to go on after it."""
         for _, reading in whole_frames(self.rows.part, self.rows.kind, labels):
             self.frames += 1
@@ -169,7 +169,7 @@ class Outputs:
 
     def rest(
         self, source: Source, path: Path, settings: Settings, labels: Sequence[str]
-    ) -> Rest | None:
+    ) -> ResumePoint | None:
         """Return the rest of a video whose reading was cut off; None where it begins anew.
 
         Only rows are gone on with: a film cannot be, so a source with images begins anew.
@@ -177,7 +177,7 @@ class Outputs:
         if source.kind != "video" or self.wanted.pictures:
             return None
         rows = RowFile(path, self.wanted.rows, labels)
-        return Rest.of(rows, about(source, self._run), settings, labels)
+        return ResumePoint.of(rows, about(source, self._run), settings, labels)
 
     def write(
         self,
@@ -185,7 +185,7 @@ class Outputs:
         path: Path,
         seen: Iterator[tuple[Frame, FrameReading]],
         labels: Sequence[str],
-        rest: Rest | None = None,
+        rest: ResumePoint | None = None,
     ) -> dict[str, Any]:
         """Write all that is wanted of a source; return its summary.
 

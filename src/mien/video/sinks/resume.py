@@ -58,7 +58,7 @@ def _note(rows: RowFile) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class ResumePoint:
     """Where a video goes on.
 
     Attributes:
@@ -80,7 +80,7 @@ class Rest:
     @classmethod
     def of(
         cls, rows: RowFile, content: dict[str, Any], settings: Settings, labels: Sequence[str]
-    ) -> Rest | None:
+    ) -> ResumePoint | None:
         """Return the rest of what was cut off; None where it must be read from its start.
 
         Args:
@@ -97,7 +97,9 @@ class Rest:
             return None  # no rows of ours, or a note that was cut too
 
     @classmethod
-    def _search(cls, frames: Iterator[tuple[int, FrameReading]], settings: Settings) -> Rest | None:
+    def _search(
+        cls, frames: Iterator[tuple[int, FrameReading]], settings: Settings
+    ) -> ResumePoint | None:
         plan = settings.planner()
         recent: deque[tuple[int, bool, FrameReading]] = deque()
         interval = SamplingInterval()

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from mien.video.frame import Frame
     from mien.video.pace import Standing
 
-MOST_POINTS = 1200
+MAX_POINTS = 1200
 """Of a person: past them, every second one is dropped."""
-MOST_PEOPLE = 12
+MAX_PEOPLE = 12
 GAP_S = 0.25
 """Where nobody was seen for longer, or for a sampling interval, the areas are cut: a line across
 would be a guess."""
@@ -111,7 +111,7 @@ class Timeline:
                 lane.points.append(_Point(standing.start_s, standing.end_s, gap_s, shares))
             elif standing.start_s - last.end_s <= gap_s:
                 last.end_s = standing.end_s
-            if len(lane.points) > MOST_POINTS:
+            if len(lane.points) > MAX_POINTS:
                 lane.points = lane.points[::2]
                 span = lane.points[-1].start_s - lane.points[0].start_s
                 lane.step_s = span / len(lane.points)
@@ -138,7 +138,7 @@ class Timeline:
             self._take(standing)
         begin, end = self.first_s or 0.0, max(self.last_s, (self.first_s or 0.0) + 0.1)
         lanes = sorted(self._lanes.items(), key=lambda kv: -kv[1].seen_s)
-        shown = sorted(lanes[:MOST_PEOPLE])
+        shown = sorted(lanes[:MAX_PEOPLE])
         thumbs = THUMBS if any(lane.peaks for _, lane in shown) else 0
         pitch = LANE + thumbs + SPACE
         height = TOP + pitch * max(len(shown), 1) + FOOT
@@ -162,9 +162,9 @@ class Timeline:
             ]
         if not shown:
             parts.append(f'<text class="soft" x="{LEFT}" y="{TOP + 40}">nobody was seen</text>')
-        if len(lanes) > MOST_PEOPLE:
+        if len(lanes) > MAX_PEOPLE:
             parts.append(
-                f'<text class="soft small" x="{LEFT}" y="{height - 2}">the {MOST_PEOPLE} people '
+                f'<text class="soft small" x="{LEFT}" y="{height - 2}">the {MAX_PEOPLE} people '
                 f"seen longest, of {len(lanes)}</text>"
             )
         if moving:
