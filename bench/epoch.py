@@ -40,7 +40,6 @@ from mien.data.dataset import load_dataset
 from mien.train.loop.augment import augment
 from mien.train.loop.fit import start_state, train_epoch
 from mien.train.loop.loader import Examples, batches, make_examples
-from mien.train.loop.loss import soft_cross_entropy
 from mien.train.loop.signals import STRIDE, Recorder
 from mien.train.loop.state import TrainingState
 from mien.train.recipe.recipe import Recipe, load_recipe
@@ -126,7 +125,7 @@ def light(image: Image.Image, changes: AugmentConfig) -> list[float]:
 def learn(state: TrainingState, recipe: Recipe, batch: Any) -> None:
     """Forward, backward, step: the arithmetic that cannot be saved."""
     pixels, targets, weights = batch
-    loss = soft_cross_entropy(state.model(pixels), targets, weights, recipe.loss)
+    loss = state.loss(state.model(pixels), targets, weights)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     state.optimizer.step()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mien.train.loop.loss import class_weights, soft_cross_entropy
+from mien.train.loop.loss import balanced_weights, class_fractions, soft_cross_entropy
 from mien.train.loop.optimizer import WeightAverage, learning_rate, make_optimizer
 from mien.train.recipe.settings import LossConfig, OptimizerConfig, ScheduleConfig
 
@@ -35,7 +35,7 @@ def test_soft_labels_and_weights() -> None:
 
 def test_class_weights_give_every_class_the_same_say() -> None:
     targets = functional.one_hot(torch.tensor([0, 0, 0, 1, 2, 2]), 4).float()
-    weights = class_weights(targets, torch.ones(6))
+    weights = balanced_weights(class_fractions(targets, torch.ones(6)))
     torch.testing.assert_close(weights, torch.tensor([6 / 9, 2.0, 1.0, 0.0]))
     torch.testing.assert_close((targets @ weights).sum(), torch.tensor(6.0))
 

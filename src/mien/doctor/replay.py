@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mien.train.loop.fit import choose_device, start_state, train_step
-from mien.train.loop.loader import batches, make_examples
-from mien.train.loop.loss import class_weights
+from mien.train.loop.loader import batches, make_examples, sampling_chance
 from mien.train.loop.optimizer import learning_rate
 from mien.train.loop.signals import DIGEST_STEP, Recorder
 
@@ -48,16 +47,12 @@ def replayed_digest(run: RunFolder, dataset: Dataset) -> str:
         with torch.random.fork_rng(devices=[]):
             state = start_state(recipe, learnt, run.input_size, torch.device("cpu"))
             state.model.train()
-            balance = None
-            if recipe.loss.class_weights == "balanced":
-                balance = class_weights(learnt.targets_nk, learnt.weights_n)
-            drawn = batches(learnt, recipe.fit.batch_size, state.order)
+            chance_n = sampling_chance(learnt, recipe.fit.sampling)
+            drawn = batches(learnt, recipe.fit.batch_size, state.order, chance_n)
             for step, (pixels, targets, weights) in zip(range(DIGEST_STEP), drawn, strict=False):
                 state.lr = learning_rate(
                     step, steps, recipe.fit.epochs, recipe.optimizer.rate, recipe.schedule
                 )
-                if balance is not None:
-                    weights = weights * (targets @ balance)
                 train_step(state, recipe, (pixels, targets, weights), recorder, step)
     finally:
         torch.set_num_threads(threads)

@@ -148,6 +148,7 @@ def measure(run: RunFolder) -> dict[str, float | None]:
     moves = [layer.update for layer in measured[0].layers.values()] if measured else []
     return {
         "accuracy": last.validation_accuracy,
+        "balanced_accuracy": last.validation_balanced,
         "best_accuracy": max(m.validation_accuracy for m in history),
         "train_accuracy": last.train_accuracy,
         "gap": last.gap,
@@ -177,6 +178,7 @@ def _diverged(part: Dataset, recipe: Recipe) -> dict[str, float | None]:
     guess = float(np.bincount(right[right >= 0]).max() / max(1, (right >= 0).sum()))
     names = ("accuracy", "best_accuracy", "train_accuracy")
     measures: dict[str, float | None] = dict.fromkeys(names, guess)
+    measures["balanced_accuracy"] = 1 / len(set(right[right >= 0].tolist()) or {0})
     return {**measures, "gap": 0.0, "loss_rise": None, "gradient_ratio": None, "gain": None,
             "moves": None}  # fmt: skip
 

@@ -23,6 +23,7 @@ THEMED = {INK: "currentColor", SOFT: "var(--soft)", BLUE: "var(--blue)", DOT: "v
 """In a page, colours follow its theme."""
 NAMES = {
     "accuracy": "validation accuracy, %",
+    "balanced_accuracy": "balanced accuracy, %",
     "best_accuracy": "validation accuracy, best epoch, %",
     "train_accuracy": "training accuracy, %",
     "gap": "training minus validation, points",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MEASURES = {
     "accuracy": "validation accuracy after the last epoch",
+    "balanced_accuracy": "mean of the classes' recalls on validation after the last epoch",
     "best_accuracy": "validation accuracy of the best epoch",
     "train_accuracy": "accuracy on training images after the last epoch",
     "gap": "training accuracy minus validation accuracy after the last epoch",

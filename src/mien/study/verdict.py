@@ -118,6 +118,7 @@ def judge(plan: Plan, results: Mapping[str, Result]) -> tuple[FactorOutcome, ...
 
 BOUNDS = {
     "accuracy": (0.0, 1.0),
+    "balanced_accuracy": (0.0, 1.0),
     "best_accuracy": (0.0, 1.0),
     "train_accuracy": (0.0, 1.0),
     "gap": (-1.0, 1.0),
@@ -128,7 +129,7 @@ BOUNDS = {
 
 def points(measure: str) -> bool:
     """Whether a measure is a share that is best told in percentage points."""
-    return measure in ("accuracy", "best_accuracy", "train_accuracy", "gap")
+    return measure in ("accuracy", "balanced_accuracy", "best_accuracy", "train_accuracy", "gap")
 
 
 def verdict_of(difference: Difference | None, p_corrected: float, least: float) -> Verdict:

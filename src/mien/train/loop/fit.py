@@ -19,8 +19,8 @@ from mien.train.loop.augment import augment, mix, shrink, size_share
 from mien.train.loop.callbacks import Callback
 from mien.train.loop.distillation import load_teachers, soft_targets_for_batch, taught
 from mien.train.loop.dlib_face import load_dlib_face, read_dlib_weights
-from mien.train.loop.loader import Examples, batches, make_examples
-from mien.train.loop.loss import class_weights, soft_cross_entropy
+from mien.train.loop.loader import Examples, batches, make_examples, sampling_chance
+from mien.train.loop.loss import TrainingLoss
 from mien.train.loop.optimizer import learning_rate, sharpness_aware
 from mien.train.loop.pretrained import begin_from
 from mien.train.loop.signals import DIGEST_STEP, Recorder, stride_for
@@ -156,7 +156,9 @@ def start_state(
         fit_alignment(model.align, normalise, learnt.pixels, recipe.fit.seed, aligning)
     if pretrained is not None:
         load_dlib_face(model, pretrained, learnt.pixels, recipe.fit.seed)
-    state = TrainingState.start(model.to(device), recipe)
+    state = TrainingState.start(
+        model.to(device), recipe, TrainingLoss.fitted(recipe.loss, learnt.to(device))
+    )
     if recipe.distil.views and recipe.distil.weight:
         state.teachers = [teacher.to(device) for teacher in load_teachers(recipe)]
     return state
@@ -172,19 +174,15 @@ def train_epoch(
     """Pass once over the examples; return the mean loss and the images per second."""
     state.model.train()
     steps = len(learnt) // recipe.fit.batch_size
-    balance = None
-    if recipe.loss.class_weights == "balanced":
-        balance = class_weights(learnt.targets_nk, learnt.weights_n)
+    chance_n = sampling_chance(learnt, recipe.fit.sampling)
     started = time.perf_counter()
-    drawn = batches(learnt, recipe.fit.batch_size, state.order)
+    drawn = batches(learnt, recipe.fit.batch_size, state.order, chance_n)
     for number, (pixels, targets, weights) in enumerate(drawn, start=1):
         step = state.epoch * steps + number - 1
         state.lr = learning_rate(
             step, steps, recipe.fit.epochs, recipe.optimizer.rate, recipe.schedule
         )
         recorder.lr = max(recorder.lr, state.lr)
-        if balance is not None:
-            weights = weights * (targets @ balance)
         value = train_step(state, recipe, (pixels, targets, weights), recorder, step)
         if not math.isfinite(value):
             raise _not_a_number(value, state, f"batch {number}")
@@ -215,7 +213,7 @@ def train_step(
     def batch_loss() -> Tensor:
         with autocast(recipe.fit, inputs.device):
             logits = model(inputs)
-        return soft_cross_entropy(logits.float(), targets, weights, recipe.loss)
+        return state.loss(logits.float(), targets, weights)
 
     loss = batch_loss()
     optimizer.zero_grad(set_to_none=True)

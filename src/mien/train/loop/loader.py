@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mien.errors import ConfigError, DataError, did_you_mean
+from mien.train.loop.loss import class_fractions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from mien.data.dataset import Dataset
     from mien.train.recipe.recipe import Recipe
+    from mien.train.recipe.settings import TargetConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,30 @@ def make_examples(dataset: Dataset, recipe: Recipe) -> Examples:
     )
 
 
+def sampling_chance(examples: Examples, sampling: str) -> Tensor | None:
+    """Return each image's chance to be drawn, float32 [n] on the CPU; None for 'uniform'.
+
+    A face with soft labels counts for each class in proportion. 'balanced' draws each class
+    equally often; 'square_root' in proportion to the root of its frequency (Mahajan et al. 2018,
+    arXiv:1805.00932).
+    """
+    if sampling == "uniform":
+        return None
+    fractions_k = class_fractions(examples.targets_nk, examples.weights_n)
+    power = 1.0 if sampling == "balanced" else 0.5
+    factors_k = torch.where(fractions_k > 0, fractions_k.clamp_min(1e-12) ** -power, 0.0)
+    return (examples.targets_nk @ factors_k).cpu()
+
+
 def batches(
-    examples: Examples, batch_size: int, generator: torch.Generator
+    examples: Examples,
+    batch_size: int,
+    generator: torch.Generator,
+    chance_n: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield (pixels, targets, weights) in a new random order; an incomplete batch is left out.
+
+    With `chance_n`, float32 [n], images are drawn with replacement, in proportion to it.
 
     Raises:
         DataError: there are fewer images than one batch.
@@ -93,7 +115,10 @@ def batches(
             f"{len(examples)} training images are fewer than one batch of {batch_size}",
             hint=f"--set fit.batch_size={max(2, len(examples) // 4)}, or import more images",
         )
-    order = torch.randperm(len(examples), generator=generator)
+    if chance_n is None:
+        order = torch.randperm(len(examples), generator=generator)
+    else:
+        order = torch.multinomial(chance_n, len(examples), replacement=True, generator=generator)
     for start in range(0, len(order) - batch_size + 1, batch_size):
         chosen = order[start : start + batch_size].to(examples.pixels.device)
         yield examples.pixels[chosen], examples.targets_nk[chosen], examples.weights_n[chosen]
@@ -131,7 +156,18 @@ def _vote_targets(
     votes = dataset.votes_nk[:, columns].astype(np.float64)
     mass = votes.sum(axis=1)
     cast = np.maximum(dataset.votes_nk.sum(axis=1), 1)
-    shares = (votes / np.maximum(mass, 1)[:, None]) ** recipe.targets.sharpen
-    targets = shares / np.maximum(shares.sum(axis=1), 1e-12)[:, None]
     weights = np.where(mass >= max(recipe.targets.min_votes, 1), mass / cast, 0.0)
+    shares = votes / np.maximum(mass, 1)[:, None]
+    shares **= _sharpening(shares, weights, recipe.targets)[:, None]
+    targets = shares / np.maximum(shares.sum(axis=1), 1e-12)[:, None]
     return targets, weights
+
+
+def _sharpening(
+    shares_nk: NDArray[np.float64], weights_n: NDArray[np.float64], config: TargetConfig
+) -> NDArray[np.float64]:
+    """Return the power of each face's votes, float64 [n]: more for rarer majority classes."""
+    majority_n = shares_nk.argmax(axis=1)
+    count_k = np.bincount(majority_n, weights=weights_n, minlength=shares_nk.shape[1])
+    rarity_k = 1 - count_k / max(count_k.max(), 1e-12)
+    return config.sharpen * (1 + (config.sharpen_rare - 1) * rarity_k[majority_n])

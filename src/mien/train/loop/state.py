@@ -22,6 +22,7 @@ from mien.train.run.metrics import EpochMetrics
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mien.train.loop.loss import TrainingLoss
     from mien.train.networks.registry import Model
     from mien.train.recipe.recipe import Recipe
     from mien.train.run.folder import RunFolder
@@ -34,6 +35,7 @@ class TrainingState:
     Attributes:
         order: generator of the batches' order.
         changes: generator of the augmentation; dropout uses torch's global one.
+        loss: the recipe's loss, fitted to the training examples' class counts.
         teachers: that answer in each step; no part of a checkpoint, for they do not change.
         epoch: epochs finished.
         select: the recipe's `fit.select`, by which `record` chooses the best epoch.
@@ -44,6 +46,7 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     order: torch.Generator
     changes: torch.Generator
+    loss: TrainingLoss
     teachers: Sequence[Model] = ()
     select: str = "accuracy"
     epoch: int = 0
@@ -53,7 +56,7 @@ class TrainingState:
     signals: list[EpochSignals] = field(default_factory=list)
 
     @classmethod
-    def start(cls, model: Model, recipe: Recipe) -> TrainingState:
+    def start(cls, model: Model, recipe: Recipe, loss: TrainingLoss) -> TrainingState:
         """Return the state before the first epoch."""
         seed = recipe.fit.seed
         return cls(
@@ -62,6 +65,7 @@ class TrainingState:
             optimizer=make_optimizer(model, recipe.optimizer),
             order=torch.Generator().manual_seed(seed * 2 + 1),
             changes=torch.Generator().manual_seed(seed * 2 + 2),
+            loss=loss,
             select=recipe.fit.select,
         )
 

@@ -41,6 +41,9 @@ RANGES = {
     "fit.seed": COUNT,
     "fit.threads": (0, 256),
     "loss.label_smoothing": UNIT,
+    "loss.effective_beta": (0, 0.999999),  # at 1 the effective number is infinite
+    "loss.logit_adjustment": (0, 2),
+    "loss.focal_gamma": (0, 10),
     "optimizer.clip_norm": COUNT,
     "optimizer.momentum": UNIT,
     "optimizer.sam": (0, 100),
@@ -48,6 +51,7 @@ RANGES = {
     "schedule.final": UNIT,
     "schedule.warmup_epochs": COUNT,
     "targets.min_votes": COUNT,
+    "targets.sharpen_rare": (1, 10),
 }
 """Between what a setting must lie, both ends included."""
 ABOVE_ZERO = (

@@ -19,12 +19,15 @@ class TargetConfig:
             answering with 'three' lets every voted-on face teach.
         min_votes: faces with fewer votes on the learnt classes are left out (votes only).
         sharpen: power of the votes' shares; 1 leaves them, 2 moves them towards the majority.
+        sharpen_rare: factor of `sharpen` for faces of a rare class: it grows from 1, where the
+            raters' majority names the most frequent class, to this for the rarest.
     """
 
     kind: Literal["labels", "votes", "auto"] = "labels"
     classes: str = ""
     min_votes: int = 3
     sharpen: float = 1.0
+    sharpen_rare: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +153,23 @@ class LossConfig:
     """Cross entropy against hard or soft labels.
 
     Attributes:
-        label_smoothing: share of the target spread evenly over the classes.
-        class_weights: 'none', or 'balanced': inverse to the class's frequency in training.
+        label_smoothing: fraction of the target spread evenly over the classes.
+        class_weights: 'none'; 'balanced', inverse to the class's frequency in training; or
+            'effective', inverse to its effective number of images (Cui et al. 2019,
+            arXiv:1901.05555).
+        effective_beta: beta of 'effective': 0 weighs all classes alike, near 1 as 'balanced'.
+        logit_adjustment: tau of the logit-adjusted loss (Menon et al. 2021, arXiv:2007.07314):
+            tau times the log of the class's frequency is added to its logit in the loss, so that
+            the network learns to predict without that frequency; 1 aims at balanced accuracy.
+        focal_gamma: gamma of the focal loss (Lin et al. 2017, arXiv:1708.02002), which counts
+            well classified images less; 0 is off.
     """
 
     label_smoothing: float = 0.0
-    class_weights: Literal["none", "balanced"] = "none"
+    class_weights: Literal["none", "balanced", "effective"] = "none"
+    effective_beta: float = 0.9999
+    logit_adjustment: float = 0.0
+    focal_gamma: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +179,8 @@ class FitConfig:
     Attributes:
         epochs: passes over the training images.
         batch_size: images; the last incomplete batch of an epoch waits for the next shuffle.
+        sampling: 'uniform', each image once an epoch; 'balanced', drawn with replacement so that
+            each class comes equally often; or 'square_root', half-way between.
         average: decay per step of the exponential moving average of the weights; 0 is off.
         early_stopping: epochs without a better validation score before stopping; 0 is off.
         select: what decides on validation which epoch is the best: 'accuracy',
@@ -185,6 +201,7 @@ class FitConfig:
 
     epochs: int = 8
     batch_size: int = 32
+    sampling: Literal["uniform", "balanced", "square_root"] = "uniform"
     average: float = 0.0
     early_stopping: int = 0
     select: Literal["accuracy", "balanced_accuracy", "log_loss"] = "accuracy"
