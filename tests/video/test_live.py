@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count, pairwise
 from pathlib import Path
@@ -25,10 +25,11 @@ from tests.video.streams import jpegs, pieces, serving
 from tests.video.test_video import SETTINGS, mien, reader
 
 from mien import SourceError
-from mien.predict.sources import Source
-from mien.video.frame import Frame
-from mien.video.live import read_live, show_live
+from mien.video.frame import Frame, FrameResult
+from mien.video.live import LiveCount, LiveWindow, run_live
 from mien.video.prefetch import Prefetcher
+from mien.video.sinks.base import Sink
+from mien.video.sources import Source
 from mien.video.stream import read_camera, read_stream
 
 MIEN = Path(sys.executable).with_name("mien")
@@ -96,9 +97,22 @@ def camera() -> Source:
     def read(_: Any) -> Iterator[Frame]:
         for k in count():
             time.sleep(0.005)
-            yield Frame("camera:0", k, k / 30, (96, 64), lambda k=k: image(k))  # type: ignore[misc]
+            yield Frame.of("camera:0", k, k / 30, image(k))
 
     return Source("camera:0", "camera", read)
+
+
+def live(source: Source, *sinks: Sink) -> None:
+    run_live(reader().session(settings=SETTINGS), source, sinks)
+
+
+def show(
+    view: ScriptedView, folder: Path, say: Callable[[str], None] = lambda text: None
+) -> LiveCount:
+    """Show the camera in a view until it is closed; return what was counted."""
+    window = LiveWindow(view, folder, say=say)
+    live(camera(), window)
+    return window.count
 
 
 def no_thread_reads() -> bool:
@@ -114,7 +128,7 @@ def test_what_is_shown_is_no_older_than_two_readings(tmp_path: Path) -> None:
     def read(_: Any) -> Iterator[Frame]:
         for k in range(frames):
             assert allowed.acquire(timeout=PATIENCE_S)
-            yield Frame("camera:0", k, k / 100, (96, 64), lambda k=k: image(k))  # type: ignore[misc]
+            yield Frame.of("camera:0", k, k / 100, image(k))
             events.append(("came", k))
 
     class Slow(ScriptedView):
@@ -125,14 +139,11 @@ def test_what_is_shown_is_no_older_than_two_readings(tmp_path: Path) -> None:
             due = min(frames, 2 + 2 * self.shown)
             until(lambda: sum(what == "came" for what, _ in events.copy()) >= due, 0.001)
 
-    seen = read_live(reader(), Source("camera:0", "camera", read), SETTINGS)
+    class Noted(Sink):
+        def write(self, result: FrameResult) -> None:
+            events.append(("shown", result.frame.index))
 
-    def noted() -> Iterator[tuple[Frame, Any]]:
-        for frame, reading in seen:
-            events.append(("shown", frame.index))
-            yield frame, reading
-
-    show_live(noted(), Slow({}), tmp_path)
+    live(Source("camera:0", "camera", read), Noted(), LiveWindow(Slow({}), tmp_path))
     shown = [k for what, k in events if what == "shown"]
     assert shown == sorted(set(shown))
     assert 20 < len(shown) < 40, "every other one is dropped"
@@ -146,7 +157,7 @@ def test_what_is_shown_is_no_older_than_two_readings(tmp_path: Path) -> None:
 def test_live_keys(tmp_path: Path) -> None:
     view = ScriptedView({2: "s", 4: "r", 9: "r", 11: "p", 14: "p", 20: "q"})
     said: list[str] = []
-    told = show_live(read_live(reader(), camera(), SETTINGS), view, tmp_path, say=said.append)
+    told = show(view, tmp_path, said.append)
     assert view.shown == 20
     assert any("paused" in w for w in view.words)
     assert any("recording" in w for w in view.words)
@@ -165,7 +176,7 @@ def test_live_ends_when_the_view_raises(tmp_path: Path) -> None:
             raise RuntimeError("window gone")
 
     with pytest.raises(RuntimeError, match="window gone"):
-        show_live(read_live(reader(), camera(), SETTINGS), Broken({}), tmp_path)
+        show(Broken({}), tmp_path)
     until(no_thread_reads)
 
 

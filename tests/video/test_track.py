@@ -37,8 +37,8 @@ def test_assignment_with_impossible_pairs() -> None:
 
 
 def numbers(tracker: Tracker, time_s: float, found: Faces) -> dict[int, float]:
-    people = tracker.update(found, time_s)
-    return {p.track: float(p.seen.box_xyxy[0]) for p in people if p.seen and p.track}
+    tracks = tracker.update(found, time_s)
+    return {t.number: float(t.detection.box_xyxy[0]) for t in tracks if t.detection and t.number}
 
 
 def test_crossing_people_keep_their_numbers() -> None:
@@ -78,7 +78,7 @@ def test_a_single_false_alarm_gets_no_number() -> None:
     for k in range(6):
         found = faces((100, 100), (400, 300)) if k == 2 else faces((100, 100))
         numbers(tracker, k * 0.2, found)
-    assert [p.track for p in tracker.people] == [1]
+    assert [t.number for t in tracker.tracks] == [1]
 
 
 def test_weak_detections_follow_but_start_nobody() -> None:
@@ -104,8 +104,8 @@ def test_speed_depends_on_seconds_not_on_frames() -> None:
     times = [0.0, 0.1, 0.4, 0.5, 0.9, 1.0]
     for time_s in times:
         tracker.update(faces((100 + 200 * time_s, 100)), time_s)
-    [person] = tracker.people
-    box = person.box(1.2)
+    [track] = tracker.tracks
+    box = track.box(1.2)
     assert (box[0] + box[2]) / 2 == pytest.approx(100 + 200 * 1.2, abs=8)
 
 
@@ -121,6 +121,6 @@ def test_a_look_tells_faces_apart_where_motion_cannot() -> None:
         crops = looks[order]
         if 3 <= k <= 5:  # the right one is hidden
             found, crops = faces((x, 200)), looks[[0]]
-        people = tracker.update(found, k * 0.2, crops)
-    ends = {p.track: float(p.seen.box_xyxy[0]) for p in people if p.seen}
+        tracks = tracker.update(found, k * 0.2, crops)
+    ends = {t.number: float(t.detection.box_xyxy[0]) for t in tracks if t.detection}
     assert ends == {1: 70.0, 2: 300.0}

@@ -19,7 +19,6 @@ from tests.video.clips import image, write_clip
 
 from mien import ConfigError, Reader, SourceError
 from mien.imaging.codec import write_image
-from mien.predict.sources import list_sources
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import FrameReading
 from mien.video.decode import read_file
@@ -27,6 +26,7 @@ from mien.video.plan import Settings
 from mien.video.quality import QualityGate
 from mien.video.select import Selection
 from mien.video.sinks.rows import CsvLines, columns, rows
+from mien.video.sources import list_sources
 
 OPEN = QualityGate(min_side=0, min_sharpness=0, max_turn=0, min_inside=0)
 SETTINGS = Settings(gate=OPEN)

@@ -1,45 +1,27 @@
-"""What is read: images for `list_images`, and for `list_sources` anything that has frames.
-
-`Source.frames` is the one generator of frames: of an image, a video file, a camera, a network
-stream, raw frames on standard input, or arrays.
-"""
+"""Image sources: files, folders, and images in memory. Videos are in `mien.video.sources`."""
 
 from __future__ import annotations
 
 import logging
-import sys
 from dataclasses import dataclass
-from glob import glob, has_magic
 from os import PathLike
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from mien.errors import ConfigError, SourceError
-from mien.imaging.codec import SUFFIXES, read_image
+from mien.errors import SourceError
+from mien.imaging.codec import SUFFIXES
 from mien.imaging.load import Given, check_path, given_image
-from mien.video.animation import has_frames
-from mien.video.decode import LOG, read_file
-from mien.video.frame import Frame
-from mien.video.stream import is_stream, read_camera, read_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterable, Iterator
 
     from mien.imaging.codec import Decoded
     from mien.types import Image
-    from mien.video.select import Selection
 
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .mxf".split()  # noqa: SIM905
 )
 """File names that are taken for videos when a folder is read."""
-DEFAULT_RATE = 30.0
-
-
 _NAMES = "images are named .jpg, .png, .webp, .gif, .tif, .heic or alike"
 _LOG = logging.getLogger(__name__)
 
@@ -121,7 +103,7 @@ def list_images(paths: Iterable[Path]) -> Iterator[ImageSource]:
         if not is_folder(path):
             yield ImageSource(path)
             continue
-        files = [p for p in path.rglob("*") if not _hidden(p, path) and not is_folder(p)]
+        files = [p for p in path.rglob("*") if not is_hidden(p, path) and not is_folder(p)]
         found = sorted(p for p in files if p.suffix.lower() in SUFFIXES)
         others = [p for p in files if p.suffix.lower() not in SUFFIXES]
         if others:
@@ -148,212 +130,6 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def _hidden(path: Path, folder: Path) -> bool:
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Return whether a name below `folder` on the way to `path` begins with a dot."""
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Something with frames.
-
-    Attributes:
-        name: as given; stands in the results.
-        kind: 'video', 'image', 'stream', 'camera', 'raw' or 'arrays'.
-        read: makes its frames, from about the selection's start on.
-        path: of the file, where it is one.
-        position: how many selected frames come before its first: where a video is gone on with.
-    """
-
-    name: str
-    kind: str
-    read: Callable[[Selection], Iterator[Frame]]
-    path: Path | None = None
-    position: int = 0
-
-    @property
-    def live(self) -> bool:
-        """Whether frames come when they please."""
-        return self.kind in ("camera", "stream")
-
-    def frames(self, selection: Selection) -> Iterator[Frame]:
-        """Yield the frames that are selected.
-
-        Raises:
-            SourceError: it cannot be read; or it broke off, after its last good frame.
-        """
-        count = 0
-        for frame in selection.apply(self.read(selection), live=self.live):
-            count += 1
-            yield frame
-        if not count and self.kind != "image":
-            raise _nothing(self.name, selection)
-
-
-def _nothing(name: str, selection: Selection) -> SourceError:
-    end = "its end" if selection.end_s is None else f"{selection.end_s:g} s"
-    return SourceError(
-        f"{name} has no frame from {selection.start_s:g} s to {end}",
-        hint="is it shorter? times count from its own start",
-    )
-
-
-def list_sources(
-    specs: Iterable[str | Path | int],
-    *,
-    raw: RawFormat | None = None,
-    warn: Callable[[str], None] = LOG.warning,
-) -> Iterator[Source]:
-    """Yield a source for each spec, and for each video and image in a folder or glob, sorted.
-
-    Args:
-        specs: paths, folders, globs, addresses, 'camera:0' or a number, '-' for raw frames.
-        raw: size and rate of raw frames.
-        warn: called with reconnections, and of what is odd in a video; by default the logger
-            'mien.video'.
-
-    Raises:
-        ConfigError: '-' without a size.
-        SourceError: a folder or glob without videos and images.
-    """
-    for spec in specs:
-        text = str(spec)
-        if isinstance(spec, int) or text.startswith("camera:"):
-            yield _camera(text.removeprefix("camera:"))
-        elif text == "-":
-            yield raw_source(raw, sys.stdin.buffer)
-        elif is_stream(text):
-            yield Source(text, "stream", lambda _, a=text: read_stream(a, warn=warn))  # type: ignore[misc]
-        else:
-            yield from _files(Path(spec), warn)
-
-
-def _files(path: Path, warn: Callable[[str], None]) -> Iterator[Source]:
-    if path.is_dir():
-        kinds = SUFFIXES | VIDEO_SUFFIXES
-        found = [p for p in path.rglob("*") if p.suffix.lower() in kinds and not _hidden(p, path)]
-    elif has_magic(str(path)) and not path.exists():
-        found = [Path(p) for p in glob(str(path), recursive=True)]  # noqa: PTH207  (an absolute pattern too)
-    else:
-        yield _file(path, warn)
-        return
-    if not found:
-        raise SourceError(f"{path} holds no videos and no images", hint="check the path")
-    yield from (_file(p, warn) for p in sorted(found))
-
-
-def _file(path: Path, warn: Callable[[str], None]) -> Source:
-    # A video by its content whatever its name says; an image only where it is one.
-    if path.suffix.lower() in SUFFIXES and _is_image(path):
-        return Source(str(path), "image", lambda _: _image(path), path)
-    return Source(str(path), "video", lambda selection: read_file(path, selection, warn=warn), path)
-
-
-def _is_image(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(12)
-    except OSError:
-        return True  # reading it will say why
-    videos = head.startswith((b"\x1aE\xdf\xa3", b"OggS", b"FLV")) or head[8:12] == b"AVI "
-    if videos or (head[4:8] == b"ftyp" and head[8:12] in _VIDEO_BRANDS):
-        return False
-    return not has_frames(path)
-
-
-_VIDEO_BRANDS = (b"isom", b"iso2", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ")
-
-
-def _image(path: Path) -> Iterator[Frame]:
-    pixels = read_image(path)
-    yield Frame(str(path), 0, 0.0, (pixels.shape[1], pixels.shape[0]), lambda: pixels)
-
-
-def _camera(number: str) -> Source:
-    if not number.isdecimal():
-        raise ConfigError(f"a camera has a number, got {number!r}", hint="for example camera:0")
-    return Source(f"camera:{number}", "camera", lambda _: read_camera(int(number)))
-
-
-@dataclass(frozen=True, slots=True)
-class RawFormat:
-    """Raw frames: uint8 RGB, row by row, without any header.
-
-    Attributes:
-        width: in pixels.
-        height: in pixels.
-        rate: frames a second, which gives the times.
-    """
-
-    width: int
-    height: int
-    rate: float = DEFAULT_RATE
-
-    @classmethod
-    def parse(cls, size: str | None, rate: float | None) -> RawFormat | None:
-        """Return the format of '1280x720', or None for None.
-
-        Raises:
-            ConfigError: no such size, or a rate that is not above 0.
-        """
-        if rate is not None and not rate > 0:
-            raise ConfigError(f"--rate must be above 0, got {rate}", hint="frames a second")
-        if size is None:
-            return None
-        width, _, height = size.lower().partition("x")
-        if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-            raise ConfigError(f"--size must be WIDTHxHEIGHT, got {size!r}", hint="e.g. 1280x720")
-        return cls(int(width), int(height), rate or DEFAULT_RATE)
-
-
-def raw_source(raw: RawFormat | None, stream: IO[bytes], name: str = "-") -> Source:
-    """Return the raw RGB frames on a stream as a source.
-
-    Raises:
-        ConfigError: no format is given.
-    """
-    if raw is None:
-        raise ConfigError(
-            "raw frames on standard input need their size",
-            hint="--size 1280x720 --rate 30; ffmpeg -i IN -f rawvideo -pix_fmt rgb24 - makes them",
-        )
-    return Source(name, "raw", lambda _: _raw(raw, stream, name))
-
-
-def _raw(raw: RawFormat, stream: IO[bytes], name: str) -> Iterator[Frame]:
-    length = raw.width * raw.height * 3
-    index = 0
-    while content := stream.read(length):
-        if len(content) < length:
-            raise SourceError(
-                f"{name} ends within frame {index}: {len(content)} of {length} bytes",
-                hint="is --size right, and are the pixels rgb24?",
-            )
-        pixels = np.frombuffer(content, np.uint8).reshape(raw.height, raw.width, 3)
-        yield Frame(name, index, index / raw.rate, (raw.width, raw.height), lambda p=pixels: p)  # type: ignore[misc]
-        index += 1
-    if not index:
-        raise SourceError(f"{name} gave no frame", hint="the program before the pipe sent nothing")
-
-
-def array_source(
-    arrays: Iterable[NDArray[np.uint8] | tuple[float, NDArray[np.uint8]]],
-    rate: float = DEFAULT_RATE,
-    name: str = "arrays",
-) -> Source:
-    """Return arrays, uint8 [h, w, 3] RGB, or pairs (time in seconds, array), as a source."""
-    return Source(name, "arrays", lambda _: _arrays(arrays, rate, name))
-
-
-def _arrays(
-    arrays: Iterable[NDArray[np.uint8] | tuple[float, NDArray[np.uint8]]], rate: float, name: str
-) -> Iterator[Frame]:
-    for index, item in enumerate(arrays):
-        time_s, pixels = item if isinstance(item, tuple) else (index / rate, item)
-        if pixels.dtype != np.uint8 or len(pixels.shape) != 3 or pixels.shape[2] != 3:
-            raise SourceError(
-                f"frame {index} must be uint8 [h, w, 3] RGB, got {pixels.dtype} "
-                f"{list(pixels.shape)}",
-                hint="scale values to 0-255 and put the channels last",
-            )
-        size = (pixels.shape[1], pixels.shape[0])
-        yield Frame(name, index, float(time_s), size, lambda p=pixels: p)  # type: ignore[misc]

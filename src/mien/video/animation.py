@@ -91,18 +91,13 @@ def read_animation(path: Path, name: str) -> Iterator[Frame]:
             for index in range(getattr(image, "n_frames", 1)):
                 image.seek(index)
                 pixels = _on_white(image)
-                yield _frame(name, index, time_s, pixels)
+                yield Frame.of(name, index, time_s, pixels, round(1000 * time_s))
                 time_s += (image.info.get("duration") or 1000 * DEFAULT_S) / 1000
     except _DAMAGE as error:
         raise SourceError(
             f"{name} is damaged after {index} frames: {error}",
             hint="the file is cut short or damaged; what could be read before is kept",
         ) from error
-
-
-def _frame(name: str, index: int, time_s: float, pixels: NDArray[np.uint8]) -> Frame:
-    size = (pixels.shape[1], pixels.shape[0])
-    return Frame(name, index, time_s, size, lambda: pixels, round(1000 * time_s))
 
 
 def _on_white(image: Image.Image) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from mien.errors import MissingExtraError, SourceError
 from mien.video.animation import is_animation, read_animation
 from mien.video.clock import Clock
 from mien.video.display import Display, to_rgb
-from mien.video.frame import Frame
+from mien.video.frame import Frame, LazyPixels
 from mien.video.seek import packets_from
 
 if TYPE_CHECKING:
@@ -191,9 +191,8 @@ def _frame(decoded: Any, clock: Clock, display: Display, name: str) -> Frame:
     index, time_s, pts = clock.frame(decoded)
     width, height, orientation = display.of(decoded)
     size = (height, width) if orientation.transpose else (width, height)
-    return Frame(
-        name, index, time_s, size, lambda: to_rgb(decoded, width, height, orientation), pts
-    )
+    pixels = LazyPixels(lambda: to_rgb(decoded, width, height, orientation))
+    return Frame(name, index, time_s, size, pixels, pts)
 
 
 def _decode(av: Any, packets: Iterator[Any]) -> Iterator[Any]:
