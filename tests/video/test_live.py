@@ -44,11 +44,11 @@ def test_a_source_that_never_answers_does_not_keep_the_process() -> None:
             waited_out.set()
 
     try:
-        with Prefetcher(silent(), ends_at_once=0.2) as items:
+        with Prefetcher(silent(), join_s=0.2) as items:
             assert next(items) == 1
         with (
             pytest.raises(RuntimeError, match="mine"),
-            Prefetcher(silent(), ends_at_once=0.2) as items,
+            Prefetcher(silent(), join_s=0.2) as items,
         ):
             next(items)
             raise RuntimeError("mine")

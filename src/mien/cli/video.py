@@ -70,15 +70,13 @@ def video(
     # Whoever wants the faces blurred, and asks for no images, wants to see the rest.
     annotate = annotate or (blur_faces and not (timeline or report or no_images))
     files = OutputOptions(rows, annotate, timeline, report, blur_faces, not no_images)
-    _check(files, out, as_json=as_json, as_csv=as_csv, resume=resume)
+    kind = _check(files, out, as_json=as_json, as_csv=as_csv, resume=resume)
     reader = Reader(model, detector=detector, min_confidence=min_confidence, threads=threads)
-    # No face may slip through between two detections.
-    detect_every = 1 if blur_faces and detect_every is None else detect_every
+    detect_every = 1 if blur_faces and detect_every is None else detect_every  # misses no face
     settings = Settings(detect_every, read_every, smooth=smooth, smooth_s=smooth_seconds,
                         lost_s=lost_seconds, min_confidence=min_confidence)  # fmt: skip
     selection = Selection(start, end, every, fps)
     session = reader.session(selection=selection, settings=settings, segments=segments)
-    kind = "json" if as_json else "csv" if as_csv else "table"
     raise typer.Exit(_run(session, sources, kind, out, files, resume, (size, rate)))
 
 
@@ -91,12 +89,13 @@ def read_videos(reader: Reader, paths: list[Path], kind: str, annotate: Path | N
 
 def _check(
     files: OutputOptions, out: Path | None, *, as_json: bool, as_csv: bool, resume: bool
-) -> None:
-    """Refuse options that contradict each other, before a model is loaded."""
+) -> str:
+    """Refuse options that contradict each other, before a model is loaded; return what to print."""
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other", hint="choose one")
     if out is None and (files.annotate or files.timeline or files.report or resume):
         raise ConfigError("images, reports and --resume need a folder", hint="give --out DIR")
+    return "json" if as_json else "csv" if as_csv else "table"
 
 
 def _run(

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .mxf".split()  # noqa: SIM905
 )
-"""File names that are taken for videos when a folder is read."""
-_NAMES = "images are named .jpg, .png, .webp, .gif, .tif, .heic or alike"
+"""Suffixes of videos: image sources refuse these files, and a folder of them is read as videos."""
+_NAMES = "images have suffixes such as .jpg, .png, .webp, .gif, .tif or .heic"
 _LOG = logging.getLogger(__name__)
 
 
@@ -31,9 +31,9 @@ class ImageSource:
     """An image to read, or a place where none was found.
 
     Attributes:
-        path: of the file; the name of an image that is in memory.
+        path: of the file, or the name of an image in memory.
         error: why there is nothing to read, else None.
-        given: the image itself, where it is no file.
+        given: the image itself, where it is not a file.
         kept: whether its reading may keep the bytes of an encoded image.
         decoded: its pixels, where they were loaded already.
     """
@@ -49,7 +49,7 @@ class ImageSource:
         """Return one image in any form; see `mien.imaging.load.given_image`.
 
         Raises:
-            SourceError: something that is no image.
+            SourceError: `image` is not an image.
             ConfigError: another order of channels than 'rgb' and 'bgr'.
         """
         given = given_image(image, channels)
@@ -57,16 +57,27 @@ class ImageSource:
 
     @property
     def name(self) -> str:
-        """Stands in results: the path, or what kind of image was given."""
+        """The name in results: the path, or what kind of image was given."""
         return str(self.path)
 
     def load(self) -> Decoded:
         """Return the pixels, uint8 [h, w, 3] RGB, and notes.
 
         Raises:
-            SourceError: it cannot be read.
+            SourceError: it cannot be read, or is a video.
         """
-        return self.decoded or (self.given or given_image(self.path)).load()
+        if self.decoded is not None:
+            return self.decoded
+        given = self.given or given_image(self.path)
+        try:
+            return given.load()
+        except SourceError as error:
+            if isinstance(given.value, Path) and is_video(given.value):
+                raise SourceError(
+                    f"{self.name} is a video, not an image",
+                    hint="read it with mien video, or with Reader.stream in Python",
+                ) from error
+            raise
 
     def origin(self) -> Image | None:
         """Return where the pixels can be had later."""
@@ -77,10 +88,30 @@ class ImageSource:
         return None if bulky and not self.kept else origin
 
 
+def is_video(path: Path) -> bool:
+    """Return whether a file is a video, by its suffix or, whatever its name, its first bytes.
+
+    False where the file cannot be read, and for animated images.
+    """
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(12)
+    except (OSError, ValueError):
+        return False
+    if head.startswith((b"\x1aE\xdf\xa3", b"OggS", b"FLV")) or head[8:12] == b"AVI ":
+        return True
+    # HEIC and AVIF images are of the same family of files as MP4; the brand tells them apart.
+    is_mp4 = head[4:8] == b"ftyp" and head[8:12] in _VIDEO_BRANDS
+    return is_mp4 or path.suffix.lower() in VIDEO_SUFFIXES
+
+
+_VIDEO_BRANDS = (b"isom", b"iso2", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ")
+
+
 def list_given(images: Iterable[object], channels: str = "rgb") -> Iterator[ImageSource]:
     """Yield the images in files and folders, as `list_images` does, and those in memory.
 
-    What is no image, such as None, is a source with an error, in its place.
+    What is not an image, such as None, becomes a source with an error.
     """
     for image in images:
         try:
@@ -96,8 +127,9 @@ def list_given(images: Iterable[object], channels: str = "rgb") -> Iterator[Imag
 def list_images(paths: Iterable[Path]) -> Iterator[ImageSource]:
     """Yield each file, and the images in each folder and its subfolders, sorted by name.
 
-    In a folder only files with an image's suffix count; a file that is named is always tried.
-    A folder without images is a source with an error, so that it is not passed over in silence.
+    In a folder only files with an image's suffix count; a file that is given by name is always
+    tried. A folder without images becomes a source with an error, so that it is not skipped
+    silently.
     """
     for path in paths:
         if not is_folder(path):
@@ -108,7 +140,7 @@ def list_images(paths: Iterable[Path]) -> Iterator[ImageSource]:
         others = [p for p in files if p.suffix.lower() not in SUFFIXES]
         if others:
             names = ", ".join(p.name for p in sorted(others)[:3])
-            _LOG.info("%s: %d files are no images by their names: %s", path, len(others), names)
+            _LOG.info("%s: %d files have no suffix of an image: %s", path, len(others), names)
         if not found:
             yield ImageSource(path, _without_images(path, others))
         yield from (ImageSource(p) for p in found)
@@ -123,7 +155,7 @@ def _without_images(path: Path, others: list[Path]) -> str:
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether `path` is a folder; a name that cannot be one, such as a long one, is none."""
+    """Return whether `path` is a folder; False for names that the system refuses (too long)."""
     try:
         return path.is_dir()
     except OSError:

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_S = 0.1
-"""How long an image is shown that says 0, as browsers have it."""
+"""Seconds for a frame that says 0, as in browsers."""
 KINDS = frozenset({"AVIF", "GIF", "PNG", "WEBP"})
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, Image.DecompressionBombError)
 
 
 def animated(head: bytes) -> str | None:
-    """Return 'gif', 'webp', 'avif' or 'apng' where a file that begins so may be an animation.
+    """Return 'gif', 'webp', 'avif' or 'apng' where a file of this head may be an animation.
 
     Args:
-        head: the file's first bytes, 64 at least.
+        head: the file's first bytes, 64 or more.
     """
     if head.startswith((b"GIF87a", b"GIF89a")):
         return "gif"
@@ -75,7 +75,7 @@ def size_of(path: Path) -> tuple[int, int]:
 
 
 def read_animation(path: Path, name: str) -> Iterator[Frame]:
-    """Yield the frames of an animated image; transparency is laid on white.
+    """Yield the frames of an animated image; transparent pixels are composed on white.
 
     Raises:
         SourceError: unreadable, or damaged (after its last frame).

@@ -62,13 +62,11 @@ def track_faces(
         if job.detections is None:
             if settings.live:
                 job.faces = _predict(tracker.tracks, job.frame.time_s)
-            since_detection.append(job)
         else:
             every_s = settings.detect_interval_s(interval.seconds)
             tracks = tracker.update(job.detections, job.frame.time_s, job.crops_nhw, every_s)
             if settings.live:
-                for track in tracks:
-                    tracker.confirm(track)
+                tracker.confirm_all()
             elif since_detection:
                 place_between(since_detection, job, tracks, crop)
                 yield from expressions.classify(unconfirmed)
@@ -77,7 +75,7 @@ def track_faces(
                     yield from expressions.classify(unconfirmed)
                     unconfirmed = []
             _take_detections(job, tracks)
-            since_detection.append(job)
+        since_detection.append(job)
         if settings.live:
             yield from expressions.classify(since_detection)
             since_detection = []
@@ -100,8 +98,7 @@ def _take_detections(job: FrameJob, tracks: list[Track]) -> None:
 
 def _place_last(tracker: Tracker, waiting: list[FrameJob]) -> None:
     """Decide on the frames that wait for a next detection, of which there is none."""
-    for track in tracker.tracks:
-        tracker.confirm(track)
+    tracker.confirm_all()
     for job in waiting[1:]:
         job.faces = _predict(tracker.tracks, job.frame.time_s)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from mien.errors import ConfigError, SourceError
 from mien.imaging.codec import SUFFIXES, read_image
-from mien.predict.sources import VIDEO_SUFFIXES, is_hidden
+from mien.predict.sources import VIDEO_SUFFIXES, is_hidden, is_video
 from mien.video.animation import has_frames
 from mien.video.decode import LOG, read_file
 from mien.video.frame import Frame
@@ -37,11 +37,11 @@ class Source:
     """Something with frames.
 
     Attributes:
-        name: as given; stands in the results.
+        name: as given; the name in results.
         kind: 'video', 'image', 'stream', 'camera', 'raw' or 'arrays'.
-        read: makes its frames, from about the selection's start on.
+        read: yields its frames, from the selection's start or shortly before on.
         path: of the file, where it is one.
-        position: how many selected frames come before its first: where a video is gone on with.
+        position: number of its first frame among those selected; above 0 where it is resumed.
     """
 
     name: str
@@ -52,28 +52,29 @@ class Source:
 
     @property
     def live(self) -> bool:
-        """Whether frames come when they please."""
+        """Whether frames arrive in real time and cannot wait."""
         return self.kind in ("camera", "stream")
 
     def frames(self, selection: Selection) -> Iterator[Frame]:
         """Yield the frames that are selected.
 
         Raises:
-            SourceError: it cannot be read; or it broke off, after its last good frame.
+            SourceError: it cannot be read or has no frame in the selection; or it broke off,
+                after its last good frame.
         """
         count = 0
         for frame in selection.apply(self.read(selection), live=self.live):
             count += 1
             yield frame
         if not count and self.kind != "image":
-            raise _nothing(self.name, selection)
+            raise _no_frame(self.name, selection)
 
 
-def _nothing(name: str, selection: Selection) -> SourceError:
+def _no_frame(name: str, selection: Selection) -> SourceError:
     end = "its end" if selection.end_s is None else f"{selection.end_s:g} s"
     return SourceError(
         f"{name} has no frame from {selection.start_s:g} s to {end}",
-        hint="is it shorter? times count from its own start",
+        hint="is it shorter? times count from its own start, 0 s",
     )
 
 
@@ -88,8 +89,8 @@ def list_sources(
     Args:
         specs: paths, folders, globs, addresses, 'camera:0' or a number, '-' for raw frames.
         raw: size and rate of raw frames.
-        warn: called with reconnections, and of what is odd in a video; by default the logger
-            'mien.video'.
+        warn: called with one line for each reconnection and each odd property of a video; by
+            default the logger 'mien.video'.
 
     Raises:
         ConfigError: '-' without a size.
@@ -117,30 +118,19 @@ def _files(path: Path, warn: Callable[[str], None]) -> Iterator[Source]:
         yield _file(path, warn)
         return
     if not found:
-        raise SourceError(f"{path} holds no videos and no images", hint="check the path")
+        raise SourceError(
+            f"{path} holds no videos and no images",
+            hint="check the path; other files are read only if they are given by name",
+        )
     yield from (_file(p, warn) for p in sorted(found))
 
 
 def _file(path: Path, warn: Callable[[str], None]) -> Source:
-    # A video by its content whatever its name says; an image only where it is one.
-    if path.suffix.lower() in SUFFIXES and _is_image(path):
+    # Animated images and videos with an image's suffix are read as videos.
+    is_image = path.suffix.lower() in SUFFIXES and not is_video(path) and not has_frames(path)
+    if is_image:
         return Source(str(path), "image", lambda _: _image(path), path)
     return Source(str(path), "video", lambda selection: read_file(path, selection, warn=warn), path)
-
-
-def _is_image(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(12)
-    except OSError:
-        return True  # reading it will say why
-    videos = head.startswith((b"\x1aE\xdf\xa3", b"OggS", b"FLV")) or head[8:12] == b"AVI "
-    if videos or (head[4:8] == b"ftyp" and head[8:12] in _VIDEO_BRANDS):
-        return False
-    return not has_frames(path)
-
-
-_VIDEO_BRANDS = (b"isom", b"iso2", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ")
 
 
 def _image(path: Path) -> Iterator[Frame]:
@@ -155,12 +145,12 @@ def _camera(number: str) -> Source:
 
 @dataclass(frozen=True, slots=True)
 class RawFormat:
-    """Raw frames: uint8 RGB, row by row, without any header.
+    """Raw frames: uint8 RGB, row by row, without a header.
 
     Attributes:
         width: in pixels.
         height: in pixels.
-        rate: frames a second, which gives the times.
+        rate: frames a second; gives the times.
     """
 
     width: int
@@ -175,12 +165,12 @@ class RawFormat:
             ConfigError: no such size, or a rate that is not above 0.
         """
         if rate is not None and not rate > 0:
-            raise ConfigError(f"--rate must be above 0, got {rate}", hint="frames a second")
+            raise ConfigError(f"rate: {rate} is out of range, above 0", hint="frames a second")
         if size is None:
             return None
         width, _, height = size.lower().partition("x")
         if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-            raise ConfigError(f"--size must be WIDTHxHEIGHT, got {size!r}", hint="e.g. 1280x720")
+            raise ConfigError(f"size: {size!r} is not WIDTHxHEIGHT in pixels", hint="e.g. 1280x720")
         return cls(int(width), int(height), rate or DEFAULT_RATE)
 
 
@@ -193,7 +183,8 @@ def raw_source(raw: RawFormat | None, stream: IO[bytes], name: str = "-") -> Sou
     if raw is None:
         raise ConfigError(
             "raw frames on standard input need their size",
-            hint="--size 1280x720 --rate 30; ffmpeg -i IN -f rawvideo -pix_fmt rgb24 - makes them",
+            hint="give size, such as 1280x720, and rate, such as 30; "
+            "ffmpeg -i IN -f rawvideo -pix_fmt rgb24 - writes such frames",
         )
     return Source(name, "raw", lambda _: _raw(raw, stream, name))
 
@@ -205,7 +196,7 @@ def _raw(raw: RawFormat, stream: IO[bytes], name: str) -> Iterator[Frame]:
         if len(content) < length:
             raise SourceError(
                 f"{name} ends within frame {index}: {len(content)} of {length} bytes",
-                hint="is --size right, and are the pixels rgb24?",
+                hint="is the size right, and are the pixels rgb24?",
             )
         pixels = np.frombuffer(content, np.uint8).reshape(raw.height, raw.width, 3)
         yield Frame.of(name, index, index / raw.rate, pixels)
@@ -228,10 +219,15 @@ def _arrays(
 ) -> Iterator[Frame]:
     for index, item in enumerate(arrays):
         time_s, pixels = item if isinstance(item, tuple) else (index / rate, item)
+        if not isinstance(pixels, np.ndarray):
+            raise SourceError(
+                f"frame {index} must be an array, uint8 [h, w, 3] RGB, got {type(pixels).__name__}",
+                hint="read image files with mien predict, or with Reader.read_many in Python",
+            )
         if pixels.dtype != np.uint8 or len(pixels.shape) != 3 or pixels.shape[2] != 3:
             raise SourceError(
                 f"frame {index} must be uint8 [h, w, 3] RGB, got {pixels.dtype} "
                 f"{list(pixels.shape)}",
-                hint="scale values to 0-255 and put the channels last",
+                hint="scale values to 0-255 and put the channels last; Reader.read reads one image",
             )
         yield Frame.of(name, index, float(time_s), pixels)

@@ -71,16 +71,20 @@ def read_stream(
         except (av.error.FFmpegError, OSError) as error:
             why = reason(error)
         if failures >= retries:
-            raise SourceError(
-                f"the stream {address} is gone after {index} frames: {why}",
-                hint=f"it was tried {retries} times again; check the address and the network",
-            )
+            raise _stream_gone(address, index, why, retries)
         pause = PAUSES_S[min(failures, len(PAUSES_S) - 1)]
         failures += 1
         warn(f"{address}: {why}; connecting again in {pause:g} s ({failures} of {retries})")
         time.sleep(pause)
         # A stream may have come faster than its own clock goes; time never steps back.
         offset = max(time.monotonic() - started, newest + 1e-3)
+
+
+def _stream_gone(address: str, count: int, why: str, retries: int) -> SourceError:
+    return SourceError(
+        f"the stream {address} is gone after {count} frames: {why}",
+        hint=f"it was tried {retries} times again; check the address and the network",
+    )
 
 
 def read_camera(
@@ -110,18 +114,18 @@ def read_camera(
                 yield replace(frame, time_s=frame.time_s - first)
     except SourceError as error:
         if count:
-            raise _gone(name, count, error.message) from error
+            raise _camera_gone(name, count, error.message) from error
         raise SourceError(
             f"{name} cannot be opened: {error.message.partition(': ')[2] or error.message}",
             hint="is it plugged in, free, and allowed for this program? try another number, such "
             "as camera:1, or give a video file or a stream's address instead",
         ) from error
     except OSError as error:
-        raise _gone(name, count, reason(error)) from error
-    raise _gone(name, count, "it sends no more frames")
+        raise _camera_gone(name, count, reason(error)) from error
+    raise _camera_gone(name, count, "it sends no more frames")
 
 
-def _gone(name: str, count: int, why: str) -> SourceError:
+def _camera_gone(name: str, count: int, why: str) -> SourceError:
     return SourceError(
         f"{name} went away after {count} frames: {why}", hint="plug it in and start again"
     )

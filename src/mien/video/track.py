@@ -202,6 +202,11 @@ class Tracker:
             self._last_number += 1
             track.number = self._last_number
 
+    def confirm_all(self) -> None:
+        """Give every track its number: where nothing can wait for a second detection."""
+        for track in self.tracks:
+            self.confirm(track)
+
     def _match(
         self, found: list[Detection], time_s: float, appearances: NDArray[np.float32] | None
     ) -> set[int]:
