@@ -62,12 +62,10 @@ def plain_rate(reader: Reader, clip: Path) -> float:
 
 def video_rate(reader: Reader, clip: Path, folder: Path) -> float:
     """Frames a second of the whole flow, to CSV."""
-    started, frames = time.perf_counter(), 0
-    with RowFile(folder / "rows", "csv", reader.classifier.info.labels) as rows:
-        for reading in reader.stream(clip):
-            rows.append(reading)
-            frames += 1
-    return frames / (time.perf_counter() - started)
+    started, session = time.perf_counter(), reader.session()
+    rows = RowFile(folder / "rows", "csv", session.labels)
+    summary = session.run(next(reader.open(clip)), [rows])
+    return summary.frames / (time.perf_counter() - started)
 
 
 def match(reading: FrameReading, truth: Truth) -> list[tuple[int, int]]:

@@ -64,15 +64,15 @@ def test_the_newest_frame_wins() -> None:
         yield from range(50)
         all_came.set()
 
-    ahead = Prefetcher(quick(), newest=True)
+    prefetcher = Prefetcher(quick(), newest=True)
     seen = []
-    with ahead as items:
+    with prefetcher as items:
         for item in items:
             seen.append(item)
             assert all_came.wait(PATIENCE_S)
     assert seen == sorted(seen)
-    assert ahead.dropped > 0
-    assert len(seen) + ahead.dropped == 50
+    assert prefetcher.dropped > 0
+    assert len(seen) + prefetcher.dropped == 50
     assert seen[-1] == 49
 
 
@@ -156,14 +156,14 @@ def test_what_is_shown_is_no_older_than_two_readings(tmp_path: Path) -> None:
 
 def test_live_keys(tmp_path: Path) -> None:
     view = ScriptedView({2: "s", 4: "r", 9: "r", 11: "p", 14: "p", 20: "q"})
-    said: list[str] = []
-    told = show(view, tmp_path, said.append)
+    lines: list[str] = []
+    shown = show(view, tmp_path, lines.append)
     assert view.shown == 20
     assert any("paused" in w for w in view.words)
     assert any("recording" in w for w in view.words)
     assert all(" frames/s" in w or "paused" in w for w in view.words[1:])
-    assert told.frames < 20
-    assert [s.split(":")[0] for s in said] == ["snapshot", "recording"]
+    assert shown.frames < 20
+    assert [s.split(":")[0] for s in lines] == ["snapshot", "recording"]
     [clip] = tmp_path.glob("recording*.mp4")
     with av.open(str(clip)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 5
@@ -298,9 +298,9 @@ def test_a_stream_live_without_a_window(transport: bytes) -> None:
             assert process.stdout
             rows = [json.loads(process.stdout.readline()) for _ in range(8)]
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=PATIENCE_S)
+            _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
-    assert "Traceback" not in said
+    assert "Traceback" not in stderr
     assert {row["source"] for row in rows} == {server.address}
     assert [row["frame"] for row in rows] == sorted(row["frame"] for row in rows)
     assert all(row["track"] is None for row in rows), "there is no face in it"
@@ -309,8 +309,8 @@ def test_a_stream_live_without_a_window(transport: bytes) -> None:
 def test_a_file_on_a_web_server_ends_when_it_ends(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", 20)
     command = [sys.executable, "-m", "http.server", "0", "--bind", "127.0.0.1", "-d", str(tmp_path)]
-    told = {"stdout": PIPE, "stderr": DEVNULL, "text": True, "env": {"PYTHONUNBUFFERED": "1"}}
-    with child(command, **told) as server:
+    more = {"stdout": PIPE, "stderr": DEVNULL, "text": True, "env": {"PYTHONUNBUFFERED": "1"}}
+    with child(command, **more) as server:
         assert server.stdout
         port = server.stdout.readline().split(" port ")[1].split()[0]
         from_web = list(reader().stream(f"http://127.0.0.1:{port}/clip.mp4", settings=SETTINGS))

@@ -76,7 +76,7 @@ def test_summary_counts_time_not_frames(tmp_path: Path) -> None:
     assert [e["label"] for e in track["timeline"]] == ["happy", "sad"]
 
 
-def test_faces_unfit_to_be_read_are_not_guessed(tmp_path: Path) -> None:
+def test_faces_of_low_quality_are_not_classified(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", 8)
     for box, gate, why in (
         ((10, 10, 22, 22), QualityGate(min_sharpness=0), "small"),
@@ -172,7 +172,7 @@ def test_a_blur_cannot_be_undone() -> None:
     assert np.array_equal(a[:10], one[:10])
 
 
-def test_resume_passes_over_what_is_done(tmp_path: Path) -> None:
+def test_resume_skips_what_is_done(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     for name in ("a.mp4", "b.mp4"):
@@ -231,9 +231,9 @@ def test_a_photo_given_as_a_video_is_read_as_one_frame(tmp_path: Path, examples:
     assert done.stderr.startswith(f"{photo}: 1 frame, 1 track; written to")
     found = json.loads((tmp_path / "astronaut.summary.json").read_text())
     assert found["tracks"][0]["fraction_of_time"] == {"happy": 1.0}
-    words, _, person = mien(photo, "--threads", 1).stdout.splitlines()
+    words, _, track = mien(photo, "--threads", 1).stdout.splitlines()
     assert words == f"{photo}: 1 frame, 1 track"
-    assert person.split() == ["1", "100%", *["0%"] * 4, "+1.00"]
+    assert track.split() == ["1", "100%", *["0%"] * 4, "+1.00"]
 
 
 def test_a_kill_loses_at_most_the_last_second(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ session.run(source, out.sinks(source, out.name(source), session.labels))
     assert len(lines) > 300 - 100
 
 
-def test_a_full_disk_is_told_of_and_leaves_no_half_file(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_half_file(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (60, 128, 160, 3), dtype=np.uint8)
     clip = write_clip(tmp_path / "clip.mp4", list(noise))
 

@@ -1,4 +1,4 @@
-"""What is written and said of videos that are odd: see the table in test_kinds_of_media.py."""
+"""What is written and warned of odd videos: see the table in test_kinds_of_media.py."""
 
 from __future__ import annotations
 
@@ -43,9 +43,7 @@ def test_a_copy_is_as_long_as_a_video_whose_clock_starts_again(tmp_path: Path, t
     assert float(sound[-1].time or 0) == pytest.approx(2, abs=0.2)
 
 
-def test_a_jump_is_logged_where_nobody_else_is_told(
-    twice: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_jump_is_logged_without_a_callback(twice: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "mien.video"):
         readings = read(twice)
     assert len(readings) == 60

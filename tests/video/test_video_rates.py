@@ -269,7 +269,7 @@ def test_a_pause_among_regular_frames_is_cut_short_and_slow_frames_are_not() -> 
         standing = [s for k, t in enumerate(times) for s in pace.add(t, k)]
         standing += pace.finish(end_s)
         assert [s.item for s in standing] == list(range(len(times)))
-        assert list(pace.finish(end_s)) == [], "nothing is told twice"
+        assert list(pace.finish(end_s)) == [], "no frame is given twice"
         return [s.seconds for s in standing]
 
     assert seconds([0, 10, 20, 30]) == [10, 10, 10, 10]

@@ -71,6 +71,7 @@ class ImageSource:
         given = self.given or given_image(self.path)
         try:
             return given.load()
+        # Only after decoding fails: animated images have frames and are images all the same.
         except SourceError as error:
             if isinstance(given.value, Path) and is_video(given.value):
                 raise SourceError(
@@ -83,6 +84,7 @@ class ImageSource:
         """Return where the pixels can be had later."""
         if self.given is None:
             return Given(self.path, self.name)
+        # Encoded bytes of many images would stay in memory as long as their readings.
         origin = self.given.origin()
         bulky = isinstance(origin, Given) and isinstance(origin.value, bytes)
         return None if bulky and not self.kept else origin
@@ -135,6 +137,7 @@ def list_images(paths: Iterable[Path]) -> Iterator[ImageSource]:
         if not is_folder(path):
             yield ImageSource(path)
             continue
+        # Hidden folders hold caches and thumbnails of the same images.
         files = [p for p in path.rglob("*") if not is_hidden(p, path) and not is_folder(p)]
         found = sorted(p for p in files if p.suffix.lower() in SUFFIXES)
         others = [p for p in files if p.suffix.lower() not in SUFFIXES]

@@ -74,6 +74,7 @@ def paced(source: Source) -> Source:
         return source
 
     def read(selection: Selection) -> Iterator[Frame]:
+        # Against the wall clock, so that delays do not add up over the frames.
         started, first_s = time.monotonic(), None
         for frame in source.read(selection):
             first_s = frame.time_s if first_s is None else first_s
@@ -143,6 +144,7 @@ class LiveWindow(Sink):
         frame, faces = result.frame, result.reading.faces
         pixels = frame.pixels
         if self._blur:
+            # Tracks between detections have boxes but no candidates.
             own = [np.array(face.box, np.float32) for face in faces]
             pixels = blur_faces(pixels, [*result.candidates_xyxy, *own])
         pixels = self._annotator.draw(pixels, faces, frame.time_s)
@@ -187,6 +189,7 @@ class LiveWindow(Sink):
                     self._recorder.toggle()
             if not paused:
                 return
+            # Shown again: a window that is not updated seems to hang.
             self._view.show(pixels, "paused: press p to continue")
             time.sleep(0.03)
 
@@ -220,6 +223,7 @@ class _Recorder:
     def stop(self) -> None:
         if self._clip is None:
             return
+        # Off first: an error in closing must not close it twice.
         clip, self._clip = self._clip, None
         clip.close()
         self._say(f"recording: {clip.path}")

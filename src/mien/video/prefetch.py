@@ -79,10 +79,11 @@ class Prefetcher(Generic[Item]):
             except queue.Empty:
                 if self._stop.is_set():
                     return
+                # A thread may die between its last item and this look at it.
                 if self._thread.is_alive() or not self._queue.empty():
                     continue
                 return
-            if item is None:
+            if item is None:  # the end
                 return
             if isinstance(item, BaseException):
                 raise item
@@ -98,6 +99,7 @@ class Prefetcher(Generic[Item]):
         except BaseException as error:  # noqa: BLE001  (handed to the main thread, which raises it)
             self._put(error)
         finally:
+            # In this thread: a generator may be closed only where it runs.
             close = getattr(self._items, "close", None)
             if close is not None:
                 close()

@@ -60,6 +60,7 @@ class QualityGate:
         x0, y0, x1, y1 = (float(v) for v in box_xyxy)
         if max(x1 - x0, y1 - y0) < self.min_side:
             return SMALL
+        # The checks are ordered from cheap to expensive.
         shown = max(min(x1, size[0]) - max(x0, 0.0), 0.0) * max(min(y1, size[1]) - max(y0, 0.0), 0)
         if shown < self.min_inside * (x1 - x0) * (y1 - y0):
             return CUT

@@ -62,6 +62,7 @@ class Source:
             SourceError: it cannot be read or has no frame in the selection; or it broke off,
                 after its last good frame.
         """
+        # An empty selection would otherwise look like a video without faces.
         count = 0
         for frame in selection.apply(self.read(selection), live=self.live):
             count += 1
@@ -191,6 +192,7 @@ def raw_source(raw: RawFormat | None, stream: IO[bytes], name: str = "-") -> Sou
 
 def _raw(raw: RawFormat, stream: IO[bytes], name: str) -> Iterator[Frame]:
     length = raw.width * raw.height * 3
+    # The buffered reader waits for a full frame: fewer bytes mean the end of the pipe.
     index = 0
     while content := stream.read(length):
         if len(content) < length:

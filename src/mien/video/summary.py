@@ -110,6 +110,7 @@ class Summary:
         """Take a frame in."""
         if self._start_s is None:
             self._start_s, self.source = reading.time_s, reading.source
+        # Counted at once, not when `Pace` decides: the session asks for it while it runs.
         self.frames += 1
         self._faceless += not reading.faces
         self._until_s = reading.until_s
@@ -144,6 +145,7 @@ class Summary:
             self._extend(tally, face.track, label, span)
         elif face.raw is not None:
             raw = np.array([face.raw[name] for name in self._labels], np.float32)
+            # A copy: its end moves on below, and the caller's span must not.
             tally.undecided.append(replace(span))
             self._decide(tally, face.track, tally.viterbi.add(span.start_s, raw))
         elif probabilities is not None and tally.undecided:
@@ -168,6 +170,7 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as JSON types, times in seconds; add no frames afterwards."""
+        # Both are empty after the first call, so that several sinks may ask for the summary.
         for standing in self._pace.finish(self._until_s):
             self._take(standing)
         for track, tally in self._tallies.items():
@@ -218,6 +221,7 @@ def order(labels: Sequence[str]) -> list[str]:
 
 def _fractions(name: str, tallies: Sequence[_Tally]) -> dict[str, Any]:
     """Return each label's fraction of the time, under `name`, and the mean valence."""
+    # Frames stand in for seconds where nothing has a duration.
     has_duration = any(sum(t.shown_s.values()) for t in tallies)
     shown: Counter[str] = Counter()
     for tally in tallies:

@@ -89,6 +89,7 @@ class TableSink(Sink):
     def write(self, result: FrameResult) -> None:
         """Take in the rows of a frame."""
         self._rows.extend(rows(result.reading, self._labels))
+        # Packed at intervals: an hour of rows as dictionaries would take gigabytes.
         if len(self._rows) >= ROWS_AT_ONCE:
             self._pack()
 

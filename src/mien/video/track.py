@@ -38,7 +38,7 @@ FORGIVEN_DISTANCE = 0.2
 """In sides of the box: nearer than this, a changed appearance counts for less."""
 UNSEEN_S = 2.0
 """The reach and the change of size grow for so many seconds, or for `lost_s`: where frames are 10 s
-apart, a face in another place is probably another person's."""
+apart, a face in another place is probably another one."""
 RESIZE_PER_S = 0.3
 """What RESIZE grows by for each second between detections beyond the first."""
 RARE_S = 0.5
@@ -134,6 +134,7 @@ class Track:
         """
         expected = self.state_42[:2, 0]
         offset = centre_xy - expected
+        # Missed in the frame before: it may have stopped where it was last detected.
         if self.previous is None and self.last_xy is not None:
             back = self.last_xy - expected
             fraction = float(offset @ back) / max(float(back @ back), 1e-9)
@@ -177,6 +178,7 @@ class Tracker:
             every_s: minimum seconds from one detection to the next: no track is lost by a single
                 miss, and where it comes near `lost_s`, one detection confirms a face.
         """
+        # All tracks first: distances are measured at the moment of the new detections.
         appearances = None if crops_nhw is None else _appearances(crops_nhw)
         for track in self.tracks:
             track.previous, track.detection = track.detection, None
@@ -228,6 +230,7 @@ class Tracker:
             track.correct(detection, time_s)
             self.confirm(track)
             if appearances is not None:
+                # Blended: one blurred or turned face must not replace what the track looked like.
                 old = appearances[column] if track.appearance is None else track.appearance
                 track.appearance = _standardised(0.7 * old + 0.3 * appearances[column])
             assigned.add(detection.row)
@@ -243,6 +246,7 @@ class Tracker:
             centre = _measured(detection.box_xyxy)
             side = float(np.exp(centre[2:].mean()))
             spread = np.array([MEASURE * side] * 2 + [MEASURE] * 2) ** 2
+            # Nothing is known of its speed: up to a side of the box per second.
             speed = np.array([side, side, 0.3, 0.3]) ** 2
             covariance = np.zeros((4, 2, 2))
             covariance[:, 0, 0], covariance[:, 1, 1] = spread, speed
@@ -309,6 +313,7 @@ def _appearances(crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    # Brightness and contrast cancel out: the product of two of these is their correlation.
     centred = values - values.mean()
     unit: NDArray[np.float32] = centred / max(float(np.linalg.norm(centred)), 1e-6)
     return unit.astype(np.float32, copy=False)

@@ -81,6 +81,7 @@ class OutputFolder:
 
     def name(self, source: Source) -> Path:
         """Return the path, without suffix, of a source's files; unique within this folder."""
+        # Folders with videos of the same name end up in one output folder.
         stem = (
             "stdin" if source.name == "-" else Path(source.name).stem.replace(":", "-") or "source"
         )

@@ -90,6 +90,7 @@ class TimelinePages(Sink):
             WriteError: the disk is full, or the like.
         """
         title = summary.source
+        # Drawn twice: only the page's timeline has the line that moves with the video.
         if self._svg_path is not None:
             write_text(self._svg_path, self._timeline.svg(title))
         if self._page_path is not None:

@@ -41,7 +41,7 @@ def complete_frames(
                 raise ValueError("the header is not that of these labels")
             end = len(head)
         for line in stream:
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n"):  # cut within a line
                 return
             row = _typed(_cells(line), labels) if kind == "csv" else json.loads(line)
             if waiting and row["frame"] != frame:

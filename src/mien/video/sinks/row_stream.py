@@ -46,5 +46,6 @@ class RowStream(Sink):
         """Write the rows of a frame."""
         line = json_line if self._csv is None else self._csv.line
         self._stream.writelines(line(row) for row in rows(result.reading, self._labels))
+        # Only where somebody watches: flushing each frame of a file makes a pipe slow.
         if self._flush:
             self._stream.flush()

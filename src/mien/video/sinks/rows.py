@@ -32,6 +32,7 @@ def columns(labels: Sequence[str]) -> list[str]:
 
 def rows(reading: FrameReading, labels: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the rows of a frame: values by column, None where there is none."""
+    # Every row has every column: tables of one model can be joined.
     empty = dict.fromkeys(columns(labels))
     about = {
         "source": reading.source,
@@ -79,6 +80,7 @@ class CsvLines:
     """Converts rows to lines of CSV; landmarks are ten numbers separated by spaces."""
 
     def __init__(self, labels: Sequence[str]) -> None:
+        # One buffer and one writer, emptied after each line, rather than new ones for each row.
         self._buffer = io.StringIO()
         self._writer = csv.DictWriter(self._buffer, columns(labels), lineterminator="\n")
 
