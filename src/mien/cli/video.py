@@ -202,7 +202,7 @@ class _Runner:
             sinks = [*sinks, _Progress(source.name)]
         try:
             summary = self._session.run(source, sinks, resume)
-        except SourceError as error:
+        except SourceError as error:  # one bad source does not end the others
             self._report(error, source)
             return None
         self._faceless += not summary.has_faces

@@ -136,6 +136,7 @@ def read_file(
         yield from read_animation(path, name)
         return
     with opened(f"file:{path}", name, kind=kind) as (container, stream):
+        # Decodes frames and slices in parallel; live streams keep the lower delay of one thread.
         stream.thread_type = "AUTO"
         yield from frames_of(container, stream, name, start_s=selection.start_s, warn=warn)
 

@@ -74,6 +74,7 @@ def _count_visible(
     start_s, end_s = here.frame.time_s, there.frame.time_s
 
     def crop_at(job: FrameJob) -> NDArray[np.int16]:
+        # Signed: differences of uint8 would wrap around.
         return crop(job.frame, track.box(job.frame.time_s)).astype(np.int16)
 
     with_face, without_face = crop_at(here), crop_at(there)

@@ -110,7 +110,7 @@ class OneEuro:
         forget_s = lost_after(FORGET_S, every_s)
         if self._value is None or self._speed is None or gap > forget_s:
             self._value, self._speed = probs_k, np.zeros_like(probs_k)
-        elif gap > 0:
+        elif gap > 0:  # a second prediction of the same moment changes nothing
             speed = (probs_k - self._value) / gap
             self._speed = self._speed + _weight(gap, 1.0) * (speed - self._speed)
             # One weight for all classes keeps their sum at 1.

@@ -70,6 +70,7 @@ class ClipWriter:
             even = self._fitted(pixels_hwc)
             image = self._av.VideoFrame.from_ndarray(even, format="rgb24")
             pts = round((time_s - self._first_s) * TICKS)
+            # Encoders refuse timestamps that do not rise.
             self._last_pts = max(pts, self._last_pts + 1)
             image.pts, image.time_base = self._last_pts, Fraction(1, TICKS)
             if self._sound is not None:
@@ -92,6 +93,7 @@ class ClipWriter:
         options = {"movflags": "+faststart"}
         self._container = self._av.open(str(self._part), "w", format="mp4", options=options)
         self._stream = self._add_stream()
+        # yuv420p, which every browser plays, has one colour for 2 x 2 pixels: even sides.
         self._stream.width, self._stream.height = max(width // 2 * 2, 2), max(height // 2 * 2, 2)
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, TICKS)
