@@ -28,14 +28,15 @@ from scipy.optimize import linear_sum_assignment
 from held_out import FIRST, changes, people
 from mien import Reader
 from mien.imaging.draw import FrameAnnotator
-from mien.predict.sources import array_source
 from mien.types import FrameReading
 from mien.video.decode import read_file
-from mien.video.frame import Frame
+from mien.video.frame import Frame, FrameResult
 from mien.video.live import paced
 from mien.video.plan import Settings
 from mien.video.select import Selection
+from mien.video.sinks.base import Sink
 from mien.video.sinks.row_file import RowFile
+from mien.video.sources import array_source
 from scenes import LOST_S, RATE, Scene, Truth, render, scenes
 from watched import watched
 
@@ -61,12 +62,10 @@ def plain_rate(reader: Reader, clip: Path) -> float:
 
 def video_rate(reader: Reader, clip: Path, folder: Path) -> float:
     """Frames a second of the whole flow, to CSV."""
-    started, frames = time.perf_counter(), 0
-    with RowFile(folder / "rows", "csv", reader.classifier.info.labels) as rows:
-        for reading in reader.stream(clip):
-            rows.append(reading)
-            frames += 1
-    return frames / (time.perf_counter() - started)
+    started, session = time.perf_counter(), reader.session()
+    rows = RowFile(folder / "rows", "csv", session.labels)
+    summary = session.run(next(reader.open(clip)), [rows])
+    return summary.frames / (time.perf_counter() - started)
 
 
 def match(reading: FrameReading, truth: Truth) -> list[tuple[int, int]]:
@@ -146,16 +145,25 @@ def soak(reader: Reader, frames: int, folder: Path) -> tuple[float, float, float
             yield shifted[abs(k % 22 - 11)]
 
     source = array_source(endless(), name="soak")
-    early = 0.0
-    with RowFile(folder / "soak", "csv", reader.classifier.info.labels) as rows:
-        for k, (_, reading) in enumerate(reader.watch(source)):
-            rows.append(reading)
-            if k == frames // 10:
-                early = _memory()
+    memory = _MemoryAt(frames // 10)
+    session = reader.session()
+    session.run(source, [RowFile(folder / "soak", "csv", session.labels), memory])
+    early = memory.mb
     with (folder / "soak.csv").open() as stream:
         assert sum(1 for row in csv.DictReader(stream) if row["track"]) > frames * 0.9
     late = _memory()
     return early, late - early, _peak()
+
+
+class _MemoryAt(Sink):
+    """Notes the memory in use at one frame, in MB."""
+
+    def __init__(self, frame: int) -> None:
+        self._frame, self.mb = frame, 0.0
+
+    def write(self, result: FrameResult) -> None:
+        if result.frame.index == self._frame:
+            self.mb = _memory()
 
 
 def _memory() -> float:
@@ -191,8 +199,9 @@ def live(reader: Reader, clip: Path) -> tuple[int, int, list[float], float]:
 
     source, annotator, ages, longest = replace(file, read=read), FrameAnnotator(), [], 0.0
     began = time.perf_counter()
-    for frame, reading in reader.watch(source, settings=Settings(live=True)):
-        annotator.draw(frame.pixels, reading.faces, frame.time_s)
+    for result in reader.session(settings=Settings(live=True)).results(source):
+        frame = result.frame
+        annotator.draw(frame.pixels, result.reading.faces, frame.time_s)
         now = time.perf_counter()
         ages.append(now - arrived[frame.index])
         if len(ages) > 10:  # the first frames wake everything up
@@ -210,7 +219,8 @@ def score(reader: Reader, scene: Scene) -> tuple[int, int, float, float, list[fl
             truths.append(truth)
             yield k / RATE, pixels
 
-    readings = [reading for _, reading in reader.watch(array_source(frames(), name=scene.name))]
+    results = reader.session().results(array_source(frames(), name=scene.name))
+    readings = [result.reading for result in results]
     swaps = [t for t, _ in scene.actors[0].heads[1:]] if len(scene.actors) == 1 else []
     strict = scores(readings, truths, strict=True)[2]
     return *scores(readings, truths), strict, change_errors(readings, swaps)

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from mien.errors import ConfigError
+from mien.errors import ConfigError, SourceError
 from mien.imaging.load import check_channels, check_path, is_one_image
 from mien.imaging.rotate import TURNS
 from mien.model.classifier import Classifier
@@ -17,20 +17,12 @@ from mien.model.conformal import min_set_probability
 from mien.model.runtime import check_threads, cores
 from mien.predict.detectors.registry import DEFAULT, make_detector
 from mien.predict.pipeline import DecisionPolicy, Rotate, read_images
-from mien.predict.sources import (
-    DEFAULT_RATE,
-    ImageSource,
-    RawFormat,
-    Source,
-    array_source,
-    list_given,
-    list_images,
-    list_sources,
-)
+from mien.predict.sources import ImageSource, list_given, list_images
 from mien.video.plan import Settings
 from mien.video.select import Selection
-from mien.video.session import watch
-from mien.video.table import VideoTable
+from mien.video.session import Session
+from mien.video.sources import DEFAULT_RATE, RawFormat, Source, array_source, list_sources
+from mien.video.table import TableSink, VideoTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,7 +33,6 @@ if TYPE_CHECKING:
     from mien.predict.detectors.base import Detector
     from mien.predict.pipeline import FaceClassifier
     from mien.types import FrameReading, ImageReading
-    from mien.video.frame import Frame
 
 
 ImageLike = Any
@@ -210,7 +201,7 @@ class Reader:
         size: str | None = None,
         rate: float | None = None,
     ) -> Iterator[FrameReading]:
-        """Follow the faces of a video, camera, network stream or arrays over time.
+        """Track the faces of a video, camera, network stream or arrays over time.
 
         Yields a reading for each frame, in order; nothing is kept of those yielded. The thread
         that decodes ends when the iteration does, also by an exception in the loop's body.
@@ -218,9 +209,9 @@ class Reader:
         Args:
             source: a path, an address, a camera's number, '-' for raw frames on standard input,
                 or arrays, uint8 [h, w, 3] RGB, or pairs (time in seconds, array). A folder or a
-                glob gives its videos one after another; people's numbers begin anew in each.
+                glob gives its videos one after another; track numbers start again in each.
             selection: part of it; all by default.
-            settings: how faces are followed and read.
+            settings: how faces are tracked and classified.
             size: of raw frames, such as '1280x720'.
             rate: of raw frames and arrays, a second; 30 by default.
 
@@ -233,8 +224,9 @@ class Reader:
             ...     print(reading.time_s, [face.label for face in reading.faces])
         """
         for one in self.open(source, size=size, rate=rate):
-            for _, reading in self.watch(one, selection=selection, settings=settings):
-                yield reading
+            session = self.session(selection=selection, settings=settings)
+            for result in session.results(one):
+                yield result.reading
 
     def video(
         self,
@@ -250,11 +242,20 @@ class Reader:
         whose `error` says so.
 
         Raises:
-            SourceError: nothing of it can be read.
+            SourceError: nothing of it can be read, or `source` holds several videos.
             MissingExtraError: pyarrow is not installed.
         """
-        readings = self.stream(source, selection=selection, settings=settings, rate=rate)
-        return VideoTable.collect(readings, self.classifier.info.labels)
+        sources = self.open(source, rate=rate)
+        one = next(sources)
+        if next(sources, None) is not None:
+            # Track numbers start again in each source: one table would mix them up.
+            raise SourceError(
+                f"{source} holds several videos; a table is of one",
+                hint="call it for each video, or iterate over Reader.stream",
+            )
+        sink = TableSink(self.classifier.info.labels)
+        self.session(selection=selection, settings=settings).run(one, [sink])
+        return sink.table
 
     def open(
         self,
@@ -268,16 +269,23 @@ class Reader:
             return list_sources([source], raw=RawFormat.parse(size, rate))
         return iter([array_source(source, rate or DEFAULT_RATE)])
 
-    def watch(
+    def session(
         self,
-        source: Source,
         *,
         selection: Selection | None = None,
         settings: Settings | None = None,
-    ) -> Iterator[tuple[Frame, FrameReading]]:
-        """Yield each frame of one source, whose pixels can be had, with its reading."""
+        segments: str = "labels",
+    ) -> Session:
+        """Return a session with this reader's models, which writes sources into sinks.
+
+        Args:
+            selection: part of each source; all by default.
+            settings: how faces are tracked and classified.
+            segments: how the summary's episodes are made: 'labels' or 'viterbi'.
+        """
         settings = settings or Settings(min_confidence=self.min_confidence)
-        return watch(source, self.detector, self.classifier, settings, selection or Selection())
+        selection = selection or Selection()
+        return Session(self.detector, self.classifier, settings, selection, segments)
 
 
 def _checked_turn(rotate: Rotate | str, detector: Detector) -> Rotate:

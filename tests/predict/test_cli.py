@@ -114,7 +114,7 @@ def test_a_video_is_read_too(clip: Path, tmp_path: Path) -> None:
     """As `mien video` does, in its three forms on standard output."""
     summary = mien("predict", clip, "--threads", 1)
     assert summary.returncode == 0, summary.stderr
-    assert summary.stdout.startswith(f"{clip}: 14 frames, 0.5 s, 1 person\n")
+    assert summary.stdout.startswith(f"{clip}: 14 frames, 0.5 s, 1 track\n")
     assert "happy" in summary.stdout
     from_csv = mien("predict", clip, "--csv", "--threads", 1)
     rows = list(csv.DictReader(io.StringIO(from_csv.stdout)))

@@ -45,7 +45,7 @@ def test_a_video_is_accepted_read_fetched_and_deleted(tmp_path: Path, clip: byte
         result = server.get(f"{location}/result").json()
         assert [row["frame"] for row in result["rows"]] == list(range(0, 30, 2))
         assert {row["label"] for row in result["rows"]} == {"happy"}
-        assert result["summary"]["people"][0]["share_of_time"] == {"happy": 1.0}
+        assert result["summary"]["tracks"][0]["fraction_of_time"] == {"happy": 1.0}
         table = server.get(f"{location}/result", params={"format": "csv"})
         assert table.headers["content-type"].startswith("text/csv")
         lines = table.text.splitlines()

@@ -32,13 +32,13 @@ from tests.video.media import (
 )
 
 from mien import Reader, SourceError
-from mien.predict.sources import RawFormat, list_sources, raw_source
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import FrameReading
 from mien.video.frame import Frame
 from mien.video.plan import Settings
 from mien.video.quality import QualityGate
 from mien.video.select import Selection
+from mien.video.sources import RawFormat, list_sources, raw_source
 
 Make = Callable[[Path], Path]
 # Unsmoothed: a container's milliseconds are not a pipe's thirtieths, which smoothing would show.
@@ -371,7 +371,7 @@ def check_ways(path: Path, frames: list[Frame]) -> None:
     rate = (len(frames) - 1) / (frames[-1].time_s - frames[0].time_s)
     raw = io.BytesIO(b"".join(frame.pixels.tobytes() for frame in frames))
     piped = raw_source(RawFormat(*frames[0].size, rate), raw)
-    of_pipe = [reading for _, reading in reader().watch(piped, settings=OPEN)]
+    of_pipe = [r.reading for r in reader().session(settings=OPEN).results(piped)]
     first = frames[0].time_s
     assert [first + r.time_s for r in of_pipe] == pytest.approx(times(frames), abs=2e-3)
     assert [r.until_s for r in of_arrays] == [r.until_s for r in of_file]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count, pairwise
 from pathlib import Path
@@ -25,10 +25,11 @@ from tests.video.streams import jpegs, pieces, serving
 from tests.video.test_video import SETTINGS, mien, reader
 
 from mien import SourceError
-from mien.predict.sources import Source
-from mien.video.frame import Frame
-from mien.video.live import read_live, show_live
+from mien.video.frame import Frame, FrameResult
+from mien.video.live import LiveCount, LiveWindow, run_live
 from mien.video.prefetch import Prefetcher
+from mien.video.sinks.base import Sink
+from mien.video.sources import Source
 from mien.video.stream import read_camera, read_stream
 
 MIEN = Path(sys.executable).with_name("mien")
@@ -43,11 +44,11 @@ def test_a_source_that_never_answers_does_not_keep_the_process() -> None:
             waited_out.set()
 
     try:
-        with Prefetcher(silent(), ends_at_once=0.2) as items:
+        with Prefetcher(silent(), join_s=0.2) as items:
             assert next(items) == 1
         with (
             pytest.raises(RuntimeError, match="mine"),
-            Prefetcher(silent(), ends_at_once=0.2) as items,
+            Prefetcher(silent(), join_s=0.2) as items,
         ):
             next(items)
             raise RuntimeError("mine")
@@ -63,15 +64,15 @@ def test_the_newest_frame_wins() -> None:
         yield from range(50)
         all_came.set()
 
-    ahead = Prefetcher(quick(), newest=True)
+    prefetcher = Prefetcher(quick(), newest=True)
     seen = []
-    with ahead as items:
+    with prefetcher as items:
         for item in items:
             seen.append(item)
             assert all_came.wait(PATIENCE_S)
     assert seen == sorted(seen)
-    assert ahead.dropped > 0
-    assert len(seen) + ahead.dropped == 50
+    assert prefetcher.dropped > 0
+    assert len(seen) + prefetcher.dropped == 50
     assert seen[-1] == 49
 
 
@@ -96,9 +97,22 @@ def camera() -> Source:
     def read(_: Any) -> Iterator[Frame]:
         for k in count():
             time.sleep(0.005)
-            yield Frame("camera:0", k, k / 30, (96, 64), lambda k=k: image(k))  # type: ignore[misc]
+            yield Frame.of("camera:0", k, k / 30, image(k))
 
     return Source("camera:0", "camera", read)
+
+
+def live(source: Source, *sinks: Sink) -> None:
+    run_live(reader().session(settings=SETTINGS), source, sinks)
+
+
+def show(
+    view: ScriptedView, folder: Path, say: Callable[[str], None] = lambda text: None
+) -> LiveCount:
+    """Show the camera in a view until it is closed; return what was counted."""
+    window = LiveWindow(view, folder, say=say)
+    live(camera(), window)
+    return window.count
 
 
 def no_thread_reads() -> bool:
@@ -114,7 +128,7 @@ def test_what_is_shown_is_no_older_than_two_readings(tmp_path: Path) -> None:
     def read(_: Any) -> Iterator[Frame]:
         for k in range(frames):
             assert allowed.acquire(timeout=PATIENCE_S)
-            yield Frame("camera:0", k, k / 100, (96, 64), lambda k=k: image(k))  # type: ignore[misc]
+            yield Frame.of("camera:0", k, k / 100, image(k))
             events.append(("came", k))
 
     class Slow(ScriptedView):
@@ -125,14 +139,11 @@ def test_what_is_shown_is_no_older_than_two_readings(tmp_path: Path) -> None:
             due = min(frames, 2 + 2 * self.shown)
             until(lambda: sum(what == "came" for what, _ in events.copy()) >= due, 0.001)
 
-    seen = read_live(reader(), Source("camera:0", "camera", read), SETTINGS)
+    class Noted(Sink):
+        def write(self, result: FrameResult) -> None:
+            events.append(("shown", result.frame.index))
 
-    def noted() -> Iterator[tuple[Frame, Any]]:
-        for frame, reading in seen:
-            events.append(("shown", frame.index))
-            yield frame, reading
-
-    show_live(noted(), Slow({}), tmp_path)
+    live(Source("camera:0", "camera", read), Noted(), LiveWindow(Slow({}), tmp_path))
     shown = [k for what, k in events if what == "shown"]
     assert shown == sorted(set(shown))
     assert 20 < len(shown) < 40, "every other one is dropped"
@@ -145,14 +156,14 @@ def test_what_is_shown_is_no_older_than_two_readings(tmp_path: Path) -> None:
 
 def test_live_keys(tmp_path: Path) -> None:
     view = ScriptedView({2: "s", 4: "r", 9: "r", 11: "p", 14: "p", 20: "q"})
-    said: list[str] = []
-    told = show_live(read_live(reader(), camera(), SETTINGS), view, tmp_path, say=said.append)
+    lines: list[str] = []
+    shown = show(view, tmp_path, lines.append)
     assert view.shown == 20
     assert any("paused" in w for w in view.words)
     assert any("recording" in w for w in view.words)
     assert all(" frames/s" in w or "paused" in w for w in view.words[1:])
-    assert told.frames < 20
-    assert [s.split(":")[0] for s in said] == ["snapshot", "recording"]
+    assert shown.frames < 20
+    assert [s.split(":")[0] for s in lines] == ["snapshot", "recording"]
     [clip] = tmp_path.glob("recording*.mp4")
     with av.open(str(clip)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 5
@@ -165,7 +176,7 @@ def test_live_ends_when_the_view_raises(tmp_path: Path) -> None:
             raise RuntimeError("window gone")
 
     with pytest.raises(RuntimeError, match="window gone"):
-        show_live(read_live(reader(), camera(), SETTINGS), Broken({}), tmp_path)
+        show(Broken({}), tmp_path)
     until(no_thread_reads)
 
 
@@ -287,9 +298,9 @@ def test_a_stream_live_without_a_window(transport: bytes) -> None:
             assert process.stdout
             rows = [json.loads(process.stdout.readline()) for _ in range(8)]
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=PATIENCE_S)
+            _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
-    assert "Traceback" not in said
+    assert "Traceback" not in stderr
     assert {row["source"] for row in rows} == {server.address}
     assert [row["frame"] for row in rows] == sorted(row["frame"] for row in rows)
     assert all(row["track"] is None for row in rows), "there is no face in it"
@@ -298,8 +309,8 @@ def test_a_stream_live_without_a_window(transport: bytes) -> None:
 def test_a_file_on_a_web_server_ends_when_it_ends(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", 20)
     command = [sys.executable, "-m", "http.server", "0", "--bind", "127.0.0.1", "-d", str(tmp_path)]
-    told = {"stdout": PIPE, "stderr": DEVNULL, "text": True, "env": {"PYTHONUNBUFFERED": "1"}}
-    with child(command, **told) as server:
+    more = {"stdout": PIPE, "stderr": DEVNULL, "text": True, "env": {"PYTHONUNBUFFERED": "1"}}
+    with child(command, **more) as server:
         assert server.stdout
         port = server.stdout.readline().split(" port ")[1].split()[0]
         from_web = list(reader().stream(f"http://127.0.0.1:{port}/clip.mp4", settings=SETTINGS))

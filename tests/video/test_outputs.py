@@ -19,12 +19,12 @@ from tests.video.test_video import SETTINGS, mien, reader
 
 from mien import ConfigError, Reader, SourceError
 from mien.imaging.anonymize import blur_faces
-from mien.predict.sources import array_source, list_sources
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import UNSURE
 from mien.video.plan import Settings
 from mien.video.quality import QualityGate
-from mien.video.sinks.outputs import OutputOptions, Outputs
+from mien.video.sinks.outputs import OutputFolder, OutputOptions
+from mien.video.sources import array_source, list_sources
 
 LABELS = ("happy", "neutral", "sad")
 
@@ -32,10 +32,11 @@ LABELS = ("happy", "neutral", "sad")
 def write(
     clip: Path, folder: Path, wanted: OutputOptions, one: Reader | None = None
 ) -> dict[str, Any]:
-    outputs = Outputs(folder, wanted)
+    outputs = OutputFolder(folder, wanted)
     source = next(list_sources([clip]))
-    seen = (one or reader()).watch(source, settings=SETTINGS)
-    return outputs.write(source, outputs.name(source), seen, LABELS)
+    session = (one or reader()).session(settings=SETTINGS)
+    sinks = outputs.sinks(source, outputs.name(source), session.labels)
+    return session.run(source, sinks).to_dict()
 
 
 def test_rows_in_three_forms_say_the_same(tmp_path: Path) -> None:
@@ -67,15 +68,15 @@ def test_summary_counts_time_not_frames(tmp_path: Path) -> None:
     )
     settings = Settings(detect_every=1, smooth="none", gate=SETTINGS.gate)
     table = one.video(clip, settings=settings)
-    [person] = table.summary["people"]
+    [track] = table.summary["tracks"]
     # 0.1 + 0.1 + 0.1 s happy, and of the gap of 0.7 s half a second; then twice 0.1 s sad.
-    assert person["seen_s"] == pytest.approx(1.0)
-    assert person["share_of_time"] == pytest.approx({"happy": 0.8, "sad": 0.2}, abs=1e-3)
-    assert person["mean_valence"] == pytest.approx((0.8 - 0.2) * 0.85, abs=1e-3)
-    assert [e["label"] for e in person["timeline"]] == ["happy", "sad"]
+    assert track["seen_s"] == pytest.approx(1.0)
+    assert track["fraction_of_time"] == pytest.approx({"happy": 0.8, "sad": 0.2}, abs=1e-3)
+    assert track["mean_valence"] == pytest.approx((0.8 - 0.2) * 0.85, abs=1e-3)
+    assert [e["label"] for e in track["timeline"]] == ["happy", "sad"]
 
 
-def test_faces_unfit_to_be_read_are_not_guessed(tmp_path: Path) -> None:
+def test_faces_of_low_quality_are_not_classified(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", 8)
     for box, gate, why in (
         ((10, 10, 22, 22), QualityGate(min_sharpness=0), "small"),
@@ -133,7 +134,7 @@ def test_no_images_keeps_no_pixels(tmp_path: Path) -> None:
         text = (tmp_path / "out" / name).read_text()
         assert "data:image" not in text
         assert "<video" not in text
-    with pytest.raises(ConfigError, match="--no-images"):
+    with pytest.raises(ConfigError, match="images=False forbids"):
         OutputOptions(annotate=True, images=False)
 
 
@@ -143,11 +144,11 @@ def test_blurred_media_show_no_face(tmp_path: Path, examples: Path) -> None:
 
     clip = portrait_clip(tmp_path / "face.mp4", examples, 8)
     one = Reader(threads=1)
-    outputs = Outputs(tmp_path / "out", OutputOptions(annotate=True, blur=True))
+    outputs = OutputFolder(tmp_path / "out", OutputOptions(annotate=True, blur=True))
     source = next(list_sources([clip]))
-    seen = one.watch(source, settings=Settings(detect_every=1))
-    result = outputs.write(source, outputs.name(source), seen, LABELS)
-    assert len(result["people"]) == 1
+    session = one.session(settings=Settings(detect_every=1))
+    summary = session.run(source, outputs.sinks(source, outputs.name(source), session.labels))
+    assert len(summary.to_dict()["tracks"]) == 1
     with av.open(str(tmp_path / "out" / "face.annotated.mp4")) as made:
         assert not made.streams.audio
         for frame in made.decode(video=0):
@@ -171,7 +172,7 @@ def test_a_blur_cannot_be_undone() -> None:
     assert np.array_equal(a[:10], one[:10])
 
 
-def test_resume_passes_over_what_is_done(tmp_path: Path) -> None:
+def test_resume_skips_what_is_done(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     for name in ("a.mp4", "b.mp4"):
@@ -199,7 +200,7 @@ def test_what_broke_off_is_not_done(tmp_path: Path) -> None:
         done = mien(clip, "--out", out, "--threads", 1, *more)
         assert done.returncode == 1, done.stderr
         assert "done already" not in done.stderr
-        assert ("broke off before, and is read again" in done.stderr) == bool(more)
+        assert ("read again from the start" in done.stderr) == bool(more)
     clip.write_bytes(whole)
     done = mien(clip, "--out", out, "--threads", 1, "--resume")
     assert done.returncode == 3, done.stderr  # read whole; noise has no face
@@ -216,23 +217,23 @@ def test_the_summary_names_all_labels_in_the_models_order(
     heads = set()
     for seed in ("0", "1", "2"):
         monkeypatch.setenv("PYTHONHASHSEED", seed)
-        words, head, person = mien(clip, "--threads", 1).stdout.splitlines()
-        assert words == f"{clip}: 8 frames, 0.3 s, 1 person"
-        assert person.split() == ["1", "0.0", "s", "0.3", "s", "100%", *["0%"] * 4, "+1.00"]
+        words, head, track = mien(clip, "--threads", 1).stdout.splitlines()
+        assert words == f"{clip}: 8 frames, 0.3 s, 1 track"
+        assert track.split() == ["1", "0.0", "s", "0.3", "s", "100%", *["0%"] * 4, "+1.00"]
         heads.add(tuple(head.split()))
-    assert heads == {("person", "from", "seen", *LABELS, "unsure", "unread", "valence")}
+    assert heads == {("track", "from", "seen", *LABELS, "unsure", "unread", "valence")}
 
 
 def test_a_photo_given_as_a_video_is_read_as_one_frame(tmp_path: Path, examples: Path) -> None:
     photo = examples / "astronaut.jpg"
     done = mien(photo, "--out", tmp_path, "--threads", 1)
     assert done.returncode == 0
-    assert done.stderr.startswith(f"{photo}: 1 frame, 1 person; written to")
+    assert done.stderr.startswith(f"{photo}: 1 frame, 1 track; written to")
     found = json.loads((tmp_path / "astronaut.summary.json").read_text())
-    assert found["people"][0]["share_of_time"] == {"happy": 1.0}
-    words, _, person = mien(photo, "--threads", 1).stdout.splitlines()
-    assert words == f"{photo}: 1 frame, 1 person"
-    assert person.split() == ["1", "100%", *["0%"] * 4, "+1.00"]
+    assert found["tracks"][0]["fraction_of_time"] == {"happy": 1.0}
+    words, _, track = mien(photo, "--threads", 1).stdout.splitlines()
+    assert words == f"{photo}: 1 frame, 1 track"
+    assert track.split() == ["1", "100%", *["0%"] * 4, "+1.00"]
 
 
 def test_a_kill_loses_at_most_the_last_second(tmp_path: Path) -> None:
@@ -240,17 +241,18 @@ def test_a_kill_loses_at_most_the_last_second(tmp_path: Path) -> None:
 import sys, time, numpy as np
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pathlib import Path
-from mien.video.sinks.outputs import Outputs, OutputOptions
-from mien.predict.sources import array_source
+from mien.video.sinks.outputs import OutputFolder, OutputOptions
+from mien.video.sources import array_source
 from tests.video.test_video import SETTINGS, reader
 def frames():
     for k in range(10_000):
         time.sleep(0.01)
         print(k, flush=True)
         yield np.zeros((64, 96, 3), np.uint8)
-out = Outputs(Path({str(tmp_path)!r}), OutputOptions())
+out = OutputFolder(Path({str(tmp_path)!r}), OutputOptions())
 source = array_source(frames(), rate=100, name="slow")
-out.write(source, out.name(source), reader().watch(source, settings=SETTINGS), {LABELS!r})
+session = reader().session(settings=SETTINGS)
+session.run(source, out.sinks(source, out.name(source), session.labels))
 """
     with child([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -264,7 +266,7 @@ out.write(source, out.name(source), reader().watch(source, settings=SETTINGS), {
     assert len(lines) > 300 - 100
 
 
-def test_a_full_disk_is_told_of_and_leaves_no_half_file(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_half_file(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (60, 128, 160, 3), dtype=np.uint8)
     clip = write_clip(tmp_path / "clip.mp4", list(noise))
 

@@ -37,11 +37,11 @@ def test_assignment_with_impossible_pairs() -> None:
 
 
 def numbers(tracker: Tracker, time_s: float, found: Faces) -> dict[int, float]:
-    people = tracker.update(found, time_s)
-    return {p.track: float(p.seen.box_xyxy[0]) for p in people if p.seen and p.track}
+    tracks = tracker.update(found, time_s)
+    return {t.number: float(t.detection.box_xyxy[0]) for t in tracks if t.detection and t.number}
 
 
-def test_crossing_people_keep_their_numbers() -> None:
+def test_crossing_faces_keep_their_numbers() -> None:
     tracker = Tracker()
     for k in range(0, 90, STEP):
         left, right = (100 + 5 * k, 200), (550 - 5 * k, 215)
@@ -50,13 +50,13 @@ def test_crossing_people_keep_their_numbers() -> None:
             assert now == {1: left[0] - 30, 2: right[0] - 30}
 
 
-def test_crossing_with_one_hidden_behind_the_other() -> None:
+def test_crossing_with_one_covered_by_the_other() -> None:
     tracker = Tracker()
     for k in range(0, 90, STEP):
         left, right = (100 + 5 * k, 200), (550 - 5 * k, 205)
-        hidden = abs(left[0] - right[0]) < 45
-        now = numbers(tracker, k / RATE, faces(left) if hidden else faces(left, right))
-        if k > 2 * STEP and not hidden:
+        covered = abs(left[0] - right[0]) < 45
+        now = numbers(tracker, k / RATE, faces(left) if covered else faces(left, right))
+        if k > 2 * STEP and not covered:
             assert now == {1: left[0] - 30, 2: right[0] - 30}, k
 
 
@@ -78,10 +78,10 @@ def test_a_single_false_alarm_gets_no_number() -> None:
     for k in range(6):
         found = faces((100, 100), (400, 300)) if k == 2 else faces((100, 100))
         numbers(tracker, k * 0.2, found)
-    assert [p.track for p in tracker.people] == [1]
+    assert [t.number for t in tracker.tracks] == [1]
 
 
-def test_weak_detections_follow_but_start_nobody() -> None:
+def test_weak_detections_continue_tracks_but_start_none() -> None:
     tracker = Tracker(min_score=0.9)
     for k in range(3):
         assert numbers(tracker, k * 0.2, faces((100, 100), score=0.7)) == {}
@@ -104,23 +104,23 @@ def test_speed_depends_on_seconds_not_on_frames() -> None:
     times = [0.0, 0.1, 0.4, 0.5, 0.9, 1.0]
     for time_s in times:
         tracker.update(faces((100 + 200 * time_s, 100)), time_s)
-    [person] = tracker.people
-    box = person.box(1.2)
+    [track] = tracker.tracks
+    box = track.box(1.2)
     assert (box[0] + box[2]) / 2 == pytest.approx(100 + 200 * 1.2, abs=8)
 
 
-def test_a_look_tells_faces_apart_where_motion_cannot() -> None:
-    """Two people meet, stand still and turn back: only their look says who is who."""
+def test_appearance_tells_faces_apart_where_motion_cannot() -> None:
+    """Two faces meet, stand still and turn back: only their appearance tells them apart."""
     rng = np.random.default_rng(0)
-    looks = rng.integers(0, 255, (2, 12, 12), dtype=np.uint8)
+    appearances = rng.integers(0, 255, (2, 12, 12), dtype=np.uint8)
     tracker = Tracker()
     path = [100, 140, 180, 205, 205, 205, 180, 140, 100]
     for k, x in enumerate(path):
         found = faces((x, 200), (430 - x, 200))
         order = [0, 1]
-        crops = looks[order]
-        if 3 <= k <= 5:  # the right one is hidden
-            found, crops = faces((x, 200)), looks[[0]]
-        people = tracker.update(found, k * 0.2, crops)
-    ends = {p.track: float(p.seen.box_xyxy[0]) for p in people if p.seen}
+        crops = appearances[order]
+        if 3 <= k <= 5:  # the right one is covered
+            found, crops = faces((x, 200)), appearances[[0]]
+        tracks = tracker.update(found, k * 0.2, crops)
+    ends = {t.number: float(t.detection.box_xyxy[0]) for t in tracks if t.detection}
     assert ends == {1: 70.0, 2: 300.0}

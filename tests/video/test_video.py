@@ -19,7 +19,6 @@ from tests.video.clips import image, write_clip
 
 from mien import ConfigError, Reader, SourceError
 from mien.imaging.codec import write_image
-from mien.predict.sources import list_sources
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import FrameReading
 from mien.video.decode import read_file
@@ -27,6 +26,7 @@ from mien.video.plan import Settings
 from mien.video.quality import QualityGate
 from mien.video.select import Selection
 from mien.video.sinks.rows import CsvLines, columns, rows
+from mien.video.sources import list_sources
 
 OPEN = QualityGate(min_side=0, min_sharpness=0, max_turn=0, min_inside=0)
 SETTINGS = Settings(gate=OPEN)
@@ -145,7 +145,7 @@ def test_seeking_does_not_decode_what_comes_before(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bad", [{"every": 0}, {"fps": 0.0}, {"start_s": -1.0},
                                  {"start_s": 2.0, "end_s": 1.0}])  # fmt: skip
-def test_parts_that_cannot_be_meant(bad: dict[str, Any]) -> None:
+def test_selections_out_of_range(bad: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Selection(**bad)
 
@@ -164,7 +164,7 @@ def test_folders_globs_and_images(tmp_path: Path) -> None:
     assert [(Path(r.source).name, r.frame) for r in readings] == [
         ("a.webm", 0), ("a.webm", 1), ("b.mp4", 0), ("b.mp4", 1), ("b.mp4", 2), ("c.png", 0),
     ]  # fmt: skip
-    assert {f.track for r in readings for f in r.faces} == {1}, "numbers begin anew in each source"
+    assert {f.track for r in readings for f in r.faces} == {1}, "numbers start again in each source"
     with pytest.raises(SourceError, match="holds no videos"):
         list(list_sources([str(folder / "*.mov")]))
 
@@ -283,7 +283,7 @@ def faststart(path: Path) -> None:
     other.replace(path)
 
 
-def test_hiding_faces_writes_the_video_that_hides_them(clip: Path, tmp_path: Path) -> None:
+def test_blurring_faces_writes_the_video_with_blurred_faces(clip: Path, tmp_path: Path) -> None:
     for more, media in (
         ([], ["clip.annotated.mp4"]),
         (["--no-images"], []),

@@ -1,4 +1,4 @@
-"""What is written and said of videos that are odd: see the table in test_kinds_of_media.py."""
+"""What is written and warned of odd videos: see the table in test_kinds_of_media.py."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.video.test_outputs import write
 from tests.video.test_video import SETTINGS, mien, read, reader
 
 from mien import SourceError
-from mien.predict.sources import list_sources
 from mien.video.display import Orientation, orientation
 from mien.video.select import Selection
 from mien.video.sinks.clip import ClipWriter
-from mien.video.sinks.outputs import OutputOptions, Outputs
+from mien.video.sinks.outputs import OutputFolder, OutputOptions
+from mien.video.sources import list_sources
 
 
 @pytest.fixture
@@ -43,9 +43,7 @@ def test_a_copy_is_as_long_as_a_video_whose_clock_starts_again(tmp_path: Path, t
     assert float(sound[-1].time or 0) == pytest.approx(2, abs=0.2)
 
 
-def test_a_jump_is_logged_where_nobody_else_is_told(
-    twice: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_jump_is_logged_without_a_callback(twice: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "mien.video"):
         readings = read(twice)
     assert len(readings) == 60
@@ -152,8 +150,8 @@ def test_a_damaged_animation_is_an_error(tmp_path: Path) -> None:
     path = animation(tmp_path / "a.webp")
     content = path.read_bytes()
     path.write_bytes(content[: 2 * len(content) // 3])
-    outputs = Outputs(tmp_path / "out", OutputOptions())
+    outputs = OutputFolder(tmp_path / "out", OutputOptions())
     [source] = list_sources([path])
+    session = reader().session(settings=SETTINGS)
     with pytest.raises(SourceError, match=r"a\.webp"):
-        outputs.write(source, outputs.name(source), reader().watch(source, settings=SETTINGS),
-                      ("happy", "neutral", "sad"))  # fmt: skip
+        session.run(source, outputs.sinks(source, outputs.name(source), session.labels))

@@ -18,7 +18,6 @@ from tests.video.test_video import OPEN
 from mien import Reader, SourceError
 from mien.imaging.crop import WHOLE
 from mien.labels import THREE
-from mien.predict.sources import Source
 from mien.testing import FakeClassifier
 from mien.types import Faces, FrameReading
 from mien.video.frame import Frame
@@ -27,6 +26,7 @@ from mien.video.plan import Settings
 from mien.video.select import Selection
 from mien.video.sinks.report import page
 from mien.video.sinks.timeline import LEFT, RIGHT, WIDTH, Timeline
+from mien.video.sources import Source
 from mien.video.summary import Summary
 
 RATES = [0.1, 0.5, 1.0, 1.5, 2.0, 5.0, 12.0, 25.0, 30_000 / 1001, 60.0, 120.0, 240.0]
@@ -95,7 +95,7 @@ def source(scene: Scene, times: list[float], broken: bool = False) -> Source:
     def read(_: Selection) -> Iterator[Frame]:
         for index, time_s in enumerate(times):
             pixels = scene.pixels(time_s)
-            yield Frame("scene", index, time_s, pixels.shape[1::-1], lambda p=pixels: p)  # type: ignore[misc]
+            yield Frame.of("scene", index, time_s, pixels)
         if broken:
             raise SourceError("broke off", hint="")
 
@@ -109,27 +109,27 @@ def steps(rate: float, seconds: float) -> list[float]:
 def read(scene: Scene, times: list[float], **selection: Any) -> list[FrameReading]:
     reader = Reader(Levels(), detector=Bright())
     chosen = Selection(**selection)
-    seen = reader.watch(source(scene, times), selection=chosen, settings=Settings(gate=OPEN))
-    return [reading for _, reading in seen]
+    session = reader.session(selection=chosen, settings=Settings(gate=OPEN))
+    return [result.reading for result in session.results(source(scene, times))]
 
 
 def summary(readings: list[FrameReading], segments: str = "labels") -> dict[str, Any]:
     added = Summary(THREE, segments)
     for reading in readings:
         added.add(reading)
-    return added.finish()
+    return added.to_dict()
 
 
 STEADY = Scene((Actor(0, 0, 1e9, ((0, "happy"),)),))
 
 
 def is_steady(found: dict[str, Any], seconds: float) -> None:
-    [person] = found["people"]
-    assert person["seen_s"] == pytest.approx(seconds, abs=0.002)
-    assert (person["first_s"], person["last_s"]) == pytest.approx((0, seconds), abs=0.002)
-    assert person["share_of_time"] == {"happy": 1.0}
-    assert person["episodes"] == {"happy": {"count": 1, "mean_s": pytest.approx(seconds, abs=0.02)}}
-    assert person["transitions"] == {}
+    [track] = found["tracks"]
+    assert track["seen_s"] == pytest.approx(seconds, abs=0.002)
+    assert (track["first_s"], track["last_s"]) == pytest.approx((0, seconds), abs=0.002)
+    assert track["fraction_of_time"] == {"happy": 1.0}
+    assert track["episodes"] == {"happy": {"count": 1, "mean_s": pytest.approx(seconds, abs=0.02)}}
+    assert track["transitions"] == {}
     assert found["end_s"] == pytest.approx(seconds, abs=0.002)
 
 
@@ -163,13 +163,13 @@ def story(unit: float) -> Scene:
 
 
 def is_story(found: dict[str, Any], unit: float, interval: float) -> None:
-    one, two, three = found["people"]
+    one, two, three = found["tracks"]
     error = interval + 0.2  # of each moment; smoothing shows a change a little later
     assert one["seen_s"] == pytest.approx(8 * unit, abs=0.01 + interval)
     assert two["seen_s"] == pytest.approx(2.17 * unit, abs=error)
     assert three["seen_s"] == pytest.approx(1.73 * unit, abs=error)
     assert (two["first_s"], two["last_s"]) == pytest.approx((1.13 * unit, 3.3 * unit), abs=error)
-    assert one["share_of_time"]["sad"] == pytest.approx(2.1 / 8, abs=2 * error / (8 * unit))
+    assert one["fraction_of_time"]["sad"] == pytest.approx(2.1 / 8, abs=2 * error / (8 * unit))
     assert one["transitions"] == {"happy to sad": 1, "sad to happy": 1}
     assert [e["label"] for e in one["timeline"]] == ["happy", "sad", "happy"]
     assert [e["label"] for e in two["timeline"]] == ["neutral"]
@@ -182,7 +182,7 @@ def is_story(found: dict[str, Any], unit: float, interval: float) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.floats(-1, np.log10(240)).map(lambda x: 10**x))
-def test_people_and_changes_are_told_alike_at_any_rate(rate: float) -> None:
+def test_tracks_and_changes_are_the_same_at_any_rate(rate: float) -> None:
     unit = max(1.5, 3 / rate)
     readings = read(story(unit), steps(rate, 8 * unit))
     is_story(summary(readings), unit, 1 / rate)
@@ -190,7 +190,7 @@ def test_people_and_changes_are_told_alike_at_any_rate(rate: float) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.floats(-1, np.log10(30)).map(lambda x: 10**x), st.floats(1, 3))
-def test_people_and_changes_are_told_alike_at_any_sampling(fps: float, times: float) -> None:
+def test_tracks_and_changes_are_the_same_at_any_sampling(fps: float, times: float) -> None:
     native = max(fps * times, 2)
     unit = max(1.5, 3.2 / fps)
     readings = read(story(unit), steps(native, 8 * unit), fps=fps)
@@ -203,19 +203,19 @@ def test_one_missed_detection_ends_nothing(rate: float) -> None:
     missed = (4 * step + 0.5 / rate, 5 * step + 0.5 / rate)
     scene = Scene(STEADY.actors, (missed,))
     found = summary(read(scene, steps(rate, 12 * step)))
-    [person] = found["people"]
-    assert person["episodes"]["happy"]["count"] == 1
-    assert 10 * step < person["seen_s"] < 12.01 * step, "nobody is claimed to be seen meanwhile"
+    [track] = found["tracks"]
+    assert track["episodes"]["happy"]["count"] == 1
+    assert 10 * step < track["seen_s"] < 12.01 * step, "nobody is claimed to be seen meanwhile"
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_a_long_absence_is_two_people(rate: float) -> None:
+def test_a_long_absence_is_two_tracks(rate: float) -> None:
     away = max(2.0, 4 / rate)
     scene = Scene(STEADY.actors, ((away, 2 * away),))
     found = summary(read(scene, steps(rate, 3 * away)))
-    assert [p["track"] for p in found["people"]] == [1, 2]
+    assert [p["track"] for p in found["tracks"]] == [1, 2]
     error = 1 / rate + 0.25
-    assert [p["seen_s"] for p in found["people"]] == pytest.approx([away, away], abs=error)
+    assert [p["seen_s"] for p in found["tracks"]] == pytest.approx([away, away], abs=error)
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -223,7 +223,7 @@ def test_a_jump_of_the_clock_is_not_time_seen(rate: float) -> None:
     times = steps(rate, 10 / rate)
     times += [t + 3 * 3600 for t in times]
     found = summary(read(STEADY, times))
-    assert sum(p["seen_s"] for p in found["people"]) <= 20 / rate + max(0.5, 2.5 / rate)
+    assert sum(p["seen_s"] for p in found["tracks"]) <= 20 / rate + max(0.5, 2.5 / rate)
 
 
 def test_rows_rise_in_time_whatever_the_clock_says() -> None:
@@ -245,19 +245,22 @@ def test_each_frame_says_until_when_it_stands() -> None:
     one = read(STEADY, [0.0])
     assert [r.until_s for r in one] == [None]
     reader = Reader(Levels(), detector=Bright())
-    cut = reader.watch(source(STEADY, steps(10, 0.5), broken=True), settings=Settings(gate=OPEN))
+    session = reader.session(settings=Settings(gate=OPEN))
+    cut = session.results(source(STEADY, steps(10, 0.5), broken=True))
     ends = []
     with pytest.raises(SourceError, match="broke off"):
-        for _, reading in cut:
-            ends.append(reading.until_s)
+        for result in cut:
+            ends.append(result.reading.until_s)
     assert ends == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5]), "and none is lost where it breaks"
 
 
 def test_a_single_frame_has_its_expression() -> None:
     found = summary(read(STEADY, [0.0]))
-    assert found["people"][0]["share_of_time"] == found["share_of_face_time"] == {"happy": 1.0}
-    assert found["people"][0]["mean_valence"] == found["mean_valence"] > 0.5
-    assert found["people"][0]["seen_s"] == found["end_s"] == 0.0
+    assert (
+        found["tracks"][0]["fraction_of_time"] == found["fraction_of_face_time"] == {"happy": 1.0}
+    )
+    assert found["tracks"][0]["mean_valence"] == found["mean_valence"] > 0.5
+    assert found["tracks"][0]["seen_s"] == found["end_s"] == 0.0
 
 
 def test_a_pause_among_regular_frames_is_cut_short_and_slow_frames_are_not() -> None:
@@ -266,7 +269,7 @@ def test_a_pause_among_regular_frames_is_cut_short_and_slow_frames_are_not() -> 
         standing = [s for k, t in enumerate(times) for s in pace.add(t, k)]
         standing += pace.finish(end_s)
         assert [s.item for s in standing] == list(range(len(times)))
-        assert list(pace.finish(end_s)) == [], "nothing is told twice"
+        assert list(pace.finish(end_s)) == [], "no frame is given twice"
         return [s.seconds for s in standing]
 
     assert seconds([0, 10, 20, 30]) == [10, 10, 10, 10]
@@ -308,12 +311,12 @@ def test_the_timeline_is_drawn_without_holes(rate: float) -> None:
     timeline = Timeline(THREE, images=False)
     readings = read(STEADY, times)
     for reading in readings:
-        timeline.append(Frame.bare(reading), reading)
+        timeline.append(Frame.without_pixels(reading), reading)
     svg = timeline.svg("steady")
     assert polygons(svg) == [pytest.approx((LEFT, WIDTH - RIGHT), abs=0.2)] * 3
     assert timeline.svg("steady") == svg
     text = page(summary(readings), THREE, svg, None)
     frames = "1 frame," if len(times) == 1 else f"{len(times):,} frames,"
     assert frames in text
-    assert "1 person," in text
+    assert "1 track," in text
     assert all(f"<th>{name}</th>" in text for name in (*THREE, "unsure", "unread"))

@@ -21,13 +21,13 @@ from tests.video.test_video import OPEN, mien
 from mien import Reader
 from mien.imaging.codec import read_image
 from mien.imaging.crop import WHOLE
-from mien.predict.sources import list_sources
 from mien.testing import FakeClassifier
 from mien.types import Faces
 from mien.video.plan import Settings
 from mien.video.select import Selection
-from mien.video.sinks.outputs import OutputOptions, Outputs
+from mien.video.sinks.outputs import OutputFolder, OutputOptions
 from mien.video.sinks.resume import about
+from mien.video.sources import list_sources
 
 LABELS = ("happy", "neutral", "sad")
 SETTINGS = Settings(gate=OPEN, lost_s=0.3, smooth_s=0.05)
@@ -74,15 +74,14 @@ def run(
     clip: Path, out: Path, *, wanted: OutputOptions | None = None, resume: bool = False, **more: Any
 ) -> tuple[dict[str, Any], int]:
     """Return the summary, and from which frame on was read."""
-    outputs = Outputs(out, wanted or OutputOptions(), RUN)
+    outputs = OutputFolder(out, wanted or OutputOptions(), RUN)
     source = next(list_sources([clip]))
     path = outputs.name(source)
-    rest = outputs.rest(source, path, SETTINGS, LABELS) if resume else None
-    begin = 0 if rest is None else rest.first.frame
-    reader = Reader(Brightness(), detector=Squares())
-    source = source if rest is None else rest.source(source)
-    seen = reader.watch(source, settings=SETTINGS, **more)
-    return outputs.write(source, path, seen, LABELS, rest), begin
+    point = outputs.resume_point(source, path, SETTINGS, LABELS) if resume else None
+    first = 0 if point is None else point.first.frame
+    session = Reader(Brightness(), detector=Squares()).session(settings=SETTINGS, **more)
+    summary = session.run(source, outputs.sinks(source, path, LABELS, point), point)
+    return summary.to_dict(), first
 
 
 def leave_part(clip: Path, out: Path, content: bytes, suffix: str = ".csv") -> None:
@@ -125,9 +124,9 @@ def test_cut_anywhere_the_rows_become_those_of_a_whole_run(
     leave_part(clip, tmp_path / "out", rows[: int(len(rows) * share)])
     summary, begin = run(clip, tmp_path / "out", resume=True)
     same_rows(table(tmp_path / "out" / "clip.csv"), table(tmp_path / "whole" / "clip.csv"))
-    assert (begin > 0) == (share > 0.4), "it goes on where the past is long enough"
+    assert (begin > 0) == (share > 0.4), "it resumes where the past is long enough"
     values = [s.pop("mean_valence") for s in (summary, whole)]
-    for one, other in zip(summary["people"], whole["people"], strict=True):
+    for one, other in zip(summary["tracks"], whole["tracks"], strict=True):
         values += [one.pop("mean_valence"), other.pop("mean_valence")]
     assert summary == whole
     assert values[::2] == pytest.approx(values[1::2], abs=2e-4)  # of rows, which are rounded
@@ -140,7 +139,7 @@ def test_cut_anywhere_the_rows_become_those_of_a_whole_run(
     ids=["every", "fps", "start and end"],
 )
 @pytest.mark.parametrize("kind", ["json", "parquet"])
-def test_parts_of_a_video_and_other_forms_go_on_too(
+def test_selections_and_other_formats_are_resumed_too(
     tmp_path: Path, part: Selection, kind: str
 ) -> None:
     times = np.cumsum(np.random.default_rng(0).integers(20, 46, 210)).tolist()
@@ -163,7 +162,7 @@ def test_parts_of_a_video_and_other_forms_go_on_too(
         ]
 
 
-def test_a_video_with_images_begins_anew(clip: Path, tmp_path: Path) -> None:
+def test_a_video_with_images_is_read_from_its_start(clip: Path, tmp_path: Path) -> None:
     run(clip, tmp_path / "whole")
     rows = (tmp_path / "whole" / "clip.csv").read_bytes()
     leave_part(clip, tmp_path / "out", rows[: len(rows) * 3 // 4])
@@ -173,7 +172,7 @@ def test_a_video_with_images_begins_anew(clip: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "clip.csv").read_bytes() == rows
 
 
-def test_a_timeline_without_images_goes_on(clip: Path, tmp_path: Path) -> None:
+def test_a_timeline_without_images_is_resumed(clip: Path, tmp_path: Path) -> None:
     wanted = OutputOptions(timeline=True, images=False)
     run(clip, tmp_path / "whole", wanted=wanted)
     rows = (tmp_path / "whole" / "clip.csv").read_bytes()
@@ -181,13 +180,13 @@ def test_a_timeline_without_images_goes_on(clip: Path, tmp_path: Path) -> None:
     _, begin = run(clip, tmp_path / "out", wanted=wanted, resume=True)
     assert begin > 0
     lanes = [
-        (tmp_path / n / "clip.timeline.svg").read_text().count("person") for n in ("whole", "out")
+        (tmp_path / n / "clip.timeline.svg").read_text().count(">track ") for n in ("whole", "out")
     ]
     assert lanes[0] == lanes[1] > 0
 
 
 @pytest.mark.parametrize("change", ["settings", "file", "note", "words"])
-def test_rows_of_another_run_are_not_gone_on_with(clip: Path, tmp_path: Path, change: str) -> None:
+def test_rows_of_another_run_are_not_resumed(clip: Path, tmp_path: Path, change: str) -> None:
     run(clip, tmp_path / "whole")
     rows = (tmp_path / "whole" / "clip.csv").read_bytes()
     out = tmp_path / "out"
@@ -198,9 +197,9 @@ def test_rows_of_another_run_are_not_gone_on_with(clip: Path, tmp_path: Path, ch
     elif change == "words":
         (out / "clip.csv.part").write_text("these are no rows\n" * 90)
     else:
-        told = json.loads(note.read_text())
-        told[change] = "another"
-        note.write_text(json.dumps(told))
+        content = json.loads(note.read_text())
+        content[change] = "another"
+        note.write_text(json.dumps(content))
     _, begin = run(clip, out, resume=True)
     assert begin == 0
     assert (out / "clip.csv").read_bytes() == rows
@@ -227,14 +226,14 @@ def test_killed_three_times_nothing_is_lost_or_doubled(tmp_path: Path, examples:
             while process.poll() is None and (not part.exists() or part.stat().st_size < goal):
                 time.sleep(0.002)
             process.kill()
-            said = process.communicate()[1]
-        assert process.returncode == -signal.SIGKILL, said
-        assert ("going on with" in said) == (kept > 0), said
+            stderr = process.communicate()[1]
+        assert process.returncode == -signal.SIGKILL, stderr
+        assert ("resuming" in stderr) == (kept > 0), stderr
         kept, before = part.stat().st_size, kept
         assert kept > before, "what was there is kept"
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
-    assert "going on with" in done.stderr
+    assert "resuming" in done.stderr
     rows = table(tmp_path / "out" / "two.csv")
     same_rows(rows, table(tmp_path / "whole" / "two.csv"))
     assert len(rows) == len({(r["frame"], r["track"]) for r in rows}) == 1800

@@ -203,7 +203,7 @@ def test_the_camera_is_read_and_stopped(visit: Visit) -> None:
     page.click("#stop")
     assert page.locator("#stage-title").inner_text() == "Camera, stopped"
     answer = json.loads(downloaded(page, "json"))
-    assert answer["people"][0]["track"] == 1
+    assert answer["tracks"][0]["track"] == 1
     faces = [row for row in answer["rows"] if row["track"]]
     assert {row["label"] for row in faces} >= {"happy"}
     header = downloaded(page, "csv").decode().splitlines()[0].split(",")
@@ -287,7 +287,7 @@ def test_a_video_is_read_played_and_sought(visit: Visit, clip: Path) -> None:
     page.wait_for_selector("#play:has-text('Pause')")
     answer = json.loads(downloaded(page, "json"))
     assert len({row["frame"] for row in answer["rows"]}) == 30
-    shown = {person["track"]: person["share_of_time"] for person in answer["people"]}
+    shown = {person["track"]: person["fraction_of_time"] for person in answer["tracks"]}
     assert shown[1]["happy"] > 0.9
     assert shown[2]["neutral"] > 0.9
 

@@ -101,7 +101,7 @@ def test_people_are_followed_as_in_python(visit: Visit, rng: np.random.Generator
         people = tracker.update(faces, t, looks[[i for i, _ in found]])
         for person in people:
             tracker.confirm(person)
-        expected.append([(p.track, p.box().tolist()) for p in people])
+        expected.append([(p.number, p.box().tolist()) for p in people])
     plain = [[t, [[i, b.tolist()] for i, b in found]] for t, found in frames]
     got = visit().evaluate(
         """async ([frames, looks]) => {

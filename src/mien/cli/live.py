@@ -5,17 +5,10 @@ from __future__ import annotations
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from mien.errors import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from mien.types import FrameReading
-    from mien.video.frame import Frame
 
 
 def live(
@@ -46,10 +39,11 @@ def live(
 
     Keys: p pause, s snapshot, r record, q quit. Nothing is stored but what s and r ask for.
     """
-    from mien.predict.sources import list_sources
     from mien.reader import Reader
-    from mien.video.live import read_live, show_live
+    from mien.video.live import LiveWindow, run_live
     from mien.video.plan import Settings
+    from mien.video.sinks.row_stream import RowStream
+    from mien.video.sources import list_sources
 
     reader = Reader(model, detector=detector, min_confidence=min_confidence, threads=threads)
     settings = Settings(
@@ -58,24 +52,19 @@ def live(
     )  # fmt: skip
     spec = f"camera:{camera}" if source is None else source
     one = next(iter(list_sources([spec], warn=_say)))
-    seen = read_live(reader, one, settings)
+    session = reader.session(settings=settings)
     if headless:
-        _print(seen, reader.classifier.info.labels)
+        # Flushed after each frame: whoever reads wants to know now.
+        run_live(session, one, [RowStream(sys.stdout, "json", session.labels, flush=True)])
         return
     from mien.video.window import TkWindow
 
     with closing(TkWindow(f"mien - {one.name}")) as window:
-        count = show_live(seen, window, folder, blur=blur_faces, say=_say)
+        shown = LiveWindow(window, folder, blur=blur_faces, say=_say)
+        run_live(session, one, [shown])
+    count = shown.count
     _say(f"{counted(count.frames, 'frame')} in {count.seconds:.1f} s, {count.rate:.1f} a second")
 
 
 def _say(text: str) -> None:
     typer.echo(text, err=True)
-
-
-def _print(seen: Iterator[tuple[Frame, FrameReading]], labels: Sequence[str]) -> None:
-    from mien.video.sinks.rows import json_line, rows
-
-    for _, reading in seen:
-        sys.stdout.writelines(json_line(row) for row in rows(reading, labels))
-        sys.stdout.flush()  # whoever reads wants to know now

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from mien.errors import SourceError
 from mien.serve.decode import decode
 from mien.types import UNSURE
-from mien.video.detect import with_faces
+from mien.video.detect import detect_faces
 from mien.video.frame import Frame
-from mien.video.pipeline import follow
+from mien.video.pipeline import track_faces
 from mien.video.plan import Settings as Flow
 
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ class Camera:
         """Send a JSON text for each frame until the mailbox is closed; runs in a thread."""
         flow = Flow(live=True, min_confidence=0.0)
         size = self._classifier.info.input_size
-        found = with_faces(flow.plan(self._frames(send)), self._detector, size)
-        for _, reading in follow(found, self._detector.framing, self._classifier, flow):
-            send(json.dumps(self._answer(reading)))
+        found = detect_faces(flow.plan(self._frames(send)), self._detector, size)
+        for result in track_faces(found, self._detector.framing, self._classifier, flow):
+            send(json.dumps(self._answer(result.reading)))
 
     def _frames(self, send: Callable[[str], None]) -> Iterator[Frame]:
         bad = 0
@@ -108,8 +108,7 @@ class Camera:
                 send(json.dumps({"frame": index, "error": what}))
                 continue
             bad = 0
-            size = (pixels.shape[1], pixels.shape[0])
-            yield Frame(NAME, index, time_s, size, lambda p=pixels: p)  # type: ignore[misc]
+            yield Frame.of(NAME, index, time_s, pixels)
 
     def _answer(self, reading: FrameReading) -> dict[str, Any]:
         return {

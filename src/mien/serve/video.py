@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import SourceError
 from mien.files import write_json
-from mien.predict.sources import Source
 from mien.serve.decode import check_shape
 from mien.video.animation import is_animation, size_of
 from mien.video.decode import opened, read_file
 from mien.video.display import displayed_size
-from mien.video.plan import Settings as Flow
+from mien.video.plan import Settings as VideoSettings
 from mien.video.select import Selection
-from mien.video.session import watch
+from mien.video.session import Session
+from mien.video.sinks.base import Sink, StopSession
 from mien.video.sinks.row_file import RowFile
-from mien.video.summary import Summary
+from mien.video.sources import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,12 +27,12 @@ if TYPE_CHECKING:
     from mien.predict.pipeline import FaceClassifier
     from mien.serve.jobs import Job
     from mien.serve.settings import Limits
-    from mien.video.frame import Frame
+    from mien.video.frame import Frame, FrameResult
 
 NAME = "the video"
 """Its name in messages and rows: neither the client's nor our own path."""
-TELL_S = 0.5
-"""Seconds between two messages on how far it is."""
+PROGRESS_S = 0.5
+"""Seconds between two calls of the progress callback."""
 
 
 class Stopped(Exception):
@@ -47,67 +46,83 @@ def read_video(
     detector: Detector,
     classifier: FaceClassifier,
     limits: Limits,
-    tell: Callable[[float], bool],
+    progress: Callable[[float], bool],
 ) -> SourceError | None:
     """Read a video into OUT.jsonl and OUT.summary.json.
 
     Args:
-        job: what is wanted.
+        job: its options.
         path: of the video.
         out: of the results, without suffix.
         detector: finds the faces.
-        classifier: names the expressions.
+        classifier: classifies the expressions.
         limits: of pixels and time.
-        tell: told how far it is, 0 to 1, twice a second; answers whether to go on.
+        progress: called twice a second with the fraction that is done, 0 to 1; returns whether to
+            continue.
 
     Returns:
         Why it broke off after its good part, or None.
 
     Raises:
         SourceError: nothing of it can be read.
-        Stopped: as `tell` said.
+        Stopped: `progress` returned False.
     """
-    labels = classifier.info.labels
     length_s = _check(path, job.kind, limits)
     notes: list[str] = []
     # FFmpeg is told the container's kind, so that it never takes a file for a playlist.
     source = Source(NAME, "video", partial(_frames, path, job.kind, notes))
-    flow, selection = Flow(min_confidence=job.min_confidence), Selection(every=job.every)
-    seen = watch(source, detector, classifier, flow, selection)
-    summary, broken = Summary(labels), None
-    size: tuple[int, int] | None = None
-    began = told = time.monotonic()
-    with closing(seen), RowFile(out, "json", labels) as rows:  # type: ignore[type-var]
-        try:
-            for frame, reading in seen:
-                size = size or frame.size
-                rows.append(reading)
-                summary.add(reading)
-                now = time.monotonic()
-                if now - began > 60 * limits.job_minutes:
-                    broken = SourceError(
-                        f"{NAME} took longer than {limits.job_minutes:g} minutes",
-                        hint="send it in parts, or with every=2 or more",
-                    )
-                    break
-                if now - told >= TELL_S:
-                    told = now
-                    if not tell(min(reading.time_s / length_s, 0.999) if length_s else 0.0):
-                        raise Stopped
-        except SourceError as error:
-            if size is None:
-                raise
-            broken = error
-    result: dict[str, Any] = {**summary.finish(), "source": None}
-    result["notes"] = notes
-    result["width"], result["height"] = size or (0, 0)
-    result["error"] = None if broken is None else broken.message
+    session = Session(
+        detector, classifier, VideoSettings(min_confidence=job.min_confidence),
+        Selection(every=job.every),
+    )  # fmt: skip
+    watchdog = _Watchdog(length_s, limits, progress)
+    summary = session.run(source, [RowFile(out, "json", session.labels), watchdog])
+    result: dict[str, Any] = {**summary.to_dict(), "source": None, "notes": notes}
+    result["width"], result["height"] = watchdog.size
+    # Last: a job whose summary exists counts as done.
     write_json(out.with_name(out.name + ".summary.json"), result)
-    return broken
+    return summary.error
 
 
-def _frames(path: Path, kind: str, notes: list[str], wanted: Selection) -> Iterator[Frame]:
-    return read_file(path, wanted, name=NAME, kind=kind, warn=notes.append)
+class _Watchdog(Sink):
+    """Reports the progress of a job, and ends it where it takes too long or is cancelled.
+
+    Attributes:
+        size: (width, height) of the first frame, in pixels; zeros before it.
+    """
+
+    def __init__(self, length_s: float, limits: Limits, progress: Callable[[float], bool]) -> None:
+        self._length_s, self._minutes, self._progress = length_s, limits.job_minutes, progress
+        self._started = self._reported = time.monotonic()
+        self.size = (0, 0)
+
+    def write(self, result: FrameResult) -> None:
+        """Take in a frame.
+
+        Raises:
+            StopSession: the job took longer than the limit.
+            Stopped: the progress callback returned False.
+        """
+        if not any(self.size):
+            self.size = result.frame.size
+        now = time.monotonic()
+        if now - self._started > 60 * self._minutes:
+            raise StopSession(
+                SourceError(
+                    f"{NAME} took longer than {self._minutes:g} minutes",
+                    hint="send it in parts, or with every=2 or more",
+                )
+            )
+        if now - self._reported >= PROGRESS_S:
+            self._reported = now
+            time_s, length_s = result.reading.time_s, self._length_s
+            # Never 1 before the results are written.
+            if not self._progress(min(time_s / length_s, 0.999) if length_s else 0.0):
+                raise Stopped
+
+
+def _frames(path: Path, kind: str, notes: list[str], selection: Selection) -> Iterator[Frame]:
+    return read_file(path, selection, name=NAME, kind=kind, warn=notes.append)
 
 
 def _check(path: Path, kind: str, limits: Limits) -> float:
@@ -116,7 +131,7 @@ def _check(path: Path, kind: str, limits: Limits) -> float:
         _check_size(*size_of(path), limits)
         return 0.0
     with opened(f"file:{path}", NAME, kind=kind) as (container, stream):
-        # Squeezed pixels are spread: what counts is the larger of both.
+        # Anamorphic pixels are stretched for display: the larger of both sizes counts.
         _check_size(stream.width, stream.height, limits)
         _check_size(*displayed_size(container, stream), limits)
         return float(container.duration or 0) / 1e6

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_S = 0.1
-"""How long an image is shown that says 0, as browsers have it."""
+"""Seconds for a frame that says 0, as in browsers."""
 KINDS = frozenset({"AVIF", "GIF", "PNG", "WEBP"})
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, Image.DecompressionBombError)
 
 
 def animated(head: bytes) -> str | None:
-    """Return 'gif', 'webp', 'avif' or 'apng' where a file that begins so may be an animation.
+    """Return 'gif', 'webp', 'avif' or 'apng' where a file of this head may be an animation.
 
     Args:
-        head: the file's first bytes, 64 at least.
+        head: the file's first bytes, 64 or more.
     """
     if head.startswith((b"GIF87a", b"GIF89a")):
         return "gif"
@@ -75,7 +75,7 @@ def size_of(path: Path) -> tuple[int, int]:
 
 
 def read_animation(path: Path, name: str) -> Iterator[Frame]:
-    """Yield the frames of an animated image; transparency is laid on white.
+    """Yield the frames of an animated image; transparent pixels are composed on white.
 
     Raises:
         SourceError: unreadable, or damaged (after its last frame).
@@ -91,18 +91,13 @@ def read_animation(path: Path, name: str) -> Iterator[Frame]:
             for index in range(getattr(image, "n_frames", 1)):
                 image.seek(index)
                 pixels = _on_white(image)
-                yield _frame(name, index, time_s, pixels)
+                yield Frame.of(name, index, time_s, pixels, round(1000 * time_s))
                 time_s += (image.info.get("duration") or 1000 * DEFAULT_S) / 1000
     except _DAMAGE as error:
         raise SourceError(
             f"{name} is damaged after {index} frames: {error}",
             hint="the file is cut short or damaged; what could be read before is kept",
         ) from error
-
-
-def _frame(name: str, index: int, time_s: float, pixels: NDArray[np.uint8]) -> Frame:
-    size = (pixels.shape[1], pixels.shape[0])
-    return Frame(name, index, time_s, size, lambda: pixels, round(1000 * time_s))
 
 
 def _on_white(image: Image.Image) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""The cheapest one-to-one assignment, exact; here so that prediction needs no SciPy."""
+"""The exact minimum-cost one-to-one assignment, so that prediction needs no SciPy."""
 
 from __future__ import annotations
 

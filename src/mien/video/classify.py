@@ -1,4 +1,4 @@
-"""The expressions of placed faces: gate, classifier, smoothing, names."""
+"""Expressions of tracked faces: quality gate, classifier, smoothing, decision."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 
 from mien.imaging.crop import crop_faces
 from mien.model.classifier import softmax
-from mien.types import UNSURE, FrameReading, TrackedFace
+from mien.predict.decision import DecisionPolicy
+from mien.types import FrameReading, TrackedFace
+from mien.video.frame import FrameResult
 from mien.video.pace import SamplingInterval, lost_after
 from mien.video.plan import DETECTED, PREDICTED
 from mien.video.quality import GOOD
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class _Past:
-    """What is kept of a person: their own smoother and the last answer."""
+class _History:
+    """What is kept of a track: its own smoother, and its latest quality and probabilities."""
 
     smoother: Smoother
     time_s: float
@@ -37,136 +39,152 @@ class _Past:
     probs_k: NDArray[np.float32] | None = None
 
 
-class ExpressionReader:
-    """Reads the expressions of one source's people, each smoothed over their own past.
+@dataclass(frozen=True, slots=True)
+class _FaceJob:
+    """What is done with one face.
+
+    Attributes:
+        face: the face.
+        quality: of the crop; None where it was not looked at.
+        row: of its crop in the batch; None where it is not classified.
+    """
+
+    face: FaceInFrame
+    quality: str | None = None
+    row: int | None = None
+
+
+class TrackClassifier:
+    """Classifies the faces of one source's tracks, each smoothed over the track's own past.
 
     Args:
-        classifier: names the expressions.
+        classifier: classifies the crops.
         framing: of the detector.
         settings: of the whole flow.
     """
 
     def __init__(self, classifier: FaceClassifier, framing: Framing, settings: Settings) -> None:
         self._classifier, self._framing, self._settings = classifier, framing, settings
-        info = classifier.info
-        self._threshold = (
-            info.unsure_below if settings.min_confidence is None else settings.min_confidence
-        )
-        self._past: dict[int, _Past] = {}
+        self._policy = DecisionPolicy.of(classifier.info, settings.min_confidence)
+        self._history: dict[int, _History] = {}
         self._interval = SamplingInterval()
 
-    def read(self, waiting: Sequence[FrameJob]) -> Iterator[tuple[Frame, FrameReading]]:
-        """Yield each frame with its reading; the faces of all frames share one batch."""
+    def classify(self, jobs: Sequence[FrameJob]) -> Iterator[FrameResult]:
+        """Yield the result of each frame; the faces of all frames share one batch."""
         crops: list[NDArray[np.uint8]] = []
-        jobs: dict[int, int] = {}
-        verdicts: dict[int, str] = {}
-        known = set(self._past)
-        for item in waiting:
-            item.spots = sorted((s for s in item.spots if s.person.track), key=_track)
-            for spot in item.spots:
-                new = spot.person.track not in known
-                if not (item.read or new):  # nobody begins without an expression
-                    continue
-                known.add(spot.person.track)
-                crop = self._crop(item.frame, spot)
-                marks = spot.sighting.landmarks_52
-                others = _in_front(spot, item.spots)
-                verdict = self._settings.gate.judge(
-                    spot.box_xyxy, item.frame.size, crop, marks, others
-                )
-                verdicts[id(spot)] = verdict
-                if verdict == GOOD:
-                    jobs[id(spot)] = len(crops)
-                    crops.append(crop)
-        probs = softmax(self._classifier.logits(np.stack(crops))) if crops else None
-        for item in waiting:
+        known = set(self._history)
+        planned = [self._plan(job, crops, known) for job in jobs]
+        probs_nk = softmax(self._classifier.logits(np.stack(crops))) if crops else None
+        for job, own in zip(jobs, planned, strict=True):
+            frame = job.frame
+            if job.classify:
+                self._interval.add(frame.time_s)
             faces = []
-            if item.read:
-                self._interval.add(item.frame.time_s)
-            for spot in item.spots:
-                row = jobs.get(id(spot))
-                raw = None if row is None or probs is None else probs[row]
-                faces.append(self._face(spot, item.frame.time_s, verdicts.get(id(spot)), raw))
-            self._forget(item.frame.time_s)
-            frame = item.frame
+            for item in own:
+                raw_k = None if item.row is None or probs_nk is None else probs_nk[item.row]
+                faces.append(self._face(item, frame.time_s, raw_k))
+            self._forget(frame.time_s)
             reading = FrameReading(
                 frame.source, frame.index, frame.pts, frame.time_s, *frame.size,
                 tuple(faces), frame.until_s,
             )  # fmt: skip
-            yield frame, reading
+            yield FrameResult(frame, reading, job.candidates_xyxy)
 
-    def _crop(self, frame: Frame, spot: FaceInFrame) -> NDArray[np.uint8]:
-        if spot.origin == DETECTED and spot.sighting.crop_hw is not None:
-            return spot.sighting.crop_hw
+    def _plan(
+        self, job: FrameJob, crops: list[NDArray[np.uint8]], known: set[int]
+    ) -> list[_FaceJob]:
+        """Return what is done with each face of a frame; add the crops to be classified.
+
+        Args:
+            job: of the frame.
+            crops: of the batch.
+            known: numbers of the tracks that were classified before; new ones are added.
+        """
+        confirmed = [face for face in job.faces if face.track.number]
+        confirmed.sort(key=lambda face: face.track.number)
+        planned = []
+        for face in confirmed:
+            # A new track is classified on its first frame, due or not: no row lacks a prediction.
+            if not job.classify and face.track.number in known:
+                planned.append(_FaceJob(face))
+                continue
+            known.add(face.track.number)
+            crop = self._crop(job.frame, face)
+            quality = self._settings.gate.judge(
+                face.box_xyxy, job.frame.size, crop, face.detection.landmarks_52,
+                _in_front(face, confirmed),
+            )  # fmt: skip
+            row = None
+            if quality == GOOD:
+                row = len(crops)
+                crops.append(crop)
+            planned.append(_FaceJob(face, quality, row))
+        return planned
+
+    def _crop(self, frame: Frame, face: FaceInFrame) -> NDArray[np.uint8]:
+        if face.origin == DETECTED and face.detection.crop_hw is not None:
+            return face.detection.crop_hw
         size = self._classifier.info.input_size
-        crops = crop_faces(frame.pixels, spot.box_xyxy[None], self._framing, size)
+        crops = crop_faces(frame.pixels, face.box_xyxy[None], self._framing, size)
         return crops.reshape(size, size)
 
     def _face(
-        self,
-        spot: FaceInFrame,
-        time_s: float,
-        verdict: str | None,
-        raw_k: NDArray[np.float32] | None,
+        self, item: _FaceJob, time_s: float, raw_k: NDArray[np.float32] | None
     ) -> TrackedFace:
-        settings, track = self._settings, spot.person.track
-        past = self._past.get(track)
-        if past is None:
-            past = _Past(make_smoother(settings.smooth, settings.smooth_s), time_s)
-            self._past[track] = past
-        past.time_s = time_s
-        if verdict is not None:
-            past.quality = verdict
-        if raw_k is not None:
-            past.probs_k = past.smoother.add(time_s, raw_k, self._interval.seconds)
-        detected = spot.origin == DETECTED
-        marks = spot.sighting.landmarks_52 if detected else None
-        probs = past.probs_k if past.quality == GOOD else None
-        label, confidence = self._name(probs)
-        x0, y0, x1, y1 = (float(v) for v in spot.box_xyxy)
+        """Smooth a face over its track's past and decide on its label."""
+        face = item.face
+        history = self._take(item, time_s, raw_k)
+        # Where the latest quality is bad, the old probabilities no longer describe the face.
+        probs_k = history.probs_k if history.quality == GOOD else None
+        decision = None if probs_k is None else self._policy.decide(probs_k)
+        marks = face.detection.landmarks_52 if face.origin == DETECTED else None
+        x0, y0, x1, y1 = (float(v) for v in face.box_xyxy)
         return TrackedFace(
-            track=track,
+            track=face.track.number,
             box=(x0, y0, x1, y1),
-            origin=spot.origin,
-            score=spot.sighting.score,
+            origin=face.origin,
+            score=face.detection.score,
             landmarks=None if marks is None else tuple((float(x), float(y)) for x, y in marks),
-            quality=past.quality,
-            raw=self._named(raw_k),
-            probabilities=self._named(probs),
-            label=label,
-            confidence=confidence,
+            quality=history.quality,
+            raw=self._by_label(raw_k),
+            probabilities=None if decision is None else decision.probabilities,
+            label=None if decision is None else decision.label,
+            confidence=None if decision is None else decision.confidence,
         )
 
-    def _name(self, probs_k: NDArray[np.float32] | None) -> tuple[str | None, float | None]:
-        if probs_k is None:
-            return None, None
-        best = int(probs_k.argmax())
-        confidence = float(probs_k[best])
-        sure = confidence >= self._threshold
-        return self._classifier.info.labels[best] if sure else UNSURE, confidence
+    def _take(self, item: _FaceJob, time_s: float, raw_k: NDArray[np.float32] | None) -> _History:
+        """Add a moment to the history of a track; return the history."""
+        settings, number = self._settings, item.face.track.number
+        history = self._history.get(number)
+        if history is None:
+            history = _History(make_smoother(settings.smooth, settings.smooth_s), time_s)
+            self._history[number] = history
+        history.time_s = time_s
+        if item.quality is not None:
+            history.quality = item.quality
+        if raw_k is not None:
+            history.probs_k = history.smoother.add(time_s, raw_k, self._interval.seconds)
+        return history
 
-    def _named(self, probs_k: NDArray[np.float32] | None) -> dict[str, float] | None:
+    def _by_label(self, probs_k: NDArray[np.float32] | None) -> dict[str, float] | None:
         if probs_k is None:
             return None
         labels = self._classifier.info.labels
         return {label: float(p) for label, p in zip(labels, probs_k, strict=True)}
 
     def _forget(self, time_s: float) -> None:
-        """Drop who is lost for good: their number never comes back."""
+        """Drop the history of tracks that are lost for good: their numbers never come back."""
         away_s = 2 * lost_after(self._settings.lost_s, self._interval.seconds)
-        gone = [t for t, p in self._past.items() if time_s - p.time_s > away_s]
-        for track in gone:
-            del self._past[track]
+        gone = [n for n, history in self._history.items() if time_s - history.time_s > away_s]
+        for number in gone:
+            del self._history[number]
 
 
-def _in_front(spot: FaceInFrame, spots: Sequence[FaceInFrame]) -> NDArray[np.float32] | None:
-    """Return the boxes of those who may hide a face: of any who is seen better than it is."""
+def _in_front(face: FaceInFrame, faces: Sequence[FaceInFrame]) -> NDArray[np.float32] | None:
+    """Return the boxes of faces that may cover this one: those with a better detection."""
     others = [
-        s.box_xyxy for s in spots
-        if s is not spot and (spot.origin == PREDICTED or s.sighting.score >= spot.sighting.score)
+        other.box_xyxy for other in faces
+        if other is not face
+        and (face.origin == PREDICTED or other.detection.score >= face.detection.score)
     ]  # fmt: skip
     return np.stack(others) if others else None
-
-
-def _track(spot: FaceInFrame) -> int:
-    return spot.person.track

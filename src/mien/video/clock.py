@@ -1,7 +1,7 @@
-"""When frames are shown: one clock that only goes forward, whatever the container's does.
+"""Times of frames: one clock that only moves forward, whatever the container's clock does.
 
-A container's clock may start anywhere, start again in the middle (joined files, broadcasts), jump
-by hours, or be missing. The times here begin where the player's do and rise from frame to frame.
+A container's clock may start anywhere, restart in the middle (joined files, broadcasts), jump by
+hours, or be missing. The times here start where the player's do and rise from frame to frame.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DISCONTINUOUS = frozenset({"mpegts", "mpeg", "ogg", "live_flv", "hls", "rtp", "rtsp", "sdp"})
-"""Containers whose clock may jump: in others a gap is what the file means."""
+"""Containers whose clock may jump; in others a gap is intended."""
 MAX_JUMP_S, MAX_GAP_S = 10, 3600
 """Longer gaps are taken for a jump of the clock: in those containers (FFmpeg's own value), and in
 the others."""
 JITTER_FRAMES = 3
-"""A step back by at most so many frames is a wrong timestamp, a longer one another clock."""
-MAX_NOTES = 3
+"""A step back by up to so many frames is a wrong timestamp, a longer one a restarted clock."""
+MAX_WARNINGS = 3
 
 
 class Clock:
@@ -29,8 +29,8 @@ class Clock:
         container: PyAV's, opened for reading.
         stream: of video or sound.
         offset_s: added to all times: for streams that were connected again.
-        tell: told of each jump.
-        name: of the source, for that.
+        warn: called with one line for each jump.
+        name: of the source, for these lines.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class Clock:
         container: Any,
         stream: Any,
         offset_s: float = 0.0,
-        tell: Callable[[str], None] = lambda text: None,
+        warn: Callable[[str], None] = lambda text: None,
         name: str = "",
     ) -> None:
-        self._stream, self._tell, self._name = stream, tell, name
+        self._stream, self._warn, self._name = stream, warn, name
         self._base: Fraction = stream.time_base or Fraction(1, 90_000)
         rate = getattr(stream, "average_rate", None) or getattr(stream, "guessed_rate", None)
         self.rate: Fraction = rate or Fraction(30)
@@ -56,7 +56,7 @@ class Clock:
         self._offset = Fraction(offset_s)
         kind = container.format.name
         self._limit = Fraction(MAX_JUMP_S if kind in DISCONTINUOUS else MAX_GAP_S)
-        # AVI has no presentation times. What stands in their place is made up by FFmpeg, and
+        # AVI has no presentation times. FFmpeg makes some up, which are
         # wrong where frames are reordered; the decoder gives frames in order, with decoding times.
         self.by_dts = kind == "avi"
         self._shown: tuple[int, Fraction] | None = None
@@ -73,7 +73,7 @@ class Clock:
         return int((Fraction(time_s) + self._start) / self._base)
 
     def missing_s(self) -> float:
-        """Return how much of the stream's own length did not come; 0 where it names none."""
+        """Return how many seconds of the stream's own length are missing; 0 where it has none."""
         last = self._newest
         if last is None:
             return 0.0
@@ -81,7 +81,7 @@ class Clock:
         if self._stream.duration is not None:
             end = ((self._first or 0) + self._stream.duration) * self._base
             return float(end - last)
-        # Matroska names each stream's end in words, such as 00:00:02.000000000: FFmpeg on the
+        # Matroska writes each stream's end as text, such as 00:00:02.000000000: FFmpeg on the
         # container's clock, others since the stream's start.
         words = self._stream.metadata.get("DURATION", "0:0:0").split(":")
         try:
@@ -107,7 +107,9 @@ class Clock:
             self._shown = decoded.duration, base
             self._step = decoded.duration * base
         if stamp is None and self.by_dts and self._newest is not None:
-            stamp = round((self._newest + self._step) / base)  # what the decoder held back
+            stamp = round(
+                (self._newest + self._step) / base
+            )  # a frame that the decoder kept to the end
         if stamp is None:
             exact = self._next / self.rate if self._last is None else self._last + self._step
         else:
@@ -115,7 +117,7 @@ class Clock:
             self._newest = raw if self._newest is None else max(raw, self._newest)
             exact = self._in_order(raw - self._origin)
             if self.sought:
-                # Only where reading began inside: the number follows from the time and the rate.
+                # Only after seeking: the number follows from the time and the rate.
                 self._next = round((raw - (self._first or 0) * self._base) * self.rate)
                 self.sought = False
         self._last = exact
@@ -125,11 +127,11 @@ class Clock:
     def _in_order(self, exact: Fraction) -> Fraction:
         if self._last is None:
             if exact < 0 and not (self.sought or self._begun):
-                self._origin += exact  # nothing comes before the start
+                self._origin += exact  # no frame is before the start
                 return Fraction(0)
             return exact
         gap = exact - self._last
-        if 0 < gap <= self._limit:  # as nearly always
+        if 0 < gap <= self._limit:  # the usual case
             self._gap = gap
             return exact
         if -JITTER_FRAMES * self._step <= gap <= 0:
@@ -140,23 +142,23 @@ class Clock:
         return exact
 
     def _jump(self, exact: Fraction, gap: Fraction, last: Fraction, where: str) -> Fraction:
-        """Let the time go on one frame after the last."""
+        """Continue the time one frame after the last."""
         self._origin -= last + self._step - exact
         self._jumps += 1
-        if self._jumps <= MAX_NOTES:
+        if self._jumps <= MAX_WARNINGS:
             way = "back" if gap < 0 else "forward"
-            more = "; further jumps are not reported" if self._jumps == MAX_NOTES else ""
-            self._tell(
+            more = "; further jumps are not reported" if self._jumps == MAX_WARNINGS else ""
+            self._warn(
                 f"{self._name}: the clock jumps {way} by {abs(float(gap)):,.1f} s at {where}; "
-                f"times go on without the jump{more}"
+                f"times continue without the jump{more}"
             )
         return last + self._step
 
     def packet(self, packet: Any) -> tuple[Fraction, Fraction]:
         """Return when a packet is shown and decoded, in seconds; call it in order of decoding.
 
-        Jumps are told by the decoding times, and set so that the first packet after one is shown
-        right after all before it.
+        Jumps show in the decoding times, and are removed so that the first packet after one is
+        shown right after all before it.
         """
         if packet.duration:
             self._step = packet.duration * self._base

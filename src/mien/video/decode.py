@@ -11,7 +11,7 @@ from mien.errors import MissingExtraError, SourceError
 from mien.video.animation import is_animation, read_animation
 from mien.video.clock import Clock
 from mien.video.display import Display, to_rgb
-from mien.video.frame import Frame
+from mien.video.frame import Frame, LazyPixels
 from mien.video.seek import packets_from
 
 if TYPE_CHECKING:
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from mien.video.select import Selection
 
 CUT_SHORT_S = 0.5
-"""A file that ends so much before it says is reported: FFmpeg takes the cut for the end."""
+"""Seconds: a file that ends so much earlier than its header says is reported as cut short; FFmpeg
+takes the cut for the end."""
 LOG = logging.getLogger("mien.video")
-"""Takes what is said of a source where nobody else is named to take it."""
+"""Gets the warnings about a source where the caller passes no `warn`."""
 DAMAGED = "the file is cut short or damaged; what could be read before is kept"
 
 
 def load_av() -> Any:
-    """Return PyAV, with FFmpeg's own chatter silenced.
+    """Return PyAV, with FFmpeg's own log silenced.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -57,9 +58,9 @@ def opened(
     Args:
         address: a path or URL, or a camera's name.
         name: for messages.
-        kind: FFmpeg's name of the container; found by content where None, never by the suffix.
+        kind: FFmpeg's name of the container; None detects it by content, never by the suffix.
         options: for FFmpeg.
-        timeout_s: after which a source that does not answer is given up.
+        timeout_s: seconds without an answer after which the source is given up.
 
     Raises:
         SourceError: missing, unreadable, no video in it.
@@ -87,7 +88,7 @@ def opened(
             )
         if streams[0].codec_context is None:
             raise SourceError(
-                f"{name} is in a code that FFmpeg cannot decode", hint="convert it to MP4 (H.264)"
+                f"{name} uses a codec that FFmpeg cannot decode", hint="convert it to MP4 (H.264)"
             )
         yield container, streams[0]
 
@@ -99,7 +100,7 @@ def _contents(container: Any) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return what FFmpeg or the system says, in a few words."""
+    """Return the reason that FFmpeg or the system gives, in a few words."""
     text = getattr(error, "strerror", None) or str(error)
     return text.strip().rstrip(".") or type(error).__name__
 
@@ -115,15 +116,15 @@ def read_file(
     """Yield the frames of a video file from `selection.start_s` or shortly before on.
 
     Frames are as displayed: display matrix and pixel aspect ratio are applied, interlaced frames
-    are made whole. A damaged place is passed over; a file without one readable frame is an error.
+    are deinterlaced. Damaged frames are skipped; a file without one readable frame is an error.
     Animated images are read too.
 
     Args:
         path: of the file.
-        selection: of its frames; only where it starts matters here.
+        selection: of its frames; only its start matters here.
         name: in messages and results; the path where None.
         kind: as for `opened`.
-        warn: called with jumps of the clock and of what cannot be applied as it stands.
+        warn: called with one line for each jump of the clock and each odd property.
 
     Raises:
         SourceError: missing, no video, nothing to decode, or cut short (after its last frame).
@@ -135,6 +136,7 @@ def read_file(
         yield from read_animation(path, name)
         return
     with opened(f"file:{path}", name, kind=kind) as (container, stream):
+        # Decodes frames and slices in parallel; live streams keep the lower delay of one thread.
         stream.thread_type = "AUTO"
         yield from frames_of(container, stream, name, start_s=selection.start_s, warn=warn)
 
@@ -151,11 +153,11 @@ def frames_of(
     """Yield an open stream's frames.
 
     Args:
-        container: as `opened` gave it.
+        container: from `opened`.
         stream: likewise.
         name: of the source in the results.
-        start_s: sought for; the frames from a key frame before are given too.
-        offset_s: added to all times: for streams that were connected anew.
+        start_s: first moment in seconds; the frames from the key frame before are given too.
+        offset_s: seconds added to all times, for streams that were reconnected.
         warn: as for `read_file`.
     """
     av = load_av()
@@ -163,9 +165,9 @@ def frames_of(
     display = Display(container, stream, warn, name)
     scout = Clock(container, stream)
     packets = packets_from(av, container, stream, start_s, clock, scout)
-    whole = _Deinterlacer(av, stream)
+    deinterlacer = _Deinterlacer(av, stream)
     count, broken = 0, None
-    for decoded in whole.apply(_decode(av, packets)):
+    for decoded in deinterlacer.apply(_decode(av, packets)):
         if isinstance(decoded, BaseException):
             broken = decoded
             continue
@@ -182,7 +184,7 @@ def frames_of(
     missing = clock.missing_s()
     if missing > max(CUT_SHORT_S, 1.5 * clock.step_s):
         raise SourceError(
-            f"{name} is cut short: it should go on for {missing:.1f} s more after {count} frames",
+            f"{name} is cut short: {missing:.1f} s are missing after {count} frames",
             hint=DAMAGED,
         )
 
@@ -191,9 +193,8 @@ def _frame(decoded: Any, clock: Clock, display: Display, name: str) -> Frame:
     index, time_s, pts = clock.frame(decoded)
     width, height, orientation = display.of(decoded)
     size = (height, width) if orientation.transpose else (width, height)
-    return Frame(
-        name, index, time_s, size, lambda: to_rgb(decoded, width, height, orientation), pts
-    )
+    pixels = LazyPixels(lambda: to_rgb(decoded, width, height, orientation))
+    return Frame(name, index, time_s, size, pixels, pts)
 
 
 def _decode(av: Any, packets: Iterator[Any]) -> Iterator[Any]:
@@ -215,14 +216,14 @@ def _decode(av: Any, packets: Iterator[Any]) -> Iterator[Any]:
 
 
 class _Deinterlacer:
-    """Makes interlaced frames whole with FFmpeg's bwdif; leaves others as they are."""
+    """Deinterlaces frames with FFmpeg's bwdif; passes others on unchanged."""
 
     def __init__(self, av: Any, stream: Any) -> None:
         self._av, self._stream = av, stream
         self._graph: Any = None
 
     def apply(self, frames: Iterator[Any]) -> Iterator[Any]:
-        """Yield the frames, one for each, with their timestamps."""
+        """Yield one frame for each, with its timestamp; errors pass through."""
         for frame in frames:
             if isinstance(frame, BaseException):
                 yield frame

@@ -1,7 +1,7 @@
-"""Planned frames to found faces, in a thread of their own: a detection waits for nobody's place.
+"""Runs the detector on the planned frames, in a thread of its own.
 
-Who is who depends on the detections before; the detections depend on nothing. So the detector
-works on the next frames while the last ones' people are followed, read and written.
+Tracks depend on all detections before; detections depend on nothing. So the detector works on the
+next frames while the tracks of the last ones are updated, classified and written.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from mien.video.plan import FrameJob
 
 SHORTER_SIDE = 360
-"""Larger frames are halved, thirded... for the detector, down to no less than this."""
+"""Pixels: larger frames are reduced by a whole factor for the detector, to this or more."""
 
 
-def with_faces(
-    planned: Iterable[FrameJob], detector: Detector, crop_size: int
+def detect_faces(
+    jobs: Iterable[FrameJob], detector: Detector, crop_size: int
 ) -> Iterator[FrameJob]:
-    """Yield the planned frames, in order; those that are to be detected hold their faces."""
-    for now in planned:
-        if now.detect:
-            now.faces, now.crops_nhw = find_faces(now.frame, detector, crop_size)
-        yield now
+    """Yield the jobs in order; those with `detect` get their detections and crops."""
+    for job in jobs:
+        if job.detect:
+            job.detections, job.crops_nhw = find_faces(job.frame, detector, crop_size)
+        yield job
 
 
 def find_faces(frame: Frame, detector: Detector, crop_size: int) -> tuple[Faces, NDArray[np.uint8]]:
@@ -51,4 +51,5 @@ def find_faces(frame: Frame, detector: Detector, crop_size: int) -> tuple[Faces,
             found.scores_n,
             None if marks is None else marks * np.float32(factor),
         )
+    # Crops come from the full frame: reduced pixels would blur small faces.
     return found, crop_faces(frame.pixels, found.boxes_xyxy, detector.framing, crop_size)

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_ASPECT = 10
-"""A pixel so many times wider than high, or higher than wide, is taken for an error."""
+"""A larger ratio of a pixel's width and height, either way, is taken for an error."""
 MIN_LIKENESS = 0.99985
-"""Cosine of one degree: a matrix further from all eight is said to be none of them."""
+"""Cosine of one degree: a matrix further from all eight orientations gives a warning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """One of the eight ways to lay an image down: transposed first, then mirrored.
+    """One of the eight orientations of an image: transposed first, then mirrored.
 
     Attributes:
         transpose: rows become columns.
@@ -38,7 +38,7 @@ class Orientation:
     upside_down: bool = False
 
     def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return pixels, uint8 [h, w, 3], laid down so."""
+        """Return pixels, uint8 [h, w, 3], in this orientation."""
         if self == UPRIGHT:
             return pixels
         if self.transpose:
@@ -55,7 +55,7 @@ def orientation(matrix: bytes) -> tuple[Orientation, float]:
 
     Args:
         matrix: nine int32, a b u c d v x y w, as FFmpeg keeps them: a point (x, y) is shown at
-            (a x + c y, b x + d y), apart from where the image begins. A zoom does not matter.
+            (a x + c y, b x + d y), apart from the image's origin. A zoom does not matter.
     """
     a, b, _, c, d, *_ = struct.unpack("=9i", matrix)
     length = hypot(a, b, c, d) * hypot(1, 1)
@@ -68,22 +68,22 @@ def orientation(matrix: bytes) -> tuple[Orientation, float]:
 
 
 class Display:
-    """Says how the frames of a stream are displayed.
+    """How the frames of a stream are displayed.
 
     Args:
         container: PyAV's.
         stream: of video.
-        tell: told of what is not applied as it stands.
-        name: of the source, for that.
+        warn: called with one line for each property that cannot be applied.
+        name: of the source, for these lines.
     """
 
-    def __init__(self, container: Any, stream: Any, tell: Callable[[str], None], name: str) -> None:
-        self._stream, self._tell, self._name = stream, tell, name
-        # In these the pixels' aspect stands in the images themselves, and may change on air.
+    def __init__(self, container: Any, stream: Any, warn: Callable[[str], None], name: str) -> None:
+        self._stream, self._warn, self._name = stream, warn, name
+        # In these the aspect ratio is coded in the images, and may change during a broadcast.
         self._changes = container.format.name in DISCONTINUOUS
         self._seen: tuple[int, int, int] | None = None
         self._orientation = UPRIGHT
-        self._said: Fraction | None = None
+        self._warned: Fraction | None = None
         self._aspect_ratio = self._aspect()
 
     def of(self, decoded: Any) -> tuple[int, int, Orientation]:
@@ -105,21 +105,21 @@ class Display:
         if self._changes:
             aspect = self._stream.codec_context.sample_aspect_ratio or aspect
         if not aspect or aspect == 1:
-            return Fraction(1)  # 0 says 'unknown'
+            return Fraction(1)  # 0 means unknown
         if not Fraction(1, MAX_ASPECT) <= aspect <= MAX_ASPECT:
-            if aspect != self._said:
-                self._tell(
+            if aspect != self._warned:
+                self._warn(
                     f"{self._name}: its pixels' aspect ratio, {aspect.numerator}:"
                     f"{aspect.denominator}, cannot be right; it is taken as 1:1"
                 )
-            self._said = aspect
+            self._warned = aspect
             return Fraction(1)
         return Fraction(aspect)
 
     def _nearest(self, matrix: bytes) -> Orientation:
         found, likeness = orientation(matrix)
         if likeness < MIN_LIKENESS:
-            self._tell(
+            self._warn(
                 f"{self._name}: its display matrix is not a mirror or a quarter turn; the "
                 "nearest of them is applied"
             )
@@ -135,7 +135,7 @@ def displayed_size(container: Any, stream: Any) -> tuple[int, int]:
 def to_rgb(
     decoded: Any, width: int, height: int, orientation: Orientation = UPRIGHT
 ) -> NDArray[np.uint8]:
-    """Return a decoded frame as uint8 [h, w, 3] RGB, scaled and then laid down as said."""
+    """Return a decoded frame as uint8 [h, w, 3] RGB, scaled, then oriented."""
     if (width, height) == (decoded.width, decoded.height):
         pixels: NDArray[np.uint8] = decoded.to_ndarray(format="rgb24")
     else:

@@ -1,7 +1,8 @@
-"""One frame of a source, whose pixels are made only when somebody asks for them."""
+"""One frame of a source, immutable; its pixels are converted when they are first asked for."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,54 +14,93 @@ if TYPE_CHECKING:
     from mien.types import FrameReading
 
 
-class Frame:
-    """A moment of a source.
+class LazyPixels:
+    """Pixels that are made on first use and kept: frames that nobody looks at cost nothing.
 
     Args:
+        make: returns the pixels, uint8 [h, w, 3] RGB; called once at most.
+    """
+
+    __slots__ = ("_make", "_pixels")
+
+    def __init__(self, make: Callable[[], NDArray[np.uint8]]) -> None:
+        self._make: Callable[[], NDArray[np.uint8]] | None = make
+        self._pixels: NDArray[np.uint8] | None = None
+
+    def get(self) -> NDArray[np.uint8]:
+        """Return the pixels, uint8 [h, w, 3] RGB."""
+        if self._pixels is None:
+            assert self._make is not None  # noqa: S101  (one of the two is always there)
+            # `make` holds the decoder's own frame: dropped, or both copies would stay in memory.
+            self._pixels, self._make = self._make(), None
+        return self._pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame of a source. `dataclasses.replace` copies it; the copies share their pixels.
+
+    Attributes:
         source: its name in results.
         index: number of the frame in the source, from 0.
         time_s: seconds on the player's clock.
         size: (width, height) as displayed, in pixels.
-        make: returns the pixels, uint8 [h, w, 3] RGB, as displayed.
-        pts: timestamp in the container's time base.
+        lazy_pixels: makes the pixels as displayed.
+        pts: timestamp in the container's time base; None where there is no container.
+        until_s: time of the next selected frame, or the end of the source, in seconds; None
+            where that is not known yet.
     """
 
-    __slots__ = (
-        "_make", "_pixels", "index", "perhaps_xyxy", "pts", "size", "source", "time_s", "until_s",
-    )  # fmt: skip
+    source: str
+    index: int
+    time_s: float
+    size: tuple[int, int]
+    lazy_pixels: LazyPixels = field(repr=False, compare=False)
+    pts: int | None = None
+    until_s: float | None = None
 
-    def __init__(
-        self,
+    @classmethod
+    def of(
+        cls,
         source: str,
         index: int,
         time_s: float,
-        size: tuple[int, int],
-        make: Callable[[], NDArray[np.uint8]],
+        pixels_hwc: NDArray[np.uint8],
         pts: int | None = None,
-    ) -> None:
-        self.source, self.index, self.time_s, self.size = source, index, time_s, size
-        self.pts = pts
-        self.until_s: float | None = None
-        """When the next selected frame comes, or the source ends; None where nobody knows yet."""
-        self.perhaps_xyxy: list[NDArray[np.float32]] = []
-        """Where a face is, or may be: more than is read, for whoever hides faces."""
-        self._make: Callable[[], NDArray[np.uint8]] | None = make
-        self._pixels: NDArray[np.uint8] | None = None
+    ) -> Frame:
+        """Return a frame whose pixels, uint8 [h, w, 3] RGB, are in memory already."""
+        size = (pixels_hwc.shape[1], pixels_hwc.shape[0])
+        return cls(source, index, time_s, size, LazyPixels(lambda: pixels_hwc), pts)
 
     @classmethod
-    def bare(cls, reading: FrameReading) -> Frame:
-        """Return the frame of a reading whose pixels are gone."""
+    def without_pixels(cls, reading: FrameReading) -> Frame:
+        """Return the frame of a reading from an earlier run; asking for its pixels is an error."""
 
-        def none() -> NDArray[np.uint8]:
-            raise RuntimeError("the pixels of a past frame are gone")
+        def fail() -> NDArray[np.uint8]:
+            raise RuntimeError(f"frame {reading.frame} of {reading.source} has no pixels any more")
 
         size = (reading.width, reading.height)
-        return cls(reading.source, reading.frame, reading.time_s, size, none, reading.pts)
+        lazy = LazyPixels(fail)
+        return cls(reading.source, reading.frame, reading.time_s, size, lazy, reading.pts)
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """The pixels, uint8 [h, w, 3] RGB; converted once."""
-        if self._pixels is None:
-            assert self._make is not None  # noqa: S101  (one of the two is always there)
-            self._pixels, self._make = self._make(), None
-        return self._pixels
+        return self.lazy_pixels.get()
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """What the pipeline gives for a frame.
+
+    Attributes:
+        frame: the frame.
+        reading: its tracked faces.
+        candidates_xyxy: float32 [4] boxes, pixels, of every place where a face is or may be:
+            weak detections and tracks without a detection too. Only frames that the detector
+            ran on have them. Anonymization covers them all.
+    """
+
+    frame: Frame
+    reading: FrameReading
+    candidates_xyxy: tuple[NDArray[np.float32], ...] = ()

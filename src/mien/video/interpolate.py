@@ -1,4 +1,4 @@
-"""Where people are in the frames between two detected ones."""
+"""Where the faces of tracks are in the frames between two detections."""
 
 from __future__ import annotations
 
@@ -21,67 +21,69 @@ if TYPE_CHECKING:
 
 
 def place_between(
-    waiting: Sequence[FrameJob], now: FrameJob, people: Sequence[Track], crop: Crop
+    waiting: Sequence[FrameJob], newest: FrameJob, tracks: Sequence[Track], crop: Crop
 ) -> None:
-    """Place people in the frames between two detected ones, `waiting[0]` and `now`.
+    """Place the faces of tracks in the frames between two detections.
 
-    Who was found in both moves on a line from one to the other. Who was found in one of them only
-    came or went somewhere between: they are placed in the frames, from that one on, that look
-    where their face should be more like it than like the other one. So a face has its row up to
+    A face that was detected at both ends moves on a line from one to the other. A face that was
+    detected at one end only came or went somewhere between: it is placed in the frames, from that
+    end on, whose pixels look more like that end than like the other. So a face has rows up to
     a cut, and none after it.
 
     Args:
-        waiting: the frames since the last detected one, that one first.
-        now: the newest detected frame.
-        people: followed, after `now` was taken in.
+        waiting: the frames since the last detection, that one first.
+        newest: the frame of the newest detection.
+        tracks: as they are after that detection.
         crop: returns the grey crop of a box in a frame, uint8 [size, size].
     """
     between = waiting[1:]
-    start_s, end_s = waiting[0].frame.time_s, now.frame.time_s
+    start_s, end_s = waiting[0].frame.time_s, newest.frame.time_s
     if not between:
         return
-    for person in people:
-        before, after = person.before, person.seen
+    for track in tracks:
+        before, after = track.previous, track.detection
         if before is not None and after is not None:
-            for item in between:
-                share = (item.frame.time_s - start_s) / max(end_s - start_s, 1e-9)
-                box = before.box_xyxy + np.float32(share) * (after.box_xyxy - before.box_xyxy)
-                nearest = before if share <= 0.5 else after
-                item.spots.append(FaceInFrame(person, box, BETWEEN, nearest))
+            for job in between:
+                fraction = (job.frame.time_s - start_s) / max(end_s - start_s, 1e-9)
+                box = before.box_xyxy + np.float32(fraction) * (after.box_xyxy - before.box_xyxy)
+                nearest = before if fraction <= 0.5 else after
+                job.faces.append(FaceInFrame(track, box, BETWEEN, nearest))
             continue
-        sighting = after if before is None else before
-        if sighting is None:
+        detection = after if before is None else before
+        if detection is None:
             continue
         ordered = list(between) if after is None else list(reversed(between))
-        here, there = (waiting[0], now) if after is None else (now, waiting[0])
-        for item in ordered[: _shown(person, here, there, ordered, crop)]:
-            box = person.box(item.frame.time_s)
-            item.spots.append(FaceInFrame(person, box, PREDICTED, sighting))
+        here, there = (waiting[0], newest) if after is None else (newest, waiting[0])
+        for job in ordered[: _count_visible(track, here, there, ordered, crop)]:
+            box = track.box(job.frame.time_s)
+            job.faces.append(FaceInFrame(track, box, PREDICTED, detection))
 
 
-def _shown(
-    person: Track, here: FrameJob, there: FrameJob, ordered: Sequence[FrameJob], crop: Crop
+def _count_visible(
+    track: Track, here: FrameJob, there: FrameJob, ordered: Sequence[FrameJob], crop: Crop
 ) -> int:
-    """Return in how many of the frames a face is still seen, which lead from `here` to `there`.
+    """Return in how many of the frames from `here` to `there` a face is still visible.
 
     Args:
-        person: found in `here` and not in `there`.
-        here: a detected frame.
+        track: detected in `here` and not in `there`.
+        here: a frame that the detector ran on.
         there: another, after or before it.
         ordered: the frames between, from `here` on.
         crop: see `place_between`.
     """
     start_s, end_s = here.frame.time_s, there.frame.time_s
 
-    def look(item: FrameJob) -> NDArray[np.int16]:
-        return crop(item.frame, person.box(item.frame.time_s)).astype(np.int16)
+    def crop_at(job: FrameJob) -> NDArray[np.int16]:
+        # Signed: differences of uint8 would wrap around.
+        return crop(job.frame, track.box(job.frame.time_s)).astype(np.int16)
 
-    own, other = look(here), look(there)
-    for count, item in enumerate(ordered):
-        found = look(item)
-        apart = int(np.abs(found - own).sum()) - int(np.abs(found - other).sum())
-        # Where nothing tells them apart, the nearer one decides.
-        late = abs(item.frame.time_s - start_s) > 0.5 * abs(end_s - start_s)
-        if apart > 0 or (apart == 0 and late):
+    with_face, without_face = crop_at(here), crop_at(there)
+    for count, job in enumerate(ordered):
+        pixels = crop_at(job)
+        to_face = int(np.abs(pixels - with_face).sum())
+        difference = to_face - int(np.abs(pixels - without_face).sum())
+        # Where both ends are equally like it, the one nearer in time decides.
+        late = abs(job.frame.time_s - start_s) > 0.5 * abs(end_s - start_s)
+        if difference > 0 or (difference == 0 and late):
             return count
     return len(ordered)

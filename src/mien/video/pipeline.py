@@ -1,10 +1,10 @@
-"""Frames to people and their expressions over time: read `follow` first.
+"""Frames to tracks and their expressions over time: read `track_faces` first.
 
-The detector runs on every n-th frame (a *detected* frame). Frames between wait for the next
-detected one, so that each face's place there is known from both sides; live, where nothing may
-wait, it is predicted from the past. Expressions are read on every m-th frame, all faces of the
-waiting frames in one batch, and smoothed over each person's own past. Frames into which somebody
-new has come wait for one detection more, which confirms them or does not.
+The detector runs on every n-th frame. Frames between wait for the next detection, so that each
+face's place is known from both sides; live, where nothing may wait, it is predicted from the past.
+Expressions are classified on every m-th frame, all faces of the waiting frames in one batch, and
+smoothed over each track's own past. Frames in which a new face appears wait for one detection
+more, which confirms the track or drops it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mien.imaging.crop import crop_faces
-from mien.video.classify import ExpressionReader
+from mien.video.classify import TrackClassifier
 from mien.video.interpolate import place_between
 from mien.video.pace import SamplingInterval
 from mien.video.plan import DETECTED, PREDICTED, FaceInFrame
@@ -27,78 +27,80 @@ if TYPE_CHECKING:
 
     from mien.imaging.crop import Framing
     from mien.predict.pipeline import FaceClassifier
-    from mien.types import FrameReading
-    from mien.video.frame import Frame
+    from mien.video.frame import Frame, FrameResult
     from mien.video.plan import FrameJob, Settings
     from mien.video.track import Track
 
 
-def follow(
-    planned: Iterable[FrameJob],
+def track_faces(
+    jobs: Iterable[FrameJob],
     framing: Framing,
     classifier: FaceClassifier,
     settings: Settings,
-) -> Iterator[tuple[Frame, FrameReading]]:
-    """Yield each frame of one source with its reading, in order.
+) -> Iterator[FrameResult]:
+    """Yield the result of each frame of one source, in order.
 
-    Memory is bounded: only the frames since the last detection but one wait, and of a person only
-    the filters' state is kept, until they are lost.
+    Memory is bounded: only the frames since the last detection but one wait, and of a track only
+    the filters' state is kept, until it is lost.
 
     Args:
-        planned: the frames of one source in order of time, from `Settings.plan` and
-            `find.with_faces`.
+        jobs: the frames of one source in order of time, from `Settings.plan` and
+            `detect.detect_faces`.
         framing: of the detector.
-        classifier: names the expressions.
+        classifier: classifies the crops.
         settings: see there.
     """
-    people = Tracker(settings.lost_s)
-    reader = ExpressionReader(classifier, framing, settings)
+    tracker = Tracker(settings.lost_s)
+    expressions = TrackClassifier(classifier, framing, settings)
     interval = SamplingInterval()
-    waiting: list[FrameJob] = []
-    held: list[FrameJob] = []  # who is new in them is a person once found again
     crop = partial(_crop, framing, classifier.info.input_size)
-    for now in planned:
-        frame, faces = now.frame, now.faces
-        interval.add(frame.time_s)
-        if faces is None:
+    since_detection: list[FrameJob] = []
+    # Placed already, but with a face that becomes a track only if it is detected again.
+    unconfirmed: list[FrameJob] = []
+    for job in jobs:
+        interval.add(job.frame.time_s)
+        if job.detections is None:
             if settings.live:
-                now.spots = _predict(people.people, frame.time_s)
-            waiting.append(now)
+                job.faces = _predict(tracker.tracks, job.frame.time_s)
         else:
-            followed = people.update(
-                faces, frame.time_s, now.crops_nhw, settings.detect_interval_s(interval.seconds)
-            )
+            every_s = settings.detect_interval_s(interval.seconds)
+            tracks = tracker.update(job.detections, job.frame.time_s, job.crops_nhw, every_s)
             if settings.live:
-                for person in followed:
-                    people.confirm(person)
-            elif waiting:
-                place_between(waiting, now, followed, crop)
-                yield from reader.read(held)
-                held, waiting = waiting, []
-                if all(person.seen is None or person.track for person in followed):
-                    yield from reader.read(held)
-                    held = []
-            frame.perhaps_xyxy = [*faces.boxes_xyxy, *(p.box() for p in followed if not p.seen)]
-            now.spots = [
-                FaceInFrame(p, p.seen.box_xyxy, DETECTED, p.seen)
-                for p in followed
-                if p.seen is not None
-            ]
-            waiting.append(now)
+                tracker.confirm_all()
+            elif since_detection:
+                place_between(since_detection, job, tracks, crop)
+                yield from expressions.classify(unconfirmed)
+                unconfirmed, since_detection = since_detection, []
+                if all(track.detection is None or track.number for track in tracks):
+                    yield from expressions.classify(unconfirmed)
+                    unconfirmed = []
+            _take_detections(job, tracks)
+        since_detection.append(job)
         if settings.live:
-            yield from reader.read(waiting)
-            waiting = []
-    _end(people, waiting)
-    yield from reader.read(held)
-    yield from reader.read(waiting)
+            yield from expressions.classify(since_detection)
+            since_detection = []
+    _place_last(tracker, since_detection)
+    yield from expressions.classify(unconfirmed)
+    yield from expressions.classify(since_detection)
 
 
-def _end(people: Tracker, waiting: list[FrameJob]) -> None:
-    """Decide what waits for a next detection, of which there is none."""
-    for person in people.people:
-        people.confirm(person)
-    for later in waiting[1:]:
-        later.spots = _predict(people.people, later.frame.time_s)
+def _take_detections(job: FrameJob, tracks: list[Track]) -> None:
+    """Put the detected faces of the tracks into the frame that the detector ran on."""
+    assert job.detections is not None  # noqa: S101  (the caller has looked)
+    missed = (track.box() for track in tracks if track.detection is None)
+    job.candidates_xyxy = (*job.detections.boxes_xyxy, *missed)
+    job.faces = [
+        FaceInFrame(track, track.detection.box_xyxy, DETECTED, track.detection)
+        for track in tracks
+        if track.detection is not None
+    ]
+
+
+def _place_last(tracker: Tracker, waiting: list[FrameJob]) -> None:
+    """Decide on the frames that wait for a next detection, of which there is none."""
+    tracker.confirm_all()
+    for job in waiting[1:]:
+        job.faces = _predict(tracker.tracks, job.frame.time_s)
 
 
 def _crop(
@@ -107,10 +109,10 @@ def _crop(
     return crop_faces(frame.pixels, box_xyxy[None], framing, size).reshape(size, size)
 
 
-def _predict(people: list[Track], time_s: float) -> list[FaceInFrame]:
-    """Place everybody seen in the last detected frame where they should be by now."""
+def _predict(tracks: list[Track], time_s: float) -> list[FaceInFrame]:
+    """Return every face of the last detection where it should be by now."""
     return [
-        FaceInFrame(p, p.box(time_s), PREDICTED, p.seen)
-        for p in people
-        if p.track and p.seen is not None
+        FaceInFrame(track, track.box(time_s), PREDICTED, track.detection)
+        for track in tracks
+        if track.number and track.detection is not None
     ]

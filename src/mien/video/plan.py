@@ -1,4 +1,4 @@
-"""What passes between following and reading: settings, and faces placed in frames."""
+"""Settings of the video flow, and the job that travels through it with each frame."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ if TYPE_CHECKING:
     from mien.video.frame import Frame
     from mien.video.track import Detection, Track
 
-DETECT_S, READ_S = 0.2, 1 / 15
-"""Seconds from one detection, and from one reading, to the next."""
+DETECT_S, CLASSIFY_S = 0.2, 1 / 15
+"""Default seconds from one detection, and from one classification, to the next."""
 DETECTED, BETWEEN, PREDICTED = "detected", "between", "predicted"
+"""Where the box of a face comes from; see `TrackedFace.origin`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How people are followed and read.
+    """How faces are tracked and classified.
 
     Attributes:
-        detect_every: frames from one detection to the next; None goes by time, 0.2 s.
-        read_every: frames from one reading of the expressions to the next; None goes by time,
-            15 a second. Detected frames are always read.
-        live: answer for each frame at once, rather than when the next detection is known.
+        detect_every: frames from one detection to the next, 1 or more; None goes by time, 0.2 s.
+        read_every: frames from one classification to the next, 1 or more; None goes by time, 15
+            a second. Frames that the detector ran on are always classified.
+        live: yield each frame at once, rather than when the next detection is known.
         smooth: 'exponential', 'one-euro' or 'none'.
-        smooth_s: time constant of exponential smoothing.
-        lost_s: a person unseen for longer is new when they come back; where frames are rare, for
-            longer than two and a half sampling intervals.
-        min_confidence: below it a face is 'unsure'; None takes the model's own.
-        gate: which faces are fit to be read.
+        smooth_s: time constant of exponential smoothing in seconds, 0 or more.
+        lost_s: seconds without a detection after which a track ends; where frames are rare, at
+            least two and a half sampling intervals.
+        min_confidence: decision threshold, 0 to 1: below it a face is 'unsure'; None takes the
+            model's calibrated threshold.
+        gate: which faces are good enough to be classified.
     """
 
     detect_every: int | None = None
@@ -52,56 +54,63 @@ class Settings:
     gate: QualityGate = field(default_factory=QualityGate)
 
     def __post_init__(self) -> None:
-        make_smoother(self.smooth, self.smooth_s)  # complains now, not at the first face
+        make_smoother(self.smooth, self.smooth_s)  # raises here, not at the first face
         for name in ("detect_every", "read_every"):
-            if (getattr(self, name) or 1) < 1:
-                option = "--" + name.replace("_", "-")
-                raise ConfigError(f"{option} must be at least 1", hint="1 takes every frame")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(
+                    f"{name}: {value} is out of range, 1 or more", hint="1 takes every frame"
+                )
 
     def detect_interval_s(self, interval_s: float) -> float:
-        """Return the least seconds between detections, at a sampling interval in seconds."""
+        """Return the minimum seconds between detections, at a sampling interval in seconds."""
         return interval_s * (self.detect_every or 1)
 
     def memory_s(self, interval_s: float) -> float:
-        """Return after how many seconds nothing of the past shows in a reading, to four digits.
+        """Return after how many seconds nothing of the past shows in a row, to four digits.
 
         Args:
-            interval_s: the sampling interval.
+            interval_s: the sampling interval in seconds.
         """
         step = self.detect_interval_s(interval_s)
         smooth = max(self.smooth_s, FADE_INTERVALS * step)
         return 2 * lost_after(self.lost_s, step) + 12 * smooth + max(1.2, 6 * step)
 
     def planner(self) -> Planner:
-        """Return what tells for each frame of one source what is done with it."""
-        return Planner(_Due(self.detect_every, DETECT_S), _Due(self.read_every, READ_S))
+        """Return a planner for one source."""
+        return Planner(
+            _Schedule(self.detect_every, DETECT_S), _Schedule(self.read_every, CLASSIFY_S)
+        )
 
     def plan(self, frames: Iterable[Frame], position: int = 0) -> Iterator[FrameJob]:
-        """Yield the frames with what is to be done with them; make the pixels that it needs.
+        """Yield a job for each frame; convert the pixels of those that will be looked at.
 
-        Frames alone decide, by their order and timestamps: the same frames give the same plan.
+        Only the order and timestamps of the frames decide: the same frames give the same plan.
 
         Args:
             frames: of one source, in order.
-            position: of the first one, where reading goes on inside; the detector runs on it.
+            position: number of the first frame among the selected ones; above 0 where a video
+                is resumed, and the detector runs on that frame.
         """
         planner = self.planner()
         for number, frame in enumerate(frames, start=position):
-            now = FrameJob(frame, *planner.at(number, frame.time_s))
-            if now.detect or now.read:
-                frame.pixels  # noqa: B018  (converts them, in the thread that reads ahead)
-            yield now
+            detect, classify = planner.at(number, frame.time_s)
+            if detect or classify:
+                frame.pixels  # noqa: B018  (converts them, in the thread that prefetches)
+            yield FrameJob(frame, detect, classify)
 
 
-class _Due:
+class _Schedule:
+    """When something is due: each n-th frame, or each so many seconds."""
+
     def __init__(self, every: int | None, seconds: float) -> None:
         self._every, self._seconds, self._last = every, seconds, float("-inf")
 
-    def at(self, position: int, time_s: float, wanted: bool = False) -> bool:
+    def at(self, position: int, time_s: float, forced: bool = False) -> bool:
         if self._every is not None:
-            return wanted or position % self._every == 0
+            return forced or position % self._every == 0
         # A millisecond forgives timestamps that a container rounded.
-        due = wanted or time_s - self._last >= self._seconds - 1e-3
+        due = forced or time_s - self._last >= self._seconds - 1e-3
         if due:
             self._last = time_s
         return due
@@ -109,44 +118,52 @@ class _Due:
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Tells on which frames the detector runs, and which are read."""
+    """Decides which frames are detected and which are classified."""
 
-    _detected: _Due
-    _read: _Due
+    _detection: _Schedule
+    _classification: _Schedule
 
     def at(self, position: int, time_s: float) -> tuple[bool, bool]:
-        """Return (detect, read) for the next frame; `position` counts frames from 0."""
-        detect = self._detected.at(position, time_s)
-        return detect, self._read.at(position, time_s, wanted=detect)
+        """Return (detect, classify) for the next frame; `position` counts frames from 0."""
+        detect = self._detection.at(position, time_s)
+        return detect, self._classification.at(position, time_s, forced=detect)
 
 
 @dataclass(slots=True)
 class FaceInFrame:
-    """A person's face in a frame, before it is read."""
+    """The face of a track in one frame, before it is classified.
 
-    person: Track
+    Attributes:
+        track: whose face it is.
+        box_xyxy: float32 [4], pixels.
+        origin: DETECTED, BETWEEN or PREDICTED.
+        detection: the nearest one; the frame's own where `origin` is DETECTED.
+    """
+
+    track: Track
     box_xyxy: NDArray[np.float32]
     origin: str
-    sighting: Detection
-    """The nearest detection; the frame's own where `origin` says so."""
+    detection: Detection
 
 
 @dataclass(slots=True)
 class FrameJob:
-    """A frame whose faces' places are being worked out.
+    """A frame on its way through the flow; each stage fills in its part.
 
     Attributes:
         frame: the frame.
         detect: whether the detector is to run on it.
-        read: whether its expressions are to be read.
-        faces: what the detector found; None where it did not run.
-        crops_nhw: uint8 [n, size, size], the grey crops of those faces.
-        spots: the people in it.
+        classify: whether its faces are to be classified.
+        detections: what the detector found; None where it did not run.
+        crops_nhw: uint8 [n, size, size], the grey crops of those detections.
+        faces: the faces of the tracks in it.
+        candidates_xyxy: see `FrameResult`.
     """
 
     frame: Frame
     detect: bool = False
-    read: bool = False
-    faces: Faces | None = None
+    classify: bool = False
+    detections: Faces | None = None
     crops_nhw: NDArray[np.uint8] | None = None
-    spots: list[FaceInFrame] = field(default_factory=list)
+    faces: list[FaceInFrame] = field(default_factory=list)
+    candidates_xyxy: tuple[NDArray[np.float32], ...] = ()

@@ -1,6 +1,6 @@
-"""Reads frames ahead in a thread, and always ends that thread.
+"""Prefetches frames in a thread, and always ends that thread.
 
-Decoding releases Python's lock, so it goes on while the main thread detects and classifies.
+Decoding releases Python's global lock, so it runs while the main thread classifies.
 """
 
 from __future__ import annotations
@@ -16,22 +16,26 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 DEPTH = 8
-"""Frames that wait at most: 720p RGB takes 2.8 MB each."""
-_WAIT = 0.1
+"""Maximum number of frames that wait: 720p RGB takes 2.8 MB each."""
+_POLL_S = 0.1
+"""Seconds between two looks at whether to stop: queues cannot wait for an event too."""
 
 
 class Prefetcher(Generic[Item]):
-    """Iterates over frames that a thread reads.
+    """Iterates over items that a thread produces.
 
-    Used as a context manager: however the block ends, the thread is told to stop and is waited
-    for. It is a daemon besides, so that a source that never answers cannot keep the process.
+    A context manager: however the block ends, the thread is stopped and joined. It is a daemon
+    too, so that a source that never answers cannot keep the process alive.
 
     Args:
-        items: frames, or plans for them; made in the thread and closed there, at its end.
-        newest: keep only the newest frame and drop the others: for live sources.
-        after: another whose items these are made of: it is told to stop before this one is
-            waited for, which might else wait for it.
-        ends_at_once: seconds to wait for the thread at the end.
+        items: frames or jobs; produced in the thread and closed there.
+        newest: keep only the newest item and drop the others: for live sources.
+        after: the prefetcher that `items` reads from. It is stopped first: the thread of this one
+            might otherwise wait for it for ever.
+        join_s: maximum seconds to wait for the thread at the end.
+
+    Attributes:
+        dropped: number of items dropped, with `newest`.
     """
 
     def __init__(
@@ -40,14 +44,14 @@ class Prefetcher(Generic[Item]):
         *,
         newest: bool = False,
         after: Prefetcher[Any] | None = None,
-        ends_at_once: float = 5.0,
+        join_s: float = 5.0,
     ) -> None:
         self._items, self._after = items, after
-        self._newest, self._patience = newest, ends_at_once
+        self._newest, self._join_s = newest, join_s
         self._queue: queue.Queue[Item | BaseException | None] = queue.Queue(1 if newest else DEPTH)
         self._stop = threading.Event()
         self.dropped = 0
-        self._thread = threading.Thread(target=self._run, name="mien-read-ahead", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="mien-prefetch", daemon=True)
 
     def __enter__(self) -> Iterator[Item]:
         self._thread.start()
@@ -60,10 +64,10 @@ class Prefetcher(Generic[Item]):
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-        self._thread.join(self._patience)
+        self._thread.join(self._join_s)
 
     def stop(self) -> None:
-        """Tell the thread, and those before it, to stop; whoever waits for items gets no more."""
+        """Stop this thread and those before it; the iteration ends."""
         self._stop.set()
         if self._after is not None:
             self._after.stop()
@@ -71,14 +75,15 @@ class Prefetcher(Generic[Item]):
     def _take(self) -> Iterator[Item]:
         while True:
             try:
-                item = self._queue.get(timeout=_WAIT)
+                item = self._queue.get(timeout=_POLL_S)
             except queue.Empty:
                 if self._stop.is_set():
                     return
+                # A thread may die between its last item and this look at it.
                 if self._thread.is_alive() or not self._queue.empty():
                     continue
                 return
-            if item is None:
+            if item is None:  # the end
                 return
             if isinstance(item, BaseException):
                 raise item
@@ -94,6 +99,7 @@ class Prefetcher(Generic[Item]):
         except BaseException as error:  # noqa: BLE001  (handed to the main thread, which raises it)
             self._put(error)
         finally:
+            # In this thread: a generator may be closed only where it runs.
             close = getattr(self._items, "close", None)
             if close is not None:
                 close()
@@ -101,7 +107,7 @@ class Prefetcher(Generic[Item]):
     def _put(self, item: Item | BaseException | None, droppable: bool = False) -> None:
         while not self._stop.is_set():
             try:
-                self._queue.put(item, timeout=_WAIT if not droppable else 0.001)
+                self._queue.put(item, timeout=_POLL_S if not droppable else 0.001)
             except queue.Full:
                 if droppable:
                     self._drop()
@@ -112,5 +118,5 @@ class Prefetcher(Generic[Item]):
         try:
             self._queue.get_nowait()
         except queue.Empty:
-            return  # taken by the reader just now
+            return  # the consumer has taken it meanwhile
         self.dropped += 1

@@ -1,4 +1,4 @@
-"""Which faces are fit to be read: the others are reported as such, and nothing is guessed."""
+"""Which faces are good enough to be classified; the others get a reason and no prediction."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ CUT, COVERED = "cut", "covered"
 REASONS = (SMALL, BLURRED, TURNED, CUT, COVERED)
 
 NARROW = 0.72
-"""Of a face that looks at us: between the eyes, over from them to the mouth; a low figure."""
+"""Distance between the eyes over that from eyes to mouth, of a narrow face seen from the front."""
 NOSE = 0.7
-"""How far the nose stands out, in halves of the way between the eyes."""
+"""How far the nose protrudes, in halves of the distance between the eyes."""
 
 
 @dataclass(frozen=True, slots=True)
 class QualityGate:
-    """Limits; 0 switches one off.
+    """Limits; 0 disables one.
 
     Attributes:
-        min_side: of the box's longer side, in pixels: below half the model's crop little is left.
-        min_sharpness: see `sharpness`; chosen by eye, to stop only smooth blurs.
-        max_turn: see `turn`.
-        min_inside: share of the box that lies inside the image.
-        max_covered: share of the box that lies within another person's.
+        min_side: minimum of the box's longer side in pixels; 24 is half a crop's side.
+        min_sharpness: minimum `sharpness`; chosen by eye, to refuse only smooth blurs.
+        max_turn: maximum `turn`.
+        min_inside: minimum fraction of the box inside the image, 0 to 1.
+        max_covered: maximum fraction of the box inside another face's box, 0 to 1.
     """
 
     min_side: float = 24.0
@@ -48,18 +48,19 @@ class QualityGate:
         landmarks_52: NDArray[np.float32] | None,
         others_xyxy: NDArray[np.float32] | None = None,
     ) -> str:
-        """Return 'good', or the first reason against reading the face.
+        """Return 'good', or the first reason against classifying the face.
 
         Args:
             box_xyxy: float32 [4], pixels.
             size: (width, height) of the image.
-            crop_hw: uint8 [s, s], the grey crop that would be read.
+            crop_hw: uint8 [s, s], the grey crop that would be classified.
             landmarks_52: float32 [5, 2], pixels, where the detector gives them.
             others_xyxy: float32 [m, 4], boxes that may be in front of this one.
         """
         x0, y0, x1, y1 = (float(v) for v in box_xyxy)
         if max(x1 - x0, y1 - y0) < self.min_side:
             return SMALL
+        # The checks are ordered from cheap to expensive.
         shown = max(min(x1, size[0]) - max(x0, 0.0), 0.0) * max(min(y1, size[1]) - max(y0, 0.0), 0)
         if shown < self.min_inside * (x1 - x0) * (y1 - y0):
             return CUT
@@ -86,11 +87,11 @@ def sharpness(crop_hw: NDArray[np.uint8]) -> float:
 
 
 def turn(landmarks_52: NDArray[np.float32]) -> float:
-    """Return how far a head is turned to its side: 0 looks at us, 0.7 is about 45 degrees.
+    """Return how far a head is turned to its side: 0 is frontal, 0.7 is about 45 degrees.
 
-    The larger of two signs, both measured so that a tilted head is not a turned one: how far the
-    nose is from the middle of the eyes, 0, to below one of them, 1; and how much closer together
-    the eyes are than even a narrow face's, which still tells when the head is bowed too.
+    The larger of two measures, neither of which a tilted head changes: how far the nose is from the
+    middle of the eyes, 0, to below one of them, 1; and how much closer together the eyes are than
+    even a narrow face's, which still works when the head is bowed too.
     """
     eyes = landmarks_52[:2].astype(np.float64)
     across = eyes[1] - eyes[0]

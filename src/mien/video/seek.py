@@ -1,8 +1,8 @@
-"""Where decoding begins, so that no frame from the wanted moment on is missing.
+"""Seeking: where decoding starts, so that no frame from a moment on is missing.
 
-Containers with an index are sought in, and believed only where they land on a key frame that is
-shown in time. Others (MPEG-TS, MPEG-PS, raw streams, clocks that jump) are read through without
-being decoded, which is fast, up to the wanted moment.
+Containers with an index are sought in, and trusted only where they land on a key frame at or
+before the moment. Others (MPEG-TS, MPEG-PS, raw streams, clocks that jump) are demuxed from the
+start without being decoded, which is fast.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from mien.video.clock import Clock
 
 INDEXED = frozenset({"mov", "matroska", "avi", "flv", "asf", "mxf"})
-"""Containers that are sought in; FFmpeg names some by lists, such as 'mov,mp4,m4a'."""
-MAX_HELD = 64_000_000
-"""Bytes of packets that wait for a later key frame; beyond, decoding begins early."""
+"""Containers that are sought in; some of FFmpeg's names are lists, such as 'mov,mp4,m4a'."""
+MAX_BUFFERED = 64_000_000
+"""Bytes of packets that wait for a later key frame; above, decoding starts early."""
 ROUNDING_S = 1e-6
 IDR = 5
-"""H.264's type of unit for an image that needs none before it."""
+"""H.264's NAL unit type of an image that depends on none before it."""
 
 
 def is_indexed(container: Any) -> bool:
@@ -40,20 +40,20 @@ def packets_from(
         container: freshly opened.
         stream: of it.
         start_s: in seconds of the player's clock; 0 yields all.
-        clock: of the frames; told where they begin.
+        clock: of the frames; its start is set here.
         scout: a second clock of the stream, for packets.
     """
     if start_s <= 0:
         return container.demux(stream)  # type: ignore[no-any-return]
-    # The numbers of reordered frames in AVI do not follow from their times.
+    # In AVI the numbers of reordered frames cannot be computed from their times.
     if is_indexed(container) and not (clock.by_dts and stream.codec_context.has_b_frames):
-        found = _sought(av, container, stream, start_s, clock)
+        found = _seek(av, container, stream, start_s, clock)
         if found is not None:
             return found
-    return _passed(av, container.demux(stream), start_s, clock, scout)
+    return _demux_from_start(av, container.demux(stream), start_s, clock, scout)
 
 
-def _sought(
+def _seek(
     av: Any, container: Any, stream: Any, start_s: float, clock: Clock
 ) -> Iterator[Any] | None:
     """Return the packets from where FFmpeg finds the moment; None, at the start, if it is late."""
@@ -61,7 +61,7 @@ def _sought(
         container.seek(clock.to_pts(start_s), stream=stream, backward=True, any_frame=False)
         packets = container.demux(stream)
         first = next(packets)
-        if first.pts is not None and not _is_whole(first, stream.codec_context):
+        if first.pts is not None and not _is_complete(first, stream.codec_context):
             container.seek(first.pts - 1, stream=stream, backward=True, any_frame=False)
             packets = container.demux(stream)
             first = next(packets)
@@ -78,11 +78,11 @@ def _sought(
     return None
 
 
-def _is_whole(packet: Any, codec: Any) -> bool:
+def _is_complete(packet: Any, codec: Any) -> bool:
     """Return whether a key frame can be shown at once.
 
-    H.264 may refresh its images bit by bit: what containers then call a key frame is where that
-    begins, and whole images come some frames later. Other codecs are believed.
+    With H.264's intra refresh, containers mark as key frame the start of a refresh, and complete
+    images come some frames later. Other codecs are trusted.
     """
     extra = codec.extradata or b""
     if codec.name != "h264" or extra[:1] != b"\1":
@@ -95,37 +95,37 @@ def _is_whole(packet: Any, codec: Any) -> bool:
     return False
 
 
-def _passed(
+def _demux_from_start(
     av: Any, packets: Iterator[Any], start_s: float, clock: Clock, scout: Clock
 ) -> Iterator[Any]:
     """Yield the packets from the last key frame but one before the moment on.
 
-    From the last but one, because where images are refreshed bit by bit the last is no whole one.
+    From the last but one, because with intra refresh the last is not a complete image.
     """
-    held: list[Any] = []
+    buffered: list[Any] = []
     keys: list[tuple[int, int, Fraction]] = []
-    """Of the key frames: place in `held`, number in the stream, the clock's shift there."""
+    """Of the key frames: index in `buffered`, number in the stream, the clock's shift there."""
     count = size = 0
     broken: Exception | None = None
     try:
         for packet in packets:
             shown, decoded = scout.packet(packet) if packet.size else (Fraction(0), Fraction(0))
             if packet.size and packet.is_keyframe and shown <= start_s + ROUNDING_S:
-                keys.append((len(held), count, scout.shift))
+                keys.append((len(buffered), count, scout.shift))
                 if len(keys) > 2:
                     cut = keys[1][0]
-                    del held[:cut]
+                    del buffered[:cut]
                     keys = [(place - cut, number, shift) for place, number, shift in keys[1:]]
-                    size = sum(p.size for p in held)
+                    size = sum(p.size for p in buffered)
                     clock.begin_at(*keys[0][1:])
-            held.append(packet)
+            buffered.append(packet)
             size += packet.size
             count += bool(keys)
-            if decoded > start_s or size > MAX_HELD:
+            if decoded > start_s or size > MAX_BUFFERED:
                 break
     except (av.error.FFmpegError, OSError) as error:
         broken = error
-    yield from held
+    yield from buffered
     if broken is not None:
         raise broken
     for packet in packets:  # not 'yield from', which PyAV's generator breaks once it has ended

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mien.errors import ConfigError, SourceError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 TICK_S = 2e-6
-"""Between two frames at least: rows have times to a microsecond."""
+"""Minimum seconds between two frames: rows have times to a microsecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,10 @@ class Selection:
     """Part of a source.
 
     Attributes:
-        start_s: first moment, in seconds of the player's clock.
+        start_s: first moment, in seconds of the player's clock, 0 or more.
         end_s: frames at or after it are left out; None reads to the end.
         every: 1 reads all frames, n each n-th.
-        fps: at most so many frames a second, chosen by their timestamps; None reads all.
+        fps: maximum frames a second, chosen by their timestamps; None reads all.
     """
 
     start_s: float = 0.0
@@ -36,22 +36,26 @@ class Selection:
 
     def __post_init__(self) -> None:
         if self.every < 1:
-            raise ConfigError(f"--every must be at least 1, got {self.every}", hint="1 reads all")
+            raise ConfigError(
+                f"every: {self.every} is out of range, 1 or more", hint="1 reads all frames"
+            )
         if self.fps is not None and not self.fps > 0:
-            raise ConfigError(f"--fps must be above 0, got {self.fps}", hint="for example 10")
+            raise ConfigError(f"fps: {self.fps} is out of range, above 0", hint="for example 10")
         if not self.start_s >= 0:
-            raise ConfigError(f"--start must not be negative, got {self.start_s}", hint="seconds")
+            raise ConfigError(
+                f"start_s: {self.start_s} is out of range, 0 or more", hint="give seconds"
+            )
         if self.end_s is not None and not self.end_s > self.start_s:
             raise ConfigError(
-                f"--end {self.end_s:g} does not come after --start {self.start_s:g}",
+                f"end_s: {self.end_s:g} does not come after start_s, {self.start_s:g}",
                 hint="both are seconds of the player's clock",
             )
 
     def apply(self, frames: Iterable[Frame], *, live: bool = False) -> Iterator[Frame]:
-        """Yield the chosen frames, and stop at the end without reading further.
+        """Yield the selected frames, and stop at the end without reading further.
 
-        Their times rise strictly, whatever the source says. Each frame waits for the next chosen
-        one, which says until when it stands (`Frame.until_s`).
+        Their times rise strictly, whatever the source says. Each frame waits for the next selected
+        one, whose time is its `Frame.until_s`.
 
         Args:
             frames: of a source, in order.
@@ -60,60 +64,58 @@ class Selection:
         Raises:
             SourceError: as `frames` does, after the last frame.
         """
-        chosen: Frame | None = None
-        end = _End(self.end_s)
+        pending: Frame | None = None
+        end = _EndTracker(self.end_s)
         broken: SourceError | None = None
         try:
-            for frame in self._choose(end.watch(frames)):
+            for frame in self._choose(end.pass_through(frames)):
                 if live:
                     yield frame
                     continue
-                if chosen is not None:
-                    chosen.until_s = frame.time_s
-                    yield chosen
-                chosen = frame
+                if pending is not None:
+                    yield replace(pending, until_s=frame.time_s)
+                pending = frame
         except SourceError as error:
             broken = error
-        if chosen is not None:
-            chosen.until_s = end.time_s
-            yield chosen
+        if pending is not None:
+            yield replace(pending, until_s=end.time_s)
         if broken is not None:
             raise broken
 
     def _choose(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        slot = -1
+        last_slot = -1
         for frame in frames:
             if frame.time_s < self.start_s or frame.index % self.every:
                 continue
             if self.fps is not None:
-                # One frame a slot of 1/fps seconds; the small term forgives rounded timestamps.
-                now = int((frame.time_s - self.start_s) * self.fps + 1e-6)
-                if now <= slot:
+                # One frame per slot of 1/fps seconds; the small term forgives rounded timestamps.
+                slot = int((frame.time_s - self.start_s) * self.fps + 1e-6)
+                if slot <= last_slot:
                     continue
-                slot = now
+                last_slot = slot
             yield frame
 
 
-class _End:
-    """Watches all frames of a source pass, chosen or not: where does it end?
+class _EndTracker:
+    """Sees all frames of a source, selected or not, and works out where the source ends.
 
     Attributes:
-        time_s: so far; None before a second frame says how long one lasts.
+        time_s: the end as far as known; None before a second frame tells how long one lasts.
     """
 
     def __init__(self, end_s: float | None) -> None:
         self._end_s = end_s
         self.time_s: float | None = None
 
-    def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Yield the frames before the end, at times that rise."""
+    def pass_through(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Yield the frames before the end, with times that rise strictly."""
         interval, last = SamplingInterval(), float("-inf")
         for frame in frames:
-            frame.time_s = last = max(frame.time_s, last + TICK_S)
+            last = max(frame.time_s, last + TICK_S)
             if self._end_s is not None and last >= self._end_s:
                 self.time_s = self._end_s
                 return
             step = interval.add(last)
             if step:
                 self.time_s = last + step
-            yield frame
+            yield frame if last == frame.time_s else replace(frame, time_s=last)

@@ -1,6 +1,6 @@
-"""Probabilities of one person over time: smoothed by seconds, or cut into segments.
+"""Probabilities of one track over time: smoothed by seconds, or cut into segments.
 
-Every class here belongs to one person; none is ever shared.
+Every instance of the classes here belongs to one track.
 
 One-euro: Casiez, Roussel, Vogel, "1€ Filter", CHI 2012. Segments: a hidden Markov model that
 stays or changes, decoded by Viterbi (1967) with a fixed lag, so that memory is bounded.
@@ -21,38 +21,38 @@ if TYPE_CHECKING:
 
 METHODS = ("exponential", "one-euro", "none")
 TIME_CONSTANT_S = 0.15
-"""Default of exponential smoothing: a sudden change shows after a tenth of a second."""
+"""Default in seconds: a sudden change shows after a tenth of a second."""
 FORGET_S = 1.0
-"""After a gap this long, or of some sampling intervals, nothing of the past is mixed in."""
+"""After a gap of so many seconds, or of some sampling intervals, smoothing starts again."""
 FADE_INTERVALS = 0.5
-"""The time constant is not below so many sampling intervals: one wrong reading among rare ones is
-still damped by an eighth, and a change still shows at once."""
+"""Minimum time constant in sampling intervals: one wrong prediction among rare ones is still damped
+by an eighth, and a change still shows at once."""
 
 
 class Smoother(Protocol):
-    """One person's probabilities in, smoothed ones out; times never go back."""
+    """Takes a track's probabilities in and returns smoothed ones; times must not go back."""
 
     def add(
         self, time_s: float, probs_k: NDArray[np.float32], every_s: float = 0.0
     ) -> NDArray[np.float32]:
-        """Take the probabilities of a moment in; return the smoothed ones, which sum to 1.
+        """Add the probabilities of a moment; return the smoothed ones, which sum to 1.
 
         Args:
-            time_s: the moment.
+            time_s: the moment in seconds.
             probs_k: float32 [number of labels].
-            every_s: seconds from one reading of the source to the next, as a rule.
+            every_s: usual seconds from one classification to the next.
         """
         ...
 
 
 def make_smoother(method: str, seconds: float = TIME_CONSTANT_S) -> Smoother:
-    """Return a fresh smoother for one person.
+    """Return a new smoother for one track.
 
     Raises:
         ConfigError: an unknown method, or a negative time.
     """
     if seconds < 0:
-        raise ConfigError(f"--smooth-seconds must not be negative, got {seconds}", hint="e.g. 0.15")
+        raise ConfigError(f"smooth_s: {seconds} is out of range, 0 or more", hint="e.g. 0.15")
     if method == "exponential":
         return Exponential(seconds)
     if method == "one-euro":
@@ -60,7 +60,7 @@ def make_smoother(method: str, seconds: float = TIME_CONSTANT_S) -> Smoother:
     if method == "none":
         return Exponential(0.0)
     raise ConfigError(
-        f"no smoothing is called {method!r}",
+        f"smooth: {method!r} is not a method",
         hint=did_you_mean(method, METHODS) + f"known: {', '.join(METHODS)}",
     )
 
@@ -82,17 +82,17 @@ class Exponential:
             self._value = probs_k
         else:
             seconds = max(self._seconds, FADE_INTERVALS * every_s)
-            share = -np.expm1(-max(gap, 0.0) / seconds)
-            self._value = (self._value + share * (probs_k - self._value)).astype(np.float32)
+            weight = -np.expm1(-max(gap, 0.0) / seconds)
+            self._value = (self._value + weight * (probs_k - self._value)).astype(np.float32)
         self._time = time_s
         return self._value
 
 
 class OneEuro:
-    """Smooth while the probabilities rest, quick when they change.
+    """Smooths strongly while the probabilities are steady, and little while they change.
 
     Args:
-        cutoff_hz: of the filter at rest.
+        cutoff_hz: of the filter while the probabilities are steady.
         beta: how fast the cutoff rises with the speed of change, in Hz per unit/s.
     """
 
@@ -110,31 +110,31 @@ class OneEuro:
         forget_s = lost_after(FORGET_S, every_s)
         if self._value is None or self._speed is None or gap > forget_s:
             self._value, self._speed = probs_k, np.zeros_like(probs_k)
-        elif gap > 0:
+        elif gap > 0:  # a second prediction of the same moment changes nothing
             speed = (probs_k - self._value) / gap
-            self._speed = self._speed + _share(gap, 1.0) * (speed - self._speed)
-            # One share for all classes keeps their sum at 1.
-            share = _share(gap, self._cutoff + self._beta * float(np.abs(self._speed).max()))
-            self._value = (self._value + share * (probs_k - self._value)).astype(np.float32)
+            self._speed = self._speed + _weight(gap, 1.0) * (speed - self._speed)
+            # One weight for all classes keeps their sum at 1.
+            weight = _weight(gap, self._cutoff + self._beta * float(np.abs(self._speed).max()))
+            self._value = (self._value + weight * (probs_k - self._value)).astype(np.float32)
         self._time = time_s
         return self._value
 
 
-def _share(gap: float, cutoff_hz: float) -> float:
+def _weight(gap: float, cutoff_hz: float) -> float:
     step = 2 * np.pi * cutoff_hz * gap
     return float(step / (step + 1))
 
 
 class Viterbi:
-    """The likeliest sequence of labels for one person's raw probabilities.
+    """The most likely sequence of labels behind one track's raw probabilities.
 
-    A label changes `changes_per_s` times a second, to any other alike. What is older than `lag_s`
-    is decided by the path that is best by then; older moments are never changed again.
+    A label changes `changes_per_s` times a second, to any other with equal probability. A moment
+    older than `lag_s` is decided by the path that is best by then, and never changed again.
 
     Args:
         labels: number of them.
-        changes_per_s: expected.
-        lag_s: how long a decision may wait.
+        changes_per_s: expected changes of label a second.
+        lag_s: maximum seconds that a decision waits.
     """
 
     def __init__(self, labels: int, changes_per_s: float = 0.5, lag_s: float = 2.0) -> None:
@@ -144,16 +144,17 @@ class Viterbi:
         self._back: deque[NDArray[np.int64]] = deque()
 
     def add(self, time_s: float, probs_k: NDArray[np.float32]) -> list[tuple[float, int]]:
-        """Take a moment in; return (time, label number) of those decided now, oldest first."""
+        """Add a moment; return (time in seconds, label number) of those decided now, by time."""
         evidence = np.log(np.maximum(probs_k.astype(np.float64), 1e-4))
         if not self._times:
             self._scores = evidence
             back = np.arange(self._labels)
         else:
             gap = max(time_s - self._times[-1], 1e-6)
-            # Some changes within a long gap lead back: never is a change likelier than chance.
-            most = (self._labels - 1) / self._labels
-            change = -np.expm1(-gap * self._rate / most) * most
+            # Within a long gap a label may change and change back: the probability of a net
+            # change never exceeds chance level.
+            limit = (self._labels - 1) / self._labels
+            change = -np.expm1(-gap * self._rate / limit) * limit
             moves = np.full((self._labels, self._labels), np.log(change / (self._labels - 1)))
             np.fill_diagonal(moves, np.log1p(-change))
             candidates = self._scores[:, None] + moves
@@ -165,7 +166,7 @@ class Viterbi:
         return self._decide(time_s - self._lag)
 
     def finish(self) -> list[tuple[float, int]]:
-        """Return all that is still undecided, and start anew."""
+        """Decide and return all moments that still wait."""
         return self._decide(float("inf"))
 
     def _decide(self, until_s: float) -> list[tuple[float, int]]:

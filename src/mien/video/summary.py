@@ -1,4 +1,4 @@
-"""What a video shows in numbers: each person, and all together; added up as frames come."""
+"""Statistics of a video, per track and in all, updated with each frame."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from mien.video.smooth import Viterbi
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mien.errors import SourceError
     from mien.types import FrameReading, TrackedFace
     from mien.video.pace import Standing
 
 UNREAD = "unread"
-"""Where a face was seen but not fit to be read."""
+"""A face was detected, but its quality was too low to classify it."""
 SEGMENTS = ("labels", "viterbi")
 
 
 @dataclass(slots=True)
 class Episode:
-    """One person showing one expression for a while."""
+    """A stretch of time in which a track shows one label."""
 
     track: int
     label: str
@@ -36,7 +37,7 @@ class Episode:
 
 @dataclass(slots=True)
 class _Tally:
-    """Of one person."""
+    """What is added up of one track; times in seconds."""
 
     first_s: float
     last_s: float
@@ -51,7 +52,7 @@ class _Tally:
     moves: Counter[str] = field(default_factory=Counter)
     viterbi: Viterbi | None = None
     undecided: deque[_Span] = field(default_factory=deque)
-    """Of the moments that wait in `viterbi`."""
+    """The moments that `viterbi` has not decided yet."""
 
 
 @dataclass(slots=True)
@@ -64,37 +65,53 @@ class _Span:
 class Summary:
     """Adds up the frames of one source.
 
-    A frame stands until the next one that is read, or the end of the source, as `Pace` says: so
-    neither uneven nor low frame rates change what is said, but for its exactness. Where nothing
-    lasts, as in an image, frames are counted instead.
+    A frame counts until the next one that is read, or the end of the source, as `Pace` says: so
+    neither uneven nor low frame rates change the result beyond its precision. An image has no
+    duration: there frames are counted instead of seconds.
 
     Args:
         labels: of the model.
-        segments: 'labels' takes episodes from the named labels; 'viterbi' from the likeliest
-            sequence behind the raw probabilities.
+        segments: 'labels' takes episodes from the predicted labels; 'viterbi' from the most
+            likely sequence of labels behind the raw probabilities.
+
+    Attributes:
+        source: name of the source.
+        frames: number of frames.
+        error: why the source broke off after some frames, else None.
+        episodes: of all tracks, by start.
+
+    Raises:
+        ConfigError: another value of `segments`.
     """
 
     def __init__(self, labels: Sequence[str], segments: str = "labels") -> None:
         if segments not in SEGMENTS:
             raise ConfigError(
-                f"no way to make segments is called {segments!r}",
+                f"segments: {segments!r} is not a method",
                 hint=f"known: {', '.join(SEGMENTS)}",
             )
         self._labels, self._segments = tuple(labels), segments
         self._tallies: dict[int, _Tally] = {}
-        self._frames = self._faceless = 0
-        self._begin_s: float | None = None
+        self.frames = self._faceless = 0
+        self._start_s: float | None = None
         self._end_s = 0.0
         self._until_s: float | None = None
         self._pace: Pace[FrameReading] = Pace()
         self.source = ""
+        self.error: SourceError | None = None
         self.episodes: list[Episode] = []
+
+    @property
+    def has_faces(self) -> bool:
+        """Whether some frame shows a face."""
+        return self.frames > self._faceless
 
     def add(self, reading: FrameReading) -> None:
         """Take a frame in."""
-        if self._begin_s is None:
-            self._begin_s, self.source = reading.time_s, reading.source
-        self._frames += 1
+        if self._start_s is None:
+            self._start_s, self.source = reading.time_s, reading.source
+        # Counted at once, not when `Pace` decides: the session asks for it while it runs.
+        self.frames += 1
         self._faceless += not reading.faces
         self._until_s = reading.until_s
         for standing in self._pace.add(reading.time_s, reading):
@@ -118,9 +135,9 @@ class Summary:
         label = face.label or UNREAD
         tally.shown_s[label] += seconds
         tally.shown_frames[label] += 1
-        shares = face.probabilities
-        if shares is not None:
-            valence = shares.get("happy", 0.0) - shares.get("sad", 0.0)
+        probabilities = face.probabilities
+        if probabilities is not None:
+            valence = probabilities.get("happy", 0.0) - probabilities.get("sad", 0.0)
             tally.read, tally.valence = tally.read + 1, tally.valence + valence
             tally.read_s += seconds
             tally.valence_s += seconds * valence
@@ -128,12 +145,13 @@ class Summary:
             self._extend(tally, face.track, label, span)
         elif face.raw is not None:
             raw = np.array([face.raw[name] for name in self._labels], np.float32)
+            # A copy: its end moves on below, and the caller's span must not.
             tally.undecided.append(replace(span))
             self._decide(tally, face.track, tally.viterbi.add(span.start_s, raw))
-        elif shares is not None and tally.undecided:
+        elif probabilities is not None and tally.undecided:
             last = tally.undecided[-1]
             if span.start_s - last.end_s <= span.gap_s:
-                last.end_s = span.end_s  # followed, and not read anew, until here
+                last.end_s = span.end_s  # tracked, but not classified again, until here
 
     def _decide(self, tally: _Tally, track: int, decided: Sequence[tuple[float, int]]) -> None:
         for _, number in decided:
@@ -145,32 +163,34 @@ class Summary:
             if label == current.label:
                 current.end_s = span.end_s
                 return
-            current.end_s = span.start_s  # one expression lasts until the next begins
+            current.end_s = span.start_s  # an episode lasts until the next one starts
             tally.moves[f"{current.label} to {label}"] += 1
         tally.current = Episode(track, label, span.start_s, span.end_s)
         self.episodes.append(tally.current)
 
-    def finish(self) -> dict[str, Any]:
-        """Return the summary as JSON types, times in seconds."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as JSON types, times in seconds; add no frames afterwards."""
+        # Both are empty after the first call, so that several sinks may ask for the summary.
         for standing in self._pace.finish(self._until_s):
             self._take(standing)
         for track, tally in self._tallies.items():
             if tally.viterbi is not None:
                 self._decide(tally, track, tally.viterbi.finish())
-        begin = self._begin_s or 0.0
-        people = [self._person(track, tally) for track, tally in sorted(self._tallies.items())]
+        start_s = self._start_s or 0.0
+        tracks = [self._track(track, tally) for track, tally in sorted(self._tallies.items())]
         return {
             "source": self.source,
-            "frames": self._frames,
+            "frames": self.frames,
             "frames_without_a_face": self._faceless,
-            "start_s": round(begin, 3),
+            "start_s": round(start_s, 3),
             "end_s": round(self._end_s, 3),
             "segments": self._segments,
-            **_shares("share_of_face_time", list(self._tallies.values())),
-            "people": people,
+            **_fractions("fraction_of_face_time", list(self._tallies.values())),
+            "tracks": tracks,
+            "error": None if self.error is None else self.error.message,
         }
 
-    def _person(self, track: int, tally: _Tally) -> dict[str, Any]:
+    def _track(self, track: int, tally: _Tally) -> dict[str, Any]:
         own = [e for e in self.episodes if e.track == track]
         lengths: dict[str, list[float]] = defaultdict(list)
         for episode in own:
@@ -181,7 +201,7 @@ class Summary:
             "last_s": round(tally.last_s, 3),
             "frames": tally.frames,
             "seen_s": round(sum(tally.shown_s.values()), 3),
-            **_shares("share_of_time", [tally]),
+            **_fractions("fraction_of_time", [tally]),
             "episodes": {
                 label: {"count": len(v), "mean_s": round(sum(v) / len(v), 3)}
                 for label, v in sorted(lengths.items())
@@ -195,19 +215,20 @@ class Summary:
 
 
 def order(labels: Sequence[str]) -> list[str]:
-    """Return all that a summary may say of a face's time: the labels, unsure, unread."""
+    """Return everything that a face's time may count for: the labels, unsure, unread."""
     return [*labels, UNSURE, UNREAD]
 
 
-def _shares(name: str, tallies: Sequence[_Tally]) -> dict[str, Any]:
-    """Return each label's share of the time, under `name`, and the mean valence."""
-    lasts = any(sum(t.shown_s.values()) for t in tallies)
+def _fractions(name: str, tallies: Sequence[_Tally]) -> dict[str, Any]:
+    """Return each label's fraction of the time, under `name`, and the mean valence."""
+    # Frames stand in for seconds where nothing has a duration.
+    has_duration = any(sum(t.shown_s.values()) for t in tallies)
     shown: Counter[str] = Counter()
     for tally in tallies:
-        shown.update(tally.shown_s if lasts else tally.shown_frames)
+        shown.update(tally.shown_s if has_duration else tally.shown_frames)
     total = sum(shown.values())
-    read = sum(t.read_s if lasts else t.read for t in tallies)
-    valence = sum(t.valence_s if lasts else t.valence for t in tallies)
+    read = sum(t.read_s if has_duration else t.read for t in tallies)
+    valence = sum(t.valence_s if has_duration else t.valence for t in tallies)
     return {
         name: {label: round(v / total, 4) for label, v in sorted(shown.items())},
         "mean_valence": round(valence / read, 4) if read else None,

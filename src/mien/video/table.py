@@ -1,61 +1,36 @@
-"""The table of a video, in Arrow, for whatever reads tables."""
+"""The rows of a video as a table in Arrow, which pandas, Polars and DuckDB read."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mien.errors import MissingExtraError, SourceError
+from mien.errors import MissingExtraError
+from mien.video.sinks.base import Sink
 from mien.video.sinks.rows import arrow_schema, load_arrow, rows
-from mien.video.summary import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from mien.types import FrameReading
+    from mien.video.frame import FrameResult
+    from mien.video.summary import Summary
 
 ROWS_AT_ONCE = 4096
+"""Rows of a batch: as dictionaries they take many times the memory that Arrow needs."""
 
 
 class VideoTable:
-    """Rows, one a face and frame; columns as in docs/video.md.
+    """Rows, one per face and frame; columns as in docs/video.md.
 
-    Arrow's own protocol works too: `polars.from_arrow(table)`, `duckdb.from_arrow(table.arrow)`.
+    It has Arrow's own protocol too: `polars.from_arrow(table)`, `duckdb.from_arrow(table.arrow)`.
 
     Attributes:
         arrow: the pyarrow.Table.
-        summary: of each person and all together, JSON types.
+        summary: statistics per track and in all, JSON types; see docs/video.md.
         error: why the video broke off, else None.
     """
 
     def __init__(self, arrow: Any, summary: dict[str, Any], error: str | None = None) -> None:
         self.arrow, self.summary, self.error = arrow, summary, error
-
-    @classmethod
-    def collect(cls, readings: Iterable[FrameReading], labels: Sequence[str]) -> VideoTable:
-        """Return the table of readings.
-
-        Raises:
-            SourceError: before the first reading.
-            MissingExtraError: pyarrow is not installed.
-        """
-        pa, schema = load_arrow(), arrow_schema(labels)
-        summary, batches, error = Summary(labels), [], None
-        waiting: list[dict[str, Any]] = []
-        frames = 0
-        try:
-            for reading in readings:
-                frames += 1
-                summary.add(reading)
-                waiting.extend(rows(reading, labels))
-                if len(waiting) >= ROWS_AT_ONCE:
-                    batches.append(pa.RecordBatch.from_pylist(waiting, schema=schema))
-                    waiting = []
-        except SourceError as broken:
-            if not frames:
-                raise
-            error = broken.message
-        batches.append(pa.RecordBatch.from_pylist(waiting, schema=schema))
-        return cls(pa.Table.from_batches(batches, schema=schema), summary.finish(), error)
 
     def __len__(self) -> int:
         return int(self.arrow.num_rows)
@@ -85,6 +60,50 @@ class VideoTable:
         except ModuleNotFoundError as error:
             raise _missing("polars") from error
         return polars.from_arrow(self.arrow)
+
+
+class TableSink(Sink):
+    """Collects the rows of a source; `table` is there after `close`.
+
+    Args:
+        labels: of the model.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._arrow, self._labels = load_arrow(), labels
+        self._schema = arrow_schema(labels)
+        self._batches: list[Any] = []
+        self._rows: list[dict[str, Any]] = []
+        self._table: VideoTable | None = None
+
+    @property
+    def table(self) -> VideoTable:
+        """The table."""
+        if self._table is None:
+            raise RuntimeError("the table is complete only after TableSink.close")
+        return self._table
+
+    def write(self, result: FrameResult) -> None:
+        """Take in the rows of a frame."""
+        self._rows.extend(rows(result.reading, self._labels))
+        # Packed at intervals: an hour of rows as dictionaries would take gigabytes.
+        if len(self._rows) >= ROWS_AT_ONCE:
+            self._pack()
+
+    def close(self, summary: Summary) -> None:
+        """Make the table."""
+        self._pack()
+        arrow = self._arrow.Table.from_batches(self._batches, schema=self._schema)
+        error = None if summary.error is None else summary.error.message
+        self._table = VideoTable(arrow, summary.to_dict(), error)
+
+    def _pack(self) -> None:
+        batch = self._arrow.RecordBatch.from_pylist(self._rows, schema=self._schema)
+        self._batches.append(batch)
+        self._rows = []
 
 
 def _missing(package: str) -> MissingExtraError:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST = (1280, 800)
-"""Larger images are shown smaller, in pixels."""
+"""Maximum width and height in pixels; larger images are scaled down."""
 HINT = "p pause    s snapshot    r record    q quit"
 
 
@@ -60,11 +60,11 @@ class TkWindow:
         self._keys.append("q" if event.keysym == "Escape" else (event.char or "").lower())
 
     def show(self, pixels_hwc: NDArray[np.uint8], words: str) -> None:
-        """Show pixels and a line of words below them."""
+        """Show pixels and a line of text below them."""
         image = Image.fromarray(pixels_hwc)
         image.thumbnail(LARGEST, Image.Resampling.BILINEAR)
         try:
-            self._photo = self._photo_of(image)  # Tk shows nothing that nobody holds
+            self._photo = self._photo_of(image)  # Tk does not keep the image alive
             self._label.configure(image=self._photo)
             self._words.configure(text=f"{words}        {HINT}")
             self._root.update()

@@ -1,4 +1,4 @@
-"""The annotated copy of a video, with its sound."""
+"""Videos that are written: any images, and the annotated copy of a video with its sound."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from mien.imaging.draw import FrameAnnotator
 from mien.video.clock import Clock
 from mien.video.decode import load_av
 from mien.video.seek import is_indexed
+from mien.video.sinks.base import Sink
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import NDArray
 
-    from mien.types import FrameReading
-    from mien.video.frame import Frame
+    from mien.video.frame import FrameResult
+    from mien.video.summary import Summary
 
 ENCODERS = ("libx264", "libopenh264", "libvpx-vp9", "mpeg4")
 """In order of preference: browsers play the first three; x264 is the fastest by far."""
 TICKS = 90_000
-"""Of a second: exact enough for any container's timestamps."""
+"""Timestamps a second: exact enough for any container."""
 COPIED = ("aac", "mp3")
 """Sound that MP4 takes as it is; other sound is encoded as AAC."""
 
 
 class ClipWriter:
-    """Writes frames with their readings drawn on them as MP4; a context manager.
+    """Writes images as an MP4 video; a context manager that aborts on errors.
 
-    The file is written beside as .part and renamed at the good end. Timestamps are those of the
-    frames, beginning at 0.
+    The file is written beside as .part and renamed by `close`. Timestamps are those of the frames,
+    from 0 on.
 
     Args:
         path: of the video to write.
@@ -47,7 +48,6 @@ class ClipWriter:
         self.path = path
         self._part = path.with_name(f".{path.name}.part")
         self._sound_path = sound
-        self._annotator = FrameAnnotator()
         self._av = load_av()
         self._container: Any = None
         self._stream: Any = None
@@ -58,23 +58,19 @@ class ClipWriter:
     def __enter__(self) -> ClipWriter:
         return self
 
-    def append(self, frame: Frame, reading: FrameReading) -> None:
-        """Draw a frame and write it.
+    def write(self, pixels_hwc: NDArray[np.uint8], time_s: float) -> None:
+        """Write pixels, uint8 [h, w, 3] RGB, as the frame of a moment, in seconds.
 
         Raises:
             WriteError: the disk is full, or the like.
         """
-        drawn = self._annotator.draw(frame.pixels, reading.faces, frame.time_s)
-        self.write(drawn, frame.time_s)
-
-    def write(self, pixels_hwc: NDArray[np.uint8], time_s: float) -> None:
-        """Write pixels, uint8 [h, w, 3] RGB, as the frame of a moment."""
         try:
             if self._container is None:
                 self._open(pixels_hwc.shape[1], pixels_hwc.shape[0], time_s)
             even = self._fitted(pixels_hwc)
             image = self._av.VideoFrame.from_ndarray(even, format="rgb24")
             pts = round((time_s - self._first_s) * TICKS)
+            # Encoders refuse timestamps that do not rise.
             self._last_pts = max(pts, self._last_pts + 1)
             image.pts, image.time_base = self._last_pts, Fraction(1, TICKS)
             if self._sound is not None:
@@ -97,6 +93,7 @@ class ClipWriter:
         options = {"movflags": "+faststart"}
         self._container = self._av.open(str(self._part), "w", format="mp4", options=options)
         self._stream = self._add_stream()
+        # yuv420p, which every browser plays, has one colour for 2 x 2 pixels: even sides.
         self._stream.width, self._stream.height = max(width // 2 * 2, 2), max(height // 2 * 2, 2)
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, TICKS)
@@ -121,32 +118,93 @@ class ClipWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def close(self) -> None:
+        """Finish the video and give it its name; without a frame there is no file.
+
+        Raises:
+            WriteError: the disk is full, or the like.
+        """
         if self._container is None:
             return
+        container, self._container = self._container, None
         try:
-            if kind is None:
-                self._container.mux(self._stream.encode())
-                if self._sound is not None:
-                    self._sound.write_until(self._first_s + self._last_pts / TICKS + 0.05)
-                    self._sound.finish()
-            self._container.close()
-            if kind is None:
-                self._part.replace(self.path)
-        except OSError as failure:
-            if kind is None:
-                raise write_error(self.path, failure) from failure
-        finally:
+            container.mux(self._stream.encode())
             if self._sound is not None:
-                self._sound.close()
-            self._part.unlink(missing_ok=True)
+                self._sound.write_until(self._first_s + self._last_pts / TICKS + 0.05)
+                self._sound.finish()
+            container.close()
+            self._part.replace(self.path)
+        except OSError as failure:
+            raise write_error(self.path, failure) from failure
+        finally:
+            self._clean_up()
+
+    def abort(self) -> None:
+        """Give up: no file is left."""
+        container, self._container = self._container, None
+        try:
+            if container is not None:
+                container.close()
+        except OSError:
+            return  # the error that led here is the one to report
+        finally:
+            self._clean_up()
+
+    def _clean_up(self) -> None:
+        sound, self._sound = self._sound, None
+        if sound is not None:
+            sound.close()
+        self._part.unlink(missing_ok=True)
+
+
+class AnnotatedVideo(Sink):
+    """Writes a copy of the video with the readings drawn on it.
+
+    It cannot resume: a video that was cut off cannot be continued, and is rendered again.
+
+    Args:
+        path: see `ClipWriter`.
+        sound: likewise.
+    """
+
+    def __init__(self, path: Path, sound: Path | None = None) -> None:
+        self._writer = ClipWriter(path, sound)
+        self._annotator = FrameAnnotator()
+
+    def write(self, result: FrameResult) -> None:
+        """Draw a frame and write it.
+
+        Raises:
+            WriteError: the disk is full, or the like.
+        """
+        frame = result.frame
+        drawn = self._annotator.draw(frame.pixels, result.reading.faces, frame.time_s)
+        self._writer.write(drawn, frame.time_s)
+
+    def close(self, summary: Summary) -> None:
+        """Finish the video.
+
+        Raises:
+            WriteError: the disk is full, or the like.
+        """
+        self._writer.close()
+
+    def abort(self) -> None:
+        """Leave no file."""
+        self._writer.abort()
 
 
 class _Sound:
-    """The sound of a file, written along with the images."""
+    """The sound of a file, written in step with the images."""
 
     def __init__(self, av: Any, source: Any, stream: Any, container: Any, first_s: float) -> None:
         self._av, self._source, self._container = av, source, container
-        # Where the clock jumps, the sound goes on as the images do.
+        # The same clock as the images': where it jumps, both continue alike.
         self._clock = Clock(source, stream)
         self._first_s = first_s
         self._copy = stream.codec_context.name in COPIED

@@ -1,30 +1,25 @@
-"""All that is written of one source, into one folder; and which sources are done already."""
+"""The files of sources in a folder: their names, which sources are done, and what writes them."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import ConfigError, SourceError
-from mien.files import read_json, write_json, write_text
-from mien.video.anonymize import hidden
-from mien.video.frame import Frame
-from mien.video.sinks.clip import ClipWriter
-from mien.video.sinks.report import page
-from mien.video.sinks.reread import whole_frames
-from mien.video.sinks.resume import ResumePoint, about, forget, note
+from mien.files import read_json
+from mien.video.anonymize import AnonymizedSinks
+from mien.video.sinks.clip import AnnotatedVideo
+from mien.video.sinks.pages import SummaryFile, TimelinePages
+from mien.video.sinks.resume import ResumePoint, about
 from mien.video.sinks.row_file import FORMATS, RowFile
-from mien.video.sinks.timeline import Timeline
-from mien.video.summary import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from mien.predict.sources import Source
-    from mien.types import FrameReading
     from mien.video.plan import Settings
+    from mien.video.sinks.base import Sink
+    from mien.video.sources import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +29,10 @@ class OutputOptions:
     Attributes:
         rows: 'csv', 'json' or 'parquet'.
         annotate: a copy of the video with the readings drawn on it.
-        timeline: an image of each person's expressions over time.
+        timeline: an image of each track's expressions over time.
         report: a page that plays the annotated video beside its timeline; writes both.
-        blur: nobody can be recognised in what is written.
+        blur: anonymize all images: blur the faces, leave out the sound.
         images: False keeps no pixels at all.
-        segments: see `Summary`.
     """
 
     rows: str = "csv"
@@ -47,103 +41,47 @@ class OutputOptions:
     report: bool = False
     blur: bool = False
     images: bool = True
-    segments: str = "labels"
 
     def __post_init__(self) -> None:
         if self.rows not in FORMATS:
             raise ConfigError(
-                f"--format cannot be {self.rows!r}", hint=f"known: {', '.join(FORMATS)}"
+                f"rows: {self.rows!r} is not a format", hint=f"known: {', '.join(FORMATS)}"
             )
         if self.annotate and not self.images:
             raise ConfigError(
-                "--annotate writes images and --no-images forbids them",
-                hint="leave one out; --timeline and --report work without images",
+                "annotate: an annotated video is made of images, and images=False forbids them",
+                hint="leave one out; timeline and report work without images",
             )
 
     @property
-    def pictures(self) -> bool:
+    def keeps_pixels(self) -> bool:
         """Whether pixels are written."""
         return self.images and (self.annotate or self.timeline or self.report)
 
 
-@dataclass(slots=True)
-class _Work:
-    """What is made of one source while it is read."""
-
-    rows: RowFile
-    summary: Summary
-    timeline: Timeline | None
-    clip: ClipWriter | None
-    frames: int = 0
-
-    @property
-    def pictures(self) -> list[Timeline | ClipWriter]:
-        return [sink for sink in (self.timeline, self.clip) if sink is not None]
-
-    def replay(self, rest: ResumePoint, labels: Sequence[str]) -> None:
-        """Take in what an earlier run has written, and set the rows to go on after it."""
-        for _, reading in whole_frames(self.rows.part, self.rows.kind, labels):
-            self.frames += 1
-            self.summary.add(reading)
-            if self.timeline is not None:
-                self.timeline.append(Frame.bare(reading), reading)
-        self.rows.keep = rest.keep
-
-    def run(self, seen: Iterator[tuple[Frame, FrameReading]]) -> str | None:
-        """Take in all frames; return why the source broke off, else None.
-
-        Raises:
-            SourceError: before the first frame.
-        """
-        with ExitStack() as stack:
-            stack.enter_context(self.rows)
-            if self.clip is not None:
-                stack.enter_context(self.clip)
-            try:
-                for frame, reading in seen:
-                    self.frames += 1
-                    self.rows.append(reading)
-                    self.summary.add(reading)
-                    for sink in self.pictures:
-                        sink.append(frame, reading)
-            except SourceError as broken:
-                if not self.frames:
-                    raise
-                return broken.message
-        return None
-
-
-def _summary(source: Source, path: Path) -> dict[str, Any] | None:
-    """Return the summary that a run before has left of this very source."""
-    summary = path.with_name(path.name + ".summary.json")
-    if not summary.exists():
-        return None
-    try:
-        found = read_json(summary)
-    except SourceError:
-        return None
-    return found if found.get("source") == source.name else None
-
-
-class Outputs:
-    """Names the files of sources in a folder: STEM.csv, STEM.summary.json and so on.
+class OutputFolder:
+    """Names the files of sources in a folder, NAME.csv, NAME.summary.json and so on.
 
     Args:
         folder: to write into; made when the first file is.
-        wanted: what to write.
-        run: how sources are read, JSON types: only rows of the same run are gone on with.
+        options: what to write.
+        run: how sources are read, JSON types: only rows of the same run are resumed.
+
+    Raises:
+        ConfigError: `folder` is a file.
     """
 
     def __init__(
-        self, folder: Path, wanted: OutputOptions, run: dict[str, Any] | None = None
+        self, folder: Path, options: OutputOptions, run: dict[str, Any] | None = None
     ) -> None:
         if folder.exists() and not folder.is_dir():
-            raise ConfigError(f"--out {folder} is a file", hint="give a folder's name")
-        self.folder, self.wanted, self._run = folder, wanted, run or {}
+            raise ConfigError(f"{folder} is a file, not a folder", hint="give a folder's name")
+        self.folder, self.options, self._run = folder, options, run or {}
         self._used: set[str] = set()
 
     def name(self, source: Source) -> Path:
-        """Return the path, without suffix, of a source's files: sources of one name differ."""
+        """Return the path, without suffix, of a source's files; unique within this folder."""
+        # Folders with videos of the same name end up in one output folder.
         stem = (
             "stdin" if source.name == "-" else Path(source.name).stem.replace(":", "-") or "source"
         )
@@ -154,96 +92,87 @@ class Outputs:
         self._used.add(name)
         return self.folder / name
 
-    def done(self, source: Source, path: Path) -> bool:
-        """Return whether this very source was read to its end; a summary comes last."""
-        summary = _summary(source, path)
+    def is_done(self, source: Source, path: Path) -> bool:
+        """Return whether an earlier run has read this very source to its end."""
+        summary = _read_summary(source, path)
         return summary is not None and not summary.get("error")
 
-    def broke_off(self, source: Source, path: Path) -> str | None:
-        """Return why this very source could not be read to its end in a run before, or None."""
-        return (_summary(source, path) or {}).get("error")
+    def earlier_error(self, source: Source, path: Path) -> str | None:
+        """Return why an earlier run could not read this very source to its end, or None."""
+        return (_read_summary(source, path) or {}).get("error")
 
-    def cut_off(self, path: Path) -> bool:
-        """Return whether a run that was cut off has left rows of a source."""
-        return RowFile(path, self.wanted.rows, ()).part.exists()
+    def was_cut_off(self, path: Path) -> bool:
+        """Return whether an earlier run was killed and has left rows."""
+        return RowFile(path, self.options.rows, ()).part.exists()
 
-    def rest(
+    def resume_point(
         self, source: Source, path: Path, settings: Settings, labels: Sequence[str]
     ) -> ResumePoint | None:
-        """Return the rest of a video whose reading was cut off; None where it begins anew.
+        """Return where to resume a video; None where it must be read from its start.
 
-        Only rows are gone on with: a film cannot be, so a source with images begins anew.
+        Only rows can be resumed: an annotated video is rendered again from the start.
         """
-        if source.kind != "video" or self.wanted.pictures:
+        if source.kind != "video" or self.options.keeps_pixels:
             return None
-        rows = RowFile(path, self.wanted.rows, labels)
-        return ResumePoint.of(rows, about(source, self._run), settings, labels)
+        rows = RowFile(path, self.options.rows, labels)
+        return ResumePoint.find(rows, about(source, self._run), settings, labels)
 
-    def write(
+    def sinks(
         self,
         source: Source,
         path: Path,
-        seen: Iterator[tuple[Frame, FrameReading]],
         labels: Sequence[str],
-        rest: ResumePoint | None = None,
-    ) -> dict[str, Any]:
-        """Write all that is wanted of a source; return its summary.
-
-        A source that breaks off gives the files of its good part, and `error` in the summary.
+        resume: ResumePoint | None = None,
+    ) -> list[Sink]:
+        """Return what writes the files of a source; give it to `Session.run`.
 
         Args:
             source: what is read.
-            path: of its files, without suffix.
-            seen: the frames of the source, or of `rest.source(source)`, with their readings.
+            path: of its files, without suffix; from `name`.
             labels: of the model.
-            rest: from the method of this name; the rows before it are kept.
-
-        Raises:
-            SourceError: before its first frame.
-            WriteError: a file could not be written; the rows until then stay in the .part.
+            resume: from `resume_point`; the rows before it are kept.
         """
-        wanted = self.wanted
-        work = _Work(
-            rows=RowFile(path, wanted.rows, labels),
-            summary=Summary(labels, wanted.segments),
-            timeline=Timeline(labels, wanted.images) if wanted.timeline or wanted.report else None,
-            clip=self._clip(source, path),
-        )
-        if rest is not None:
-            work.replay(rest, labels)
-            seen = rest.join(seen)
-        note(work.rows, about(source, self._run))
-        try:
-            error = work.run(hidden(seen) if wanted.blur and work.pictures else seen)
-        except SourceError:
-            forget(work.rows)
-            raise
-        result = {**work.summary.finish(), "error": error}
-        if work.timeline is not None:
-            self._draw(path, work.timeline, result, labels, work.clip)
-        write_json(path.with_name(path.name + ".summary.json"), result)
-        forget(work.rows)
-        return result
+        options = self.options
+        images = self._image_sinks(source, path, labels)
+        if images and options.blur:
+            images = [AnonymizedSinks(images)]
+        keep = 0 if resume is None else resume.keep
+        rows = RowFile(path, options.rows, labels, keep=keep, about=about(source, self._run))
+        return [rows, *images, SummaryFile(_with_suffix(path, ".summary.json"))]
 
-    def _clip(self, source: Source, path: Path) -> ClipWriter | None:
-        wanted = self.wanted
-        if not wanted.images or not (wanted.annotate or wanted.report):
-            return None
-        # A voice tells who somebody is, too.
-        sound = source.path if source.kind == "video" and not wanted.blur else None
-        return ClipWriter(path.with_name(path.name + ".annotated.mp4"), sound)
+    def _image_sinks(self, source: Source, path: Path, labels: Sequence[str]) -> list[Sink]:
+        options = self.options
+        sinks: list[Sink] = []
+        clip = _with_suffix(path, ".annotated.mp4")
+        has_video = options.images and (options.annotate or options.report)
+        if has_video:
+            # A voice identifies a person too: no sound in anonymized copies.
+            sound = source.path if source.kind == "video" and not options.blur else None
+            sinks.append(AnnotatedVideo(clip, sound))
+        if options.timeline or options.report:
+            pages = TimelinePages(
+                labels,
+                images=options.images,
+                svg_path=_with_suffix(path, ".timeline.svg") if options.timeline else None,
+                page_path=_with_suffix(path, ".html") if options.report else None,
+                video=clip.name if has_video else None,
+            )
+            sinks.append(pages)
+        return sinks
 
-    def _draw(
-        self,
-        path: Path,
-        timeline: Timeline,
-        result: dict[str, Any],
-        labels: Sequence[str],
-        clip: ClipWriter | None,
-    ) -> None:
-        if self.wanted.timeline:
-            write_text(path.with_name(path.name + ".timeline.svg"), timeline.svg(result["source"]))
-        if self.wanted.report:
-            svg = timeline.svg(result["source"], moving=clip is not None)
-            name = None if clip is None else clip.path.name
-            write_text(path.with_name(path.name + ".html"), page(result, labels, svg, name))
+
+def _with_suffix(path: Path, suffix: str) -> Path:
+    # Not Path.with_suffix, which would cut 'a.b' to 'a'.
+    return path.with_name(path.name + suffix)
+
+
+def _read_summary(source: Source, path: Path) -> dict[str, Any] | None:
+    """Return the summary that an earlier run has written of this very source."""
+    summary = _with_suffix(path, ".summary.json")
+    if not summary.exists():
+        return None
+    try:
+        found = read_json(summary)
+    except SourceError:
+        return None
+    return found if found.get("source") == source.name else None

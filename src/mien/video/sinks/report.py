@@ -1,4 +1,4 @@
-"""One page for a video: it plays, a line moves along its timeline, and the figures stand below."""
+"""The report page: the video, its timeline with a moving line, and tables of the summary."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def page(summary: dict[str, Any], labels: Sequence[str], svg: str, video: str | 
     """Return the page, HTML without any link to the network.
 
     Args:
-        summary: as `Outputs.write` makes it.
+        summary: from `Summary.to_dict`.
         labels: of the model.
         svg: the timeline, with the moving line where there is a video.
         video: name of the annotated video beside the page, or None.
@@ -80,13 +80,14 @@ def page(summary: dict[str, Any], labels: Sequence[str], svg: str, video: str | 
 <body><h1>{title}</h1>
 <p class="soft">{_in_words(summary)}{where}</p>{alert}{player}
 <h2>Expressions over time</h2>
-<p class="soft">Smoothed probabilities, stacked; empty where a person was not seen or their face
-could not be read. {hint}</p><div class="chart">{svg}</div>
-<h2>People</h2><div class="wide">{_people(summary, labels)}</div>
+<p class="soft">Smoothed probabilities, stacked; empty where a track has no face or its quality
+was too low. {hint}</p><div class="chart">{svg}</div>
+<h2>Tracks</h2><div class="wide">{_tracks(summary, labels)}</div>
 <h2>Episodes</h2><div class="wide">{_episodes(summary, labels)}</div>
-<p class="soft">Expressions are what a face shows, not what someone feels. People are told apart by
-where they are and how they move; nobody is recognised, so who is away for long comes back as a new
-person. Valence is the mean of P(happy) - P(sad).</p>{script}</body></html>
+<p class="soft">Expressions are what a face shows, not what someone feels. A track is one face as
+long as it stays in view: faces are told apart by where they are and how they move, and nobody is
+identified, so a person who is away for long comes back as a new track. Valence is the
+mean of P(happy) - P(sad).</p>{script}</body></html>
 """
 
 
@@ -95,23 +96,23 @@ def _in_words(summary: dict[str, Any]) -> str:
         [
             clock(round(summary["end_s"] - summary["start_s"], 3)),
             counted(summary["frames"], "frame"),
-            counted(len(summary["people"]), "person", "people"),
+            counted(len(summary["tracks"]), "track"),
             f"{counted(summary['frames_without_a_face'], 'frame')} without a face",
         ]
     )
 
 
-def _people(summary: dict[str, Any], labels: Sequence[str]) -> str:
+def _tracks(summary: dict[str, Any], labels: Sequence[str]) -> str:
     names = order(labels)
     rows = [
         [
-            f"person {person['track']}",
-            f"{clock(person['first_s'])} to {clock(person['last_s'])}",
-            f"{person['seen_s']:.1f} s",
-            *(f"{person['share_of_time'].get(name, 0):.0%}" for name in names),
-            _signed(person["mean_valence"]),
+            f"track {track['track']}",
+            f"{clock(track['first_s'])} to {clock(track['last_s'])}",
+            f"{track['seen_s']:.1f} s",
+            *(f"{track['fraction_of_time'].get(name, 0):.0%}" for name in names),
+            _signed(track["mean_valence"]),
         ]
-        for person in summary["people"]
+        for track in summary["tracks"]
     ]
     return _table(["", "from, to", "seen", *names, "valence"], rows)
 
@@ -123,24 +124,24 @@ def _signed(valence: float | None) -> str:
 
 def _episodes(summary: dict[str, Any], labels: Sequence[str]) -> str:
     rows = []
-    for person in summary["people"]:
+    for track in summary["tracks"]:
         for name in order(labels):
-            episode = person["episodes"].get(name)
+            episode = track["episodes"].get(name)
             if episode is None:
                 continue
             moves = ", ".join(
                 f"{move.removeprefix(name + ' ')} {count}"
-                for move, count in person["transitions"].items()
+                for move, count in track["transitions"].items()
                 if move.startswith(name + " ")
             )
-            rows.append([f"person {person['track']}", name, str(episode["count"]),
+            rows.append([f"track {track['track']}", name, str(episode["count"]),
                          f"{episode['mean_s']:.1f} s", moves])  # fmt: skip
-    return _table(["", "expression", "episodes", "mean length", "went over"], rows)
+    return _table(["", "expression", "episodes", "mean length", "followed by"], rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
-        return '<p class="soft">Nobody was seen.</p>'
+        return '<p class="soft">No face was found.</p>'
     top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows

@@ -1,4 +1,4 @@
-"""Rows back to readings: what a run that was cut off has left."""
+"""Parses the rows that a run left when it was cut off."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def whole_frames(
+def complete_frames(
     part: Path, kind: str, labels: Sequence[str]
 ) -> Iterator[tuple[int, FrameReading]]:
-    """Yield the frames of unfinished rows, each with the bytes up to its end.
+    """Yield the frames of unfinished rows, each with the number of bytes up to its end.
 
-    A kill may cut anywhere, between two faces of a frame too: a frame counts as whole once
+    A kill may cut anywhere, between two faces of a frame too: a frame counts as complete once
     another one follows it, so the last one is never given. Sizes of frames are not in the rows
     and are 0 here.
 
@@ -29,7 +29,7 @@ def whole_frames(
         labels: of the model.
 
     Raises:
-        ValueError: these are not such rows.
+        ValueError: the file does not hold such rows.
     """
     frame: int | None = None
     waiting: list[dict[str, Any]] = []
@@ -38,10 +38,10 @@ def whole_frames(
         if kind == "csv":
             head = stream.readline()
             if _cells(head) != columns(labels):
-                raise ValueError("another header")
+                raise ValueError("the header is not that of these labels")
             end = len(head)
         for line in stream:
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n"):  # cut within a line
                 return
             row = _typed(_cells(line), labels) if kind == "csv" else json.loads(line)
             if waiting and row["frame"] != frame:
@@ -57,7 +57,7 @@ def _cells(line: bytes) -> list[str]:
 
 
 _TEXTS = ("source", "origin", "quality", "label")
-_WHOLE = ("frame", "pts", "track")
+_INTEGERS = ("frame", "pts", "track")
 
 
 def _typed(cells: list[str], labels: Sequence[str]) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def _typed(cells: list[str], labels: Sequence[str]) -> dict[str, Any]:
             row[name] = None
         elif name in _TEXTS:
             row[name] = cell
-        elif name in _WHOLE:
+        elif name in _INTEGERS:
             row[name] = int(cell)
         elif name == "landmarks":
             row[name] = [float(v) for v in cell.split()]

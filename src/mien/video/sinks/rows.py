@@ -1,6 +1,7 @@
-"""Rows, one a face and frame: JSON lines, CSV, and Arrow's columns.
+"""Rows, one per face and frame: JSON lines, CSV, and Arrow's columns.
 
-A frame without a face has one row too, its track empty: 'nobody there' is a result.
+A frame without a face has one row too, with an empty track: that no face was found is a result.
+`track` numbers the faces of one source from 1; it does not identify a person.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def columns(labels: Sequence[str]) -> list[str]:
 
 
 def rows(reading: FrameReading, labels: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a frame: by column, None where there is nothing."""
+    """Yield the rows of a frame: values by column, None where there is none."""
+    # Every row has every column: tables of one model can be joined.
     empty = dict.fromkeys(columns(labels))
     about = {
         "source": reading.source,
@@ -53,20 +55,20 @@ def _face(face: TrackedFace, labels: Sequence[str]) -> dict[str, Any]:
         "score": round(face.score, 4),
         "quality": face.quality,
         "landmarks": None if marks is None else [round(v, 1) for point in marks for v in point],
-        **_shares("raw", face.raw, labels),
-        **_shares("p", face.probabilities, labels),
+        **_probabilities("raw", face.raw, labels),
+        **_probabilities("p", face.probabilities, labels),
         "label": face.label,
         "confidence": None if face.confidence is None else round(face.confidence, 4),
         "unsure": face.unsure,
     }
 
 
-def _shares(
-    prefix: str, shares: Mapping[str, float] | None, labels: Sequence[str]
+def _probabilities(
+    prefix: str, probabilities: Mapping[str, float] | None, labels: Sequence[str]
 ) -> dict[str, float]:
-    if shares is None:
+    if probabilities is None:
         return {}
-    return {f"{prefix}_{label}": round(shares[label], 4) for label in labels}
+    return {f"{prefix}_{label}": round(probabilities[label], 4) for label in labels}
 
 
 def json_line(row: Mapping[str, Any]) -> str:
@@ -75,15 +77,16 @@ def json_line(row: Mapping[str, Any]) -> str:
 
 
 class CsvLines:
-    """Rows to lines of CSV; landmarks are ten numbers with spaces between."""
+    """Converts rows to lines of CSV; landmarks are ten numbers separated by spaces."""
 
     def __init__(self, labels: Sequence[str]) -> None:
+        # One buffer and one writer, emptied after each line, rather than new ones for each row.
         self._buffer = io.StringIO()
         self._writer = csv.DictWriter(self._buffer, columns(labels), lineterminator="\n")
 
     @property
     def header(self) -> str:
-        """The line of names."""
+        """The line of column names."""
         self._writer.writeheader()
         return self._taken()
 

@@ -1,4 +1,4 @@
-"""Each person's expressions over time as an image, SVG: shares stacked, thumbnails at peaks."""
+"""The timeline image, SVG: each track's probabilities, stacked, with thumbnails at the peaks."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from mien.video.pace import Standing
 
 MAX_POINTS = 1200
-"""Of a person: past them, every second one is dropped."""
-MAX_PEOPLE = 12
+"""Points of a track: above this number every second one is dropped."""
+MAX_TRACKS = 12
 GAP_S = 0.25
-"""Where nobody was seen for longer, or for a sampling interval, the areas are cut: a line across
+"""After so many seconds without a face, or a sampling interval, the areas are cut: a line across
 would be a guess."""
 THUMB = 88
 WIDTH, LEFT, RIGHT = 1000, 78, 16
@@ -54,7 +54,7 @@ class _Peak:
 
 @dataclass(slots=True)
 class _Point:
-    """A moment of a person; no shares where the face could not be read."""
+    """A moment of a track; no probabilities where the face could not be classified."""
 
     start_s: float
     end_s: float
@@ -71,7 +71,7 @@ class _Lane:
 
 
 class Timeline:
-    """Collects what the image needs; memory is bounded for each person.
+    """Collects what the image needs; memory is bounded for each track.
 
     Args:
         labels: of the model.
@@ -138,7 +138,7 @@ class Timeline:
             self._take(standing)
         begin, end = self.first_s or 0.0, max(self.last_s, (self.first_s or 0.0) + 0.1)
         lanes = sorted(self._lanes.items(), key=lambda kv: -kv[1].seen_s)
-        shown = sorted(lanes[:MAX_PEOPLE])
+        shown = sorted(lanes[:MAX_TRACKS])
         thumbs = THUMBS if any(lane.peaks for _, lane in shown) else 0
         pitch = LANE + thumbs + SPACE
         height = TOP + pitch * max(len(shown), 1) + FOOT
@@ -154,17 +154,17 @@ class Timeline:
         for number, (track, lane) in enumerate(shown):
             top = TOP + number * pitch + thumbs
             parts += [
-                f'<text class="ink name" x="0" y="{top + LANE / 2}">person {track}</text>',
+                f'<text class="ink name" x="0" y="{top + LANE / 2}">track {track}</text>',
                 f'<rect class="bed" x="{LEFT}" y="{top}" width="{WIDTH - LEFT - RIGHT}" '
                 f'height="{LANE}" rx="3"/>',
                 *self._areas(lane, top, scale),
                 *_thumbnails(lane, top, scale),
             ]
         if not shown:
-            parts.append(f'<text class="soft" x="{LEFT}" y="{TOP + 40}">nobody was seen</text>')
-        if len(lanes) > MAX_PEOPLE:
+            parts.append(f'<text class="soft" x="{LEFT}" y="{TOP + 40}">no face was found</text>')
+        if len(lanes) > MAX_TRACKS:
             parts.append(
-                f'<text class="soft small" x="{LEFT}" y="{height - 2}">the {MAX_PEOPLE} people '
+                f'<text class="soft small" x="{LEFT}" y="{height - 2}">the {MAX_TRACKS} tracks '
                 f"seen longest, of {len(lanes)}</text>"
             )
         if moving:
@@ -181,7 +181,7 @@ class Timeline:
             x += 42 + 8 * len(label)
 
     def _areas(self, lane: _Lane, top: float, scale: _Scale) -> Iterator[str]:
-        """Stack the labels' shares, from bottom to top in the labels' order."""
+        """Stack the labels' probabilities, from bottom to top in the labels' order."""
         for run in _runs(lane.points, 2.5 * lane.step_s):
             times = np.array([scale.x(point.start_s) for point in run])
             shares = np.array([point.shares for point in run])
@@ -210,7 +210,7 @@ class _Scale:
 
 
 def _runs(points: list[_Point], step_s: float) -> Iterator[list[_Point]]:
-    """Cut where nobody was seen, or the face could not be read; points may lie `step_s` apart."""
+    """Cut where there is no face or no probabilities; points may be `step_s` apart."""
     run: list[_Point] = []
     for point in points:
         apart = run and point.start_s - run[-1].end_s > max(point.gap_s, step_s)

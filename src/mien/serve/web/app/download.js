@@ -51,11 +51,11 @@ export function picturesCsv(items, labels, threshold) {
 export function framesJson(frames, labels, threshold, source, end = null) {
   const [names, ...rows] = table(frames, labels, threshold, source);
   const objects = rows.map((row) => Object.fromEntries(names.map((name, i) => [name, row[i] === "" ? null : row[i]])));
-  const people = summarise(frames, threshold, end).map(({ now, shares: parts, ...person }) => ({
+  const tracks = summarise(frames, threshold, end).map(({ now, shares: parts, ...person }) => ({
     ...person, first_s: rounded(person.first_s, 3), last_s: rounded(person.last_s, 3),
-    seen_s: rounded(person.seen_s, 3), share_of_time: shares(parts),
+    seen_s: rounded(person.seen_s, 3), fraction_of_time: shares(parts),
   }));
-  return JSON.stringify({ source, unsure_below: threshold, people, rows: objects }, null, 1);
+  return JSON.stringify({ source, unsure_below: threshold, tracks, rows: objects }, null, 1);
 }
 
 export function framesCsv(frames, labels, threshold, source) {
