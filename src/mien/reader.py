@@ -13,10 +13,10 @@ from mien.errors import ConfigError
 from mien.imaging.load import check_channels, check_path, is_one_image
 from mien.imaging.rotate import TURNS
 from mien.model.classifier import Classifier
-from mien.model.conformal import min_set_probability
 from mien.model.runtime import check_threads, cores
+from mien.predict.decision import DecisionPolicy
 from mien.predict.detectors.registry import DEFAULT, make_detector
-from mien.predict.pipeline import DecisionPolicy, Rotate, read_images
+from mien.predict.pipeline import Rotate, read_images
 from mien.predict.sources import (
     DEFAULT_RATE,
     ImageSource,
@@ -99,20 +99,13 @@ class Reader:
     ) -> None:
         if faces not in ("find", "whole"):
             raise ConfigError(f"faces must be 'find' or 'whole', got {faces!r}", hint="choose one")
-        if min_confidence is not None and not 0 <= min_confidence <= 1:
-            raise ConfigError(
-                f"the minimum confidence must be between 0 and 1, got {min_confidence}",
-                hint="for example 0.6; 0 never says unsure",
-            )
         check_threads(threads)
         self.min_confidence = min_confidence
         path = Path(model) if isinstance(model, str) else model
         if path is None or isinstance(path, Path):
             path = Classifier.load(path, threads, provider, labels)
         self.classifier: FaceClassifier = path
-        info = self.classifier.info
-        least = None if coverage is None else min_set_probability(info, coverage)
-        self._caution = DecisionPolicy(min_confidence, least)
+        self.policy = DecisionPolicy.of(self.classifier.info, min_confidence, coverage)
         self._workers = min(threads or cores(), MAX_WORKERS)
         spec = "whole" if faces == "whole" else detector
         self.detector: Detector = make_detector(spec, threads) if isinstance(spec, str) else spec
@@ -197,7 +190,7 @@ class Reader:
 
     def _readings(self, sources: Iterable[ImageSource], workers: int) -> Iterator[ImageReading]:
         return read_images(
-            sources, self.detector, self.classifier, self._caution, workers, self._rotate,
+            sources, self.detector, self.classifier, self.policy, workers, self._rotate,
             self._alone,
         )  # fmt: skip
 

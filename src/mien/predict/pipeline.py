@@ -17,8 +17,8 @@ from mien.imaging.boxes import clip_box
 from mien.imaging.crop import crop_faces
 from mien.imaging.rotate import TURNS, Degrees, turn_back, turn_image
 from mien.model.classifier import softmax
-from mien.model.conformal import prediction_set
-from mien.types import UNSURE, FaceReading, Faces, ImageReading
+from mien.predict.decision import DecisionPolicy
+from mien.types import FaceReading, Faces, ImageReading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.model.info import ModelInfo
+    from mien.predict.decision import Decision
     from mien.predict.detectors.base import Detector
     from mien.predict.sources import ImageSource
     from mien.types import Image
@@ -52,23 +53,6 @@ class FaceClassifier(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionPolicy:
-    """How sure an answer must be.
-
-    Attributes:
-        min_confidence: below it a face is 'unsure'; the model's own threshold where None.
-        least: a label's probability from which on it is in a face's set of labels; no sets are
-            made where None. See mien.model.conformal.
-    """
-
-    min_confidence: float | None = None
-    least: float | None = None
-
-
-PLAIN = DecisionPolicy()
-
-
 @dataclass(slots=True)
 class Cropped:
     """An image whose faces were found but not yet classified; its pixels are gone already."""
@@ -91,7 +75,7 @@ def read_images(
     sources: Iterable[ImageSource],
     detector: Detector,
     classifier: FaceClassifier,
-    caution: DecisionPolicy = PLAIN,
+    policy: DecisionPolicy | None = None,
     workers: int = 1,
     rotate: Rotate = 0,
     alone: Alone = nullcontext,
@@ -105,18 +89,19 @@ def read_images(
         sources: what to read.
         detector: finds the faces.
         classifier: names their expressions; faces of several images share a batch.
-        caution: how sure an answer must be.
+        policy: turns probabilities into labels (default: what the model's file says).
         workers: threads that decode images and find faces, where the detector allows several.
         rotate: see `crop_image`.
         alone: entered while an image is decoded and its faces are found.
     """
+    policy = policy or DecisionPolicy.of(classifier.info)
     waiting: list[Cropped] = []
     for found in _find_all(sources, detector, classifier, workers, rotate, alone):
         waiting.append(found)
         if len(waiting) >= IMAGES_AT_ONCE or sum(map(len, waiting)) >= FACES_AT_ONCE:
-            yield from _classify(waiting, detector, classifier, caution)
+            yield from _classify(waiting, detector, classifier, policy)
             waiting = []
-    yield from _classify(waiting, detector, classifier, caution)
+    yield from _classify(waiting, detector, classifier, policy)
 
 
 def _find_all(
@@ -229,7 +214,7 @@ def _classify(
     waiting: Sequence[Cropped],
     detector: Detector,
     classifier: FaceClassifier,
-    caution: DecisionPolicy,
+    policy: DecisionPolicy,
 ) -> Iterator[ImageReading]:
     info = classifier.info
     crops = [w.crops for w in waiting if w.crops is not None and len(w)]
@@ -240,51 +225,33 @@ def _classify(
     for item in waiting:
         own = probs[start : start + len(item)]
         start += len(item)
-        yield name_faces(item, own, detector.name, info, caution)
+        yield label_faces(item, own, detector.name, info.name, policy)
 
 
-def name_faces(
-    item: Cropped,
-    probs_nk: NDArray[np.float32],
-    detector: str,
-    info: ModelInfo,
-    caution: DecisionPolicy,
+def label_faces(
+    item: Cropped, probs_nk: NDArray[np.float32], detector: str, model: str, policy: DecisionPolicy
 ) -> ImageReading:
     """Return the reading of an image whose faces have these probabilities, float32 [n, k]."""
-    least = caution.min_confidence
-    threshold = info.unsure_below if least is None else least
-    rows = range(len(item))
     size = (item.width, item.height)
-    faces = [_name(item.faces, i, size, probs_nk[i], info.labels, threshold, caution) for i in rows]
+    faces = [_face(item.faces, i, size, policy.decide(probs_nk[i])) for i in range(len(item))]
     if item.error is not None:
         _LOG.warning("not read: %s", item.error)
     for note in item.notes:
         _LOG.info("%s: %s", item.source, note)
     return ImageReading(
-        item.source, *size, detector, info.name, faces, item.error,
+        item.source, *size, detector, model, faces, item.error,
         turn=item.turn, notes=item.notes, origin=item.origin,
     )  # fmt: skip
 
 
-def _name(
-    faces: Faces,
-    row: int,
-    size: tuple[int, int],
-    probs_k: NDArray[np.float32],
-    labels: Sequence[str],
-    threshold: float,
-    caution: DecisionPolicy,
-) -> FaceReading:
-    best = int(probs_k.argmax())
-    confidence = float(probs_k[best])
+def _face(faces: Faces, row: int, size: tuple[int, int], decision: Decision) -> FaceReading:
     x0, y0, x1, y1 = (float(v) for v in faces.boxes_xyxy[row])
-    least = caution.least
     return FaceReading(
         box=(x0, y0, x1, y1),
         score=float(faces.scores_n[row]),
-        label=labels[best] if confidence >= threshold else UNSURE,
-        confidence=confidence,
-        probabilities={label: float(p) for label, p in zip(labels, probs_k, strict=True)},
-        label_set=None if least is None else prediction_set(probs_k, labels, least),
+        label=decision.label,
+        confidence=decision.confidence,
+        probabilities=decision.probabilities,
+        label_set=decision.label_set,
         box_inside=clip_box((x0, y0, x1, y1), *size),
     )

@@ -19,9 +19,10 @@ from PIL import Image
 
 from mien.errors import SourceError
 from mien.imaging.draw import annotate
+from mien.predict.decision import DecisionPolicy
 from mien.predict.detectors.mtcnn import Mtcnn
 from mien.predict.detectors.whole import WholeImage
-from mien.predict.pipeline import Cropped, DecisionPolicy, crop_image, name_faces
+from mien.predict.pipeline import Cropped, crop_image, label_faces
 from mien.serve.batching import Batcher
 from mien.serve.decode import UnknownKindError, decode
 from mien.serve.problems import UNREADABLE, Problem
@@ -142,13 +143,9 @@ class Predictor:
         crops = cropped.crops
         assert crops is not None  # noqa: S101  (always there after `_find`)
         probs = await self._batchers[wish.model.name].probabilities(crops)
-        reading = name_faces(
-            cropped,
-            probs,
-            self._detector(wish).name,
-            wish.model.info,
-            DecisionPolicy(wish.min_confidence),
-        )
+        info = wish.model.info
+        policy = DecisionPolicy.of(info, wish.min_confidence)
+        reading = label_faces(cropped, probs, self._detector(wish).name, info.name, policy)
         answer = {**reading.to_dict(), "source": None, "model": wish.model.name}
         if wish.annotated:
             answer["annotated"] = await loop.run_in_executor(
