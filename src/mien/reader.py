@@ -101,10 +101,9 @@ class Reader:
             raise ConfigError(f"faces must be 'find' or 'whole', got {faces!r}", hint="choose one")
         check_threads(threads)
         self.min_confidence = min_confidence
-        path = Path(model) if isinstance(model, str) else model
-        if path is None or isinstance(path, Path):
-            path = Classifier.load(path, threads, provider, labels)
-        self.classifier: FaceClassifier = path
+        if model is None or isinstance(model, str | Path):
+            model = Classifier.load(model, threads, provider, labels)
+        self.classifier: FaceClassifier = model
         self.policy = DecisionPolicy.of(self.classifier.info, min_confidence, coverage)
         self._workers = min(threads or cores(), MAX_WORKERS)
         spec = "whole" if faces == "whole" else detector

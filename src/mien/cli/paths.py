@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from dataclasses import dataclass, field
 from glob import glob, has_magic
@@ -13,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mien.addresses import find_address
 from mien.errors import ConfigError, SourceError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 STDIN = "-"
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 SHOWN = 3
 """Names of many that are printed."""
 MANY = 20
@@ -105,16 +104,17 @@ def read_list(name: str) -> list[Path]:
 
 def refuse_address(word: str, command: str) -> None:
     """Raise a ConfigError where `word` is a URL; `command` reads local files."""
-    if not _ADDRESS.match(word):
+    address = find_address(word)
+    if address is None:
         return
-    if word.lower().startswith("file://"):
+    if address.lower().startswith("file://"):
         raise ConfigError(
-            f"{word} is an address; {command} reads local files",
-            hint=f"give the path alone: {word[7:]}",
+            f"{address} is an address; {command} reads local files",
+            hint=f"give the path alone: {address[7:]}",
         )
     raise ConfigError(
-        f"{word} is an address; {command} reads files on this machine",
-        hint=f"{join(['curl', '-L', word])} | mien predict -; "
+        f"{address} is an address; {command} reads files on this machine",
+        hint=f"{join(['curl', '-L', address])} | mien predict -; "
         "mien video reads http:// and rtsp:// addresses of videos",
     )
 
@@ -192,7 +192,7 @@ def near(source: str) -> str:
     from mien.files import near_file
 
     path = Path(source)
-    found = "" if _ADDRESS.match(source) or os.path.lexists(path) else near_file(path)
+    found = "" if find_address(source) or os.path.lexists(path) else near_file(path)
     return f"; {found}".rstrip() if found else ""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from weakref import ref
 import numpy as np
 from PIL import Image
 
+from mien.addresses import find_address
 from mien.errors import ConfigError, SourceError
 from mien.imaging.codec import (
     DAMAGE,
@@ -32,8 +32,6 @@ KINDS = (
     "a path, a PIL image, the bytes of an image file, a binary file object, a NumPy array "
     "or a torch tensor"
 )
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}")
-"""At least two letters: C:/ is a drive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +121,9 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     text = os.fspath(path)
     if not text:
         raise SourceError("the path is empty", hint="give a file; is a variable unset?")
-    match = _ADDRESS.match(text)
-    if match and not os.path.exists(path):  # noqa: PTH110  (Path's raises for names too long)
-        # Path() has taken one of the slashes away.
-        address = f"{match.group(1)}://{text[match.end() :]}"
-        if match.group(1).lower() == "file":
+    address = find_address(text)
+    if address is not None:
+        if address.lower().startswith("file:"):
             raise SourceError(f"{address} is an address", hint="give the path without file://")
         raise SourceError(
             f"{address} is an address; mien reads images on this machine only",

@@ -11,11 +11,11 @@ from mien.model.runtime import open_model, run_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from mien.model.info import ModelInfo
+    from mien.model.resolve import ModelName
     from mien.model.runtime import Session
 
 BATCH = 64
@@ -52,7 +52,7 @@ class Classifier:
     @classmethod
     def load(
         cls,
-        path: Path | None = None,
+        model: ModelName | None = None,
         threads: int = 0,
         provider: str = "cpu",
         labels: str | Sequence[str] = (),
@@ -63,7 +63,7 @@ class Classifier:
             ConfigError: the model does not answer those labels.
             ModelFileError: missing, damaged, or not a model that this mien can use.
         """
-        content, name = model_content(path)
+        content, name = model_content(model)
         return cls.from_bytes(content, name=name, threads=threads, provider=provider, labels=labels)
 
     @classmethod

@@ -15,9 +15,10 @@ from mien.model.runtime import Session, open_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from mien.model.resolve import ModelName
 
 WEIGHTED = ("Gemm", "MatMul")
 
@@ -59,9 +60,9 @@ class Embedder:
         self._session = Session(cut.SerializeToString(), name, threads)
 
     @classmethod
-    def load(cls, path: Path | None = None, threads: int = 0) -> Embedder:
+    def load(cls, model: ModelName | None = None, threads: int = 0) -> Embedder:
         """Return the model in a file, the shipped model of that name, or the default one."""
-        return cls(*model_content(path), threads)
+        return cls(*model_content(model), threads)
 
     def embed(
         self,
