@@ -1,22 +1,23 @@
-"""Readings drawn onto an image: a box, a name and small bars for each face."""
+"""Predictions drawn onto an image: a box, a label and a bar per probability for each face.
+
+The protocols here say what can be drawn. The results of mien.types fit them, which need the code
+that draws them for `annotate`, so that neither module may import the other's types.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mien import palette
-from mien.types import FaceReading
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
-
-    from mien.types import TrackedFace
 
 COLOURS = {label: palette.rgb(colour) for label, colour in palette.LABELS.items()}
 OTHER = palette.rgb(palette.OTHER)
@@ -26,7 +27,75 @@ Box = tuple[float, float, float, float]
 INK, PAPER, TRACK = (255, 255, 255), (24, 26, 30), (74, 78, 86)
 
 
-def annotate(image_hwc: NDArray[np.uint8], faces: Sequence[FaceReading]) -> NDArray[np.uint8]:
+class DrawableFace(Protocol):
+    """A face with its prediction, such as mien.types.FaceReading."""
+
+    @property
+    def box(self) -> Box:
+        """Left, top, right, bottom in pixels of the image."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """The predicted label, or 'unsure'."""
+        ...
+
+    @property
+    def confidence(self) -> float:
+        """The largest probability, 0 to 1."""
+        ...
+
+    @property
+    def probabilities(self) -> Mapping[str, float]:
+        """One per label, 0 to 1; empty draws no bars."""
+        ...
+
+
+class DrawableTrack(Protocol):
+    """A tracked face in one frame, such as mien.types.TrackedFace."""
+
+    @property
+    def track(self) -> int:
+        """Number of the track, from 1."""
+        ...
+
+    @property
+    def box(self) -> Box:
+        """Left, top, right, bottom in pixels of the frame."""
+        ...
+
+    @property
+    def quality(self) -> str:
+        """Why the face was not classified; shown where there is no label."""
+        ...
+
+    @property
+    def label(self) -> str | None:
+        """The predicted label or 'unsure'; None where nothing was predicted."""
+        ...
+
+    @property
+    def confidence(self) -> float | None:
+        """The largest smoothed probability, 0 to 1."""
+        ...
+
+    @property
+    def probabilities(self) -> Mapping[str, float] | None:
+        """One per label, 0 to 1."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Face:
+    """What is drawn of a tracked face: a `DrawableFace`."""
+
+    box: Box
+    label: str
+    confidence: float
+    probabilities: Mapping[str, float]
+
+
+def annotate(image_hwc: NDArray[np.uint8], faces: Sequence[DrawableFace]) -> NDArray[np.uint8]:
     """Return a copy of the image, uint8 [h, w, 3] RGB, with each face's reading drawn on it."""
     canvas = Image.fromarray(image_hwc)
     overlay = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
@@ -49,7 +118,7 @@ class FrameAnnotator:
         self._kept: dict[int, _Layout] = {}
 
     def draw(
-        self, image_hwc: NDArray[np.uint8], faces: Sequence[TrackedFace], time_s: float
+        self, image_hwc: NDArray[np.uint8], faces: Sequence[DrawableTrack], time_s: float
     ) -> NDArray[np.uint8]:
         """Return a copy of a frame, uint8 [h, w, 3] RGB, with each person's reading drawn on it.
 
@@ -61,13 +130,13 @@ class FrameAnnotator:
         for face in faces:
             shares = face.probabilities or {}
             label, confidence = face.label or face.quality, face.confidence or 0.0
-            reading = FaceReading(face.box, face.score, label, confidence, shares)
+            drawn = _Face(face.box, label, confidence, shares)
             title = f"{face.track}  {label}"
             if face.label is not None:
                 title += f" {percent(confidence)}"
             layout = self._kept.setdefault(face.track, _Layout())
             layout.now_s = time_s
-            taken.append(_draw_face(pen, canvas.size, reading, title, taken, layout))
+            taken.append(_draw_face(pen, canvas.size, drawn, title, taken, layout))
         gone = [t for t, layout in self._kept.items() if time_s - layout.now_s > GROW_S]
         for track in gone:
             del self._kept[track]
@@ -116,7 +185,7 @@ def percent(share: float) -> str:
 def _draw_face(
     pen: ImageDraw.ImageDraw,
     size: tuple[int, int],
-    face: FaceReading,
+    face: DrawableFace,
     title: str | None = None,
     taken: Sequence[Box] = (),
     layout: _Layout | None = None,
