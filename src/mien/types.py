@@ -76,8 +76,8 @@ class FaceReading:
         label: the expression, or 'unsure' where confidence is below the reader's threshold.
         confidence: the largest probability, 0 to 1.
         probabilities: one per label of the model, in its order; they sum to 1.
-        label_set: where a coverage was asked for, the labels that hold the right one so often, the
-            most probable first; else None.
+        prediction_set: labels of the conformal prediction set, most probable first; None where no
+            coverage was given.
         box_inside: the box in whole pixels, clipped to the image, for slicing:
             `image[top:bottom, left:right]` is never empty. Where a FaceReading is made without
             it, the image's size is unknown and only the left and top edges are clipped.
@@ -88,7 +88,7 @@ class FaceReading:
     label: str
     confidence: float
     probabilities: dict[str, float]
-    label_set: tuple[str, ...] | None = None
+    prediction_set: tuple[str, ...] | None = None
     box_inside: tuple[int, int, int, int] = _UNKNOWN
 
     def __post_init__(self) -> None:
@@ -108,8 +108,8 @@ class FaceReading:
             "confidence": round(self.confidence, 4),
             "probabilities": {name: round(p, 4) for name, p in self.probabilities.items()},
         }
-        if self.label_set is not None:
-            values["set"] = list(self.label_set)
+        if self.prediction_set is not None:
+            values["prediction_set"] = list(self.prediction_set)
         return values
 
 
@@ -226,8 +226,8 @@ class Readings(list[ImageReading]):
         """Return a pandas.DataFrame: a row for each face, and one for an image without.
 
         Columns as in CSV: source, width, height, detector, model, face (from 0), x0, y0, x1, y1
-        (pixels, as detected), score, label, confidence, p_LABEL for each label, set, turn, notes,
-        error.
+        (pixels, as detected), score, label, confidence, p_LABEL for each label, prediction_set,
+        turn, notes, error.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -241,7 +241,7 @@ class Readings(list[ImageReading]):
             ) from error
         rows = [row for reading in self for row in face_rows(reading)]
         labels = list(dict.fromkeys(n for row in rows for n in row if n.startswith("p_")))
-        sets = ["set"] if any("set" in row for row in rows) else []
+        sets = ["prediction_set"] if any("prediction_set" in row for row in rows) else []
         columns = [*ABOUT, *FACE, *labels, *sets, "turn", "notes", "error"]
         frame = pandas.DataFrame(rows, columns=columns)
         return frame.astype({"face": "Int64"})
@@ -267,7 +267,8 @@ def face_rows(reading: ImageReading) -> list[dict[str, Any]]:
         edges = dict(zip(("x0", "y0", "x1", "y1"), face["box"], strict=True))
         own = {name: face[name] for name in ("score", "label", "confidence")}
         own |= {f"p_{label}": p for label, p in face["probabilities"].items()}
-        own |= {"set": "|".join(face["set"])} if "set" in face else {}
+        sets = face.get("prediction_set")
+        own |= {} if sets is None else {"prediction_set": "|".join(sets)}
         rows.append({**shared, "face": number, **edges, **own})
     return rows or [shared]
 

@@ -111,8 +111,8 @@ def test_a_reader_gives_sets() -> None:
     sets = {}
     for coverage in (None, 0.9, 0.95):
         face = Reader(classifier, detector=detector, coverage=coverage).read(picture).faces[0]
-        sets[coverage] = face.label_set
-        assert tuple(face.to_dict().get("set", ())) == (face.label_set or ())
+        sets[coverage] = face.prediction_set
+        assert tuple(face.to_dict().get("prediction_set", ())) == (face.prediction_set or ())
     assert sets == {None: None, 0.9: ("sad",), 0.95: ("sad", "happy", "neutral")}
     with pytest.raises(ConfigError, match="at most 0.95 with tiny"):
         Reader(classifier, detector=detector, coverage=0.99)
@@ -127,9 +127,9 @@ def test_sets_on_the_command_line(tmp_path: Path, examples: Path) -> None:
     face = json.loads(mien("predict", *arguments, "--json").stdout)[0]["faces"][0]
     ranked = sorted(face["probabilities"].items(), key=lambda pair: -pair[1])
     expected = [label for label, p in ranked if p >= 0.2]
-    assert face["set"] == expected
+    assert face["prediction_set"] == expected
     header, row = mien("predict", *arguments, "--csv").stdout.splitlines()
-    assert header.endswith("p_sad,set,turn,notes,error")
+    assert header.endswith("p_sad,prediction_set,turn,notes,error")
     assert row.split(",")[-4] == "|".join(expected)
     words = mien("predict", *arguments).stdout
     assert "set (0.95)" in words
@@ -191,7 +191,7 @@ def test_sets_are_fitted_to_ones_own_faces(drawn: Dataset, tmp_path: Path) -> No
     reader = Reader(tmp_path / "a.onnx", faces="whole", coverage=0.9)
     split = drawn.split("validation")
     held = [
-        split.label_names[label] in (reader.read(np.asarray(image)).faces[0].label_set or ())
+        split.label_names[label] in (reader.read(np.asarray(image)).faces[0].prediction_set or ())
         for image, label in zip(split.images_nhw, split.labels_n, strict=True)
     ]
     assert np.mean(held) >= 0.9

@@ -26,7 +26,7 @@ def test_probabilities_become_a_label_and_stay_as_they_are() -> None:
     assert list(decision.probabilities.items()) == [
         (label, float(p)) for label, p in zip(THREE, PROBS, strict=True)
     ]
-    assert decision.label_set is None
+    assert decision.prediction_set is None
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_the_models_own_threshold_counts_unless_another_is_given() -> None:
 
 def test_a_coverage_gives_prediction_sets() -> None:
     decision = DecisionPolicy.of(INFO, coverage=0.9).decide(PROBS)
-    assert decision.label_set == ("neutral", "sad")
+    assert decision.prediction_set == ("neutral", "sad")
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])

@@ -18,36 +18,38 @@ from mien.errors import ConfigError, SourceError, counted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from mien.predict.sources import ImageSource
+
 STDIN = "-"
 SHOWN = 3
-"""Names of many that are printed."""
-MANY = 20
-"""Troubles that are listed one by one; of more, the first SHOWN and their number."""
+"""Names that are printed of a long list."""
+MAX_LISTED = 20
+"""Problems that are printed one by one; of more, the first SHOWN and their number."""
 
 
 @dataclass(slots=True)
-class Named:
-    """What is to be read.
+class Inputs:
+    """What a command line names.
 
     Attributes:
-        paths: images and folders of images, in the order given.
+        images: in the order given; a folder's images, sorted, stand in its place.
         videos: videos, and folders that hold only videos.
-        passed_over: folders with both, and how many videos lie in each.
-        stdin_at: before which of the paths an image on standard input comes; None for none.
+        skipped: folders with images and videos, and how many videos lie in each.
+        stdin_at: index in `images` before which an image on standard input is read; None if none.
     """
 
-    paths: list[Path] = field(default_factory=list)
+    images: list[ImageSource] = field(default_factory=list)
     videos: list[Path] = field(default_factory=list)
-    passed_over: dict[Path, int] = field(default_factory=dict)
+    skipped: dict[Path, int] = field(default_factory=dict)
     stdin_at: int | None = None
 
 
-def named(words: Sequence[str], listed: str | None) -> Named:
-    """Return what the arguments and a list of paths name.
+def find_inputs(words: Sequence[str], path_list: str | None) -> Inputs:
+    """Return what the arguments and a list of paths name; each folder is walked once.
 
     Args:
         words: paths, folders, quoted globs, or '-' for an image on standard input.
-        listed: a file with a path a line (or NUL between them), or '-' for such a list on
+        path_list: a file with a path a line (or NUL between them), or '-' for such a list on
             standard input; None for none.
 
     Raises:
@@ -55,30 +57,30 @@ def named(words: Sequence[str], listed: str | None) -> Named:
         SourceError: a glob that matches nothing, a list that cannot be read or is empty; none of
             many files exists.
     """
-    found = Named()
+    inputs = Inputs()
     for word in words:
-        if word == STDIN:
-            if found.stdin_at is not None:
-                raise ConfigError("standard input is named twice", hint="it can be read once")
-            found.stdin_at = len(found.paths)
-        else:
+        if word != STDIN:
             for path in _matches(word):
-                _add(found, path)
-    if listed is not None:
-        if listed == STDIN and found.stdin_at is not None:
+                _add(inputs, path)
+        elif inputs.stdin_at is not None:
+            raise ConfigError("standard input is named twice", hint="it can be read once")
+        else:
+            inputs.stdin_at = len(inputs.images)
+    if path_list is not None:
+        if path_list == STDIN and inputs.stdin_at is not None:
             raise ConfigError(
                 "standard input cannot be an image and a list of paths",
                 hint="give the list as a file: --from-file LIST",
             )
-        for path in read_list(listed):
-            _add(found, path)
-    if found.videos and (found.paths or found.stdin_at is not None):
-        what = "is a video" if not found.videos[0].is_dir() else "holds only videos,"
+        for path in read_list(path_list):
+            _add(inputs, path)
+    if inputs.videos and (inputs.images or inputs.stdin_at is not None):
+        what = "is a video" if not inputs.videos[0].is_dir() else "holds only videos,"
         raise ConfigError(
-            f"{found.videos[0]} {what} among images", hint="mien video reads both together"
+            f"{inputs.videos[0]} {what} among images", hint="mien video reads both together"
         )
-    _refuse_all_missing(found.paths)
-    return found
+    _refuse_all_missing([source.path for source in inputs.images])
+    return inputs
 
 
 def read_list(name: str) -> list[Path]:
@@ -94,7 +96,7 @@ def read_list(name: str) -> list[Path]:
         raise SourceError(
             f"cannot read the list {where}: {error.strerror}", hint="check the path"
         ) from error
-    content = content.removeprefix(b"\xef\xbb\xbf")
+    content = content.removeprefix(b"\xef\xbb\xbf")  # the byte order mark of Windows' editors
     lines = content.split(b"\0") if b"\0" in content else content.splitlines()
     paths = [Path(os.fsdecode(line)) for line in lines if line.strip()]
     if not paths:
@@ -127,6 +129,7 @@ def _matches(word: str) -> Iterator[Path]:
         )
     refuse_address(word, "mien predict")
     path = Path(word)
+    # A file may be called 'a[1].jpg': a pattern is only what is no file's name.
     if not has_magic(word) or os.path.lexists(word):
         yield path
         return
@@ -138,38 +141,28 @@ def _matches(word: str) -> Iterator[Path]:
     yield from map(Path, matches)
 
 
-def _add(found: Named, path: Path) -> None:
-    from mien.predict.sources import VIDEO_SUFFIXES, is_folder
+def _add(inputs: Inputs, path: Path) -> None:
+    from mien.predict.folders import VIDEO_SUFFIXES, is_folder, walk_folder
+    from mien.predict.sources import ImageSource, images_in
 
     if not is_folder(path):
-        (found.videos if path.suffix.lower() in VIDEO_SUFFIXES else found.paths).append(path)
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            inputs.videos.append(path)
+        else:
+            inputs.images.append(ImageSource(path))
         return
-    images, videos = _count(path)
-    if videos and not images:
-        found.videos.append(path)
+    found = walk_folder(path)
+    if found.videos and not found.images:
+        inputs.videos.append(path)
         return
-    if videos:
-        found.passed_over[path] = videos
-    found.paths.append(path)
-
-
-def _count(folder: Path) -> tuple[int, int]:
-    """Return how many images and videos lie in a folder and its subfolders, hidden ones not."""
-    from mien.imaging.codec import SUFFIXES
-    from mien.predict.sources import VIDEO_SUFFIXES
-
-    images = videos = 0
-    for _, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        kinds = [os.path.splitext(n)[1].lower() for n in files if not n.startswith(".")]  # noqa: PTH122
-        images += sum(kind in SUFFIXES for kind in kinds)
-        videos += sum(kind in VIDEO_SUFFIXES for kind in kinds)
-    return images, videos
+    if found.videos:
+        inputs.skipped[path] = len(found.videos)
+    inputs.images += images_in(found)
 
 
 def _refuse_all_missing(paths: Sequence[Path]) -> None:
-    """Say in one line, before a model is opened, that no file of a long list is there."""
-    if len(paths) <= MANY or any(map(os.path.lexists, paths)):
+    """Raise, before a model is loaded, where no file of a long list exists."""
+    if len(paths) <= MAX_LISTED or any(map(os.path.lexists, paths)):
         return
     first = ", ".join(map(str, paths[:SHOWN]))
     raise SourceError(
@@ -178,9 +171,9 @@ def _refuse_all_missing(paths: Sequence[Path]) -> None:
     )
 
 
-def tell_some(kind: str, lines: Sequence[str]) -> None:
+def print_some(kind: str, lines: Sequence[str]) -> None:
     """Print `kind: line` for each line on standard error, or for the first of very many."""
-    shown = lines if len(lines) <= MANY else lines[:SHOWN]
+    shown = lines if len(lines) <= MAX_LISTED else lines[:SHOWN]
     for line in shown:
         typer.echo(f"{kind}: {line}", err=True)
     if len(lines) > len(shown):
@@ -196,9 +189,9 @@ def near(source: str) -> str:
     return f"; {found}".rstrip() if found else ""
 
 
-def tell_passed_over(passed_over: dict[Path, int]) -> None:
-    """Say which videos in folders of images are not read, and what reads them."""
-    for folder, videos in passed_over.items():
+def print_skipped_videos(skipped: dict[Path, int]) -> None:
+    """Print which videos in folders of images are not read, and the command that reads them."""
+    for folder, videos in skipped.items():
         typer.echo(
             f"note: {counted(videos, 'video')} in {folder} not read; "
             f"{join(['mien', 'video', str(folder)])} reads both",

@@ -30,13 +30,14 @@ class Decision:
         label: the most probable label, or 'unsure' where its probability is below the threshold.
         confidence: the largest probability, 0 to 1.
         probabilities: one per label, in the model's order, after the prior correction.
-        label_set: the conformal prediction set, most probable label first; None without coverage.
+        prediction_set: labels of the conformal prediction set, most probable first; None where
+            no coverage is set.
     """
 
     label: str
     confidence: float
     probabilities: dict[str, float]
-    label_set: tuple[str, ...] | None = None
+    prediction_set: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

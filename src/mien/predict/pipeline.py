@@ -252,6 +252,6 @@ def _face(faces: Faces, row: int, size: tuple[int, int], decision: Decision) -> 
         label=decision.label,
         confidence=decision.confidence,
         probabilities=decision.probabilities,
-        label_set=decision.label_set,
+        prediction_set=decision.prediction_set,
         box_inside=clip_box((x0, y0, x1, y1), *size),
     )

@@ -13,8 +13,8 @@ learning via logit adjustment", arXiv:2007.07314.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -36,6 +36,38 @@ MAX_STEPS, TOLERANCE = 1000, 1e-7
 
 Prior = str | Mapping[str, float]
 """'uniform', 'training', or a probability per label."""
+
+
+class Classifier(Protocol):
+    """What classifies crops: mien.model.classifier.Classifier."""
+
+    info: ModelInfo
+
+    def logits(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return logits, float32 [n, k], for grey crops, uint8 [n, size, size]."""
+        ...
+
+
+class WithPrior:
+    """A classifier whose description names another default prior than its file does.
+
+    Every decision about its probabilities, of images and of videos, then applies that prior; the
+    logits stay those of the model.
+
+    Args:
+        classifier: the model.
+        prior: see `prior_shift`.
+
+    Raises:
+        ConfigError, ModelFileError: as `prior_shift` does.
+    """
+
+    def __init__(self, classifier: Classifier, prior: Prior) -> None:
+        shift = prior_shift(classifier.info, prior)
+        labels = classifier.info.labels
+        target = None if shift is None else dict(zip(labels, shift.target_k, strict=True))
+        self.info = replace(classifier.info, prior=target)
+        self.logits = classifier.logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +120,29 @@ def prior_shift(info: ModelInfo, prior: Prior | None = None) -> PriorShift | Non
     if target_k is None:
         return None
     return PriorShift(tuple(info.training_prior[label] for label in info.labels), target_k)
+
+
+def parse_prior(text: str) -> Prior | None:
+    """Return the prior in a text: a name, or 'happy=0.2,neutral=0.5,sad=0.3'; None for ''.
+
+    Raises:
+        ConfigError: a part that is not label=probability, or a label that is named twice.
+    """
+    if "=" not in text:
+        return text or None
+    prior: dict[str, float] = {}
+    for part in text.split(","):
+        label, _, value = (word.strip() for word in part.partition("="))
+        if label in prior:
+            raise ConfigError(f"prior: {label} is named twice", hint="name each label once")
+        try:
+            prior[label] = float(value)
+        except ValueError:
+            raise ConfigError(
+                f"prior: {part.strip()!r} is not label=probability",
+                hint="for example happy=0.2,neutral=0.5,sad=0.3",
+            ) from None
+    return prior
 
 
 def _target(prior: Prior, info: ModelInfo) -> tuple[float, ...] | None:

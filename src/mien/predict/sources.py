@@ -16,9 +16,10 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from mien.errors import ConfigError, SourceError
+from mien.errors import ConfigError, SourceError, counted
 from mien.imaging.codec import SUFFIXES, read_image
 from mien.imaging.load import Given, check_path, given_image
+from mien.predict.folders import VIDEO_SUFFIXES, is_folder, walk_folder
 from mien.video.animation import has_frames
 from mien.video.decode import LOG, read_file
 from mien.video.frame import Frame
@@ -30,13 +31,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.imaging.codec import Decoded
+    from mien.predict.folders import FolderFiles
     from mien.types import Image
     from mien.video.select import Selection
 
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .mxf".split()  # noqa: SIM905
-)
-"""File names that are taken for videos when a folder is read."""
 DEFAULT_RATE = 30.0
 
 
@@ -96,13 +94,15 @@ class ImageSource:
 
 
 def list_given(images: Iterable[object], channels: str = "rgb") -> Iterator[ImageSource]:
-    """Yield the images in files and folders, as `list_images` does, and those in memory.
+    """Yield the images in files and folders, as `list_images` does, in memory, and in sources.
 
     What is no image, such as None, is a source with an error, in its place.
     """
     for image in images:
         try:
-            if isinstance(image, str | PathLike):
+            if isinstance(image, ImageSource):
+                yield image
+            elif isinstance(image, str | PathLike):
                 yield from list_images([check_path(image)])
             else:
                 yield ImageSource.of(image, channels)
@@ -115,37 +115,34 @@ def list_images(paths: Iterable[Path]) -> Iterator[ImageSource]:
     """Yield each file, and the images in each folder and its subfolders, sorted by name.
 
     In a folder only files with an image's suffix count; a file that is named is always tried.
-    A folder without images is a source with an error, so that it is not passed over in silence.
+    A folder without images is a source with an error, so that it is not skipped in silence.
     """
     for path in paths:
-        if not is_folder(path):
+        if is_folder(path):
+            yield from images_in(walk_folder(path))
+        else:
             yield ImageSource(path)
-            continue
-        files = [p for p in path.rglob("*") if not _hidden(p, path) and not is_folder(p)]
-        found = sorted(p for p in files if p.suffix.lower() in SUFFIXES)
-        others = [p for p in files if p.suffix.lower() not in SUFFIXES]
-        if others:
-            names = ", ".join(p.name for p in sorted(others)[:3])
-            _LOG.info("%s: %d files are no images by their names: %s", path, len(others), names)
-        if not found:
-            yield ImageSource(path, _without_images(path, others))
-        yield from (ImageSource(p) for p in found)
 
 
-def _without_images(path: Path, others: list[Path]) -> str:
-    videos = sum(p.suffix.lower() in VIDEO_SUFFIXES for p in others)
-    if videos:
-        count = f"{videos} video{'s' if videos > 1 else ''}"
-        return f"{path} holds no images, but {count}; read videos with Reader.stream or mien video"
-    return f"{path} holds no images; {_NAMES}"
+def images_in(found: FolderFiles) -> list[ImageSource]:
+    """Return the images of a folder, or one source with an error where there are none."""
+    others = sorted([*found.videos, *found.others])
+    if others:
+        names = ", ".join(p.name for p in others[:3])
+        _LOG.info("%s: %d files are no images by their names: %s", found.folder, len(others), names)
+    if not found.images:
+        return [ImageSource(found.folder, _without_images(found))]
+    return [ImageSource(path) for path in found.images]
 
 
-def is_folder(path: Path) -> bool:
-    """Return whether `path` is a folder; a name that cannot be one, such as a long one, is none."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
+def _without_images(found: FolderFiles) -> str:
+    if found.videos:
+        count = counted(len(found.videos), "video")
+        return (
+            f"{found.folder} holds no images, but {count}; read videos with Reader.stream or "
+            "mien video"
+        )
+    return f"{found.folder} holds no images; {_NAMES}"
 
 
 def _hidden(path: Path, folder: Path) -> bool:

@@ -9,7 +9,8 @@ import numpy as np
 
 from mien.imaging.crop import crop_faces
 from mien.model.classifier import softmax
-from mien.types import UNSURE, FrameReading, TrackedFace
+from mien.predict.decision import DecisionPolicy
+from mien.types import FrameReading, TrackedFace
 from mien.video.pace import SamplingInterval, lost_after
 from mien.video.plan import DETECTED, PREDICTED
 from mien.video.quality import GOOD
@@ -48,10 +49,7 @@ class ExpressionReader:
 
     def __init__(self, classifier: FaceClassifier, framing: Framing, settings: Settings) -> None:
         self._classifier, self._framing, self._settings = classifier, framing, settings
-        info = classifier.info
-        self._threshold = (
-            info.unsure_below if settings.min_confidence is None else settings.min_confidence
-        )
+        self._policy = DecisionPolicy.of(classifier.info, settings.min_confidence)
         self._past: dict[int, _Past] = {}
         self._interval = SamplingInterval()
 
@@ -122,7 +120,7 @@ class ExpressionReader:
         detected = spot.origin == DETECTED
         marks = spot.sighting.landmarks_52 if detected else None
         probs = past.probs_k if past.quality == GOOD else None
-        label, confidence = self._name(probs)
+        decision = None if probs is None else self._policy.decide(probs)
         x0, y0, x1, y1 = (float(v) for v in spot.box_xyxy)
         return TrackedFace(
             track=track,
@@ -132,18 +130,10 @@ class ExpressionReader:
             landmarks=None if marks is None else tuple((float(x), float(y)) for x, y in marks),
             quality=past.quality,
             raw=self._named(raw_k),
-            probabilities=self._named(probs),
-            label=label,
-            confidence=confidence,
+            probabilities=None if decision is None else decision.probabilities,
+            label=None if decision is None else decision.label,
+            confidence=None if decision is None else decision.confidence,
         )
-
-    def _name(self, probs_k: NDArray[np.float32] | None) -> tuple[str | None, float | None]:
-        if probs_k is None:
-            return None, None
-        best = int(probs_k.argmax())
-        confidence = float(probs_k[best])
-        sure = confidence >= self._threshold
-        return self._classifier.info.labels[best] if sure else UNSURE, confidence
 
     def _named(self, probs_k: NDArray[np.float32] | None) -> dict[str, float] | None:
         if probs_k is None:

@@ -43,10 +43,10 @@ def write_csv(
 
     Columns: source, width, height, detector, model, face (from 0, empty where none), x0, y0,
     x1, y1 (pixels, as detected: they may lie outside the image), score, label, confidence, one
-    column p_LABEL per label, `set` where there are sets of labels (the most probable first,
+    column p_LABEL per label, prediction_set where a coverage was given (most probable label first,
     joined by |), turn (degrees), notes, error.
     """
-    shares = [*(f"p_{label}" for label in labels), *(["set"] if with_sets else [])]
+    shares = [*(f"p_{label}" for label in labels), *(["prediction_set"] if with_sets else [])]
     columns = [*ABOUT, *FACE, *shares, "turn", "notes", "error"]
     writer = csv.DictWriter(stream, columns, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
