@@ -32,7 +32,7 @@ MISTAKES = """
 2 | mien predict file:///tmp/me.jpg | /tmp/me.jpg
 1 | mien predict 'nothing*.jpg' | nothing*.jpg
 1 | mien predict --from-file none.txt | none.txt
-1 | mien predict --from-file empty.txt | one path a line
+1 | mien predict --from-file empty.txt | one path per line
 2 | mien predict - - | twice
 2 | mien predict photo.jpg --json --csv | exclude each other
 2 | mien predict photo.jpg -o readings.xls | .csv

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mien.cli import predict_options as opt
-from mien.cli.paths import STDIN, find_inputs, print_skipped_videos
+from mien.cli.paths import STDIN, input_paths, print_skipped_videos
 from mien.cli.predict_output import Tally, write_readings
 from mien.errors import ConfigError, SourceError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mien.cli.paths import Inputs
+    from mien.cli.paths import InputPaths
     from mien.predict.sinks.annotated import AnnotatedFolder
     from mien.reader import Reader
     from mien.types import ImageReading
@@ -66,12 +66,14 @@ def predict(
             hint="give images or folders, or - for an image on standard input; "
             "see: mien predict --help",
         )
-    inputs = find_inputs(paths or [], from_file)
+    inputs = input_paths(paths or [], from_file)
     run = _predict_videos if inputs.videos else _predict_images
     raise typer.Exit(run(inputs, options, files))
 
 
-def _predict_images(inputs: Inputs, options: opt.ReaderOptions, files: opt.OutputOptions) -> int:
+def _predict_images(
+    inputs: InputPaths, options: opt.ReaderOptions, files: opt.OutputOptions
+) -> int:
     """Read the images, write a row per face, and print a summary; return the exit code."""
     from mien.predict.sinks.annotated import AnnotatedFolder
 
@@ -80,12 +82,14 @@ def _predict_images(inputs: Inputs, options: opt.ReaderOptions, files: opt.Outpu
     tally = Tally()
     readings = tally.count(_read(reader, inputs, folder))
     write_readings(readings, files, reader.classifier.info.labels, options.coverage)
-    print_skipped_videos(inputs.skipped)
+    print_skipped_videos(inputs.skipped_videos)
     tally.report(files.annotate)
     return tally.exit_code
 
 
-def _predict_videos(inputs: Inputs, options: opt.ReaderOptions, files: opt.OutputOptions) -> int:
+def _predict_videos(
+    inputs: InputPaths, options: opt.ReaderOptions, files: opt.OutputOptions
+) -> int:
     """Read videos as `mien video` does with its defaults; return the exit code."""
     if files.file is not None or options.only_images:
         raise ConfigError(
@@ -97,7 +101,9 @@ def _predict_videos(inputs: Inputs, options: opt.ReaderOptions, files: opt.Outpu
     return read_videos(options.make_reader(), inputs.videos, files.form, files.annotate)
 
 
-def _read(reader: Reader, inputs: Inputs, folder: AnnotatedFolder | None) -> Iterator[ImageReading]:
+def _read(
+    reader: Reader, inputs: InputPaths, folder: AnnotatedFolder | None
+) -> Iterator[ImageReading]:
     """Yield the readings in order; write annotated copies where there is a folder for them."""
     at = len(inputs.images) if inputs.stdin_at is None else inputs.stdin_at
     before, after = inputs.images[:at], inputs.images[at:]

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 import typer
 
 from mien.cli import exit_codes
-from mien.cli.paths import MAX_LISTED, near, print_some
+from mien.cli.paths import MAX_LISTED, print_problems, similar_file
 from mien.cli.render import print_table, tab_line
 from mien.errors import counted
 
@@ -114,7 +114,7 @@ class Tally:
             self.notes += [f"{reading.source}: {note}" for note in reading.notes]
             if reading.error is not None:
                 # Looking for a similar name lists a folder: too slow for very many files.
-                like = "" if len(self.unreadable) > MAX_LISTED else near(reading.source)
+                like = "" if len(self.unreadable) > MAX_LISTED else similar_file(reading.source)
                 self.unreadable.append(reading.error + like)
             elif not reading.faces:
                 self.faceless.append(reading.source)
@@ -122,10 +122,10 @@ class Tally:
 
     def report(self, annotated: Path | None) -> None:
         """Print what was counted on stderr, problems first."""
-        print_some("note", self.notes)
-        print_some("no face", self.faceless)
-        print_some("unreadable", self.unreadable)
-        print_some("empty", self.empty)
+        print_problems("note", self.notes)
+        print_problems("no face", self.faceless)
+        print_problems("unreadable", self.unreadable)
+        print_problems("empty", self.empty)
         where = f"; annotated images in {annotated}" if annotated else ""
         images, faces = counted(self.images, "image"), counted(self.faces, "face")
         typer.echo(
