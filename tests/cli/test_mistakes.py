@@ -46,7 +46,7 @@ MISTAKES = """
 1 | mien predict photo.jpg --model words.onnx | words.onnx
 2 | mien predict photo.jpg --model '' | --model is empty
 2 | mien predict photo.jpg --labels hapy | three (happy, neutral, sad)
-2 | mien predict photo.jpg --labels eight | mien-small answers
+2 | mien predict photo.jpg --labels eight | mien-small predicts
 2 | mien predict photo.jpg --detector mtcn | 'mtcnn'
 1 | mien predict photo.jpg --detector yunet=none.onnx | none.onnx
 2 | mien predict photo.jpg --faces all | 'whole'

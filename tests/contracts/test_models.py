@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,14 +51,14 @@ def test_a_face_does_not_depend_on_its_batch(model: Classifier, crops: NDArray[n
 
 @pytest.mark.parametrize("kind", ["dtype", "size", "colour"])
 def test_other_crops_are_refused(model: Classifier, crops: NDArray[np.uint8], kind: str) -> None:
-    wrong = {
+    wrong: dict[str, NDArray[Any]] = {
         "dtype": crops.astype(np.float32),
         "size": crops[:, :-1],
         "colour": np.repeat(crops[..., None], 3, axis=3),
-    }[kind]
+    }
     size = model.input_size
     with pytest.raises(ValueError, match=rf"crops must be uint8 \[n, {size}, {size}\], got "):
-        model.logits(wrong)
+        model.logits(wrong[kind])
 
 
 def test_pickled_it_gives_the_same(model: Classifier, crops: NDArray[np.uint8]) -> None:

@@ -114,9 +114,9 @@ def test_a_reader_gives_sets() -> None:
         sets[coverage] = face.prediction_set
         assert tuple(face.to_dict().get("prediction_set", ())) == (face.prediction_set or ())
     assert sets == {None: None, 0.9: ("sad",), 0.95: ("sad", "happy", "neutral")}
-    with pytest.raises(ConfigError, match="at most 0.95 with tiny"):
+    with pytest.raises(ConfigError, match="coverage: 0.99 is above the maximum of tiny, 0.95"):
         Reader(classifier, detector=detector, coverage=0.99)
-    with pytest.raises(ModelFileError, match="was not fitted for sets"):
+    with pytest.raises(ModelFileError, match="was not calibrated for prediction sets"):
         Reader(FakeClassifier(), detector=detector, coverage=0.9)
 
 
@@ -136,7 +136,7 @@ def test_sets_on_the_command_line(tmp_path: Path, examples: Path) -> None:
     assert " or ".join(expected) in words
     wrong = mien("predict", *arguments[:-1], "95")
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert "error: the coverage must be above 0 and below 1, got 95" in wrong.stderr
+    assert "error: coverage: 95.0 is out of range" in wrong.stderr
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COLOURS = {label: palette.rgb(colour) for label, colour in palette.LABELS.items()}
 OTHER = palette.rgb(palette.OTHER)
 SPARED, GROW_S = 0.04, 1.0
-"""In videos a panel may cover this share of itself before it moves; shrunk, it waits to grow."""
+"""In videos a panel moves once this fraction of it covers others; it grows again after GROW_S."""
 Box = tuple[float, float, float, float]
 INK, PAPER, TRACK = (255, 255, 255), (24, 26, 30), (74, 78, 86)
 
@@ -96,7 +96,7 @@ class _Face:
 
 
 def annotate(image_hwc: NDArray[np.uint8], faces: Sequence[DrawableFace]) -> NDArray[np.uint8]:
-    """Return a copy of the image, uint8 [h, w, 3] RGB, with each face's reading drawn on it."""
+    """Return a copy of the image, uint8 [h, w, 3] RGB, with each face's prediction drawn on it."""
     canvas = Image.fromarray(image_hwc)
     overlay = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
     pen = ImageDraw.Draw(overlay)
@@ -110,8 +110,8 @@ def annotate(image_hwc: NDArray[np.uint8], faces: Sequence[DrawableFace]) -> NDA
 class FrameAnnotator:
     """Draws readings on the frames of one video.
 
-    A panel stays on its side of the face, and keeps the size of its words, while it can: panels
-    that hop from frame to frame cannot be read.
+    A panel keeps its side of the face and its text size as long as possible: panels that jump
+    from frame to frame cannot be read.
     """
 
     def __init__(self) -> None:
@@ -120,9 +120,9 @@ class FrameAnnotator:
     def draw(
         self, image_hwc: NDArray[np.uint8], faces: Sequence[DrawableTrack], time_s: float
     ) -> NDArray[np.uint8]:
-        """Return a copy of a frame, uint8 [h, w, 3] RGB, with each person's reading drawn on it.
+        """Return a copy of a frame, uint8 [h, w, 3] RGB, with each track's prediction drawn on it.
 
-        Only the faces' surroundings are composed: videos have many frames.
+        It draws on the frame directly, without an overlay: videos have many frames.
         """
         canvas = Image.fromarray(image_hwc)
         pen = ImageDraw.Draw(canvas, "RGBA")
@@ -145,15 +145,15 @@ class FrameAnnotator:
 
 @dataclass(slots=True)
 class _Layout:
-    """How a person's panel was drawn in the frames before.
+    """How a track's panel was drawn in the previous frames.
 
     Attributes:
         side: of the face, see `_place`; None at first.
         full: with its bars, not shrunk to the title.
-        text: size of the words in pixels; 0 at first.
-        heading: width of the longest title in that size, in pixels.
-        now_s: moment of this frame.
-        shrunk_s: when it last had no room for its bars.
+        text: text size in pixels; 0 at first.
+        heading: width of the longest title at that size, in pixels.
+        now_s: time of this frame.
+        shrunk_s: time when it last had no room for its bars.
     """
 
     side: int | None = None
@@ -164,13 +164,13 @@ class _Layout:
     shrunk_s: float = float("-inf")
 
     def words(self, text: int) -> int:
-        """Return the size to write in: the one before, unless the face changed a lot."""
+        """Return the text size in pixels: the previous one, unless the face changed a lot."""
         if not 0.8 * self.text <= text <= 1.25 * self.text:
             self.text, self.heading = text, 0.0
         return self.text
 
     def grows(self, covered: float, area: float) -> bool:
-        """Return whether there is room for the bars, and was for a while where it had shrunk."""
+        """Return whether there is room for the bars, and has been for GROW_S if it had shrunk."""
         if covered > (SPARED * area if self.full else 0):
             self.shrunk_s = self.now_s
         self.full = self.now_s - self.shrunk_s >= GROW_S
@@ -178,7 +178,7 @@ class _Layout:
 
 
 def percent(share: float) -> str:
-    """Return a probability as people should read it: never a certainty."""
+    """Return a probability as text for people: never 0% or 100%."""
     return ">99%" if share > 0.99 else "<1%" if share < 0.01 else f"{share:.0%}"
 
 
@@ -190,7 +190,7 @@ def _draw_face(
     taken: Sequence[Box] = (),
     layout: _Layout | None = None,
 ) -> Box:
-    """Draw a face's box and, beside it, a panel; return the panel's place.
+    """Draw a face's box and, beside it, a panel; return the panel's box.
 
     A panel that would cover another face or panel shrinks to its title, as in a group image.
     """
@@ -253,10 +253,11 @@ def _place(
     others: Sequence[Box],
     before: int | None = None,
 ) -> tuple[int, tuple[float, float], float]:
-    """Return the panel's side, its left and top, and how much it covers, in pixels squared.
+    """Return the panel's side, its left and top, and the area that it covers, in pixels squared.
 
-    Of right of the face, left, below and above, inside the image: the first that covers least,
-    the face itself included; the one before as long as it covers hardly more.
+    The candidates are right of the face, left, below and above, moved into the image. The first
+    with the minimum covered area is taken, the face itself included; the previous side is kept
+    as long as it covers hardly more.
     """
     x0, y0, x1, y1 = box
     width, height = panel

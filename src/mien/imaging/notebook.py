@@ -15,7 +15,7 @@ from PIL import Image
 from mien.errors import MienError, SourceError
 from mien.imaging.codec import write_image
 from mien.imaging.draw import COLOURS, OTHER, annotate, percent
-from mien.imaging.load import given_image
+from mien.imaging.load import image_input
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,20 +85,20 @@ def draw_reading(
     """Return the image of a reading, uint8 [h, w, 3] RGB, with its faces drawn on it.
 
     Args:
-        reading: says what is drawn.
-        image: the same image again, in any form that `Reader.read` takes; None reads the
-            file anew, or takes the image given to `Reader.read` while it is in memory.
-        channels: order of the colours of `image`.
+        reading: the faces to draw.
+        image: the same image, in any form that `Reader.read` takes; None reads the file again, or
+            uses the image that was passed to `Reader.read` while it is in memory.
+        channels: channel order of `image`, 'rgb' or 'bgr'.
 
     Raises:
-        SourceError: the image cannot be read, is gone, or has another size.
+        SourceError: the image cannot be read, was freed, or has another size.
     """
-    given = reading.origin if image is None else given_image(image, channels)
-    decoded = None if given is None else given.load()
+    input_ = reading.origin if image is None else image_input(image, channels)
+    decoded = None if input_ is None else input_.load()
     if decoded is None:
         raise SourceError(
             f"the image {reading.source!r} is not kept in memory",
-            hint="give it again: annotate(image), show(image), save(path, image)",
+            hint="pass it again: annotate(image), show(image), save(path, image)",
         )
     pixels = decoded.pixels
     height, width = pixels.shape[:2]
@@ -106,7 +106,7 @@ def draw_reading(
         raise SourceError(
             f"the image is {width} x {height} pixels; {reading.source!r} was "
             f"{reading.width} x {reading.height} when it was read",
-            hint="give the image that was read",
+            hint="pass the image that was read",
         )
     return annotate(pixels, reading.faces)
 
@@ -197,7 +197,7 @@ def _thumbnail(reading: DrawableReading, side: int) -> str:
         return ""
     try:
         content = jpeg_bytes(draw_reading(reading), side)
-    except MienError:  # an image that is gone leaves the table
+    except MienError:  # without its image the table is still worth showing
         return ""
     encoded = base64.b64encode(content).decode("ascii")
     return f'<img alt="{escape(reading.source)}" src="data:image/jpeg;base64,{encoded}">'

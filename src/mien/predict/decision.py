@@ -108,10 +108,10 @@ class DecisionPolicy:
             probs_k = self.prior.correct(probs_k[None])[0]
         best = int(probs_k.argmax())
         confidence = float(probs_k[best])
-        least = self.set_threshold
+        minimum = self.set_threshold
         return Decision(
             self.labels[best] if confidence >= self.threshold else UNSURE,
             confidence,
             {label: float(p) for label, p in zip(self.labels, probs_k, strict=True)},
-            None if least is None else prediction_set(probs_k, self.labels, least),
+            None if minimum is None else prediction_set(probs_k, self.labels, minimum),
         )

@@ -1,4 +1,4 @@
-"""Images to faces to expressions: read `read_images` first."""
+"""Images to faces to predictions: read `read_images` first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from mien.errors import ResourceError, SourceError
 from mien.imaging.boxes import clip_box
 from mien.imaging.crop import crop_faces
 from mien.imaging.rotate import TURNS, Degrees, turn_back, turn_image
+from mien.model.classifier import FaceClassifier as FaceClassifier
 from mien.model.classifier import softmax
 from mien.predict.decision import DecisionPolicy
 from mien.types import FaceReading, Faces, ImageReading
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mien.model.info import ModelInfo
     from mien.predict.decision import Decision
     from mien.predict.detectors.base import Detector
     from mien.predict.sources import ImageSource
@@ -34,28 +34,21 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 Rotate = Degrees | Literal["auto"]
-SURELY_UPRIGHT = 0.95
-"""Score from which on no turns are tried. MTCNN finds 1 to 5% of faces that are turned by quarters
-(n = 358), half of them below 0.93, and nine in ten upright faces score above 0.95."""
-Alone = Callable[[], AbstractContextManager[object]]
-FACES_AT_ONCE = 64
-IMAGES_AT_ONCE = 32
-"""Images wait until this many, or FACES_AT_ONCE faces, can be classified together."""
+UPRIGHT_SCORE = 0.95
+"""Detection score, 0 to 1, from which on no other turns are tried.
 
-
-class FaceClassifier(Protocol):
-    """What the pipeline needs of a classifier: mien.model.classifier.Classifier has it."""
-
-    info: ModelInfo
-
-    def logits(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return logits, float32 [n, k], for grey crops, uint8 [n, size, size]."""
-        ...
+MTCNN finds 1 to 5% of faces that are turned by quarters (n = 358), half of them with a score below
+0.93; nine in ten upright faces score above 0.95."""
+Lock = Callable[[], AbstractContextManager[object]]
+"""Returns a context in which one thread at a time uses a detector."""
+MAX_WAITING_FACES = 64
+MAX_WAITING_IMAGES = 32
+"""Images wait until this many of them, or MAX_WAITING_FACES faces, share a batch."""
 
 
 @dataclass(slots=True)
-class Cropped:
-    """An image whose faces were found but not yet classified; its pixels are gone already."""
+class CroppedImage:
+    """An image whose faces were detected but not yet classified; its pixels are released."""
 
     source: str
     width: int = 0
@@ -78,27 +71,27 @@ def read_images(
     policy: DecisionPolicy | None = None,
     workers: int = 1,
     rotate: Rotate = 0,
-    alone: Alone = nullcontext,
+    exclusive_lock: Lock = nullcontext,
 ) -> Iterator[ImageReading]:
-    """Read the expressions in images; one reading for each source, in their order.
+    """Classify the faces in images; yield one reading for each source, in their order.
 
     An image that cannot be read gives a reading with `error`; one without a face gives a
-    reading with no faces. Memory is bounded: of a waiting image only its crops are kept.
+    reading with no faces. Memory is bounded: only the crops of a waiting image are kept.
 
     Args:
-        sources: what to read.
+        sources: the images.
         detector: finds the faces.
-        classifier: names their expressions; faces of several images share a batch.
+        classifier: gives their logits; faces of several images share a batch.
         policy: turns probabilities into labels (default: what the model's file says).
-        workers: threads that decode images and find faces, where the detector allows several.
+        workers: threads that decode images and detect faces, if the detector is `parallel`.
         rotate: see `crop_image`.
-        alone: entered while an image is decoded and its faces are found.
+        exclusive_lock: entered while an image is decoded and its faces are detected.
     """
     policy = policy or DecisionPolicy.of(classifier.info)
-    waiting: list[Cropped] = []
-    for found in _find_all(sources, detector, classifier, workers, rotate, alone):
+    waiting: list[CroppedImage] = []
+    for found in _find_all(sources, detector, classifier, workers, rotate, exclusive_lock):
         waiting.append(found)
-        if len(waiting) >= IMAGES_AT_ONCE or sum(map(len, waiting)) >= FACES_AT_ONCE:
+        if len(waiting) >= MAX_WAITING_IMAGES or sum(map(len, waiting)) >= MAX_WAITING_FACES:
             yield from _classify(waiting, detector, classifier, policy)
             waiting = []
     yield from _classify(waiting, detector, classifier, policy)
@@ -110,30 +103,30 @@ def _find_all(
     classifier: FaceClassifier,
     workers: int,
     rotate: Rotate,
-    alone: Alone,
-) -> Iterator[Cropped]:
-    """Yield the faces of each image, in order; the next images are looked at meanwhile."""
+    exclusive_lock: Lock,
+) -> Iterator[CroppedImage]:
+    """Yield each image with its faces, in order; threads prefetch the next images meanwhile."""
     if workers < 2 or not getattr(detector, "parallel", False):
         for source in sources:
-            with alone():
+            with exclusive_lock():
                 found = _find_faces(source, detector, classifier, rotate)
             yield found
         return
     pool = ThreadPoolExecutor(workers, thread_name_prefix="mien-images")
-    ahead: deque[Future[Cropped]] = deque()
+    prefetched: deque[Future[CroppedImage]] = deque()
     try:
         for source in sources:
-            ahead.append(_submit(pool, source, detector, classifier, rotate))
-            if len(ahead) > 2 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:  # also where nobody asks for more
+            prefetched.append(_submit(pool, source, detector, classifier, rotate))
+            if len(prefetched) > 2 * workers:
+                yield prefetched.popleft().result()
+        while prefetched:
+            yield prefetched.popleft().result()
+    finally:  # also when the caller stops iterating early
         pool.shutdown(cancel_futures=True)
 
 
-def _submit(pool: ThreadPoolExecutor, *task: Any) -> Future[Cropped]:
-    """Hand a task to the pool, which starts its threads one by one as tasks come.
+def _submit(pool: ThreadPoolExecutor, *task: Any) -> Future[CroppedImage]:
+    """Submit `_find_faces` to the pool, which starts its threads one by one as tasks are submitted.
 
     Raises:
         ResourceError: the system allows no more threads.
@@ -149,15 +142,17 @@ def _submit(pool: ThreadPoolExecutor, *task: Any) -> Future[Cropped]:
 
 def _find_faces(
     source: ImageSource, detector: Detector, classifier: FaceClassifier, rotate: Rotate
-) -> Cropped:
+) -> CroppedImage:
     if source.error is not None:
-        return Cropped(source.name, error=source.error)
+        return CroppedImage(source.name, error=source.error)
     try:
         image, notes = source.load()
     except SourceError as error:
-        return Cropped(source.name, error=f"{error.message}; {error.hint}")
+        return CroppedImage(source.name, error=f"{error.message}; {error.hint}")
     except MemoryError:
-        return Cropped(source.name, error=f"{source.name} does not fit in memory; scale it down")
+        return CroppedImage(
+            source.name, error=f"{source.name} does not fit in memory; scale it down"
+        )
     cropped = crop_image(image, source.name, detector, classifier, rotate)
     cropped.notes, cropped.origin = notes, source.origin()
     return cropped
@@ -169,17 +164,17 @@ def crop_image(
     detector: Detector,
     classifier: FaceClassifier,
     rotate: Rotate = 0,
-) -> Cropped:
+) -> CroppedImage:
     """Find the faces of an image, uint8 [h, w, 3] RGB, and crop them for the classifier.
 
     Args:
         image: as displayed.
-        name: stands in the result.
+        name: `source` of the result.
         detector: finds the faces.
-        classifier: says how large crops are.
+        classifier: its `input_size` is the size of the crops.
         rotate: degrees, clockwise, by which the image is turned first; 'auto' tries the four
-            turns where no face is surely upright, and takes the one with the surest face. Boxes
-            are those of the image before its turn.
+            turns where no face scores 0.95 or more, and keeps the turn with the highest score.
+            Boxes are in pixels of the image before its turn.
     """
     turn, turned, faces = _find_turned(image, detector, rotate)
     size = classifier.info.input_size
@@ -189,18 +184,18 @@ def crop_image(
         faces = turn_back(faces, turn, width, height)
         order = np.argsort(faces.boxes_xyxy[:, 0], kind="stable")  # from left to right again
         faces, crops = faces.take(order), crops[order]
-    return Cropped(name, width, height, faces, crops, turn=turn)
+    return CroppedImage(name, width, height, faces, crops, turn=turn)
 
 
 def _find_turned(
     image: NDArray[np.uint8], detector: Detector, rotate: Rotate
 ) -> tuple[int, NDArray[np.uint8], Faces]:
-    """Return the turn that was chosen, the image turned by it, and the faces found there."""
+    """Return the chosen turn in degrees, the turned image, and the faces found in it."""
     if rotate != "auto":
         turned = turn_image(image, rotate) if rotate else image
         return rotate, turned, detector.detect(turned)
     best = (0, image, detector.detect(image))
-    if best[2].scores_n.max(initial=0) >= SURELY_UPRIGHT:
+    if best[2].scores_n.max(initial=0) >= UPRIGHT_SCORE:
         return best
     for degrees in TURNS[1:]:
         turned = turn_image(image, degrees)
@@ -211,7 +206,7 @@ def _find_turned(
 
 
 def _classify(
-    waiting: Sequence[Cropped],
+    waiting: Sequence[CroppedImage],
     detector: Detector,
     classifier: FaceClassifier,
     policy: DecisionPolicy,
@@ -229,9 +224,21 @@ def _classify(
 
 
 def label_faces(
-    item: Cropped, probs_nk: NDArray[np.float32], detector: str, model: str, policy: DecisionPolicy
+    item: CroppedImage,
+    probs_nk: NDArray[np.float32],
+    detector: str,
+    model: str,
+    policy: DecisionPolicy,
 ) -> ImageReading:
-    """Return the reading of an image whose faces have these probabilities, float32 [n, k]."""
+    """Return the reading of an image.
+
+    Args:
+        item: the image, with n faces.
+        probs_nk: probabilities of its faces as the model gave them, float32 [n, k].
+        detector: name of the detector.
+        model: name of the model.
+        policy: turns probabilities into labels.
+    """
     size = (item.width, item.height)
     faces = [_face(item.faces, i, size, policy.decide(probs_nk[i])) for i in range(len(item))]
     if item.error is not None:

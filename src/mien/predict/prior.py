@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mien.model.classifier import FaceClassifier
     from mien.model.info import ModelInfo
 
 UNIFORM, TRAINING = "uniform", "training"
@@ -36,16 +37,6 @@ MAX_STEPS, TOLERANCE = 1000, 1e-7
 
 Prior = str | Mapping[str, float]
 """'uniform', 'training', or a probability per label."""
-
-
-class Classifier(Protocol):
-    """What classifies crops: mien.model.classifier.Classifier."""
-
-    info: ModelInfo
-
-    def logits(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return logits, float32 [n, k], for grey crops, uint8 [n, size, size]."""
-        ...
 
 
 class WithPrior:
@@ -62,7 +53,7 @@ class WithPrior:
         ConfigError, ModelFileError: as `prior_shift` does.
     """
 
-    def __init__(self, classifier: Classifier, prior: Prior) -> None:
+    def __init__(self, classifier: FaceClassifier, prior: Prior) -> None:
         shift = prior_shift(classifier.info, prior)
         labels = classifier.info.labels
         target = None if shift is None else dict(zip(labels, shift.target_k, strict=True))
@@ -177,9 +168,9 @@ def _checked(prior: Mapping[str, float], labels: Sequence[str]) -> tuple[float, 
         )
     values: dict[str, float] = {}
     for label in labels:
-        value = prior[label]
-        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-        if not (number and 0 <= value <= 1):  # not a number fails the comparison
+        value: object = prior[label]
+        number = int | float | np.floating  # a bool is an int too; NaN fails the comparison
+        if isinstance(value, bool) or not isinstance(value, number) or not 0 <= value <= 1:
             raise ConfigError(
                 f"prior: {label}: {value!r} is out of range 0 to 1", hint=f"for example {example}"
             )
@@ -238,7 +229,8 @@ def estimate_prior(
         if abs(prior - before).max() <= TOLERANCE:
             break
     trust = min(1.0, n / MIN_FACES)
-    return trust * prior + (1 - trust) * training
+    shrunk: NDArray[np.float64] = trust * prior + (1 - trust) * training
+    return shrunk
 
 
 def _reweigh(
@@ -249,4 +241,5 @@ def _reweigh(
     # All of a face's probability may lie on labels that the prior rules out; then it says nothing.
     safe = np.where(total > 0, total, 1.0)
     fallback = ratio_k / ratio_k.sum()
-    return np.where(total > 0, weighed / safe, fallback)
+    corrected: NDArray[np.float64] = np.where(total > 0, weighed / safe, fallback)
+    return corrected

@@ -18,7 +18,7 @@ import numpy as np
 
 from mien.errors import ConfigError, SourceError, counted
 from mien.imaging.codec import SUFFIXES, read_image
-from mien.imaging.load import Given, check_path, given_image
+from mien.imaging.load import ImageInput, check_path, image_input
 from mien.predict.folders import VIDEO_SUFFIXES, is_folder, walk_folder
 from mien.video.animation import has_frames
 from mien.video.decode import LOG, read_file
@@ -49,31 +49,31 @@ class ImageSource:
     Attributes:
         path: of the file; the name of an image that is in memory.
         error: why there is nothing to read, else None.
-        given: the image itself, where it is no file.
-        kept: whether its reading may keep the bytes of an encoded image.
+        image: the image itself, where it is not a file.
+        keep_bytes: whether its reading may keep the bytes of an encoded image.
         decoded: its pixels, where they were loaded already.
     """
 
     path: Path
     error: str | None = None
-    given: Given | None = None
-    kept: bool = False
+    image: ImageInput | None = None
+    keep_bytes: bool = False
     decoded: Decoded | None = None
 
     @classmethod
-    def of(cls, image: object, channels: str = "rgb", *, kept: bool = False) -> ImageSource:
-        """Return one image in any form; see `mien.imaging.load.given_image`.
+    def of(cls, image: object, channels: str = "rgb", *, keep_bytes: bool = False) -> ImageSource:
+        """Return one image in any form; see `mien.imaging.load.image_input`.
 
         Raises:
-            SourceError: something that is no image.
-            ConfigError: another order of channels than 'rgb' and 'bgr'.
+            SourceError: not an image.
+            ConfigError: `channels` is neither 'rgb' nor 'bgr'.
         """
-        given = given_image(image, channels)
-        return cls(Path(given.name), None, given, kept)
+        found = image_input(image, channels)
+        return cls(Path(found.name), None, found, keep_bytes)
 
     @property
     def name(self) -> str:
-        """Stands in results: the path, or what kind of image was given."""
+        """Shown in results: the path, or the kind of image, such as 'array'."""
         return str(self.path)
 
     def load(self) -> Decoded:
@@ -82,21 +82,22 @@ class ImageSource:
         Raises:
             SourceError: it cannot be read.
         """
-        return self.decoded or (self.given or given_image(self.path)).load()
+        return self.decoded or (self.image or image_input(self.path)).load()
 
     def origin(self) -> Image | None:
-        """Return where the pixels can be had later."""
-        if self.given is None:
-            return Given(self.path, self.name)
-        origin = self.given.origin()
-        bulky = isinstance(origin, Given) and isinstance(origin.value, bytes)
-        return None if bulky and not self.kept else origin
+        """Return what can load the pixels later."""
+        if self.image is None:
+            return ImageInput(self.path, self.name)
+        origin = self.image.origin()
+        # Thousands of encoded images would fill the memory; one may be kept.
+        bulky = isinstance(origin, ImageInput) and isinstance(origin.value, bytes)
+        return None if bulky and not self.keep_bytes else origin
 
 
-def list_given(images: Iterable[object], channels: str = "rgb") -> Iterator[ImageSource]:
+def list_inputs(images: Iterable[object], channels: str = "rgb") -> Iterator[ImageSource]:
     """Yield the images in files and folders, as `list_images` does, in memory, and in sources.
 
-    What is no image, such as None, is a source with an error, in its place.
+    A value that is not an image, such as None, becomes a source with an error in its place.
     """
     for image in images:
         try:
@@ -129,7 +130,9 @@ def images_in(found: FolderFiles) -> list[ImageSource]:
     others = sorted([*found.videos, *found.others])
     if others:
         names = ", ".join(p.name for p in others[:3])
-        _LOG.info("%s: %d files are no images by their names: %s", found.folder, len(others), names)
+        have = "has" if len(others) == 1 else "have"
+        count = counted(len(others), "file")
+        _LOG.info("%s: %s %s no image suffix: %s", found.folder, count, have, names)
     if not found.images:
         return [ImageSource(found.folder, _without_images(found))]
     return [ImageSource(path) for path in found.images]

@@ -22,7 +22,7 @@ from mien.imaging.draw import annotate
 from mien.predict.decision import DecisionPolicy
 from mien.predict.detectors.mtcnn import Mtcnn
 from mien.predict.detectors.whole import WholeImage
-from mien.predict.pipeline import Cropped, crop_image, label_faces
+from mien.predict.pipeline import CroppedImage, crop_image, label_faces
 from mien.serve.batching import Batcher
 from mien.serve.decode import UnknownKindError, decode
 from mien.serve.problems import UNREADABLE, Problem
@@ -153,7 +153,7 @@ class Predictor:
             )
         return answer
 
-    def _find(self, content: bytes, wish: PredictOptions) -> Cropped:
+    def _find(self, content: bytes, wish: PredictOptions) -> CroppedImage:
         began = time.perf_counter()
         pixels = self._decode(content)
         cropped = crop_image(pixels, NAME, self._detector(wish), wish.model.classifier)
@@ -188,7 +188,7 @@ class Predictor:
         return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _surest(cropped: Cropped, most: int) -> Cropped:
+def _surest(cropped: CroppedImage, most: int) -> CroppedImage:
     """Return the image with at most so many faces, the surest, in their order."""
     faces, crops = cropped.faces, cropped.crops
     if len(faces) <= most or crops is None:
