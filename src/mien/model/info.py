@@ -210,7 +210,8 @@ class ModelInfo:
 
 def _invalid_keys(values: dict[str, Any]) -> list[str]:
     """Return the keys whose values are missing or invalid, in the order of their checks."""
-    labels, size, heads = values.get("labels"), values.get("input_size"), values.get("heads", [])
+    labels: Any = values.get("labels")
+    size, heads = values.get("input_size"), values.get("heads", [])
     if not _are_labels(labels) or len(labels) < 2:
         return ["labels"]  # other keys are checked against the labels
     valid = {

@@ -201,7 +201,7 @@ def estimate_prior(
         ConfigError: shapes that do not fit, rows or a prior that are no probabilities.
     """
     probabilities = np.asarray(probabilities_nk, np.float64)
-    training = np.asarray(training_prior_k, np.float64)
+    training = np.array(training_prior_k, np.float64)
     if probabilities.ndim != 2 or training.shape != probabilities.shape[1:]:
         raise ConfigError(
             f"probabilities_nk must be [n, k] and training_prior_k [k], got "
@@ -219,7 +219,7 @@ def estimate_prior(
             "probabilities_nk has rows that are negative or do not sum to 1",
             hint="give probabilities, not logits",
         )
-    training = training / training.sum()
+    training /= training.sum()
     n = len(probabilities)
     if not n:
         return training
