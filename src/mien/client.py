@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNREADABLE = "urn:mien:unreadable-image"
-"""Problem type of answers that report an unreadable image rather than a wrong request."""
+"""Problem type of responses that report an unreadable image rather than a wrong request."""
 BUSY = (429, 502, 503, 504)
 """Statuses after which a request is sent again."""
 RETRIES = 8
@@ -161,7 +161,7 @@ class Client:
         path: str | Path,
         *,
         every: int = 1,
-        progress: Callable[[float], None] = lambda share: None,
+        progress: Callable[[float], None] = lambda fraction: None,
     ) -> VideoResult:
         """Upload a video, wait for its result, and delete both from the server.
 
@@ -282,7 +282,7 @@ class VideoJob:
         status: dict[str, Any] = self._client._ask("GET", self._path).json()
         return status
 
-    def wait(self, progress: Callable[[float], None] = lambda share: None) -> VideoResult:
+    def wait(self, progress: Callable[[float], None] = lambda fraction: None) -> VideoResult:
         """Wait until the video is read; return the result.
 
         Raises:

@@ -65,10 +65,10 @@ def _rows(reading: ImageReading) -> Iterator[list[str]]:
     from mien.imaging.draw import percent
 
     for face in reading.faces:
-        shares = [percent(p) for p in face.probabilities.values()]
+        probabilities = [percent(p) for p in face.probabilities.values()]
         box = " ".join(f"{v:.0f}" for v in face.box)
         sets = [] if face.prediction_set is None else [" or ".join(face.prediction_set)]
-        yield [reading.source, face.label, *shares, *sets, box]
+        yield [reading.source, face.label, *probabilities, *sets, box]
     if not reading.faces:
         yield [reading.source, "unreadable" if reading.error else "no face"]
 

@@ -128,17 +128,17 @@ class FrameAnnotator:
         pen = ImageDraw.Draw(canvas, "RGBA")
         taken = [face.box for face in faces]
         for face in faces:
-            shares = face.probabilities or {}
+            probabilities = face.probabilities or {}
             label, confidence = face.label or face.quality, face.confidence or 0.0
-            drawn = _Face(face.box, label, confidence, shares)
+            drawn = _Face(face.box, label, confidence, probabilities)
             title = f"{face.track}  {label}"
             if face.label is not None:
                 title += f" {percent(confidence)}"
             layout = self._kept.setdefault(face.track, _Layout())
             layout.now_s = time_s
             taken.append(_draw_face(pen, canvas.size, drawn, title, taken, layout))
-        gone = [t for t, layout in self._kept.items() if time_s - layout.now_s > GROW_S]
-        for track in gone:
+        lost = [t for t, layout in self._kept.items() if time_s - layout.now_s > GROW_S]
+        for track in lost:
             del self._kept[track]
         return np.asarray(canvas, np.uint8)
 
@@ -177,9 +177,9 @@ class _Layout:
         return self.full
 
 
-def percent(share: float) -> str:
+def percent(probability: float) -> str:
     """Return a probability as text for people: never 0% or 100%."""
-    return ">99%" if share > 0.99 else "<1%" if share < 0.01 else f"{share:.0%}"
+    return ">99%" if probability > 0.99 else "<1%" if probability < 0.01 else f"{probability:.0%}"
 
 
 def _draw_face(
@@ -220,10 +220,10 @@ def _draw_face(
     pen.rounded_rectangle(panel, pad, fill=(*PAPER, 205))
     title_colour = palette.rgb(palette.label_colour(face.label, dark=True))
     pen.text((left + pad, top + pad), title, fill=(*title_colour, 255), font=font)
-    for number, (name, share) in enumerate(rows, start=1):
+    for number, (name, probability) in enumerate(rows, start=1):
         y = top + pad + number * step
         pen.text((left + pad, y), name, fill=(*INK, 235), font=font)
-        _draw_bar(pen, (left + 2 * pad + names, y + text * 0.62), bar, text, (name, share))
+        _draw_bar(pen, (left + 2 * pad + names, y + text * 0.62), bar, text, (name, probability))
     return panel
 
 
@@ -235,12 +235,12 @@ def _draw_bar(
     row: tuple[str, float],
 ) -> None:
     """Draw a probability as a bar from the middle of its left end."""
-    (x, middle), (name, share) = start, row
+    (x, middle), (name, probability) = start, row
     reach = max(round(text * 0.22), 2)
     ends = (x, middle - reach, x + length, middle + reach)
     pen.rounded_rectangle(ends, reach, fill=(*TRACK, 255))
-    if share * length >= 2 * reach:
-        filled = (x, middle - reach, x + share * length, middle + reach)
+    if probability * length >= 2 * reach:
+        filled = (x, middle - reach, x + probability * length, middle + reach)
         colour = palette.rgb(palette.label_colour(name, dark=True))
         pen.rounded_rectangle(filled, reach, fill=(*colour, 255))
 

@@ -36,7 +36,7 @@ class Pixels(Protocol):
     """Where the pixels of a reading come from, such as mien.imaging.load.ImageInput."""
 
     def load(self) -> Decoded | None:
-        """Return the pixels, or None where they are gone."""
+        """Return the pixels, or None if they were freed."""
         ...
 
 
@@ -185,11 +185,13 @@ _HEAD = "<tr><th>face</th><th>expression</th><th>probabilities</th><th>box</th><
 
 def _row(number: int, face: DrawableFace) -> str:
     colour = "#{:02x}{:02x}{:02x}".format(*COLOURS.get(face.label, OTHER))
-    shares = ", ".join(f"{name} {percent(p)}" for name, p in face.probabilities.items())
+    probabilities = ", ".join(f"{name} {percent(p)}" for name, p in face.probabilities.items())
     box = " ".join(f"{v:.0f}" for v in face.box)
     label = f'<span style="border-left:.6em solid {colour};padding-left:.4em">'
     label += f"{escape(face.label)} {escape(percent(face.confidence))}</span>"
-    return f"<tr><td>{number}</td><td>{label}</td><td>{escape(shares)}</td><td>{box}</td></tr>"
+    return (
+        f"<tr><td>{number}</td><td>{label}</td><td>{escape(probabilities)}</td><td>{box}</td></tr>"
+    )
 
 
 def _thumbnail(reading: DrawableReading, side: int) -> str:

@@ -86,7 +86,7 @@ class Mtcnn:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return where the third network places the landmarks on grey crops, uint8 [n, s, s].
 
-        Points, float32 [n, 5, 2] as shares of the side (left eye in the image, right eye, nose,
+        Points, float32 [n, 5, 2] as fractions of the side (left eye in the image, right eye, nose,
         left and right corner of the mouth), and how much each crop is a face, float32 [n], 0 to 1.
         """
         points, scores = [np.zeros((0, 5, 2), np.float32)], [np.zeros(0, np.float32)]
