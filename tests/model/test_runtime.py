@@ -128,5 +128,5 @@ def test_providers_that_are_not_there(tiny_path: Path, monkeypatch: pytest.Monke
     assert "did you mean 'cuda'?" in error.value.hint
     there = ["XExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: there)
-    with pytest.raises(ConfigError, match="cuda is not in this onnxruntime; it has: cpu"):
+    with pytest.raises(ConfigError, match="cuda is not in this build of onnxruntime; it has: cpu"):
         Classifier.load(tiny_path, provider="cuda")
