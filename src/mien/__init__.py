@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# A library says nothing unless whoever uses it listens to the logger "mien".
+# A library prints nothing by itself; programs add a handler to the logger "mien".
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
@@ -57,7 +57,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # ONNX Runtime is loaded when a Reader is first asked for, not when mien is imported.
+    # Importing ONNX Runtime takes most of a second: it waits until a Reader is needed.
     if name == "Reader":
         from mien.reader import Reader
 

@@ -27,32 +27,34 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNREADABLE = "urn:mien:unreadable-image"
-"""The type of the problem by which a server says that the image, not the request, is wrong."""
+"""Problem type of responses that report an unreadable image rather than a wrong request."""
 BUSY = (429, 502, 503, 504)
 """Statuses after which a request is sent again."""
 RETRIES = 8
-"""Of a request that got no answer."""
-LONGEST_PAUSE_S = 10.0
-LOOK_S = 0.5
+"""Times that a request without an answer is sent again."""
+MAX_PAUSE_S = 10.0
+POLL_S = 0.5
+"""Seconds between two requests for the status of a video job."""
 
 
 class Client:
     """Reads images and videos on a mien server.
 
-    A busy server (429, 503) is asked again after as long as it says, for as long as `timeout_s`
-    lasts; one that is not there yet after ever longer pauses. Used as a context manager it closes
-    its connections at the end.
+    A request to a busy server (429, 503) is sent again after the time that the server asks for,
+    until `timeout_s` has passed; one that cannot connect is sent again after growing pauses. As a
+    context manager, the client closes its connections at the end.
 
     Args:
         url: of the server.
-        token: where it needs one.
-        model: a name from `models`; the server's default where None.
-        min_confidence: below it a face is 'unsure'; None takes the model's own.
-        faces: 'find' them, or 'whole' where each image is a face crop already.
-        timeout_s: for one answer, in seconds. A request that the server refuses because it is
-            busy is not sent again after as many seconds since it was first sent.
-        retries: how often one request is sent again at most, whatever the reason; None sends a
-            refused one again while `timeout_s` lasts, and one that got no answer 8 times.
+        token: bearer token, if the server needs one.
+        model: a name from `models` (default: the server's default model).
+        min_confidence: decision threshold, 0 to 1; below it a face is 'unsure' (default: the
+            model's calibrated threshold).
+        faces: 'find' them, or 'whole' if each image is a face crop already.
+        timeout_s: for one answer, in seconds. A refused request is not sent again once so many
+            seconds have passed since it was first sent.
+        retries: maximum number of times that one request is sent again (default: refused requests
+            until `timeout_s` has passed, requests without an answer 8 times).
 
     Raises:
         MissingExtraError: httpx is not installed.
@@ -83,8 +85,8 @@ class Client:
         self._failures = (httpx.TransportError,)
         self._unsent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
         self._url, self._retries, self._timeout_s = url, retries, timeout_s
-        wish = {"model": model, "min_confidence": min_confidence}
-        self._wish: dict[str, Any] = {k: v for k, v in wish.items() if v is not None}
+        params = {"model": model, "min_confidence": min_confidence}
+        self._params: dict[str, Any] = {k: v for k, v in params.items() if v is not None}
         self._faces = {"faces": "whole" if faces == "whole" else "detect"}
 
     def __enter__(self) -> Client:
@@ -106,7 +108,7 @@ class Client:
         """Return the models served: name, labels, metrics and so on.
 
         Raises:
-            ServerError: no answer, or another than this.
+            ServerError: no answer, or an error status.
         """
         models: list[dict[str, Any]] = self._ask("GET", "/v1/models").json()["models"]
         return models
@@ -140,7 +142,7 @@ class Client:
     def read_many(
         self, images: Iterable[str | Path | bytes | NDArray[np.uint8]], at_once: int = 8
     ) -> Iterator[ImageReading]:
-        """Yield a reading for each image, in their order; several are on their way at once.
+        """Yield a reading for each image, in order; `at_once` requests are sent concurrently.
 
         Raises:
             ServerError: no answer, or the server refuses a request.
@@ -159,14 +161,14 @@ class Client:
         path: str | Path,
         *,
         every: int = 1,
-        progress: Callable[[float], None] = lambda share: None,
+        progress: Callable[[float], None] = lambda fraction: None,
     ) -> VideoResult:
-        """Have a video read, wait for it, and delete it from the server.
+        """Upload a video, wait for its result, and delete both from the server.
 
         Args:
             path: of the video.
-            every: each n-th frame is read.
-            progress: told how far it is, 0 to 1.
+            every: read each n-th frame, 1 or more.
+            progress: callback (fraction done, 0 to 1).
 
         Raises:
             SourceError: nothing of it can be read.
@@ -179,7 +181,7 @@ class Client:
             job.delete()
 
     def submit(self, path: str | Path, *, every: int = 1) -> VideoJob:
-        """Send a video to be read; return at once.
+        """Upload a video; return without waiting for its result.
 
         Raises:
             SourceError: the file cannot be read.
@@ -187,7 +189,7 @@ class Client:
         """
         content = _content(Path(path))
         answer = self._ask(
-            "POST", "/v1/video", params={**self._wish, "every": every}, content=content,
+            "POST", "/v1/video", params={**self._params, "every": every}, content=content,
             headers=_RAW, twice=False,
         )  # fmt: skip
         return VideoJob(self, answer.json()["id"], str(path))
@@ -204,7 +206,7 @@ class Client:
             content = _content(image)
         except SourceError as error:
             return _unreadable(name, error), {}
-        params = {**self._wish, **self._faces, **more}
+        params = {**self._params, **self._faces, **more}
         try:
             answer = self._ask(
                 "POST", "/v1/predict", params=params, content=content, headers=_RAW
@@ -214,13 +216,13 @@ class Client:
         return _image(name, answer), answer
 
     def _ask(self, method: str, path: str, *, twice: bool = True, **request: Any) -> Any:
-        """Return the answer to a request, sent again while the server is busy or not there.
+        """Return the answer to a request; send it again while the server is busy or unreachable.
 
         Args:
             method: of HTTP.
             path: after the server's address.
-            twice: whether it may be sent again when it is unknown if it arrived.
-            request: more for httpx.
+            twice: whether the request may be sent again if it is unknown whether it arrived.
+            request: further arguments of httpx.Client.request.
         """
         pause, again = 0.1, self._failures if twice else self._unsent
         end, failed = time.monotonic() + self._timeout_s, 0
@@ -234,7 +236,7 @@ class Client:
                 if last or many or not isinstance(error, again):
                     raise ServerError(
                         f"no answer from {self._url}: {str(error) or type(error).__name__}",
-                        hint="does it run? mien serve; is the address right?",
+                        hint="is it running (mien serve), and is the address right?",
                     ) from error
                 wait = pause
             else:
@@ -243,19 +245,19 @@ class Client:
                 wait = max(_retry_after(answer), pause)
                 if time.monotonic() + wait > end:
                     return _checked(answer)
-            # Chance keeps many clients from coming back all at once.
+            # Random jitter keeps many clients from retrying at the same moment.
             time.sleep(wait * random.uniform(1.0, 1.5))  # noqa: S311  (no secret)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
+            pause = min(2 * pause, MAX_PAUSE_S)
         raise AssertionError("unreachable")
 
 
 @dataclass(frozen=True, slots=True)
 class VideoResult:
-    """What was read in a video.
+    """The predictions for a video.
 
     Attributes:
         frames: a reading for each frame that was read, in order.
-        summary: figures of each person, and of all.
+        summary: statistics of each track, and of all tracks.
     """
 
     frames: list[FrameReading]
@@ -263,12 +265,12 @@ class VideoResult:
 
 
 class VideoJob:
-    """A video on its way.
+    """A video that the server is reading.
 
     Args:
         client: that sent it.
-        id_: by which the server knows it.
-        source: its name in the results.
+        id_: of the job on the server.
+        source: name of the video in the results.
     """
 
     def __init__(self, client: Client, id_: str, source: str) -> None:
@@ -280,8 +282,8 @@ class VideoJob:
         status: dict[str, Any] = self._client._ask("GET", self._path).json()
         return status
 
-    def wait(self, progress: Callable[[float], None] = lambda share: None) -> VideoResult:
-        """Wait until it is read; return the result.
+    def wait(self, progress: Callable[[float], None] = lambda fraction: None) -> VideoResult:
+        """Wait until the video is read; return the result.
 
         Raises:
             SourceError: nothing of it can be read, or it was cancelled.
@@ -293,15 +295,15 @@ class VideoJob:
             if now["status"] == "done":
                 return self.result()
             if now["status"] in ("failed", "cancelled"):
-                why = now["error"] or {"message": "it was cancelled", "hint": "send it again"}
+                why = now["error"] or {"message": "the job was cancelled", "hint": "send it again"}
                 raise SourceError(f"{self._source}: {why['message']}", hint=why["hint"])
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
 
     def result(self) -> VideoResult:
-        """Return the result of a video that is read.
+        """Return the result of a video that has been read.
 
         Raises:
-            ServerError: it is not, or no answer.
+            ServerError: it has not been read yet, or no answer.
         """
         answer = self._client._ask("GET", f"{self._path}/result").json()
         summary = {**answer["summary"], "source": self._source}
@@ -310,7 +312,7 @@ class VideoJob:
         return VideoResult([_frame(self._source, list(rows), size) for _, rows in frames], summary)
 
     def delete(self) -> None:
-        """Cancel it, or delete its results from the server."""
+        """Cancel the job, or delete its results from the server."""
         self._client._ask("DELETE", self._path)
 
 
@@ -338,7 +340,7 @@ def _content(image: str | Path | bytes | NDArray[np.uint8]) -> bytes:
 
 
 def _checked(answer: Any) -> Any:
-    """Return a good answer; raise what another means."""
+    """Return a successful answer; raise the error that another one reports."""
     if answer.is_success:
         return answer
     try:
@@ -352,12 +354,12 @@ def _checked(answer: Any) -> Any:
 
 
 def _retry_after(answer: Any) -> float:
-    """Return after how many seconds to come back: the header has seconds or a date; 0 without."""
-    given = answer.headers.get("Retry-After", "")
-    if given.isascii() and given.isdecimal():
-        return float(given)
+    """Return the seconds to wait; the Retry-After header holds seconds or a date; 0 without one."""
+    value = answer.headers.get("Retry-After", "")
+    if value.isascii() and value.isdecimal():
+        return float(value)
     try:
-        return max(0.0, parsedate_to_datetime(given).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except (TypeError, ValueError, OverflowError):
         return 0.0
 

@@ -1,14 +1,14 @@
-"""Every error that mien raises on purpose.
+"""The exceptions of mien.
 
 MienError
-├── ConfigError         a recipe, setting or command line that cannot be meant
+├── ConfigError         an invalid recipe, argument or command line
 ├── DataError           labelled data that cannot be read, joined or trained on
-├── ModelFileError      an ONNX file or checkpoint that is not what it should be
+├── ModelFileError      an ONNX file or checkpoint that is missing, damaged or unsuitable
 ├── SourceError         an image or folder that cannot be read
-├── RunFolderError      a training's folder that is missing, half written or not ours
-├── TrainingError       a training that cannot go on, such as a loss that is not a number
-├── ServerError         a mien server that does not answer, or refuses
-├── ResourceError       memory or threads that the system does not give
+├── RunFolderError      a run folder that is missing, incomplete or not one of mien's
+├── TrainingError       a training that cannot continue, for example because its loss is NaN
+├── ServerError         a mien server that does not answer or refuses a request
+├── ResourceError       not enough memory, or too many threads
 └── MissingExtraError   a feature whose optional packages are not installed
 
 Each carries a message (what is wrong, where, what was found) and a hint (what to do next).
@@ -42,7 +42,7 @@ def _rebuild(kind: type[MienError], message: str, hint: str) -> MienError:
 
 
 class ConfigError(MienError):
-    """A recipe, setting or command line that cannot be meant."""
+    """An invalid recipe, argument or command line."""
 
 
 class DataError(MienError):
@@ -50,7 +50,7 @@ class DataError(MienError):
 
 
 class ModelFileError(MienError):
-    """An ONNX file or checkpoint that is not what it should be."""
+    """An ONNX file or checkpoint that is missing, damaged or unsuitable."""
 
 
 class SourceError(MienError):
@@ -58,19 +58,19 @@ class SourceError(MienError):
 
 
 class RunFolderError(MienError):
-    """A training's folder that is missing, half written or not ours."""
+    """A run folder that is missing, incomplete or not one of mien's."""
 
 
 class TrainingError(MienError):
-    """A training that cannot go on, such as a loss that is not a number."""
+    """A training that cannot continue, for example because its loss is NaN."""
 
 
 class ServerError(MienError):
-    """A mien server that does not answer, or refuses."""
+    """A mien server that does not answer or refuses a request."""
 
 
 class ResourceError(MienError):
-    """Memory or threads that the system does not give."""
+    """Not enough memory, or too many threads."""
 
 
 class MissingExtraError(MienError):
@@ -94,6 +94,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "did you mean 'x'? " for the nearest known word, else "", to open a hint."""
     names = list(known)
     near = get_close_matches(word, names, n=1, cutoff=0.5)
-    if not near and len(word) > 2:  # 'val' is too short to be like 'validation', yet begins it
+    if not near and len(word) > 2:  # 'val' is not similar to 'validation', but a prefix of it
         near = [name for name in names if name.startswith(word)]
     return f"did you mean {near[0]!r}? " if near else ""

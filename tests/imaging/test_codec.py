@@ -14,7 +14,7 @@ from mien.errors import ConfigError, SourceError
 from mien.imaging.codec import (
     NO_END_MARKER,
     decode_image,
-    decode_noted,
+    decode_with_notes,
     read_image,
     write_image,
 )
@@ -82,7 +82,9 @@ def test_other_modes_become_rgb(mode: str) -> None:
 
 def test_forms_that_would_start_other_programs_are_refused() -> None:
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n"
-    with pytest.raises(SourceError, match="a is an image of the form EPS, which is not read"):
+    with pytest.raises(
+        SourceError, match="a is an image in the format EPS, which is not supported"
+    ):
         decode_image(eps, "a")
 
 
@@ -172,7 +174,7 @@ def test_a_huge_image_is_refused_by_its_header(side: int) -> None:
 def test_written_images_come_back(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", RGB)
     assert np.array_equal(read_image(tmp_path / "a.png"), RGB)
-    with pytest.raises(ConfigError, match="cannot write an image called a.xyz"):
+    with pytest.raises(ConfigError, match="cannot write an image to a.xyz"):
         write_image(tmp_path / "a.xyz", RGB)
 
 
@@ -194,6 +196,6 @@ def test_changed_bytes_are_never_more_than_a_source_error() -> None:
 def test_a_jpeg_without_its_end_marker_is_noted(lost: int, progressive: bool) -> None:
     pixels = np.random.default_rng(1).integers(0, 255, (48, 48)).astype(np.uint8)
     whole = encode(Image.fromarray(pixels), "JPEG", progressive=progressive)
-    decoded = decode_noted(whole[: len(whole) - lost], "a")
+    decoded = decode_with_notes(whole[: len(whole) - lost], "a")
     assert decoded.notes == ((NO_END_MARKER,) if lost else ())
-    assert np.array_equal(decoded.pixels, decode_noted(whole, "a").pixels)
+    assert np.array_equal(decoded.pixels, decode_with_notes(whole, "a").pixels)

@@ -72,7 +72,7 @@ def test_saved_images(path: Path, tmp_path: Path, reader: Reader) -> None:
     reading = reader.read(path)
     assert reading.save(str(tmp_path / "new" / "b.png")) == tmp_path / "new" / "b.png"
     assert np.array_equal(np.asarray(Image.open(tmp_path / "new" / "b.png")), reading.annotate())
-    with pytest.raises(ConfigError, match="cannot write an image called b.txt"):
+    with pytest.raises(ConfigError, match="cannot write an image to b.txt"):
         reading.save(tmp_path / "b.txt")
     path.unlink()
     with pytest.raises(SourceError, match="No such file"):
@@ -211,7 +211,7 @@ def test_what_is_logged(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> Non
     words = [(r.levelname, r.getMessage()) for r in caplog.records]
     assert all(r.name.startswith("mien.") for r in caplog.records)
     assert any(level == "DEBUG" and "opened mien-small.onnx" in text for level, text in words)
-    assert ("INFO", f"{tmp_path}: 1 files are no images by their names: notes.txt") in words
+    assert ("INFO", f"{tmp_path}: 1 file has no image suffix: notes.txt") in words
     assert any(level == "WARNING" and "a.jpg is not an image" in text for level, text in words)
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mien.errors import SourceError
-from mien.imaging.codec import NO_END_MARKER, decode_noted
+from mien.imaging.codec import NO_END_MARKER, decode_with_notes
 from mien.imaging.jpeg import END
 
 FORMS: dict[str, dict[str, object]] = {
@@ -34,23 +34,23 @@ def encoded(form: str) -> bytes:
 @pytest.mark.parametrize("tail", [b"", b"\xff", bytes(32)])
 def test_only_the_end_marker_is_missing(form: str, tail: bytes) -> None:
     content = encoded(form)
-    whole, notes = decode_noted(content, "a")
+    whole, notes = decode_with_notes(content, "a")
     assert notes == ()
-    pixels, notes = decode_noted(content[:-2] + tail, "a")
+    pixels, notes = decode_with_notes(content[:-2] + tail, "a")
     assert np.array_equal(pixels, whole)
     assert notes in [(), (NO_END_MARKER,)]  # Pillow itself takes some
 
 
 @pytest.mark.parametrize("form", ["baseline", "progressive"])
 def test_the_note_says_so(form: str) -> None:
-    assert decode_noted(encoded(form)[:-2], "a").notes == (NO_END_MARKER,)
+    assert decode_with_notes(encoded(form)[:-2], "a").notes == (NO_END_MARKER,)
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("lost", [6, 12, 40, 200, 900])
 def test_missing_pixels_are_refused(form: str, lost: int) -> None:
     with pytest.raises(SourceError, match="a is damaged: image file is truncated"):
-        decode_noted(encoded(form)[:-lost], "a")
+        decode_with_notes(encoded(form)[:-lost], "a")
 
 
 def test_a_progressive_file_cut_between_two_scans_is_refused() -> None:
@@ -59,4 +59,4 @@ def test_a_progressive_file_cut_between_two_scans_is_refused() -> None:
     tables = content.rfind(b"\xff\xc4", 0, scans[-1])
     end = max(tables, scans[-2]) if tables > scans[-2] else scans[-1]
     with pytest.raises(SourceError, match="a is damaged"):
-        decode_noted(content[:end], "a")
+        decode_with_notes(content[:end], "a")

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from mien.errors import ModelFileError
-from mien.model.info import METADATA_KEY, SCHEMA_VERSION, ModelInfo
+from mien.model.info import METADATA_KEY, SCHEMA_VERSION, Head, ModelInfo
 
 
 def info() -> ModelInfo:
@@ -21,6 +22,21 @@ def test_round_trip() -> None:
     assert ModelInfo.from_metadata(info().to_metadata(), path="m.onnx") == info()
 
 
+def test_priors_travel_and_have_no_key_where_they_are_unknown() -> None:
+    assert "prior" not in str(info().to_metadata())
+    head = Head("logits_two", ("a", "b"), 1.0, {"a": 0.25, "b": 0.75})
+    given = replace(
+        info(),
+        training_prior={"happy": 0.6, "sad": 0.4},
+        prior={"happy": 1, "sad": 0},
+        heads=(head,),
+    )
+    again = ModelInfo.from_metadata(given.to_metadata(), path="m.onnx")
+    assert again == given
+    other, _ = again.answering(("b", "a"))
+    assert (other.training_prior, other.prior) == (head.training_prior, None)
+
+
 def test_later_additions_of_the_same_schema_are_ignored() -> None:
     assert ModelInfo.from_metadata(changed(novelty=1), path="m.onnx") == info()
 
@@ -28,15 +44,22 @@ def test_later_additions_of_the_same_schema_are_ignored() -> None:
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({}, "m.onnx carries no mien metadata"),
+        ({}, "m.onnx has no mien metadata"),
         ({METADATA_KEY: "{"}, "is not a JSON object"),
         ({METADATA_KEY: "[]"}, "is not a JSON object"),
         (changed(schema=None), "names no schema version"),
         (changed(schema=SCHEMA_VERSION + 1), "has model schema 2; this mien reads up to 1"),
-        (changed(labels=["happy"]), "makes no sense"),
-        (changed(labels=["happy", "happy"]), "makes no sense"),
-        (changed(input_size=0), "makes no sense"),
-        (changed(colour="rgb"), "makes no sense"),
+        (changed(labels=["happy"]), r"metadata is invalid: labels \['happy'\]"),
+        (changed(labels=["happy", "happy"]), "invalid: labels"),
+        (changed(input_size=0), "invalid: input_size 0"),
+        (changed(colour="rgb"), "invalid: colour 'rgb'"),
+        (changed(colour="rgb", input_size=0), "invalid: input_size 0, colour 'rgb'"),
+        (changed(coverage={"least": {"0.9": 2}}), "invalid: coverage"),
+        (changed(training_prior={"happy": 1.0}), "invalid: training_prior"),
+        (changed(training_prior={"happy": 1.0, "sad": 0.0}), "invalid: training_prior"),
+        (changed(training_prior={"happy": 0.5, "sad": 0.4}), "invalid: training_prior"),
+        (changed(training_prior=[0.5, 0.5]), "invalid: training_prior"),
+        (changed(prior={"happy": 0.5, "bored": 0.5}), "invalid: prior"),
     ],
 )
 def test_what_is_not_ours_is_refused(metadata: dict[str, str], message: str) -> None:

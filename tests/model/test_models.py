@@ -111,12 +111,12 @@ def test_a_reader_gives_sets() -> None:
     sets = {}
     for coverage in (None, 0.9, 0.95):
         face = Reader(classifier, detector=detector, coverage=coverage).read(picture).faces[0]
-        sets[coverage] = face.label_set
-        assert tuple(face.to_dict().get("set", ())) == (face.label_set or ())
+        sets[coverage] = face.prediction_set
+        assert tuple(face.to_dict().get("prediction_set", ())) == (face.prediction_set or ())
     assert sets == {None: None, 0.9: ("sad",), 0.95: ("sad", "happy", "neutral")}
-    with pytest.raises(ConfigError, match="at most 0.95 with tiny"):
+    with pytest.raises(ConfigError, match="coverage: 0.99 is above the maximum of tiny, 0.95"):
         Reader(classifier, detector=detector, coverage=0.99)
-    with pytest.raises(ModelFileError, match="was not fitted for sets"):
+    with pytest.raises(ModelFileError, match="was not calibrated for prediction sets"):
         Reader(FakeClassifier(), detector=detector, coverage=0.9)
 
 
@@ -127,16 +127,16 @@ def test_sets_on_the_command_line(tmp_path: Path, examples: Path) -> None:
     face = json.loads(mien("predict", *arguments, "--json").stdout)[0]["faces"][0]
     ranked = sorted(face["probabilities"].items(), key=lambda pair: -pair[1])
     expected = [label for label, p in ranked if p >= 0.2]
-    assert face["set"] == expected
+    assert face["prediction_set"] == expected
     header, row = mien("predict", *arguments, "--csv").stdout.splitlines()
-    assert header.endswith("p_sad,set,turn,notes,error")
+    assert header.endswith("p_sad,prediction_set,turn,notes,error")
     assert row.split(",")[-4] == "|".join(expected)
     words = mien("predict", *arguments).stdout
     assert "set (0.95)" in words
     assert " or ".join(expected) in words
     wrong = mien("predict", *arguments[:-1], "95")
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert "error: the coverage must be above 0 and below 1, got 95" in wrong.stderr
+    assert "error: coverage: 95.0 is out of range" in wrong.stderr
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,7 @@ def test_sets_are_fitted_to_ones_own_faces(drawn: Dataset, tmp_path: Path) -> No
     reader = Reader(tmp_path / "a.onnx", faces="whole", coverage=0.9)
     split = drawn.split("validation")
     held = [
-        split.label_names[label] in (reader.read(np.asarray(image)).faces[0].label_set or ())
+        split.label_names[label] in (reader.read(np.asarray(image)).faces[0].prediction_set or ())
         for image, label in zip(split.images_nhw, split.labels_n, strict=True)
     ]
     assert np.mean(held) >= 0.9

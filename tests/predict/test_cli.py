@@ -139,7 +139,8 @@ def test_videos_that_predict_cannot_read_so(clip: Path, examples: Path, tmp_path
     mixed = mien("predict", clip, examples / "astronaut.jpg")
     assert mixed.returncode == 2
     assert mixed.stderr == (
-        f"error: {clip} is a video among images\nhint: mien video reads both together\n"
+        f"error: {clip} is a video; images and videos cannot be mixed\n"
+        "hint: give the videos alone, or use mien video, which reads both\n"
     )
     for more in (["--output", tmp_path / "rows.csv"], ["--faces", "whole"]):
         other = mien("predict", clip, *more)
@@ -157,8 +158,10 @@ def test_errors_are_two_lines_and_no_traceback(examples: Path, tmp_path: Path) -
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr == (
-        f"error: cannot read the model {tmp_path / 'none.onnx'}: No such file or directory\n"
-        "hint: give an ONNX file that mien export wrote, or a shipped model's name: mien models\n"
+        f"error: there is no model {tmp_path / 'none.onnx'}: no such file or run folder, and no "
+        "shipped model of that name\n"
+        "hint: give an ONNX file, a run folder, or the name of a shipped model: mien-small, "
+        "mien-base, mien-small-int8, mien-tiny, mien-tiny-int8\n"
     )
     done = mien("predict", examples, "--detector", "mtcn")
     assert done.returncode == 2

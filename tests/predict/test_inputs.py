@@ -193,7 +193,7 @@ class Closed(io.BytesIO):
         (Closed(), "cannot read file: I/O operation on closed file"),
         (Image.open(io.BytesIO(png(Image.effect_noise((64, 64), 9))[:900])), "mode L, cannot be"),
         (Image.new("RGB", (0, 4)), "has no pixels"),
-        ("https://example.org/a.jpg", "https://example.org/a.jpg is an address; mien reads pict"),
+        ("https://example.org/a.jpg", "https://example.org/a.jpg is an address; mien reads images"),
         (Path("http://example.org/a.jpg"), "http://example.org/a.jpg is an address"),
         ("s3://bucket/a.jpg", "s3://bucket/a.jpg is an address"),
         ("file:///tmp/a.jpg", "file:///tmp/a.jpg is an address"),

@@ -152,5 +152,5 @@ def test_a_model_that_does_not_fit_says_so(monkeypatch: pytest.MonkeyPatch) -> N
         raise MemoryError
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
-    with pytest.raises(ResourceError, match="no memory or threads to run mien-small.onnx"):
+    with pytest.raises(ResourceError, match="not enough memory or threads to run mien-small.onnx"):
         Reader()

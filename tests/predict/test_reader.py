@@ -136,9 +136,9 @@ def test_arrays_of_another_form(array: np.ndarray, got: str) -> None:
     ("options", "message"),
     [
         ({"faces": "hole"}, "faces must be 'find' or 'whole', got 'hole'"),
-        ({"min_confidence": 1.5}, "must be between 0 and 1, got 1.5"),
-        ({"threads": -1}, "threads must be from 0 to 256, got -1"),
-        ({"threads": 100_000}, "threads must be from 0 to 256, got 100000"),
+        ({"min_confidence": 1.5}, "min_confidence: 1.5 is out of range 0 to 1"),
+        ({"threads": -1}, "threads: -1 is out of range 0 to 256"),
+        ({"threads": 100_000}, "threads: 100000 is out of range 0 to 256"),
         ({"detector": "mtccn"}, "no face detector is called 'mtccn'"),
     ],
 )

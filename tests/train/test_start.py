@@ -143,9 +143,9 @@ def test_a_training_begins_there_and_goes_on_without(
 def test_what_cannot_be_begun_with(first: Path, drawn: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"fit\.start: the network of .* is not this recipe's"):
         begin_from(fresh(network={"width": 5}), recipe(fit={"start": str(first)}))
-    with pytest.raises(RunFolderError, match="no run folder, model file or shipped model"):
+    with pytest.raises(ModelFileError, match=r"fit\.start: there is no model"):
         begin_from(fresh(), recipe(fit={"start": str(tmp_path / "none")}))
-    with pytest.raises(RunFolderError) as misspelt:
+    with pytest.raises(ModelFileError) as misspelt:
         begin_from(fresh(), recipe(fit={"start": "mien-smal"}))
     assert "did you mean 'mien-small'?" in misspelt.value.hint
     with pytest.raises(RunFolderError, match="is not a run folder"):

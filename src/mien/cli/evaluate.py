@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mien.cli.extras import needs, refuse_missing
+from mien.cli.extras import needs
 from mien.cli.paths import refuse_file
 from mien.cli.render import print_table
 from mien.errors import ConfigError
@@ -89,7 +89,9 @@ def evaluate(
 
 def _own_data(model: Path, split: str) -> Path:
     """Return the folder of data that a run was trained on, and say so."""
-    if not model.is_dir():
+    from mien.model.resolve import resolve
+
+    if not resolve(model).is_run:
         raise ConfigError(
             f"{model} does not know which data it was trained on",
             hint="give a folder made by mien data: --data DIR",
@@ -108,9 +110,12 @@ def _own_data(model: Path, split: str) -> Path:
 
 def _image_path(model: Path, dataset: Dataset, split: str) -> Path | None:
     """Return where the image goes unless told; None for a shipped model, which has no folder."""
-    if model.is_dir():
+    from mien.model.resolve import resolve
+
+    source = resolve(model)
+    if source.is_run:
         return model / f"evaluation-{split}.png"
-    if not model.exists():
+    if source.path is None:
         return None
     return model.with_name(f"{model.stem}-evaluation-{dataset.name}-{split}.png")
 
@@ -138,8 +143,9 @@ def load_scorer(model: Path, labels: Sequence[str] = ()) -> Scorer:
     Where one of its outputs has just these labels, in any order, that one answers; else its
     first, to be restricted to them.
     """
-    refuse_missing(model)
-    if model.is_dir():
+    from mien.model.resolve import resolve
+
+    if resolve(model).is_run:
         with needs("train", "evaluating a run folder"):
             from mien.train.run.folder import load_scorer as load_run
             from mien.train.run.folder import open_run

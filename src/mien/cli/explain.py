@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mien.cli import exit_codes
-from mien.cli.extras import needs, refuse_missing
+from mien.cli.extras import needs
 from mien.cli.render import print_table
 from mien.errors import ConfigError
 
@@ -92,13 +92,14 @@ def _need_packages() -> None:
 
 def load_explainable(model: Path, threads: int = 0) -> Explainable:
     """Return the model of a run folder or an ONNX file, opened to be explained."""
-    if model.is_dir():
+    from mien.model.resolve import resolve
+
+    if resolve(model).is_run:
         with needs("train", "explaining a run folder"):
             from mien.train.run.explainable import RunExplainable
         return RunExplainable.load(model, threads)
     from mien.explain.onnx_graph import OnnxExplainable
 
-    refuse_missing(model)
     return OnnxExplainable.load(model, threads)
 
 

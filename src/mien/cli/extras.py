@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mien.errors import MissingExtraError, ModelFileError, did_you_mean
+from mien.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,12 +25,6 @@ def needs(extra: str, feature: str) -> Iterator[None]:
 
 def refuse_missing(model: Path) -> None:
     """Raise a ModelFileError where `model` is no file, no folder and no shipped model's name."""
-    from mien.model.resolve import shipped_models
+    from mien.model.resolve import resolve
 
-    known = shipped_models()
-    if not model.exists() and str(model) not in known:
-        raise ModelFileError(
-            f"there is no model {model}",
-            hint=f"{did_you_mean(str(model), known)}give a run folder, an ONNX file, or the name "
-            f"of a shipped model: {', '.join(known)}",
-        )
+    resolve(model)

@@ -11,7 +11,7 @@ import typer
 
 from mien.cli import exit_codes
 from mien.cli import video_options as options
-from mien.cli.paths import near
+from mien.cli.paths import similar_file
 from mien.cli.render import print_table
 from mien.errors import ConfigError, SourceError, counted
 from mien.video.sinks.base import Sink
@@ -212,7 +212,7 @@ class _Runner:
 
     def _report(self, error: SourceError, source: Source) -> None:
         self._unreadable += 1
-        _say(f"unreadable: {error.message}; {error.hint}{near(source.name)}")
+        _say(f"unreadable: {error.message}; {error.hint}{similar_file(source.name)}")
 
 
 class _Progress(Sink):

@@ -13,7 +13,7 @@ from mien.explain.explainable import choose_side
 from mien.explain.occlusion import Occlusion, default_patch, occlude
 from mien.explain.sanity import SanityCheck, check
 from mien.model.classifier import softmax
-from mien.types import UNSURE
+from mien.predict.decision import DecisionPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,8 +60,7 @@ class FaceExplanation:
 
     def label(self, info: ModelInfo) -> str:
         """What mien predict says of this face by itself: a label, or 'unsure'."""
-        best = int(self.probs_k.argmax())
-        return UNSURE if self.probs_k[best] < info.unsure_below else info.labels[best]
+        return DecisionPolicy.of(info).decide(self.probs_k).label
 
     def title(self, info: ModelInfo) -> str:
         """The explained label, and what mien predict says where that is something else."""

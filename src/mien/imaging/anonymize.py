@@ -1,4 +1,4 @@
-"""Faces made unrecognisable: so few cells remain of each that no identity can be in them."""
+"""Blur faces: each is reduced to so few cells that they cannot show an identity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CELLS = 5
 """Cells across a face: FER's smallest readable faces have 48."""
 MARGIN = 0.3
-"""Of the box, added on every side: hair, ears and chin tell people apart too."""
+"""Fraction of the box added on every side: hair, ears and chin identify people too."""
 
 
 def blur_faces(
@@ -23,7 +23,7 @@ def blur_faces(
 ) -> NDArray[np.uint8]:
     """Return a copy of the image, uint8 [h, w, 3] RGB, with an ellipse around each box blurred.
 
-    The cells' means are all that is left of the pixels inside, so nothing can bring them back.
+    Only the means of the cells remain of the pixels inside, so that the blur cannot be undone.
     """
     canvas = Image.fromarray(image_hwc)
     source = canvas.copy()  # overlapping faces are each blurred from the original
@@ -41,8 +41,8 @@ def _blur_one(canvas: Image.Image, source: Image.Image, box: NDArray[np.float32]
     if right - left < 1 or bottom - top < 1:
         return
     size = (right - left, bottom - top)
-    share = CELLS / max(x1 - x0, y1 - y0, 1.0)
-    cells = (max(1, round(size[0] * share)), max(1, round(size[1] * share)))
+    scale = CELLS / max(x1 - x0, y1 - y0, 1.0)
+    cells = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
     patch = source.crop((left, top, right, bottom)).resize(cells, Image.Resampling.BOX)
     mask = Image.new("L", size, 0)
     ImageDraw.Draw(mask).rounded_rectangle((0, 0, *size), min(size) * 0.35, fill=255)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK = 512
-"""Boxes compared at once: all with all is ten times as fast as one with all, but takes memory."""
+"""Boxes per matrix of overlaps: it is ten times as fast as one row at a time, but takes memory."""
 
 
 def clip_box(
@@ -35,9 +35,9 @@ def overlap(
     boxes_xyxy: NDArray[np.float32],
     over: Literal["union", "smaller"] = "union",
 ) -> NDArray[np.float32]:
-    """Return the area shared with one box [4], float32 [n], as a share of union or smaller."""
-    shares: NDArray[np.float32] = overlaps(box[None], boxes_xyxy, over)[0]
-    return shares
+    """Return the intersection with one box [4], float32 [n], over the union or the smaller area."""
+    ratios: NDArray[np.float32] = overlaps(box[None], boxes_xyxy, over)[0]
+    return ratios
 
 
 def overlaps(
@@ -45,15 +45,15 @@ def overlaps(
     other_xyxy: NDArray[np.float32],
     over: Literal["union", "smaller"] = "union",
 ) -> NDArray[np.float32]:
-    """Return the area that boxes [n, 4] and [m, 4] share, float32 [n, m], likewise."""
+    """Return the intersections of boxes [n, 4] and [m, 4], float32 [n, m]; see `overlap`."""
     x0, y0, x1, y1 = np.ascontiguousarray(one_xyxy.T, np.float32)[:, :, None]
     u0, v0, u1, v1 = np.ascontiguousarray(other_xyxy.T, np.float32)[:, None]
     shared = np.maximum(np.minimum(x1, u1) - np.maximum(x0, u0), 0)
     shared *= np.maximum(np.minimum(y1, v1) - np.maximum(y0, v0), 0)
     own, others = (x1 - x0) * (y1 - y0), (u1 - u0) * (v1 - v0)
     whole = np.minimum(own, others) if over == "smaller" else own + others - shared
-    share: NDArray[np.float32] = shared / np.maximum(whole, np.float32(1e-9))
-    return share
+    ratio: NDArray[np.float32] = shared / np.maximum(whole, np.float32(1e-9))
+    return ratio
 
 
 def suppress(
@@ -62,7 +62,14 @@ def suppress(
     limit: float,
     over: Literal["union", "smaller"] = "union",
 ) -> NDArray[np.int64]:
-    """Return the boxes to keep, best first, so that none overlaps a better one beyond `limit`."""
+    """Return the indices of the boxes kept by non-maximum suppression, int64, best first.
+
+    Args:
+        boxes_xyxy: float32 [n, 4], pixels.
+        scores_n: float32 [n].
+        limit: maximum overlap with a better box, 0 to 1.
+        over: see `overlap`.
+    """
     order = np.argsort(-scores_n, kind="stable")
     kept: list[int] = []
     for start in range(0, len(order), BLOCK):

@@ -1,7 +1,7 @@
-"""Image files to pixels and back: RGB, as displayed, whatever the file holds.
+"""Image files to RGB pixels as displayed, and back.
 
 The size is read from the header before anything is decoded, so that a small file that would
-unfold into gigabytes is refused rather than tried.
+decompress to gigabytes is refused.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ MAX_PIXELS = 100_000_000
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .png .bmp .gif .webp .tif .tiff .ppm .pgm .pbm .heic .heif .avif".split()  # noqa: SIM905
 )
-"""File names that are taken for images when a folder is read."""
+"""Endings of file names, in lower case, that count as images in a folder."""
 
 READERS = frozenset(
     "AVIF BMP DIB GIF HEIF JPEG MPO PNG PPM TIFF WEBP".split()  # noqa: SIM905
 )
-"""Pillow knows more forms; some are drawn by starting other programs (EPS by Ghostscript)."""
+"""Pillow reads more formats; for some it starts other programs (Ghostscript for EPS)."""
 
 JPEGS, ANIMATED = ("JPEG", "MPO"), ("GIF", "WEBP", "PNG", "AVIF")
 ORIENTATION = 0x0112
@@ -46,7 +46,7 @@ PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
 WRITERS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-"""Of which a HEIC file names one behind its first 'ftyp'."""
+"""A HEIC file has one of these after its first 'ftyp'."""
 
 
 NO_END_MARKER = "the JPEG lacks its end marker; every pixel was there"
@@ -60,7 +60,7 @@ class Decoded(NamedTuple):
 
     Attributes:
         pixels: uint8 [h, w, 3] RGB.
-        notes: what is odd about its file, though it could be read.
+        notes: oddities of the file that did not prevent reading it.
     """
 
     pixels: NDArray[np.uint8]
@@ -71,7 +71,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """Return the image in a file, uint8 [h, w, 3] RGB; see `decode_image`.
 
     Raises:
-        SourceError: the file is missing, unreadable, empty, or no image that can be decoded.
+        SourceError: the file is missing, unreadable, empty, or cannot be decoded.
     """
     return decode_image(read_content(path), str(path))
 
@@ -88,7 +88,7 @@ def read_content(path: Path) -> bytes:
         raise SourceError(
             f"cannot read {path}: {error.strerror}", hint="check the path and its permissions"
         ) from error
-    except ValueError as error:  # a NUL, which a table of paths may hold
+    except ValueError as error:  # a NUL character, as in a damaged list of paths
         raise SourceError(f"cannot read {path}: {error}", hint="check the path") from error
 
 
@@ -102,25 +102,27 @@ def decode_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDA
         content: of a JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, AVIF or (with the extra `heic`)
             HEIC file.
         name: for error messages.
-        max_pixels: larger images are refused by their header.
+        max_pixels: maximum width x height; larger images are refused by their header.
 
     Raises:
-        SourceError: no such image, damaged, or larger than that.
+        SourceError: not an image, damaged, or too large.
     """
-    return decode_noted(content, name, max_pixels).pixels
+    return decode_with_notes(content, name, max_pixels).pixels
 
 
-def decode_noted(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decoded:
-    """Decode as `decode_image` does, and say what is odd about the file.
+def decode_with_notes(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """Decode as `decode_image` does, and return notes about oddities of the file.
 
-    A JPEG without its end marker is read where every pixel is there; an animation gives its first
-    frame. Both have a note.
+    A JPEG without its end marker is read if no pixel is missing; an animation gives its first
+    frame. Both get a note.
     """
     if not content:
         raise SourceError(f"{name} is empty (0 bytes)", hint="the file was not written fully")
     _register_heic(content, name)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of what we refuse
+        warnings.simplefilter(
+            "ignore"
+        )  # Pillow warns about odd metadata and large sizes, which we check
         image = _open(content, name, max_pixels)
         try:
             several = getattr(image, "is_animated", False)
@@ -129,14 +131,14 @@ def decode_noted(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Dec
             try:
                 image.load()
                 if image.format in JPEGS and lacks_end_marker(content):
-                    notes = (NO_END_MARKER,)  # the decoder did not come to miss it
+                    notes = (NO_END_MARKER,)  # the decoder did not need it
             except OSError:
                 whole = with_end_marker(content) if image.format in JPEGS else None
                 if whole is None:
                     raise
                 image = Image.open(io.BytesIO(whole))
                 notes = (NO_END_MARKER,)
-            return Decoded(as_displayed(image, own=True), notes)
+            return Decoded(as_displayed(image, in_place=True), notes)
         except DAMAGE as error:
             raise SourceError(
                 f"{name} is damaged: {error}", hint="the file was cut short or changed"
@@ -144,19 +146,19 @@ def decode_noted(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Dec
 
 
 def _open(content: bytes, name: str, max_pixels: int) -> Image.Image:
-    """Return an image whose header was read and found good."""
+    """Return an image whose header was read and checked."""
     try:
         image = Image.open(io.BytesIO(content))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, RuntimeError) as error:
         raise SourceError(f"{name} is not an image that can be read", hint=_USE_OTHERS) from error
     except Image.DecompressionBombError as error:
         raise SourceError(
-            f"{name} is too large: over {max_pixels / 1e6:g} megapixels, the most that are read",
+            f"{name} is too large: over {max_pixels / 1e6:g} megapixels, the maximum",
             hint=_TOO_LARGE,
         ) from error
     if image.format not in READERS:
         raise SourceError(
-            f"{name} is an image of the form {image.format}, which is not read",
+            f"{name} is an image in the format {image.format}, which is not supported",
             hint=_USE_OTHERS,
         )
     check_size(image.size, name, max_pixels)
@@ -164,18 +166,22 @@ def _open(content: bytes, name: str, max_pixels: int) -> Image.Image:
 
 
 def check_size(size: tuple[int, int], name: str, max_pixels: int = MAX_PIXELS) -> None:
-    """Raise a SourceError for an image, (width, height), of more pixels than that."""
+    """Raise a SourceError for a size (width, height) with more than `max_pixels` pixels."""
     width, height = size
     if width * height > max_pixels:
         raise SourceError(
-            f"{name} is too large: {width:,} x {height:,} pixels, at most "
-            f"{max_pixels / 1e6:g} megapixels are read",
+            f"{name} is too large: {width:,} x {height:,} pixels, over the maximum of "
+            f"{max_pixels / 1e6:g} megapixels",
             hint=_TOO_LARGE,
         )
 
 
 def as_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return pixels [h, w, 3] for grey [h, w] too; anything but uint8 of these is a SourceError."""
+    """Return pixels, uint8 [h, w, 3], of such an array or of grey [h, w]; others are refused.
+
+    Raises:
+        SourceError: another shape or dtype.
+    """
     shape = image.shape
     colour = len(shape) == 3 and shape[2] == 3
     if image.dtype != np.uint8 or not (len(shape) == 2 or colour) or 0 in shape:
@@ -187,17 +193,17 @@ def as_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def write_image(path: Path, image_hwc: NDArray[np.uint8]) -> None:
-    """Write uint8 [h, w, 3] RGB (or [h, w] grey) pixels, whole or not at all.
+    """Write pixels, uint8 [h, w, 3] RGB or [h, w] grey; the file is never half written.
 
     Raises:
-        ConfigError: the suffix names no format that we write.
+        ConfigError: the suffix is not one of WRITERS.
         WriteError: the file could not be written.
     """
     kind = WRITERS.get(path.suffix.lower())
     if kind is None:
         raise ConfigError(
-            f"cannot write an image called {path.name}",
-            hint=f"end the name in {', '.join(WRITERS)}",
+            f"cannot write an image to {path.name}: unknown suffix {path.suffix!r}",
+            hint=f"use one of the suffixes {', '.join(WRITERS)}",
         )
     buffer = io.BytesIO()
     options = {"quality": 92} if kind != "PNG" else {}
@@ -211,21 +217,21 @@ DAMAGE = (
     OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, RuntimeError, struct.error,
     zlib.error, OverflowError, TypeError,
 )  # fmt: skip
-"""What Pillow's decoders raise over damaged files."""
+"""Exceptions that Pillow's decoders raise for damaged files."""
 
 
-def as_displayed(image: Image.Image, *, own: bool = False) -> NDArray[np.uint8]:
+def as_displayed(image: Image.Image, *, in_place: bool = False) -> NDArray[np.uint8]:
     """Return a Pillow image of any mode as uint8 [h, w, 3] RGB, turned as its EXIF data says.
 
     Args:
         image: the image.
-        own: it may be changed, which saves a copy.
+        in_place: whether it may be changed, which saves a copy.
 
     Raises:
         ValueError: a mode that Pillow cannot convert; its decoders raise more, see `DAMAGE`.
     """
-    if own:
-        ImageOps.exif_transpose(image, in_place=True)  # copies nothing where it is upright
+    if in_place:
+        ImageOps.exif_transpose(image, in_place=True)  # copies nothing if it is upright already
     elif image.getexif().get(ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(image)
     return _to_rgb(image)
@@ -255,7 +261,7 @@ def _from_deep_grey(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _register_heic(content: bytes, name: str) -> None:
-    """Let Pillow read HEIC where pillow-heif is installed, only when such a file turns up."""
+    """Register pillow-heif with Pillow if `content` is HEIC: importing it takes time."""
     if content[4:8] != b"ftyp" or content[8:12] not in HEIC_BRANDS:
         return
     try:

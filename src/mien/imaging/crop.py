@@ -1,8 +1,8 @@
-"""The one alignment: from an image and boxes to the grey crops that every model is given.
+"""Face alignment: from an image and boxes to the grey crops that every model takes.
 
-Data import, training and prediction all crop here. A crop that is squashed in one place and
-not in another is this field's classic bug, so the id below travels inside each model file and
-is compared when a model is loaded. Change the arithmetic, change the id.
+Data import, training and prediction all crop here. A classic bug of this field is a crop that is
+squashed at inference but not in training, so the id below is stored in each model file and
+compared when a model is loaded. If the arithmetic changes, the id must change.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Framing:
 
 
 WHOLE = Framing()
-"""The box is the face crop already."""
+"""For boxes that are face crops already."""
 
 
 def squares(boxes_xyxy: NDArray[np.float32], framing: Framing) -> NDArray[np.float32]:
@@ -58,11 +58,11 @@ def crop_faces(
     Args:
         image_hwc: uint8 [h, w, 3] RGB, or [h, w] grey.
         boxes_xyxy: float32 [n, 4] in pixels.
-        framing: of the detector that gave the boxes.
+        framing: of the detector that found the boxes.
         size: height and width of a crop, in pixels.
 
     Returns:
-        uint8 [n, size, size], grey. A square crop of this very size comes back bit for bit.
+        uint8 [n, size, size], grey. A square crop of exactly this size is returned bit for bit.
     """
     frames = squares(boxes_xyxy, framing)
     crops = [_crop(image_hwc, frame, size) for frame in frames]

@@ -1,33 +1,102 @@
-"""Readings drawn onto an image: a box, a name and small bars for each face."""
+"""Predictions drawn onto an image: a box, a label and a bar per probability for each face.
+
+The protocols here say what can be drawn. The results of mien.types fit them, which need the code
+that draws them for `annotate`, so that neither module may import the other's types.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mien import palette
-from mien.types import FaceReading
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
-
-    from mien.types import TrackedFace
 
 COLOURS = {label: palette.rgb(colour) for label, colour in palette.LABELS.items()}
 OTHER = palette.rgb(palette.OTHER)
 SPARED, GROW_S = 0.04, 1.0
-"""In videos a panel may cover this share of itself before it moves; shrunk, it waits to grow."""
+"""In videos a panel moves once this fraction of it covers others; it grows again after GROW_S."""
 Box = tuple[float, float, float, float]
 INK, PAPER, TRACK = (255, 255, 255), (24, 26, 30), (74, 78, 86)
 
 
-def annotate(image_hwc: NDArray[np.uint8], faces: Sequence[FaceReading]) -> NDArray[np.uint8]:
-    """Return a copy of the image, uint8 [h, w, 3] RGB, with each face's reading drawn on it."""
+class DrawableFace(Protocol):
+    """A face with its prediction, such as mien.types.FaceReading."""
+
+    @property
+    def box(self) -> Box:
+        """Left, top, right, bottom in pixels of the image."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """The predicted label, or 'unsure'."""
+        ...
+
+    @property
+    def confidence(self) -> float:
+        """The largest probability, 0 to 1."""
+        ...
+
+    @property
+    def probabilities(self) -> Mapping[str, float]:
+        """One per label, 0 to 1; empty draws no bars."""
+        ...
+
+
+class DrawableTrack(Protocol):
+    """A tracked face in one frame, such as mien.types.TrackedFace."""
+
+    @property
+    def track(self) -> int:
+        """Number of the track, from 1."""
+        ...
+
+    @property
+    def box(self) -> Box:
+        """Left, top, right, bottom in pixels of the frame."""
+        ...
+
+    @property
+    def quality(self) -> str:
+        """Why the face was not classified; shown where there is no label."""
+        ...
+
+    @property
+    def label(self) -> str | None:
+        """The predicted label or 'unsure'; None where nothing was predicted."""
+        ...
+
+    @property
+    def confidence(self) -> float | None:
+        """The largest smoothed probability, 0 to 1."""
+        ...
+
+    @property
+    def probabilities(self) -> Mapping[str, float] | None:
+        """One per label, 0 to 1."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Face:
+    """What is drawn of a tracked face: a `DrawableFace`."""
+
+    box: Box
+    label: str
+    confidence: float
+    probabilities: Mapping[str, float]
+
+
+def annotate(image_hwc: NDArray[np.uint8], faces: Sequence[DrawableFace]) -> NDArray[np.uint8]:
+    """Return a copy of the image, uint8 [h, w, 3] RGB, with each face's prediction drawn on it."""
     canvas = Image.fromarray(image_hwc)
     overlay = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
     pen = ImageDraw.Draw(overlay)
@@ -41,50 +110,50 @@ def annotate(image_hwc: NDArray[np.uint8], faces: Sequence[FaceReading]) -> NDAr
 class FrameAnnotator:
     """Draws readings on the frames of one video.
 
-    A panel stays on its side of the face, and keeps the size of its words, while it can: panels
-    that hop from frame to frame cannot be read.
+    A panel keeps its side of the face and its text size as long as possible: panels that jump
+    from frame to frame cannot be read.
     """
 
     def __init__(self) -> None:
         self._kept: dict[int, _Layout] = {}
 
     def draw(
-        self, image_hwc: NDArray[np.uint8], faces: Sequence[TrackedFace], time_s: float
+        self, image_hwc: NDArray[np.uint8], faces: Sequence[DrawableTrack], time_s: float
     ) -> NDArray[np.uint8]:
-        """Return a copy of a frame, uint8 [h, w, 3] RGB, with each person's reading drawn on it.
+        """Return a copy of a frame, uint8 [h, w, 3] RGB, with each track's prediction drawn on it.
 
-        Only the faces' surroundings are composed: videos have many frames.
+        It draws on the frame directly, without an overlay: videos have many frames.
         """
         canvas = Image.fromarray(image_hwc)
         pen = ImageDraw.Draw(canvas, "RGBA")
         taken = [face.box for face in faces]
         for face in faces:
-            shares = face.probabilities or {}
+            probabilities = face.probabilities or {}
             label, confidence = face.label or face.quality, face.confidence or 0.0
-            reading = FaceReading(face.box, face.score, label, confidence, shares)
+            drawn = _Face(face.box, label, confidence, probabilities)
             title = f"{face.track}  {label}"
             if face.label is not None:
                 title += f" {percent(confidence)}"
             layout = self._kept.setdefault(face.track, _Layout())
             layout.now_s = time_s
-            taken.append(_draw_face(pen, canvas.size, reading, title, taken, layout))
-        gone = [t for t, layout in self._kept.items() if time_s - layout.now_s > GROW_S]
-        for track in gone:
+            taken.append(_draw_face(pen, canvas.size, drawn, title, taken, layout))
+        lost = [t for t, layout in self._kept.items() if time_s - layout.now_s > GROW_S]
+        for track in lost:
             del self._kept[track]
         return np.asarray(canvas, np.uint8)
 
 
 @dataclass(slots=True)
 class _Layout:
-    """How a person's panel was drawn in the frames before.
+    """How a track's panel was drawn in the previous frames.
 
     Attributes:
         side: of the face, see `_place`; None at first.
         full: with its bars, not shrunk to the title.
-        text: size of the words in pixels; 0 at first.
-        heading: width of the longest title in that size, in pixels.
-        now_s: moment of this frame.
-        shrunk_s: when it last had no room for its bars.
+        text: text size in pixels; 0 at first.
+        heading: width of the longest title at that size, in pixels.
+        now_s: time of this frame.
+        shrunk_s: time when it last had no room for its bars.
     """
 
     side: int | None = None
@@ -95,33 +164,33 @@ class _Layout:
     shrunk_s: float = float("-inf")
 
     def words(self, text: int) -> int:
-        """Return the size to write in: the one before, unless the face changed a lot."""
+        """Return the text size in pixels: the previous one, unless the face changed a lot."""
         if not 0.8 * self.text <= text <= 1.25 * self.text:
             self.text, self.heading = text, 0.0
         return self.text
 
     def grows(self, covered: float, area: float) -> bool:
-        """Return whether there is room for the bars, and was for a while where it had shrunk."""
+        """Return whether there is room for the bars, and has been for GROW_S if it had shrunk."""
         if covered > (SPARED * area if self.full else 0):
             self.shrunk_s = self.now_s
         self.full = self.now_s - self.shrunk_s >= GROW_S
         return self.full
 
 
-def percent(share: float) -> str:
-    """Return a probability as people should read it: never a certainty."""
-    return ">99%" if share > 0.99 else "<1%" if share < 0.01 else f"{share:.0%}"
+def percent(probability: float) -> str:
+    """Return a probability as text for people: never 0% or 100%."""
+    return ">99%" if probability > 0.99 else "<1%" if probability < 0.01 else f"{probability:.0%}"
 
 
 def _draw_face(
     pen: ImageDraw.ImageDraw,
     size: tuple[int, int],
-    face: FaceReading,
+    face: DrawableFace,
     title: str | None = None,
     taken: Sequence[Box] = (),
     layout: _Layout | None = None,
 ) -> Box:
-    """Draw a face's box and, beside it, a panel; return the panel's place.
+    """Draw a face's box and, beside it, a panel; return the panel's box.
 
     A panel that would cover another face or panel shrinks to its title, as in a group image.
     """
@@ -151,10 +220,10 @@ def _draw_face(
     pen.rounded_rectangle(panel, pad, fill=(*PAPER, 205))
     title_colour = palette.rgb(palette.label_colour(face.label, dark=True))
     pen.text((left + pad, top + pad), title, fill=(*title_colour, 255), font=font)
-    for number, (name, share) in enumerate(rows, start=1):
+    for number, (name, probability) in enumerate(rows, start=1):
         y = top + pad + number * step
         pen.text((left + pad, y), name, fill=(*INK, 235), font=font)
-        _draw_bar(pen, (left + 2 * pad + names, y + text * 0.62), bar, text, (name, share))
+        _draw_bar(pen, (left + 2 * pad + names, y + text * 0.62), bar, text, (name, probability))
     return panel
 
 
@@ -166,12 +235,12 @@ def _draw_bar(
     row: tuple[str, float],
 ) -> None:
     """Draw a probability as a bar from the middle of its left end."""
-    (x, middle), (name, share) = start, row
+    (x, middle), (name, probability) = start, row
     reach = max(round(text * 0.22), 2)
     ends = (x, middle - reach, x + length, middle + reach)
     pen.rounded_rectangle(ends, reach, fill=(*TRACK, 255))
-    if share * length >= 2 * reach:
-        filled = (x, middle - reach, x + share * length, middle + reach)
+    if probability * length >= 2 * reach:
+        filled = (x, middle - reach, x + probability * length, middle + reach)
         colour = palette.rgb(palette.label_colour(name, dark=True))
         pen.rounded_rectangle(filled, reach, fill=(*colour, 255))
 
@@ -184,10 +253,11 @@ def _place(
     others: Sequence[Box],
     before: int | None = None,
 ) -> tuple[int, tuple[float, float], float]:
-    """Return the panel's side, its left and top, and how much it covers, in pixels squared.
+    """Return the panel's side, its left and top, and the area that it covers, in pixels squared.
 
-    Of right of the face, left, below and above, inside the image: the first that covers least,
-    the face itself included; the one before as long as it covers hardly more.
+    The candidates are right of the face, left, below and above, moved into the image. The first
+    with the minimum covered area is taken, the face itself included; the previous side is kept
+    as long as it covers hardly more.
     """
     x0, y0, x1, y1 = box
     width, height = panel

@@ -1,4 +1,4 @@
-"""JPEG files that lack their end marker: telling those with every pixel from those cut short."""
+"""JPEG files without an end marker: tell complete images from truncated ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ END = b"\xff\xd9"
 START_OF_SCAN = 0xDA
 PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 FRAMES = (0xC0, 0xC1, *PROGRESSIVE)
-ALONE = (0x01, 0xD8, *range(0xD0, 0xD8))
+STANDALONE = (0x01, 0xD8, *range(0xD0, 0xD8))
 """Markers without a length and a body."""
 FILLINGS = (b"\x00" * 64, b"\x55" * 64, b"\xaa" * 64)
 COEFFICIENTS = 64
@@ -31,13 +31,13 @@ def lacks_end_marker(content: bytes) -> bool:
 
 
 def with_end_marker(content: bytes) -> bytes | None:
-    """Return a JPEG without its last bytes as a whole one, or None where pixels are missing.
+    """Return a truncated JPEG with an end marker, or None if pixels are missing.
 
-    What follows the last block of the last scan is never decoded. So the image is decoded with
-    different bytes in that place: where all give the same pixels, none of them was needed.
+    A decoder does not use the bytes after the last block of the last scan. So the image is decoded
+    with different bytes there: if all give the same pixels, no pixel was missing.
 
     Args:
-        content: of a JPEG file that ends too soon.
+        content: of a JPEG file without its end marker.
     """
     kept = content.removesuffix(b"\xff")
     if not _all_scans(kept):
@@ -53,7 +53,7 @@ def with_end_marker(content: bytes) -> bytes | None:
 
 
 def _all_scans(content: bytes) -> bool:
-    """Return whether the scans that have begun hold every coefficient of every component."""
+    """Return whether the scans in the file cover every coefficient of every component."""
     left: dict[int, np.ndarray] = {}
     progressive = False
     for marker, body in _segments(content):
@@ -70,17 +70,17 @@ def _all_scans(content: bytes) -> bool:
                     return False
                 if not progressive:
                     own[:] = False
-                elif bits & 15 == 0:  # no bit of these coefficients is left to a later scan
+                elif bits & 15 == 0:  # no later scan refines these coefficients
                     own[first : last + 1] = False
     return bool(left) and not any(own.any() for own in left.values())
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield each marker and its body; stop at the first that is not whole."""
+    """Yield each marker and its body; stop at the first truncated one."""
     at = 0
     while (at := content.find(b"\xff", at)) >= 0 and at + 4 <= len(content):
         marker = content[at + 1]
-        if marker in (0x00, 0xFF) or marker in ALONE:  # stuffed or fill bytes, restarts
+        if marker in (0x00, 0xFF) or marker in STANDALONE:  # stuffed or fill bytes, restarts
             at += 1 if marker == 0xFF else 2
             continue
         length = int.from_bytes(content[at + 2 : at + 4])

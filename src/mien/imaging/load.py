@@ -1,9 +1,8 @@
-"""Images in every form that people have them in, to RGB pixels: `load_image`."""
+"""Images in any form, such as paths, arrays and tensors, to RGB pixels: read `image_input`."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,14 @@ from weakref import ref
 import numpy as np
 from PIL import Image
 
+from mien.addresses import find_address
 from mien.errors import ConfigError, SourceError
 from mien.imaging.codec import (
     DAMAGE,
     Decoded,
     as_displayed,
     check_size,
-    decode_noted,
+    decode_with_notes,
     read_content,
 )
 
@@ -32,18 +32,16 @@ KINDS = (
     "a path, a PIL image, the bytes of an image file, a binary file object, a NumPy array "
     "or a torch tensor"
 )
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}")
-"""At least two letters: C:/ is a drive."""
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """One image as the caller gave it.
+class ImageInput:
+    """One image in the form that the caller passed.
 
     Attributes:
         value: the path, or the image itself.
         name: in results and messages: the path, or 'array', 'tensor', 'image', 'bytes', 'file'.
-        channels: order of the colours of arrays and tensors.
+        channels: channel order of arrays and tensors, 'rgb' or 'bgr'.
     """
 
     value: Any
@@ -58,57 +56,57 @@ class Given:
         """
         return _load(self.value, self.name, self.channels)
 
-    def origin(self) -> Given | Lent | None:
-        """Return where to find the pixels later: a path, bytes, or a weak reference to the rest."""
+    def origin(self) -> ImageInput | WeakImage | None:
+        """Return what can load the pixels later: a path, bytes, or else a weak reference."""
         if isinstance(self.value, Path | bytes):
             return self
         try:
-            return Lent(ref(self.value), self.name, self.channels)
-        except TypeError:  # nothing that can be referred to weakly
+            return WeakImage(ref(self.value), self.name, self.channels)
+        except TypeError:  # some types allow no weak reference
             return None
 
 
 @dataclass(frozen=True, slots=True)
-class Lent:
-    """An image that belongs to the caller and is not kept in memory by its reading."""
+class WeakImage:
+    """An image of the caller's, which a reading of it does not keep in memory."""
 
     refer: Callable[[], Any]
     name: str
     channels: Channels
 
     def load(self) -> Decoded | None:
-        """Return the pixels as they are now, or None where the image is gone."""
+        """Return the pixels as they are now, or None where the image was freed."""
         value = self.refer()
         return None if value is None else _load(value, self.name, self.channels)
 
     def __reduce__(self) -> tuple[object, ...]:  # weak references cannot be pickled
-        return (Lent, (_gone, self.name, self.channels))
+        return (WeakImage, (_freed, self.name, self.channels))
 
 
-def _gone() -> None:
+def _freed() -> None:
     return None
 
 
-def given_image(value: object, channels: str = "rgb") -> Given:
-    """Return what was given with its name; file objects are read, nothing is decoded.
+def image_input(value: object, channels: str = "rgb") -> ImageInput:
+    """Return an image with its name; file objects are read, nothing is decoded.
 
     Raises:
-        SourceError: something that is no image, or a file object that gives no bytes.
-        ConfigError: another order of channels.
+        SourceError: not an image, or a file object without bytes.
+        ConfigError: `channels` is neither 'rgb' nor 'bgr'.
     """
     order = check_channels(channels)
     if isinstance(value, str | os.PathLike):
-        return Given(check_path(value), os.fspath(value), order)
+        return ImageInput(check_path(value), os.fspath(value), order)
     name = _kind(value)
     if isinstance(value, bytearray | memoryview):
-        return Given(bytes(value), name, order)
+        return ImageInput(bytes(value), name, order)
     if _is_file(value):
-        return Given(_read_file(value, name), name, order)
-    return Given(value, name, order)
+        return ImageInput(_read_file(value, name), name, order)
+    return ImageInput(value, name, order)
 
 
 def check_channels(channels: str) -> Channels:
-    """Return the order of channels; any but 'rgb' and 'bgr' is a ConfigError."""
+    """Return the channel order; any other than 'rgb' and 'bgr' raises a ConfigError."""
     for known in CHANNELS:
         if channels == known:
             return known
@@ -119,15 +117,13 @@ def check_channels(channels: str) -> Channels:
 
 
 def check_path(path: str | os.PathLike[str]) -> Path:
-    """Return a path; an empty one and an address are a SourceError."""
+    """Return a path; an empty string or an address raises a SourceError."""
     text = os.fspath(path)
     if not text:
         raise SourceError("the path is empty", hint="give a file; is a variable unset?")
-    match = _ADDRESS.match(text)
-    if match and not os.path.exists(path):  # noqa: PTH110  (Path's raises for names too long)
-        # Path() has taken one of the slashes away.
-        address = f"{match.group(1)}://{text[match.end() :]}"
-        if match.group(1).lower() == "file":
+    address = find_address(text)
+    if address is not None:
+        if address.lower().startswith("file:"):
             raise SourceError(f"{address} is an address", hint="give the path without file://")
         raise SourceError(
             f"{address} is an address; mien reads images on this machine only",
@@ -137,7 +133,7 @@ def check_path(path: str | os.PathLike[str]) -> Path:
 
 
 def is_one_image(value: object) -> bool:
-    """Return whether something is an image by itself, not a collection of images."""
+    """Return whether a value is one image rather than a collection of images."""
     text = isinstance(value, str | os.PathLike)
     return text or _kind_or_none(value) is not None or not isinstance(value, Iterable)
 
@@ -164,7 +160,7 @@ def _kind(value: object) -> str:
     if value is None:
         raise SourceError(
             "there is no image: got None",
-            hint="cv2.imread gives None for a file that it cannot read; give the path instead",
+            hint="cv2.imread returns None for a file that it cannot read; pass the path instead",
         )
     several = isinstance(value, list | tuple | set | dict)
     raise SourceError(
@@ -175,13 +171,13 @@ def _kind(value: object) -> str:
 
 def _load(value: Any, name: str, channels: Channels) -> Decoded:
     if isinstance(value, Path):
-        if os.path.isdir(value):  # noqa: PTH112  (likewise)
+        if os.path.isdir(value):  # noqa: PTH112  (Path's raises for names too long)
             raise SourceError(f"{value} is a folder, not an image", hint="read_many reads folders")
-        return decode_noted(read_content(value), str(value))
+        return decode_with_notes(read_content(value), str(value))
     if isinstance(value, Image.Image):
         return Decoded(_from_image(value, name))
     if isinstance(value, bytes):
-        return decode_noted(value, name)
+        return decode_with_notes(value, name)
     if _is_tensor(value):
         return Decoded(_from_tensor(value, channels))
     return Decoded(as_pixels(np.asarray(value), channels))
@@ -219,7 +215,7 @@ def _from_image(image: Image.Image, name: str) -> NDArray[np.uint8]:
 
 
 def _is_tensor(value: object) -> bool:
-    """Return whether something is a torch tensor; torch is never imported for that."""
+    """Return whether a value is a torch tensor, without importing torch."""
     return any(
         kind.__module__.split(".")[0] == "torch" and kind.__name__ == "Tensor"
         for kind in type(value).__mro__
@@ -243,7 +239,7 @@ def as_pixels(values: NDArray[Any], channels: Channels = "rgb") -> NDArray[np.ui
         values: [h, w] or [h, w, 1] grey, [h, w, 3] colour or [h, w, 4] colour and alpha, which is
             laid on white. uint8 or other integers from 0 to 255; uint16 from 0 to 65,535; floats
             from 0 to 1; or booleans.
-        channels: order of the colours, 'rgb' or 'bgr'.
+        channels: channel order, 'rgb' or 'bgr'.
 
     Raises:
         SourceError: another shape or type, or values out of range.
@@ -269,7 +265,7 @@ def _as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
         raise _refused(values, "give uint8, or floats from 0 to 1")
     low, high = float(values.min()), float(values.max())
     if kind == "f":
-        if not (low >= 0 and high <= 1):  # not a number fails both
+        if not (low >= 0 and high <= 1):  # NaN fails both comparisons
             raise _refused(values, f"floats must be from 0 to 1, got {low:.4g} to {high:.4g}")
         scale = 255.0
     elif kind == "b":

@@ -8,14 +8,14 @@ import os
 import sys
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
 
 from mien.errors import MienError, SourceError
 from mien.imaging.codec import write_image
 from mien.imaging.draw import COLOURS, OTHER, annotate, percent
-from mien.imaging.load import given_image
+from mien.imaging.load import image_input
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mien.types import FaceReading, ImageReading
+    from mien.imaging.codec import Decoded
+    from mien.imaging.draw import DrawableFace
 
 SIDE, SMALL_SIDE = 480, 160
 """Longer side of thumbnails in notebooks, in pixels: of one reading, and of each of several."""
@@ -31,26 +32,73 @@ MAX_IMAGES, MAX_FACES = 12, 20
 """Readings, and faces of one, that a notebook shows; the rest is counted."""
 
 
+class Pixels(Protocol):
+    """Where the pixels of a reading come from, such as mien.imaging.load.ImageInput."""
+
+    def load(self) -> Decoded | None:
+        """Return the pixels, or None if they were freed."""
+        ...
+
+
+class DrawableReading(Protocol):
+    """An image with its faces, such as mien.types.ImageReading."""
+
+    @property
+    def source(self) -> str:
+        """The path as given, or what kind of image was given."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Of the image as displayed, in pixels."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Of the image as displayed, in pixels."""
+        ...
+
+    @property
+    def faces(self) -> Sequence[DrawableFace]:
+        """From left to right."""
+        ...
+
+    @property
+    def error(self) -> str | None:
+        """Why the image could not be read, else None."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is odd about the image."""
+        ...
+
+    @property
+    def origin(self) -> Pixels | None:
+        """Where the pixels are; None where they are not kept."""
+        ...
+
+
 def draw_reading(
-    reading: ImageReading, image: object = None, channels: str = "rgb"
+    reading: DrawableReading, image: object = None, channels: str = "rgb"
 ) -> NDArray[np.uint8]:
     """Return the image of a reading, uint8 [h, w, 3] RGB, with its faces drawn on it.
 
     Args:
-        reading: says what is drawn.
-        image: the same image again, in any form that `Reader.read` takes; None reads the
-            file anew, or takes the image given to `Reader.read` while it is in memory.
-        channels: order of the colours of `image`.
+        reading: the faces to draw.
+        image: the same image, in any form that `Reader.read` takes; None reads the file again, or
+            uses the image that was passed to `Reader.read` while it is in memory.
+        channels: channel order of `image`, 'rgb' or 'bgr'.
 
     Raises:
-        SourceError: the image cannot be read, is gone, or has another size.
+        SourceError: the image cannot be read, was freed, or has another size.
     """
-    given = reading.origin if image is None else given_image(image, channels)
-    decoded = None if given is None else given.load()
+    input_ = reading.origin if image is None else image_input(image, channels)
+    decoded = None if input_ is None else input_.load()
     if decoded is None:
         raise SourceError(
             f"the image {reading.source!r} is not kept in memory",
-            hint="give it again: annotate(image), show(image), save(path, image)",
+            hint="pass it again: annotate(image), show(image), save(path, image)",
         )
     pixels = decoded.pixels
     height, width = pixels.shape[:2]
@@ -58,13 +106,13 @@ def draw_reading(
         raise SourceError(
             f"the image is {width} x {height} pixels; {reading.source!r} was "
             f"{reading.width} x {reading.height} when it was read",
-            hint="give the image that was read",
+            hint="pass the image that was read",
         )
     return annotate(pixels, reading.faces)
 
 
 def save_reading(
-    reading: ImageReading, path: str | Path, image: object = None, channels: str = "rgb"
+    reading: DrawableReading, path: str | Path, image: object = None, channels: str = "rgb"
 ) -> Path:
     """Write the drawn image as JPEG, PNG or WebP, by the suffix; return the path.
 
@@ -108,7 +156,7 @@ def jpeg_bytes(pixels_hwc: NDArray[np.uint8], side: int, quality: int = 80) -> b
     return buffer.getvalue()
 
 
-def reading_html(reading: ImageReading, side: int = SIDE) -> str:
+def reading_html(reading: DrawableReading, side: int = SIDE) -> str:
     """Return a table of the faces beside a thumbnail with their boxes; all text is escaped."""
     size = f"{reading.width} x {reading.height}"
     about = escape(f"{reading.source}, {size}" if reading.error is None else reading.source)
@@ -125,7 +173,7 @@ def reading_html(reading: ImageReading, side: int = SIDE) -> str:
     )
 
 
-def readings_html(readings: Sequence[ImageReading]) -> str:
+def readings_html(readings: Sequence[DrawableReading]) -> str:
     """Return the first readings as HTML, and how many more there are."""
     shown = "<hr>".join(reading_html(one, SMALL_SIDE) for one in readings[:MAX_IMAGES])
     more = len(readings) - MAX_IMAGES
@@ -135,21 +183,23 @@ def readings_html(readings: Sequence[ImageReading]) -> str:
 _HEAD = "<tr><th>face</th><th>expression</th><th>probabilities</th><th>box</th></tr>"
 
 
-def _row(number: int, face: FaceReading) -> str:
+def _row(number: int, face: DrawableFace) -> str:
     colour = "#{:02x}{:02x}{:02x}".format(*COLOURS.get(face.label, OTHER))
-    shares = ", ".join(f"{name} {percent(p)}" for name, p in face.probabilities.items())
+    probabilities = ", ".join(f"{name} {percent(p)}" for name, p in face.probabilities.items())
     box = " ".join(f"{v:.0f}" for v in face.box)
     label = f'<span style="border-left:.6em solid {colour};padding-left:.4em">'
     label += f"{escape(face.label)} {escape(percent(face.confidence))}</span>"
-    return f"<tr><td>{number}</td><td>{label}</td><td>{escape(shares)}</td><td>{box}</td></tr>"
+    return (
+        f"<tr><td>{number}</td><td>{label}</td><td>{escape(probabilities)}</td><td>{box}</td></tr>"
+    )
 
 
-def _thumbnail(reading: ImageReading, side: int) -> str:
+def _thumbnail(reading: DrawableReading, side: int) -> str:
     if reading.error is not None:
         return ""
     try:
         content = jpeg_bytes(draw_reading(reading), side)
-    except MienError:  # an image that is gone leaves the table
+    except MienError:  # without its image the table is still worth showing
         return ""
     encoded = base64.b64encode(content).decode("ascii")
     return f'<img alt="{escape(reading.source)}" src="data:image/jpeg;base64,{encoded}">'

@@ -1,4 +1,4 @@
-"""Quarter turns: images turned clockwise, and what was found in them turned back."""
+"""Quarter turns: turn images clockwise, and faces found in them back."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def turn_back(faces: Faces, degrees: int, width: int, height: int) -> Faces:
         faces: found after a clockwise turn by `degrees`.
         degrees: 0, 90, 180 or 270.
         width: of the image before its turn, in pixels.
-        height: likewise.
+        height: of the image before its turn, in pixels.
     """
     if not degrees:
         return faces

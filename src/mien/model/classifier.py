@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -11,28 +11,38 @@ from mien.model.runtime import open_model, run_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from mien.model.info import ModelInfo
+    from mien.model.resolve import ModelName
     from mien.model.runtime import Session
 
 BATCH = 64
 """Crops classified at once: larger batches are no faster and take more memory."""
 
 
+class FaceClassifier(Protocol):
+    """What classifies crops: a `Classifier`, or an object of a caller's own."""
+
+    info: ModelInfo
+
+    def logits(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return logits, float32 [n, k], for grey crops, uint8 [n, size, size]."""
+        ...
+
+
 class Classifier:
-    """An expression model, from an ONNX file that carries its own description.
+    """An expression model from an ONNX file that carries its own description.
 
     Args:
-        session: of the model.
-        info: what the file says of itself.
-        labels: of one of its outputs, such as the seven of FER2013, or a set's name, such as
-            'seven'; else the first's.
+        session: the loaded graph.
+        info: the description in the file.
+        labels: label set of one of its outputs: its labels in any order, or its name, such as
+            'seven' (default: the first output's).
 
     Raises:
-        ConfigError: no output of it has those labels.
+        ConfigError: no output has those labels.
     """
 
     def __init__(self, session: Session, info: ModelInfo, labels: str | Sequence[str] = ()) -> None:
@@ -42,28 +52,34 @@ class Classifier:
         self.info, self._output = info.answering(labels)
 
     def answering(self, labels: Sequence[str]) -> Classifier:
-        """Return the same model with the output that has these labels, in any order.
+        """Return the same model, predicting these labels; their order does not matter.
 
         Raises:
-            ConfigError: no output of it has them.
+            ConfigError: no output has them.
         """
         return Classifier(self.session, self._file, labels)
 
     @classmethod
     def load(
         cls,
-        path: Path | None = None,
+        model: ModelName | None = None,
         threads: int = 0,
         provider: str = "cpu",
         labels: str | Sequence[str] = (),
     ) -> Classifier:
         """Return the model in a file, the shipped model of that name, or the default one.
 
+        Args:
+            model: see `mien.model.resolve.resolve`.
+            threads: CPU threads (0 = all cores).
+            provider: execution provider: cpu, cuda, openvino, coreml or directml.
+            labels: see the class.
+
         Raises:
-            ConfigError: the model does not answer those labels.
+            ConfigError: no output has those labels, or the provider is not available.
             ModelFileError: missing, damaged, or not a model that this mien can use.
         """
-        content, name = model_content(path)
+        content, name = model_content(model)
         return cls.from_bytes(content, name=name, threads=threads, provider=provider, labels=labels)
 
     @classmethod

@@ -1,9 +1,9 @@
-"""Sets of labels that hold the right one as often as was asked for.
+"""Conformal prediction sets: sets of labels that contain the true one with a chosen coverage.
 
 Split conformal prediction with the score 1 - p (Sadinle, Lei and Wasserman 2019, "Least ambiguous
-set-valued classifiers with bounded error levels", arXiv:1609.00451): a label is in the set where
-its probability is at least a limit that was fitted on faces with known answers. The limits travel
-in the model file; `mien.evaluate.confidence` fits them.
+set-valued classifiers with bounded error levels", arXiv:1609.00451): a label is in the set if its
+probability is at least a limit that was calibrated on labelled faces. The limits are stored in the
+model file; `mien.evaluate.confidence` fits them.
 """
 
 from __future__ import annotations
@@ -22,47 +22,47 @@ if TYPE_CHECKING:
 
 
 def min_set_probability(info: ModelInfo, coverage: float) -> float:
-    """Return the probability from which on a label belongs to a set of this coverage.
+    """Return the minimum probability of a label in a prediction set of this coverage.
 
-    Between two fitted levels the higher one is taken, so that sets are never too small.
+    Between two calibrated levels the higher one is used, so that sets are never too small.
 
     Args:
-        info: of the model, with the limits that were fitted for it.
-        coverage: share of faces whose set shall hold the right label, above 0 and below 1.
+        info: of the model, with its calibrated limits.
+        coverage: fraction of faces whose set contains the true label, above 0 and below 1.
 
     Raises:
-        ConfigError: a coverage out of range, or higher than any that was fitted.
-        ModelFileError: the model was never fitted for sets.
+        ConfigError: a coverage out of range, or above every calibrated one.
+        ModelFileError: the model was not calibrated for prediction sets.
     """
     if not 0 < coverage < 1:
         raise ConfigError(
-            f"the coverage must be above 0 and below 1, got {coverage}", hint="for example 0.95"
+            f"coverage: {coverage} is out of range, above 0 and below 1", hint="for example 0.95"
         )
     if not info.coverage and any(head.labels == info.labels for head in info.heads):
         raise ModelFileError(
-            f"the prediction sets of {info.name} were fitted for its first labels, not for "
+            f"the prediction sets of {info.name} were calibrated for its first label set, not for "
             f"{', '.join(info.labels)}",
             hint="leave out the labels, or leave out the coverage",
         )
     if not info.coverage:
         raise ModelFileError(
-            f"{info.name} was not fitted for sets of labels",
-            hint="fit it on labelled faces: mien calibrate MODEL OUT --data DIR",
+            f"{info.name} was not calibrated for prediction sets",
+            hint="calibrate it on labelled faces: mien calibrate MODEL OUT --data DIR",
         )
-    limits = sorted((float(level), least) for level, least in info.coverage["least"].items())
-    for level, least in limits:
+    limits = sorted((float(level), limit) for level, limit in info.coverage["least"].items())
+    for level, limit in limits:
         if level >= coverage - 1e-9:
-            return float(least)
+            return float(limit)
     raise ConfigError(
-        f"the coverage must be at most {limits[-1][0]:g} with {info.name}, got {coverage}",
-        hint="no number of faces is enough to promise more",
+        f"coverage: {coverage} is above the maximum of {info.name}, {limits[-1][0]:g}",
+        hint=f"use {limits[-1][0]:g} or less, or calibrate the model on more faces: mien calibrate",
     )
 
 
 def prediction_set(
-    probs_k: NDArray[np.float32], labels: Sequence[str], least: float
+    probs_k: NDArray[np.float32], labels: Sequence[str], min_probability: float
 ) -> tuple[str, ...]:
-    """Return the labels with at least that probability, the most probable first, never none."""
+    """Return the labels with at least that probability, most probable first; never an empty set."""
     order = (-probs_k).argsort(kind="stable")
-    chosen = [labels[i] for i in order if probs_k[i] >= least]
+    chosen = [labels[i] for i in order if probs_k[i] >= min_probability]
     return tuple(chosen or [labels[order[0]]])

@@ -1,4 +1,4 @@
-"""Grey crops to features: what the last layer of an expression model reads."""
+"""Grey crops to features: the input of an expression model's last layer."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from mien.model.runtime import Session, open_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from mien.model.resolve import ModelName
 
 WEIGHTED = ("Gemm", "MatMul")
 
@@ -25,13 +26,13 @@ WEIGHTED = ("Gemm", "MatMul")
 class Embedder:
     """The part of an ONNX model before its last layer, for one view of a face.
 
-    Models that look at a face and its mirror image use their last layer twice; the graph is cut
-    before the first use, so that embedding takes half the time of an answer.
+    Models that average over a face and its mirror image use their last layer twice; the graph is
+    cut before the first use, so that embedding takes half the time of a prediction.
 
     Args:
         content: of the ONNX file.
         name: for messages.
-        threads: of the processor; 0 takes all cores.
+        threads: CPU threads (0 = all cores).
 
     Raises:
         ModelFileError: damaged, or not a model that this mien can use.
@@ -43,7 +44,7 @@ class Embedder:
             import onnx
             from onnx.utils import Extractor
         except ModuleNotFoundError as error:
-            raise MissingExtraError.of("audit", "asking a model about labels") from error
+            raise MissingExtraError.of("audit", "embedding faces with a model") from error
         _, self.info = open_model(content, name, threads)
         model = onnx.shape_inference.infer_shapes(to_fp32(onnx.load_model_from_string(content)))
         weights = {i.name for i in model.graph.initializer}
@@ -51,7 +52,7 @@ class Embedder:
         if not layers:
             raise ModelFileError(
                 f"{name} has no last layer to cut off",
-                hint="use a model that mien export wrote, or leave --model out",
+                hint="use a model that mien export wrote, or the default model",
             )
         first = next(n for n in layers if n.input[1] == layers[-1].input[1])
         self._output = first.input[0]
@@ -59,9 +60,9 @@ class Embedder:
         self._session = Session(cut.SerializeToString(), name, threads)
 
     @classmethod
-    def load(cls, path: Path | None = None, threads: int = 0) -> Embedder:
+    def load(cls, model: ModelName | None = None, threads: int = 0) -> Embedder:
         """Return the model in a file, the shipped model of that name, or the default one."""
-        return cls(*model_content(path), threads)
+        return cls(*model_content(model), threads)
 
     def embed(
         self,
@@ -71,8 +72,8 @@ class Embedder:
         """Return features, float32 [n, d], for grey crops, uint8 [n, size, size] of the model.
 
         Args:
-            crops_nhw: of the size in `info`.
-            progress: called with (done, total).
+            crops_nhw: their size is `info.input_size`.
+            progress: callback (done, total).
         """
         parts = []
         for start in range(0, len(crops_nhw), BATCH):

@@ -1,7 +1,7 @@
-"""Weights stored in 16 bits: half of the file, and the same arithmetic in float32.
+"""fp16 weights: half of the file size, and the same arithmetic in float32.
 
-ONNX Runtime widens them once, when it loads the graph; whoever looks into a graph widens them
-first.
+ONNX Runtime converts them to float32 once, when it loads the graph. Code that edits a graph calls
+`to_fp32` first.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 GRAPH = "model."
-"""What an exported graph puts before the names of a network's weights."""
+"""Prefix of the names of a network's weights in an exported graph."""
 SUFFIX = "_16"
-FROM = 1024
-"""Numbers in a tensor from which on it is worth a node of its own that widens it."""
-LARGEST = float(np.finfo(np.float16).max)
+MIN_VALUES = 1024
+"""Minimum number of values in a tensor that is converted: smaller ones do not pay for a node."""
+MAX_FP16 = float(np.finfo(np.float16).max)
 
 
 def to_fp16(content: bytes) -> bytes:
@@ -34,19 +34,19 @@ def to_fp16(content: bytes) -> bytes:
         import onnx
         from onnx import numpy_helper
     except ModuleNotFoundError as error:
-        raise MissingExtraError.of("train", "storing weights in 16 bits") from error
+        raise MissingExtraError.of("train", "converting weights to fp16") from error
     model = onnx.load_model_from_string(content)
     casts = []
     for tensor in model.graph.initializer:
-        # Other constants, such as the places where an aligned image is sampled, stay exact.
-        learnt = tensor.name.startswith(GRAPH) and tensor.data_type == onnx.TensorProto.FLOAT
-        if not learnt or np.prod(tensor.dims) < FROM:
+        # Other constants, such as the sampling grid of a spatial transformer, stay exact.
+        is_weight = tensor.name.startswith(GRAPH) and tensor.data_type == onnx.TensorProto.FLOAT
+        if not is_weight or np.prod(tensor.dims) < MIN_VALUES:
             continue
         values = numpy_helper.to_array(tensor)
-        if float(np.abs(values).max()) > LARGEST:
+        if float(np.abs(values).max()) > MAX_FP16:
             raise ModelFileError(
-                f"{tensor.name} holds {np.abs(values).max():.3g}, too much for 16 bits",
-                hint="store this model in 32 bits: leave --half out",
+                f"{tensor.name} holds {np.abs(values).max():.3g}, over the maximum of fp16, 65,504",
+                hint="keep the weights of this model in float32: half=False",
             )
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + SUFFIX))
@@ -59,7 +59,7 @@ def to_fp16(content: bytes) -> bytes:
 
 
 def to_fp32(model: ModelProto) -> ModelProto:
-    """Undo `to_fp16`, but for its rounding: return the model, changed in place."""
+    """Return the model with float32 weights, changed in place; the rounding of `to_fp16` stays."""
     from onnx import numpy_helper
 
     stored = {tensor.name: tensor for tensor in model.graph.initializer}

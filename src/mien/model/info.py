@@ -1,8 +1,8 @@
-"""What travels inside an ONNX model file, so that nothing is guessed from its name.
+"""The metadata of an ONNX model file, so that nothing is guessed from its name.
 
 Every mien model takes uint8 pixels [n, 1, size, size] and gives float32 logits [n, k]; the
-normalisation and the calibration temperature are nodes of its graph. The rest stands in the
-file's metadata under one key, as JSON, with the version of this schema.
+normalisation and the calibration temperature are nodes of its graph. Everything else is JSON under
+one key of the file's metadata, with the version of this schema.
 """
 
 from __future__ import annotations
@@ -19,60 +19,69 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 SCHEMA_VERSION = 1
+PRIOR_TOLERANCE = 1e-3
+"""By how much the probabilities of a class prior may miss a sum of 1: files round them."""
 METADATA_KEY = "mien"
-SHOWN = ("name", "labels", "input_size", "colour", "coverage")
-"""What is shown of a description that makes no sense."""
+MIN_SIZE, MAX_SIZE = 8, 1024
+"""Height and width of a crop, in pixels."""
 INPUT_NAME = "pixels"
 OUTPUT_NAME = "logits"
 ALIGNMENT_NODE = "GridSample"
-"""Kind of the ONNX node by which a spatial transformer moves a face; a graph has one or none."""
+"""Type of the ONNX node of a spatial transformer; a graph has at most one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A further output of the same network: other labels, such as FER2013's seven.
+    """Another output of the same network, with another label set, such as FER2013's seven.
 
     Attributes:
         output: its name in the graph.
         labels: in the order of its logits.
-        temperature: that they were divided by, inside the graph.
+        temperature: by which its logits are divided, inside the graph.
+        training_prior: probability of each label in the training data; None if unknown.
     """
 
     output: str
     labels: tuple[str, ...]
     temperature: float = 1.0
+    training_prior: dict[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """The description that an ONNX model file carries.
+    """The description in an ONNX model file.
 
     Attributes:
         name: such as 'mien-small'.
         labels: in the order of the logits.
         input_size: height and width of the crop, in pixels.
         colour: 'grey'.
-        alignment: id of the alignment that made its training crops (mien.imaging.crop).
-        temperature: that the logits were divided by, inside the graph; 1.0 if uncalibrated.
-        unsure_below: default confidence under which a reading is 'unsure', 0 to 1.
-        precision: 'float32', or 'int8' where weights and activations were quantised.
-        quantised: of an int8 file: 'from' which model, the 'loss' of accuracy and its 'n', the
-            share 'changed', 'faces' that ranges were measured on; else empty.
-        stored: 'float16' where the weights lie in 16 bits in the file, 'float32' otherwise.
+        alignment: id of the alignment of its training crops (mien.imaging.crop).
+        temperature: by which the logits are divided, inside the graph; 1.0 if uncalibrated.
+        unsure_below: default decision threshold, 0 to 1: below it a face is 'unsure'.
+        precision: 'float32', or 'int8' if weights and activations were quantized.
+        quantised: of an int8 file: 'from', the name of the float32 model; 'loss' of accuracy with
+            its 'n'; fraction of predictions 'changed'; number of 'faces' for calibration. Else
+            empty.
+        stored: 'float16' for weights of 16 bits in the file, else 'float32'.
         network: name in the registry of networks.
-        parameters: their number.
+        parameters: number of trainable parameters.
         multiply_adds: for one face.
         config_sha256: of the resolved training configuration.
-        data: the training data in words, with its fingerprint.
+        data: name, split and fingerprint of the training data.
         licence: of the weights.
         metrics: headline figures on validation data, each with n and interval; may be empty.
-        coverage: for sets of labels (mien.model.conformal): 'least', the probability from which on
-            a label is in a set, by coverage; 'n' faces and 'data' that it was fitted on; 'by',
-            panel or raw. Empty where it was not fitted.
+        coverage: for conformal prediction sets (mien.model.conformal): 'least', the minimum
+            probability of a label in a set, by coverage; 'n' faces and 'data' of the calibration;
+            'by', its ground truth: panel or raw. Empty if not calibrated.
         created: ISO 8601 date and time, UTC.
         mien_version: that wrote the file.
-        heads: what the network answers besides `labels`.
-        learnt: labels of the last layer's rows, for whoever trains it further; empty if unknown.
+        heads: further outputs, with other label sets.
+        learnt: labels of the last layer's rows, for fine-tuning; empty if unknown.
+        training_prior: probability of each of `labels` in the training data, above 0, sum 1; None
+            if unknown. mien.predict.prior corrects probabilities from it to another prior.
+        prior: default class prior to which probabilities are corrected, a probability per label;
+            None leaves them as the network gives them.
     """
 
     name: str
@@ -97,14 +106,16 @@ class ModelInfo:
     mien_version: str = ""
     heads: tuple[Head, ...] = ()
     learnt: tuple[str, ...] = ()
+    training_prior: dict[str, float] | None = None
+    prior: dict[str, float] | None = None
 
     def answering(self, labels: Sequence[str] = ()) -> tuple[ModelInfo, str]:
         """Return the description of the output with these labels, in any order, and its name.
 
-        Figures and limits of sets of labels are of the first output: another has none.
+        Metrics and prediction sets belong to the first output; others have none.
 
         Raises:
-            ConfigError: no output has them.
+            ConfigError: no output has these labels.
         """
         if not labels or set(labels) == set(self.labels):
             return self, OUTPUT_NAME
@@ -116,17 +127,19 @@ class ModelInfo:
                     temperature=head.temperature,
                     metrics={},
                     coverage={},
+                    training_prior=head.training_prior,
+                    prior=None,
                 )
                 return chosen, head.output
         raise ConfigError(
-            f"{self.name} does not answer {', '.join(labels)}", hint=self._label_sets()[1]
+            f"{self.name} cannot predict {', '.join(labels)}", hint=self._label_sets()[1]
         )
 
     def named_labels(self, name: str) -> tuple[str, ...]:
-        """Return the labels that `name` stands for: a set's name, or labels joined by commas.
+        """Return the labels of a set by its name, or spelt out ('happy,sad').
 
         Raises:
-            ConfigError: no such set; the hint names those that this model has.
+            ConfigError: there is no such set; the hint lists those of this model.
         """
         try:
             return label_set(name)
@@ -135,30 +148,31 @@ class ModelInfo:
             raise ConfigError(error.message, hint=did_you_mean(name, known) + hint) from error
 
     def _label_sets(self) -> tuple[list[str], str]:
-        """Return the names of the sets that the model answers, and a sentence that lists them."""
+        """Return the names of the model's label sets, and a sentence that lists them."""
         names, words = [], []
         for labels in (self.labels, *(head.labels for head in self.heads)):
             listed = ", ".join(labels)
             name = next((n for n, known in LABEL_SETS.items() if set(known) == set(labels)), None)
             names.append(name or listed.replace(", ", ","))
             words.append(f"{name} ({listed})" if name else listed)
-        return names, f"{self.name} answers {'; or '.join(words)}"
+        return names, f"{self.name} predicts {'; or '.join(words)}"
 
     def to_metadata(self) -> dict[str, str]:
         """Return the string properties to store in an ONNX file."""
-        return {METADATA_KEY: json.dumps({"schema": SCHEMA_VERSION, **asdict(self)})}
+        values = asdict(self, dict_factory=_without_unknown_priors)
+        return {METADATA_KEY: json.dumps({"schema": SCHEMA_VERSION, **values})}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], *, path: str) -> ModelInfo:
         """Read the properties of the ONNX file at `path` (used in messages only).
 
         Raises:
-            ModelFileError: no mien metadata, metadata that is not ours, or a newer schema.
+            ModelFileError: no metadata of mien, invalid metadata, or a newer schema.
         """
         text = metadata.get(METADATA_KEY)
         if text is None:
             raise ModelFileError(
-                f"{path} carries no mien metadata, so its labels and input are unknown",
+                f"{path} has no mien metadata, so its labels and input are unknown",
                 hint="export models with: mien export RUN model.onnx",
             )
         values = _parse(text, path)
@@ -172,15 +186,21 @@ class ModelInfo:
                 f"{path} has model schema {schema}; this mien reads up to {SCHEMA_VERSION}",
                 hint=f"upgrade mien: {upgrade_command()}",
             )
-        if not _makes_sense(values):
-            shown = {key: values.get(key) for key in SHOWN}
+        invalid = _invalid_keys(values)
+        if invalid:
+            found = ", ".join(f"{key} {values.get(key)!r:.80}" for key in invalid)
             raise ModelFileError(
-                f"{path}: its metadata makes no sense: {shown}", hint="export the model again"
+                f"{path}: its metadata is invalid: {found}", hint="export the model again"
             )
         known = {f.name for f in fields(cls)}
         chosen = {key: value for key, value in values.items() if key in known}
         heads = tuple(
-            Head(head["output"], tuple(head["labels"]), head["temperature"])
+            Head(
+                head["output"],
+                tuple(head["labels"]),
+                head["temperature"],
+                head.get("training_prior"),
+            )
             for head in values.get("heads", [])
         )
         # JSON has no tuples.
@@ -188,22 +208,47 @@ class ModelInfo:
         return cls(**{**chosen, "labels": labels, "heads": heads, "learnt": learnt})
 
 
-def _makes_sense(values: dict[str, Any]) -> bool:
-    labels, size = values.get("labels"), values.get("input_size")
+def _invalid_keys(values: dict[str, Any]) -> list[str]:
+    """Return the keys whose values are missing or invalid, in the order of their checks."""
+    labels: Any = values.get("labels")
+    size, heads = values.get("input_size"), values.get("heads", [])
+    if not _are_labels(labels) or len(labels) < 2:
+        return ["labels"]  # other keys are checked against the labels
+    valid = {
+        "name": isinstance(values.get("name"), str),
+        "input_size": isinstance(size, int) and MIN_SIZE <= size <= MAX_SIZE,
+        "colour": values.get("colour", "grey") == "grey",
+        "alignment": isinstance(values.get("alignment"), str),
+        "coverage": _are_set_limits(values.get("coverage", {})),
+        "heads": isinstance(heads, list) and all(map(_is_head, heads)),
+        "learnt": _are_labels(values.get("learnt", [])),
+        "training_prior": _is_training_prior(values.get("training_prior"), labels),
+        "prior": _is_prior(values.get("prior"), labels),
+    }
+    return [key for key, is_valid in valid.items() if not is_valid]
+
+
+def _without_unknown_priors(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the items as a dictionary; a prior that is not known has no key in the file."""
+    priors = ("training_prior", "prior")
+    return {key: value for key, value in items if key not in priors or value is not None}
+
+
+def _is_prior(values: Any, labels: list[str]) -> bool:
+    """Return whether this is None, or a probability for each label that sum to 1."""
+    if values is None:
+        return True
     return (
-        isinstance(labels, list)
-        and _are_labels(labels)
-        and len(labels) >= 2
-        and _are_labels(values.get("learnt", []))
-        and isinstance(size, int)
-        and 8 <= size <= 1024
-        and values.get("colour", "grey") == "grey"
-        and isinstance(values.get("name"), str)
-        and isinstance(values.get("alignment"), str)
-        and _can_make_sets(values.get("coverage", {}))
-        and isinstance(values.get("heads", []), list)
-        and all(_is_head(head) for head in values.get("heads", []))
+        isinstance(values, dict)
+        and set(values) == set(labels)
+        and all(isinstance(p, int | float) and 0 <= p <= 1 for p in values.values())
+        and abs(sum(values.values()) - 1) <= PRIOR_TOLERANCE
     )
+
+
+def _is_training_prior(values: Any, labels: list[str]) -> bool:
+    """Return whether this is None, or a prior by which one can divide."""
+    return values is None or (_is_prior(values, labels) and min(values.values()) > 0)
 
 
 def _are_labels(labels: Any) -> bool:
@@ -221,21 +266,22 @@ def _is_head(values: Any) -> bool:
         and isinstance(values.get("labels"), list)
         and len(values["labels"]) >= 2
         and isinstance(values.get("temperature"), float)
+        and _is_training_prior(values.get("training_prior"), values["labels"])
     )
 
 
-def _can_make_sets(coverage: Any) -> bool:
-    """Return whether `coverage` is empty, or names limits between 0 and 1 by level."""
+def _are_set_limits(coverage: Any) -> bool:
+    """Return whether `coverage` is empty, or holds limits from 0 to 1 by level."""
     if not isinstance(coverage, dict):
         return False
-    least = coverage.get("least", None if coverage else {})
-    return isinstance(least, dict) and all(
-        _is_share(level) and isinstance(value, int | float) and 0 <= value <= 1
-        for level, value in least.items()
+    limits = coverage.get("least", None if coverage else {})
+    return isinstance(limits, dict) and all(
+        _is_fraction(level) and isinstance(limit, int | float) and 0 <= limit <= 1
+        for level, limit in limits.items()
     )
 
 
-def _is_share(text: str) -> bool:
+def _is_fraction(text: str) -> bool:
     try:
         return 0 < float(text) < 1
     except ValueError:

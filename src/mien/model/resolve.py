@@ -1,48 +1,109 @@
-"""The models that come with mien, by name, and those in files."""
+"""What a model's name stands for: a shipped model, an ONNX file or a run folder."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Literal
 
+from mien.addresses import find_address
 from mien.errors import ModelFileError, did_you_mean
 from mien.model.runtime import read_model
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 DEFAULT_MODEL = "mien-small"
 INT8 = "-int8"
-"""How the names of int8 forms end."""
+"""How the names of int8 models end."""
+SUFFIX = ".onnx"
+
+ModelName = str | os.PathLike[str]
+"""A shipped model's name, the path of an ONNX file, or a run folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Where a model lies; nothing of it is read yet.
+
+    Attributes:
+        kind: 'shipped' with the package, 'file' (ONNX) or 'run' (a training's folder).
+        name: for messages: the path, or the file name of a shipped model.
+        path: of the file or folder; None for a shipped model, which may lie in a zip file.
+    """
+
+    kind: Literal["shipped", "file", "run"]
+    name: str
+    path: Path | None = None
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is a run folder, whose weights only mien.train can load."""
+        return self.kind == "run"
+
+    def read(self) -> bytes:
+        """Return the content of the ONNX file.
+
+        Raises:
+            ModelFileError: it is a run folder, cannot be read, or is empty.
+        """
+        if self.is_run:
+            raise ModelFileError(
+                f"{self.name} is a folder, not an ONNX file",
+                hint=f"if it is a run folder, write its model first: "
+                f"mien export {self.name} model.onnx",
+            )
+        if self.path is None:
+            return (resources.files("mien.model.shipped") / self.name).read_bytes()
+        return read_model(self.path)
 
 
 def shipped_models() -> tuple[str, ...]:
     """Return the names of the models in the package, the default first."""
     folder = resources.files("mien.model.shipped")
-    names = {f.name.removesuffix(".onnx") for f in folder.iterdir() if f.name.endswith(".onnx")}
+    names = {f.name.removesuffix(SUFFIX) for f in folder.iterdir() if f.name.endswith(SUFFIX)}
     return tuple(sorted(names, key=lambda name: (name != DEFAULT_MODEL, name)))
 
 
-def model_content(model: Path | None) -> tuple[bytes, str]:
-    """Return the content of a model and its name for messages.
+def resolve(spec: ModelName | None = None) -> ModelSource:
+    """Return what `spec` names. The only place that tells names, files, runs and addresses apart.
+
+    A file or folder of that name is taken first, then the shipped model.
 
     Args:
-        model: path of an ONNX file, the bare name of a shipped model, or None for the default.
+        spec: a shipped model's name, the path of an ONNX file, or a run folder; None is the
+            default model.
 
     Raises:
-        ModelFileError: neither such a file nor such a shipped model; or the file is empty.
+        ModelFileError: nothing of that name exists, or it is an address (https://, hf://).
     """
-    if model is None:
-        model_name = DEFAULT_MODEL
-    elif model.exists() or model.name != str(model) or model.suffix == ".onnx":
-        return read_model(model), str(model)
-    else:
-        model_name = str(model)
+    name = DEFAULT_MODEL if spec is None else os.fspath(spec)
+    if spec is not None:
+        address = find_address(name)
+        if address is not None:
+            raise ModelFileError(
+                f"{address} is an address; models are read from this machine only",
+                hint="download the file first and give its path",
+            )
+        if os.path.isdir(name):  # noqa: PTH112  (Path's raises for names too long)
+            return ModelSource("run", name, Path(name))
+        if os.path.exists(name):  # noqa: PTH110  (likewise)
+            return ModelSource("file", name, Path(name))
     known = shipped_models()
-    if model_name not in known:
+    if name not in known:
         raise ModelFileError(
-            f"there is no model {model_name}: no such file, and none of that name comes with mien",
-            hint=did_you_mean(model_name, known) + f"shipped: {', '.join(known)}; or give a file",
+            f"there is no model {name}: no such file or run folder, and no shipped model of that "
+            "name",
+            hint=f"{did_you_mean(name, known)}give an ONNX file, a run folder, or the name of a "
+            f"shipped model: {', '.join(known)}",
         )
-    name = f"{model_name}.onnx"
-    return (resources.files("mien.model.shipped") / name).read_bytes(), name
+    return ModelSource("shipped", f"{name}{SUFFIX}")
+
+
+def model_content(spec: ModelName | None = None) -> tuple[bytes, str]:
+    """Return the content of an ONNX model and its name for messages; see `resolve`.
+
+    Raises:
+        ModelFileError: nothing of that name, a run folder, or a file that cannot be read.
+    """
+    source = resolve(spec)
+    return source.read(), source.name

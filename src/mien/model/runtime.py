@@ -1,4 +1,4 @@
-"""ONNX Runtime: the only file that knows it."""
+"""ONNX Runtime sessions; no other module imports onnxruntime."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _BROKEN = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile, Not
 
 
 MAX_THREADS = 256
-"""ONNX Runtime starts as many as it is told to, whatever the cores; thousands end in a crash."""
+"""ONNX Runtime starts any number of threads, whatever the cores; thousands crash the process."""
 LARGE_BYTES = 8_000_000
-"""After larger inputs memory is given back: a detector's usual ones have less than a tenth."""
+"""Memory is released after larger inputs; a detector's usual ones have less than a tenth."""
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -48,21 +48,21 @@ PROVIDERS = {
 
 
 def _providers(name: str) -> list[str]:
-    """Return the provider, and the processor for whatever it cannot run.
+    """Return the provider, then the CPU for nodes that it cannot run.
 
     Raises:
-        ConfigError: an unknown name, or a provider that this onnxruntime does not have.
+        ConfigError: an unknown name, or a provider that this build of onnxruntime lacks.
     """
     if name not in PROVIDERS:
         raise ConfigError(
             f"no provider is called {name!r}",
             hint=did_you_mean(name, PROVIDERS) + f"known: {', '.join(PROVIDERS)}",
         )
-    there = onnxruntime.get_available_providers()
-    if PROVIDERS[name] not in there:
-        ours = [own for own, full in PROVIDERS.items() if full in there]
+    available = onnxruntime.get_available_providers()
+    if PROVIDERS[name] not in available:
+        ours = [own for own, full in PROVIDERS.items() if full in available]
         raise ConfigError(
-            f"the provider {name} is not in this onnxruntime; it has: {', '.join(ours)}",
+            f"the provider {name} is not in this build of onnxruntime; it has: {', '.join(ours)}",
             hint="install the build that has it, such as onnxruntime-gpu for cuda or "
             "onnxruntime-openvino for openvino, in place of onnxruntime",
         )
@@ -72,20 +72,19 @@ def _providers(name: str) -> list[str]:
 class Session:
     """A loaded ONNX graph.
 
-    It may be used from several threads, pickled, copied and used in a forked process: the graph
-    is then loaded again, from the same content, when it is first used.
+    It may be used from several threads, pickled, copied and used in a forked process: a copy
+    loads the graph again, from the same content, when it is first used.
 
     Args:
         content: of the ONNX file.
         name: for messages.
-        threads: of the processor; 0 takes all cores.
-        provider: what runs the graph, one of PROVIDERS.
+        threads: CPU threads (0 = all cores).
+        provider: execution provider, one of PROVIDERS.
 
     Raises:
-        ModelFileError: the content is no ONNX graph, or is cut short.
-        ConfigError: a number of threads that cannot be meant, or a provider that this
-            onnxruntime does not have.
-        ResourceError: the system gives no memory or threads for it.
+        ModelFileError: the content is not an ONNX graph, or is truncated.
+        ConfigError: the number of threads is out of range, or the provider is not available.
+        ResourceError: not enough memory, or too many threads.
     """
 
     def __init__(self, content: bytes, name: str, threads: int = 0, provider: str = "cpu") -> None:
@@ -104,7 +103,7 @@ class Session:
 
     def _open(self) -> None:
         content, name, threads, provider = self._settings
-        # ONNX Runtime would keep for ever what one very wide image took; it still keeps some.
+        # Otherwise ONNX Runtime keeps the memory that one very wide image took.
         self._shrinking = onnxruntime.RunOptions()
         self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._session = _start(content, name, threads, provider)
@@ -119,9 +118,10 @@ class Session:
         return self._session
 
     def abandon(self) -> None:
-        """Forget what a fork has copied: a session without its threads, for which it would wait."""
+        """Drop a session that a fork copied without its threads; ending it would wait for them."""
         if self._session is not None:
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))  # so that it never ends
+            # One reference too many, so that its destructor never runs.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
         self._session = None
 
     @property
@@ -154,14 +154,14 @@ class Session:
 
 
 class _Open:
-    """The sessions of this process, and what guards those that are loaded again."""
+    """The sessions of this process, and the lock for loading them again."""
 
     lock = threading.Lock()
     sessions: ClassVar[WeakSet[Session]] = WeakSet()
 
     @classmethod
     def after_fork(cls) -> None:
-        cls.lock = threading.Lock()  # a thread that was not copied may hold the other
+        cls.lock = threading.Lock()  # a thread that was not copied may hold the old one
         sessions, cls.sessions = list(cls.sessions), WeakSet()
         for session in sessions:
             session.abandon()
@@ -177,8 +177,8 @@ def _start(content: bytes, name: str, threads: int, provider: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # its warnings are for its makers
-    # Waiting threads that spin would take a whole core from whoever shares the machine.
+    options.log_severity_level = 4  # its warnings concern its developers
+    # Spinning threads would take whole cores from other programs while they wait.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(content, options, providers=providers)
@@ -190,9 +190,10 @@ def _start(content: bytes, name: str, threads: int, provider: str) -> Any:
             f"{name} is not an ONNX model that can be loaded: {first_line}",
             hint="the file is damaged or cut short; get or export it again",
         ) from error
-    if providers[0] not in session.get_providers():  # ONNX Runtime would go on without
+    if providers[0] not in session.get_providers():  # ONNX Runtime falls back to the CPU silently
         raise ConfigError(
-            f"the provider {provider} would not start", hint="are its device and driver there?"
+            f"execution provider {provider} failed to initialise",
+            hint="check that its device and driver are installed",
         )
     _LOG.debug("opened %s: providers %s, threads %d", name, session.get_providers(), threads)
     return session
@@ -208,28 +209,32 @@ def _is_shortage(error: Exception) -> bool:
 def _shortage(name: str, error: Exception) -> ResourceError:
     reason = (str(error).splitlines() or ["out of memory"])[0][:200]
     return ResourceError(
-        f"the system gives no memory or threads to run {name}: {reason}",
+        f"not enough memory or threads to run {name}: {reason}",
         hint="raise its limits on memory and processes (ulimit -v, -u), or set threads to 1",
     )
 
 
 def check_threads(threads: int) -> None:
-    """Raise a ConfigError for a number of threads that cannot be meant; 0 means all cores."""
+    """Raise a ConfigError unless `threads` is from 0 (all cores) to MAX_THREADS."""
     if not 0 <= threads <= MAX_THREADS:
         raise ConfigError(
-            f"threads must be from 0 to {MAX_THREADS}, got {threads}", hint="0 takes all cores"
+            f"threads: {threads} is out of range 0 to {MAX_THREADS}", hint="0 uses all cores"
         )
 
 
 def cores() -> int:
-    """Return how many cores this process may use, where the system tells."""
+    """Return the number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def read_model(path: Path) -> bytes:
-    """Return the content of a model file; a missing or empty one is a ModelFileError."""
+    """Return the content of a model file.
+
+    Raises:
+        ModelFileError: it is missing, unreadable or empty.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -245,12 +250,12 @@ def read_model(path: Path) -> bytes:
 def open_model(
     content: bytes, name: str, threads: int = 0, provider: str = "cpu"
 ) -> tuple[Session, ModelInfo]:
-    """Return a session and what the model file says of itself, both checked.
+    """Return a session and the description in the model file, both validated.
 
     Raises:
-        ModelFileError: broken, without mien's metadata, of a newer schema, made with another
+        ModelFileError: damaged, without mien's metadata, of a newer schema, trained with another
             alignment, or with a graph that does not fit its description.
-        ConfigError: a provider that is not there.
+        ConfigError: the provider is not available.
     """
     session = Session(content, name, threads, provider)
     info = ModelInfo.from_metadata(session.metadata, path=name)

@@ -1,4 +1,4 @@
-"""How fast models answer on this machine, one beside the other, and whether it suits int8."""
+"""Throughput of models on this machine, and whether its CPU is fast with int8."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mien.model.classifier import Classifier
 
 VNNI_FLAGS = ("avx512_vnni", "avx_vnni", "asimddp")
-"""Instructions that multiply and add bytes at once: Intel's and AMD's two, and Arm's."""
+"""CPU flags of int8 dot products: two of Intel and AMD, one of Arm."""
 
 
 def faces_per_second(
@@ -27,18 +27,18 @@ def faces_per_second(
     seed: int = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
-    """Return each model's faces a second: the best of rounds in which every model has its turn.
+    """Return each model's faces per second: the best of rounds that run every model once.
 
-    Other programs only ever make a round slower, and they slow all models of a round: compare
-    figures of one call, as a ratio.
+    Other programs can only slow a round down, and slow all its models: compare figures of one
+    call, as ratios.
 
     Args:
         models: to measure.
-        batch: faces given at once.
-        seconds: spent on each model, about.
+        batch: faces per batch.
+        seconds: approximate time per model.
         seed: of the pixels, which are noise.
-        clock: for models on one thread time.process_time is the steadier one: other programs
-            take none of it.
+        clock: time.process_time is steadier for models on one thread, because it does not count
+            other programs.
     """
     rng = np.random.default_rng(seed)
     crops = [
@@ -47,7 +47,7 @@ def faces_per_second(
     best = [float("inf")] * len(models)
     spent = 0.0
     for model, pixels in zip(models, crops, strict=True):
-        model.logits(pixels)  # the first answer also allocates what later ones use
+        model.logits(pixels)  # the first run also allocates memory for later ones
     while spent < seconds * len(models):
         for place, (model, pixels) in enumerate(zip(models, crops, strict=True)):
             started = clock()
@@ -59,7 +59,7 @@ def faces_per_second(
 
 
 def suits_int8(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool | None:
-    """Return whether the processor multiplies bytes fast; None where it does not say.
+    """Return whether the CPU has fast int8 instructions; None if that is unknown.
 
     Without such instructions an int8 model is no faster than float32, and often slower.
     """

@@ -1,4 +1,4 @@
-"""Images to faces to expressions: read `read_images` first."""
+"""Images to faces to predictions: read `read_images` first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,9 +16,10 @@ from mien.errors import ResourceError, SourceError
 from mien.imaging.boxes import clip_box
 from mien.imaging.crop import crop_faces
 from mien.imaging.rotate import TURNS, Degrees, turn_back, turn_image
+from mien.model.classifier import FaceClassifier as FaceClassifier
 from mien.model.classifier import softmax
-from mien.model.conformal import prediction_set
-from mien.types import UNSURE, FaceReading, Faces, ImageReading
+from mien.predict.decision import DecisionPolicy
+from mien.types import FaceReading, Faces, ImageReading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,52 +27,28 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mien.model.info import ModelInfo
+    from mien.predict.decision import Decision
     from mien.predict.detectors.base import Detector
     from mien.predict.sources import ImageSource
     from mien.types import Image
 
 _LOG = logging.getLogger(__name__)
 Rotate = Degrees | Literal["auto"]
-SURELY_UPRIGHT = 0.95
-"""Score from which on no turns are tried. MTCNN finds 1 to 5% of faces that are turned by quarters
-(n = 358), half of them below 0.93, and nine in ten upright faces score above 0.95."""
-Alone = Callable[[], AbstractContextManager[object]]
-FACES_AT_ONCE = 64
-IMAGES_AT_ONCE = 32
-"""Images wait until this many, or FACES_AT_ONCE faces, can be classified together."""
+UPRIGHT_SCORE = 0.95
+"""Detection score, 0 to 1, from which on no other turns are tried.
 
-
-class FaceClassifier(Protocol):
-    """What the pipeline needs of a classifier: mien.model.classifier.Classifier has it."""
-
-    info: ModelInfo
-
-    def logits(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return logits, float32 [n, k], for grey crops, uint8 [n, size, size]."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionPolicy:
-    """How sure an answer must be.
-
-    Attributes:
-        min_confidence: below it a face is 'unsure'; the model's own threshold where None.
-        least: a label's probability from which on it is in a face's set of labels; no sets are
-            made where None. See mien.model.conformal.
-    """
-
-    min_confidence: float | None = None
-    least: float | None = None
-
-
-PLAIN = DecisionPolicy()
+MTCNN finds 1 to 5% of faces that are turned by quarters (n = 358), half of them with a score below
+0.93; nine in ten upright faces score above 0.95."""
+Lock = Callable[[], AbstractContextManager[object]]
+"""Returns a context in which one thread at a time uses a detector."""
+MAX_WAITING_FACES = 64
+MAX_WAITING_IMAGES = 32
+"""Images wait until this many of them, or MAX_WAITING_FACES faces, share a batch."""
 
 
 @dataclass(slots=True)
-class Cropped:
-    """An image whose faces were found but not yet classified; its pixels are gone already."""
+class CroppedImage:
+    """An image whose faces were detected but not yet classified; its pixels are released."""
 
     source: str
     width: int = 0
@@ -91,32 +68,33 @@ def read_images(
     sources: Iterable[ImageSource],
     detector: Detector,
     classifier: FaceClassifier,
-    caution: DecisionPolicy = PLAIN,
+    policy: DecisionPolicy | None = None,
     workers: int = 1,
     rotate: Rotate = 0,
-    alone: Alone = nullcontext,
+    exclusive_lock: Lock = nullcontext,
 ) -> Iterator[ImageReading]:
-    """Read the expressions in images; one reading for each source, in their order.
+    """Classify the faces in images; yield one reading for each source, in their order.
 
     An image that cannot be read gives a reading with `error`; one without a face gives a
-    reading with no faces. Memory is bounded: of a waiting image only its crops are kept.
+    reading with no faces. Memory is bounded: only the crops of a waiting image are kept.
 
     Args:
-        sources: what to read.
+        sources: the images.
         detector: finds the faces.
-        classifier: names their expressions; faces of several images share a batch.
-        caution: how sure an answer must be.
-        workers: threads that decode images and find faces, where the detector allows several.
+        classifier: gives their logits; faces of several images share a batch.
+        policy: turns probabilities into labels (default: what the model's file says).
+        workers: threads that decode images and detect faces, if the detector is `parallel`.
         rotate: see `crop_image`.
-        alone: entered while an image is decoded and its faces are found.
+        exclusive_lock: entered while an image is decoded and its faces are detected.
     """
-    waiting: list[Cropped] = []
-    for found in _find_all(sources, detector, classifier, workers, rotate, alone):
+    policy = policy or DecisionPolicy.of(classifier.info)
+    waiting: list[CroppedImage] = []
+    for found in _find_all(sources, detector, classifier, workers, rotate, exclusive_lock):
         waiting.append(found)
-        if len(waiting) >= IMAGES_AT_ONCE or sum(map(len, waiting)) >= FACES_AT_ONCE:
-            yield from _classify(waiting, detector, classifier, caution)
+        if len(waiting) >= MAX_WAITING_IMAGES or sum(map(len, waiting)) >= MAX_WAITING_FACES:
+            yield from _classify(waiting, detector, classifier, policy)
             waiting = []
-    yield from _classify(waiting, detector, classifier, caution)
+    yield from _classify(waiting, detector, classifier, policy)
 
 
 def _find_all(
@@ -125,30 +103,30 @@ def _find_all(
     classifier: FaceClassifier,
     workers: int,
     rotate: Rotate,
-    alone: Alone,
-) -> Iterator[Cropped]:
-    """Yield the faces of each image, in order; the next images are looked at meanwhile."""
+    exclusive_lock: Lock,
+) -> Iterator[CroppedImage]:
+    """Yield each image with its faces, in order; threads prefetch the next images meanwhile."""
     if workers < 2 or not getattr(detector, "parallel", False):
         for source in sources:
-            with alone():
+            with exclusive_lock():
                 found = _find_faces(source, detector, classifier, rotate)
             yield found
         return
     pool = ThreadPoolExecutor(workers, thread_name_prefix="mien-images")
-    ahead: deque[Future[Cropped]] = deque()
+    prefetched: deque[Future[CroppedImage]] = deque()
     try:
         for source in sources:
-            ahead.append(_submit(pool, source, detector, classifier, rotate))
-            if len(ahead) > 2 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:  # also where nobody asks for more
+            prefetched.append(_submit(pool, source, detector, classifier, rotate))
+            if len(prefetched) > 2 * workers:
+                yield prefetched.popleft().result()
+        while prefetched:
+            yield prefetched.popleft().result()
+    finally:  # also when the caller stops iterating early
         pool.shutdown(cancel_futures=True)
 
 
-def _submit(pool: ThreadPoolExecutor, *task: Any) -> Future[Cropped]:
-    """Hand a task to the pool, which starts its threads one by one as tasks come.
+def _submit(pool: ThreadPoolExecutor, *task: Any) -> Future[CroppedImage]:
+    """Submit `_find_faces` to the pool, which starts its threads one by one as tasks are submitted.
 
     Raises:
         ResourceError: the system allows no more threads.
@@ -164,15 +142,17 @@ def _submit(pool: ThreadPoolExecutor, *task: Any) -> Future[Cropped]:
 
 def _find_faces(
     source: ImageSource, detector: Detector, classifier: FaceClassifier, rotate: Rotate
-) -> Cropped:
+) -> CroppedImage:
     if source.error is not None:
-        return Cropped(source.name, error=source.error)
+        return CroppedImage(source.name, error=source.error)
     try:
         image, notes = source.load()
     except SourceError as error:
-        return Cropped(source.name, error=f"{error.message}; {error.hint}")
+        return CroppedImage(source.name, error=f"{error.message}; {error.hint}")
     except MemoryError:
-        return Cropped(source.name, error=f"{source.name} does not fit in memory; scale it down")
+        return CroppedImage(
+            source.name, error=f"{source.name} does not fit in memory; scale it down"
+        )
     cropped = crop_image(image, source.name, detector, classifier, rotate)
     cropped.notes, cropped.origin = notes, source.origin()
     return cropped
@@ -184,17 +164,17 @@ def crop_image(
     detector: Detector,
     classifier: FaceClassifier,
     rotate: Rotate = 0,
-) -> Cropped:
+) -> CroppedImage:
     """Find the faces of an image, uint8 [h, w, 3] RGB, and crop them for the classifier.
 
     Args:
         image: as displayed.
-        name: stands in the result.
+        name: `source` of the result.
         detector: finds the faces.
-        classifier: says how large crops are.
+        classifier: its `input_size` is the size of the crops.
         rotate: degrees, clockwise, by which the image is turned first; 'auto' tries the four
-            turns where no face is surely upright, and takes the one with the surest face. Boxes
-            are those of the image before its turn.
+            turns where no face scores 0.95 or more, and keeps the turn with the highest score.
+            Boxes are in pixels of the image before its turn.
     """
     turn, turned, faces = _find_turned(image, detector, rotate)
     size = classifier.info.input_size
@@ -204,18 +184,18 @@ def crop_image(
         faces = turn_back(faces, turn, width, height)
         order = np.argsort(faces.boxes_xyxy[:, 0], kind="stable")  # from left to right again
         faces, crops = faces.take(order), crops[order]
-    return Cropped(name, width, height, faces, crops, turn=turn)
+    return CroppedImage(name, width, height, faces, crops, turn=turn)
 
 
 def _find_turned(
     image: NDArray[np.uint8], detector: Detector, rotate: Rotate
 ) -> tuple[int, NDArray[np.uint8], Faces]:
-    """Return the turn that was chosen, the image turned by it, and the faces found there."""
+    """Return the chosen turn in degrees, the turned image, and the faces found in it."""
     if rotate != "auto":
         turned = turn_image(image, rotate) if rotate else image
         return rotate, turned, detector.detect(turned)
     best = (0, image, detector.detect(image))
-    if best[2].scores_n.max(initial=0) >= SURELY_UPRIGHT:
+    if best[2].scores_n.max(initial=0) >= UPRIGHT_SCORE:
         return best
     for degrees in TURNS[1:]:
         turned = turn_image(image, degrees)
@@ -226,10 +206,10 @@ def _find_turned(
 
 
 def _classify(
-    waiting: Sequence[Cropped],
+    waiting: Sequence[CroppedImage],
     detector: Detector,
     classifier: FaceClassifier,
-    caution: DecisionPolicy,
+    policy: DecisionPolicy,
 ) -> Iterator[ImageReading]:
     info = classifier.info
     crops = [w.crops for w in waiting if w.crops is not None and len(w)]
@@ -240,51 +220,45 @@ def _classify(
     for item in waiting:
         own = probs[start : start + len(item)]
         start += len(item)
-        yield name_faces(item, own, detector.name, info, caution)
+        yield label_faces(item, own, detector.name, info.name, policy)
 
 
-def name_faces(
-    item: Cropped,
+def label_faces(
+    item: CroppedImage,
     probs_nk: NDArray[np.float32],
     detector: str,
-    info: ModelInfo,
-    caution: DecisionPolicy,
+    model: str,
+    policy: DecisionPolicy,
 ) -> ImageReading:
-    """Return the reading of an image whose faces have these probabilities, float32 [n, k]."""
-    least = caution.min_confidence
-    threshold = info.unsure_below if least is None else least
-    rows = range(len(item))
+    """Return the reading of an image.
+
+    Args:
+        item: the image, with n faces.
+        probs_nk: probabilities of its faces as the model gave them, float32 [n, k].
+        detector: name of the detector.
+        model: name of the model.
+        policy: turns probabilities into labels.
+    """
     size = (item.width, item.height)
-    faces = [_name(item.faces, i, size, probs_nk[i], info.labels, threshold, caution) for i in rows]
+    faces = [_face(item.faces, i, size, policy.decide(probs_nk[i])) for i in range(len(item))]
     if item.error is not None:
         _LOG.warning("not read: %s", item.error)
     for note in item.notes:
         _LOG.info("%s: %s", item.source, note)
     return ImageReading(
-        item.source, *size, detector, info.name, faces, item.error,
+        item.source, *size, detector, model, faces, item.error,
         turn=item.turn, notes=item.notes, origin=item.origin,
     )  # fmt: skip
 
 
-def _name(
-    faces: Faces,
-    row: int,
-    size: tuple[int, int],
-    probs_k: NDArray[np.float32],
-    labels: Sequence[str],
-    threshold: float,
-    caution: DecisionPolicy,
-) -> FaceReading:
-    best = int(probs_k.argmax())
-    confidence = float(probs_k[best])
+def _face(faces: Faces, row: int, size: tuple[int, int], decision: Decision) -> FaceReading:
     x0, y0, x1, y1 = (float(v) for v in faces.boxes_xyxy[row])
-    least = caution.least
     return FaceReading(
         box=(x0, y0, x1, y1),
         score=float(faces.scores_n[row]),
-        label=labels[best] if confidence >= threshold else UNSURE,
-        confidence=confidence,
-        probabilities={label: float(p) for label, p in zip(labels, probs_k, strict=True)},
-        label_set=None if least is None else prediction_set(probs_k, labels, least),
+        label=decision.label,
+        confidence=decision.confidence,
+        probabilities=decision.probabilities,
+        prediction_set=decision.prediction_set,
         box_inside=clip_box((x0, y0, x1, y1), *size),
     )

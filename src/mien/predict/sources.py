@@ -8,20 +8,17 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.errors import SourceError
-from mien.imaging.codec import SUFFIXES
-from mien.imaging.load import Given, check_path, given_image
+from mien.errors import SourceError, counted
+from mien.imaging.load import ImageInput, check_path, image_input
+from mien.predict.folders import VIDEO_SUFFIXES, is_folder, walk_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from mien.imaging.codec import Decoded
+    from mien.predict.folders import FolderFiles
     from mien.types import Image
 
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .mxf".split()  # noqa: SIM905
-)
-"""Suffixes of videos: image sources refuse these files, and a folder of them is read as videos."""
 _NAMES = "images have suffixes such as .jpg, .png, .webp, .gif, .tif or .heic"
 _LOG = logging.getLogger(__name__)
 
@@ -33,27 +30,27 @@ class ImageSource:
     Attributes:
         path: of the file, or the name of an image in memory.
         error: why there is nothing to read, else None.
-        given: the image itself, where it is not a file.
-        kept: whether its reading may keep the bytes of an encoded image.
+        image: the image itself, where it is not a file.
+        keep_bytes: whether its reading may keep the bytes of an encoded image.
         decoded: its pixels, where they were loaded already.
     """
 
     path: Path
     error: str | None = None
-    given: Given | None = None
-    kept: bool = False
+    image: ImageInput | None = None
+    keep_bytes: bool = False
     decoded: Decoded | None = None
 
     @classmethod
-    def of(cls, image: object, channels: str = "rgb", *, kept: bool = False) -> ImageSource:
-        """Return one image in any form; see `mien.imaging.load.given_image`.
+    def of(cls, image: object, channels: str = "rgb", *, keep_bytes: bool = False) -> ImageSource:
+        """Return one image in any form; see `mien.imaging.load.image_input`.
 
         Raises:
             SourceError: `image` is not an image.
-            ConfigError: another order of channels than 'rgb' and 'bgr'.
+            ConfigError: `channels` is neither 'rgb' nor 'bgr'.
         """
-        given = given_image(image, channels)
-        return cls(Path(given.name), None, given, kept)
+        found = image_input(image, channels)
+        return cls(Path(found.name), None, found, keep_bytes)
 
     @property
     def name(self) -> str:
@@ -68,12 +65,12 @@ class ImageSource:
         """
         if self.decoded is not None:
             return self.decoded
-        given = self.given or given_image(self.path)
+        image = self.image or image_input(self.path)
         try:
-            return given.load()
+            return image.load()
         # Only after decoding fails: animated images have frames and are images all the same.
         except SourceError as error:
-            if isinstance(given.value, Path) and is_video(given.value):
+            if isinstance(image.value, Path) and is_video(image.value):
                 raise SourceError(
                     f"{self.name} is a video, not an image",
                     hint="read it with mien video, or with Reader.stream in Python",
@@ -82,12 +79,12 @@ class ImageSource:
 
     def origin(self) -> Image | None:
         """Return where the pixels can be had later."""
-        if self.given is None:
-            return Given(self.path, self.name)
+        if self.image is None:
+            return ImageInput(self.path, self.name)
         # Encoded bytes of many images would stay in memory as long as their readings.
-        origin = self.given.origin()
-        bulky = isinstance(origin, Given) and isinstance(origin.value, bytes)
-        return None if bulky and not self.kept else origin
+        origin = self.image.origin()
+        bulky = isinstance(origin, ImageInput) and isinstance(origin.value, bytes)
+        return None if bulky and not self.keep_bytes else origin
 
 
 def is_video(path: Path) -> bool:
@@ -110,14 +107,16 @@ def is_video(path: Path) -> bool:
 _VIDEO_BRANDS = (b"isom", b"iso2", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ")
 
 
-def list_given(images: Iterable[object], channels: str = "rgb") -> Iterator[ImageSource]:
+def list_inputs(images: Iterable[object], channels: str = "rgb") -> Iterator[ImageSource]:
     """Yield the images in files and folders, as `list_images` does, and those in memory.
 
     What is not an image, such as None, becomes a source with an error.
     """
     for image in images:
         try:
-            if isinstance(image, str | PathLike):
+            if isinstance(image, ImageSource):
+                yield image
+            elif isinstance(image, str | PathLike):
                 yield from list_images([check_path(image)])
             else:
                 yield ImageSource.of(image, channels)
@@ -129,42 +128,34 @@ def list_given(images: Iterable[object], channels: str = "rgb") -> Iterator[Imag
 def list_images(paths: Iterable[Path]) -> Iterator[ImageSource]:
     """Yield each file, and the images in each folder and its subfolders, sorted by name.
 
-    In a folder only files with an image's suffix count; a file that is given by name is always
-    tried. A folder without images becomes a source with an error, so that it is not skipped
-    silently.
+    In a folder only files with an image's suffix count; a file that is named is always tried.
+    A folder without images is a source with an error, so that it is not skipped in silence.
     """
     for path in paths:
-        if not is_folder(path):
+        if is_folder(path):
+            yield from images_in(walk_folder(path))
+        else:
             yield ImageSource(path)
-            continue
-        # Hidden folders hold caches and thumbnails of the same images.
-        files = [p for p in path.rglob("*") if not is_hidden(p, path) and not is_folder(p)]
-        found = sorted(p for p in files if p.suffix.lower() in SUFFIXES)
-        others = [p for p in files if p.suffix.lower() not in SUFFIXES]
-        if others:
-            names = ", ".join(p.name for p in sorted(others)[:3])
-            _LOG.info("%s: %d files have no suffix of an image: %s", path, len(others), names)
-        if not found:
-            yield ImageSource(path, _without_images(path, others))
-        yield from (ImageSource(p) for p in found)
 
 
-def _without_images(path: Path, others: list[Path]) -> str:
-    videos = sum(p.suffix.lower() in VIDEO_SUFFIXES for p in others)
-    if videos:
-        count = f"{videos} video{'s' if videos > 1 else ''}"
-        return f"{path} holds no images, but {count}; read videos with Reader.stream or mien video"
-    return f"{path} holds no images; {_NAMES}"
+def images_in(found: FolderFiles) -> list[ImageSource]:
+    """Return the images of a folder, or one source with an error where there are none."""
+    others = sorted([*found.videos, *found.others])
+    if others:
+        names = ", ".join(p.name for p in others[:3])
+        have = "has" if len(others) == 1 else "have"
+        count = counted(len(others), "file")
+        _LOG.info("%s: %s %s no image suffix: %s", found.folder, count, have, names)
+    if not found.images:
+        return [ImageSource(found.folder, _without_images(found))]
+    return [ImageSource(path) for path in found.images]
 
 
-def is_folder(path: Path) -> bool:
-    """Return whether `path` is a folder; False for names that the system refuses (too long)."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
-
-
-def is_hidden(path: Path, folder: Path) -> bool:
-    """Return whether a name below `folder` on the way to `path` begins with a dot."""
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _without_images(found: FolderFiles) -> str:
+    if found.videos:
+        count = counted(len(found.videos), "video")
+        return (
+            f"{found.folder} holds no images, but {count}; read videos with Reader.stream or "
+            "mien video"
+        )
+    return f"{found.folder} holds no images; {_NAMES}"

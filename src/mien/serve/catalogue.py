@@ -67,7 +67,7 @@ class Catalogue:
         loaded = [(name or classifier.info.name, classifier) for name, classifier in given]
         taken = {name for name, _ in loaded}
         shipped = [n for n in shipped_models() if not n.endswith(INT8) and n not in taken]
-        loaded += [(name, Classifier.load(Path(name), threads=1)) for name in shipped]
+        loaded += [(name, Classifier.load(name, threads=1)) for name in shipped]
         models: dict[str, Served] = {}
         for name, classifier in loaded:
             model = Served(name, classifier)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mien.errors import SourceError
+from mien.predict.decision import DecisionPolicy
 from mien.serve.decode import decode
 from mien.types import UNSURE
 from mien.video.detect import detect_faces
@@ -85,12 +89,23 @@ class Camera:
         max_pixels: int,
     ) -> None:
         self._mailbox, self._detector, self._classifier = mailbox, detector, classifier
-        self.threshold = classifier.info.unsure_below if min_confidence is None else min_confidence
+        policy = DecisionPolicy.of(classifier.info, min_confidence)
+        # The probabilities of a tracked face are corrected to the prior already.
+        self._policy = replace(policy, prior=None)
         self._max_pixels = max_pixels
+
+    @property
+    def threshold(self) -> float:
+        """Confidence below which a face is 'unsure', 0 to 1."""
+        return self._policy.threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        self._policy = replace(self._policy, threshold=value)
 
     def read(self, send: Callable[[str], None]) -> None:
         """Send a JSON text for each frame until the mailbox is closed; runs in a thread."""
-        flow = Flow(live=True, min_confidence=0.0)
+        flow = Flow(live=True)
         size = self._classifier.info.input_size
         found = detect_faces(flow.plan(self._frames(send)), self._detector, size)
         for result in track_faces(found, self._detector.framing, self._classifier, flow):
@@ -121,8 +136,12 @@ class Camera:
         }
 
     def _face(self, face: TrackedFace) -> dict[str, Any]:
-        confidence = face.confidence
-        unsure = face.label is None or confidence is None or confidence < self.threshold
+        label, confidence = None, None
+        if face.probabilities is not None:
+            # Decided again: the threshold may have changed since the frame was classified.
+            probs_k = np.array(list(face.probabilities.values()), np.float32)
+            decision = self._policy.decide(probs_k)
+            label, confidence = decision.label, decision.confidence
         return {
             "track": face.track,
             "box": [round(v, 1) for v in face.box],
@@ -130,9 +149,9 @@ class Camera:
             "quality": face.quality,
             "probabilities": _rounded(face.probabilities),
             "raw": _rounded(face.raw),
-            "label": UNSURE if unsure and face.label is not None else face.label,
+            "label": label,
             "confidence": None if confidence is None else round(confidence, 4),
-            "unsure": unsure,
+            "unsure": label in (None, UNSURE),
         }
 
 

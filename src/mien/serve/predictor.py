@@ -19,9 +19,10 @@ from PIL import Image
 
 from mien.errors import SourceError
 from mien.imaging.draw import annotate
+from mien.predict.decision import DecisionPolicy
 from mien.predict.detectors.mtcnn import Mtcnn
 from mien.predict.detectors.whole import WholeImage
-from mien.predict.pipeline import Cropped, DecisionPolicy, crop_image, name_faces
+from mien.predict.pipeline import CroppedImage, crop_image, label_faces
 from mien.serve.batching import Batcher
 from mien.serve.decode import UnknownKindError, decode
 from mien.serve.problems import UNREADABLE, Problem
@@ -142,13 +143,9 @@ class Predictor:
         crops = cropped.crops
         assert crops is not None  # noqa: S101  (always there after `_find`)
         probs = await self._batchers[wish.model.name].probabilities(crops)
-        reading = name_faces(
-            cropped,
-            probs,
-            self._detector(wish).name,
-            wish.model.info,
-            DecisionPolicy(wish.min_confidence),
-        )
+        info = wish.model.info
+        policy = DecisionPolicy.of(info, wish.min_confidence)
+        reading = label_faces(cropped, probs, self._detector(wish).name, info.name, policy)
         answer = {**reading.to_dict(), "source": None, "model": wish.model.name}
         if wish.annotated:
             answer["annotated"] = await loop.run_in_executor(
@@ -156,7 +153,7 @@ class Predictor:
             )
         return answer
 
-    def _find(self, content: bytes, wish: PredictOptions) -> Cropped:
+    def _find(self, content: bytes, wish: PredictOptions) -> CroppedImage:
         began = time.perf_counter()
         pixels = self._decode(content)
         cropped = crop_image(pixels, NAME, self._detector(wish), wish.model.classifier)
@@ -191,7 +188,7 @@ class Predictor:
         return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _surest(cropped: Cropped, most: int) -> Cropped:
+def _surest(cropped: CroppedImage, most: int) -> CroppedImage:
     """Return the image with at most so many faces, the surest, in their order."""
     faces, crops = cropped.faces, cropped.crops
     if len(faces) <= most or crops is None:

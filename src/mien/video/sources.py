@@ -15,7 +15,8 @@ import numpy as np
 
 from mien.errors import ConfigError, SourceError
 from mien.imaging.codec import SUFFIXES, read_image
-from mien.predict.sources import VIDEO_SUFFIXES, is_hidden, is_video
+from mien.predict.folders import walk_folder
+from mien.predict.sources import is_video
 from mien.video.animation import has_frames
 from mien.video.decode import LOG, read_file
 from mien.video.frame import Frame
@@ -111,8 +112,8 @@ def list_sources(
 
 def _files(path: Path, warn: Callable[[str], None]) -> Iterator[Source]:
     if path.is_dir():
-        kinds = SUFFIXES | VIDEO_SUFFIXES
-        found = [p for p in path.rglob("*") if p.suffix.lower() in kinds and not is_hidden(p, path)]
+        files = walk_folder(path)
+        found = sorted([*files.images, *files.videos])
     elif has_magic(str(path)) and not path.exists():
         found = [Path(p) for p in glob(str(path), recursive=True)]  # noqa: PTH207  (an absolute pattern too)
     else:

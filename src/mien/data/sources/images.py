@@ -18,7 +18,7 @@ from mien.imaging.codec import (
     FIRST_PAGE,
     NO_END_MARKER,
     SUFFIXES,
-    decode_noted,
+    decode_with_notes,
     read_content,
 )
 from mien.imaging.crop import crop_whole
@@ -202,7 +202,7 @@ NOTICES = {
 
 def _read(file: Path) -> tuple[NDArray[np.uint8], str]:
     """Return an image, uint8 [h, w, 3] RGB, and the kind of note on it, or ''."""
-    pixels, notes = decode_noted(read_content(file), str(file))
+    pixels, notes = decode_with_notes(read_content(file), str(file))
     return pixels, next((NOTICES[note] for note in notes if note in NOTICES), "")
 
 

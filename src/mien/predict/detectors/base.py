@@ -1,11 +1,16 @@
-"""What every face detector does."""
+"""The interface of every face detector.
+
+A new detector is one file here and one line in `registry.py`; tests/contracts/test_detectors.py
+then checks it with all others.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from mien.imaging.crop import Framing
@@ -13,19 +18,42 @@ if TYPE_CHECKING:
 
 
 class Detector(Protocol):
-    """Finds faces in one image; keeps nothing between images.
+    """Finds faces in one image; keeps no state from one image to the next.
+
+    A detector whose `detect` may run in several threads at once sets `parallel = True`. It can be
+    pickled: a `Reader` that is sent to other processes takes its detector along.
 
     Attributes:
         name: recorded in every result.
         framing: from its boxes to the square that models are trained on; measured by
             bench/framing.py.
-
-    One that may look at several images at the same time, in threads, says `parallel = True`.
     """
 
     name: str
     framing: Framing
 
     def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
-        """Return the faces in an image, uint8 [h, w, 3] RGB, which is left as it is."""
+        """Return the faces in an image, from left to right where the detector sorts them.
+
+        The same image gives the same faces, bit for bit; an image without pixels gives none.
+
+        Args:
+            image_hwc: uint8 [h, w, 3] RGB; it is not changed.
+
+        Raises:
+            ValueError: another dtype or shape (see `has_pixels`).
+        """
         ...
+
+
+def has_pixels(image_hwc: NDArray[np.uint8]) -> bool:
+    """Return whether an image has any pixel; detectors call it first.
+
+    Raises:
+        ValueError: it is not uint8 [h, w, 3]. Libraries would read other values as garbage.
+    """
+    if image_hwc.dtype != np.uint8 or image_hwc.ndim != 3 or image_hwc.shape[2] != 3:
+        raise ValueError(
+            f"an image must be uint8 [h, w, 3] RGB, got {image_hwc.dtype} {list(image_hwc.shape)}"
+        )
+    return image_hwc.size > 0

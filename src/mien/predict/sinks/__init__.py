@@ -1,1 +1,1 @@
-"""Where readings go: JSON, CSV, annotated images."""
+"""Sinks of image readings: JSON, CSV, annotated images."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class AnnotatedFolder:
-    """Writes NAME.jpg for every readable image; images of one name get NAME-2 and so on.
+    """Writes NAME.jpg for every readable image; further images of that name get NAME-2 and so on.
 
     Raises:
         ConfigError: the folder is a file.
@@ -24,17 +24,17 @@ class AnnotatedFolder:
     def __init__(self, folder: Path) -> None:
         if folder.exists() and not folder.is_dir():
             raise ConfigError(
-                f"--annotate {folder} is a file, not a folder", hint="give a folder's name"
+                f"annotate: {folder} is a file, not a folder", hint="give the name of a folder"
             )
         self.folder = folder
         self._used: set[str] = set()
 
     def append(self, reading: ImageReading, image: NDArray[np.uint8] | None = None) -> Path | None:
-        """Write the image of a reading; return where, or None where it could not be read.
+        """Write the annotated image; return its path, or None if the image could not be read.
 
         Args:
-            reading: whose source is a file.
-            image: uint8 [h, w, 3] RGB, where the source is no file but standard input.
+            reading: of a file, or of `image`.
+            image: uint8 [h, w, 3] RGB, if it was read from standard input.
         """
         if reading.error is not None:
             return None
@@ -43,7 +43,7 @@ class AnnotatedFolder:
 
     def _free_path(self, source: Path) -> Path:
         number, name = 1, f"{source.stem}.jpg"
-        # Two inputs may share a name; and an input in this very folder is never overwritten.
+        # Two inputs may share a name, and an input in this folder must not be overwritten.
         while name in self._used or (self.folder / name).resolve() == source.resolve():
             number += 1
             name = f"{source.stem}-{number}.jpg"

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def write_json(readings: Iterable[ImageReading], stream: IO[str]) -> None:
-    """Write a JSON list with one object per image, each on a line of its own, as they come."""
-    # A terminal or pipe of another encoding gets escapes, which are JSON all the same.
+    """Write a JSON list with one object per image, one per line; each is written at once."""
+    # A terminal or pipe with another encoding gets escapes, which are valid JSON.
     ascii_only = (getattr(stream, "encoding", None) or "utf-8").lower() != "utf-8"
     stream.write("[")
     for number, reading in enumerate(readings):
@@ -26,7 +26,7 @@ def write_json(readings: Iterable[ImageReading], stream: IO[str]) -> None:
 
 
 def write_jsonl(readings: Iterable[ImageReading], stream: IO[str]) -> None:
-    """Write one JSON object per image and line, as they come."""
+    """Write one JSON object per image and line; each is written at once."""
     ascii_only = (getattr(stream, "encoding", None) or "utf-8").lower() != "utf-8"
     for reading in readings:
         stream.write(json.dumps(reading.to_dict(), ensure_ascii=ascii_only) + "\n")
@@ -39,15 +39,15 @@ def write_csv(
     *,
     with_sets: bool = False,
 ) -> None:
-    """Write a row per face; an image without a face or unreadable has one row too.
+    """Write a row per face; an image without a face, or an unreadable one, has one row.
 
     Columns: source, width, height, detector, model, face (from 0, empty where none), x0, y0,
     x1, y1 (pixels, as detected: they may lie outside the image), score, label, confidence, one
-    column p_LABEL per label, `set` where there are sets of labels (the most probable first,
+    column p_LABEL per label, prediction_set where a coverage was given (most probable label first,
     joined by |), turn (degrees), notes, error.
     """
-    shares = [*(f"p_{label}" for label in labels), *(["set"] if with_sets else [])]
-    columns = [*ABOUT, *FACE, *shares, "turn", "notes", "error"]
+    extra = [*(f"p_{label}" for label in labels), *(["prediction_set"] if with_sets else [])]
+    columns = [*ABOUT, *FACE, *extra, "turn", "notes", "error"]
     writer = csv.DictWriter(stream, columns, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for reading in readings:

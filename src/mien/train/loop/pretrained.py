@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mien.errors import ConfigError, ModelFileError, RunFolderError, did_you_mean
+from mien.errors import ConfigError, ModelFileError
 from mien.model.fp16 import GRAPH, to_fp32
 from mien.model.info import ModelInfo
-from mien.model.resolve import model_content, shipped_models
+from mien.model.resolve import model_content, resolve
 from mien.train.networks.align import ALIGNMENT
 from mien.train.run.folder import load_scorer, open_run
 
@@ -45,8 +45,8 @@ def begin_from(model: Model, recipe: Recipe) -> bool:
 
     Raises:
         ConfigError: its network is another one.
-        RunFolderError: neither a model nor a run folder, or a run that finished no epoch.
-        ModelFileError: a model file that is damaged, or whose weights are rounded to int8.
+        RunFolderError: a folder that is no run folder, or a run that finished no epoch.
+        ModelFileError: there is no such model; it is damaged, or its weights are rounded to int8.
     """
     if not recipe.fit.start:
         return False
@@ -85,14 +85,12 @@ def learnt_before(start: str) -> Learnt:
         RunFolderError, ModelFileError: as `begin_from` does.
     """
     path = Path(start)
-    if not path.is_dir() and (path.suffix == ".onnx" or start in shipped_models()):
+    try:
+        source = resolve(start)
+    except ModelFileError as error:
+        raise ModelFileError(f"fit.start: {error.message}", hint=error.hint) from error
+    if not source.is_run:
         return _learnt_by_model(path)
-    if not path.exists():
-        known = shipped_models()
-        raise RunFolderError(
-            f"fit.start: there is no run folder, model file or shipped model {start}",
-            hint=did_you_mean(start, known) + f"shipped: {', '.join(known)}; or give a path",
-        )
     return Learnt(load_scorer(path).model.state_dict(), open_run(path).recipe.learnt_labels)
 
 

@@ -1,0 +1,80 @@
+"""The one place that turns probabilities into a label."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mien.errors import ConfigError, ModelFileError
+from mien.imaging.crop import ALIGNMENT_ID
+from mien.labels import THREE
+from mien.model.info import ModelInfo
+from mien.predict.decision import DecisionPolicy
+from mien.types import UNSURE
+
+INFO = ModelInfo("m", THREE, 48, ALIGNMENT_ID, unsure_below=0.5, coverage={"least": {"0.9": 0.3}})
+PROBS = np.array([0.2, 0.45, 0.35], np.float32)
+
+
+def test_probabilities_become_a_label_and_stay_as_they_are() -> None:
+    decision = DecisionPolicy(THREE).decide(PROBS)
+    assert decision.label == "neutral"
+    assert decision.confidence == float(PROBS[1])
+    assert list(decision.probabilities.items()) == [
+        (label, float(p)) for label, p in zip(THREE, PROBS, strict=True)
+    ]
+    assert decision.prediction_set is None
+
+
+@pytest.mark.parametrize(
+    ("threshold", "label"), [(0.0, "neutral"), (float(PROBS[1]), "neutral"), (0.46, UNSURE)]
+)
+def test_below_the_threshold_a_face_is_unsure(threshold: float, label: str) -> None:
+    assert DecisionPolicy(THREE, threshold).decide(PROBS).label == label
+
+
+def test_the_models_own_threshold_counts_unless_another_is_given() -> None:
+    assert DecisionPolicy.of(INFO).decide(PROBS).label == UNSURE
+    assert DecisionPolicy.of(INFO, 0.0).decide(PROBS).label == "neutral"
+
+
+def test_a_coverage_gives_prediction_sets() -> None:
+    decision = DecisionPolicy.of(INFO, coverage=0.9).decide(PROBS)
+    assert decision.prediction_set == ("neutral", "sad")
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
+def test_a_threshold_out_of_range(value: float) -> None:
+    with pytest.raises(ConfigError, match="min_confidence: .* is out of range 0 to 1"):
+        DecisionPolicy.of(INFO, value)
+
+
+def test_sets_need_a_calibrated_model() -> None:
+    with pytest.raises(ModelFileError):
+        DecisionPolicy.of(replace(INFO, coverage={}), coverage=0.9)
+
+
+def test_sets_and_a_prior_correction_exclude_each_other() -> None:
+    info = replace(INFO, training_prior={"happy": 0.4, "neutral": 0.4, "sad": 0.2})
+    with pytest.raises(ConfigError, match="coverage and prior exclude each other"):
+        DecisionPolicy.of(info, coverage=0.9, prior="uniform")
+    assert DecisionPolicy.of(info, coverage=0.9, prior="training").set_threshold == 0.3
+
+
+def test_the_prior_is_corrected_before_the_threshold() -> None:
+    info = replace(INFO, training_prior={"happy": 0.4, "neutral": 0.4, "sad": 0.2})
+    decision = DecisionPolicy.of(info, prior="uniform").decide(PROBS)
+    # 0.2 / 0.4 : 0.45 / 0.4 : 0.35 / 0.2 = 0.5 : 1.125 : 1.75
+    expected = np.array([0.5, 1.125, 1.75]) / 3.375
+    np.testing.assert_allclose(list(decision.probabilities.values()), expected, rtol=1e-6)
+    assert decision.label == "sad"
+    assert decision.confidence == pytest.approx(expected[2])
+
+
+def test_policies_travel_to_other_processes() -> None:
+    info = replace(INFO, training_prior={"happy": 0.4, "neutral": 0.4, "sad": 0.2})
+    policy = DecisionPolicy.of(info, 0.6, prior="uniform")
+    assert pickle.loads(pickle.dumps(policy)) == policy  # noqa: S301
