@@ -19,7 +19,7 @@ from PIL import Image
 from tests.patience import PATIENCE_S, until
 
 from mien.serve.app import create_app
-from mien.serve.catalogue import Catalogue, Served
+from mien.serve.catalog import Catalog, ServedModel
 from mien.serve.run import make_config
 from mien.serve.settings import Limits, Settings
 from mien.testing import FakeClassifier, FakeDetector
@@ -30,9 +30,9 @@ WARM_UP = (480, 640, 3)
 BOX = (10.0, 10.0, 60.0, 60.0)
 
 
-def fakes(*answers: str, **about: Any) -> Catalogue:
+def fakes(*answers: str, **about: Any) -> Catalog:
     """One fake model, called 'fake'."""
-    return Catalogue([Served("fake", FakeClassifier(answers or ("happy",), **about))])
+    return Catalog([ServedModel("fake", FakeClassifier(answers or ("happy",), **about))])
 
 
 def encoded(kind: str = "JPEG", size: tuple[int, int] = (120, 80), level: int = 100) -> bytes:
@@ -63,13 +63,13 @@ class SlowDetector(FakeDetector):
 
 @contextmanager
 def running(
-    folder: Path, catalogue: Catalogue | None = None, detector: Any = None, **told: Any
+    folder: Path, catalog: Catalog | None = None, detector: Any = None, **told: Any
 ) -> Iterator[httpx.Client]:
     """A server with these settings and limits, and a client that knows its address."""
     limits = {k: told.pop(k) for k in list(told) if k in Limits.__dataclass_fields__}
     told.setdefault("threads", 2)
     settings = Settings(port=0, data=folder / "data", limits=Limits(**limits), **told)
-    app = partial(create_app, settings, catalogue or fakes(), detector or FakeDetector([BOX]))
+    app = partial(create_app, settings, catalog or fakes(), detector or FakeDetector([BOX]))
     server = uvicorn.Server(make_config(settings, app))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -13,7 +13,7 @@ from tests.serve.running import BOX, encoded, running
 from tests.video.clips import write_clip
 
 from mien import Client, Reader, ServerError, SourceError
-from mien.serve.catalogue import Catalogue
+from mien.serve.catalog import Catalog
 from mien.testing import FakeClassifier, FakeDetector
 
 
@@ -34,7 +34,7 @@ def test_a_client_answers_as_a_reader_does(tmp_path: Path, examples: Path) -> No
 
     paths = sorted(examples.glob("*.jpg"))
     with (
-        running(tmp_path, Catalogue.load([]), Mtcnn(threads=1)) as server,
+        running(tmp_path, Catalog.load([]), Mtcnn(threads=1)) as server,
         Client(str(server.base_url)) as client,
     ):
         remote = list(client.read_many([*paths, "missing.jpg"]))
@@ -52,7 +52,7 @@ def test_arrays_bytes_and_bad_images(client: Client) -> None:
         assert reading.faces[0].box == BOX
     bad = client.read(b"words")
     assert bad.error is not None
-    assert "no kind" in bad.error
+    assert "unsupported image format" in bad.error
     reading, drawn = client.annotated(encoded())
     assert drawn.startswith(b"\x89PNG")
     assert reading.faces
@@ -73,7 +73,7 @@ def test_wishes_travel(server: httpx.Client) -> None:
         assert [m["name"] for m in client.models()] == ["fake"]
     with (
         Client(str(server.base_url), model="fak", retries=0) as client,
-        pytest.raises(ServerError, match="404: no model") as error,
+        pytest.raises(ServerError, match="404: query parameter model: no served model") as error,
     ):
         client.read(encoded())
     assert "did you mean 'fake'" in error.value.hint

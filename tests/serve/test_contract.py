@@ -20,7 +20,7 @@ from tests.video.clips import write_clip
 import mien.cli.serve as command
 from mien.serve.schema import ImagesBody, JobBody, ModelsBody, ProblemBody, VideoBody
 from mien.serve.settings import Limits
-from mien.serve.upload import Parts
+from mien.serve.upload import BodyParts
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +89,9 @@ def test_a_wrong_method_is_told_all_that_there_are(server: httpx.Client) -> None
         ("POST /v1/video?every=2&evry=3", "'evry'", "did you mean 'every'"),
         ("GET /v1/video/x/result?fromat=csv", "'fromat'", "did you mean 'format'"),
         ("GET /v1/models?token=secret", "'token'", "Authorization: Bearer"),
-        ("GET /healthz?a%0Ab=1", "'a\\nb'", "takes none"),
-        ("GET /v1/models?" + "x" * 999, "xxx...", "takes none"),
-        ("POST /v1/video?every=2&every=3", "'every'", "send one"),
+        ("GET /healthz?a%0Ab=1", "'a\\nb'", "takes no parameters"),
+        ("GET /v1/models?" + "x" * 999, "xxx...", "takes no parameters"),
+        ("POST /v1/video?every=2&every=3", "'every'", "at most once"),
     ],
 )  # fmt: skip
 def test_unknown_parameters_are_refused(
@@ -207,7 +207,7 @@ def test_a_form_is_the_same_however_it_arrives(
     def write(data: bytes) -> None:
         found[-1] += data
 
-    taken = Parts(kind, 9, lambda: found.append(b""), write)
+    taken = BodyParts(kind, 9, lambda: found.append(b""), write)
     places = sorted({0, len(body), *(c % len(body) for c in cuts)})
     for start, end in pairwise(places):
         taken.feed(body[start:end])

@@ -19,7 +19,7 @@ from tests.patience import PATIENCE_S, until
 from tests.serve.running import WARM_UP, SlowDetector, encoded, fakes, problem, running
 
 from mien import Reader
-from mien.serve.catalogue import Catalogue
+from mien.serve.catalog import Catalog
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import Faces
 
@@ -60,7 +60,7 @@ def test_unreadable_images_leave_the_others_alone(server: httpx.Client) -> None:
     assert good["faces"]
     assert good["error"] is None
     assert "damaged" in cut["error"]["message"]
-    assert "no kind" in words["error"]["message"]
+    assert "unsupported image format" in words["error"]["message"]
     assert cut["error"]["hint"]
     assert words["faces"] == []
 
@@ -110,7 +110,7 @@ def test_a_bomb_is_refused_by_its_header(
 def test_images_far_longer_than_wide_are_refused(server: httpx.Client) -> None:
     assert server.post("/v1/predict", content=encoded(size=(500, 10))).status_code == 200
     body = problem(server.post("/v1/predict", content=encoded(size=(10, 501))), 422)
-    assert "too oblong: 10 x 501" in body["detail"]
+    assert "10 x 501 pixels is above 50:1" in body["detail"]
 
 
 def test_annotated_images_are_drawn_upon(server: httpx.Client) -> None:
@@ -139,11 +139,20 @@ def test_the_threshold_and_whole_crops_are_the_clients_choice(server: httpx.Clie
     ("params", "status", "words"),
     [
         ({"model": "fak"}, 404, "fake"),
-        ({"model": "../../etc/passwd"}, 404, "known: fake"),
-        ({"min_confidence": "nan"}, 422, "min_confidence"),
-        ({"min_confidence": 2}, 422, "min_confidence"),
-        ({"faces": "some"}, 422, "faces"),
-        ({"annotate": "perhaps"}, 422, "annotate"),
+        ({"model": "../../etc/passwd"}, 404, "allowed: fake"),
+        ({"min_confidence": "nan"}, 422, "min_confidence: 'nan' is out of range 0 to 1"),
+        (
+            {"min_confidence": 2},
+            422,
+            "query parameter min_confidence: '2' is out of range 0 to 1",
+        ),
+        (
+            {"min_confidence": "x"},
+            422,
+            "query parameter min_confidence: 'x' is invalid: input should be a valid number",
+        ),
+        ({"faces": "some"}, 422, "input should be 'detect' or 'whole'"),
+        ({"annotate": "perhaps"}, 422, "query parameter annotate: 'perhaps' is invalid"),
     ],
 )
 def test_wrong_parameters_are_named(
@@ -194,11 +203,11 @@ def test_the_surest_faces_are_kept(tmp_path: Path) -> None:
 
 
 def test_faces_of_several_clients_share_a_batch(tmp_path: Path) -> None:
-    catalogue, detector = fakes("happy", "sad"), SlowDetector()
-    classifier = catalogue.models["fake"].classifier
+    catalog, detector = fakes("happy", "sad"), SlowDetector()
+    classifier = catalog.models["fake"].classifier
     assert isinstance(classifier, FakeClassifier)
     with (
-        running(tmp_path, catalogue, detector, window_ms=3000, threads=8) as server,
+        running(tmp_path, catalog, detector, window_ms=3000, threads=8) as server,
         ThreadPoolExecutor(8) as pool,
     ):
         waiting = [pool.submit(server.post, "/v1/predict", content=encoded()) for _ in range(8)]
@@ -324,10 +333,10 @@ def test_a_failing_model_fails_its_own_requests_only(tmp_path: Path) -> None:
                 raise ValueError("once")
             return super().logits(crops_nhw)
 
-    catalogue = fakes()
-    model = catalogue.models["fake"]
-    catalogue = Catalogue([type(model)("fake", Moody(["happy"]))])
-    with running(tmp_path, catalogue) as server:
+    catalog = fakes()
+    model = catalog.models["fake"]
+    catalog = Catalog([type(model)("fake", Moody(["happy"]))])
+    with running(tmp_path, catalog) as server:
         problem(server.post("/v1/predict", content=encoded()), 500)
         assert server.post("/v1/predict", content=encoded()).status_code == 200
 
@@ -335,7 +344,7 @@ def test_a_failing_model_fails_its_own_requests_only(tmp_path: Path) -> None:
 def test_the_server_reads_as_the_reader_does(tmp_path: Path, examples: Path) -> None:
     from mien.predict.detectors.mtcnn import Mtcnn
 
-    with running(tmp_path, Catalogue.load([]), Mtcnn(threads=1)) as server:
+    with running(tmp_path, Catalog.load([]), Mtcnn(threads=1)) as server:
         paths = sorted(examples.glob("*.jpg"))
         files = [("files", path.read_bytes()) for path in paths]
         images = server.post("/v1/predict", files=files).json()["images"]

@@ -21,7 +21,7 @@ from mien import ConfigError, ModelFileError
 from mien.files import WriteError
 from mien.serve.run import serve
 from mien.serve.settings import Settings
-from mien.serve.store import alone
+from mien.serve.store import exclusive_lock
 
 
 @contextmanager
@@ -108,8 +108,8 @@ def test_what_was_accepted_is_finished_by_several_workers(tmp_path: Path, exampl
 
 def test_one_server_a_folder(tmp_path: Path) -> None:
     with (
-        alone(tmp_path),
-        pytest.raises(ConfigError, match=f"another mien serve uses the folder {tmp_path}"),
+        exclusive_lock(tmp_path),
+        pytest.raises(ConfigError, match=f"another server uses the folder {tmp_path}"),
     ):
         serve(Settings(port=0, data=tmp_path))
 
@@ -123,7 +123,7 @@ def test_what_cannot_be_served_is_told(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "jobs.sqlite").write_bytes(b"no database, but long enough to be looked at" * 99)
-    with pytest.raises(ConfigError, match="the table of jobs"):
+    with pytest.raises(ConfigError, match="cannot open the job table"):
         serve(Settings(port=0, data=broken))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

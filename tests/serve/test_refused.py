@@ -116,11 +116,11 @@ def test_what_is_no_http_is_answered_amid_a_body_too(tmp_path: Path) -> None:
         assert server.get("/healthz").status_code == 200
 
 
-@pytest.mark.parametrize("limit", ["DROP_BYTES", "DROP_S", "QUIET_S"])
+@pytest.mark.parametrize("limit", ["MAX_DROPPED_BYTES", "MAX_LINGER_S", "IDLE_S"])
 def test_dropping_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
-    monkeypatch.setattr(protocol, limit, 100_000 if limit == "DROP_BYTES" else 0.01)
-    if limit == "DROP_S":
-        monkeypatch.setattr(protocol, "QUIET_S", 0.01)
+    monkeypatch.setattr(protocol, limit, 100_000 if limit == "MAX_DROPPED_BYTES" else 0.01)
+    if limit == "MAX_LINGER_S":
+        monkeypatch.setattr(protocol, "IDLE_S", 0.01)
     quiet = threading.Event()
     with full(tmp_path) as server, line(server) as connection:
         connection.sendall(head(sized(10**9)))
@@ -128,10 +128,10 @@ def test_dropping_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, li
 
         def ended() -> bool:
             try:
-                connection.sendall(b"x" if limit == "QUIET_S" else bytes(65536))
+                connection.sendall(b"x" if limit == "IDLE_S" else bytes(65536))
             except OSError:
                 return True
-            if limit == "QUIET_S":
+            if limit == "IDLE_S":
                 quiet.wait(0.1)
             return False
 
@@ -156,9 +156,9 @@ def test_as_many_files_are_allowed_as_may_be(monkeypatch: pytest.MonkeyPatch) ->
     now = [1024, 20_000]
     monkeypatch.setattr(resource, "getrlimit", lambda which: tuple(now))
     monkeypatch.setattr(resource, "setrlimit", lambda which, both: now.__setitem__(0, both[0]))
-    assert run.allow_files(5_000) == 5_000
-    assert run.allow_files(4_000) == 5_000  # what is allowed already is never taken back
-    assert run.allow_files() == 20_000
+    assert run.raise_file_limit(5_000) == 5_000
+    assert run.raise_file_limit(4_000) == 5_000  # what is allowed already is never taken back
+    assert run.raise_file_limit() == 20_000
 
 
 def test_few_files_are_told_of(
@@ -168,7 +168,7 @@ def test_few_files_are_told_of(
     monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 256))
     run.log.addHandler(caplog.handler)
     try:
-        assert run.allow_files() == 256
+        assert run.raise_file_limit() == 256
     finally:
         run.log.removeHandler(caplog.handler)
-    assert "only 256 files may be open" in caplog.text
+    assert "limit of open files is 256" in caplog.text

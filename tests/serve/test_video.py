@@ -12,7 +12,7 @@ from tests.serve.running import SlowDetector, problem, running
 from tests.video.clips import write_clip
 from tests.video.media import animation, joined
 
-from mien.serve.jobs import LEASE_S, MAX_TRIES, Jobs
+from mien.serve.jobs import LEASE_S, MAX_ATTEMPTS, Jobs
 from mien.serve.store import Store
 
 
@@ -91,7 +91,7 @@ def test_a_running_job_is_cancelled_and_erased(tmp_path: Path, clip: bytes) -> N
     with running(tmp_path, detector=detector) as server:
         location = server.post("/v1/video", content=clip).headers["Location"]
         assert detector.begun.wait(PATIENCE_S)
-        assert "not read yet" in problem(server.get(f"{location}/result"), 409)["detail"]
+        assert "its status is 'running'" in problem(server.get(f"{location}/result"), 409)["detail"]
         assert server.delete(location).status_code == 204
         assert server.get(location).json()["status"] == "cancelled"
         assert "cancelled" in problem(server.get(f"{location}/result"), 409)["detail"]
@@ -120,7 +120,7 @@ def test_a_broken_video_fails_and_says_why(tmp_path: Path, clip: bytes) -> None:
         job = wait(server, location, "failed")
         assert job["error"]["message"].startswith("cannot read the video")
         assert job["error"]["hint"]
-        assert "no result" in problem(server.get(f"{location}/result"), 409)["detail"]
+        assert "the job has no result" in problem(server.get(f"{location}/result"), 409)["detail"]
         assert str(tmp_path) not in str(job)
         assert files(tmp_path) == []
 
@@ -159,9 +159,9 @@ def test_results_expire(tmp_path: Path, clip: bytes) -> None:
         location = server.post("/v1/video", content=clip).headers["Location"]
         wait(server, location, "done")
     store = Store(tmp_path / "data")
-    store.sweep(keep_s=3600)
+    store.delete_expired(keep_s=3600)
     assert len(store.jobs.ids()) == 1
-    store.sweep(keep_s=0)
+    store.delete_expired(keep_s=0)
     assert store.jobs.ids() == set()
     assert files(tmp_path) == []
     store.close()
@@ -181,13 +181,13 @@ def test_who_hears_that_a_video_ended_finds_it_deleted(
     tmp_path: Path, clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: dict[str, list[str]] = {}
-    end = Jobs.end
+    end = Jobs.finish
 
     def ended(jobs: Jobs, id_: str, status: str, *words: str | None) -> None:
         found[status] = files(tmp_path)
         end(jobs, id_, status, *words)
 
-    monkeypatch.setattr(Jobs, "end", ended)
+    monkeypatch.setattr(Jobs, "finish", ended)
     with running(tmp_path) as server:
         location = server.post("/v1/video", content=clip[:40] + bytes(800)).headers["Location"]
         wait(server, location, "failed")
@@ -218,7 +218,7 @@ def test_a_video_that_was_read_when_the_server_died_is_done(tmp_path: Path) -> N
 def test_a_job_whose_model_is_gone_says_so(tmp_path: Path, clip: bytes) -> None:
     store = Store(tmp_path / "data")
     job = store.jobs.add("j" * 22, "mov", ("other", ("a", "b")), None, 1)
-    store.upload(job.id).write_bytes(clip)
+    store.upload_path(job.id).write_bytes(clip)
     store.close()
     with running(tmp_path) as server:
         failed = wait(server, f"/v1/video/{job.id}", "failed")
@@ -229,8 +229,8 @@ def test_only_what_belongs_to_a_job_survives_a_start(tmp_path: Path) -> None:
     store = Store(tmp_path / "data")
     store.jobs.add("kept", "mov", ("fake", ("a", "b")), None, 1)
     for name in ("kept", "lost", "half.part"):
-        store.upload(name).write_bytes(b"x")
-    store.result("lost").with_name("lost.jsonl.part").write_bytes(b"x")
+        store.upload_path(name).write_bytes(b"x")
+    store.result_path("lost").with_name("lost.jsonl.part").write_bytes(b"x")
     store.recover()
     store.close()
     assert files(tmp_path) == ["kept"]
@@ -262,7 +262,7 @@ def test_a_dead_workers_job_is_taken_over(tmp_path: Path, clock: Clock) -> None:
     assert taken is not None
     assert (taken.id, taken.status, taken.labels) == ("a", "running", ("a", "b"))
     assert jobs.claim(1) is None
-    assert jobs.beat("a", 0.5)
+    assert jobs.renew_lease("a", 0.5)
     clock.now += LEASE_S + 1
     again = table(tmp_path, clock).claim(1)  # another worker, over the same file
     assert again is not None
@@ -271,9 +271,9 @@ def test_a_dead_workers_job_is_taken_over(tmp_path: Path, clock: Clock) -> None:
 
 def test_a_job_that_ends_its_workers_is_given_up(tmp_path: Path, clock: Clock) -> None:
     jobs = table(tmp_path, clock, "a")
-    for _ in range(MAX_TRIES):
+    for _ in range(MAX_ATTEMPTS):
         assert jobs.claim(1) is not None
-        jobs.give_back()
+        jobs.requeue()
     assert jobs.claim(1) is None
     job = jobs.get("a")
     assert job is not None
@@ -283,9 +283,9 @@ def test_a_job_that_ends_its_workers_is_given_up(tmp_path: Path, clock: Clock) -
 
 def test_stopping_a_server_counts_for_nothing(tmp_path: Path, clock: Clock) -> None:
     jobs = table(tmp_path, clock, "a")
-    for _ in range(2 * MAX_TRIES):
+    for _ in range(2 * MAX_ATTEMPTS):
         assert jobs.claim(1) is not None
-        jobs.give_back("a")
+        jobs.requeue("a")
     assert jobs.claim(1) is not None
 
 
@@ -293,13 +293,13 @@ def test_a_cancelled_job_stays_so(tmp_path: Path, clock: Clock) -> None:
     jobs = table(tmp_path, clock, "a", "b")
     assert jobs.claim(2) is not None
     assert jobs.cancel("a")
-    assert not jobs.beat("a", 0.9)
-    jobs.end("a", "done")
+    assert not jobs.renew_lease("a", 0.9)
+    jobs.finish("a", "done")
     job = jobs.get("a")
     assert job is not None
     assert job.status == "cancelled"
     assert not jobs.cancel("a")
-    assert jobs.waiting() == 1
+    assert jobs.count_active() == 1
 
 
 def test_a_codec_that_nobody_knows_is_told_of(tmp_path: Path) -> None:
