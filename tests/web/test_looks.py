@@ -66,7 +66,7 @@ def test_dialogs_open_and_close_by_keyboard(visit: Visit) -> None:
     page = visit()
     page.focus("#about-open")
     page.keyboard.press("Enter")
-    assert page.is_visible("text=What it can tell, and what not")
+    assert page.is_visible("text=What it can and cannot tell")
     assert page.is_visible("text=This model: mien-small")
     page.keyboard.press("Escape")
     assert not page.is_visible("#about")
