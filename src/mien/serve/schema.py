@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,6 +35,7 @@ PROBLEM: dict[str, Any] = {
     "detail": "query parameter min_confidence: '2' is out of range 0 to 1",
     "hint": "allowed: 0 to 1",
 }  # fmt: skip
+RETRY_AFTER = {"description": "seconds to wait", "schema": {"type": "integer", "minimum": 1}}
 METRICS = """\
 # HELP mien_requests_in_progress Upload requests (POST) in progress
 # TYPE mien_requests_in_progress gauge
@@ -174,13 +176,22 @@ DESCRIPTIONS = {
     421: "Host name not accepted",
     422: "Damaged or too large image, or invalid parameter",
     429: "Rate limit exceeded; see Retry-After",
+    500: "Internal error",
     503: "Server busy; see Retry-After",
     507: "No disk space for the video",
 }
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI responses for the problems of a route."""
+    """Return the OpenAPI responses for the problems of a route; 500 is always among them."""
     schema = ProblemBody.model_json_schema()
-    content = {"application/problem+json": {"schema": schema, "example": PROBLEM}}
-    return {s: {"description": DESCRIPTIONS[s], "content": content} for s in statuses}
+    found: dict[int | str, dict[str, Any]] = {}
+    for status in (*statuses, 500):
+        example = {**PROBLEM, "status": status, "title": HTTPStatus(status).phrase}
+        if status != 422:
+            example |= {"detail": DESCRIPTIONS[status], "hint": "see /docs"}
+        content = {"application/problem+json": {"schema": schema, "example": example}}
+        found[status] = {"description": DESCRIPTIONS[status], "content": content}
+        if status in (429, 503):
+            found[status]["headers"] = {"Retry-After": RETRY_AFTER}
+    return found

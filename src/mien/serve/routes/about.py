@@ -17,6 +17,7 @@ router = APIRouter(tags=["about"], dependencies=[Depends(reject_unknown)])
     "/v1/models",
     summary="List the models",
     response_model=ModelsBody,
+    response_description="The served models",
     responses=problems(401, 403, 421, 422, 429),
 )
 async def models(request: Request) -> JSONResponse:
@@ -28,6 +29,7 @@ async def models(request: Request) -> JSONResponse:
     "/healthz",
     summary="Liveness check",
     response_model=HealthBody,
+    response_description="The process responds",
     responses=problems(403, 421, 422),
 )
 async def healthz() -> JSONResponse:
@@ -39,6 +41,7 @@ async def healthz() -> JSONResponse:
     "/readyz",
     summary="Readiness check",
     response_model=HealthBody,
+    response_description="Uploads are accepted",
     responses=problems(403, 421, 422, 503),
 )
 async def readyz(request: Request) -> JSONResponse:
@@ -56,6 +59,7 @@ async def readyz(request: Request) -> JSONResponse:
     "/metrics",
     summary="Prometheus metrics",
     response_class=PlainTextResponse,
+    response_description="Metrics in text format 0.0.4",
     responses={
         **problems(401, 403, 421, 422, 429),
         200: {"content": {"text/plain": {"example": METRICS}}},

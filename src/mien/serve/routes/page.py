@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
@@ -14,8 +14,24 @@ from mien.serve.reference import page
 from mien.serve.routes import live
 from mien.serve.state import state_of
 
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
 _HASHED = re.compile(r"[.-][0-9a-f]{8,}\.\w+$")
 """A file name with a hash of its content: such a file never changes."""
+
+
+class _WholeFile(FileResponse):
+    """A file response without range requests.
+
+    Starlette answers a malformed or unsatisfiable range in plain text, not as a problem. No file of
+    the page needs ranges, and a server may ignore them (RFC 9110, section 14.2).
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [header for header in scope["headers"] if header[0] != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
+
 
 router = APIRouter(include_in_schema=False)
 
@@ -31,11 +47,12 @@ async def asset(request: Request, name: str = "") -> Response:
     immutable = bool(_HASHED.search(path))
     headers: dict[str, Any] = {
         "ETag": found.etag,
+        "Accept-Ranges": "none",
         "Cache-Control": "public, max-age=31536000, immutable" if immutable else "no-cache",
     }
     if found.etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    return FileResponse(found.path, headers=headers, media_type=found.media_type)
+    return _WholeFile(found.path, headers=headers, media_type=found.media_type)
 
 
 @router.api_route("/docs", methods=["GET", "HEAD"])

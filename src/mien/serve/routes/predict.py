@@ -34,6 +34,7 @@ MinConfidence = Annotated[
     "/v1/predict",
     summary="Predict expressions in images",
     response_model=ImagesBody,
+    response_description="One entry per image, in the order of the request",
     responses=problems(400, 401, 403, 404, 408, 413, 415, 421, 422, 429, 503),
     openapi_extra=upload("files", "image/*"),
 )

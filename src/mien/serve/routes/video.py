@@ -8,7 +8,7 @@ import os
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from mien.serve.jobs import CANCELLED, DONE, FAILED, new_id
@@ -22,13 +22,16 @@ from mien.serve.upload import BodyParts, read_body
 from mien.video.sinks.rows import CsvLines
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Iterator
-    from pathlib import Path
 
     from mien.serve.jobs import Job
     from mien.serve.state import State
 
+LOCATION = {"description": "URL of the job's status", "schema": {"type": "string"}}
 CSV_EXAMPLE = "source,frame,pts,time_s,track\nthe video,0,0,0.0,1\n"
+
+JobId = Annotated[str, Path(description="id of the job, from `POST /v1/video`")]
 
 router = APIRouter(tags=["videos"], dependencies=[Depends(reject_unknown)])
 
@@ -47,7 +50,11 @@ UPLOAD_FACTOR = 20
     status_code=202,
     summary="Create a video job",
     response_model=JobBody,
-    responses=problems(400, 401, 403, 404, 408, 413, 415, 421, 422, 429, 503, 507),
+    response_description="The job was queued",
+    responses={
+        **problems(400, 401, 403, 404, 408, 413, 415, 421, 422, 429, 503, 507),
+        202: {"headers": {"Location": LOCATION}},
+    },
     openapi_extra=upload("file", "video/*"),
 )
 async def create(
@@ -79,9 +86,10 @@ async def create(
     "/v1/video/{id}",
     summary="Get the status of a video job",
     response_model=JobBody,
+    response_description="Status and progress",
     responses=problems(401, 403, 404, 421, 422, 429),
 )
-async def status(request: Request, id: str) -> JSONResponse:
+async def status(request: Request, id: JobId) -> JSONResponse:
     """Return status and progress of a job."""
     job = await _find(state_of(request), id)
     return JSONResponse(job.to_dict())
@@ -91,6 +99,7 @@ async def status(request: Request, id: str) -> JSONResponse:
     "/v1/video/{id}/result",
     summary="Get the result of a video job",
     response_model=VideoBody,
+    response_description="Rows, and in JSON the summary",
     responses={
         **problems(401, 403, 404, 409, 421, 422, 429),
         200: {"content": {"text/csv": {"schema": {"type": "string"}, "example": CSV_EXAMPLE}}},
@@ -98,7 +107,7 @@ async def status(request: Request, id: str) -> JSONResponse:
 )
 async def result(
     request: Request,
-    id: str,
+    id: JobId,
     format: Annotated[Literal["json", "csv"], Query(description="format of the result")] = "json",
 ) -> Response:
     """Return one row per face and frame; JSON also has a summary per person."""
@@ -118,9 +127,10 @@ async def result(
     "/v1/video/{id}",
     summary="Cancel or delete a video job",
     status_code=204,
+    response_description="The job and its files were deleted",
     responses=problems(401, 403, 404, 421, 422, 429),
 )
-async def delete(request: Request, id: str) -> Response:
+async def delete(request: Request, id: JobId) -> Response:
     """Delete the video and its results. An unfinished job stays visible as `cancelled`."""
     state = state_of(request)
     job = await _find(state, id)
@@ -225,7 +235,7 @@ def _kind(head: bytearray) -> str:
     return kind
 
 
-def _result(job: Job, path: Path, kind: str) -> Response:
+def _result(job: Job, path: pathlib.Path, kind: str) -> Response:
     lines = path.with_name(path.name + ".jsonl")
     summary = path.with_name(path.name + ".summary.json")
     try:
