@@ -248,6 +248,23 @@ def test_who_sends_half_a_head_is_let_go(
     assert talk(locked, b"GET /healthz HTTP/1.1\r\nHost: ") == b""
 
 
+def test_silent_connections_have_their_own_timeout(
+    locked: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A client on a busy machine may connect long before it sends: not under the header timeout.
+    monkeypatch.setattr("mien.serve.protocol.HEADER_TIMEOUT_S", 0.01)
+    with socket.create_connection(("127.0.0.1", locked.base_url.port or 0), PATIENCE_S) as line:
+        assert locked.get("/healthz").status_code == 200  # the server knows the connection
+        line.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            line.recv(1)
+        line.settimeout(PATIENCE_S)
+        line.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b" 200 " in line.recv(65536)
+    monkeypatch.setattr("mien.serve.protocol.FIRST_BYTE_TIMEOUT_S", 0.05)
+    assert talk(locked) == b""
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

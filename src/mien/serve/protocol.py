@@ -20,15 +20,19 @@ if TYPE_CHECKING:
 
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+FIRST_BYTE_TIMEOUT_S = 60.0
+"""Seconds that a new connection may stay silent: a client that starts hundreds of uploads at once
+on a busy machine sends its first byte late. An idle connection costs only an open file."""
 HEADER_TIMEOUT_S = 15.0
-"""Seconds until a request's headers must be complete, from the connection or their first byte."""
+"""Seconds from the first byte of a request until its headers must be complete."""
 MAX_HEADER_BYTES = 65_536
 MAX_DROPPED_BYTES = 1_000_000_000
 """Bytes of a refused body that are read and dropped: twice the largest video, by default."""
-MAX_LINGER_S = 30.0
+MAX_LINGER_S = 60.0
 """Seconds for which a refused body is read and dropped."""
-IDLE_S = 5.0
-"""Seconds without data after which a lingering connection is closed."""
+IDLE_S = 15.0
+"""Seconds without data after which a lingering connection is closed: with 5 s, clients that shared
+a busy machine with hundreds of other uploads were reset before they had their turn."""
 
 
 class HeaderTimeoutProtocol(HttpToolsProtocol):
@@ -53,9 +57,9 @@ class HeaderTimeoutProtocol(HttpToolsProtocol):
         return cycle is None or cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the header timeout."""
+        """Start to wait for the first byte."""
         super().connection_made(transport)
-        self._start_header_timer()
+        self._start_header_timer(FIRST_BYTE_TIMEOUT_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all timers."""
@@ -71,9 +75,10 @@ class HeaderTimeoutProtocol(HttpToolsProtocol):
             return
         in_headers = not self._in_body and self._idle
         if in_headers:
+            if not self._header_bytes:  # the first bytes of a request
+                self._reset_header_timer()
+                self._start_header_timer(HEADER_TIMEOUT_S)
             self._header_bytes += len(data)
-            if self._timer is None:  # a kept connection: its next request starts here
-                self._start_header_timer()
         super().data_received(data)
         # The timer is gone if the headers were completed by this data, whatever its length.
         if in_headers and self._timer is not None and self._header_bytes > MAX_HEADER_BYTES:
@@ -150,8 +155,8 @@ class HeaderTimeoutProtocol(HttpToolsProtocol):
         self._dropped_before = self._dropped
         self._timer = self.loop.call_later(IDLE_S, self._check_linger)
 
-    def _start_header_timer(self) -> None:
-        self._timer = self.loop.call_later(HEADER_TIMEOUT_S, self._close_now)
+    def _start_header_timer(self, seconds: float) -> None:
+        self._timer = self.loop.call_later(seconds, self._close_now)
 
     def _reset_header_timer(self) -> None:
         self._header_bytes = 0
