@@ -1,10 +1,10 @@
-"""How many planted copies are found among real faces, at what cost.
+"""Measures the duplicate search: recall of planted copies, false pairs, time and memory.
 
     python bench/copies.py --data fer2013.npz [--count 1400] [--seed 1]
 
-Changed copies of random images are added to the collection: mirrored, cropped by 5% and by 10%,
-re-encoded, lighter or darker, and all of it at once. A pair of a planted copy and an image that
-is no copy of its original counts as false.
+Changed copies of random images are added: mirrored, cropped by 5% and 10%, re-encoded, lighter or
+darker, and all of these at once. A pair of a planted copy and an image that is not a duplicate of
+its original counts as false. Compare recall per change, and the false pairs, with docs/log.md.
 """
 
 from __future__ import annotations

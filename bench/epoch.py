@@ -1,23 +1,23 @@
-"""What an epoch of training costs beside its arithmetic, and beside a plain loader.
+"""Measures the overhead of a training epoch over its arithmetic, and a plain data loader.
 
     python bench/epoch.py --data DIR [--recipe recipes/small.toml] [--set A.B=C] [--rounds 5]
                           [--threads 1]
 
-In one run, on the same images, in turns of one measured step of the doctor's each:
+In one run, on the same images, in turns of one measured step of the doctor each:
 
-    mien        mien's own epoch
+    mien        an epoch of `mien train`
     unmeasured  the same without the doctor's measurements
     arithmetic  the same batches, already augmented, in a bare loop of forward, backward and step
-    feeding     mien's batches, augmented, with nothing learnt from them
-    plain       a PyTorch DataLoader with one worker that opens each image with Pillow and changes
-                it as the recipe does, one by one, as most training scripts do, before the same
-                bare loop
+    feeding     mien's batches with augmentation, without training
+    plain       a PyTorch DataLoader with one worker that opens each image with Pillow and augments
+                it as the recipe does, one by one, as most training scripts do, then the same bare
+                loop
     plain feed  that DataLoader alone
 
-The worker is a process beside this one, which computes with --threads. Ratios are medians over the
-rounds, so that the machine's speed cancels out; what runs in this process alone is compared by
-processor time, which other programs on the machine change little, and whatever has a worker by the
-clock.
+Compare the printed ratios: mien / arithmetic is the overhead, mien / plain the gain. Ratios are
+medians over the rounds, so that the machine's speed cancels. What runs in this process is compared
+by CPU time, which other programs hardly change; what has a worker process, by wall time. --threads
+are those of this process.
 """
 
 from __future__ import annotations

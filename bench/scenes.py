@@ -1,7 +1,7 @@
-"""Synthetic scenes whose truth is known: public-domain portraits that move over textures.
+"""Synthetic scenes with known ground truth: public-domain portraits that move over textures.
 
-Used by bench/video.py. A person who cannot be seen for longer than LOST_S counts as new when they
-come back: mien recognises nobody, and says so.
+Used by bench/video.py. A person who is out of sight for longer than LOST_S counts as new on return:
+mien tracks people and does not identify them.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Malformed requests against the server: no 500, no hang, no growth; see bench/README.md.
+"""Fuzzes the server: no response may be a 500, no request may hang, memory may not grow.
 
     python bench/server_fuzz.py [--count 10000] [--seed 0]
 
-Images of seven kinds and videos with bytes changed, cut, joined or with sizes that lie; forms
-that are broken; parameters, paths, methods and headers at random; bytes that are no HTTP; WebSocket
-messages that make no sense. Schemathesis, whose own requests follow /openapi.json, runs beside it
-in an environment of its own (docs/log.md).
+Sends images of seven formats and videos with bytes changed, cut, joined, or with false sizes;
+malformed forms; random parameters, paths, methods and headers; bytes that are not HTTP; invalid
+WebSocket messages. Compare statuses, the slowest response, and memory before and after.
+Schemathesis, whose requests follow /openapi.json, runs in an environment of its own (docs/log.md).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What prediction costs: classification, detection, a folder of images, start, memory, disk.
+"""Measures the cost of prediction: classification, detection, a folder, startup, memory, disk.
 
     python bench/speed.py [--models mien-small ...] [--images 200] [--skip-install]
 
-The install is made with pip into a fresh environment; without a network use --skip-install. Models
-are measured in turns, so that ratios between them hold on a busy machine.
+Installs mien with pip into a new environment; use --skip-install without a network. Models are
+measured in turns: compare the ratios between them, which hold on a busy machine too.
 """
 
 from __future__ import annotations

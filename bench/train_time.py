@@ -1,13 +1,13 @@
-"""How long a recipe takes to a validation accuracy, beside another recipe in the same run.
+"""Measures the time that a recipe needs to reach a validation accuracy, beside another recipe.
 
     python bench/train_time.py --data DIR --out FOLDER [--recipe recipes/small.toml]
                                [--against recipes/first.toml] [--target 0.88] [--threads 1]
 
-The two train in turns, an epoch each, so that whatever else the machine does slows both; each
-stops when an epoch's validation accuracy (the panel's where there are votes) reaches the target.
-Killed and started again with the same --out, it goes on. Times are sums over the epochs, validation
-included, and what comes before the first where a recipe aligns faces: by the clock, and of the
-processor, which other programs change little. The first recipe that mien shipped:
+Both recipes train in turns, one epoch each, so that other load on the machine slows both. Each
+stops when its validation accuracy (on consensus labels, if there are votes) reaches the target.
+Compare the ratio of their CPU times, which other programs hardly change; wall times are printed
+too. Times are sums over all epochs, validation and alignment pretraining included. A run that was
+killed is resumed with the same --out. The first shipped recipe:
 git show 1322655:recipes/small.toml > first.toml
 """
 

@@ -1,9 +1,10 @@
-"""Video: speed against a plain loop, flat memory, and following on scenes of known truth.
+"""Measures video: speed against a plain loop, memory, tracking with known ground truth, live delay.
 
     python bench/video.py [--frames 100000] [--threads 2] [--only speed,tuned,held-out,live,soak]
 
-Speeds are of one run on one machine: the ratio
-is what counts where others use it too.
+Compare the ratio to the plain loop (speed), identity errors and label changes on scenes used for
+tuning and on held-out ones, the age of displayed frames (live), and memory, which must be flat
+(soak). Absolute speeds hold for one run on one machine.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""mien beside what else can be installed: same faces, same machine, same run, one thread each.
+"""Compares mien with other installable packages: same faces, same machine, one thread each.
 
     python bench/peers/run.py --data DIR [--models mien-small ...] [--peers fer human ...]
                               [--environments FOLDER] [--json FILE]
 
-DIR is a dataset of mien. Each peer answers the faces of its validation split in a process and an
-environment of its own, made on first use by pip or npm; seven classes are restricted to
-happy/neutral/sad by dropping the others. Speed is in faces for each second of the processor, which
-other programs on the machine change little; mien answers first and last to show how little.
+DIR is a dataset. Each peer predicts the faces of its validation split in its own process and
+environment, created on first use by pip or npm; predictions of seven classes are restricted to
+happy/neutral/sad by dropping the others. Compare accuracy with its interval, and faces per CPU
+second, which other programs hardly change; mien runs first and last to show how much.
 """
 
 from __future__ import annotations
