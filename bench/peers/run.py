@@ -61,8 +61,8 @@ JS = ("@vladmandic/face-api@1.7.15", "@vladmandic/human@3.3.6", "@tensorflow/tfj
 PEERS = {
     "fer": Peer("tensorflow", OWN, "tensorflow_peers.py", FER2013),
     "fer-lite": Peer("tensorflow", OWN, "tensorflow_peers.py", f"{FER2013}; fer's default"),
-    "facex": Peer("tensorflow", OWN, "tensorflow_peers.py", "not said"),
-    "face-api": Peer("node", JS, "node_peers.cjs", "not said: 'a variety of images'"),
+    "facex": Peer("tensorflow", OWN, "tensorflow_peers.py", "unknown"),
+    "face-api": Peer("node", JS, "node_peers.cjs", "unknown: 'a variety of images'"),
     "human": Peer("node", JS, "node_peers.cjs", f"{FER2013}; oarriaga's network, as fer's"),
 }
 

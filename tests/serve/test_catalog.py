@@ -23,7 +23,7 @@ def test_shipped_models_are_offered() -> None:
     assert "mien-tiny" in offered
 
 
-def test_ones_own_come_first(tmp_path: Path) -> None:
+def test_given_models_come_first(tmp_path: Path) -> None:
     file = tmp_path / "m.onnx"
     file.write_bytes(tiny_model(tiny_info().to_metadata()))
     catalog = Catalog.load([("mine", file), ("mien-tiny", file), ("", Path("mien-small-int8"))])

@@ -59,13 +59,13 @@ def test_arrays_bytes_and_bad_images(client: Client) -> None:
     assert client.annotated(b"words")[1] == b""
 
 
-def test_what_is_no_image_at_all_is_answered_here(client: Client) -> None:
+def test_invalid_arrays_are_refused_by_the_client(client: Client) -> None:
     with pytest.raises(SourceError, match=r"must be uint8 .*, got float32 \[8, 8\]"):
         client.read(np.zeros((8, 8), np.float32))
     assert "cannot read" in (client.read("a\0b.jpg").error or "")
 
 
-def test_wishes_travel(server: httpx.Client) -> None:
+def test_options_are_sent(server: httpx.Client) -> None:
     with Client(str(server.base_url), min_confidence=0.95, faces="whole", model="fake") as client:
         reading = client.read(encoded())
         assert reading.detector == "whole"
@@ -142,7 +142,7 @@ def flaky() -> Iterator[tuple[type[Flaky], str]]:
 GOOD: tuple[int, dict[str, str], bytes] = (200, {}, b'{"models": []}')
 
 
-def test_a_busy_server_is_asked_again(
+def test_a_busy_server_is_retried(
     flaky: tuple[type[Flaky], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler, url = flaky
@@ -157,7 +157,7 @@ def test_a_busy_server_is_asked_again(
     assert 0.1 <= slept[1] <= 0.5
 
 
-def test_patience_has_an_end(
+def test_retries_are_limited(
     flaky: tuple[type[Flaky], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler, url = flaky

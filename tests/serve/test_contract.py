@@ -124,7 +124,7 @@ def test_the_page_docs_says_that_a_token_is_needed(tmp_path: Path) -> None:
     assert "secret" not in text
 
 
-def test_a_wrong_method_is_told_all_that_there_are(server: httpx.Client) -> None:
+def test_a_wrong_method_lists_all_allowed_ones(server: httpx.Client) -> None:
     assert server.put("/v1/video/x").headers["Allow"] == "DELETE, GET"
     assert server.get("/v1/predict").headers["Allow"] == "POST"
 
@@ -226,7 +226,7 @@ def test_no_upload_is_answered_with_500(
     ),
     content=st.binary(max_size=100),
 )  # fmt: skip
-def test_no_request_at_all_is(
+def test_no_request_is_answered_with_500(
     server: httpx.Client, method: str, path: str, headers: dict[str, str], content: bytes
 ) -> None:
     url = server.base_url.copy_with(raw_path=b"/" + httpx.URL("http://x/" + path.lstrip("/"))

@@ -33,7 +33,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     "header", [None, "", TOKEN, f"Basic {TOKEN}", "Bearer", "Bearer x", f"Bearer {TOKEN}x",
                f"Bearer {TOKEN[:-1]}"],
 )  # fmt: skip
-def test_without_the_token_nobody_is_answered(locked: httpx.Client, header: str | None) -> None:
+def test_requests_without_the_token_are_refused(locked: httpx.Client, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
     for method, path in (("POST", "/v1/predict"), ("GET", "/v1/models"), ("GET", "/metrics"),
                          ("POST", "/v1/video"), ("GET", "/v1/video/x")):  # fmt: skip
@@ -42,7 +42,7 @@ def test_without_the_token_nobody_is_answered(locked: httpx.Client, header: str 
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_with_the_token_everybody_is(locked: httpx.Client) -> None:
+def test_requests_with_the_token_are_accepted(locked: httpx.Client) -> None:
     headers = {"Authorization": f"bearer {TOKEN}"}
     assert locked.get("/v1/models", headers=headers).status_code == 200
     assert locked.get("/healthz").status_code == 200
@@ -67,7 +67,7 @@ def test_every_answer_carries_the_headers(locked: httpx.Client) -> None:
     assert locked.get("/healthz").headers["cache-control"] == "no-store"
 
 
-def test_pages_elsewhere_may_not_call(tmp_path: Path) -> None:
+def test_other_origins_are_refused(tmp_path: Path) -> None:
     allowed = "https://example.org"
     with running(tmp_path, origins=(allowed,)) as server:
         own = str(server.base_url).rstrip("/")
@@ -90,7 +90,7 @@ def test_other_host_names_are_refused_on_loopback(tmp_path: Path) -> None:
     assert Settings(host="0.0.0.0").allowed_hosts == ()  # noqa: S104
 
 
-def test_addresses_reach_no_files(locked: httpx.Client) -> None:
+def test_urls_reach_no_other_files(locked: httpx.Client) -> None:
     for path in ("/assets/../app.py", "/assets/%2e%2e/app.py", "/assets//etc/passwd", "/app.py",
                  "/assets/models/..%2f..%2fpyproject.toml", "/assets/", "/assets/%00"):  # fmt: skip
         assert locked.get(path).status_code == 404, path
@@ -160,7 +160,7 @@ def test_the_log_names_paths_and_no_secrets(
     assert TOKEN not in caplog.text
 
 
-def test_who_leaves_amid_an_upload_is_no_failure(
+def test_a_disconnect_during_an_upload_is_not_an_error(
     locked: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     with logged(caplog) as text:
@@ -197,7 +197,7 @@ def test_metrics_count_what_was_asked(tmp_path: Path) -> None:
     assert "secret" not in text
 
 
-def test_a_rate_is_kept_for_each_client() -> None:
+def test_each_client_has_its_own_rate() -> None:
     now = [0.0]
     rate = RateLimiter(2, lambda: now[0])
     assert [rate.wait_s("a") for _ in range(5)] == [0, 0, 0, 0, 1]
@@ -227,7 +227,7 @@ def talk(server: httpx.Client, *pieces: bytes) -> bytes:
         return answer
 
 
-def test_heads_have_an_end(locked: httpx.Client) -> None:
+def test_headers_are_limited(locked: httpx.Client) -> None:
     request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
     assert b" 200 " in talk(locked, request + b"Connection: close\r\n\r\n")
     big = talk(locked, request + b"X: ", *[b"x" * 10_000] * (MAX_HEADER_BYTES // 10_000 + 30))
@@ -236,9 +236,7 @@ def test_heads_have_an_end(locked: httpx.Client) -> None:
     assert locked.get("/healthz").status_code == 200
 
 
-def test_who_sends_half_a_head_is_let_go(
-    locked: httpx.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_incomplete_headers_time_out(locked: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_connection(("127.0.0.1", locked.base_url.port or 0), PATIENCE_S) as line:
         line.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b" 200 " in line.recv(65536)
@@ -302,7 +300,7 @@ def test_limits_are_above_zero_and_the_token_is_not_shown() -> None:
     assert TOKEN not in repr(Settings(token=TOKEN))
 
 
-def test_kinds_are_told_by_content() -> None:
+def test_formats_are_recognised_by_content() -> None:
     assert image_kind(encoded("PNG")[:16]) == "png"
     assert image_kind(b"RIFF0000AVI 0000") is None
     assert image_kind(b"") is None

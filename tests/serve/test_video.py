@@ -76,7 +76,7 @@ def test_an_animation_is_a_video_too(tmp_path: Path, suffix: str) -> None:
         assert result["summary"]["notes"] == []
 
 
-def test_what_is_odd_in_a_video_stands_in_its_summary(tmp_path: Path) -> None:
+def test_warnings_about_a_video_are_in_its_summary(tmp_path: Path) -> None:
     part = write_clip(tmp_path / "a.ts", 10)
     twice = joined(tmp_path / "twice.ts", part, part)
     with running(tmp_path) as server:
@@ -108,7 +108,7 @@ PLAYLIST = b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n" + b"#" * 600
     "content",
     [PLAYLIST, b"ffconcat version 1.0\nfile /etc/passwd\n", b"<MPD></MPD>", b"\xff\xd8\xff" * 99],
 )
-def test_what_is_no_video_is_never_given_to_ffmpeg(tmp_path: Path, content: bytes) -> None:
+def test_unsupported_formats_never_reach_ffmpeg(tmp_path: Path, content: bytes) -> None:
     with running(tmp_path) as server:
         problem(server.post("/v1/video", files={"file": ("a.mp4", content)}), 415)
         assert files(tmp_path) == []
@@ -125,7 +125,7 @@ def test_a_broken_video_fails_and_says_why(tmp_path: Path, clip: bytes) -> None:
         assert files(tmp_path) == []
 
 
-def test_a_video_that_breaks_off_gives_its_good_part(tmp_path: Path) -> None:
+def test_a_cut_video_gives_rows_up_to_the_cut(tmp_path: Path) -> None:
     whole = write_clip(tmp_path / "a.mkv", 60, options={"g": "5"}).read_bytes()
     with running(tmp_path) as server:
         location = server.post("/v1/video", content=whole[: len(whole) // 2]).headers["Location"]
@@ -177,7 +177,7 @@ def test_a_server_that_stops_leaves_its_job_to_the_next(tmp_path: Path, clip: by
         assert len(server.get(f"{location}/result").json()["rows"]) == 30
 
 
-def test_who_hears_that_a_video_ended_finds_it_deleted(
+def test_a_video_is_deleted_before_its_status_says_so(
     tmp_path: Path, clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: dict[str, list[str]] = {}
@@ -225,7 +225,7 @@ def test_a_job_whose_model_is_gone_says_so(tmp_path: Path, clip: bytes) -> None:
         assert "no longer served" in failed["error"]["message"]
 
 
-def test_only_what_belongs_to_a_job_survives_a_start(tmp_path: Path) -> None:
+def test_files_without_a_job_are_deleted_at_startup(tmp_path: Path) -> None:
     store = Store(tmp_path / "data")
     store.jobs.add("kept", "mov", ("fake", ("a", "b")), None, 1)
     for name in ("kept", "lost", "half.part"):
@@ -269,7 +269,7 @@ def test_a_dead_workers_job_is_taken_over(tmp_path: Path, clock: Clock) -> None:
     assert again.id == "a"
 
 
-def test_a_job_that_ends_its_workers_is_given_up(tmp_path: Path, clock: Clock) -> None:
+def test_a_job_that_crashes_its_workers_fails(tmp_path: Path, clock: Clock) -> None:
     jobs = table(tmp_path, clock, "a")
     for _ in range(MAX_ATTEMPTS):
         assert jobs.claim(1) is not None
@@ -281,7 +281,7 @@ def test_a_job_that_ends_its_workers_is_given_up(tmp_path: Path, clock: Clock) -
     assert "3 times" in (job.message or "")
 
 
-def test_stopping_a_server_counts_for_nothing(tmp_path: Path, clock: Clock) -> None:
+def test_stopping_a_server_is_not_an_attempt(tmp_path: Path, clock: Clock) -> None:
     jobs = table(tmp_path, clock, "a")
     for _ in range(2 * MAX_ATTEMPTS):
         assert jobs.claim(1) is not None
@@ -302,7 +302,7 @@ def test_a_cancelled_job_stays_so(tmp_path: Path, clock: Clock) -> None:
     assert jobs.count_active() == 1
 
 
-def test_a_codec_that_nobody_knows_is_told_of(tmp_path: Path) -> None:
+def test_an_unknown_codec_is_reported(tmp_path: Path) -> None:
     content = write_clip(tmp_path / "a.mkv", 5).read_bytes()
     assert content.count(b"V_MPEG4/ISO/AVC") == 1
     unknown = content.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG9/ISO/AVC")

@@ -133,7 +133,7 @@ def test_examples_open(visit: Visit) -> None:
     assert page.locator(".card .name").inner_text().startswith("Happy")
 
 
-def test_a_damaged_image_is_told_kindly(visit: Visit, examples: Path, tmp_path: Path) -> None:
+def test_a_damaged_image_is_explained(visit: Visit, examples: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes((examples / "astronaut.jpg").read_bytes()[:9000])
     page = visit()
@@ -144,7 +144,7 @@ def test_a_damaged_image_is_told_kindly(visit: Visit, examples: Path, tmp_path: 
     assert page.is_disabled("#save-json")
 
 
-def test_a_silent_server_can_be_tried_again(visit: Visit, portraits: list[Path]) -> None:
+def test_an_unreachable_server_can_be_retried(visit: Visit, portraits: list[Path]) -> None:
     page = visit()
     page.context.set_offline(True)
     open_files(page, portraits[0])
@@ -155,7 +155,7 @@ def test_a_silent_server_can_be_tried_again(visit: Visit, portraits: list[Path])
     assert page.locator("#notice").inner_text() == ""
 
 
-def test_a_busy_server_is_asked_again(visit: Visit, portraits: list[Path]) -> None:
+def test_a_busy_server_is_retried(visit: Visit, portraits: list[Path]) -> None:
     page = visit()
     answers = [429, 503]
 
