@@ -148,6 +148,7 @@ class AdmissionMiddleware:
             self.access.check_host(headers)
             self.access.check_origin(headers)
             self._check_rate(scope)
+            # Browsers cannot send this header: without it, the first message must hold the token.
             if "authorization" in headers:
                 self.access.check_token(headers)
                 scope[AUTHORIZED] = True
@@ -183,6 +184,7 @@ def _response_headers(message: Message, origin: str | None) -> list[tuple[bytes,
     if origin is not None:
         headers += cors_headers(origin)
     if not any(name == b"cache-control" for name, _ in headers):
+        # Predictions are personal data: no cache may keep them. The page's files set their own.
         headers.append((b"cache-control", b"no-store"))
     return headers
 

@@ -73,7 +73,7 @@ class Assets:
         self._files = {
             url: Asset(path, TYPES[path.suffix], f'"{sha256_file(path)[:20]}"')
             for url, path in web_assets(folder).items()
-            if path.suffix in TYPES
+            if path.suffix in TYPES  # so that a stray source or editor file is never served
         }
 
     def get(self, path: str) -> Asset | None:

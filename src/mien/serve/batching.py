@@ -45,6 +45,7 @@ class Batcher:
         self._more_expected, self._on_batch = more_expected, on_batch
         self._queue: deque[_Request] = deque()
         self._wake = asyncio.Event()
+        # One thread: batches of one model run one after another, so that the next one can fill up.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mien-classify")
         self._task = asyncio.create_task(self._run())
 
@@ -72,9 +73,9 @@ class Batcher:
             if self._more_expected():
                 await asyncio.sleep(self._window_s)
             batch = self._take()
-            if not self._queue:
+            if not self._queue:  # else the rest is classified in the next round, without a wait
                 self._wake.clear()
-            if not batch:
+            if not batch:  # all requests were cancelled
                 continue
             crops = np.concatenate([crops for crops, _ in batch])
             self._on_batch(len(crops))

@@ -102,6 +102,7 @@ class Jobs:
         self._base = sqlite3.connect(
             path, timeout=30, check_same_thread=False, isolation_level=None
         )
+        # Write-ahead log: readers of other workers do not block the writer.
         self._base.execute("PRAGMA journal_mode = WAL")
         # A job that was accepted (202) must survive a power cut.
         self._base.execute("PRAGMA synchronous = FULL")
@@ -115,6 +116,7 @@ class Jobs:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
+            # Takes the write lock at once: two workers must not both read, then claim one job.
             self._base.execute("BEGIN IMMEDIATE")
             try:
                 yield self._base
@@ -185,6 +187,7 @@ class Jobs:
                 "WHERE (status = 'queued' OR (status = 'running' AND lease <= ?1)) AND tries >= ?4",
                 (now, message, "the file may be damaged: convert it to MP4 first", MAX_ATTEMPTS),
             )
+            # Jobs with an expired lease do not count as running: their worker is dead.
             running = "SELECT count(*) FROM jobs WHERE status = 'running' AND lease > ?"
             if base.execute(running, (now,)).fetchone()[0] >= max_running:
                 return None

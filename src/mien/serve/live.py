@@ -62,7 +62,7 @@ class Mailbox:
         with self._changed:
             while self._frame is None and not self._closed:
                 self._changed.wait()
-            if self._closed:
+            if self._closed:  # a frame that still waits is not processed: its client has left
                 return None
             frame, self._frame = self._frame, None
             return frame

@@ -21,6 +21,7 @@ class Metrics:
     """The metrics of one worker process."""
 
     def __init__(self) -> None:
+        # Not the global registry: tests start several servers in one process.
         own = self._own = CollectorRegistry()
         self.requests = Counter(
             "mien_requests",

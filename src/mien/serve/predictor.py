@@ -107,6 +107,7 @@ class Predictor:
 
     async def warm_up(self) -> None:
         """Run the detector twice: the first run is slow, the second measures the time per image."""
+        # A common camera size; the average is corrected with every image that follows.
         noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
         for _ in range(2):
             started = time.perf_counter()
@@ -131,6 +132,7 @@ class Predictor:
         """
         results = await asyncio.gather(*(self._predict_one(one, options) for one in contents))
         self._metrics.count_images(options.model.name, results)
+        # A client that sends one image expects an HTTP error, not a 200 with an error inside.
         if len(results) == 1 and isinstance(results[0], Problem):
             raise results[0]
         detector = self._detector(options).name

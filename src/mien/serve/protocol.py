@@ -116,6 +116,7 @@ class HeaderTimeoutProtocol(HttpToolsProtocol):
             started = False
         else:
             started = cycle.response_started or not self._in_body
+            # The route stops waiting for a body that can no longer be parsed.
             cycle.disconnected = True
             cycle.message_event.set()
         if not started:

@@ -39,6 +39,7 @@ class RateLimiter:
         if not self._rate:
             return 0
         now = self._clock()
+        # Popped and inserted again: the dictionary stays ordered by the time of the last request.
         left, then = self._buckets.pop(client, (self._capacity, now))
         left = min(self._capacity, left + (now - then) * self._rate)
         allowed = left >= 1

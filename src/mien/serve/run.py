@@ -47,6 +47,7 @@ def serve(settings: Settings) -> None:
         ModelFileError: a model cannot be loaded.
     """
     store = Store(settings.data)
+    # Before any worker starts: `recover` would requeue the running jobs of another server.
     with exclusive_lock(settings.data):
         store.recover()
         store.close()
@@ -120,7 +121,7 @@ def _bound(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port}: {error.strerror}",
             hint="check that the address belongs to this machine, or choose another port",
         ) from error
-    bound.set_inheritable(True)
+    bound.set_inheritable(True)  # worker processes accept on the same socket
     return bound
 
 

@@ -106,6 +106,7 @@ class AccessPolicy:
         Raises:
             Problem: 401.
         """
+        # The scheme is case-insensitive (RFC 9110, section 11.1).
         kind, _, given = headers.get("authorization", "").partition(" ")
         if self.requires_token and not (kind.lower() == "bearer" and self.accepts(given)):
             raise Problem(

@@ -33,7 +33,7 @@ class Store:
         try:
             for path in (folder, folder / "uploads", folder / "results"):
                 path.mkdir(parents=True, exist_ok=True)
-                path.chmod(0o700)
+                path.chmod(0o700)  # mkdir's mode is masked by umask, and the folder may exist
         except OSError as error:
             raise write_error(folder, error) from error
         try:
@@ -84,6 +84,7 @@ class Store:
         known = self.jobs.ids()
         for folder in ("uploads", "results"):
             for path in (self.folder / folder).iterdir():
+                # Ids contain no dot, and every file's name starts with its job's id.
                 if path.name.split(".")[0] not in known:
                     path.unlink()
 

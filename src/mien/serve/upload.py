@@ -86,7 +86,7 @@ async def read_body(request: Request, limit: int, timeout_s: float) -> AsyncIter
                 408, f"body: no data arrived for {timeout_s:g} seconds", "send the request again"
             ) from None
         count += len(chunk)
-        if count > limit:
+        if count > limit:  # a chunked body has no Content-Length
             raise _too_large(limit)
         yield chunk
 

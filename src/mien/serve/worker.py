@@ -82,6 +82,7 @@ class Worker:
                     await asyncio.to_thread(self._store.delete_expired, keep_s)
             except Exception as error:  # noqa: BLE001  (a full disk must not stop the queue)
                 log_failure(error)
+            # A job that is added after the claim above sets the event again: none is missed.
             self._wake.clear()
             try:
                 await asyncio.wait_for(self._wake.wait(), POLL_S)
@@ -116,7 +117,7 @@ class Worker:
             status, message, hint = DONE, "", ""
             if broken is not None:
                 message, hint = broken.message, broken.hint
-        except Stopped:
+        except Stopped:  # cancelled by the client, or the server stops: `_finish` tells them apart
             status = CANCELLED
         except MienError as error:
             message, hint = error.message, error.hint

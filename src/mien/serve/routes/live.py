@@ -79,7 +79,7 @@ async def live(
     except WebSocketDisconnect:
         pass
     finally:
-        mailbox.close()
+        mailbox.close()  # ends the thread, which must not outlive its place in the count below
         if reading is not None:
             await asyncio.gather(reading, return_exceptions=True)
         state.live -= 1
@@ -120,6 +120,7 @@ async def _receive(
 ) -> None:
     """Receive messages until the client leaves, is idle too long, or no frame can be read."""
     while True:
+        # Also wakes up when `reading` ends: the thread gives up after too many bad frames.
         arrival = asyncio.ensure_future(socket.receive())
         both: set[asyncio.Future[Any]] = {arrival, reading}
         done, _ = await asyncio.wait(

@@ -59,6 +59,7 @@ async def predict(
     limits = state.settings.limits
     options = PredictOptions(state.catalog.get(model), min_confidence, faces == "whole", annotate)
     async with asyncio.timeout(limits.seconds):
+        # The bodies are held until the prediction ends, so the memory stays reserved as long.
         with state.budget.reserve() as take:
             contents = await read_images(
                 request, take, limits.body_bytes, limits.files, limits.seconds

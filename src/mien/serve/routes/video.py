@@ -78,7 +78,7 @@ async def create(
         job = await asyncio.to_thread(
             state.store.jobs.add, id_, kind, name_and_labels, min_confidence, every
         )
-    state.worker.wake()
+    state.worker.wake()  # else it would start at the next poll
     return JSONResponse(job.to_dict(), 202, {"Location": f"/v1/video/{id_}"})
 
 
@@ -134,6 +134,7 @@ async def delete(request: Request, id: JobId) -> Response:
     """Delete the video and its results. An unfinished job stays visible as `cancelled`."""
     state = state_of(request)
     job = await _find(state, id)
+    # A finished job is deleted; an unfinished one stays visible as cancelled until it expires.
     if not await asyncio.to_thread(state.store.jobs.cancel, job.id):
         await asyncio.to_thread(state.store.jobs.delete, job.id)
     await asyncio.to_thread(state.store.delete_files, job.id)
@@ -160,6 +161,7 @@ def _not_found(state: State) -> Problem:
 def _queue_place(state: State) -> Iterator[None]:
     """Reserve a place in the queue while a video is uploaded."""
     limit = state.settings.limits.jobs
+    # Uploads count too: else many clients could pass this check before the first one has finished.
     if state.store.jobs.count_active() + state.arriving >= limit:
         raise Problem(
             503,
@@ -181,8 +183,9 @@ async def _receive(request: Request, state: State, id_: str) -> str:
     try:
         with part.open("wb") as stream:
             kind = await _copy(request, stream, limits.video_bytes, limits.seconds)
+            # An accepted video must survive a power cut, and fsync may take seconds.
             await asyncio.to_thread(os.fsync, stream.fileno())
-        part.replace(path)
+        part.replace(path)  # atomic: `recover` never finds half a video under a job's name
     except OSError as error:
         log_failure(error)
         raise Problem(507, "the server cannot store the video", "retry later") from None
