@@ -57,7 +57,7 @@ CHANGES: dict[str, Change] = {
 
 @dataclass(frozen=True)
 class Found:
-    """What find_copies made of planted copies."""
+    """Result of `find_copies` on planted duplicates."""
 
     by_change: dict[str, tuple[int, int]]
     false_pairs: int
@@ -71,7 +71,7 @@ class Found:
 
 
 def plant(images: np.ndarray, count: int, seed: int) -> Found:
-    """Plant `count` changed copies among the images and look for them."""
+    """Plant `count` changed copies among the images and search for duplicates."""
     rng = np.random.default_rng(seed)
     originals = rng.choice(len(images), count, replace=False)
     names = list(CHANGES)
@@ -90,7 +90,7 @@ def plant(images: np.ndarray, count: int, seed: int) -> Found:
 
 
 def report(found: Found) -> None:
-    """Print what was found beside what must be."""
+    """Print recall and false pairs beside their targets."""
     for name, (hits, planted) in found.by_change.items():
         print(f"{name}: {hits / planted:.1%} of {planted} found")
     print(f"all planted near copies: {found.recall:.1%} found (at least 95%)")

@@ -49,7 +49,7 @@ FRESH = 20
 
 
 def sound_settings(number: int) -> tuple[str, dict[str, Any]]:
-    """Return a sound training, each of the 20 somewhat different."""
+    """Return the settings of a sound training; each of the 20 differs."""
     if number % 2:
         return "small", {
             "optimizer.lr": (0.03, 0.05, 0.08)[number // 2 % 3],
@@ -78,7 +78,7 @@ class Job:
 
 
 def counts(job: Job) -> bool:
-    """Return whether the training is none of those that the thresholds were chosen on."""
+    """Return whether the training is held out: no threshold was chosen on it."""
     return job.seed >= (2 if job.fault else FRESH)
 
 
@@ -120,7 +120,7 @@ def nested(base: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def train_one(job: Job) -> tuple[Job, Evidence, float]:
-    """Train with the fault planted and return what the doctor sees."""
+    """Train with the fault planted; return the doctor's findings."""
     torch.set_num_threads(1)
     data = faces(job.real, job.seed)
     rng = np.random.default_rng(job.seed)

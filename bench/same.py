@@ -150,7 +150,7 @@ def videos(mien: Path, folder: Path) -> dict[str, str]:
     for name, frames in scenes.items():
         path = folder / f"{name.replace(' ', '-')}.mp4"
         write_video(path, frames)
-        # By its name: the path of the temporary folder, another each time, stands in every row.
+        # By its name: each row has the path, and the temporary folder differs in each run.
         rows = run(mien, "video", path.name, "--csv", cwd=folder)
         found[f"rows of {name}"] = digest(rows.partition("\n")[2])
     return found
