@@ -30,13 +30,13 @@ export const REACH = 0.9;
 export const REACH_PER_S = 0.8;
 export const RESIZE = 0.6;
 export const RESIZE_PER_S = 0.3;
-export const ALIKE = 0.5;
-export const REACH_ALIKE_PER_S = 2;
-export const LOOKS = 1.2;
+export const SIMILAR = 0.5;
+export const REACH_SIMILAR_PER_S = 2;
+export const APPEARANCE_WEIGHT = 1.2;
 export const FORGIVEN_DISTANCE = 0.2;
 export const UNSEEN_S = 2;
 export const RARE_S = 0.5;
-export const SURE = 0.97;
+export const CERTAIN_SCORE = 0.97;
 export const MIN_TRACK_SCORE = 0.9;
 
 // mien.video.quality: which faces are classified

@@ -3,8 +3,8 @@
 // This does not identify people: whoever comes back after `lost` seconds gets a new number.
 
 import {
-  ACCELERATION, ALIKE, FORGIVEN_DISTANCE, LOOKS, LOST_S, MEASURE, MIN_TRACK_SCORE, RARE_S, REACH,
-  REACH_ALIKE_PER_S, REACH_PER_S, RESIZE, RESIZE_PER_S, SURE, UNSEEN_S,
+  ACCELERATION, SIMILAR, FORGIVEN_DISTANCE, APPEARANCE_WEIGHT, LOST_S, MEASURE, MIN_TRACK_SCORE, RARE_S, REACH,
+  REACH_SIMILAR_PER_S, REACH_PER_S, RESIZE, RESIZE_PER_S, CERTAIN_SCORE, UNSEEN_S,
 } from "../constants.js";
 import { assign } from "./assign.js";
 import { lostAfter } from "./pace.js";
@@ -118,7 +118,7 @@ export class Tracker {
       this.tracks.push(new Track(detection, time, appearances[i]));
     });
     if (every >= Math.max(0.99 * this.lost, RARE_S)) {
-      for (const track of this.tracks) if (track.before?.score >= SURE) this.confirm(track);
+      for (const track of this.tracks) if (track.before?.score >= CERTAIN_SCORE) this.confirm(track);
     }
     // A face that was detected once, and not again at once, was a false alarm.
     const lost = lostAfter(this.lost, every);
@@ -156,13 +156,13 @@ function cost(track, detection, time, appearance, maxUnseen) {
   const unseen = Math.min(time - track.lastSeen, maxUnseen);
   const resize =
     (Math.abs(found[2] - track.state[2]) + Math.abs(found[3] - track.state[3])) / 2;
-  const alike = track.appearance.reduce((sum, v, i) => sum + v * appearance[i], 0);
-  const perSecond = alike > ALIKE ? REACH_ALIKE_PER_S : REACH_PER_S;
+  const similarity = track.appearance.reduce((sum, v, i) => sum + v * appearance[i], 0);
+  const perSecond = similarity > SIMILAR ? REACH_SIMILAR_PER_S : REACH_PER_S;
   const maxResize = RESIZE + RESIZE_PER_S * Math.max(unseen - 1, 0);
   if (distance > REACH + perSecond * unseen || resize > maxResize) return IMPOSSIBLE;
   // A face just where it is expected may turn away or laugh without losing its track.
   const weight = Math.min(1, distance / FORGIVEN_DISTANCE + Math.min(unseen, 1));
-  return distance + resize + LOOKS * (1 - alike) * weight;
+  return distance + resize + APPEARANCE_WEIGHT * (1 - similarity) * weight;
 }
 
 function measured([x0, y0, x1, y1]) {
