@@ -1,11 +1,12 @@
-"""All models on one collection of labelled faces, each against the first.
+"""Compares the accuracy of models on one dataset, each with the first.
 
     python bench/accuracy.py --data DATA [--models mien-small mine.onnx runs/x] [--split validation]
                              [--labels three] [--json FILE]
 
-DATA is a folder made by mien data, or anything that mien data import reads (class folders, a CSV,
-an .npz): then all of its images are graded, copies of one image counted together. Models are
-shipped names (all of them where none is given), ONNX files and run folders.
+DATA is a dataset folder, or anything that `mien data import` reads (class folders, a CSV, an
+.npz); then all of its images are evaluated, with duplicates resampled together. Models are shipped
+names (default: all), ONNX files and run folders. Compare the paired differences and their 95%
+intervals, not two separate accuracies: the paired intervals are narrower.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""How many planted copies are found among real faces, at what cost.
+"""Measures the duplicate search: recall of planted copies, false pairs, time and memory.
 
     python bench/copies.py --data fer2013.npz [--count 1400] [--seed 1]
 
-Changed copies of random images are added to the collection: mirrored, cropped by 5% and by 10%,
-re-encoded, lighter or darker, and all of it at once. A pair of a planted copy and an image that
-is no copy of its original counts as false.
+Changed copies of random images are added: mirrored, cropped by 5% and 10%, re-encoded, lighter or
+darker, and all of these at once. A pair of a planted copy and an image that is not a duplicate of
+its original counts as false. Compare recall per change, and the false pairs, with docs/log.md.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ CHANGES: dict[str, Change] = {
 
 @dataclass(frozen=True)
 class Found:
-    """What find_copies made of planted copies."""
+    """Result of `find_copies` on planted duplicates."""
 
     by_change: dict[str, tuple[int, int]]
     false_pairs: int
@@ -71,7 +71,7 @@ class Found:
 
 
 def plant(images: np.ndarray, count: int, seed: int) -> Found:
-    """Plant `count` changed copies among the images and look for them."""
+    """Plant `count` changed copies among the images and search for duplicates."""
     rng = np.random.default_rng(seed)
     originals = rng.choice(len(images), count, replace=False)
     names = list(CHANGES)
@@ -90,7 +90,7 @@ def plant(images: np.ndarray, count: int, seed: int) -> Found:
 
 
 def report(found: Found) -> None:
-    """Print what was found beside what must be."""
+    """Print recall and false pairs beside their targets."""
     for name, (hits, planted) in found.by_change.items():
         print(f"{name}: {hits / planted:.1%} of {planted} found")
     print(f"all planted near copies: {found.recall:.1%} found (at least 95%)")

@@ -1,8 +1,8 @@
-"""The corruptions of mien evaluate --corruptions on one face, as a sheet.
+"""Draws a sheet of all corruptions of `mien evaluate --corruptions` on one face. No measurement.
 
     python bench/corruptions.py [IMAGE] [--out docs/images/corruptions-sheet.png]
 
-IMAGE shows a face; the astronaut among the examples (public domain) where none is given.
+IMAGE contains a face (default: the astronaut of the examples, public domain).
 """
 
 from __future__ import annotations

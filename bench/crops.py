@@ -1,18 +1,19 @@
-"""What a crop should be: 48 or 64 pixels, as a box gives it or turned by landmarks.
+"""Compares face crops for training: 48 or 64 pixels, upright box or aligned by landmarks.
 
     python bench/crops.py --data DIR --out RUNS [--recipe recipes/tiny.toml] [--train 4000]
                           [--seeds 3] [--epochs 16]
 
-Every cell trains the recipe on as many images, drawn by the seed, and is graded on the whole
-validation split, whose images are changed as the training images are:
+Each variant trains the recipe on the same number of images, drawn by the seed, and is evaluated on
+the whole validation split, prepared as its training images:
 
-    as they are   48 pixels, as the data set has them
-    64 pixels     the same, enlarged
-    turned        moved, turned and scaled so that eyes, nose and mouth, as MTCNN's third network
-                  places them, come to lie nearest where they do on the average face (a similarity
-                  by least squares, Umeyama 1991); an image without a sure face stays as it is
+    48 pixels  as in the dataset
+    64 pixels  the same, enlarged
+    aligned    by the similarity transform that brings the landmarks of MTCNN's third network
+               closest to the average face's (least squares, Umeyama 1991); an image with a low
+               face score is left unchanged
 
-A training that is done is not made again.
+Compare the paired differences of accuracy and their intervals over seeds. Finished trainings are
+reused.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The face detectors compared: time, faces found, false alarms.
+"""Compares face detectors: time per image, faces found, false alarms.
 
     python bench/detectors.py [--data fer2013.npz]
 
-On the example portraits and changed copies of them (scaled, turned, dark, small in a large
-image), on images without a face, and, where the arrays are given, on a sample of FER2013's
-training faces, enlarged on a canvas.
+Images are the example portraits and changed copies (scaled, rotated, dark, small in a large image),
+images without a face, and, with --data, a sample of FER2013's training faces, enlarged on a canvas.
+Compare within one run: faces found of those present, false alarms, and time.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ def portraits() -> dict[str, np.ndarray]:
     """Return images with one face each, by what was done to them."""
     found: dict[str, np.ndarray] = {}
     for name in ("astronaut", "grace_hopper"):
-        picture = Image.fromarray(read_image(EXAMPLES / f"{name}.jpg"))
-        found[name] = np.asarray(picture)
+        image = Image.fromarray(read_image(EXAMPLES / f"{name}.jpg"))
+        found[name] = np.asarray(image)
         for angle in (-30, -15, 15, 30):
-            found[f"{name} turned by {angle}"] = np.asarray(picture.rotate(angle))
+            found[f"{name} turned by {angle}"] = np.asarray(image.rotate(angle))
         for share in (0.5, 0.25, 0.15):
-            size = (round(picture.width * share), round(picture.height * share))
+            size = (round(image.width * share), round(image.height * share))
             canvas = Image.new("RGB", (1280, 720), (90, 110, 90))
-            canvas.paste(picture.resize(size), (300, 200))
+            canvas.paste(image.resize(size), (300, 200))
             found[f"{name} at {share:.0%} in 1280 x 720"] = np.asarray(canvas)
         for light in (0.5, 0.2):
-            dark = ImageEnhance.Brightness(picture).enhance(light)
+            dark = ImageEnhance.Brightness(image).enhance(light)
             found[f"{name} at {light:.0%} light"] = np.asarray(dark)
     return found
 
@@ -46,14 +46,14 @@ def portraits() -> dict[str, np.ndarray]:
 def faceless() -> list[np.ndarray]:
     """Return textures of several kinds without a face."""
     rng = np.random.default_rng(0)
-    pictures = []
+    images = []
     for cells in (4, 8, 16, 32, 64, 128):
         for _ in range(8):
             noise = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
-            picture = Image.fromarray(noise).resize((512, 512), Image.Resampling.BICUBIC)
-            pictures.append(np.asarray(picture))
+            image = Image.fromarray(noise).resize((512, 512), Image.Resampling.BICUBIC)
+            images.append(np.asarray(image))
     hopper = read_image(EXAMPLES / "grace_hopper.jpg")
-    return [*pictures, hopper[350:], read_image(EXAMPLES / "astronaut.jpg")[200:]]
+    return [*images, hopper[350:], read_image(EXAMPLES / "astronaut.jpg")[200:]]
 
 
 def fer_faces(path: Path, count: int = 500) -> list[np.ndarray]:
@@ -66,11 +66,11 @@ def fer_faces(path: Path, count: int = 500) -> list[np.ndarray]:
     return [np.repeat(face[:, :, None], 3, axis=2) for face in padded]
 
 
-def time_per_picture(detector: Detector, picture: np.ndarray, rounds: int = 10) -> float:
+def time_per_image(detector: Detector, image: np.ndarray, rounds: int = 10) -> float:
     seconds = []
     for _ in range(rounds):
         started = time.perf_counter()
-        detector.detect(picture)
+        detector.detect(image)
         seconds.append(time.perf_counter() - started)
     return 1000 * min(seconds)
 
@@ -89,12 +89,12 @@ def main() -> None:
         counts = {what: len(detector.detect(p)) for what, p in portraits().items()}
         wrong = [what for what, n in counts.items() if n != 1]
         alarms = sum(len(detector.detect(p)) for p in faceless())
-        small = time_per_picture(detector, portraits()["astronaut"])
+        small = time_per_image(detector, portraits()["astronaut"])
         large = np.asarray(Image.fromarray(portraits()["astronaut"]).resize((1920, 1920)))
         print(
-            f"{name}: {small:.1f} ms for 512 x 512, {time_per_picture(detector, large):.1f} ms "
+            f"{name}: {small:.1f} ms for 512 x 512, {time_per_image(detector, large):.1f} ms "
             f"for 1920 x 1920; {len(counts) - len(wrong)} of {len(counts)} portraits, "
-            f"{alarms} false alarms in {len(faceless())} pictures without a face"
+            f"{alarms} false alarms in {len(faceless())} images without a face"
         )
         print(f"  not exactly one face: {', '.join(wrong) or 'none'}")
         if faces:

@@ -1,13 +1,13 @@
-"""Faults planted in trainings, and what the doctor says of each; and of sound trainings.
+"""Measures the training doctor: recall of planted faults, and false alarms on sound trainings.
 
     python bench/doctor.py [--data DIR] [--seeds 5] [--jobs 2] [--out FOLDER]
-    python bench/doctor.py --further [--data DIR]    faults that the rules were not made for
+    python bench/doctor.py --further [--data DIR]    faults for which no rule was written
 
-Each fault is planted in `--seeds` trainings, on drawn faces and, with --data, every other one on
-real faces (those with a clear panel). The thresholds were chosen on seeds 0 and 1 and the first
-half of the sound runs; the figures that count are of the others. (Sound runs 10 to 19 counted once,
-and one of them moved a threshold: since then 20 and later count.) Prints recall for each fault,
-false alarms on sound runs, and what else was named: the confusion between faults.
+Each fault is planted in `--seeds` trainings on drawn faces and, with --data, every second one on
+real faces (those with a consensus label). Thresholds were chosen on seeds 0 and 1 and the first
+half of the sound runs; only the others count. (Sound runs 10 to 19 counted until one of them moved
+a threshold; since then 20 and later count.) Compare recall per fault, false alarms on sound runs,
+and the confusion between faults with docs/log.md.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ FRESH = 20
 
 
 def sound_settings(number: int) -> tuple[str, dict[str, Any]]:
-    """Return a sound training, each of the 20 somewhat different."""
+    """Return the settings of a sound training; each of the 20 differs."""
     if number % 2:
         return "small", {
             "optimizer.lr": (0.03, 0.05, 0.08)[number // 2 % 3],
@@ -78,7 +78,7 @@ class Job:
 
 
 def counts(job: Job) -> bool:
-    """Return whether the training is none of those that the thresholds were chosen on."""
+    """Return whether the training is held out: no threshold was chosen on it."""
     return job.seed >= (2 if job.fault else FRESH)
 
 
@@ -120,7 +120,7 @@ def nested(base: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def train_one(job: Job) -> tuple[Job, Evidence, float]:
-    """Train with the fault planted and return what the doctor sees."""
+    """Train with the fault planted; return the doctor's findings."""
     torch.set_num_threads(1)
     data = faces(job.real, job.seed)
     rng = np.random.default_rng(job.seed)

@@ -40,7 +40,7 @@ NO_CHANGE = {"flip": 0.0, "rotation": 0.0, "shift": 0.0, "scale": 0.0}
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault: the names that would be right, and how it is planted."""
+    """A fault: the findings that count as correct, and how it is planted."""
 
     names: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)

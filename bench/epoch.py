@@ -1,23 +1,23 @@
-"""What an epoch of training costs beside its arithmetic, and beside a plain loader.
+"""Measures the overhead of a training epoch over its arithmetic, and a plain data loader.
 
     python bench/epoch.py --data DIR [--recipe recipes/small.toml] [--set A.B=C] [--rounds 5]
                           [--threads 1]
 
-In one run, on the same images, in turns of one measured step of the doctor's each:
+In one run, on the same images, in turns of one measured step of the doctor each:
 
-    mien        mien's own epoch
+    mien        an epoch of `mien train`
     unmeasured  the same without the doctor's measurements
     arithmetic  the same batches, already augmented, in a bare loop of forward, backward and step
-    feeding     mien's batches, augmented, with nothing learnt from them
-    plain       a PyTorch DataLoader with one worker that opens each image with Pillow and changes
-                it as the recipe does, one by one, as most training scripts do, before the same
-                bare loop
+    feeding     mien's batches with augmentation, without training
+    plain       a PyTorch DataLoader with one worker that opens each image with Pillow and augments
+                it as the recipe does, one by one, as most training scripts do, then the same bare
+                loop
     plain feed  that DataLoader alone
 
-The worker is a process beside this one, which computes with --threads. Ratios are medians over the
-rounds, so that the machine's speed cancels out; what runs in this process alone is compared by
-processor time, which other programs on the machine change little, and whatever has a worker by the
-clock.
+Compare the printed ratios: mien / arithmetic is the overhead, mien / plain the gain. Ratios are
+medians over the rounds, so that the machine's speed cancels. What runs in this process is compared
+by CPU time, which other programs hardly change; what has a worker process, by wall time. --threads
+are those of this process.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ NEVER = 10**9
 
 
 class ImageFiles(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
-    """PNG files, opened and changed one by one with Pillow, by a recipe's settings."""
+    """PNG files, opened and augmented one by one with Pillow, by a recipe's settings."""
 
     def __init__(self, examples: Examples, changes: AugmentConfig, folder: Path) -> None:
         self.examples, self.changes = examples, changes
@@ -74,7 +74,7 @@ class ImageFiles(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
 
 
 def change(image: Image.Image, changes: AugmentConfig) -> Image.Image:
-    """Return an image changed at random with Pillow: as `mien.train.loop.augment`, but mixing.
+    """Return an image augmented with Pillow, as `mien.train.loop.augment` does, without mixing.
 
     Written for speed: one resampling for all that moves, one table for all that is light.
     """
@@ -123,7 +123,7 @@ def light(image: Image.Image, changes: AugmentConfig) -> list[float]:
 
 
 def learn(state: TrainingState, recipe: Recipe, batch: Any) -> None:
-    """Forward, backward, step: the arithmetic that cannot be saved."""
+    """Run forward, backward and step: the minimum cost of a training step."""
     pixels, targets, weights = batch
     loss = state.loss(state.model(pixels), targets, weights)
     state.optimizer.zero_grad(set_to_none=True)
@@ -138,14 +138,14 @@ def feed_mien(recipe: Recipe, examples: Examples, state: TrainingState) -> list[
 
 
 def clocks() -> tuple[float, float]:
-    """Return this process's processor time and the time of the day, in seconds."""
+    """Return this process's CPU time and the wall time, in seconds."""
     return time.process_time(), time.perf_counter()
 
 
 def ways(
     recipe: Recipe, examples: Examples, state: TrainingState, folder: Path
 ) -> dict[str, Callable[[], Any]]:
-    """Return what takes turns, by name; the plain loader's images lie in `folder`."""
+    """Return the measured functions by name; the plain loader reads its images from `folder`."""
     ready = feed_mien(recipe, examples, state)
     files = ImageFiles(examples, recipe.augment, folder)
     plain = DataLoader(files, recipe.fit.batch_size, shuffle=True, num_workers=1, drop_last=True)
@@ -171,7 +171,7 @@ def ways(
 def measure(
     turns: dict[str, Callable[[], Any]], rounds: int
 ) -> dict[str, list[tuple[float, float]]]:
-    """Return (processor, clock) seconds of each turn in each round, after one that warms up."""
+    """Return (CPU, wall) seconds of each turn in each round, after a warm-up round."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in turns}
     for number in range(rounds + 1):
         # Another order each round: what one leaves behind (a worker that ends, warm caches) must
@@ -207,12 +207,12 @@ def main() -> None:
     print(f"{recipe.name}: {batches_are}, threads: {arguments.threads}")
     for name, values in times.items():
         processor, clock = (statistics.median(v[i] for v in values) for i in (0, 1))
-        print(f"{name:>12}: median {processor:6.2f} s of processor, {clock:6.2f} s of clock")
+        print(f"{name:>12}: median {processor:6.2f} s CPU, {clock:6.2f} s wall")
 
     def ratio(above: str, below: str, kind: int, limit: str) -> None:
         each = [a[kind] / b[kind] for a, b in zip(times[above], times[below], strict=True)]
         spread = f"{min(each):.3f} to {max(each):.3f}"
-        by = "processor" if kind == 0 else "clock"
+        by = "CPU" if kind == 0 else "wall"
         print(f"{above} / {below}, {by}: {statistics.median(each):.3f} ({spread}) {limit}")
 
     ratio("mien", "arithmetic", 0, "at most 1.15")

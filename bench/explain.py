@@ -1,10 +1,10 @@
-"""Where a model looks on real faces, and whether its maps pass the sanity check.
+"""Measures where a model looks on real faces, and runs the sanity check of its maps.
 
     python bench/explain.py MODEL --data DIR [--faces 40] [--checked 12] [--draws 5]
 
-MODEL is an ONNX file or a run folder, DIR a dataset. Of each label's validation faces that the
-model reads rightly, `--faces` are explained: which share of the maps' positive part lies in each
-third of the crop, with the 95% interval of the mean over faces.
+MODEL is an ONNX file or a run folder, DIR a dataset. For each label, `--faces` correctly predicted
+validation faces are explained. Prints the fraction of the maps' positive part in each third of the
+crop, with the 95% interval of its mean; compare the labels. The sanity check must pass.
 """
 
 from __future__ import annotations

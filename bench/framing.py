@@ -1,10 +1,10 @@
-"""How each detector's box relates to the square that FER2013's faces fill.
-
-Our models are trained on FER2013's loose 48x48 crops, so every detector's box must be turned
-into such a square. This lets the detectors loose on a sample of training faces, enlarged on a
-grey canvas, and prints the median relation, which stands in each detector as its `framing`.
+"""Measures how each detector's box relates to the square crop of FER2013.
 
     python bench/framing.py --data fer2013.npz [--count 1500]
+
+Models are trained on FER2013's loose 48x48 crops, so every detector's box must be converted to such
+a square. Detectors run on training faces enlarged on a grey canvas; compare the printed medians of
+scale and shift with the detector's `framing` in the code.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Scenes drawn by chance, which nothing was tuned on: the other half of bench/video.py.
+"""Random synthetic scenes that nothing was tuned on; used by bench/video.py.
 
-Seeds below FIRST were looked at while the tracker was built; those from FIRST on only score it.
+Seeds below FIRST were seen while the tracker was developed; seeds from FIRST on only evaluate it.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""What correcting for the training prior does to balanced accuracy and to each class's recall.
+"""Measures the effect of correcting for the training prior on accuracy and recall per class.
 
     python bench/prior.py --data datasets/fer2013
 
 For each model, on the consensus labels of the validation split:
-- tau: log(training prior) times tau is subtracted from the logits (Menon et al. 2021,
+- tau: tau * log(training prior) is subtracted from the logits (Menon et al. 2021,
   arXiv:2007.07314; tau = 1 is Saerens et al. 2002 for a uniform prior),
-- bias: a constant is added to the logit of `sad` alone.
-Nothing is fitted; a reader who picks the best row has chosen it on validation.
+- bias: a constant is added to the logit of `sad` only.
+Compare balanced accuracy and recalls with the row tau = 0. Nothing is fitted, but choosing the best
+row selects it on validation data.
 """
 
 from __future__ import annotations

@@ -1,9 +1,13 @@
-"""What clients see of a server that refuses uploads: `python bench/server.py --only refused`.
+"""What clients see when the server refuses uploads. Run by `python bench/server.py --only refused`.
 
-Each client sends COUNT requests at once: httpx, aiohttp and requests in a process of their own,
-curl in parallel processes, Node's fetch. All must see 200, 429 or 503, a refusal with
-Retry-After and within 5 s, and never a connection that breaks. Clients that are not installed
-are passed over with a line; --clients names a Python that has requests and aiohttp.
+Each client (httpx, aiohttp and requests in a process of their own, curl in parallel processes,
+Node's fetch) sends COUNT requests at once. Every request must end with 200, 429 or 503, every
+refusal must have Retry-After and arrive within 5 s on the client's clock, and no connection may be
+reset. The columns of CPU seconds attribute a late refusal: on a machine whose cores the clients
+share with the server, compare the wall time of a row with the sum of both.
+
+Clients that are not installed are skipped with a message; `--clients PYTHON` names an interpreter
+that has requests and aiohttp.
 """
 
 from __future__ import annotations
@@ -12,9 +16,11 @@ import asyncio
 import importlib.util
 import io
 import json
+import resource
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,34 +33,51 @@ HERE = Path(__file__).parent / "clients"
 COUNT = 1000
 KEPT_SIZE = 75_000
 SIZES = (10_000, KEPT_SIZE, 1_000_000, 10_000_000)
-IN_MEMORY = 3_000_000_000
-"""Bytes that all clients of one run send together, at most; larger bodies come in fewer."""
+MAX_TOTAL_BYTES = 3_000_000_000
+"""Maximum bytes that all requests of a row send together; larger bodies are sent by fewer."""
+MAX_REFUSAL_S = 5.0
 FORMAT = r"%{http_code} %{time_total} %{errormsg} %header{retry-after}\n"
-CURLS = 8
+CURL_PROCESSES = 8
 
 
 @dataclass
-class Seen:
-    """What one run of one client saw."""
+class Outcome:
+    """Result of one row: one client and one body size.
+
+    Attributes:
+        statuses: number of responses by status, or of errors by name.
+        without_retry_after: refusals that lacked the header.
+        refused_s: the client's time of each refusal, in seconds.
+    """
 
     statuses: Counter[str] = field(default_factory=Counter)
-    bare: int = 0
-    refused: list[float] = field(default_factory=list)
+    without_retry_after: int = 0
+    refused_s: list[float] = field(default_factory=list)
 
     @property
-    def good(self) -> bool:
-        answered = set(self.statuses) <= {"200", "429", "503"}
-        return answered and not self.bare and max(self.refused, default=0) < 5
+    def passed(self) -> bool:
+        expected = set(self.statuses) <= {"200", "429", "503"}
+        in_time = max(self.refused_s, default=0) < MAX_REFUSAL_S
+        return expected and not self.without_retry_after and in_time
 
-    def row(self, name: str, size: int, count: int) -> str:
-        last = f"{max(self.refused):.2f}" if self.refused else "-"
-        verdict = "yes" if self.good else "NO"
-        said = ", ".join(f"{n} x {status}" for status, n in sorted(self.statuses.items()))
-        return f"| {name} | {size:,} | {count} | {said} | {self.bare} | {last} | {verdict} |"
+    def row(self, name: str, size: int, wall_s: float, server_s: float, clients_s: float) -> str:
+        last = f"{max(self.refused_s):.2f}" if self.refused_s else "-"
+        statuses = ", ".join(f"{n} x {status}" for status, n in sorted(self.statuses.items()))
+        return (
+            f"| {name} | {size:,} | {sum(self.statuses.values())} | {statuses} | "
+            f"{self.without_retry_after} | {last} | {wall_s:.1f} | {server_s:.1f} | "
+            f"{clients_s:.1f} | {'yes' if self.passed else 'NO'} |"
+        )
+
+
+COLUMNS = (
+    "client", "body, bytes", "requests", "statuses", "without Retry-After", "last refusal, s",
+    "wall, s", "server CPU, s", "clients CPU, s", "passed",
+)  # fmt: skip
 
 
 def jpeg(size: int) -> bytes:
-    """A portrait, padded behind its end to so many bytes: decoders ignore what comes there."""
+    """Return a portrait padded to `size` bytes: decoders ignore data after the end of the image."""
     image = Image.open(HERE.parents[1] / "examples" / "astronaut.jpg").convert("RGB")
     buffer = io.BytesIO()
     side = 512 if size >= 75_000 else 128
@@ -63,37 +86,40 @@ def jpeg(size: int) -> bytes:
     return buffer.getvalue() + noise
 
 
-def pythons(given: Path | None) -> dict[str, Path]:
-    """Libraries, and a Python that has each; says which are missing."""
+def interpreters(given: Path | None) -> dict[str, Path]:
+    """Return an interpreter for each client library that is installed."""
     found = {}
     for name in ("httpx", "aiohttp", "requests"):
-        if given is not None and has(given, name):
+        if given is not None and has_module(given, name):
             found[name] = given
         elif importlib.util.find_spec(name):
             found[name] = Path(sys.executable)
         else:
-            print(f"{name} is not installed: passed over (--clients PYTHON names one that has it)")
+            print(f"{name} is not installed: skipped (--clients PYTHON names one that has it)")
     return found
 
 
-def has(python: Path, name: str) -> bool:
+def has_module(python: Path, name: str) -> bool:
     done = subprocess.run([python, "-c", f"import {name}"], capture_output=True, check=False)
     return done.returncode == 0
 
 
-def command(*words: str | Path) -> Seen:
+def run_client(*words: str | Path) -> Outcome:
+    """Run a client process that prints its outcome as JSON."""
     done = subprocess.run(
         [str(w) for w in words], capture_output=True, text=True, check=False, timeout=300
     )
     if done.returncode:
-        return Seen(Counter({(done.stderr.strip() or "killed").splitlines()[-1][:60]: 1}))
-    told = json.loads(done.stdout)
-    return Seen(Counter(told["statuses"]), told["bare"], told["refused"])
+        return Outcome(Counter({(done.stderr.strip() or "killed").splitlines()[-1][:60]: 1}))
+    outcome = json.loads(done.stdout)
+    return Outcome(
+        Counter(outcome["statuses"]), outcome["without_retry_after"], outcome["refused_s"]
+    )
 
 
-async def curl(url: str, file: Path, count: int) -> Seen:
-    """So many requests by a few curl processes, each with its share in parallel."""
-    seen = Seen()
+async def curl(url: str, file: Path, count: int) -> Outcome:
+    """Send `count` requests from a few curl processes, each with parallel transfers."""
+    outcome = Outcome()
 
     async def some(number: int) -> None:
         transfer = ["--data-binary", f"@{file}", "-H", "Content-Type: image/jpeg", "-sS",
@@ -107,53 +133,88 @@ async def curl(url: str, file: Path, count: int) -> Seen:
         lines = (await process.communicate())[0].decode().splitlines()
         for line in lines:
             status, seconds, *rest = line.split(" ")
-            why = " ".join(rest[:-1]).strip()
-            seen.statuses[status if status != "000" and not why else why or "no answer"] += 1
+            error = " ".join(rest[:-1]).strip()
+            name = status if status != "000" and not error else error or "no response"
+            outcome.statuses[name] += 1
             if status in ("429", "503"):
-                seen.refused.append(float(seconds))
-                seen.bare += not rest[-1]
+                outcome.refused_s.append(float(seconds))
+                outcome.without_retry_after += not rest[-1]
         if number - len(lines):
-            seen.statuses["no line"] += number - len(lines)
+            outcome.statuses["no line"] += number - len(lines)
 
-    shares = [count // CURLS + (n < count % CURLS) for n in range(CURLS)]
-    await asyncio.gather(*(some(share) for share in shares))
-    return seen
+    counts = [count // CURL_PROCESSES + (n < count % CURL_PROCESSES) for n in range(CURL_PROCESSES)]
+    await asyncio.gather(*(some(number) for number in counts))
+    return outcome
 
 
 def runs(
-    url: str, file: Path, size: int, found: dict[str, Path], count: int
-) -> dict[str, Callable[[], Seen]]:
-    """What is to be run with one body, by name."""
+    url: str, file: Path, size: int, python: dict[str, Path], count: int
+) -> dict[str, Callable[[], Outcome]]:
+    """Return the runs with one body, by client name."""
 
-    def library(name: str, requests: int, kept: int) -> Callable[[], Seen]:
-        words = (found[name], HERE / "upload.py", name, url, file, str(requests), str(kept))
-        return lambda: command(*words)
+    def library(name: str, requests: int, connections: int) -> Callable[[], Outcome]:
+        words = (
+            python[name], HERE / "upload.py", name, url, file, str(requests), str(connections),
+        )  # fmt: skip
+        return lambda: run_client(*words)
 
-    every = {name: library(name, count, 0) for name in found}
-    if "httpx" in found and size == KEPT_SIZE:
-        every["httpx, 200 kept"] = library("httpx", 600, 200)
+    all_runs = {name: library(name, count, 0) for name in python}
+    if "httpx" in python and size == KEPT_SIZE:
+        all_runs["httpx, 200 connections"] = library("httpx", 600, 200)
     if shutil.which("curl"):
-        every["curl"] = lambda: asyncio.run(curl(url, file, count))
+        all_runs["curl"] = lambda: asyncio.run(curl(url, file, count))
     if shutil.which("node"):
         script = HERE / "node_fetch.mjs"
-        every["Node's fetch"] = lambda: command("node", script, url, file, str(count))
-    return every
+        all_runs["Node's fetch"] = lambda: run_client("node", script, url, file, str(count))
+    return all_runs
 
 
-def measure(url: str, folder: Path, python: Path | None, count: int = COUNT) -> list[str]:
-    """Send all, print a row for each client and size; return the rows that fall short."""
-    found, short = pythons(python), []
+def children_s() -> float:
+    """Return the CPU seconds of all child processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def measure(
+    url: str,
+    folder: Path,
+    python: Path | None,
+    server_cpu_s: Callable[[], float],
+    rows: str = "",
+    count: int = COUNT,
+) -> list[str]:
+    """Run all clients with all sizes, and print a row for each.
+
+    Args:
+        url: URL of the upload.
+        folder: folder for the bodies.
+        python: interpreter with more client libraries, or None.
+        server_cpu_s: returns the CPU seconds that the server has used.
+        rows: run only rows named so, separated by commas, such as 'curl 10000000'.
+        count: requests per row.
+
+    Returns:
+        The rows that did not pass.
+    """
+    found, failed = interpreters(python), []
+    wanted = [row.strip() for row in rows.split(",") if row.strip()]
     for name in ("curl", "node"):
         if not shutil.which(name):
-            print(f"{name} is not installed: passed over")
-    print("| client | body, bytes | at once | saw | without Retry-After | last refusal, s | good |")
-    print("| --- " * 7 + "|")
+            print(f"{name} is not installed: skipped")
+    print(f"| {' | '.join(COLUMNS)} |")
+    print("| --- " * len(COLUMNS) + "|")
     for size in SIZES:
         file = folder / f"{size}.jpg"
         file.write_bytes(jpeg(size))
-        for name, run in runs(url, file, size, found, min(count, IN_MEMORY // size)).items():
-            seen = run()
-            row = seen.row(name, size, sum(seen.statuses.values()))
+        for name, run in runs(url, file, size, found, min(count, MAX_TOTAL_BYTES // size)).items():
+            if wanted and f"{name} {size}" not in wanted:
+                continue
+            started, server, clients = time.perf_counter(), server_cpu_s(), children_s()
+            outcome = run()
+            row = outcome.row(
+                name, size, time.perf_counter() - started, server_cpu_s() - server,
+                children_s() - clients,
+            )  # fmt: skip
             print(row, flush=True)
-            short += [] if seen.good else [row]
-    return short
+            failed += [] if outcome.passed else [row]
+    return failed

@@ -1,17 +1,15 @@
-"""Do two versions of mien give the same results, bit for bit?
-
-Everything goes through the command line, so that versions whose modules differ can be compared:
+"""Checks whether two versions of mien give bit-identical results.
 
     python bench/same.py --mien OLD/.venv/bin/mien --write before.json
     python bench/same.py --mien NEW/.venv/bin/mien --against before.json
 
-It compares digests of
-- predictions of every shipped model on the examples, and on 500 faces of a dataset (`--data`,
-  a NumPy file as of docs/data.md; left out where not given),
+Both versions are run from the command line, so that their modules may differ. Compares digests of
+- predictions of every shipped model on the examples, and on 500 faces of a dataset (`--data`, a
+  NumPy file as in docs/data.md; omitted without it),
 - the weights of a small recipe after two epochs on drawn faces,
 - the rows of three short videos (one face, two faces, a cut),
 - the verdicts of a study of four trainings on drawn faces.
-Names of keys do not count, values do. Exits with 1 where a digest differs.
+Key names are ignored, values are compared. Exits with 1 if a digest differs.
 """
 
 from __future__ import annotations
@@ -152,7 +150,7 @@ def videos(mien: Path, folder: Path) -> dict[str, str]:
     for name, frames in scenes.items():
         path = folder / f"{name.replace(' ', '-')}.mp4"
         write_video(path, frames)
-        # By its name: the path of the temporary folder, another each time, stands in every row.
+        # By its name: each row has the path, and the temporary folder differs in each run.
         rows = run(mien, "video", path.name, "--csv", cwd=folder)
         found[f"rows of {name}"] = digest(rows.partition("\n")[2])
     return found

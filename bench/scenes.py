@@ -1,7 +1,7 @@
-"""Synthetic scenes whose truth is known: public-domain portraits that move over textures.
+"""Synthetic scenes with known ground truth: public-domain portraits that move over textures.
 
-Used by bench/video.py. A person who cannot be seen for longer than LOST_S counts as new when they
-come back: mien recognises nobody, and says so.
+Used by bench/video.py. A person who is out of sight for longer than LOST_S counts as new on return:
+mien tracks people and does not identify them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RATE = 30
 LOST_S = 1.0
 UNCLEAR_S = 0.4
 """Who was out of sight for LOST_S, give or take this, may count as new or as the same: people are
-looked for every 0.2 s, and found at an edge a little sooner or later than the truth has them."""
+detected every 0.2 s, at an edge slightly earlier or later than in the ground truth."""
 Place = Callable[[float], tuple[float, float, float] | None]
 """A second to (centre x, centre y, width) in pixels, or None while away."""
 
@@ -53,7 +53,7 @@ class Head:
 
 @dataclass
 class Actor:
-    """Somebody who moves.
+    """A person who moves.
 
     Attributes:
         heads: which head is shown from which second on; a swap is a change of expression.
@@ -64,7 +64,7 @@ class Actor:
     path: Place
 
     def head(self, time_s: float) -> Head:
-        """Return the head shown at a moment."""
+        """Return the head displayed at a time."""
         return [head for start, head in self.heads if start <= time_s][-1]
 
 
@@ -80,7 +80,7 @@ class Scene:
 
 @dataclass
 class Truth:
-    """Of a frame.
+    """Ground truth of a frame.
 
     Attributes:
         faces: (person, box) of every face that can be seen.
@@ -147,7 +147,7 @@ def render(scene: Scene, rate: int = RATE) -> Iterator[tuple[NDArray[np.uint8], 
 def _visible(
     placed: list[tuple[int, NDArray[np.float64]]],
 ) -> list[tuple[int, NDArray[np.float64]]]:
-    """Leave out who is half hidden behind somebody, or beyond the image's edge."""
+    """Drop faces that are half covered by another person or outside the image."""
     kept = []
     for number, (person, box) in enumerate(placed):
         area = np.prod(box[2:] - box[:2])
@@ -167,7 +167,7 @@ def _visible(
 def across(
     start: tuple[float, float], end: tuple[float, float], seconds: float, width: float
 ) -> Place:
-    """Walk to and fro between two points, `seconds` each way, with a little swaying."""
+    """Walk back and forth between two points, `seconds` each way, swaying slightly."""
 
     def path(time_s: float) -> tuple[float, float, float]:
         share = 0.5 - 0.5 * np.cos(np.pi * time_s / seconds)

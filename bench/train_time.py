@@ -1,13 +1,13 @@
-"""How long a recipe takes to a validation accuracy, beside another recipe in the same run.
+"""Measures the time that a recipe needs to reach a validation accuracy, beside another recipe.
 
     python bench/train_time.py --data DIR --out FOLDER [--recipe recipes/small.toml]
                                [--against recipes/first.toml] [--target 0.88] [--threads 1]
 
-The two train in turns, an epoch each, so that whatever else the machine does slows both; each
-stops when an epoch's validation accuracy (the panel's where there are votes) reaches the target.
-Killed and started again with the same --out, it goes on. Times are sums over the epochs, validation
-included, and what comes before the first where a recipe aligns faces: by the clock, and of the
-processor, which other programs change little. The first recipe that mien shipped:
+Both recipes train in turns, one epoch each, so that other load on the machine slows both. Each
+stops when its validation accuracy (on consensus labels, if there are votes) reaches the target.
+Compare the ratio of their CPU times, which other programs hardly change; wall times are printed
+too. Times are sums over all epochs, validation and alignment pretraining included. A run that was
+killed is resumed with the same --out. The first shipped recipe:
 git show 1322655:recipes/small.toml > first.toml
 """
 
@@ -38,22 +38,22 @@ if TYPE_CHECKING:
 
 
 class EpochOver(KeyboardInterrupt):
-    """Ends a training after one epoch as Ctrl-C would: it can be resumed."""
+    """Stops a training after one epoch as Ctrl-C does, so that it can be resumed."""
 
 
 class OneEpoch:
-    """Lets one epoch pass, and notes the processor's time for it."""
+    """Runs one epoch and records its CPU time."""
 
     def __init__(self) -> None:
-        self.processor_s = 0.0
-        self.before = {"clock": 0.0, "processor": 0.0}
-        self._begun = time.perf_counter(), time.process_time()
+        self.cpu_s = 0.0
+        self.before = {"wall": 0.0, "cpu": 0.0}
+        self._started = time.perf_counter(), time.process_time()
 
     def aligning(self, done: int, total: int) -> None:
         if done == total:
-            clock, processor = time.perf_counter(), time.process_time()
-            self.before["clock"] = clock - self._begun[0]
-            self.before["processor"] = processor - self._begun[1]
+            wall_s, cpu_s = time.perf_counter(), time.process_time()
+            self.before["wall"] = wall_s - self._started[0]
+            self.before["cpu"] = cpu_s - self._started[1]
 
     def on_train_start(
         self, run: RunFolder, recipe: Recipe, cost: NetworkCost, images: int, steps: int
@@ -64,7 +64,7 @@ class OneEpoch:
         pass
 
     def on_epoch_end(self, metrics: EpochMetrics, *, best: bool) -> None:
-        self.processor_s = time.process_time() - self._start
+        self.cpu_s = time.process_time() - self._start
         raise EpochOver
 
     def on_train_end(self, status: str) -> None:
@@ -73,19 +73,19 @@ class OneEpoch:
 
 @dataclass
 class Contestant:
-    """One recipe on its way.
+    """A recipe being trained.
 
     Attributes:
         run: its folder.
         dataset: that it learns.
         target: validation accuracy to reach.
-        processor_s: of each finished epoch.
+        cpu_s: CPU seconds of each finished epoch.
     """
 
     run: RunFolder
     dataset: Dataset
     target: float
-    processor_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
     before: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -94,7 +94,7 @@ class Contestant:
 
     @property
     def log(self) -> Path:
-        return self.run.path / "processor_s.json"
+        return self.run.path / "cpu_s.json"
 
     @property
     def epochs(self) -> list[EpochMetrics]:
@@ -112,30 +112,30 @@ class Contestant:
         watch = OneEpoch()
         with suppress(EpochOver):
             fit(self.run, self.dataset, [watch], watch.aligning)
-        if not self.processor_s:
+        if not self.cpu_s:
             self.before = watch.before
             self.notes.write_text(json.dumps(self.before))
-        self.processor_s.append(watch.processor_s)
-        self.log.write_text(json.dumps(self.processor_s))
+        self.cpu_s.append(watch.cpu_s)
+        self.log.write_text(json.dumps(self.cpu_s))
 
     def total(self, kind: str) -> float:
-        """Return the seconds of the 'clock' or the 'processor'."""
-        epochs = [e.seconds for e in self.epochs] if kind == "clock" else self.processor_s
+        """Return the total seconds, 'wall' or 'cpu'."""
+        epochs = [e.seconds for e in self.epochs] if kind == "wall" else self.cpu_s
         return self.before.get(kind, 0.0) + sum(epochs)
 
     def report(self) -> str:
         epochs = self.epochs
         best = max((e.validation_accuracy for e in epochs), default=0.0)
-        clock, processor = self.total("clock"), self.total("processor")
-        # An epoch that was finished just before a kill may lack its processor time.
-        missing = len(epochs) - len(self.processor_s)
+        wall_s, cpu_s = self.total("wall"), self.total("cpu")
+        # An epoch that was finished just before a kill may lack its CPU time.
+        missing = len(epochs) - len(self.cpu_s)
         what = "reached" if self.reached else f"NOT reached (best {best:.4f})"
         n = epochs[-1].validation_n if epochs else 0
         return (
             f"{self.run.path.name}: {self.target} {what} after {len(epochs)} of "
-            f"{self.run.recipe.fit.epochs} epochs: {clock / 60:.1f} minutes by the clock, "
-            f"{processor / 60:.1f} of the processor (n = {n:,})"
-            + (f"; {missing} epochs' processor time was lost" if missing > 0 else "")
+            f"{self.run.recipe.fit.epochs} epochs: {wall_s / 60:.1f} minutes wall time, "
+            f"{cpu_s / 60:.1f} CPU (n = {n:,})"
+            + (f"; {missing} epochs' CPU time was lost" if missing > 0 else "")
         )
 
 
@@ -151,7 +151,7 @@ def contestant(
         run = create_run(path, resolved, dataset, arguments.data)
     one = Contestant(run, dataset, arguments.target)
     if one.log.exists():
-        one.processor_s = json.loads(one.log.read_text())
+        one.cpu_s = json.loads(one.log.read_text())
     if one.notes.exists():
         one.before = json.loads(one.notes.read_text())
     return one
@@ -182,17 +182,15 @@ def main() -> None:
                 last = one.epochs[-1]
                 print(
                     f"{one.run.path.name} epoch {last.epoch}: validation "
-                    f"{last.validation_accuracy:.4f}, {last.seconds:.0f} s by the clock, "
-                    f"{one.processor_s[-1]:.0f} s of the processor",
+                    f"{last.validation_accuracy:.4f}, {last.seconds:.0f} s wall, "
+                    f"{one.cpu_s[-1]:.0f} s CPU",
                     flush=True,
                 )
     for one in racing:
         print(one.report())
     if len(racing) == 2 and all(one.reached for one in racing):
-        by = {k: racing[1].total(k) / racing[0].total(k) for k in ("processor", "clock")}
-        print(
-            f"{by['processor']:.2f} times as fast by the processor, {by['clock']:.2f} by the clock"
-        )
+        by = {k: racing[1].total(k) / racing[0].total(k) for k in ("cpu", "wall")}
+        print(f"{by['cpu']:.2f} times as fast by CPU time, {by['wall']:.2f} by wall time")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Video: speed against a plain loop, flat memory, and following on scenes of known truth.
+"""Measures video: speed against a plain loop, memory, tracking with known ground truth, live delay.
 
     python bench/video.py [--frames 100000] [--threads 2] [--only speed,tuned,held-out,live,soak]
 
-Speeds are of one run on one machine: the ratio
-is what counts where others use it too.
+Compare the ratio to the plain loop (speed), identity errors and label changes on scenes used for
+tuning and on held-out ones, the age of displayed frames (live), and memory, which must be flat
+(soak). Absolute speeds hold for one run on one machine.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def write_scene(path: Path, scene: Scene) -> None:
 
 
 def plain_rate(reader: Reader, clip: Path) -> float:
-    """Frames a second of decoding, detecting and classifying every frame, one after another."""
+    """Return frames per second of a plain loop that decodes, detects and classifies every frame."""
     started, frames = time.perf_counter(), 0
     for frame in read_file(clip, Selection()):
         reader.read(frame.pixels)
@@ -69,7 +70,7 @@ def video_rate(reader: Reader, clip: Path, folder: Path) -> float:
 
 
 def match(reading: FrameReading, truth: Truth) -> list[tuple[int, int]]:
-    """Pairs (true person, track) whose boxes overlap by half at least."""
+    """Return pairs (true person, track) whose boxes overlap by at least half."""
     if not reading.faces or not truth.faces:
         return []
     overlap = np.array([[_iou(b, np.array(f.box)) for f in reading.faces] for _, b in truth.faces])
@@ -123,20 +124,20 @@ def scores(
 
 
 def _most(together: Counter[tuple[int, int]], person: int) -> int | None:
-    """The track that a person had for most frames."""
+    """Return the track that a person had in most frames."""
     own = {track: count for (p, track), count in together.items() if p == person}
     return max(own, key=own.__getitem__) if own else None
 
 
 def change_errors(readings: list[FrameReading], changes: list[float]) -> list[float]:
-    """Seconds from each true change to the nearest change of the labels."""
+    """Return the seconds from each true change to the nearest change of the labels."""
     labels = [(r.time_s, r.faces[0].label) for r in readings if r.faces]
     found = [b[0] for a, b in itertools.pairwise(labels) if a[1] != b[1]]
     return [min((abs(t - c) for t in found), default=float("inf")) for c in changes]
 
 
 def soak(reader: Reader, frames: int, folder: Path) -> tuple[float, float, float]:
-    """Follow one face in many small frames; MB after a tenth, growth since, and the most."""
+    """Track one face in many small frames; return MB after a tenth, growth since then, and peak."""
     pixels = next(iter(render(replace(scenes()[0], seconds=0.1))))[0][180:540:2, 40:680:2]
     shifted = [np.ascontiguousarray(np.roll(pixels, k, axis=1)) for k in range(12)]
 
@@ -176,14 +177,14 @@ def _peak() -> float:
 
 
 def command(clip: Path, folder: Path, threads: int) -> tuple[float, float]:
-    """Run `mien video CLIP --out` in a process of its own: seconds, and MB at most."""
+    """Run `mien video CLIP --out` in its own process; return seconds and peak MB."""
     program = Path(sys.executable).with_name("mien")
     out: list[str | Path] = ["--out", folder / "command", "--threads", str(threads)]
     return watched([program, "video", clip, *out])
 
 
 def live(reader: Reader, clip: Path) -> tuple[int, int, list[float], float]:
-    """Play a clip as a camera would send it.
+    """Play a clip at the speed of a camera.
 
     Returns:
         frames sent; frames shown; seconds from each one's arrival until it is drawn, ready for
@@ -227,7 +228,7 @@ def score(reader: Reader, scene: Scene) -> tuple[int, int, float, float, list[fl
 
 
 def print_scores(reader: Reader, held_out: bool) -> None:
-    """Print a table of one half of the scenes, and its total."""
+    """Print a table of the tuned or the held-out scenes, with their total."""
     listed = scenes()
     if held_out:
         listed = [people(FIRST + k) for k in range(6)] + [changes(FIRST + k) for k in range(2)]
@@ -255,7 +256,7 @@ def print_scores(reader: Reader, held_out: bool) -> None:
 
 
 def print_speed(reader: Reader, folder: Path, threads: int) -> None:
-    """Print frames a second of the flow, of a plain loop, and of the command by itself."""
+    """Print frames per second of the flow, of a plain loop, and of the command."""
     print("| scene | frames/s | plain loop | ratio | the command | its memory |")
     print("| --- | --- | --- | --- | --- | --- |")
     for scene in scenes()[:3]:
@@ -271,7 +272,7 @@ def print_speed(reader: Reader, folder: Path, threads: int) -> None:
 
 
 def print_live(reader: Reader, folder: Path) -> None:
-    """Print how old what is shown live is."""
+    """Print the age of displayed live frames."""
     clip = folder / "live.mp4"
     write_scene(clip, scenes()[2])
     sent, shown, ages, longest = live(reader, clip)

@@ -1,4 +1,4 @@
-"""A command in a process of its own: how long it takes, and how large it becomes."""
+"""Runs a command in its own process and measures its time and peak memory; used by others here."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _, status, used = os.wait4(process.pid, 0)
 assert status == 0
 print(used.ru_maxrss)
 """
-"""Started by a large process, a small one would be told to have been as large: so one between."""
+"""An intermediate process: ru_maxrss of a child forked from a large process includes its size."""
 
 
 def watched(command: Sequence[str | Path]) -> tuple[float, float]:
-    """Run a command; return seconds, a Python's start of 0.02 s among them, and MB at most."""
+    """Run a command; return its seconds, 0.02 of them for Python itself, and its peak MB."""
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-S", "-c", WATCH, *command],

@@ -1,12 +1,12 @@
-"""mien beside what else can be installed: same faces, same machine, same run, one thread each.
+"""Compares mien with other installable packages: same faces, same machine, one thread each.
 
     python bench/peers/run.py --data DIR [--models mien-small ...] [--peers fer human ...]
                               [--environments FOLDER] [--json FILE]
 
-DIR is a dataset of mien. Each peer answers the faces of its validation split in a process and an
-environment of its own, made on first use by pip or npm; seven classes are restricted to
-happy/neutral/sad by dropping the others. Speed is in faces for each second of the processor, which
-other programs on the machine change little; mien answers first and last to show how little.
+DIR is a dataset. Each peer predicts the faces of its validation split in its own process and
+environment, created on first use by pip or npm; predictions of seven classes are restricted to
+happy/neutral/sad by dropping the others. Compare accuracy with its interval, and faces per CPU
+second, which other programs hardly change; mien runs first and last to show how much.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ JS = ("@vladmandic/face-api@1.7.15", "@vladmandic/human@3.3.6", "@tensorflow/tfj
 PEERS = {
     "fer": Peer("tensorflow", OWN, "tensorflow_peers.py", FER2013),
     "fer-lite": Peer("tensorflow", OWN, "tensorflow_peers.py", f"{FER2013}; fer's default"),
-    "facex": Peer("tensorflow", OWN, "tensorflow_peers.py", "not said"),
-    "face-api": Peer("node", JS, "node_peers.cjs", "not said: 'a variety of images'"),
+    "facex": Peer("tensorflow", OWN, "tensorflow_peers.py", "unknown"),
+    "face-api": Peer("node", JS, "node_peers.cjs", "unknown: 'a variety of images'"),
     "human": Peer("node", JS, "node_peers.cjs", f"{FER2013}; oarriaga's network, as fer's"),
 }
 
@@ -177,7 +177,7 @@ def main() -> None:
     arguments = parser.parse_args()
     split = with_an_answer(load_dataset(arguments.data).split("validation"))
     faces = np.ascontiguousarray(split.images_nhw)
-    print("| system | panel accuracy | raw accuracy | faces/processor s | what runs | taught by |")
+    print("| system | panel accuracy | raw accuracy | faces/CPU s | runtime | trained on |")
     print("| --- | --- | --- | --- | --- | --- |")
     results = []
     tasks = [("mien", model) for model in arguments.models]

@@ -13,7 +13,7 @@ from tests.serve.running import BOX, encoded, running
 from tests.video.clips import write_clip
 
 from mien import Client, Reader, ServerError, SourceError
-from mien.serve.catalogue import Catalogue
+from mien.serve.catalog import Catalog
 from mien.testing import FakeClassifier, FakeDetector
 
 
@@ -34,7 +34,7 @@ def test_a_client_answers_as_a_reader_does(tmp_path: Path, examples: Path) -> No
 
     paths = sorted(examples.glob("*.jpg"))
     with (
-        running(tmp_path, Catalogue.load([]), Mtcnn(threads=1)) as server,
+        running(tmp_path, Catalog.load([]), Mtcnn(threads=1)) as server,
         Client(str(server.base_url)) as client,
     ):
         remote = list(client.read_many([*paths, "missing.jpg"]))
@@ -52,20 +52,20 @@ def test_arrays_bytes_and_bad_images(client: Client) -> None:
         assert reading.faces[0].box == BOX
     bad = client.read(b"words")
     assert bad.error is not None
-    assert "no kind" in bad.error
+    assert "unsupported image format" in bad.error
     reading, drawn = client.annotated(encoded())
     assert drawn.startswith(b"\x89PNG")
     assert reading.faces
     assert client.annotated(b"words")[1] == b""
 
 
-def test_what_is_no_image_at_all_is_answered_here(client: Client) -> None:
+def test_invalid_arrays_are_refused_by_the_client(client: Client) -> None:
     with pytest.raises(SourceError, match=r"must be uint8 .*, got float32 \[8, 8\]"):
         client.read(np.zeros((8, 8), np.float32))
     assert "cannot read" in (client.read("a\0b.jpg").error or "")
 
 
-def test_wishes_travel(server: httpx.Client) -> None:
+def test_options_are_sent(server: httpx.Client) -> None:
     with Client(str(server.base_url), min_confidence=0.95, faces="whole", model="fake") as client:
         reading = client.read(encoded())
         assert reading.detector == "whole"
@@ -73,7 +73,7 @@ def test_wishes_travel(server: httpx.Client) -> None:
         assert [m["name"] for m in client.models()] == ["fake"]
     with (
         Client(str(server.base_url), model="fak", retries=0) as client,
-        pytest.raises(ServerError, match="404: no model") as error,
+        pytest.raises(ServerError, match="404: query parameter model: no served model") as error,
     ):
         client.read(encoded())
     assert "did you mean 'fake'" in error.value.hint
@@ -142,7 +142,7 @@ def flaky() -> Iterator[tuple[type[Flaky], str]]:
 GOOD: tuple[int, dict[str, str], bytes] = (200, {}, b'{"models": []}')
 
 
-def test_a_busy_server_is_asked_again(
+def test_a_busy_server_is_retried(
     flaky: tuple[type[Flaky], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler, url = flaky
@@ -157,7 +157,7 @@ def test_a_busy_server_is_asked_again(
     assert 0.1 <= slept[1] <= 0.5
 
 
-def test_patience_has_an_end(
+def test_retries_are_limited(
     flaky: tuple[type[Flaky], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler, url = flaky

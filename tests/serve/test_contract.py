@@ -9,18 +9,26 @@ from dataclasses import fields
 from html import escape
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.serve.running import encoded, problem, running
+from tests.serve.running import check_documented, encoded, openapi, problem, running
 from tests.video.clips import write_clip
 
 import mien.cli.serve as command
-from mien.serve.schema import ImagesBody, JobBody, ModelsBody, ProblemBody, VideoBody
+from mien.serve.schema import (
+    HealthBody,
+    ImagesBody,
+    JobBody,
+    ModelsBody,
+    ProblemBody,
+    VideoBody,
+)
 from mien.serve.settings import Limits
-from mien.serve.upload import Parts
+from mien.serve.upload import BodyParts
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +46,54 @@ def test_openapi_names_every_call_with_its_problems(server: httpx.Client) -> Non
         ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"),
     }  # fmt: skip
     for (_, path), call in calls.items():
-        assert call["summary"]
+        assert {"403", "421", "422", "500"} <= set(call["responses"])
         if path.startswith("/v1/"):
-            assert {"401", "403", "421", "429"} <= set(call["responses"])
-        for status, answer in call["responses"].items():
-            if status.startswith(("4", "5")):
-                assert "application/problem+json" in answer["content"]
+            assert {"401", "429"} <= set(call["responses"])
     body = calls["POST", "/v1/predict"]["requestBody"]["content"]
     assert set(body) == {"multipart/form-data", "image/*"}
+
+
+OPERATIONS = [
+    (method, path, operation)
+    for path, operations in openapi()["paths"].items()
+    for method, operation in operations.items()
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "operation"), OPERATIONS, ids=[f"{m} {p}" for m, p, _ in OPERATIONS]
+)
+def test_every_route_is_documented(method: str, path: str, operation: dict[str, Any]) -> None:
+    assert operation["summary"]
+    assert operation["description"].endswith(".")
+    for parameter in operation.get("parameters", ()):
+        assert parameter["description"], parameter["name"]
+    assert ("requestBody" in operation) == (method == "post")
+    good = [status for status in operation["responses"] if status.startswith("2")]
+    assert len(good) == 1
+    for status, response in operation["responses"].items():
+        assert response["description"] not in ("", "Successful Response")
+        for kind, content in response.get("content", {}).items():
+            if status.startswith("2"):
+                schema = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+                schemas = openapi()["components"]["schemas"]
+                assert "example" in content or schemas[schema]["examples"], kind
+            else:
+                assert kind == "application/problem+json"
+                ProblemBody.model_validate(content["example"], strict=True)
+                assert content["example"]["status"] == int(status)
+        assert "content" in response or status == "204"
+
+
+def test_undocumented_errors_are_noticed() -> None:
+    # What `running` does with every response of every test.
+    request = httpx.Request("GET", "http://x/v1/models")
+    kind = {"content-type": "application/problem+json"}
+    check_documented(httpx.Response(401, request=request, headers=kind))
+    with pytest.raises(AssertionError):
+        check_documented(httpx.Response(418, request=request, headers=kind))
+    with pytest.raises(AssertionError):
+        check_documented(httpx.Response(401, request=request, text="no problem"))
 
 
 def test_the_page_docs_has_every_call_and_no_script(server: httpx.Client) -> None:
@@ -76,7 +124,7 @@ def test_the_page_docs_says_that_a_token_is_needed(tmp_path: Path) -> None:
     assert "secret" not in text
 
 
-def test_a_wrong_method_is_told_all_that_there_are(server: httpx.Client) -> None:
+def test_a_wrong_method_lists_all_allowed_ones(server: httpx.Client) -> None:
     assert server.put("/v1/video/x").headers["Allow"] == "DELETE, GET"
     assert server.get("/v1/predict").headers["Allow"] == "POST"
 
@@ -89,9 +137,9 @@ def test_a_wrong_method_is_told_all_that_there_are(server: httpx.Client) -> None
         ("POST /v1/video?every=2&evry=3", "'evry'", "did you mean 'every'"),
         ("GET /v1/video/x/result?fromat=csv", "'fromat'", "did you mean 'format'"),
         ("GET /v1/models?token=secret", "'token'", "Authorization: Bearer"),
-        ("GET /healthz?a%0Ab=1", "'a\\nb'", "takes none"),
-        ("GET /v1/models?" + "x" * 999, "xxx...", "takes none"),
-        ("POST /v1/video?every=2&every=3", "'every'", "send one"),
+        ("GET /healthz?a%0Ab=1", "'a\\nb'", "takes no parameters"),
+        ("GET /v1/models?" + "x" * 999, "xxx...", "takes no parameters"),
+        ("POST /v1/video?every=2&every=3", "'every'", "at most once"),
     ],
 )  # fmt: skip
 def test_unknown_parameters_are_refused(
@@ -105,7 +153,7 @@ def test_unknown_parameters_are_refused(
 
 def test_openapi_has_examples_that_are_true(server: httpx.Client) -> None:
     schemas = server.get("/openapi.json").json()["components"]["schemas"]
-    for model in (ImagesBody, JobBody):
+    for model in (ImagesBody, JobBody, ModelsBody, VideoBody, HealthBody):
         [example] = schemas[model.__name__]["examples"]
         model.model_validate(example, strict=True)
     schema = ProblemBody.model_json_schema()
@@ -178,7 +226,7 @@ def test_no_upload_is_answered_with_500(
     ),
     content=st.binary(max_size=100),
 )  # fmt: skip
-def test_no_request_at_all_is(
+def test_no_request_is_answered_with_500(
     server: httpx.Client, method: str, path: str, headers: dict[str, str], content: bytes
 ) -> None:
     url = server.base_url.copy_with(raw_path=b"/" + httpx.URL("http://x/" + path.lstrip("/"))
@@ -207,7 +255,7 @@ def test_a_form_is_the_same_however_it_arrives(
     def write(data: bytes) -> None:
         found[-1] += data
 
-    taken = Parts(kind, 9, lambda: found.append(b""), write)
+    taken = BodyParts(kind, 9, lambda: found.append(b""), write)
     places = sorted({0, len(body), *(c % len(body) for c in cuts)})
     for start, end in pairwise(places):
         taken.feed(body[start:end])

@@ -19,7 +19,7 @@ from tests.serve.running import running
 from tests.video.clips import write_clip
 
 from mien.predict.detectors.mtcnn import Mtcnn
-from mien.serve.catalogue import Catalogue
+from mien.serve.catalog import Catalog
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")
@@ -35,8 +35,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    catalogue, detector = Catalogue.load([]), Mtcnn(threads=1)
-    with running(tmp_path_factory.mktemp("server"), catalogue, detector) as client:
+    catalog, detector = Catalog.load([]), Mtcnn(threads=1)
+    with running(tmp_path_factory.mktemp("server"), catalog, detector) as client:
         yield client
 
 

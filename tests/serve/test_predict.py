@@ -19,7 +19,7 @@ from tests.patience import PATIENCE_S, until
 from tests.serve.running import WARM_UP, SlowDetector, encoded, fakes, problem, running
 
 from mien import Reader
-from mien.serve.catalogue import Catalogue
+from mien.serve.catalog import Catalog
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import Faces
 
@@ -60,7 +60,7 @@ def test_unreadable_images_leave_the_others_alone(server: httpx.Client) -> None:
     assert good["faces"]
     assert good["error"] is None
     assert "damaged" in cut["error"]["message"]
-    assert "no kind" in words["error"]["message"]
+    assert "unsupported image format" in words["error"]["message"]
     assert cut["error"]["hint"]
     assert words["faces"] == []
 
@@ -110,10 +110,10 @@ def test_a_bomb_is_refused_by_its_header(
 def test_images_far_longer_than_wide_are_refused(server: httpx.Client) -> None:
     assert server.post("/v1/predict", content=encoded(size=(500, 10))).status_code == 200
     body = problem(server.post("/v1/predict", content=encoded(size=(10, 501))), 422)
-    assert "too oblong: 10 x 501" in body["detail"]
+    assert "10 x 501 pixels is above 50:1" in body["detail"]
 
 
-def test_annotated_images_are_drawn_upon(server: httpx.Client) -> None:
+def test_annotated_images_show_the_predictions(server: httpx.Client) -> None:
     content = encoded(size=(4000, 400))
     answer = server.post("/v1/predict", params={"annotate": True}, content=content)
     [image] = answer.json()["images"]
@@ -139,14 +139,23 @@ def test_the_threshold_and_whole_crops_are_the_clients_choice(server: httpx.Clie
     ("params", "status", "words"),
     [
         ({"model": "fak"}, 404, "fake"),
-        ({"model": "../../etc/passwd"}, 404, "known: fake"),
-        ({"min_confidence": "nan"}, 422, "min_confidence"),
-        ({"min_confidence": 2}, 422, "min_confidence"),
-        ({"faces": "some"}, 422, "faces"),
-        ({"annotate": "perhaps"}, 422, "annotate"),
+        ({"model": "../../etc/passwd"}, 404, "allowed: fake"),
+        ({"min_confidence": "nan"}, 422, "min_confidence: 'nan' is out of range 0 to 1"),
+        (
+            {"min_confidence": 2},
+            422,
+            "query parameter min_confidence: '2' is out of range 0 to 1",
+        ),
+        (
+            {"min_confidence": "x"},
+            422,
+            "query parameter min_confidence: 'x' is invalid: input should be a valid number",
+        ),
+        ({"faces": "some"}, 422, "input should be 'detect' or 'whole'"),
+        ({"annotate": "perhaps"}, 422, "query parameter annotate: 'perhaps' is invalid"),
     ],
 )
-def test_wrong_parameters_are_named(
+def test_invalid_parameters_are_reported(
     server: httpx.Client, params: dict[str, str], status: int, words: str
 ) -> None:
     body = problem(server.post("/v1/predict", params=params, content=encoded()), status)
@@ -172,7 +181,7 @@ def test_broken_forms_are_problems(
     problem(answer, status)
 
 
-def test_too_much_is_refused(tmp_path: Path) -> None:
+def test_too_large_bodies_are_refused(tmp_path: Path) -> None:
     with running(tmp_path, body_mb=0.01, files=2, faces=3) as server:
         problem(server.post("/v1/predict", content=b"x" * 10_001), 413)
 
@@ -186,7 +195,7 @@ def test_too_much_is_refused(tmp_path: Path) -> None:
         assert server.post("/v1/predict", files=three[:2]).status_code == 200
 
 
-def test_the_surest_faces_are_kept(tmp_path: Path) -> None:
+def test_faces_with_the_highest_scores_are_kept(tmp_path: Path) -> None:
     boxes = [(float(x), 0.0, x + 9.0, 9.0) for x in range(0, 100, 10)]
     with running(tmp_path, detector=FakeDetector(boxes), faces=3) as server:
         [image] = server.post("/v1/predict", content=encoded()).json()["images"]
@@ -194,11 +203,11 @@ def test_the_surest_faces_are_kept(tmp_path: Path) -> None:
 
 
 def test_faces_of_several_clients_share_a_batch(tmp_path: Path) -> None:
-    catalogue, detector = fakes("happy", "sad"), SlowDetector()
-    classifier = catalogue.models["fake"].classifier
+    catalog, detector = fakes("happy", "sad"), SlowDetector()
+    classifier = catalog.models["fake"].classifier
     assert isinstance(classifier, FakeClassifier)
     with (
-        running(tmp_path, catalogue, detector, window_ms=3000, threads=8) as server,
+        running(tmp_path, catalog, detector, window_ms=3000, threads=8) as server,
         ThreadPoolExecutor(8) as pool,
     ):
         waiting = [pool.submit(server.post, "/v1/predict", content=encoded()) for _ in range(8)]
@@ -210,7 +219,7 @@ def test_faces_of_several_clients_share_a_batch(tmp_path: Path) -> None:
     assert sorted(a["faces"][0]["label"] for a in answers) == ["happy"] * 4 + ["sad"] * 4
 
 
-def test_more_requests_than_may_run_are_told_to_come_back(tmp_path: Path) -> None:
+def test_too_many_requests_get_retry_after(tmp_path: Path) -> None:
     detector = SlowDetector()
     with running(tmp_path, detector=detector, requests=2) as server:
         with ThreadPoolExecutor(2) as pool:
@@ -227,7 +236,9 @@ def test_more_requests_than_may_run_are_told_to_come_back(tmp_path: Path) -> Non
         assert server.get("/readyz").status_code == 200
 
 
-def test_nobody_waits_longer_than_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_image_waits_longer_than_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Clock:
         now = 0.0
 
@@ -274,7 +285,7 @@ def test_held_bodies_are_bounded_over_all_clients(tmp_path: Path) -> None:
         assert server.post("/v1/predict", content=encoded("PNG")).status_code == 200
 
 
-def test_room_for_a_body_is_taken_before_it_comes(tmp_path: Path) -> None:
+def test_memory_is_reserved_before_the_body_arrives(tmp_path: Path) -> None:
     head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
     with running(tmp_path, memory_mb=0.01) as server:
         address = ("127.0.0.1", server.base_url.port or 0)
@@ -285,7 +296,7 @@ def test_room_for_a_body_is_taken_before_it_comes(tmp_path: Path) -> None:
         until(lambda: server.post("/v1/predict", content=encoded()).status_code == 200)
 
 
-def test_a_client_that_asks_too_often_is_slowed(tmp_path: Path) -> None:
+def test_the_rate_limit_is_enforced(tmp_path: Path) -> None:
     with running(tmp_path, rate=0.001) as server:
         assert server.get("/v1/models").status_code == 200
         answer = server.get("/v1/models")
@@ -294,14 +305,14 @@ def test_a_client_that_asks_too_often_is_slowed(tmp_path: Path) -> None:
         assert server.get("/healthz").status_code == 200
 
 
-def test_an_answer_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+def test_slow_requests_time_out(tmp_path: Path) -> None:
     detector = SlowDetector()
     with running(tmp_path, detector=detector, seconds=2) as server:
         assert "too long" in problem(server.post("/v1/predict", content=encoded()), 503)["detail"]
         detector.open.set()
 
 
-def test_our_own_failure_tells_nothing(tmp_path: Path) -> None:
+def test_internal_errors_reveal_nothing(tmp_path: Path) -> None:
     class Broken(FakeDetector):
         def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
             if image_hwc.shape == WARM_UP:
@@ -324,10 +335,10 @@ def test_a_failing_model_fails_its_own_requests_only(tmp_path: Path) -> None:
                 raise ValueError("once")
             return super().logits(crops_nhw)
 
-    catalogue = fakes()
-    model = catalogue.models["fake"]
-    catalogue = Catalogue([type(model)("fake", Moody(["happy"]))])
-    with running(tmp_path, catalogue) as server:
+    catalog = fakes()
+    model = catalog.models["fake"]
+    catalog = Catalog([type(model)("fake", Moody(["happy"]))])
+    with running(tmp_path, catalog) as server:
         problem(server.post("/v1/predict", content=encoded()), 500)
         assert server.post("/v1/predict", content=encoded()).status_code == 200
 
@@ -335,7 +346,7 @@ def test_a_failing_model_fails_its_own_requests_only(tmp_path: Path) -> None:
 def test_the_server_reads_as_the_reader_does(tmp_path: Path, examples: Path) -> None:
     from mien.predict.detectors.mtcnn import Mtcnn
 
-    with running(tmp_path, Catalogue.load([]), Mtcnn(threads=1)) as server:
+    with running(tmp_path, Catalog.load([]), Mtcnn(threads=1)) as server:
         paths = sorted(examples.glob("*.jpg"))
         files = [("files", path.read_bytes()) for path in paths]
         images = server.post("/v1/predict", files=files).json()["images"]

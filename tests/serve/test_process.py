@@ -21,27 +21,27 @@ from mien import ConfigError, ModelFileError
 from mien.files import WriteError
 from mien.serve.run import serve
 from mien.serve.settings import Settings
-from mien.serve.store import alone
+from mien.serve.store import exclusive_lock
 
 
 @contextmanager
 def process(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
     """`mien serve` on any port, ready, and a client that knows its address."""
     command = [sys.executable, "-m", "mien", "serve", "--port", "0", "--data", str(folder)]
-    said = folder / "said.log"
+    log = folder / "server.log"
     folder.mkdir(exist_ok=True)
     with (
-        said.open("wb") as stream,
+        log.open("wb") as stream,
         child([*command, *options], stderr=stream) as server,
     ):
         found: list[str] = []
 
-        def told() -> bool:
-            assert server.poll() is None, said.read_text()
-            found[:] = re.findall(r"http://127\.0\.0\.1:\d+", said.read_text())
+        def started() -> bool:
+            assert server.poll() is None, log.read_text()
+            found[:] = re.findall(r"http://127\.0\.0\.1:\d+", log.read_text())
             return bool(found)
 
-        until(told)
+        until(started)
         with httpx.Client(base_url=found[0], timeout=PATIENCE_S) as client:
             assert client.get("/readyz").status_code == 200  # it waits in the socket's queue
             yield server, client
@@ -76,15 +76,15 @@ def test_jobs_survive_a_kill(tmp_path: Path, clip: bytes) -> None:
             assert [r["frame"] for r in rows] == list(range(60))
 
 
-def test_what_was_accepted_is_finished_by_several_workers(tmp_path: Path, examples: Path) -> None:
+def test_accepted_requests_are_finished_by_several_workers(tmp_path: Path, examples: Path) -> None:
     content = (examples / "astronaut.jpg").read_bytes()
     files = [("files", content)] * 6
     answers: list[int] = []
     counts = (r"^mien_requests_in_progress (\d+)",
               r'^mien_requests_total\{.*route="/v1/predict".*\} (\d+)')  # fmt: skip
     # Looking at the metrics again and again would use up the rate, and a slow machine the wait.
-    let_in = ("--max-rate", "0", "--max-wait", "60")
-    with process(tmp_path, "--workers", "2", *let_in) as (server, client):
+    limits = ("--max-rate", "0", "--max-wait", "60")
+    with process(tmp_path, "--workers", "2", *limits) as (server, client):
 
         def ask() -> None:
             url = client.base_url.join("/v1/predict")
@@ -106,16 +106,16 @@ def test_what_was_accepted_is_finished_by_several_workers(tmp_path: Path, exampl
     assert answers == [200] * 4
 
 
-def test_one_server_a_folder(tmp_path: Path) -> None:
+def test_a_data_folder_serves_one_server(tmp_path: Path) -> None:
     with (
-        alone(tmp_path),
-        pytest.raises(ConfigError, match=f"another mien serve uses the folder {tmp_path}"),
+        exclusive_lock(tmp_path),
+        pytest.raises(ConfigError, match=f"another server uses the folder {tmp_path}"),
     ):
         serve(Settings(port=0, data=tmp_path))
 
 
-def test_what_cannot_be_served_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"there is no model none\.onnx"):
+def test_invalid_settings_stop_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"cannot read the model none\.onnx"):
         serve(Settings(port=0, data=tmp_path, models=(("", Path("none.onnx")),)))
     (tmp_path / "file").write_text("")
     with pytest.raises(WriteError, match="cannot write"):
@@ -123,7 +123,7 @@ def test_what_cannot_be_served_is_told(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "jobs.sqlite").write_bytes(b"no database, but long enough to be looked at" * 99)
-    with pytest.raises(ConfigError, match="the table of jobs"):
+    with pytest.raises(ConfigError, match="cannot open the job table"):
         serve(Settings(port=0, data=broken))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -55,7 +55,9 @@ def sized(size: int) -> str:
 
 
 @pytest.mark.parametrize("path", ["/v1/predict", "/v1/video?evry=2", "/nowhere"])
-def test_who_is_refused_may_send_the_rest_and_reads_the_answer(tmp_path: Path, path: str) -> None:
+def test_a_refused_client_may_send_the_rest_and_reads_the_response(
+    tmp_path: Path, path: str
+) -> None:
     with full(tmp_path) as server, line(server) as connection:
         connection.sendall(head(sized(LARGE), path=path) + bytes(1000))
         answer = rest(connection)  # before the rest is sent
@@ -68,7 +70,7 @@ def test_who_is_refused_may_send_the_rest_and_reads_the_answer(tmp_path: Path, p
         assert rest(connection) == b""
 
 
-def test_who_sends_all_before_reading_is_answered_too(tmp_path: Path) -> None:
+def test_a_client_that_sends_all_before_reading_gets_the_response(tmp_path: Path) -> None:
     with full(tmp_path) as server:
         for size in (10_000, 75_000, LARGE):
             answer = server.post("/v1/predict", content=bytes(size))
@@ -81,7 +83,7 @@ def test_who_sends_all_before_reading_is_answered_too(tmp_path: Path) -> None:
         problem(chunks, 503)
 
 
-def test_a_connection_lasts_where_the_body_was_read(tmp_path: Path) -> None:
+def test_a_connection_is_kept_if_the_body_was_read(tmp_path: Path) -> None:
     with running(tmp_path) as server, line(server) as connection:
         for body in (encoded(), b"words"):
             connection.sendall(head(sized(len(body))) + body)
@@ -90,7 +92,7 @@ def test_a_connection_lasts_where_the_body_was_read(tmp_path: Path) -> None:
             assert b"connection: close" not in answer
 
 
-def test_a_client_that_asks_first_is_told_before_it_sends(tmp_path: Path) -> None:
+def test_expect_100_continue_is_answered_before_the_body(tmp_path: Path) -> None:
     content, expect = encoded(), "Expect: 100-continue"
     with full(tmp_path) as server, line(server) as connection:
         connection.sendall(head(sized(LARGE), expect))
@@ -104,7 +106,7 @@ def test_a_client_that_asks_first_is_told_before_it_sends(tmp_path: Path) -> Non
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
-def test_what_is_no_http_is_answered_amid_a_body_too(tmp_path: Path) -> None:
+def test_malformed_http_inside_a_body_gets_one_response(tmp_path: Path) -> None:
     with running(tmp_path) as server:
         with line(server) as connection:
             connection.sendall(head("Transfer-Encoding: chunked") + b"nonsense\r\n" + bytes(50_000))
@@ -116,11 +118,13 @@ def test_what_is_no_http_is_answered_amid_a_body_too(tmp_path: Path) -> None:
         assert server.get("/healthz").status_code == 200
 
 
-@pytest.mark.parametrize("limit", ["DROP_BYTES", "DROP_S", "QUIET_S"])
-def test_dropping_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
-    monkeypatch.setattr(protocol, limit, 100_000 if limit == "DROP_BYTES" else 0.01)
-    if limit == "DROP_S":
-        monkeypatch.setattr(protocol, "QUIET_S", 0.01)
+@pytest.mark.parametrize("limit", ["MAX_DROPPED_BYTES", "MAX_LINGER_S", "IDLE_S"])
+def test_a_lingering_close_is_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(protocol, limit, 100_000 if limit == "MAX_DROPPED_BYTES" else 0.01)
+    if limit == "MAX_LINGER_S":
+        monkeypatch.setattr(protocol, "IDLE_S", 0.01)
     quiet = threading.Event()
     with full(tmp_path) as server, line(server) as connection:
         connection.sendall(head(sized(10**9)))
@@ -128,17 +132,17 @@ def test_dropping_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, li
 
         def ended() -> bool:
             try:
-                connection.sendall(b"x" if limit == "QUIET_S" else bytes(65536))
+                connection.sendall(b"x" if limit == "IDLE_S" else bytes(65536))
             except OSError:
                 return True
-            if limit == "QUIET_S":
+            if limit == "IDLE_S":
                 quiet.wait(0.1)
             return False
 
         until(ended)
 
 
-def test_everybody_of_a_crowd_is_answered(tmp_path: Path) -> None:
+def test_every_client_of_many_gets_a_response(tmp_path: Path) -> None:
     async def ask(url: str) -> Counter[int]:
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(base_url=url, limits=limits, timeout=PATIENCE_S) as client:
@@ -151,24 +155,24 @@ def test_everybody_of_a_crowd_is_answered(tmp_path: Path) -> None:
         assert asyncio.run(ask(str(server.base_url))) == {503: 150}
 
 
-def test_as_many_files_are_allowed_as_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_limit_is_raised_as_far_as_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     resource = pytest.importorskip("resource")
     now = [1024, 20_000]
     monkeypatch.setattr(resource, "getrlimit", lambda which: tuple(now))
     monkeypatch.setattr(resource, "setrlimit", lambda which, both: now.__setitem__(0, both[0]))
-    assert run.allow_files(5_000) == 5_000
-    assert run.allow_files(4_000) == 5_000  # what is allowed already is never taken back
-    assert run.allow_files() == 20_000
+    assert run.raise_file_limit(5_000) == 5_000
+    assert run.raise_file_limit(4_000) == 5_000  # what is allowed already is never taken back
+    assert run.raise_file_limit() == 20_000
 
 
-def test_few_files_are_told_of(
+def test_a_low_file_limit_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     resource = pytest.importorskip("resource")
     monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 256))
     run.log.addHandler(caplog.handler)
     try:
-        assert run.allow_files() == 256
+        assert run.raise_file_limit() == 256
     finally:
         run.log.removeHandler(caplog.handler)
-    assert "only 256 files may be open" in caplog.text
+    assert "limit of open files is 256" in caplog.text

@@ -12,7 +12,7 @@ from tests.serve.running import SlowDetector, problem, running
 from tests.video.clips import write_clip
 from tests.video.media import animation, joined
 
-from mien.serve.jobs import LEASE_S, MAX_TRIES, Jobs
+from mien.serve.jobs import LEASE_S, MAX_ATTEMPTS, Jobs
 from mien.serve.store import Store
 
 
@@ -76,7 +76,7 @@ def test_an_animation_is_a_video_too(tmp_path: Path, suffix: str) -> None:
         assert result["summary"]["notes"] == []
 
 
-def test_what_is_odd_in_a_video_stands_in_its_summary(tmp_path: Path) -> None:
+def test_warnings_about_a_video_are_in_its_summary(tmp_path: Path) -> None:
     part = write_clip(tmp_path / "a.ts", 10)
     twice = joined(tmp_path / "twice.ts", part, part)
     with running(tmp_path) as server:
@@ -91,7 +91,7 @@ def test_a_running_job_is_cancelled_and_erased(tmp_path: Path, clip: bytes) -> N
     with running(tmp_path, detector=detector) as server:
         location = server.post("/v1/video", content=clip).headers["Location"]
         assert detector.begun.wait(PATIENCE_S)
-        assert "not read yet" in problem(server.get(f"{location}/result"), 409)["detail"]
+        assert "its status is 'running'" in problem(server.get(f"{location}/result"), 409)["detail"]
         assert server.delete(location).status_code == 204
         assert server.get(location).json()["status"] == "cancelled"
         assert "cancelled" in problem(server.get(f"{location}/result"), 409)["detail"]
@@ -108,7 +108,7 @@ PLAYLIST = b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n" + b"#" * 600
     "content",
     [PLAYLIST, b"ffconcat version 1.0\nfile /etc/passwd\n", b"<MPD></MPD>", b"\xff\xd8\xff" * 99],
 )
-def test_what_is_no_video_is_never_given_to_ffmpeg(tmp_path: Path, content: bytes) -> None:
+def test_unsupported_formats_never_reach_ffmpeg(tmp_path: Path, content: bytes) -> None:
     with running(tmp_path) as server:
         problem(server.post("/v1/video", files={"file": ("a.mp4", content)}), 415)
         assert files(tmp_path) == []
@@ -120,12 +120,12 @@ def test_a_broken_video_fails_and_says_why(tmp_path: Path, clip: bytes) -> None:
         job = wait(server, location, "failed")
         assert job["error"]["message"].startswith("cannot read the video")
         assert job["error"]["hint"]
-        assert "no result" in problem(server.get(f"{location}/result"), 409)["detail"]
+        assert "the job has no result" in problem(server.get(f"{location}/result"), 409)["detail"]
         assert str(tmp_path) not in str(job)
         assert files(tmp_path) == []
 
 
-def test_a_video_that_breaks_off_gives_its_good_part(tmp_path: Path) -> None:
+def test_a_cut_video_gives_rows_up_to_the_cut(tmp_path: Path) -> None:
     whole = write_clip(tmp_path / "a.mkv", 60, options={"g": "5"}).read_bytes()
     with running(tmp_path) as server:
         location = server.post("/v1/video", content=whole[: len(whole) // 2]).headers["Location"]
@@ -159,9 +159,9 @@ def test_results_expire(tmp_path: Path, clip: bytes) -> None:
         location = server.post("/v1/video", content=clip).headers["Location"]
         wait(server, location, "done")
     store = Store(tmp_path / "data")
-    store.sweep(keep_s=3600)
+    store.delete_expired(keep_s=3600)
     assert len(store.jobs.ids()) == 1
-    store.sweep(keep_s=0)
+    store.delete_expired(keep_s=0)
     assert store.jobs.ids() == set()
     assert files(tmp_path) == []
     store.close()
@@ -177,17 +177,17 @@ def test_a_server_that_stops_leaves_its_job_to_the_next(tmp_path: Path, clip: by
         assert len(server.get(f"{location}/result").json()["rows"]) == 30
 
 
-def test_who_hears_that_a_video_ended_finds_it_deleted(
+def test_a_video_is_deleted_before_its_status_says_so(
     tmp_path: Path, clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: dict[str, list[str]] = {}
-    end = Jobs.end
+    end = Jobs.finish
 
     def ended(jobs: Jobs, id_: str, status: str, *words: str | None) -> None:
         found[status] = files(tmp_path)
         end(jobs, id_, status, *words)
 
-    monkeypatch.setattr(Jobs, "end", ended)
+    monkeypatch.setattr(Jobs, "finish", ended)
     with running(tmp_path) as server:
         location = server.post("/v1/video", content=clip[:40] + bytes(800)).headers["Location"]
         wait(server, location, "failed")
@@ -218,19 +218,19 @@ def test_a_video_that_was_read_when_the_server_died_is_done(tmp_path: Path) -> N
 def test_a_job_whose_model_is_gone_says_so(tmp_path: Path, clip: bytes) -> None:
     store = Store(tmp_path / "data")
     job = store.jobs.add("j" * 22, "mov", ("other", ("a", "b")), None, 1)
-    store.upload(job.id).write_bytes(clip)
+    store.upload_path(job.id).write_bytes(clip)
     store.close()
     with running(tmp_path) as server:
         failed = wait(server, f"/v1/video/{job.id}", "failed")
         assert "no longer served" in failed["error"]["message"]
 
 
-def test_only_what_belongs_to_a_job_survives_a_start(tmp_path: Path) -> None:
+def test_files_without_a_job_are_deleted_at_startup(tmp_path: Path) -> None:
     store = Store(tmp_path / "data")
     store.jobs.add("kept", "mov", ("fake", ("a", "b")), None, 1)
     for name in ("kept", "lost", "half.part"):
-        store.upload(name).write_bytes(b"x")
-    store.result("lost").with_name("lost.jsonl.part").write_bytes(b"x")
+        store.upload_path(name).write_bytes(b"x")
+    store.result_path("lost").with_name("lost.jsonl.part").write_bytes(b"x")
     store.recover()
     store.close()
     assert files(tmp_path) == ["kept"]
@@ -262,18 +262,18 @@ def test_a_dead_workers_job_is_taken_over(tmp_path: Path, clock: Clock) -> None:
     assert taken is not None
     assert (taken.id, taken.status, taken.labels) == ("a", "running", ("a", "b"))
     assert jobs.claim(1) is None
-    assert jobs.beat("a", 0.5)
+    assert jobs.renew_lease("a", 0.5)
     clock.now += LEASE_S + 1
     again = table(tmp_path, clock).claim(1)  # another worker, over the same file
     assert again is not None
     assert again.id == "a"
 
 
-def test_a_job_that_ends_its_workers_is_given_up(tmp_path: Path, clock: Clock) -> None:
+def test_a_job_that_crashes_its_workers_fails(tmp_path: Path, clock: Clock) -> None:
     jobs = table(tmp_path, clock, "a")
-    for _ in range(MAX_TRIES):
+    for _ in range(MAX_ATTEMPTS):
         assert jobs.claim(1) is not None
-        jobs.give_back()
+        jobs.requeue()
     assert jobs.claim(1) is None
     job = jobs.get("a")
     assert job is not None
@@ -281,11 +281,11 @@ def test_a_job_that_ends_its_workers_is_given_up(tmp_path: Path, clock: Clock) -
     assert "3 times" in (job.message or "")
 
 
-def test_stopping_a_server_counts_for_nothing(tmp_path: Path, clock: Clock) -> None:
+def test_stopping_a_server_is_not_an_attempt(tmp_path: Path, clock: Clock) -> None:
     jobs = table(tmp_path, clock, "a")
-    for _ in range(2 * MAX_TRIES):
+    for _ in range(2 * MAX_ATTEMPTS):
         assert jobs.claim(1) is not None
-        jobs.give_back("a")
+        jobs.requeue("a")
     assert jobs.claim(1) is not None
 
 
@@ -293,16 +293,16 @@ def test_a_cancelled_job_stays_so(tmp_path: Path, clock: Clock) -> None:
     jobs = table(tmp_path, clock, "a", "b")
     assert jobs.claim(2) is not None
     assert jobs.cancel("a")
-    assert not jobs.beat("a", 0.9)
-    jobs.end("a", "done")
+    assert not jobs.renew_lease("a", 0.9)
+    jobs.finish("a", "done")
     job = jobs.get("a")
     assert job is not None
     assert job.status == "cancelled"
     assert not jobs.cancel("a")
-    assert jobs.waiting() == 1
+    assert jobs.count_active() == 1
 
 
-def test_a_codec_that_nobody_knows_is_told_of(tmp_path: Path) -> None:
+def test_an_unknown_codec_is_reported(tmp_path: Path) -> None:
     content = write_clip(tmp_path / "a.mkv", 5).read_bytes()
     assert content.count(b"V_MPEG4/ISO/AVC") == 1
     unknown = content.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG9/ISO/AVC")

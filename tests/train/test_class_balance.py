@@ -56,10 +56,10 @@ def test_logit_adjustment_learns_to_predict_without_the_prior() -> None:
         ) -> torch.Tensor:
             optimizer.zero_grad()
             value = fitted(logits.expand(8, 3), EXAMPLES.targets_nk, EXAMPLES.weights_n)
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             return value
 
-        optimizer.step(closure)  # type: ignore[arg-type]
+        optimizer.step(closure)
         torch.testing.assert_close(
             logits.softmax(0).detach(), torch.tensor(expected), atol=1e-3, rtol=0
         )

@@ -10,7 +10,7 @@ PAGE = (WEB / "index.html").read_text(encoding="utf-8")
 MODULES = sorted((WEB / "app").rglob("*.js"))
 
 
-def test_what_the_page_names_is_served() -> None:
+def test_files_of_the_page_are_served() -> None:
     assets = web_assets()
     named = re.findall(r'(?:href|src)="(/[^"#]*)"', PAGE)
     assert len(named) > 5
@@ -33,7 +33,7 @@ def test_nothing_is_inline() -> None:
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", PAGE)
 
 
-def test_no_address_of_others_is_called() -> None:
+def test_no_other_server_is_called() -> None:
     texts = [PAGE, *(m.read_text("utf-8") for m in MODULES),
              *(c.read_text("utf-8") for c in WEB.glob("*.css"))]  # fmt: skip
     for text in texts:

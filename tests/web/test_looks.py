@@ -66,7 +66,7 @@ def test_dialogs_open_and_close_by_keyboard(visit: Visit) -> None:
     page = visit()
     page.focus("#about-open")
     page.keyboard.press("Enter")
-    assert page.is_visible("text=What it can tell, and what not")
+    assert page.is_visible("text=What it can and cannot tell")
     assert page.is_visible("text=This model: mien-small")
     page.keyboard.press("Escape")
     assert not page.is_visible("#about")
@@ -74,7 +74,7 @@ def test_dialogs_open_and_close_by_keyboard(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("breadth", BREADTHS)
-def test_nothing_hangs_over_the_edge(visit: Visit, examples: Path, breadth: int) -> None:
+def test_nothing_overflows_the_viewport(visit: Visit, examples: Path, breadth: int) -> None:
     page = visit(width=breadth)
     overhang = "document.documentElement.scrollWidth - innerWidth"
     assert page.evaluate(overhang) <= 0
@@ -93,7 +93,7 @@ def test_nothing_hangs_over_the_edge(visit: Visit, examples: Path, breadth: int)
     assert min(sizes) >= 11  # readable on a phone
 
 
-def test_less_motion_where_asked(visit: Visit) -> None:
+def test_reduced_motion_is_respected(visit: Visit) -> None:
     page = visit(reduced_motion="reduce")
     moving = page.evaluate("""() => [...document.querySelectorAll("*")].filter((node) => {
       const style = getComputedStyle(node);

@@ -23,7 +23,7 @@ Visit = Callable[..., Any]
 
 def open_files(page: Any, *files: Path) -> None:
     page.set_input_files("#files", [str(file) for file in files])
-    page.wait_for_selector(".card, #notice .trouble, .nobody button")
+    page.wait_for_selector(".card, #notice .error-box, .nobody button")
 
 
 def read_all(page: Any, number: int) -> None:
@@ -44,7 +44,7 @@ def grey(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_image_is_read_and_its_answer_downloaded(visit: Visit, portraits: list[Path]) -> None:
+def test_an_image_is_read_and_its_answer_downloaded(visit: Visit, portraits: list[Path]) -> None:
     page = visit()
     open_files(page, portraits[1])
     assert page.locator(".card .name").inner_text().startswith("Neutral")
@@ -54,7 +54,7 @@ def test_a_image_is_read_and_its_answer_downloaded(visit: Visit, portraits: list
     assert f"neutral {percent}%" in page.locator(".panel .title").inner_text()
     alt = page.locator(".image img").get_attribute("alt")
     assert f"1 face: neutral, {percent} percent" in alt
-    assert "neutral" in page.locator("#says").inner_text()
+    assert "neutral" in page.locator("#announcer").inner_text()
 
     answer = json.loads(downloaded(page, "json"))
     assert answer["images"][0]["source"] == "grace_hopper.jpg"
@@ -79,12 +79,12 @@ def test_several_images_share_a_strip(visit: Visit, portraits: list[Path], grey:
     read_all(page, 3)
     assert page.locator("#strip .count").all_inner_texts() == ["1", "1", "0"]
     assert page.locator("#results-sum").inner_text() == (
-        "2 faces in 3 images: 1 happy and 1 neutral."
+        "2 faces in 3 pictures: 1 happy and 1 neutral."
     )
     page.focus("#strip button:nth-child(3)")
     page.keyboard.press("Enter")
     assert "3 of 3" in page.locator("#stage-title").inner_text()
-    page.click("text=Read the whole image as one face")
+    page.click("text=Treat the whole picture as one face")
     page.wait_for_selector(".card")
     assert page.locator("#results-title").inner_text() == "1 face"
     page.click("#again")
@@ -98,7 +98,7 @@ def test_the_threshold_makes_faces_unsure(visit: Visit, portraits: list[Path]) -
     page.keyboard.press("End")
     assert page.locator("#threshold-value").inner_text() == "99%"
     assert page.locator(".card .name").inner_text() == "Unsure"
-    assert "nearest is neutral" in page.locator(".card .why").inner_text()
+    assert "the highest is neutral" in page.locator(".card .why").inner_text()
     assert page.locator(".overlay .box.unsure").count() == 1
     label = json.loads(downloaded(page, "json"))["images"][0]["faces"][0]["label"]
     assert label == "unsure"
@@ -133,7 +133,7 @@ def test_examples_open(visit: Visit) -> None:
     assert page.locator(".card .name").inner_text().startswith("Happy")
 
 
-def test_a_damaged_image_is_told_kindly(visit: Visit, examples: Path, tmp_path: Path) -> None:
+def test_a_damaged_image_is_explained(visit: Visit, examples: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes((examples / "astronaut.jpg").read_bytes()[:9000])
     page = visit()
@@ -144,18 +144,18 @@ def test_a_damaged_image_is_told_kindly(visit: Visit, examples: Path, tmp_path: 
     assert page.is_disabled("#save-json")
 
 
-def test_a_silent_server_can_be_tried_again(visit: Visit, portraits: list[Path]) -> None:
+def test_an_unreachable_server_can_be_retried(visit: Visit, portraits: list[Path]) -> None:
     page = visit()
     page.context.set_offline(True)
     open_files(page, portraits[0])
-    assert "The server does not answer" in page.locator("#notice").inner_text()
+    assert "The server does not respond" in page.locator("#notice").inner_text()
     page.context.set_offline(False)
     page.click("#notice button")
     page.wait_for_selector(".card")
     assert page.locator("#notice").inner_text() == ""
 
 
-def test_a_busy_server_is_asked_again(visit: Visit, portraits: list[Path]) -> None:
+def test_a_busy_server_is_retried(visit: Visit, portraits: list[Path]) -> None:
     page = visit()
     answers = [429, 503]
 
@@ -185,7 +185,7 @@ def test_a_token_is_asked_for_and_kept_in_memory(browser: Any, address: str) -> 
     page.wait_for_selector("#token[open]")
     page.fill("#token-value", "wrong")
     page.keyboard.press("Enter")
-    page.wait_for_selector("text=That token was not right")
+    page.wait_for_selector("text=That token is wrong")
     page.fill("#token-value", "open sesame")
     page.click("#token button")
     page.wait_for_selector("body[data-ready]")
@@ -220,7 +220,7 @@ def test_a_blocked_camera_says_what_to_do(visit: Visit) -> None:
     page.evaluate("""() => { navigator.mediaDevices.getUserMedia =
       () => Promise.reject(new DOMException("no", "NotAllowedError")); }""")
     page.click("#camera")
-    page.wait_for_selector("#notice .trouble")
+    page.wait_for_selector("#notice .error-box")
     assert "The camera is blocked" in page.locator("#notice").inner_text()
 
 
@@ -301,7 +301,7 @@ def test_a_video_can_be_cancelled(visit: Visit, clip: Path) -> None:
     page.wait_for_selector("#progress:has-text('30%')")
     with page.expect_request(lambda r: r.method == "DELETE"):
         page.click("#cancel")
-    assert "You stopped the reading" in page.locator("#notice").inner_text()
+    assert "You cancelled the processing" in page.locator("#notice").inner_text()
 
 
 def test_a_failed_video_says_why(visit: Visit, tmp_path: Path) -> None:
@@ -309,6 +309,6 @@ def test_a_failed_video_says_why(visit: Visit, tmp_path: Path) -> None:
     broken.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(3000))
     page = visit()
     page.set_input_files("#files", str(broken))
-    page.wait_for_selector("#notice .trouble")
+    page.wait_for_selector("#notice .error-box")
     assert len(page.locator("#notice b").inner_text()) > 10
     page.wait_for_selector("#frame .blank")

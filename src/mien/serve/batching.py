@@ -1,4 +1,4 @@
-"""Faces of several clients, classified together."""
+"""Dynamic batching: faces of several clients are classified in one batch."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ if TYPE_CHECKING:
 
     from mien.predict.pipeline import FaceClassifier
 
-_Waiting = tuple["NDArray[np.uint8]", "asyncio.Future[NDArray[np.float32]]"]
+_Request = tuple["NDArray[np.uint8]", "asyncio.Future[NDArray[np.float32]]"]
 
 
 class Batcher:
-    """Gathers crops, and gives them to one model in batches, in a thread.
+    """Collects crops and classifies them with one model, in batches, in a thread.
 
-    While a batch is being classified the next one gathers; besides, crops wait for `window_s`
-    where others may still come, and not at all where nobody else could join.
+    The next batch fills up while one is being classified. Crops also wait for up to `window_s` if
+    faces of other images are expected, and not at all if none are.
 
     Args:
         classifier: the model.
-        window_s: seconds.
-        others: says whether faces of other images are on their way.
-        seen: told the size of each batch.
+        window_s: maximum wait for faces of other images, in seconds.
+        more_expected: returns whether other images are being processed.
+        on_batch: called with the number of faces in each batch.
     """
 
     def __init__(
         self,
         classifier: FaceClassifier,
         window_s: float,
-        others: Callable[[], bool],
-        seen: Callable[[int], None] = lambda size: None,
+        more_expected: Callable[[], bool],
+        on_batch: Callable[[int], None] = lambda size: None,
     ) -> None:
-        self._classifier, self._window, self._others, self._seen = (
-            classifier, window_s, others, seen,
-        )  # fmt: skip
-        self._waiting: deque[_Waiting] = deque()
+        self._classifier, self._window_s = classifier, window_s
+        self._more_expected, self._on_batch = more_expected, on_batch
+        self._queue: deque[_Request] = deque()
         self._wake = asyncio.Event()
+        # One thread: batches of one model run one after another, so that the next one can fill up.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mien-classify")
         self._task = asyncio.create_task(self._run())
 
@@ -53,54 +53,54 @@ class Batcher:
         """Return the probabilities, float32 [n, k], of grey crops, uint8 [n, size, size]."""
         if not len(crops_nhw):
             return np.zeros((0, len(self._classifier.info.labels)), np.float32)
-        answer: asyncio.Future[NDArray[np.float32]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((crops_nhw, answer))
+        result: asyncio.Future[NDArray[np.float32]] = asyncio.get_running_loop().create_future()
+        self._queue.append((crops_nhw, result))
         self._wake.set()
-        return await answer
+        return await result
 
     async def close(self) -> None:
-        """End the thread; whoever still waits is cancelled."""
+        """Stop the thread; queued requests are cancelled."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        for _, answer in self._waiting:
-            answer.cancel()
+        for _, result in self._queue:
+            result.cancel()
         self._thread.shutdown()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
-            if self._others():
-                await asyncio.sleep(self._window)
+            if self._more_expected():
+                await asyncio.sleep(self._window_s)
             batch = self._take()
-            if not self._waiting:
+            if not self._queue:  # else the rest is classified in the next round, without a wait
                 self._wake.clear()
-            if not batch:
+            if not batch:  # all requests were cancelled
                 continue
             crops = np.concatenate([crops for crops, _ in batch])
-            self._seen(len(crops))
+            self._on_batch(len(crops))
             try:
                 probs = await loop.run_in_executor(self._thread, self._classify, crops)
-            except Exception as error:  # noqa: BLE001  (handed to those who asked)
-                for _, answer in batch:
-                    if not answer.done():
-                        answer.set_exception(error)
+            except Exception as error:  # noqa: BLE001  (raised in each request of the batch)
+                for _, result in batch:
+                    if not result.done():
+                        result.set_exception(error)
                 continue
             start = 0
-            for own, answer in batch:
-                if not answer.done():
-                    answer.set_result(probs[start : start + len(own)])
+            for own, result in batch:
+                if not result.done():  # the client may have gone meanwhile
+                    result.set_result(probs[start : start + len(own)])
                 start += len(own)
 
-    def _take(self) -> list[_Waiting]:
-        """Return those who wait, up to about BATCH faces; nobody's faces are parted."""
-        batch: list[_Waiting] = []
+    def _take(self) -> list[_Request]:
+        """Take queued requests, up to about BATCH faces; a request is never split."""
+        batch: list[_Request] = []
         count = 0
-        while self._waiting and count < BATCH:
-            crops, answer = self._waiting.popleft()
-            if answer.done():  # the client gave up
+        while self._queue and count < BATCH:
+            crops, result = self._queue.popleft()
+            if result.done():  # cancelled: the client disconnected
                 continue
-            batch.append((crops, answer))
+            batch.append((crops, result))
             count += len(crops)
         return batch
 

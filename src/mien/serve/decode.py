@@ -1,4 +1,4 @@
-"""Uploaded bytes to pixels: told by content, refused by size and shape, then decoded."""
+"""Uploaded bytes to pixels: identified by content, refused by size and shape, then decoded."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MAX_OBLONG = 50
-"""Times that an image may be longer than it is wide: the detector's memory grows with it."""
+MAX_ASPECT_RATIO = 50
+"""Longer side over shorter side: the detector pads, and its memory grows with this ratio."""
 
 
 class UnknownKindError(SourceError):
-    """Bytes that are no image of a kind that is read."""
+    """The content is not an image in a supported format."""
 
 
 def decode(content: bytes, name: str, max_pixels: int) -> NDArray[np.uint8]:
     """Return an uploaded image as uint8 [h, w, 3] RGB.
 
     Args:
-        content: of the upload.
-        name: for messages.
-        max_pixels: more are refused by the header.
+        content: encoded image.
+        name: name of the image in messages.
+        max_pixels: maximum number of pixels; a larger image is refused by its header.
 
     Raises:
-        UnknownKindError: no kind of image that is read here.
-        SourceError: damaged, too large, or too oblong.
+        UnknownKindError: not a supported format.
+        SourceError: damaged, too large, or too elongated.
     """
     if image_kind(content[:16]) is None:
         raise UnknownKindError(
-            f"{name} is of no kind that is read here", hint="send JPEG, PNG, WebP, GIF or TIFF"
+            f"{name}: unsupported image format",
+            hint="supported: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF",
         )
     pixels = decode_image(content, name, max_pixels)
     check_shape(pixels.shape[1], pixels.shape[0], name)
@@ -42,12 +43,13 @@ def decode(content: bytes, name: str, max_pixels: int) -> NDArray[np.uint8]:
 
 
 def check_shape(width: int, height: int, name: str) -> None:
-    """Refuse what is far longer than wide.
+    """Refuse images that are far longer than wide, or wider than long.
 
     Raises:
-        SourceError: it is.
+        SourceError: the aspect ratio is above MAX_ASPECT_RATIO.
     """
-    if max(width, height) > MAX_OBLONG * min(width, height):
+    if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
         raise SourceError(
-            f"{name} is too oblong: {width:,} x {height:,} pixels", hint="send it in parts"
+            f"{name}: aspect ratio of {width:,} x {height:,} pixels is above {MAX_ASPECT_RATIO}:1",
+            hint="split it into parts",
         )

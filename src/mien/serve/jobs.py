@@ -1,8 +1,8 @@
-"""Videos that wait, run or ended: a table in SQLite, shared by all workers, that outlives them.
+"""Video jobs: a persistent queue in SQLite, shared by all worker processes.
 
-A worker that takes a job holds it by a lease, which it renews while it reads. A job whose lease ran
-out (its worker died) is anybody's again, so that none is lost; one that ended its worker
-MAX_TRIES times is given up.
+A worker that claims a job holds a lease on it and renews it while it works. A job whose lease has
+expired (its worker died) can be claimed again, so that no job is lost; a job whose worker died
+MAX_ATTEMPTS times fails.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 LEASE_S = 20.0
-MAX_TRIES = 3
+"""Seconds until a lease expires that was not renewed."""
+MAX_ATTEMPTS = 3
 
-TABLE = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY,
     status TEXT NOT NULL DEFAULT 'queued',
@@ -47,20 +48,20 @@ COLUMNS = "id, status, progress, message, hint, created, kind, model, labels, mi
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A video and what is wanted of it.
+    """A video and the options of its prediction.
 
     Attributes:
-        id: cannot be guessed; whoever has it may see and delete the job.
+        id: random and unguessable; whoever knows it may read and delete the job.
         status: 'queued', 'running', 'done', 'failed' or 'cancelled'.
-        progress: 0 to 1.
-        message: why it failed, or broke off.
-        hint: what to do then.
-        created: seconds since 1970.
-        kind: FFmpeg's name of the container.
-        model: a name in the catalogue.
-        labels: of the model.
-        min_confidence: below it a face is 'unsure'; None takes the model's own.
-        every: each n-th frame is read.
+        progress: fraction of the video that is processed, 0 to 1.
+        message: why it failed, or why it ends early; None without an error.
+        hint: what to do about the error.
+        created: Unix time in seconds.
+        kind: FFmpeg's name of the container format.
+        model: name in the catalog.
+        labels: labels of the model.
+        min_confidence: decision threshold, 0 to 1; None uses the model's calibrated one.
+        every: every n-th frame is processed.
     """
 
     id: str
@@ -76,7 +77,7 @@ class Job:
     every: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what clients are told."""
+        """Return the job as clients see it."""
         error = None if self.message is None else {"message": self.message, "hint": self.hint}
         return {
             "id": self.id,
@@ -88,11 +89,11 @@ class Job:
 
 
 class Jobs:
-    """The table. Its methods may be called from any thread; each is one transaction.
+    """The queue. Methods may be called from any thread; each is one transaction.
 
     Args:
-        path: of the database; made where it is missing.
-        clock: seconds since 1970.
+        path: path of the database; created if missing.
+        clock: returns Unix time in seconds.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -101,9 +102,11 @@ class Jobs:
         self._base = sqlite3.connect(
             path, timeout=30, check_same_thread=False, isolation_level=None
         )
+        # Write-ahead log: readers of other workers do not block the writer.
         self._base.execute("PRAGMA journal_mode = WAL")
-        self._base.execute("PRAGMA synchronous = FULL")  # accepted is accepted, power cuts included
-        self._base.execute(TABLE)
+        # A job that was accepted (202) must survive a power cut.
+        self._base.execute("PRAGMA synchronous = FULL")
+        self._base.execute(SCHEMA)
 
     def close(self) -> None:
         """Close the database."""
@@ -113,6 +116,7 @@ class Jobs:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
+            # Takes the write lock at once: two workers must not both read, then claim one job.
             self._base.execute("BEGIN IMMEDIATE")
             try:
                 yield self._base
@@ -121,8 +125,8 @@ class Jobs:
                 raise
             self._base.execute("COMMIT")
 
-    def waiting(self) -> int:
-        """Return how many wait or run."""
+    def count_active(self) -> int:
+        """Return the number of queued and running jobs."""
         with self._lock:
             query = "SELECT count(*) FROM jobs WHERE status IN ('queued', 'running')"
             return int(self._base.execute(query).fetchone()[0])
@@ -131,7 +135,15 @@ class Jobs:
         self, id_: str, kind: str, model: tuple[str, tuple[str, ...]],
         min_confidence: float | None, every: int,
     ) -> Job:  # fmt: skip
-        """Put a job in the queue; return it."""
+        """Add a job to the queue and return it.
+
+        Args:
+            id_: from `new_id`.
+            kind: FFmpeg's name of the container format.
+            model: name and labels of the model.
+            min_confidence: decision threshold, or None.
+            every: every n-th frame is processed.
+        """
         name, labels = model
         with self._transaction() as base:
             base.execute(
@@ -140,11 +152,11 @@ class Jobs:
                 (id_, self._clock(), kind, name, "\n".join(labels), min_confidence, every),
             )
         job = self.get(id_)
-        assert job is not None  # noqa: S101  (it was put there just now)
+        assert job is not None  # noqa: S101  (inserted above)
         return job
 
     def get(self, id_: str) -> Job | None:
-        """Return a job, or None where there is none of that id."""
+        """Return a job by id, or None if it does not exist."""
         with self._lock:
             query = f"SELECT {COLUMNS} FROM jobs WHERE id = ?"  # noqa: S608  (a constant)
             row = self._base.execute(query, (id_,)).fetchone()
@@ -158,18 +170,26 @@ class Jobs:
         with self._lock:
             return {row[0] for row in self._base.execute("SELECT id FROM jobs")}
 
-    def claim(self, at_once: int) -> Job | None:
-        """Take the oldest job that waits, or whose worker died, where fewer than that run."""
+    def claim(self, max_running: int) -> Job | None:
+        """Claim the oldest job that is queued or whose lease has expired.
+
+        Args:
+            max_running: no job is claimed while so many are running.
+
+        Returns:
+            The job, now running, or None.
+        """
         now = self._clock()
-        words = f"the server ended {MAX_TRIES} times while it read this video"
+        message = f"the server crashed {MAX_ATTEMPTS} times while processing this video"
         with self._transaction() as base:
             base.execute(
                 "UPDATE jobs SET status = 'failed', ended = ?1, message = ?2, hint = ?3 "
                 "WHERE (status = 'queued' OR (status = 'running' AND lease <= ?1)) AND tries >= ?4",
-                (now, words, "it may be damaged: try it converted to MP4", MAX_TRIES),
+                (now, message, "the file may be damaged: convert it to MP4 first", MAX_ATTEMPTS),
             )
+            # Jobs with an expired lease do not count as running: their worker is dead.
             running = "SELECT count(*) FROM jobs WHERE status = 'running' AND lease > ?"
-            if base.execute(running, (now,)).fetchone()[0] >= at_once:
+            if base.execute(running, (now,)).fetchone()[0] >= max_running:
                 return None
             row = base.execute(
                 "SELECT id FROM jobs WHERE status = 'queued' OR "
@@ -184,8 +204,8 @@ class Jobs:
             )
         return self.get(row[0])
 
-    def beat(self, id_: str, progress: float) -> bool:
-        """Renew the lease and tell how far it is; return whether the job is still wanted."""
+    def renew_lease(self, id_: str, progress: float) -> bool:
+        """Renew a job's lease and store its progress; return False if it was cancelled."""
         with self._transaction() as base:
             done = base.execute(
                 "UPDATE jobs SET lease = ?, progress = ? WHERE id = ? AND status = 'running'",
@@ -193,10 +213,10 @@ class Jobs:
             )
             return done.rowcount == 1
 
-    def end(
+    def finish(
         self, id_: str, status: str, message: str | None = None, hint: str | None = None
     ) -> None:
-        """Say how a running job ended; one that was cancelled meanwhile stays so."""
+        """Store how a running job ended; a job that was cancelled meanwhile stays cancelled."""
         with self._transaction() as base:
             base.execute(
                 "UPDATE jobs SET status = ?, ended = ?, message = ?, hint = ?, "
@@ -205,11 +225,13 @@ class Jobs:
                 (status, self._clock(), message, hint, status, id_),
             )
 
-    def give_back(self, id_: str | None = None) -> None:
+    def requeue(self, id_: str | None = None) -> None:
         """Put a running job, or all of them, back into the queue.
 
-        For a server that stops: the try does not count. For one that starts (all): it does, for
-        the last server may have ended because of them.
+        Args:
+            id_: job that a stopping server gives up; the attempt does not count. None requeues all
+                running jobs when a server starts; the attempt counts, because one of them may have
+                crashed the last server.
         """
         with self._transaction() as base:
             base.execute(
@@ -220,7 +242,7 @@ class Jobs:
             )
 
     def cancel(self, id_: str) -> bool:
-        """Cancel a job that waits or runs; return whether there was one."""
+        """Cancel a queued or running job; return whether there was one."""
         with self._transaction() as base:
             done = base.execute(
                 "UPDATE jobs SET status = 'cancelled', ended = ? "
@@ -230,17 +252,17 @@ class Jobs:
             return done.rowcount == 1
 
     def delete(self, id_: str) -> None:
-        """Forget a job."""
+        """Delete a job."""
         with self._transaction() as base:
             base.execute("DELETE FROM jobs WHERE id = ?", (id_,))
 
     def expired(self, keep_s: float) -> list[str]:
-        """Return the jobs that ended longer ago than that."""
+        """Return the ids of jobs that ended more than `keep_s` seconds ago."""
         with self._lock:
             query = "SELECT id FROM jobs WHERE ended <= ?"
             return [r[0] for r in self._base.execute(query, (self._clock() - keep_s,))]
 
 
 def new_id() -> str:
-    """Return an id that nobody can guess, 22 characters."""
+    """Return a random id of 22 characters (128 bits): knowing it is the permission to read."""
     return secrets.token_urlsafe(16)

@@ -1,4 +1,4 @@
-"""One camera's frames, read in a thread of their own: the newest frame wins."""
+"""A camera stream, processed in its own thread; a newer frame replaces one that still waits."""
 
 from __future__ import annotations
 
@@ -27,57 +27,60 @@ if TYPE_CHECKING:
     from mien.types import FrameReading, TrackedFace
 
 NAME = "the frame"
-MAX_BAD = 50
-"""Unreadable frames in a row after which a connection is given up."""
+MAX_UNREADABLE = 50
+"""Consecutive unreadable frames after which a connection is closed."""
 
 
 class Mailbox:
-    """Holds the newest frame until it is taken; older ones are dropped and counted."""
+    """Holds the newest frame until it is taken; replaced frames are counted in `dropped`."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._frame: tuple[int, float, bytes] | None = None
-        self._began: float | None = None
+        self._started: float | None = None
         self._count = 0
         self._closed = False
         self.dropped = 0
 
     def put(self, content: bytes) -> None:
-        """Put an encoded frame in."""
+        """Store an encoded frame; an older one that still waits is dropped."""
         with self._changed:
             now = time.monotonic()
-            self._began = now if self._began is None else self._began
+            self._started = now if self._started is None else self._started
             self.dropped += self._frame is not None
-            self._frame = (self._count, now - self._began, content)
+            self._frame = (self._count, now - self._started, content)
             self._count += 1
             self._changed.notify()
 
     def close(self) -> None:
-        """Say that there will be no more."""
+        """End the stream: `take` returns None from now on."""
         with self._changed:
             self._closed = True
             self._changed.notify()
 
     def take(self) -> tuple[int, float, bytes] | None:
-        """Wait for a frame: its number, seconds since the first, and content; None at the end."""
+        """Wait for a frame; return its number, seconds since the first, and content.
+
+        Returns None at the end of the stream.
+        """
         with self._changed:
             while self._frame is None and not self._closed:
                 self._changed.wait()
-            if self._closed:
+            if self._closed:  # a frame that still waits is not processed: its client has left
                 return None
             frame, self._frame = self._frame, None
             return frame
 
 
 class Camera:
-    """Reads the frames in a mailbox, with its own tracker and smoothing.
+    """Processes the frames of one connection, with its own tracker and smoothing.
 
     Args:
-        mailbox: of the connection.
-        detector: finds the faces.
-        classifier: names the expressions.
-        min_confidence: below it a face is 'unsure'; may be changed while frames come.
-        max_pixels: of a frame.
+        mailbox: receives the frames.
+        detector: face detector.
+        classifier: expression model.
+        min_confidence: decision threshold, 0 to 1; None uses the model's calibrated one.
+        max_pixels: maximum number of pixels of a frame.
     """
 
     def __init__(
@@ -103,29 +106,29 @@ class Camera:
     def threshold(self, value: float) -> None:
         self._policy = replace(self._policy, threshold=value)
 
-    def read(self, send: Callable[[str], None]) -> None:
-        """Send a JSON text for each frame until the mailbox is closed; runs in a thread."""
+    def run(self, send: Callable[[str], None]) -> None:
+        """Send a JSON text for each frame until the mailbox is closed; blocks, runs in a thread."""
         flow = Flow(live=True)
         size = self._classifier.info.input_size
         found = detect_faces(flow.plan(self._frames(send)), self._detector, size)
         for result in track_faces(found, self._detector.framing, self._classifier, flow):
-            send(json.dumps(self._answer(result.reading)))
+            send(json.dumps(self._message(result.reading)))
 
     def _frames(self, send: Callable[[str], None]) -> Iterator[Frame]:
-        bad = 0
-        while bad < MAX_BAD and (taken := self._mailbox.take()) is not None:
+        unreadable = 0
+        while unreadable < MAX_UNREADABLE and (taken := self._mailbox.take()) is not None:
             index, time_s, content = taken
             try:
                 pixels = decode(content, NAME, self._max_pixels)
             except SourceError as error:
-                bad += 1
-                what = {"message": error.message, "hint": error.hint}
-                send(json.dumps({"frame": index, "error": what}))
+                unreadable += 1
+                body = {"message": error.message, "hint": error.hint}
+                send(json.dumps({"frame": index, "error": body}))
                 continue
-            bad = 0
+            unreadable = 0
             yield Frame.of(NAME, index, time_s, pixels)
 
-    def _answer(self, reading: FrameReading) -> dict[str, Any]:
+    def _message(self, reading: FrameReading) -> dict[str, Any]:
         return {
             "frame": reading.frame,
             "time_s": round(reading.time_s, 3),
@@ -155,5 +158,7 @@ class Camera:
         }
 
 
-def _rounded(shares: dict[str, float] | None) -> dict[str, float] | None:
-    return None if shares is None else {name: round(p, 4) for name, p in shares.items()}
+def _rounded(probabilities: dict[str, float] | None) -> dict[str, float] | None:
+    if probabilities is None:
+        return None
+    return {label: round(p, 4) for label, p in probabilities.items()}

@@ -1,9 +1,9 @@
-"""HTTP connections: patient with slow clients, up to a limit, and never cut before the answer.
+"""HTTP connections with a header timeout, and a lingering close after an early response.
 
-A server that answers before it has read a request's whole body, and then closes, resets the
-connection: the client, still sending, may lose the answer. So the rest of such a body is read and
-dropped, within limits of bytes and time; where the connection then ends, only its sending half is
-closed before (a lingering close, as RFC 9112, 9.6 asks for).
+A server that responds before it has read the whole body, and then closes, resets the connection:
+the client, still sending, may lose the response. Therefore the rest of such a body is read and
+dropped, within limits of bytes and time, and only the sending half of the connection is closed
+before (a lingering close, RFC 9112, section 9.6).
 """
 
 from __future__ import annotations
@@ -20,74 +20,82 @@ if TYPE_CHECKING:
 
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-HEAD_S = 15.0
-"""In which a request's head must arrive, once a connection is made or its first byte came."""
-HEAD_BYTES = 65_536
-DROP_BYTES = 1_000_000_000
-"""Of a refused body, read and dropped: twice the largest video, by default. They take no memory."""
-DROP_S = 30.0
-"""For which a refused body is read and dropped."""
-QUIET_S = 5.0
-"""After which a client that sends nothing more of it is let go."""
+FIRST_BYTE_TIMEOUT_S = 60.0
+"""Seconds that a new connection may stay silent: a client that starts hundreds of uploads at once
+on a busy machine sends its first byte late. An idle connection costs only an open file."""
+HEADER_TIMEOUT_S = 15.0
+"""Seconds from the first byte of a request until its headers must be complete."""
+MAX_HEADER_BYTES = 65_536
+MAX_DROPPED_BYTES = 1_000_000_000
+"""Bytes of a refused body that are read and dropped: twice the largest video, by default."""
+MAX_LINGER_S = 60.0
+"""Seconds for which a refused body is read and dropped."""
+IDLE_S = 15.0
+"""Seconds without data after which a lingering connection is closed: with 5 s, clients that shared
+a busy machine with hundreds of other uploads were reset before they had their turn."""
 
 
 class HeaderTimeoutProtocol(HttpToolsProtocol):
-    """uvicorn's connection, with limits to a request's head and to a body that nobody reads.
+    """uvicorn's HTTP protocol with limits on headers and a lingering close.
 
-    uvicorn waits for a head for ever and keeps whatever comes until then; it closes at once where
-    an answer ends a connection, whatever is still on its way.
+    uvicorn waits for headers without a timeout and buffers whatever arrives; and it closes right
+    after a response that ends the connection, whatever the client is still sending.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._head = 0
+        self._header_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._in_body = False  # a request's head is complete, its body is not
-        self._lingers = False  # all is sent, and what still comes is dropped
-        self._dropped, self._dropped_then, self._drop_until = 0, 0, 0.0
+        self._in_body = False  # the headers are complete, the body is not
+        self._lingering = False  # the response is sent, and received data is dropped
+        self._dropped, self._dropped_before, self._linger_until = 0, 0, 0.0
 
     @property
-    def _answered(self) -> bool:
-        """Whether the last request has its whole answer, or none came yet."""
-        cycle: RequestResponseCycle | None = self.cycle  # none before the first request
+    def _idle(self) -> bool:
+        """Whether the last request has its whole response, or there was none yet."""
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
         return cycle is None or cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait."""
+        """Start to wait for the first byte."""
         super().connection_made(transport)
-        self._wait()
+        self._start_header_timer(FIRST_BYTE_TIMEOUT_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        self._arrived()
+        """Stop all timers."""
+        self._reset_header_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes in; those of a head are counted, those after the last answer dropped."""
-        if self._lingers:
+        """Process received bytes: count those of headers, drop those of a refused body."""
+        if self._lingering:
             self._dropped += len(data)
-            if self._dropped > DROP_BYTES:
-                self._give_up()
+            if self._dropped > MAX_DROPPED_BYTES:
+                self._close_now()
             return
-        before_head = not self._in_body and self._answered
-        if before_head:
-            self._head += len(data)
-            if self._timer is None:
-                self._wait()
+        in_headers = not self._in_body and self._idle
+        if in_headers:
+            if not self._header_bytes:  # the first bytes of a request
+                self._reset_header_timer()
+                self._start_header_timer(HEADER_TIMEOUT_S)
+            self._header_bytes += len(data)
         super().data_received(data)
-        if before_head and self._timer is not None and self._head > HEAD_BYTES:
-            self._arrived()
+        # The timer is gone if the headers were completed by this data, whatever its length.
+        if in_headers and self._timer is not None and self._header_bytes > MAX_HEADER_BYTES:
+            self._reset_header_timer()
             if not self.transport.is_closing():
-                self.send_400_response("The request's head is too large.")
+                self.send_400_response(
+                    f"request headers are larger than {MAX_HEADER_BYTES:,} bytes"
+                )
 
     def on_headers_complete(self) -> None:
-        """Go on to the request."""
-        self._arrived()
+        """Stop the header timeout and start the request."""
+        self._reset_header_timer()
         self._in_body = True
         before = self.cycle
         super().on_headers_complete()
-        if self.cycle is not before:  # else it becomes a WebSocket, which closes for itself
-            self.cycle.transport = _Lingering(self)  # type: ignore[assignment]
+        if self.cycle is not before:  # else it is upgraded to a WebSocket, which closes by itself
+            self.cycle.transport = _LingeringTransport(self)  # type: ignore[assignment]
 
     def on_message_complete(self) -> None:
         """Note that the body is complete."""
@@ -95,77 +103,79 @@ class HeaderTimeoutProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Go on to the next request; there is none after a body that was not read."""
-        if self._in_body and self._answered:
-            self.cycle.body = bytearray()  # it would be kept as long as the connection
+        """Continue with the next request, unless a body was left unread."""
+        if self._in_body and self._idle:
+            self.cycle.body = bytearray()  # else it is held as long as the connection
             self.linger()
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP with a problem; what follows is dropped."""
+        """Respond to malformed HTTP with a problem; whatever follows is dropped."""
         cycle: RequestResponseCycle | None = self.cycle
-        if self._answered or cycle is None:
-            begun = False
+        if self._idle or cycle is None:
+            started = False
         else:
-            begun = cycle.response_started or not self._in_body
+            started = cycle.response_started or not self._in_body
+            # The route stops waiting for a body that can no longer be parsed.
             cycle.disconnected = True
             cycle.message_event.set()
-        if not begun:
-            answer = Problem(HTTPStatus.BAD_REQUEST, msg, "send an HTTP request").response()
-            headers = [*self.server_state.default_headers, *answer.raw_headers]
+        if not started:
+            problem = Problem(HTTPStatus.BAD_REQUEST, msg, "send a valid HTTP request")
+            response = problem.response()
+            headers = [*self.server_state.default_headers, *response.raw_headers]
             lines = [b"HTTP/1.1 400 Bad Request", *(b": ".join(h) for h in headers)]
             head = b"\r\n".join((*lines, b"connection: close", b"", b""))
-            self.transport.write(head + bytes(answer.body))
+            self.transport.write(head + bytes(response.body))
         self._in_body = True
         self.linger()
 
     def shutdown(self) -> None:
-        """End once the request at hand is answered, and its answer had time to be read."""
-        if not self._lingers:
+        """Close after the current request; a lingering connection closes by its own timer."""
+        if not self._lingering:
             super().shutdown()
 
     def linger(self) -> None:
-        """Close; where a body is still on its way, only once the client has had its answer."""
-        if self._lingers or self.transport.is_closing():
+        """Close; while a body is still arriving, only after the client could read the response."""
+        if self._lingering or self.transport.is_closing():
             return
         if not self._in_body:
             self.transport.close()
             return
-        self._lingers = True
-        self._arrived()
-        self._drop_until = self.loop.time() + DROP_S
-        self._timer = self.loop.call_later(QUIET_S, self._look)
+        self._lingering = True
+        self._reset_header_timer()
+        self._linger_until = self.loop.time() + MAX_LINGER_S
+        self._timer = self.loop.call_later(IDLE_S, self._check_linger)
         self.transport.write_eof()
-        self.flow.resume_reading()
+        self.flow.resume_reading()  # uvicorn pauses reading while a body waits for the route
 
-    def _look(self) -> None:
-        """Let a client go that sends nothing more, or for too long."""
-        if self._dropped == self._dropped_then or self.loop.time() >= self._drop_until:
-            self._give_up()
+    def _check_linger(self) -> None:
+        """Close if the client sent nothing since the last check, or has sent for too long."""
+        if self._dropped == self._dropped_before or self.loop.time() >= self._linger_until:
+            self._close_now()
             return
-        self._dropped_then = self._dropped
-        self._timer = self.loop.call_later(QUIET_S, self._look)
+        self._dropped_before = self._dropped
+        self._timer = self.loop.call_later(IDLE_S, self._check_linger)
 
-    def _wait(self) -> None:
-        self._timer = self.loop.call_later(HEAD_S, self._give_up)
+    def _start_header_timer(self, seconds: float) -> None:
+        self._timer = self.loop.call_later(seconds, self._close_now)
 
-    def _arrived(self) -> None:
-        self._head = 0
+    def _reset_header_timer(self) -> None:
+        self._header_bytes = 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _give_up(self) -> None:
+    def _close_now(self) -> None:
         self._timer = None
         if not self.transport.is_closing():
             self.transport.close()
 
 
-class _Lingering:
-    """What uvicorn's answers write to: `close` waits for the rest of the request's body.
+class _LingeringTransport:
+    """The transport that uvicorn's responses write to: `close` becomes a lingering close.
 
     Args:
-        connection: that is answered.
+        connection: the connection that gets the response.
     """
 
     def __init__(self, connection: HeaderTimeoutProtocol) -> None:
@@ -173,5 +183,5 @@ class _Lingering:
         self.write, self.is_closing = self._transport.write, self._transport.is_closing
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection once the client has had its response."""
         self._connection.linger()

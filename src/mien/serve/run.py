@@ -1,4 +1,4 @@
-"""The server's process: uvicorn around the app, one or several workers."""
+"""Server process: runs uvicorn with the app, in one or several workers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from uvicorn.supervisors import Multiprocess
 
 from mien.errors import ConfigError
 from mien.serve.app import create_app
-from mien.serve.catalogue import Catalogue
+from mien.serve.catalog import Catalog
 from mien.serve.metrics import SHARED
 from mien.serve.protocol import HeaderTimeoutProtocol
-from mien.serve.store import Store, alone
+from mien.serve.store import Store, exclusive_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,24 +29,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mien.serve")
 
-GRACE_S = 30
-"""How long accepted requests may take to finish once the server is told to stop."""
+SHUTDOWN_S = 30
+"""Seconds that accepted requests have to finish after SIGTERM."""
 BACKLOG = 4096
-"""Connections that may wait to be accepted; the system may allow fewer (net.core.somaxconn)."""
-FILES = 65_536
-"""Open files wanted: each connection is one, and many systems allow 1,024 until they are asked."""
-FEW_FILES = 2 * 1024
+"""Connections waiting to be accepted; the system may allow fewer (net.core.somaxconn)."""
+OPEN_FILES = 65_536
+"""Desired limit of open files: each connection is one, and the usual soft limit is 1,024."""
+MIN_OPEN_FILES = 2 * 1024
+"""Below this limit the log has a warning."""
 
 
 def serve(settings: Settings) -> None:
-    """Answer until SIGTERM or Ctrl-C; then finish what was accepted.
+    """Serve until SIGTERM or Ctrl-C, then finish accepted requests.
 
     Raises:
-        ConfigError: the address cannot be bound, or another server uses the folder.
-        ModelFileError: a model cannot be used.
+        ConfigError: the address cannot be bound, or another server uses the data folder.
+        ModelFileError: a model cannot be loaded.
     """
     store = Store(settings.data)
-    with alone(settings.data):
+    # Before any worker starts: `recover` would requeue the running jobs of another server.
+    with exclusive_lock(settings.data):
         store.recover()
         store.close()
         with _shared_metrics(settings.workers):
@@ -55,7 +57,7 @@ def serve(settings: Settings) -> None:
 
 @contextmanager
 def _shared_metrics(workers: int) -> Iterator[None]:
-    """Let several workers add up their numbers, in a folder of files that ends with them."""
+    """Let several workers share their metrics, through a temporary folder."""
     if workers == 1:
         yield
         return
@@ -65,26 +67,30 @@ def _shared_metrics(workers: int) -> Iterator[None]:
 
 
 def _listen(settings: Settings) -> None:
-    catalogue = Catalogue.load(settings.models)  # here, where a wrong file is told of in words
-    own = partial(create_app, settings, catalogue) if settings.workers == 1 else None
+    # Loaded here also for several workers: an error in a worker would be a traceback, repeated.
+    catalog = Catalog.load(settings.models)
+    own = partial(create_app, settings, catalog) if settings.workers == 1 else None
     config = make_config(settings, own)
-    allow_files()
+    raise_file_limit()
     with _bound(settings.host, settings.port) as bound:
-        log.info("mien serves http://%s:%d", settings.host, bound.getsockname()[1])
+        log.info("serving on http://%s:%d", settings.host, bound.getsockname()[1])
         try:
             if settings.workers > 1:
                 Multiprocess(config, sockets=[bound]).run()
             else:
                 uvicorn.Server(config).run(sockets=[bound])
         except KeyboardInterrupt:
-            return  # uvicorn finished what it had, and says again what it was told
+            return  # uvicorn shut down gracefully, then raises the signal again
 
 
-def allow_files(wanted: int = FILES) -> int | None:
-    """Let this process and its workers open that many files, or as many as the system allows.
+def raise_file_limit(wanted: int = OPEN_FILES) -> int | None:
+    """Raise the limit of open files of this process and its workers, as far as the system allows.
+
+    Args:
+        wanted: desired limit; a higher one is kept.
 
     Returns:
-        How many that is; None where the system does not tell (Windows).
+        The new limit; None if the system has none (Windows).
     """
     try:
         import resource
@@ -92,37 +98,39 @@ def allow_files(wanted: int = FILES) -> int | None:
         return None
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
-    most = wanted if hard == unlimited else min(wanted, hard)
-    if soft != unlimited and soft < most:
-        with suppress(OSError, ValueError):  # macOS allows fewer than it says
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    target = wanted if hard == unlimited else min(wanted, hard)
+    if soft != unlimited and soft < target:
+        with suppress(OSError, ValueError):  # macOS allows fewer than its hard limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if soft != unlimited and soft < FEW_FILES:
-        log.warning("only %d files may be open: as many clients at once get no answer "
-                    "(see ulimit -n)", soft)  # fmt: skip
+    if soft != unlimited and soft < MIN_OPEN_FILES:
+        log.warning(
+            "the limit of open files is %d; with as many concurrent clients, further ones get "
+            "no response (raise it with ulimit -n)", soft,
+        )  # fmt: skip
     return soft
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    """Return a socket that listens: who comes before the workers are ready waits in its queue."""
+    """Return a listening socket: early clients wait in its queue until the workers are ready."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         bound = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise ConfigError(
             f"cannot listen on {host}:{port}: {error.strerror}",
-            hint="is the address this machine's, and the port free? try another --port",
+            hint="check that the address belongs to this machine, or choose another port",
         ) from error
-    bound.set_inheritable(True)
+    bound.set_inheritable(True)  # worker processes accept on the same socket
     return bound
 
 
 def make_config(settings: Settings, app: Callable[[], ASGIApp] | None = None) -> uvicorn.Config:
-    """Return uvicorn's configuration: our own log, no version in headers, bounded sizes.
+    """Return uvicorn's configuration: own log, no version in headers, bounded sizes.
 
     Args:
-        settings: of the server.
-        app: makes the app, in each worker; `create_app` where None.
+        settings: settings of the server.
+        app: app factory, called in each worker; None uses `create_app`.
     """
     return uvicorn.Config(
         app or partial(create_app, settings),
@@ -132,23 +140,24 @@ def make_config(settings: Settings, app: Callable[[], ASGIApp] | None = None) ->
         port=settings.port,
         workers=settings.workers,
         log_config=LOGGING,
-        access_log=False,  # it would write addresses with what clients put into them
+        access_log=False,  # it would log client addresses and query strings
         server_header=False,
         proxy_headers=settings.proxy is not None,
         forwarded_allow_ips=settings.proxy,
         backlog=BACKLOG,
-        timeout_keep_alive=30,  # longer than between two images of a slow client
-        timeout_graceful_shutdown=GRACE_S,
-        # A worker answers only once it has imported everything: on a busy machine that takes long.
+        timeout_keep_alive=30,  # longer than the pause between two images of a slow client
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        # A worker responds only after all imports; with the default of 5 s a busy machine would
+        # kill each worker while it starts.
         timeout_worker_healthcheck=60,
         ws_max_size=4_000_000,
         ws_max_queue=4,
-        ws_per_message_deflate=False,  # JPEG does not get smaller
+        ws_per_message_deflate=False,  # JPEG cannot be compressed further
     )
 
 
 class _Handshake(logging.Filter):
-    """Drops uvicorn's complaint about each WebSocket that is refused with an answer of HTTP."""
+    """Drops uvicorn's error about each WebSocket that is refused with an HTTP response."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return "without completing handshake" not in record.getMessage()

@@ -1,4 +1,4 @@
-"""Who may call, and what browsers are told: hosts, origins, tokens, headers."""
+"""Access policy (host names, origins, token) and security headers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from mien.serve.settings import Settings
 
-POLICY = "; ".join(
+CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self' 'wasm-unsafe-eval'",
@@ -29,10 +29,10 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-HEADERS = (
-    (b"content-security-policy", POLICY.encode()),
+SECURITY_HEADERS = (
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"permissions-policy", b"camera=(self), microphone=(), geolocation=(), display-capture=()"),
-    # Both together let the page's WebAssembly use threads.
+    # Both together isolate the page, which lets its WebAssembly use threads.
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-embedder-policy", b"require-corp"),
     (b"cross-origin-resource-policy", b"same-origin"),
@@ -40,16 +40,16 @@ HEADERS = (
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 )
-"""On every answer."""
-GUARDED = ("/v1/", "/metrics")
-"""What needs the token, where there is one: the page's own files and health stay open."""
+"""Sent with every response."""
+PROTECTED = ("/v1/", "/metrics")
+"""Path prefixes that need the token, if there is one; the page's files and health checks do not."""
 
 
 class AccessPolicy:
-    """Decides who comes in.
+    """Decides which requests are allowed, by host name, origin and token.
 
     Args:
-        settings: of the server.
+        settings: settings of the server.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -58,24 +58,29 @@ class AccessPolicy:
         self._token = None if settings.token is None else settings.token.encode("ascii")
 
     @property
-    def locked(self) -> bool:
+    def requires_token(self) -> bool:
         """Whether a token is needed."""
         return self._token is not None
 
     def check_host(self, headers: Headers) -> None:
-        """Refuse other host names than the server's own.
+        """Refuse host names that are not the server's own.
 
         Raises:
             Problem: 421.
         """
         if self._hosts and _host(headers.get("host", "")) not in self._hosts:
             raise Problem(
-                421, "the server is not called by that host name",
-                "the operator may allow it: mien serve --allow-host NAME",
-            )  # fmt: skip
+                421,
+                "header Host: the server does not accept this host name",
+                "the operator can allow it: mien serve --allow-host NAME",
+            )
 
     def check_origin(self, headers: Headers) -> str | None:
-        """Refuse pages of other servers; return the origin where it is elsewhere and allowed.
+        """Refuse pages of other servers, unless their origin is allowed.
+
+        Returns:
+            The allowed origin of a page elsewhere, or None for the server's own page and for
+            clients that are no browsers.
 
         Raises:
             Problem: 403.
@@ -90,31 +95,35 @@ class AccessPolicy:
         if netloc and netloc.lower() == headers.get("host", "").lower():
             return None
         raise Problem(
-            403, "pages of other servers may not call this one",
-            "the operator may allow a page: mien serve --origin ADDRESS",
-        )  # fmt: skip
+            403,
+            "header Origin: web pages of this origin may not call the server",
+            "the operator can allow it: mien serve --origin ADDRESS",
+        )
 
     def check_token(self, headers: Headers) -> None:
-        """Refuse who has not the token.
+        """Refuse requests without the token.
 
         Raises:
             Problem: 401.
         """
+        # The scheme is case-insensitive (RFC 9110, section 11.1).
         kind, _, given = headers.get("authorization", "").partition(" ")
-        if self.locked and not (kind.lower() == "bearer" and self.opens(given)):
+        if self.requires_token and not (kind.lower() == "bearer" and self.accepts(given)):
             raise Problem(
-                401, "a token is needed", "send the header: Authorization: Bearer TOKEN",
+                401,
+                "header Authorization: the token is missing or wrong",
+                "send the header: Authorization: Bearer TOKEN",
                 {"WWW-Authenticate": "Bearer"},
-            )  # fmt: skip
+            )
 
-    def opens(self, given: str) -> bool:
-        """Return whether this is the token, in a time that does not tell how nearly."""
+    def accepts(self, given: str) -> bool:
+        """Return whether this is the token, in constant time: timing must not reveal a prefix."""
         token = self._token
         return token is None or hmac.compare_digest(given.strip().encode("utf-8"), token)
 
 
-def cors(origin: str) -> list[tuple[bytes, bytes]]:
-    """Return the headers that let a page of an allowed origin read an answer."""
+def cors_headers(origin: str) -> list[tuple[bytes, bytes]]:
+    """Return the headers that let a page of an allowed origin read a response (CORS)."""
     return [
         (b"access-control-allow-origin", origin.encode("latin-1")),
         (b"access-control-allow-methods", b"GET, POST, DELETE"),
@@ -127,6 +136,6 @@ def cors(origin: str) -> list[tuple[bytes, bytes]]:
 def _host(header: str) -> str:
     """Return the name in a Host header, without its port."""
     name = header.lower()
-    if name.startswith("["):
+    if name.startswith("["):  # an IPv6 address has colons of its own
         return name.partition("]")[0] + "]"
     return name.partition(":")[0]

@@ -1,150 +1,196 @@
-"""What a server is told at its start: limits, and everything else."""
+"""Settings of a server: its limits, and everything else. Checked once, when they are made."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, fields
+from dataclasses import field
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
+
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 
 from mien.errors import ConfigError
 from mien.model.runtime import cores
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import ModelWrapValidatorHandler
+    from pydantic_core import ErrorDetails
+
+T = TypeVar("T")
+
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
+# Misspelled settings are errors; limits are finite, so that everything a client sends is bounded.
+_STRICT = ConfigDict(allow_inf_nan=False, extra="forbid")
 
-@dataclass(frozen=True, slots=True)
+# A limit of 0 would refuse every request; only the rate limit and the batching wait can be off.
+_AboveZero = Annotated[float, Field(gt=0)]
+_ZeroOrMore = Annotated[float, Field(ge=0)]
+_Count = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
 class Limits:
-    """What a client may ask for. All are `mien serve` options: `--max-body-mb` and so on.
+    """What a client may ask for. Each is a `mien serve` option: `--max-body-mb` and so on.
 
     Attributes:
-        body_mb: of a request with images, in million bytes.
-        video_mb: of a video.
-        pixels_mp: of an image or a video's frame, in million pixels; read in the header, before
-            anything is decoded.
-        files: images in a request.
-        faces: read in an image; the surest are kept.
-        seconds: for one request, from its first byte to its answer.
-        requests: that are answered at once; more get 503. Bounds every queue there is.
-        wait: seconds that an image may have to wait, by what the last ones took; where it would
-            be more, the request gets 503 at once.
-        memory_mb: of request bodies held at once; more get 503.
-        rate: requests a second of one client's address; 0 counts none. More get 429.
-        jobs: videos that wait or run; more get 503.
-        jobs_at_once: videos read at once.
-        job_minutes: of reading for one video.
-        keep_minutes: that a finished video's result is kept.
-        live: cameras at once; more get 503.
-        window_ms: that faces wait for those of other clients, to be classified together.
+        body_mb: maximum size of a request with images, in million bytes.
+        video_mb: maximum size of a video, in million bytes.
+        pixels_mp: maximum size of an image or a video frame, in megapixels; checked in the header,
+            before anything is decoded.
+        files: maximum images per request.
+        faces: maximum faces per image, highest detection score first.
+        seconds: maximum time for one request, from its first byte to its answer.
+        requests: maximum concurrent requests; more get 503. This bounds every queue of the server.
+        wait: maximum expected waiting time of an image, in seconds, estimated from the time that
+            recent images took; where it would be longer, the request gets 503 at once.
+        memory_mb: maximum memory for all request bodies, in million bytes; more get 503.
+        rate: maximum requests per second from one client address; 0 disables the limit. More
+            get 429.
+        jobs: maximum videos that are queued or running; more get 503.
+        jobs_at_once: videos processed concurrently.
+        job_minutes: maximum processing time of one video, in minutes.
+        keep_minutes: how long the result of a finished video is kept, in minutes.
+        live: maximum concurrent cameras; more get 503.
+        window_ms: how long faces wait for faces of other clients, to be classified in one batch,
+            in milliseconds; 0 disables the wait.
+
+    Raises:
+        ConfigError: a value out of range.
     """
 
-    body_mb: float = 20.0
-    video_mb: float = 500.0
-    pixels_mp: float = 40.0
-    files: int = 32
-    faces: int = 100
-    seconds: float = 30.0
-    requests: int = 128
-    wait: float = 3.0
-    memory_mb: float = 512.0
-    rate: float = 100.0
-    jobs: int = 32
-    jobs_at_once: int = 1
-    job_minutes: float = 60.0
-    keep_minutes: float = 60.0
-    live: int = 8
-    window_ms: float = 3.0
+    body_mb: _AboveZero = 20.0
+    video_mb: _AboveZero = 500.0
+    pixels_mp: _AboveZero = 40.0
+    files: _Count = 32
+    faces: _Count = 100
+    seconds: _AboveZero = 30.0
+    requests: _Count = 128
+    wait: _AboveZero = 3.0
+    memory_mb: _AboveZero = 512.0
+    rate: _ZeroOrMore = 100.0
+    jobs: _Count = 32
+    jobs_at_once: _Count = 1
+    job_minutes: _AboveZero = 60.0
+    keep_minutes: _AboveZero = 60.0
+    live: _Count = 8
+    window_ms: _ZeroOrMore = 3.0
 
-    def __post_init__(self) -> None:
-        for one in fields(self):
-            value = getattr(self, one.name)
-            may_be_zero = one.name in ("rate", "window_ms")
-            if not (value > 0 or (may_be_zero and value == 0)):
-                raise ConfigError(
-                    f"--max-{one.name.replace('_', '-')} must be above 0, got {value}",
-                    hint=f"leave it out for {one.default}",
-                )
+    @model_validator(mode="wrap")
+    @classmethod
+    def _validate(cls, values: Any, make: ModelWrapValidatorHandler[Self]) -> Self:
+        return _explained("limits.", values, make)
 
     @property
     def body_bytes(self) -> int:
-        """Of a request with images."""
+        """Maximum size of a request with images, in bytes."""
         return round(self.body_mb * 1e6)
 
     @property
     def video_bytes(self) -> int:
-        """Of a video."""
+        """Maximum size of a video, in bytes."""
         return round(self.video_mb * 1e6)
 
     @property
     def pixels(self) -> int:
-        """Of an image or frame."""
+        """Maximum number of pixels of an image or frame."""
         return round(self.pixels_mp * 1e6)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=_STRICT)
 class Settings:
-    """Of one server; travels to its worker processes.
+    """Settings of one server; they are pickled for its worker processes.
 
     Attributes:
         host: address to bind to.
-        port: to bind to.
-        models: (name, file) of models beside the shipped ones; a name of '' takes the model's own.
-            The first is the default.
-        workers: processes.
-        threads: images read at once in a process; 0 shares the processor's cores out.
-        token: that clients must send; None lets everybody in.
-        data: folder for waiting videos and their results.
-        origins: of web pages elsewhere that may call; none by default.
-        hosts: names that this server may be called by; empty takes loopback's own names on
-            loopback, and any elsewhere.
-        proxy: address of a reverse proxy whose X-Forwarded-For is believed.
-        limits: see there.
+        port: port to bind to, 0 to 65535; 0 takes any free port.
+        models: (name, file) of models served besides the shipped ones; an empty name takes the name
+            in the model's file. The first model is the default.
+        workers: number of worker processes, 1 or more.
+        threads: images processed concurrently per worker; 0 divides the CPU cores among workers.
+        token: bearer token that clients must send, ASCII; None disables authentication.
+        data: folder for queued videos and their results.
+        origins: origins of web pages on other servers that may call this one (CORS).
+        hosts: accepted host names; where empty, a server on loopback accepts loopback names only,
+            and any other server accepts every name.
+        proxy: address of a trusted reverse proxy, whose X-Forwarded-For is used.
+        limits: what a client may ask for.
+
+    Raises:
+        ConfigError: a value out of range.
     """
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
     models: tuple[tuple[str, Path], ...] = ()
-    workers: int = 1
-    threads: int = 0
+    workers: _Count = 1
+    threads: Annotated[int, Field(ge=0)] = 0
     token: str | None = field(default=None, repr=False)
     data: Path = Path("mien-data")
-    origins: tuple[str, ...] = ()
+    origins: tuple[Annotated[str, Field(pattern="^https?://")], ...] = ()
     hosts: tuple[str, ...] = ()
     proxy: str | None = None
     limits: Limits = field(default_factory=Limits)
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _validate(cls, values: Any, make: ModelWrapValidatorHandler[Self]) -> Self:
+        return _explained("", values, make)
+
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise ConfigError(f"--port must be 0 to 65535, got {self.port}", hint="0 takes any")
-        if self.workers < 1:
-            raise ConfigError(f"--workers must be at least 1, got {self.workers}", hint="try 1")
-        if self.threads < 0:
-            raise ConfigError(f"--threads must not be negative, got {self.threads}", hint="try 0")
+        # Not a Field: pydantic's error would hold the token, which must not be shown.
         if self.token is not None and not (self.token.isascii() and self.token.strip()):
             raise ConfigError(
-                "the token must be some ASCII characters",
-                hint="make one: python -c 'import secrets; print(secrets.token_urlsafe())'",
-            )
-        if any(not o.startswith(("http://", "https://")) for o in self.origins):
-            raise ConfigError(
-                f"--origin must begin with http:// or https://, got {', '.join(self.origins)}",
-                hint="for example https://example.org",
+                "token: must be one or more ASCII characters, not only spaces",
+                hint="generate one: python -c 'import secrets; print(secrets.token_urlsafe())'",
             )
 
     @property
     def allowed_hosts(self) -> tuple[str, ...]:
-        """Names in the Host header that are answered; empty answers all."""
+        """Values of the Host header that are accepted; empty accepts all."""
         if self.host in LOOPBACK:
-            # A page elsewhere can let its own name lead to 127.0.0.1; its Host header tells.
+            # DNS rebinding: a web page elsewhere can point its own name at 127.0.0.1, and only the
+            # Host header shows it.
             return (*LOOPBACK, "[::1]", *self.hosts)
         return self.hosts
 
     @property
     def images_at_once(self) -> int:
-        """Threads that find faces, in each process."""
+        """Number of detection threads in each worker process."""
         return self.threads or max(1, cores() // self.workers)
 
 
 def default_data() -> Path:
-    """Return the private folder of state that belongs to this user."""
+    """Return this user's private folder for the server's state."""
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(state) / "mien" / "serve"
+
+
+def _explained(prefix: str, values: Any, make: ModelWrapValidatorHandler[T]) -> T:
+    """Return the validated settings; turn pydantic's first error into a ConfigError."""
+    try:
+        return make(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = prefix + ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"{name}: {first['input']!r} {_reason(first)}",
+            hint=f"give {name} an allowed value, or leave it out for its default",
+        ) from None
+
+
+def _reason(error: ErrorDetails) -> str:
+    """Return why a value was refused and what is allowed, from the constraint that failed."""
+    bounds: Mapping[str, Any] = error.get("ctx", {})
+    if error["loc"][-1] == "port" and bounds.keys() & {"ge", "le"}:
+        return "is out of range 0 to 65535"
+    if "gt" in bounds:
+        return f"is out of range: must be above {bounds['gt']:g}"
+    if "ge" in bounds:
+        return f"is out of range: must be {bounds['ge']:g} or more"
+    if "pattern" in bounds:
+        return "is invalid: must start with http:// or https://"
+    return f"is invalid: {error['msg'][:1].lower()}{error['msg'][1:]}"

@@ -1,7 +1,7 @@
-"""What an upload is, by its first bytes: names and content types of clients are not believed.
+"""Format of an upload by its first bytes; file names and content types of clients are ignored.
 
-A list of what is allowed, not of what is not: Pillow would hand PostScript to a program, and FFmpeg
-would follow a playlist to other files and addresses.
+This is an allow-list: Pillow would pass PostScript to Ghostscript, and FFmpeg would follow a
+playlist to other files and URLs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ AVIF = (b"avif", b"avis")
 
 
 def image_kind(head: bytes) -> str | None:
-    """Return the kind of image that begins with `head`, at least 16 bytes; None if it is none."""
+    """Return the image format, or None if it is not supported.
+
+    Args:
+        head: first bytes of the file, at least 16.
+    """
     for start, kind in (
         (b"\xff\xd8\xff", "jpeg"),
         (b"\x89PNG\r\n\x1a\n", "png"),
@@ -35,9 +39,12 @@ def image_kind(head: bytes) -> str | None:
 
 
 def video_kind(head: bytes) -> str | None:
-    """Return FFmpeg's name of the container that begins with `head`; None if it is no video.
+    """Return FFmpeg's name of the container format, or None if it is not supported.
 
-    Animated images are videos too; 'webp' and 'avif' are read without FFmpeg.
+    Animated images count as videos; 'webp' and 'avif' are decoded without FFmpeg.
+
+    Args:
+        head: first bytes of the file, at least 377 to recognise MPEG-TS.
     """
     for start, kind in (
         (b"\x1aE\xdf\xa3", "matroska"),
@@ -54,6 +61,7 @@ def video_kind(head: bytes) -> str | None:
         return "avi"
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide") and image_kind(head) is None:
         return "mov"
+    # An MPEG-TS file has the sync byte 0x47 at the start of each packet of 188 bytes.
     if len(head) > 376 and head[0] == head[188] == head[376] == 0x47:
         return "mpegts"
     return None

@@ -1,4 +1,4 @@
-"""What the routes share."""
+"""State of one server process that the routes share."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ if TYPE_CHECKING:
 
     from starlette.requests import HTTPConnection
 
+    from mien.serve.admission import AdmissionMiddleware
     from mien.serve.assets import Assets
-    from mien.serve.catalogue import Catalogue
-    from mien.serve.gate import Gate
+    from mien.serve.catalog import Catalog
     from mien.serve.metrics import Metrics
     from mien.serve.predictor import Predictor
     from mien.serve.settings import Settings
     from mien.serve.store import Store
-    from mien.serve.upload import Budget
+    from mien.serve.upload import MemoryBudget
     from mien.serve.worker import Worker
 
 
 @dataclass(slots=True)
 class State:
-    """Everything of one server process.
+    """Everything that one server process holds.
 
     Attributes:
-        arriving: videos that are being received.
-        live: cameras that are connected.
-        cameras: a thread for each of them: in asyncio's own few they would keep out all others.
+        cameras: thread pool with one thread per camera connection. asyncio's default pool has few
+            threads; long-lived cameras would starve everything else in it.
+        arriving: number of videos being uploaded.
+        live: number of connected cameras.
     """
 
     settings: Settings
-    catalogue: Catalogue
+    catalog: Catalog
     metrics: Metrics
     predictor: Predictor
-    budget: Budget
-    gate: Gate
+    budget: MemoryBudget
+    admission: AdmissionMiddleware
     assets: Assets
     store: Store
     worker: Worker
@@ -46,6 +47,6 @@ class State:
 
 
 def state_of(connection: HTTPConnection) -> State:
-    """Return what the routes of this connection's app share."""
+    """Return the state of the process that serves this connection."""
     state: State = connection.app.state.mien
     return state

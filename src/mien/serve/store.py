@@ -1,4 +1,4 @@
-"""The folder of a server: the table of jobs, videos that wait, results; private, and kept clean."""
+"""The server's data folder: job table, queued videos and results; readable by its user only."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-RESULTS = (".jsonl", ".jsonl.part", ".summary.json")
+RESULT_SUFFIXES = (".jsonl", ".jsonl.part", ".summary.json")
 
 
 class Store:
-    """Where one server keeps what clients sent, for as long as they need it.
+    """Stores uploaded videos until they are processed, and results until they expire.
 
     Args:
-        folder: made where it is missing, for this user only.
+        folder: data folder; created with mode 0700 if missing.
 
     Raises:
-        WriteError: it cannot be made.
-        ConfigError: its table is damaged.
+        WriteError: the folder cannot be created.
+        ConfigError: the job table is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,67 +33,72 @@ class Store:
         try:
             for path in (folder, folder / "uploads", folder / "results"):
                 path.mkdir(parents=True, exist_ok=True)
-                path.chmod(0o700)
+                path.chmod(0o700)  # mkdir's mode is masked by umask, and the folder may exist
         except OSError as error:
             raise write_error(folder, error) from error
         try:
             self.jobs = Jobs(folder / "jobs.sqlite")
         except sqlite3.Error as error:
             raise ConfigError(
-                f"the table of jobs in {folder} cannot be used: {error}",
-                hint="give another --data folder, or delete that one",
+                f"data: cannot open the job table in {folder}: {error}",
+                hint="choose another data folder, or delete this one",
             ) from error
 
-    def upload(self, id_: str) -> Path:
+    def upload_path(self, id_: str) -> Path:
         """Return the path of a job's video."""
         return self.folder / "uploads" / id_
 
-    def result(self, id_: str) -> Path:
+    def result_path(self, id_: str) -> Path:
         """Return the path of a job's results, without suffix."""
         return self.folder / "results" / id_
 
-    def read_earlier(self, id_: str) -> dict[str, Any] | None:
-        """Return the summary of a video that is gone because it was read to its end, or None."""
-        result = self.result(id_)
+    def finished_summary(self, id_: str) -> dict[str, Any] | None:
+        """Return the summary of a video that was already processed to its end, or None.
+
+        The video is deleted once its summary is written; a server that died right after has not
+        marked the job as done.
+        """
+        result = self.result_path(id_)
         summary = result.with_name(result.name + ".summary.json")
-        if self.upload(id_).exists() or not summary.exists():
+        if self.upload_path(id_).exists() or not summary.exists():
             return None
         content: dict[str, Any] = read_json(summary)
         return content
 
-    def clear(self, id_: str, *, result: bool = True) -> None:
-        """Delete a job's video, and its results too."""
-        self.upload(id_).unlink(missing_ok=True)
-        for suffix in RESULTS if result else ():
-            path = self.result(id_)
+    def delete_files(self, id_: str, *, result: bool = True) -> None:
+        """Delete a job's video and, if `result`, its results."""
+        self.upload_path(id_).unlink(missing_ok=True)
+        for suffix in RESULT_SUFFIXES if result else ():
+            path = self.result_path(id_)
             path.with_name(path.name + suffix).unlink(missing_ok=True)
 
-    def sweep(self, keep_s: float) -> None:
-        """Delete what ended longer ago than that."""
+    def delete_expired(self, keep_s: float) -> None:
+        """Delete jobs that ended more than `keep_s` seconds ago, and their files."""
         for id_ in self.jobs.expired(keep_s):
-            self.clear(id_)
+            self.delete_files(id_)
             self.jobs.delete(id_)
 
     def recover(self) -> None:
-        """Queue what an earlier server left running; delete files that belong to no job."""
-        self.jobs.give_back()
+        """Requeue jobs that an earlier server left running; delete files without a job."""
+        self.jobs.requeue()
         known = self.jobs.ids()
         for folder in ("uploads", "results"):
             for path in (self.folder / folder).iterdir():
+                # Ids contain no dot, and every file's name starts with its job's id.
                 if path.name.split(".")[0] not in known:
                     path.unlink()
 
     def close(self) -> None:
-        """Close the table."""
+        """Close the job table."""
         self.jobs.close()
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder for one server; its workers share it.
+def exclusive_lock(folder: Path) -> Iterator[None]:
+    """Lock a data folder for one server; its worker processes share it.
 
     Raises:
-        ConfigError: another server has it.
+        ConfigError: another server has locked it.
     """
     with (folder / "lock").open("ab") as stream:
         try:
@@ -101,10 +106,10 @@ def alone(folder: Path) -> Iterator[None]:
 
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except ModuleNotFoundError:
-            pass  # no such locks on Windows
+            pass  # Windows has no flock; two servers on one folder are not detected there
         except OSError:
             raise ConfigError(
-                f"another mien serve uses the folder {folder}",
-                hint="give this one its own: --data FOLDER",
+                f"data: another server uses the folder {folder}",
+                hint="choose another data folder for this server",
             ) from None
         yield

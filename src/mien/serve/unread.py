@@ -1,8 +1,8 @@
-"""Whether a request's body was read when its answer begins; if not, the connection ends with it.
+"""Whether a request's body was read when its response starts; if not, the connection must close.
 
-A client that gets its answer early may still be sending. Whoever goes on to use the connection
-would have to send all the rest first; so the answer says that it is the connection's last, and the
-client may stop. `protocol` then reads and drops what comes nevertheless.
+A client that gets an early response may still be sending. To reuse the connection it would have to
+send the whole rest first. The response therefore says `Connection: close`, and the client may stop;
+`protocol` reads and drops whatever still arrives.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope
 
 
-class Body:
-    """A request's body on its way to a route.
+class BodyMonitor:
+    """Watches a request's body on its way to a route.
 
     Args:
-        scope: of the request.
-        receive: of the server; where the client waits for `100 Continue`, its first call says so.
+        scope: scope of the request.
+        receive: ASGI receive function of the server. Its first call sends `100 Continue` to a
+            client that waits for it, so nothing is received before a route asks.
     """
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         headers = Headers(scope=scope)
         self._receive = receive
-        none = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
-        self.complete = none
-        """Whether all of it was read, or there is none."""
+        empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+        self.complete = empty
+        """Whether the whole body was read, or there is none."""
 
     async def receive(self) -> Message:
-        """Return the next piece."""
+        """Return the next ASGI message."""
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body", False):
             self.complete = True

@@ -1,6 +1,6 @@
 """Request bodies to images in memory, or to a file: multipart or raw, within the limits.
 
-Images never touch the disk; the names that clients give are never read.
+Images are never written to disk; file names given by clients are ignored.
 """
 
 from __future__ import annotations
@@ -19,178 +19,201 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-PARTS = (b"files", b"file")
-"""Names of the parts that are read; others are passed over."""
+PART_NAMES = (b"files", b"file")
+"""Names of the form parts that are read; others are skipped."""
 
 
-class Budget:
-    """Bytes of request bodies that may be held at once, over all clients."""
+class MemoryBudget:
+    """Memory for request bodies, shared by all clients.
+
+    Args:
+        limit: in bytes.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit, self.used = limit, 0
 
     @contextmanager
-    def lend(self) -> Iterator[Callable[[int], None]]:
-        """Give a function that takes so many bytes; all are given back at the end.
+    def reserve(self) -> Iterator[Callable[[int], None]]:
+        """Give a function that reserves a number of bytes; all are released at the end.
 
         Raises:
-            Problem: 503, from that function: none are left.
+            Problem: 503, from that function, when the budget is used up.
         """
-        taken = 0
+        reserved = 0
 
         def take(count: int) -> None:
-            nonlocal taken
+            nonlocal reserved
             if self.used + count > self.limit:
-                raise Problem(503, "the server holds as many images as it may", "try again soon")
-            taken += count
+                raise Problem(
+                    503,
+                    "the server is busy: its memory for images "
+                    f"({self.limit / 1e6:g} MB) is in use",
+                    "retry after the number of seconds in Retry-After",
+                )
+            reserved += count
             self.used += count
 
         try:
             yield take
         finally:
-            self.used -= taken
+            self.used -= reserved
 
 
-async def body(request: Request, limit: int, seconds: float) -> AsyncIterator[bytes]:
-    """Yield a request's body in pieces.
+async def read_body(request: Request, limit: int, timeout_s: float) -> AsyncIterator[bytes]:
+    """Yield a request's body in chunks.
+
+    Args:
+        request: the request.
+        limit: maximum size of the body, in bytes.
+        timeout_s: maximum time for each chunk, in seconds.
 
     Raises:
-        Problem: 413 where it is longer than `limit` bytes, 408 where a piece takes longer than
-            `seconds`.
+        Problem: 413 for a body above the limit, 408 for a timeout.
     """
-    too_long = Problem(
-        413, f"the request is larger than {limit / 1e6:g} MB", "send less, or smaller images"
-    )
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
-        raise too_long
+        raise _too_large(limit, int(length))
     stream, count = aiter(request.stream()), 0
     while True:
         try:
-            async with asyncio.timeout(seconds):
-                piece = await anext(stream)
+            async with asyncio.timeout(timeout_s):
+                chunk = await anext(stream)
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise Problem(408, "the request did not arrive in time", "send it again") from None
-        count += len(piece)
-        if count > limit:
-            raise too_long
-        yield piece
+            raise Problem(
+                408, f"body: no data arrived for {timeout_s:g} seconds", "send the request again"
+            ) from None
+        count += len(chunk)
+        if count > limit:  # a chunked body has no Content-Length
+            raise _too_large(limit)
+        yield chunk
 
 
-class Parts:
-    """Takes a body apart as it comes; hands on what is inside of its parts.
+def _too_large(limit: int, length: int | None = None) -> Problem:
+    found = "it" if length is None else f"{length / 1e6:.3g} MB"
+    return Problem(
+        413,
+        f"body: {found} is larger than the maximum of {limit / 1e6:g} MB",
+        "send fewer or smaller files",
+    )
+
+
+class BodyParts:
+    """Splits a body into its file parts while it arrives.
 
     Args:
-        content_type: of the request; anything but multipart/form-data is one raw part.
-        most: parts that may be read.
-        begin: called at the beginning of each part.
-        write: called with its bytes, again and again.
+        content_type: header of the request; any type but multipart/form-data is one raw part.
+        limit: maximum number of parts.
+        start_part: called at the start of each part.
+        write: called with each chunk of the current part.
 
     Raises:
-        Problem: 400 for a broken form, 413 for too many parts.
+        Problem: 400 for a malformed form, 413 for too many parts.
     """
 
     def __init__(
         self,
         content_type: str,
-        most: int,
-        begin: Callable[[], None],
+        limit: int,
+        start_part: Callable[[], None],
         write: Callable[[bytes], None],
     ) -> None:
         kind, options = parse_options_header(content_type)
-        self.count, self._most = 0, most
-        self._begin, self._write = begin, write
-        self._ended = False
+        self.count, self._limit = 0, limit
+        self._start_part, self._write = start_part, write
+        self._complete = False
         self._parser: MultipartParser | None = None
         if kind != b"multipart/form-data":
             return
         if b"boundary" not in options:
-            raise _broken("it names no boundary")
-        self._header: list[bytes] = [b"", b""]
-        self._reads = False
+            raise _malformed("the header Content-Type has no boundary")
+        self._header: list[bytes] = [b"", b""]  # name and value of the header being parsed
+        self._wanted = False  # whether the current part is a file
         try:
             self._parser = MultipartParser(
                 options[b"boundary"],
                 {
-                    "on_part_begin": self._forget,
+                    "on_part_begin": self._reset_part,
                     "on_header_field": lambda data, start, end: self._add(0, data[start:end]),
                     "on_header_value": lambda data, start, end: self._add(1, data[start:end]),
                     "on_header_end": self._end_header,
-                    "on_part_data": self._data,
-                    "on_end": self._end,
+                    "on_part_data": self._part_data,
+                    "on_end": self._end_form,
                 },
             )
         except (FormParserError, ValueError):
-            raise _broken("its boundary cannot be one") from None
+            raise _malformed("the boundary in the header Content-Type is invalid") from None
 
-    def feed(self, piece: bytes) -> None:
-        """Take a piece of the body in."""
+    def feed(self, chunk: bytes) -> None:
+        """Process a chunk of the body."""
         if self._parser is None:
-            if piece:
+            if chunk:
                 if not self.count:
-                    self._next()
-                self._write(piece)
+                    self._next_part()
+                self._write(chunk)
             return
         try:
-            self._parser.write(piece)
+            self._parser.write(chunk)
         except FormParserError:
-            raise _broken("its parts cannot be told apart") from None
+            raise _malformed("the body does not follow its boundary") from None
 
     def finish(self) -> None:
-        """Say that the body is complete."""
-        if self._parser is not None and not self._ended:
-            raise _broken("it ends too early")
+        """Check at the end of the body that the form is complete."""
+        if self._parser is not None and not self._complete:
+            raise _malformed("the closing boundary is missing")
 
-    def _next(self) -> None:
+    def _next_part(self) -> None:
         self.count += 1
-        if self.count > self._most:
+        if self.count > self._limit:
             raise Problem(
-                413, f"more than {self._most} files in a request", "send them in several requests"
+                413,
+                f"body: more than {self._limit} files in one request",
+                f"send at most {self._limit} per request",
             )
-        self._begin()
+        self._start_part()
 
-    def _forget(self) -> None:
-        self._header, self._reads = [b"", b""], False
+    def _reset_part(self) -> None:
+        self._header, self._wanted = [b"", b""], False
 
     def _add(self, which: int, data: bytes) -> None:
-        self._header[which] += data
+        self._header[which] += data  # a header may arrive in several chunks
 
     def _end_header(self) -> None:
         name, value = self._header
         self._header = [b"", b""]
         if name.lower() == b"content-disposition":
-            self._reads = parse_options_header(value)[1].get(b"name") in PARTS
-            if self._reads:
-                self._next()
+            self._wanted = parse_options_header(value)[1].get(b"name") in PART_NAMES
+            if self._wanted:
+                self._next_part()
 
-    def _data(self, data: bytes, start: int, end: int) -> None:
-        if self._reads:
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._wanted:
             self._write(data[start:end])
 
-    def _end(self) -> None:
-        self._ended = True
+    def _end_form(self) -> None:
+        self._complete = True
 
 
-async def images(
-    request: Request, take: Callable[[int], None], limit: int, most: int, seconds: float
+async def read_images(
+    request: Request, take: Callable[[int], None], limit: int, max_images: int, timeout_s: float
 ) -> list[bytes]:
-    """Return the images in a request, in their order, undecoded.
+    """Return the encoded images of a request, in order.
 
     Args:
-        request: with a multipart or a raw body.
-        take: asks for memory; see `Budget.lend`.
-        limit: of the body, in bytes.
-        most: images.
-        seconds: for each piece of the body.
+        request: request with a multipart or raw body.
+        take: reserves memory; see `MemoryBudget.reserve`.
+        limit: maximum size of the body, in bytes.
+        max_images: maximum number of images.
+        timeout_s: maximum time for each chunk of the body, in seconds.
 
     Raises:
-        Problem: too much, too slow, broken, or nothing in it.
+        Problem: 400, 408, 413, 422 (no image) or 503 (no memory).
     """
     files: list[bytearray] = []
-    # Room for all of it is taken at once, where its length is known: who gets in is not refused
-    # after having sent half, and who does not hears of it before.
+    # Memory for a body of known length is reserved at once: a client is refused before it sends
+    # anything, and never after it has sent half.
     length = request.headers.get("content-length", "")
     room = int(length) if length.isdecimal() and int(length) <= limit else 0
     take(room)
@@ -203,18 +226,26 @@ async def images(
             room = 0
         files[-1] += data
 
-    parts = Parts(
-        request.headers.get("content-type", ""), most, lambda: files.append(bytearray()), write
+    parts = BodyParts(
+        request.headers.get("content-type", ""),
+        max_images,
+        lambda: files.append(bytearray()),
+        write,
     )
-    async for piece in body(request, limit, seconds):
-        parts.feed(piece)
+    async for chunk in read_body(request, limit, timeout_s):
+        parts.feed(chunk)
     parts.finish()
     if not files:
         raise Problem(
-            422, "the request holds no image", "curl -F files=@photo.jpg, or --data-binary"
+            422,
+            "body: contains no image",
+            "send a form part named 'files' (curl -F files=@photo.jpg), or a raw image "
+            "(curl --data-binary @photo.jpg)",
         )
     return [bytes(content) for content in files]
 
 
-def _broken(why: str) -> Problem:
-    return Problem(400, f"the multipart form is broken: {why}", "let a library write the form")
+def _malformed(why: str) -> Problem:
+    return Problem(
+        400, f"body: malformed multipart form: {why}", "use an HTTP library to encode the form"
+    )

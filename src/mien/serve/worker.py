@@ -1,4 +1,4 @@
-"""Takes videos from the queue and reads them, in threads beside the event loop."""
+"""Processes queued videos in background threads."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ from mien.serve.video import Stopped, read_video
 
 if TYPE_CHECKING:
     from mien.predict.detectors.base import Detector
-    from mien.serve.catalogue import Catalogue
+    from mien.serve.catalog import Catalog
     from mien.serve.jobs import Job
     from mien.serve.metrics import Metrics
     from mien.serve.settings import Limits
     from mien.serve.store import Store
 
-LOOK_S = 0.5
-"""Seconds between two looks into the queue: other workers may have filled it."""
-SWEEP_S = 30.0
+POLL_S = 0.5
+"""Seconds between two polls of the queue: other worker processes may have added jobs."""
+EXPIRE_S = 30.0
+"""Seconds between two deletions of expired results."""
 
 
 class Worker:
-    """Reads videos as long as the server runs.
+    """Processes videos while the server runs.
 
     Args:
-        store: with the queue.
-        catalogue: the models.
-        detector: finds the faces.
-        limits: of the server.
-        metrics: are told.
+        store: holds the queue.
+        catalog: the models.
+        detector: face detector.
+        limits: limits of the server.
+        metrics: counts finished jobs.
     """
 
     def __init__(
         self,
         store: Store,
-        catalogue: Catalogue,
+        catalog: Catalog,
         detector: Detector,
         limits: Limits,
         metrics: Metrics,
     ) -> None:
-        self._store, self._catalogue, self._detector = store, catalogue, detector
+        self._store, self._catalog, self._detector = store, catalog, detector
         self._limits, self._metrics = limits, metrics
         self._threads = ThreadPoolExecutor(limits.jobs_at_once, thread_name_prefix="mien-video")
         self._stop = threading.Event()
@@ -53,11 +54,11 @@ class Worker:
         self._task = asyncio.create_task(self._run())
 
     def wake(self) -> None:
-        """Say that there is something in the queue."""
+        """Poll the queue now: a job was added."""
         self._wake.set()
 
     async def close(self) -> None:
-        """Stop; what is being read goes back into the queue, and is read by the next server."""
+        """Stop; unfinished jobs go back into the queue, for the next server."""
         self._stop.set()
         self._task.cancel()
         await asyncio.gather(self._task, *self._running, return_exceptions=True)
@@ -65,7 +66,7 @@ class Worker:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        swept = -SWEEP_S
+        expired_at = -EXPIRE_S
         while True:
             try:
                 while len(self._running) < self._limits.jobs_at_once:
@@ -74,66 +75,70 @@ class Worker:
                         break
                     task = loop.run_in_executor(self._threads, self._read, job)
                     self._running.add(task)
-                    task.add_done_callback(self._ended)
-                if loop.time() - swept >= SWEEP_S:
-                    swept = loop.time()
+                    task.add_done_callback(self._on_done)
+                if loop.time() - expired_at >= EXPIRE_S:
+                    expired_at = loop.time()
                     keep_s = 60 * self._limits.keep_minutes
-                    await asyncio.to_thread(self._store.sweep, keep_s)
-            except Exception as error:  # noqa: BLE001  (a full disk must not end the queue)
+                    await asyncio.to_thread(self._store.delete_expired, keep_s)
+            except Exception as error:  # noqa: BLE001  (a full disk must not stop the queue)
                 log_failure(error)
+            # A job that is added after the claim above sets the event again: none is missed.
             self._wake.clear()
             try:
-                await asyncio.wait_for(self._wake.wait(), LOOK_S)
+                await asyncio.wait_for(self._wake.wait(), POLL_S)
             except TimeoutError:
                 continue
 
-    def _ended(self, task: asyncio.Future[None]) -> None:
+    def _on_done(self, task: asyncio.Future[None]) -> None:
         self._running.discard(task)
         error = None if task.cancelled() else task.exception()
-        if error is not None:  # the table could not be written; the lease will run out
+        if error is not None:  # the table could not be written; the lease will expire
             log_failure(error)
         self.wake()
 
     def _read(self, job: Job) -> None:
-        """Read one video, in a thread; whatever happens, the job says how it ended."""
-        status, message, hint = FAILED, "the server failed", "please report it"
+        """Process one video, in a thread; in any case, store how the job ended."""
+        status, message, hint = FAILED, "internal server error", "please report it"
         try:
-            model = self._catalogue.models.get(job.model)
+            model = self._catalog.models.get(job.model)
             if model is None:
-                message, hint = "its model is no longer served", "send it again"
+                message = f"model {job.model!r} is no longer served"
+                hint = "send the video again, with another model"
                 return
-            earlier = self._store.read_earlier(job.id)
-            if earlier is not None:  # by a server that died before it could say so
+            earlier = self._store.finished_summary(job.id)
+            if earlier is not None:  # by a server that died before it could mark the job as done
                 status, message, hint = DONE, earlier["error"] or "", ""
                 return
             broken = read_video(
-                job, self._store.upload(job.id), self._store.result(job.id), self._detector,
-                model.classifier, self._limits, lambda share: self._tell(job, share),
+                job, self._store.upload_path(job.id), self._store.result_path(job.id),
+                self._detector, model.classifier, self._limits,
+                lambda fraction: self._report(job, fraction),
             )  # fmt: skip
             status, message, hint = DONE, "", ""
             if broken is not None:
                 message, hint = broken.message, broken.hint
-        except Stopped:
+        except Stopped:  # cancelled by the client, or the server stops: `_finish` tells them apart
             status = CANCELLED
         except MienError as error:
             message, hint = error.message, error.hint
         except Exception as error:  # noqa: BLE001  (the job must not stay 'running' for ever)
             log_failure(error)
         finally:
-            self._end(job, status, message, hint)
+            self._finish(job, status, message, hint)
 
-    def _tell(self, job: Job, share: float) -> bool:
-        return self._store.jobs.beat(job.id, share) and not self._stop.is_set()
+    def _report(self, job: Job, fraction: float) -> bool:
+        """Store a job's progress; return whether to continue."""
+        return self._store.jobs.renew_lease(job.id, fraction) and not self._stop.is_set()
 
-    def _end(self, job: Job, status: str, message: str, hint: str) -> None:
+    def _finish(self, job: Job, status: str, message: str, hint: str) -> None:
         jobs = self._store.jobs
         if status == CANCELLED and self._stop.is_set():
-            jobs.give_back(job.id)
+            jobs.requeue(job.id)
             return
-        # Deleted before anybody is told that it ended: whoever is told so can rely on it.
-        self._store.clear(job.id, result=status != DONE)
-        jobs.end(job.id, status, message or None, hint or None)
+        # The video is deleted before the status says that the job ended: clients can rely on it.
+        self._store.delete_files(job.id, result=status != DONE)
+        jobs.finish(job.id, status, message or None, hint or None)
         now = jobs.get(job.id)
-        if now is None or now.status != DONE:  # cancelled meanwhile: nothing stays
-            self._store.clear(job.id)
+        if now is None or now.status != DONE:  # cancelled meanwhile: nothing is kept
+            self._store.delete_files(job.id)
         self._metrics.jobs.labels(now.status if now else CANCELLED).inc()

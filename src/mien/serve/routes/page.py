@@ -1,10 +1,10 @@
-"""The web page's files: a list made at the start, so that no address reaches the file system."""
+"""The web page: files of a fixed list, so no URL reaches the file system; and /docs."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
@@ -14,8 +14,24 @@ from mien.serve.reference import page
 from mien.serve.routes import live
 from mien.serve.state import state_of
 
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
 _HASHED = re.compile(r"[.-][0-9a-f]{8,}\.\w+$")
-"""A name that holds its content's hash: it never changes."""
+"""A file name with a hash of its content: such a file never changes."""
+
+
+class _WholeFile(FileResponse):
+    """A file response without range requests.
+
+    Starlette answers a malformed or unsatisfiable range in plain text, not as a problem. No file of
+    the page needs ranges, and a server may ignore them (RFC 9110, section 14.2).
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [header for header in scope["headers"] if header[0] != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
+
 
 router = APIRouter(include_in_schema=False)
 
@@ -24,24 +40,26 @@ router = APIRouter(include_in_schema=False)
 @router.api_route("/assets/{name:path}", methods=["GET", "HEAD"])
 async def asset(request: Request, name: str = "") -> Response:
     """Return a file of the page."""
-    address = "/" if request.url.path == "/" else f"/assets/{name}"
-    found = state_of(request).assets.get(address)
+    path = "/" if request.url.path == "/" else f"/assets/{name}"
+    found = state_of(request).assets.get(path)
     if found is None:
-        raise Problem(404, "there is no such page", "the page is at /")
-    forever = bool(_HASHED.search(address))
+        raise Problem(404, "path: there is no such file", "the page is at /")
+    immutable = bool(_HASHED.search(path))
     headers: dict[str, Any] = {
-        "ETag": found.tag,
-        "Cache-Control": "public, max-age=31536000, immutable" if forever else "no-cache",
+        "ETag": found.etag,
+        "Accept-Ranges": "none",
+        "Cache-Control": "public, max-age=31536000, immutable" if immutable else "no-cache",
     }
-    if found.tag in request.headers.get("if-none-match", ""):
+    if found.etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    return FileResponse(found.path, headers=headers, media_type=found.kind)
+    return _WholeFile(found.path, headers=headers, media_type=found.media_type)
 
 
 @router.api_route("/docs", methods=["GET", "HEAD"])
 async def docs(request: Request) -> HTMLResponse:
-    """Return a page with every call of this server."""
+    """Return the API reference."""
     app, state = request.app, state_of(request)
     sockets = {live.PATH: inspect.getdoc(live.live) or ""}
     base = str(request.base_url).rstrip("/")
-    return HTMLResponse(page(app.openapi(), sockets, base, locked=state.gate.doors.locked))
+    requires_token = state.admission.access.requires_token
+    return HTMLResponse(page(app.openapi(), sockets, base, requires_token=requires_token))

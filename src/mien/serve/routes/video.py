@@ -1,4 +1,4 @@
-"""Videos as jobs: accepted, looked after, fetched, deleted."""
+"""Video jobs: create, poll, fetch the result, delete."""
 
 from __future__ import annotations
 
@@ -8,135 +8,166 @@ import os
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from mien.serve.jobs import CANCELLED, DONE, FAILED, new_id
+from mien.serve.parameters import reject_unknown
 from mien.serve.problems import Problem, log_failure
-from mien.serve.query import only_known
-from mien.serve.routes.predict import Model, Threshold
+from mien.serve.routes.predict import MinConfidence, Model
 from mien.serve.schema import JobBody, VideoBody, problems, upload
 from mien.serve.sniff import video_kind
 from mien.serve.state import state_of
-from mien.serve.upload import Parts, body
+from mien.serve.upload import BodyParts, read_body
 from mien.video.sinks.rows import CsvLines
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Iterator
-    from pathlib import Path
 
     from mien.serve.jobs import Job
     from mien.serve.state import State
 
-router = APIRouter(tags=["videos"], dependencies=[Depends(only_known)])
+LOCATION = {"description": "URL of the job's status", "schema": {"type": "string"}}
+CSV_EXAMPLE = "source,frame,pts,time_s,track\nthe video,0,0,0.0,1\n"
 
-HEAD = 512
-"""Bytes by which a video's kind is told."""
-PIECE = 1_000_000
-BUSY_S = 10
-"""After which a client may offer a video again."""
-UPLOAD_TIMES = 20
-"""A video may take so many times longer to arrive than images may."""
+JobId = Annotated[str, Path(description="id of the job, from `POST /v1/video`")]
+
+router = APIRouter(tags=["videos"], dependencies=[Depends(reject_unknown)])
+
+HEAD_BYTES = 512
+"""First bytes of a video, by which its container format is recognised."""
+CHUNK_BYTES = 1_000_000
+"""Size of writes and of result chunks: threads and event loop switch once per chunk."""
+RETRY_AFTER_S = 10
+"""Seconds after which a client may retry when the queue is full."""
+UPLOAD_FACTOR = 20
+"""A video upload may take this many times `limits.seconds`."""
 
 
 @router.post(
     "/v1/video",
     status_code=202,
-    summary="Have a video read",
+    summary="Create a video job",
     response_model=JobBody,
-    responses=problems(400, 401, 403, 404, 408, 413, 415, 421, 422, 429, 503, 507),
+    response_description="The job was queued",
+    responses={
+        **problems(400, 401, 403, 404, 408, 413, 415, 421, 422, 429, 503, 507),
+        202: {"headers": {"Location": LOCATION}},
+    },
     openapi_extra=upload("file", "video/*"),
 )
 async def create(
     request: Request,
     model: Model = None,
-    min_confidence: Threshold = None,
-    every: Annotated[int, Query(ge=1, le=1000, description="read each n-th frame")] = 1,
+    min_confidence: MinConfidence = None,
+    every: Annotated[int, Query(ge=1, le=1000, description="process every n-th frame")] = 1,
 ) -> JSONResponse:
-    """Accept a video, as `file` in a form or as the raw body; Location tells where to look.
+    """Queue a video, sent as `file` in a form or as the raw body.
 
-    Accepted is accepted: the job survives a restart of the server.
+    Poll the URL in the header Location until the status is `done`. An accepted job survives a
+    restart of the server.
     """
     state = state_of(request)
-    served = state.catalogue.get(model)
-    with _room(state):
+    served = state.catalog.get(model)
+    with _queue_place(state):
         id_ = new_id()
-        async with asyncio.timeout(UPLOAD_TIMES * state.settings.limits.seconds):
+        async with asyncio.timeout(UPLOAD_FACTOR * state.settings.limits.seconds):
             kind = await _receive(request, state, id_)
-        about = (served.name, served.info.labels)
-        job = await asyncio.to_thread(state.store.jobs.add, id_, kind, about, min_confidence, every)
-    state.worker.wake()
+        name_and_labels = (served.name, served.info.labels)
+        job = await asyncio.to_thread(
+            state.store.jobs.add, id_, kind, name_and_labels, min_confidence, every
+        )
+    state.worker.wake()  # else it would start at the next poll
     return JSONResponse(job.to_dict(), 202, {"Location": f"/v1/video/{id_}"})
 
 
 @router.get(
     "/v1/video/{id}",
-    summary="How far a video is",
+    summary="Get the status of a video job",
     response_model=JobBody,
+    response_description="Status and progress",
     responses=problems(401, 403, 404, 421, 422, 429),
 )
-async def status(request: Request, id: str) -> JSONResponse:
-    """Tell how far it is."""
+async def status(request: Request, id: JobId) -> JSONResponse:
+    """Return status and progress of a job."""
     job = await _find(state_of(request), id)
     return JSONResponse(job.to_dict())
 
 
 @router.get(
     "/v1/video/{id}/result",
-    summary="What was read in a video",
+    summary="Get the result of a video job",
     response_model=VideoBody,
+    response_description="Rows, and in JSON the summary",
     responses={
         **problems(401, 403, 404, 409, 421, 422, 429),
-        200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
+        200: {"content": {"text/csv": {"schema": {"type": "string"}, "example": CSV_EXAMPLE}}},
     },
 )
 async def result(
     request: Request,
-    id: str,
-    format: Annotated[Literal["json", "csv"], Query()] = "json",
+    id: JobId,
+    format: Annotated[Literal["json", "csv"], Query(description="format of the result")] = "json",
 ) -> Response:
-    """Return the rows, one a face and frame, and as JSON the summary too."""
+    """Return one row per face and frame; JSON also has a summary per person."""
     state = state_of(request)
     job = await _find(state, id)
     if job.status == DONE:
-        return _result(job, state.store.result(job.id), format)
+        return _result(job, state.store.result_path(job.id), format)
     if job.status in (FAILED, CANCELLED):
         why = job.message or "it was cancelled"
-        raise Problem(409, f"there is no result: {why}", job.hint or "send the video again")
-    raise Problem(409, "the video is not read yet", "look at its status until it is 'done'")
+        raise Problem(409, f"the job has no result: {why}", job.hint or "send the video again")
+    raise Problem(
+        409, f"the job is not done: its status is '{job.status}'", "poll its status until 'done'"
+    )
 
 
 @router.delete(
     "/v1/video/{id}",
-    summary="Cancel or delete a video",
+    summary="Cancel or delete a video job",
     status_code=204,
+    response_description="The job and its files were deleted",
     responses=problems(401, 403, 404, 421, 422, 429),
 )
-async def delete(request: Request, id: str) -> Response:
-    """Delete the video and its results at once; a job that ran stays to be seen as cancelled."""
+async def delete(request: Request, id: JobId) -> Response:
+    """Delete the video and its results. An unfinished job stays visible as `cancelled`."""
     state = state_of(request)
     job = await _find(state, id)
+    # A finished job is deleted; an unfinished one stays visible as cancelled until it expires.
     if not await asyncio.to_thread(state.store.jobs.cancel, job.id):
         await asyncio.to_thread(state.store.jobs.delete, job.id)
-    await asyncio.to_thread(state.store.clear, job.id)
+    await asyncio.to_thread(state.store.delete_files, job.id)
     return Response(status_code=204)
 
 
 async def _find(state: State, id_: str) -> Job:
     job = await asyncio.to_thread(state.store.jobs.get, id_)
     if job is None:
-        raise Problem(
-            404, "there is no such video", "results are kept for a while only: send it again"
-        )
+        raise _not_found(state)
     return job
 
 
+def _not_found(state: State) -> Problem:
+    minutes = state.settings.limits.keep_minutes
+    return Problem(
+        404,
+        "path: there is no video job with this id",
+        f"results are deleted after {minutes:g} minutes: send the video again",
+    )
+
+
 @contextmanager
-def _room(state: State) -> Iterator[None]:
-    """Hold a place in the queue while a video arrives."""
-    if state.store.jobs.waiting() + state.arriving >= state.settings.limits.jobs:
+def _queue_place(state: State) -> Iterator[None]:
+    """Reserve a place in the queue while a video is uploaded."""
+    limit = state.settings.limits.jobs
+    # Uploads count too: else many clients could pass this check before the first one has finished.
+    if state.store.jobs.count_active() + state.arriving >= limit:
         raise Problem(
-            503, "as many videos wait as may", "try again later", {"Retry-After": str(BUSY_S)}
+            503,
+            f"the queue of {limit} videos is full",
+            "retry after the number of seconds in Retry-After",
+            {"Retry-After": str(RETRY_AFTER_S)},
         )
     state.arriving += 1
     try:
@@ -146,44 +177,51 @@ def _room(state: State) -> Iterator[None]:
 
 
 async def _receive(request: Request, state: State, id_: str) -> str:
-    """Write a request's video to the job's file, whole or not at all; return its kind."""
-    path, limits = state.store.upload(id_), state.settings.limits
+    """Write a request's video to the job's file, completely or not at all; return its format."""
+    path, limits = state.store.upload_path(id_), state.settings.limits
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as stream:
             kind = await _copy(request, stream, limits.video_bytes, limits.seconds)
+            # An accepted video must survive a power cut, and fsync may take seconds.
             await asyncio.to_thread(os.fsync, stream.fileno())
-        part.replace(path)
+        part.replace(path)  # atomic: `recover` never finds half a video under a job's name
     except OSError as error:
         log_failure(error)
-        raise Problem(507, "the server has no room for the video", "try again later") from None
+        raise Problem(507, "the server cannot store the video", "retry later") from None
     finally:
         part.unlink(missing_ok=True)
     return kind
 
 
 async def _copy(request: Request, stream: IO[bytes], limit: int, seconds: float) -> str:
-    waiting, head = bytearray(), bytearray()
+    """Copy the video of a request to a file; return its container format."""
+    pending, head = bytearray(), bytearray()
 
     def write(data: bytes) -> None:
-        nonlocal waiting
-        if len(head) < HEAD:
-            head.extend(data[: HEAD - len(head)])
-        waiting += data
+        nonlocal pending
+        if len(head) < HEAD_BYTES:
+            head.extend(data[: HEAD_BYTES - len(head)])
+        pending += data
 
-    parts = Parts(request.headers.get("content-type", ""), 1, lambda: None, write)
+    parts = BodyParts(request.headers.get("content-type", ""), 1, lambda: None, write)
     kind: str | None = None
-    async for piece in body(request, limit, seconds):
-        parts.feed(piece)
-        if kind is None and len(head) == HEAD:
-            kind = _kind(head)
-        if len(waiting) >= PIECE:
-            await asyncio.to_thread(stream.write, waiting)
-            waiting = bytearray()
+    async for chunk in read_body(request, limit, seconds):
+        parts.feed(chunk)
+        if kind is None and len(head) == HEAD_BYTES:
+            kind = _kind(head)  # refuse before the rest is uploaded
+        if len(pending) >= CHUNK_BYTES:
+            await asyncio.to_thread(stream.write, pending)
+            pending = bytearray()
     parts.finish()
     if not parts.count:
-        raise Problem(422, "the request holds no video", "curl -F file=@clip.mp4")
-    await asyncio.to_thread(stream.write, waiting)
+        raise Problem(
+            422,
+            "body: contains no video",
+            "send a form part named 'file' (curl -F file=@clip.mp4), or a raw video "
+            "(curl --data-binary @clip.mp4)",
+        )
+    await asyncio.to_thread(stream.write, pending)
     stream.flush()
     return kind or _kind(head)
 
@@ -192,29 +230,35 @@ def _kind(head: bytearray) -> str:
     kind = video_kind(bytes(head))
     if kind is None:
         raise Problem(
-            415, "the video is of no kind that is read here", "send MP4, MOV, WebM, MKV or AVI"
+            415,
+            "body: unsupported video format",
+            "supported: MP4, MOV, WebM, MKV, AVI, MPEG, OGG, FLV, WMV; animated GIF, WebP, PNG, "
+            "AVIF",
         )
     return kind
 
 
-def _result(job: Job, path: Path, kind: str) -> Response:
+def _result(job: Job, path: pathlib.Path, kind: str) -> Response:
     lines = path.with_name(path.name + ".jsonl")
     summary = path.with_name(path.name + ".summary.json")
     try:
         stream = lines.open(encoding="utf-8")
-        words = summary.read_text(encoding="utf-8")
-    except FileNotFoundError:  # deleted just now
-        raise Problem(404, "there is no such video", "send it again") from None
+        summary_json = summary.read_text(encoding="utf-8")
+    except FileNotFoundError:  # deleted since the job was looked up
+        raise Problem(
+            404, "path: the result of this video job was deleted", "send the video again"
+        ) from None
     if kind == "csv":
         return StreamingResponse(_as_csv(stream, job.labels), media_type="text/csv; charset=utf-8")
-    return StreamingResponse(_as_json(stream, words), media_type="application/json")
+    return StreamingResponse(_as_json(stream, summary_json), media_type="application/json")
 
 
 def _as_json(stream: IO[str], summary: str) -> Iterator[str]:
+    # Each line of the file is a JSON object already: streamed without parsing or holding it all.
     with stream:
         yield '{"rows":['
         comma = ""
-        while lines := stream.readlines(PIECE):
+        while lines := stream.readlines(CHUNK_BYTES):
             yield comma + ",".join(line.rstrip("\n") for line in lines)
             comma = ","
         yield '],"summary":' + summary.strip() + "}"
@@ -224,5 +268,5 @@ def _as_csv(stream: IO[str], labels: tuple[str, ...]) -> Iterator[str]:
     table = CsvLines(labels)
     with stream:
         yield table.header
-        while lines := stream.readlines(PIECE):
+        while lines := stream.readlines(CHUNK_BYTES):
             yield "".join(table.line(json.loads(line)) for line in lines)

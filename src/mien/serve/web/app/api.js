@@ -1,11 +1,11 @@
-// Reading on the server: pictures, videos, cameras. Every failure is a Trouble, in plain words.
+// Client of the server: images, videos, cameras. Every failure is a UserError, in plain words.
 
-import { Grabs } from "./grabs.js";
+import { FrameCapture } from "./capture.js";
 
-const TRIES = 6, POLL_MS = 400;
+const MAX_ATTEMPTS = 6, POLL_MS = 400;
 
-/** What went wrong, and what to do. */
-export class Trouble extends Error {
+/** An error for the user: what went wrong, and what to do. */
+export class UserError extends Error {
   constructor(message, hint = "", status = 0) {
     super(message);
     this.hint = hint;
@@ -16,12 +16,12 @@ export class Trouble extends Error {
 let token = null;
 let askForToken = async () => null;
 
-/** Tell who asks the user for a token when the server wants one. */
-export function onLocked(ask) {
+/** Set the function that asks the user for a token when the server requires one. */
+export function onTokenNeeded(ask) {
   askForToken = ask;
 }
 
-/** The models that the server offers. */
+/** The served models. */
 export async function listModels() {
   const { models } = await json(await call("/v1/models"));
   return models;
@@ -30,23 +30,23 @@ export async function listModels() {
 export const server = {
   name: "server",
 
-  /** Read one picture file. */
-  async readPicture(file, { model, signal, whole }) {
+  /** Read one image file. */
+  async readImage(file, { model, signal, whole }) {
     const form = new FormData();
-    form.append("files", file, "picture"); // its name is nobody's business
+    form.append("files", file, "image"); // the file's own name stays here
     const values = { model: model.name, min_confidence: 0, faces: whole ? "whole" : "detect" };
     const answer = await call(`/v1/predict?${query(values)}`,
       { method: "POST", body: form, signal });
-    const [picture] = (await json(answer)).images;
-    if (picture.error) throw new Trouble(picture.error.message, picture.error.hint);
-    return picture;
+    const [image] = (await json(answer)).images;
+    if (image.error) throw new UserError(image.error.message, image.error.hint);
+    return image;
   },
 
-  /** Read a video: frames, each {time_s, faces}. `progress(share, words)` is called on the way. */
+  /** Process a video: frames, each {time_s, faces}. `progress(fraction, text)` reports progress. */
   async readVideo(file, { model, signal, progress }) {
     const form = new FormData();
     form.append("file", file, "video");
-    progress(0, "Sending the video");
+    progress(0, "Uploading the video");
     const start = `/v1/video?${query({ model: model.name, min_confidence: 0 })}`;
     let job = await json(await call(start, { method: "POST", body: form, signal }));
     const address = `/v1/video/${encodeURIComponent(job.id)}`;
@@ -54,7 +54,7 @@ export const server = {
     signal.addEventListener("abort", cancel);
     try {
       while (job.status === "queued" || job.status === "running") {
-        progress(job.progress, job.status === "queued" ? "Waiting for its turn" : "Reading");
+        progress(job.progress, job.status === "queued" ? "Waiting in the queue" : "Processing");
         await pause(POLL_MS);
         signal.throwIfAborted();
         job = await json(await call(address, { signal }));
@@ -64,24 +64,24 @@ export const server = {
     }
     if (job.status !== "done") {
       const error = job.error ?? {};
-      throw new Trouble(error.message ?? `the video was ${job.status}`, error.hint);
+      throw new UserError(error.message ?? `the video was ${job.status}`, error.hint);
     }
     const { rows } = await json(await call(`${address}/result?format=json`, { signal }));
-    cancel(); // nothing of it stays there
+    cancel(); // the result is here: delete it on the server
     return framesOf(rows, model.labels);
   },
 
-  /** Begin a camera; `onReading(answer, picture)` gets each answer, and the canvas it is about. */
+  /** Start a camera; `onReading(answer, image)` gets each answer and the canvas it is about. */
   async live({ model, onReading, onEnd }) {
     return new Live(model, onReading, onEnd).open();
   },
 };
 
-/** A camera read over a WebSocket: at most two pictures are on their way, newer ones wait. */
+/** A camera stream over a WebSocket; at most two frames are unanswered, so that delay stays low. */
 class Live {
   constructor(model, onReading, onEnd) {
     Object.assign(this, { model, onReading, onEnd, sent: 0, answered: 0, busy: false, done: false });
-    this.grabs = new Grabs();
+    this.captures = new FrameCapture();
   }
 
   open() {
@@ -95,7 +95,7 @@ class Live {
         resolve(this);
       };
       this.socket.onclose = ({ reason }) => {
-        const error = new Trouble(reason || "the server ended the connection",
+        const error = new UserError(reason || "the server closed the connection",
           "it may be busy or restarting: start the camera again in a moment");
         reject(error);
         if (!this.done) this.onEnd(error);
@@ -110,8 +110,8 @@ class Live {
 
   async send(video) {
     this.busy = true;
-    const picture = this.grabs.take(video, this.sent);
-    const jpeg = await new Promise((resolve) => picture.toBlob(resolve, "image/jpeg", 0.85));
+    const image = this.captures.take(video, this.sent);
+    const jpeg = await new Promise((resolve) => image.toBlob(resolve, "image/jpeg", 0.85));
     this.busy = false;
     if (!jpeg || this.socket.readyState !== WebSocket.OPEN) return;
     this.sent += 1;
@@ -120,8 +120,8 @@ class Live {
 
   receive(answer) {
     this.answered = Math.max(this.answered + 1, answer.frame + 1);
-    if (answer.error) return; // one picture that was broken; the server ends it if many are
-    this.onReading(answer, this.grabs.get(answer.frame));
+    if (answer.error) return; // a damaged frame; the server closes the connection after many
+    this.onReading(answer, this.captures.get(answer.frame));
   }
 
   close() {
@@ -130,7 +130,7 @@ class Live {
   }
 }
 
-/** Rows of a video, one a face and frame, as frames. */
+/** Rows of a video, one per face and frame, as frames. */
 export function framesOf(rows, labels) {
   const frames = new Map();
   const shares = (row, prefix) => (row[`${prefix}_${labels[0]}`] == null ? null
@@ -146,13 +146,13 @@ export function framesOf(rows, labels) {
   return [...frames.values()];
 }
 
-/** Call the server; wait when it is busy; ask for a token when it wants one. */
+/** Call the server; retry while it is busy; ask for a token if it requires one. */
 async function call(address, options = {}) {
   for (let attempt = 1; ; attempt++) {
     const headers = token ? { Authorization: `Bearer ${token}` } : {};
     const answer = await fetch(address, { ...options, headers }).catch((error) => {
       if (error.name === "AbortError") throw error;
-      throw new Trouble("the server does not answer", "is it still running? Then try again");
+      throw new UserError("the server does not respond", "check that it is running, then try again");
     });
     if (answer.ok) return answer;
     if (answer.status === 401) {
@@ -160,21 +160,21 @@ async function call(address, options = {}) {
       if (token) continue;
     }
     const busy = answer.status === 429 || answer.status === 503;
-    if (!busy || attempt === TRIES) throw await troubleOf(answer);
+    if (!busy || attempt === MAX_ATTEMPTS) throw await errorOf(answer);
     await pause(1000 * Math.min(Number(answer.headers.get("retry-after")) || 1, 10));
     options.signal?.throwIfAborted();
   }
 }
 
-async function troubleOf(answer) {
+async function errorOf(answer) {
   const body = await answer.json().catch(() => ({}));
-  const message = body.detail ?? body.title ?? `the server answered ${answer.status}`;
-  return new Trouble(message, body.hint ?? "try again", answer.status);
+  const message = body.detail ?? body.title ?? `the server responded with status ${answer.status}`;
+  return new UserError(message, body.hint ?? "try again", answer.status);
 }
 
 async function json(answer) {
   return answer.json().catch(() => {
-    throw new Trouble("the server's answer was cut off", "try again");
+    throw new UserError("the server's response was cut off", "try again");
   });
 }
 

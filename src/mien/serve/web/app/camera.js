@@ -1,13 +1,13 @@
-// The camera: its picture with the faces of the newest answer, a timeline of the last half minute.
+// The camera: its video with the faces of the newest answer, and a timeline of the last 30 seconds.
 
-import { Trouble } from "./api.js";
-import { el, icon, say, seldom } from "./dom.js";
+import { UserError } from "./api.js";
+import { el, icon, say, throttled } from "./dom.js";
 import { Following } from "./following.js";
 import { named, UNREAD } from "./names.js";
 import { Overlay } from "./overlay.js";
 import * as stage from "./stage.js";
 
-const WINDOW_S = 30, MOST_FRAMES = 36_000;
+const WINDOW_S = 30, MAX_FRAMES = 36_000;
 const EMPTY = ["Nobody in sight", "Faces are listed here as soon as the camera sees one."];
 
 export class Camera extends Following {
@@ -15,8 +15,8 @@ export class Camera extends Following {
     super(choices, "camera");
     this.device = null;
     this.times = [];
-    this.draw = seldom(0.12, () => this.timeline?.show(this.frames, this.choices.threshold));
-    this.refresh = seldom(0.3, () => this.list(this.frame, this.source, EMPTY));
+    this.draw = throttled(0.12, () => this.timeline?.show(this.frames, this.choices.threshold));
+    this.refresh = throttled(0.3, () => this.list(this.frame, this.source, EMPTY));
   }
 
   async start() {
@@ -40,10 +40,10 @@ export class Camera extends Following {
     this.video = el("video", { autoplay: true, muted: true, playsinline: true, "aria-label": "Camera" });
     this.video.muted = true;
     this.video.srcObject = this.stream;
-    this.stream.getVideoTracks()[0].onended = () => this.fail(new Trouble("the camera was taken away", "connect it again"));
+    this.stream.getVideoTracks()[0].onended = () => this.fail(new UserError("the camera was disconnected", "connect it again"));
     await this.video.play();
-    this.picture = stage.frame(this.video, "fill", ...(this.mirrored ? ["mirrored"] : []));
-    this.overlay = new Overlay(this.picture, this.mirrored);
+    this.holder = stage.frame(this.video, "fill", ...(this.mirrored ? ["mirrored"] : []));
+    this.overlay = new Overlay(this.holder, this.mirrored);
     this.openTimeline({ window: WINDOW_S });
     this.draw();
     await this.buttons();
@@ -52,7 +52,7 @@ export class Camera extends Following {
 
   async connect() {
     const { reader, model } = this.choices;
-    this.live = await reader.live({ model, onReading: (answer, picture) => this.take(answer, picture), onEnd: (error) => this.fail(error) });
+    this.live = await reader.live({ model, onReading: (answer, image) => this.take(answer, image), onEnd: (error) => this.fail(error) });
     if (this.closed) return this.live.close();
     const { live, video } = this;
     const step = () => {
@@ -73,20 +73,20 @@ export class Camera extends Following {
     stage.title("Camera", this.rate, ...(swap ? [swap] : []), stop);
   }
 
-  take(answer, picture) {
+  take(answer, image) {
     if (this.closed) return;
-    this.source = picture;
+    this.source = image;
     const last = this.frames.at(-1)?.time_s ?? 0;
-    // A new connection's clock begins anew; ours goes on.
+    // Each connection's time starts at 0; the timeline continues.
     this.offset ??= last ? last + 0.5 - answer.time_s : 0;
     this.frame = { ...answer, time_s: answer.time_s + this.offset, frame: this.frames.length };
     this.frames.push(this.frame);
-    if (this.frames.length > MOST_FRAMES) this.frames.splice(0, MOST_FRAMES / 10);
+    if (this.frames.length > MAX_FRAMES) this.frames.splice(0, MAX_FRAMES / 10);
     this.overlay.show(answer.faces, answer.width, answer.height, this.choices.threshold);
     this.draw();
     this.refresh();
     this.count();
-    this.tell(answer.faces);
+    this.announce(answer.faces);
   }
 
   count() {
@@ -98,19 +98,19 @@ export class Camera extends Following {
     this.rate.textContent = rate ? `Live, ${Math.round(rate)} a second` : "Live";
   }
 
-  /** Say who shows what, when that changes, and not too often. */
-  tell(faces) {
+  /** Announce faces and labels to screen readers when they change, at most every four seconds. */
+  announce(faces) {
     const words = faces.map((face) => {
       const { label } = named(face, this.choices.threshold);
-      return `person ${face.track} ${label === UNREAD ? "not read" : label}`;
+      return `person ${face.track} ${label === UNREAD ? "skipped" : label}`;
     }).join(", ") || "nobody in sight";
-    if (words !== this.told && performance.now() - (this.toldAt ?? -1e9) > 4000) {
-      Object.assign(this, { told: words, toldAt: performance.now() });
+    if (words !== this.announced && performance.now() - (this.announcedAt ?? -1e9) > 4000) {
+      Object.assign(this, { announced: words, announcedAt: performance.now() });
       say(words);
     }
   }
 
-  /** End, and keep what was read: the last picture that was stays. */
+  /** Stop the camera; results and the last frame stay. */
   stop() {
     if (this.closed) return;
     this.release();
@@ -140,7 +140,7 @@ export class Camera extends Following {
     return this.restart();
   }
 
-  /** Another model, or another place to read. */
+  /** The model changed, or where frames are processed. */
   async again() {
     if (this.closed || !this.live) return;
     this.live.close();
@@ -191,7 +191,7 @@ export class Camera extends Following {
 
 async function openCamera(device) {
   if (!navigator.mediaDevices?.getUserMedia) {
-    throw new Trouble("this page may not use the camera",
+    throw new UserError("this page may not use the camera",
       "browsers give it only to pages over https or on localhost");
   }
   const which = device ? { deviceId: { exact: device } } : { facingMode: "user" };
@@ -200,9 +200,9 @@ async function openCamera(device) {
     return await navigator.mediaDevices.getUserMedia({ video, audio: false });
   } catch (error) {
     throw {
-      NotAllowedError: new Trouble("the camera is blocked", "allow it for this page, by the sign in the address bar, and try again"),
-      NotFoundError: new Trouble("no camera was found", "connect one, or choose files instead"),
-      NotReadableError: new Trouble("another program uses the camera", "close it there and try again"),
-    }[error.name] ?? new Trouble(`the camera could not be started: ${error.message}`, "choose files instead");
+      NotAllowedError: new UserError("the camera is blocked", "allow it for this page, with the icon in the address bar, and try again"),
+      NotFoundError: new UserError("no camera was found", "connect one, or choose files instead"),
+      NotReadableError: new UserError("another program uses the camera", "close it there and try again"),
+    }[error.name] ?? new UserError(`the camera could not be started: ${error.message}`, "choose files instead");
   }
 }

@@ -1,11 +1,11 @@
-// The list beside the picture: a card for each face of a picture, or for each person of a video.
+// Cards of the results list: one per face of an image, or per person of a video.
 
 import { el } from "./dom.js";
 import { capital, clock, hue, named, percent, UNREAD } from "./names.js";
 
 const THUMB = 128;
 
-/** A card for a face of a picture. `source` is what the crop is taken from, or null. */
+/** A card for a face of an image; its thumbnail is cropped from `source`, if not null. */
 export function faceCard(face, number, source, threshold) {
   const name = named(face, threshold);
   const bars = el("dl", { class: "bars" });
@@ -20,14 +20,14 @@ export function faceCard(face, number, source, threshold) {
   return el("li", { class: "card", "data-face": number }, thumb(source, face.box), body);
 }
 
-/** A card for a person followed; `now` says whether what they show at this moment is of interest. */
+/** A card for a tracked person, updated while frames arrive. */
 export class PersonCard {
   constructor(person) {
     this.crop = el("canvas", { width: THUMB, height: THUMB, "aria-hidden": "true" });
     this.head = el("p", { class: "name" });
     this.why = el("p", { class: "why" });
     this.stack = el("div", { class: "stack", "aria-hidden": "true" });
-    this.parts = el("ul", { class: "parts", "aria-label": "Share of the time seen" });
+    this.parts = el("ul", { class: "parts", "aria-label": "Fraction of the time in sight" });
     this.node = el("li", { class: "card", "data-face": person.track }, this.crop,
       el("div", { class: "body" }, this.head, this.why, this.stack, this.parts));
     this.cropped = -Infinity;
@@ -50,8 +50,8 @@ export class PersonCard {
       el("li", {}, dot(label), `${label} ${percent(share)}`)));
   }
 
-  /** Take a new look, now and then. */
-  look(source, box) {
+  /** Update the thumbnail, at most every 0.7 s. */
+  updateCrop(source, box) {
     const now = performance.now();
     if (now - this.cropped < 700) return;
     this.cropped = now;
@@ -62,9 +62,9 @@ export class PersonCard {
 
 function heading(name, who = null) {
   if (!name) return el("p", { class: "name" }, who);
-  const said = name.label === UNREAD ? "not read" : name.label;
+  const text = name.label === UNREAD ? "not read" : name.label;
   const share = name.unsure ? null : el("b", {}, percent(name.confidence));
-  const words = who ? `${who}: ${said}` : capital(said);
+  const words = who ? `${who}: ${text}` : capital(text);
   return el("p", { class: "name" }, dot(name.label), words, share);
 }
 
@@ -80,7 +80,7 @@ function thumb(source, box) {
   return canvas;
 }
 
-/** A head and shoulders, until there is a picture of the person. */
+/** Draw a placeholder: head and shoulders. */
 function drawNobody(canvas) {
   const pen = canvas.getContext("2d");
   pen.fillStyle = "#85888f66"; // on the card's well, light or dark

@@ -1,17 +1,17 @@
-// What the user chose: model, threshold, where to read; and what the page says of it.
+// The user's choices: model, threshold, and where to process; and what the page says about them.
 
-import { listModels, onLocked, server } from "./api.js";
-import { $, el, say, sentence, trouble } from "./dom.js";
+import { listModels, onTokenNeeded, server } from "./api.js";
+import { $, el, say, sentence, errorBox } from "./dom.js";
 import { list } from "./names.js";
 import { here, prepare } from "./private/client.js";
 
-const PRIVATE_NOTE = "Private: pictures are read in this browser and sent nowhere.";
+const PRIVATE_NOTE = "Private: pictures are processed in this browser and not sent anywhere.";
 
 export const choices = { reader: server, model: null, threshold: 0.5, models: [] };
 
-/** Set the controls up; `changed("model" | "threshold" | "where")` is called when one is moved. */
+/** Set up the controls; calls `changed("model" | "threshold" | "where")` when one changes. */
 export async function setUp(changed) {
-  onLocked(askForToken);
+  onTokenNeeded(askForToken);
   $("threshold").addEventListener("input", () => {
     setThreshold(Number($("threshold").value));
     changed("threshold");
@@ -34,7 +34,7 @@ async function load(changed) {
     choices.models = await listModels();
   } catch (error) {
     $("where-note").hidden = false;
-    $("where-note").replaceChildren(trouble(error, { name: "Try again", run: () => load(changed) }));
+    $("where-note").replaceChildren(errorBox(error, { name: "Try again", run: () => load(changed) }));
     return;
   }
   $("where-note").hidden = true;
@@ -65,26 +65,26 @@ function setThreshold(value) {
 
 const percent0 = (share) => `${Math.round(100 * share)}%`;
 
-/** Say what is known of a model, and no more. */
+/** Show what the model's file says about it. */
 function describe({ name, labels, parameters, licence, metrics }) {
   const { panel, split } = metrics ?? {};
   const accuracy = panel?.accuracy;
   const figure = accuracy && `${(100 * accuracy.value).toFixed(1)}%`;
   if (figure) {
-    $("fact-right").replaceChildren("Against the majority of ten people: ", el("b", {}, figure),
+    $("fact-right").replaceChildren("It agrees with the majority of ten people in ", el("b", {}, figure),
       ` of ${panel.n.toLocaleString("en")} pictures (95% interval ${(100 * accuracy.low).toFixed(1)} to ${(100 * accuracy.high).toFixed(1)}), on ${split} data.`);
-  } else $("fact-right").textContent = "This model states no figure.";
+  } else $("fact-right").textContent = "This model's file states no accuracy.";
   $("about-model").replaceChildren(el("h3", {}, `This model: ${name}`),
-    el("p", {}, `Names ${list(labels)}. ${parameters ? `${parameters.toLocaleString("en")} parameters. ` : ""}${licence ? `Licence: ${licence}. ` : ""}`,
-      figure ? `On ${split} data it agrees with the majority of ten raters in ${figure} of ${panel.n.toLocaleString("en")} pictures (95% interval ${(100 * accuracy.low).toFixed(1)} to ${(100 * accuracy.high).toFixed(1)}): no test, for its best epoch was chosen there.` : ""));
+    el("p", {}, `Labels: ${list(labels, "and")}. ${parameters ? `${parameters.toLocaleString("en")} parameters. ` : ""}${licence ? `Licence: ${licence}. ` : ""}`,
+      figure ? `On ${split} data it agrees with the majority of ten raters in ${figure} of ${panel.n.toLocaleString("en")} pictures (95% interval ${(100 * accuracy.low).toFixed(1)} to ${(100 * accuracy.high).toFixed(1)}). This is not a test result: the best epoch was chosen on the same data.` : ""));
 }
 
 async function goPrivate() {
   const note = $("where-note");
-  const bar = el("progress", { max: 1, value: 0, "aria-label": "Fetching" });
+  const bar = el("progress", { max: 1, value: 0, "aria-label": "Download progress" });
   note.hidden = false;
   note.className = "note";
-  note.replaceChildren("Fetching the models, once", bar);
+  note.replaceChildren("Downloading the models, once", bar);
   document.body.dataset.private = "loading";
   try {
     await prepare(choices.model, (share) => (bar.value = share));
@@ -99,7 +99,7 @@ async function goPrivate() {
   choices.reader = here;
   document.body.dataset.private = "on";
   note.textContent = PRIVATE_NOTE;
-  $("fact-where").textContent = "Nowhere. They are read in this browser and never sent.";
+  $("fact-where").textContent = "Nowhere. They are processed in this browser and never sent.";
   history.replaceState(null, "", "#private");
   say(PRIVATE_NOTE);
 }
@@ -114,11 +114,11 @@ function goServer() {
 
 let asking = null;
 
-/** Ask the user for the server's token; everybody who needs it waits for one answer. */
+/** Ask the user for the server's token; concurrent callers share one dialog. */
 function askForToken(refused) {
   asking ??= new Promise((resolve) => {
     const dialog = $("token"), field = $("token-value");
-    if (refused) $("token-title").textContent = "That token was not right";
+    if (refused) $("token-title").textContent = "That token is wrong";
     dialog.onclose = () => {
       asking = null;
       const value = field.value.trim();

@@ -1,6 +1,6 @@
-// The few lines that stand in for a framework.
+// DOM helpers in place of a framework.
 
-/** The element with an id. */
+/** The element with this id. */
 export const $ = (id) => document.getElementById(id);
 
 /** Make an element: el("p", {class: "soft", onclick: f}, "text", child). */
@@ -27,7 +27,7 @@ const SHAPES = {
   none: "M2.500 5V2.500H5M11 2.500h2.500V5M2.500 11v2.500H5M11 13.500h2.500V11M5.500 8h5",
 };
 
-/** A line drawing, hidden from screen readers. */
+/** A line icon, hidden from screen readers. */
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 16 16");
@@ -41,29 +41,29 @@ export function icon(name) {
 
 let silence = 0;
 
-/** Let screen readers say something; `pause` seconds pass before anything else of that kind. */
+/** Announce text to screen readers; a nonzero `pause` skips it within so many seconds of the last. */
 export function say(text, pause = 0) {
   const now = performance.now();
   if (pause && now < silence) return;
   silence = now + pause * 1000;
-  $("says").textContent = text;
+  $("announcer").textContent = text;
 }
 
-/** Show what went wrong, and what to do. */
-export function trouble({ message, hint }, action = null) {
+/** An error box: what went wrong, what to do, and a button. */
+export function errorBox({ message, hint }, action = null) {
   const button = action && el("button", { type: "button", onclick: action.run }, action.name);
   const words = el("p", {}, el("b", {}, sentence(message)), " ", hint ? sentence(hint) : "");
-  return el("div", { class: "trouble", role: "alert" }, icon("warning"), words, button);
+  return el("div", { class: "error-box", role: "alert" }, icon("warning"), words, button);
 }
 
-/** Words of an error as a sentence. */
+/** An error's text as a sentence. */
 export function sentence(text) {
   const first = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(first) ? first : `${first}.`;
 }
 
-/** Call at most once every `seconds`, the last time included. */
-export function seldom(seconds, work) {
+/** Throttle: call `work` at most once every `seconds`, and always after the last call. */
+export function throttled(seconds, work) {
   let timer = 0, last = -Infinity;
   return () => {
     if (timer) return;

@@ -1,4 +1,4 @@
-// Results as files: JSON, CSV, and the picture with its faces drawn upon it (PNG).
+// Downloads: JSON, CSV, and the annotated image (PNG).
 
 import { el } from "./dom.js";
 import { named, paint, titled, UNREAD, UNSURE } from "./names.js";
@@ -8,7 +8,7 @@ import { summarise } from "./people.js";
 const ABOUT = ["source", "width", "height", "detector", "model"];
 const FACE = ["face", "x0", "y0", "x1", "y1", "score", "label", "confidence"];
 
-/** Hand a file to the user. */
+/** Download a file. */
 export function save(name, content, type) {
   const blob = content instanceof Blob ? content : new Blob([content], { type });
   const link = el("a", { href: URL.createObjectURL(blob), download: name });
@@ -16,9 +16,9 @@ export function save(name, content, type) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/** Pictures as `mien predict --json` writes them. */
-export function picturesJson(items, threshold) {
-  const pictures = items.map(({ name, reading, error }) => ({
+/** Images as `mien predict --json` writes them. */
+export function imagesJson(items, threshold) {
+  const images = items.map(({ name, reading, error }) => ({
     source: name, width: reading?.width ?? 0, height: reading?.height ?? 0,
     detector: reading?.detector ?? null, model: reading?.model ?? null,
     faces: (reading?.faces ?? []).map((face) => ({
@@ -27,11 +27,11 @@ export function picturesJson(items, threshold) {
     })),
     error: error ? { message: error.message, hint: error.hint } : null,
   }));
-  return JSON.stringify({ unsure_below: threshold, pictures }, null, 1);
+  return JSON.stringify({ unsure_below: threshold, images }, null, 1);
 }
 
-/** Pictures as `mien predict --csv` writes them: a row a face, or one for a faceless picture. */
-export function picturesCsv(items, labels, threshold) {
+/** Images as `mien predict --csv` writes them: one row per face, or per image without a face. */
+export function imagesCsv(items, labels, threshold) {
   const rows = [[...ABOUT, ...FACE, ...labels.map((label) => `p_${label}`), "error"]];
   for (const { name, reading, error } of items) {
     const about = [name, reading?.width ?? 0, reading?.height ?? 0, reading?.detector ?? "", reading?.model ?? ""];
@@ -47,7 +47,7 @@ export function picturesCsv(items, labels, threshold) {
   return csv(rows);
 }
 
-/** A camera's or video's frames, and what each person showed. */
+/** Rows of a camera or video, and a summary per person. */
 export function framesJson(frames, labels, threshold, source, end = null) {
   const [names, ...rows] = table(frames, labels, threshold, source);
   const objects = rows.map((row) => Object.fromEntries(names.map((name, i) => [name, row[i] === "" ? null : row[i]])));
@@ -90,7 +90,7 @@ const shares = (values) => Object.fromEntries(Object.entries(values).map(([k, v]
 const rounded = (value, digits) => Number(value.toFixed(digits));
 
 function csv(rows) {
-  // A cell that begins like a formula would be run by spreadsheets.
+  // CSV injection: a spreadsheet would evaluate a cell that starts like a formula.
   const cell = (value) => {
     const text = typeof value === "string" && /^[=+\-@\t]/.test(value) ? `'${value}` : String(value);
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
@@ -98,7 +98,7 @@ function csv(rows) {
   return `${rows.map((row) => row.map(cell).join(",")).join("\n")}\n`;
 }
 
-/** The picture, in its own size, with boxes and panels on it: a PNG blob. */
+/** The image in its original size with boxes and panels, as a PNG blob. */
 export async function annotated(source, width, height, faces, threshold, mirrored = false) {
   const canvas = el("canvas", { width, height });
   const pen = canvas.getContext("2d");
@@ -115,11 +115,11 @@ export async function annotated(source, width, height, faces, threshold, mirrore
   return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 }
 
-/** One face's panel on a canvas; its text follows the face's size and stays readable. */
+/** A face's panel on a canvas; the text scales with the face, within readable sizes. */
 class Panel {
   constructor(pen, face, [x0, , x1], size, threshold) {
-    const least = Math.max(11, Math.min(...size) * 0.022), most = Math.max(13, Math.min(...size) * 0.06);
-    this.text = Math.round(Math.min(Math.max((x1 - x0) * 0.13, least), most));
+    const smallest = Math.max(11, Math.min(...size) * 0.022), largest = Math.max(13, Math.min(...size) * 0.06);
+    this.text = Math.round(Math.min(Math.max((x1 - x0) * 0.13, smallest), largest));
     this.name = named(face, threshold);
     this.title = titled(this.name, face.track);
     this.rows = Object.entries(face.probabilities ?? {});

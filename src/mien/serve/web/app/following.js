@@ -1,4 +1,4 @@
-// What cameras and videos have in common: frames, the timeline, a card for each person.
+// Base class of camera and video sessions: frames, timeline, a card per person.
 
 import { PersonCard } from "./cards.js";
 import { $ } from "./dom.js";
@@ -18,7 +18,7 @@ export class Following {
     this.timeline = new Timeline($("timeline"), this.choices.model.labels, options);
   }
 
-  /** Show each person's summary, and what they show in a frame (null: in none). */
+  /** Show each person's summary, and their expression in `frame` (null: none). */
   list(frame, source, empty) {
     const people = summarise(this.frames, this.choices.threshold, this.end);
     const cards = people.map((person) => {
@@ -26,7 +26,7 @@ export class Following {
       const card = this.cards.get(person.track);
       const face = frame?.faces.find(({ track }) => track === person.track) ?? null;
       card.show(person, face, this.choices.threshold);
-      if (face && source) card.look(source, face.box);
+      if (face && source) card.updateCrop(source, face.box);
       return card.node;
     });
     const nodes = cards.length ? cards : [stage.nobody(...empty)];
@@ -37,8 +37,8 @@ export class Following {
 
   card(person) {
     const card = new PersonCard(person);
-    card.node.onmouseenter = () => this.overlay?.light(person.track);
-    card.node.onmouseleave = () => this.overlay?.light(null);
+    card.node.onmouseenter = () => this.overlay?.highlight(person.track);
+    card.node.onmouseleave = () => this.overlay?.highlight(null);
     return card;
   }
 
@@ -59,7 +59,7 @@ export class Following {
     return framesCsv(this.frames, this.choices.model.labels, this.choices.threshold, this.fileName);
   }
 
-  /** The frame shown, with its faces. */
+  /** The displayed frame with its faces, as PNG. */
   snapshot(source, frame, mirrored) {
     const width = source.videoWidth || source.width, height = source.videoHeight || source.height;
     return annotated(source, width, height, frame.faces, this.choices.threshold, mirrored);

@@ -1,11 +1,11 @@
-// The page: read this first. A source (pictures, a video, the camera) becomes a session, which
-// fills the stage; `choices` says who reads, with which model, and when a face is called unsure.
+// The page; read this first. A source (images, a video, the camera) becomes a session, which fills
+// the stage. `choices` holds where to process, the model, and the threshold.
 
 import { Camera } from "./camera.js";
 import { choices, setUp } from "./choices.js";
 import { $, say } from "./dom.js";
 import { save } from "./download.js";
-import { Pictures } from "./pictures.js";
+import { Images } from "./images.js";
 import * as stage from "./stage.js";
 import { Video } from "./video.js";
 
@@ -38,13 +38,13 @@ function main() {
 function open(files) {
   if (!choices.model) return;
   const video = files.find(({ type }) => type.startsWith("video/"));
-  const pictures = files.filter(({ type }) => !type.startsWith("video/"));
+  const images = files.filter(({ type }) => !type.startsWith("video/"));
   if (video) {
     begin("video", new Video(choices, video)).start();
-    if (files.length > 1) say("Only the video is read; open pictures on their own.");
-  } else if (pictures.length) {
-    if (!(session instanceof Pictures)) begin("pictures", new Pictures(choices));
-    session.add(pictures);
+    if (files.length > 1) say("Only the video was opened; open pictures separately.");
+  } else if (images.length) {
+    if (!(session instanceof Images)) begin("images", new Images(choices));
+    session.add(images);
   }
 }
 
@@ -81,7 +81,7 @@ function takeFiles() {
   for (const button of document.querySelectorAll("[data-example]")) {
     button.onclick = async () => {
       const name = button.dataset.example;
-      // It is on the page already: no request.
+      // From the cache: the page shows it already.
       const answer = await fetch(`/assets/examples/${name}`, { cache: "force-cache" });
       open([new File([await answer.blob()], name, { type: "image/jpeg" })]);
     };

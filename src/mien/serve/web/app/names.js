@@ -1,42 +1,46 @@
-// How shares and labels are put into words and colours, everywhere alike.
+// Text and colours of labels and probabilities, the same everywhere on the page.
 
-export const UNSURE = "unsure", UNREAD = "unread";
+import { QUALITY_REASONS, UNSURE } from "./constants.js";
+
+export { UNSURE };
+export const UNREAD = "unread";
 const HUES = ["happy", "neutral", "sad", "angry", "surprise", "fear", "disgust", "contempt", UNSURE];
-const WHY = {
-  small: "too small to be read", blurred: "too blurred to be read", turned: "turned away",
+const WHY = Object.fromEntries(QUALITY_REASONS.map((reason) => [reason, {
+  small: "too small", blurred: "too blurred", turned: "turned away",
   cut: "cut off by the edge", covered: "covered by another face",
-};
+}[reason]]));
 
-/** A share as people should read it: never a certainty. */
+/** A probability as text; never 0% or 100%, which would read as certainty. */
 export function percent(share) {
   return share > 0.99 ? ">99%" : share < 0.01 ? "<1%" : `${Math.round(share * 100)}%`;
 }
 
-/** The same, for ears. */
+/** The same for screen readers. */
 export function spoken(share) {
   return share > 0.99 ? "over 99 percent" : share < 0.01 ? "under 1 percent"
     : `${Math.round(share * 100)} percent`;
 }
 
 /**
- * What a face is called under a threshold.
- * @returns {{label, confidence, best, unsure, why}} label "unsure" or "unread" where none is given.
+ * Apply the threshold to a face.
+ * @returns {{label, confidence, best, unsure, why}} label is "unsure" below the threshold, "unread"
+ *   for a face that was not classified.
  */
 export function named({ probabilities, quality = "good" }, threshold) {
   if (!probabilities) {
-    return { label: UNREAD, confidence: null, best: null, unsure: true, why: WHY[quality] ?? "not read yet" };
+    return { label: UNREAD, confidence: null, best: null, unsure: true, why: WHY[quality] ?? "not processed yet" };
   }
   const [best, confidence] = Object.entries(probabilities).reduce((a, b) => (b[1] > a[1] ? b : a));
   const unsure = confidence < threshold;
   return {
     label: unsure ? UNSURE : best, confidence, best, unsure,
-    why: unsure ? `Nothing reaches ${percent(threshold)}; nearest is ${best}` : "",
+    why: unsure ? `No expression reaches ${percent(threshold)}; the highest is ${best}` : "",
   };
 }
 
-/** What stands over a face: its name and share; where it is unsure the bars say why. */
+/** Title of a face's panel: label and probability; for unsure faces the bars show why. */
 export function titled({ label, confidence }, track = null) {
-  const title = label === UNREAD ? "not read" : label === UNSURE ? UNSURE : `${label} ${percent(confidence)}`;
+  const title = label === UNREAD ? "skipped" : label === UNSURE ? UNSURE : `${label} ${percent(confidence)}`;
   return track ? `${track}  ${title}` : title;
 }
 
@@ -45,7 +49,7 @@ export function hue(label) {
   return `var(--${HUES.includes(label) ? label : label === UNREAD ? UNSURE : "other"})`;
 }
 
-/** The same as a colour that a canvas understands, as the page looks now. */
+/** The same as a colour for a canvas, in the current colour scheme. */
 export function paint(label) {
   const name = hue(label).slice(4, -1);
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -64,13 +68,13 @@ export function count(number, one, many = `${one}s`) {
   return `${number} ${number === 1 ? one : many}`;
 }
 
-/** Seconds as people read them: 4.2 s, 1:05. */
+/** A duration: 4.2 s, 1:05. */
 export function clock(seconds) {
   if (seconds < 60) return seconds % 1 ? `${seconds.toFixed(1)} s` : `${seconds} s`;
   return minutes(seconds);
 }
 
-/** Seconds as a player shows them: 0:04, 1:05. */
+/** A time as in a video player: 0:04, 1:05. */
 export function minutes(seconds) {
   const whole = Math.round(seconds);
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;

@@ -1,21 +1,21 @@
-// Faces over a picture, a video or a camera: boxes in percent of it, so that they scale with it;
-// panels in pixels of the screen, so that they stay readable on a phone.
+// Faces over an image, video or camera: boxes in percent, so that they scale with it; panels in
+// screen pixels, so that they stay readable on a phone.
 
 import { el } from "./dom.js";
 import { hue, named, titled } from "./names.js";
 import { placeAll } from "./place.js";
 
 export class Overlay {
-  /** @param {HTMLElement} picture holds the img or video; @param {boolean} mirrored as in a mirror. */
-  constructor(picture, mirrored = false) {
-    Object.assign(this, { picture, mirrored, marks: new Map(), last: null });
+  /** @param {HTMLElement} holder contains the media; @param {boolean} mirrored horizontally. */
+  constructor(holder, mirrored = false) {
+    Object.assign(this, { holder, mirrored, marks: new Map(), last: null });
     this.node = el("div", { class: "overlay", "aria-hidden": "true" });
-    picture.append(this.node);
+    holder.append(this.node);
     this.watcher = new ResizeObserver(() => this.last && this.show(...this.last));
-    this.watcher.observe(picture);
+    this.watcher.observe(holder);
   }
 
-  /** Show the faces of one moment; boxes are in pixels of a width x height picture. */
+  /** Show the faces of one frame; boxes are in pixels of a width x height image. */
   show(faces, width, height, threshold) {
     this.last = [faces, width, height, threshold];
     const seen = new Set();
@@ -40,8 +40,8 @@ export class Overlay {
     this.show([], 1, 1, 0);
   }
 
-  /** Draw attention to one face, or to none. */
-  light(key) {
+  /** Highlight one face, or none (null). */
+  highlight(key) {
     for (const [other, { box }] of this.marks) box.classList.toggle("strong", other === key);
   }
 
@@ -89,7 +89,7 @@ export class Overlay {
   }
 
   arrange(faces, boxes) {
-    const { clientWidth: width, clientHeight: height } = this.picture;
+    const { clientWidth: width, clientHeight: height } = this.holder;
     if (!width || !height) return;
     const marks = faces.map((face, i) => this.marks.get(face.track ?? i));
     const pixels = boxes.map(([x0, y0, x1, y1]) => [x0 * width, y0 * height, x1 * width, y1 * height]);

@@ -1,41 +1,41 @@
-// What a camera or video showed of each person: added up from frames, as mien.predict's summary.
-// A frame stands until the next one, as mien.video.pace says: for half a second at most, or
-// two and a half usual steps between frames.
+// Summary per person of a camera or video, as mien.video.summary. As in mien.video.pace, a frame
+// lasts until the next one, but at most half a second or 2.5 usual steps.
 
+import { GAP_INTERVALS, GAP_S, NEAR_STEPS } from "./constants.js";
 import { named } from "./names.js";
 
-const GAP_S = 0.5, GAP_STEPS = 2.5, NEAR = 4;
 
-/** Seconds from a frame to the next, as a rule: the median of the nine steps around. */
+
+/** The usual step between frames, in seconds: the median of the nine steps around `index`. */
 export function usualStep(frames, index) {
-  const before = index === frames.length - 1 ? 2 * NEAR : NEAR; // the last has no step of its own
+  const before = index === frames.length - 1 ? 2 * NEAR_STEPS : NEAR_STEPS; // the last has no step of its own
   const steps = [];
-  for (let k = Math.max(index - before, 0); k <= index + NEAR && k + 1 < frames.length; k++) {
+  for (let k = Math.max(index - before, 0); k <= index + NEAR_STEPS && k + 1 < frames.length; k++) {
     steps.push(frames[k + 1].time_s - frames[k].time_s);
   }
   steps.sort((a, b) => a - b);
   return steps.length ? steps[(steps.length - 1) >> 1] : 0;
 }
 
-/** For how many seconds a frame stands; `end` is where the video ends, null where nobody knows. */
-export function standsFor(frames, index, end = null) {
-  const usual = usualStep(frames, index), most = Math.max(GAP_S, GAP_STEPS * usual);
+/** How long a frame lasts, in seconds; `end` is the end of the video, null if unknown. */
+export function durationOf(frames, index, end = null) {
+  const usual = usualStep(frames, index), max = Math.max(GAP_S, GAP_INTERVALS * usual);
   const { time_s: time } = frames[index];
-  if (index + 1 < frames.length) return Math.min(Math.max(frames[index + 1].time_s - time, 0), most);
+  if (index + 1 < frames.length) return Math.min(Math.max(frames[index + 1].time_s - time, 0), max);
   if (end === null) return usual;
-  return Math.max(0, usual ? Math.min(end - time, most) : end - time);
+  return Math.max(0, usual ? Math.min(end - time, max) : end - time);
 }
 
 /**
  * @param {object[]} frames {time_s, faces} in order of time.
- * @param {number | null} end where the video ends, in seconds; null where nobody knows.
+ * @param {number | null} end of the video, in seconds; null if unknown.
  * @returns {object[]} by number: {track, first_s, last_s, seen_s, shares: {label: 0..1}, now}; `now`
  *   is the face in the last frame, or null.
  */
 export function summarise(frames, threshold, end = null) {
   const people = new Map();
   frames.forEach(({ time_s: time, faces }, index) => {
-    const step = standsFor(frames, index, end);
+    const step = durationOf(frames, index, end);
     for (const face of faces) {
       const { label } = named(face, threshold);
       const person = people.get(face.track) ??
@@ -55,7 +55,7 @@ export function summarise(frames, threshold, end = null) {
   });
 }
 
-/** The frame that was on at a moment, and not long before it; null where there is none. */
+/** The frame displayed at a time; null if there is none, or the last one is too old. */
 export function frameAt(frames, time) {
   let low = 0, high = frames.length;
   while (low < high) {
@@ -64,6 +64,6 @@ export function frameAt(frames, time) {
     else high = middle;
   }
   if (!low) return null;
-  const most = Math.max(GAP_S, GAP_STEPS * usualStep(frames, low - 1));
-  return time - frames[low - 1].time_s <= most ? frames[low - 1] : null;
+  const max = Math.max(GAP_S, GAP_INTERVALS * usualStep(frames, low - 1));
+  return time - frames[low - 1].time_s <= max ? frames[low - 1] : null;
 }

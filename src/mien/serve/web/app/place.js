@@ -1,13 +1,13 @@
-// Where a face's panel goes: beside it, inside the picture, over as little else as possible.
+// Layout of panels: beside their face, inside the image, covering as little else as possible.
 
-const MAY_COVER = 0.1; // share of a face that a panel with bars may hide; past it only the name stays
+const MAX_COVER = 0.1; // fraction of a face that a full panel may cover; above, only its title is shown
 
 /**
  * @param {number[]} box (x0, y0, x1, y1) of the face, in the units of `size`.
  * @param {number[]} panel its width and height.
- * @param {number[]} size width and height of the picture.
- * @param {number[][]} others boxes and panels that should stay in sight.
- * @returns {{left, top, covered}} covered: the largest share of any box that is hidden.
+ * @param {number[]} size width and height of the image.
+ * @param {number[][]} others boxes and panels that should stay visible.
+ * @returns {{left, top, covered}} covered: the largest covered fraction of any box.
  */
 export function place(box, [width, height], size, gap, others) {
   const [x0, y0, x1, y1] = box;
@@ -26,14 +26,14 @@ export function place(box, [width, height], size, gap, others) {
   return best;
 }
 
-/** Place panels one after another: `measure(face, short)` gives the size of one. */
+/** Place all panels, one after another; `measure(face, short)` returns the size of one. */
 export function placeAll(boxes, size, gap, measure) {
   const taken = [];
   return boxes.map((box, i) => {
     const others = [...boxes.filter((_, j) => j !== i), ...taken];
     let panel = measure(i, false), short = false;
     let spot = place(box, panel, size, gap, others);
-    if (spot.covered > MAY_COVER) {
+    if (spot.covered > MAX_COVER) {
       panel = measure(i, true);
       short = true;
       spot = place(box, panel, size, gap, others);

@@ -1,10 +1,10 @@
-// A picture of each person of a video before it is played: from the moment their face is best seen.
+// A thumbnail of each person of a video before it is played, from the frame that shows them best.
 
 import { el } from "./dom.js";
 
-const PATIENCE_MS = 10_000; // for a moment that a browser cannot seek to
+const TIMEOUT_MS = 10_000; // for a time that a browser cannot seek to
 
-/** Draw each person's card that is still blank; ends when all are, or `signal` says so. */
+/** Draw the thumbnails that are still blank, until done or aborted by `signal`. */
 export async function portraits(url, frames, cards, signal) {
   const video = el("video", { src: url, preload: "auto", muted: true, playsinline: true });
   try {
@@ -12,11 +12,11 @@ export async function portraits(url, frames, cards, signal) {
     for (const [track, { time_s: time, box }] of bestMoments(frames)) {
       const card = cards.get(track);
       if (!card?.blank) continue;
-      // A little later, for a time rounded down would show the frame before.
+      // Slightly later: a time that was rounded down would show the frame before.
       video.currentTime = time + 1e-3;
       await once(video, ["seeked", "error"], signal);
       if (signal.aborted || video.error) return;
-      if (video.readyState > 1 && card.blank) card.look(video, box);
+      if (video.readyState > 1 && card.blank) card.updateCrop(video, box);
     }
   } finally {
     video.removeAttribute("src");
@@ -24,7 +24,7 @@ export async function portraits(url, frames, cards, signal) {
   }
 }
 
-/** By number of each person, in order of time: the moment of the surest reading, else of the largest face. */
+/** For each track, in order of time: the frame of highest probability, else of the largest face. */
 function bestMoments(frames) {
   const best = new Map();
   for (const { time_s, faces } of frames) {
@@ -47,7 +47,7 @@ function once(target, names, signal) {
       signal.removeEventListener("abort", done);
       resolve();
     };
-    const timer = setTimeout(done, PATIENCE_MS);
+    const timer = setTimeout(done, TIMEOUT_MS);
     for (const name of names) target.addEventListener(name, done);
     signal.addEventListener("abort", done);
   });

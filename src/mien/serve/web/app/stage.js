@@ -1,16 +1,16 @@
-// The parts of the page that every kind of source fills: frame, notice, results.
+// Parts of the page that every session fills: frame, notice, results.
 
-import { $, el, icon, say, trouble } from "./dom.js";
+import { $, el, icon, say, errorBox } from "./dom.js";
 import { count } from "./names.js";
 
-/** Put a picture, video or camera into the frame; returns the element that holds it. */
+/** Show media in the frame; returns the element that contains it. */
 export function frame(media, ...classes) {
-  const picture = el("div", { class: ["picture", ...classes].join(" ") }, media);
-  $("frame").replaceChildren(picture);
-  return picture;
+  const holder = el("div", { class: ["image", ...classes].join(" ") }, media);
+  $("frame").replaceChildren(holder);
+  return holder;
 }
 
-/** Say in the frame why it is empty. */
+/** Show a text in the empty frame. */
 export function blank(name, text) {
   $("frame").replaceChildren(el("div", { class: "blank" }, icon(name), el("p", {}, text)));
 }
@@ -21,9 +21,9 @@ export function title(text, ...actions) {
   $("stage-actions").replaceChildren(...actions);
 }
 
-/** Show trouble above the frame; null takes it away. */
+/** Show an error above the frame; null removes it. */
 export function notice(error, action = null) {
-  $("notice").replaceChildren(...(error ? [trouble(error, action)] : []));
+  $("notice").replaceChildren(...(error ? [errorBox(error, action)] : []));
 }
 
 export function results(heading, sum, cards) {
@@ -35,7 +35,7 @@ export function results(heading, sum, cards) {
   }
 }
 
-/** A card that says that there is nobody. */
+/** A card for an empty list. */
 export function nobody(heading, text, action = null) {
   const button = action && el("button", { type: "button", onclick: action.run }, action.name);
   return el("li", { class: "nobody" }, el("b", {}, heading), el("p", {}, text),
@@ -63,7 +63,7 @@ export function canSave(yes) {
   for (const kind of ["json", "csv", "png"]) $(`save-${kind}`).disabled = !yes;
 }
 
-/** Leave the frame as at the start. */
+/** Clear everything a session has filled. */
 export function reset() {
   for (const id of ["frame", "notice", "faces", "stage-actions", "strip", "timeline"]) $(id).replaceChildren();
   $("strip").hidden = $("timeline").hidden = true;

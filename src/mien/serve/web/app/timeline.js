@@ -1,18 +1,19 @@
-// Each person's shares over time: stacked areas, and under each the name that was given.
+// Probabilities of each person over time as stacked areas, with the predicted label below.
 
 import { clock, count, hue, named, paint, UNSURE } from "./names.js";
 import { el } from "./dom.js";
+import { GAP_INTERVALS } from "./constants.js";
 import { usualStep } from "./people.js";
 
-const LANE = 38, NAME = 6, SPACE = 12, LEFT = 30, FOOT = 22, GAP_S = 1;
-const MOST_LANES = 8, MOST_POINTS = 900;
+const LANE = 38, NAME = 6, SPACE = 12, LEFT = 30, FOOT = 22, BREAK_S = 1;
+const MAX_LANES = 8, MAX_POINTS = 900;
 
 export class Timeline {
   /**
-   * @param {HTMLElement} figure takes it in.
-   * @param {number | null} window seconds that are shown of a camera; null shows all of a video.
-   * @param {((time: number) => void) | null} onSeek called where a moment is chosen.
-   * @param {Node | null} player controls that stand above.
+   * @param {HTMLElement} figure contains the timeline.
+   * @param {number | null} window seconds shown of a camera; null shows a whole video.
+   * @param {((time: number) => void) | null} onSeek called when the user chooses a time.
+   * @param {Node | null} player controls shown above.
    */
   constructor(figure, labels, { window = null, onSeek = null, player = null } = {}) {
     Object.assign(this, { figure, labels, window, onSeek, frames: [], threshold: 0, head: null });
@@ -33,13 +34,13 @@ export class Timeline {
     this.figure.replaceChildren();
   }
 
-  /** Take frames in and draw; `duration` of a video, in seconds. */
+  /** Draw frames; `duration` of a video, in seconds. */
   show(frames, threshold, duration = 0) {
     Object.assign(this, { frames, threshold, duration });
     this.draw();
   }
 
-  /** Move the line that says which moment is shown. */
+  /** Move the playhead. */
   moveTo(time) {
     this.head = time;
     this.draw();
@@ -78,7 +79,7 @@ export class Timeline {
     this.describe(lanes.length, begin, end);
   }
 
-  /** The people of the time shown, those seen longest first where there are too many. */
+  /** The tracks in the shown time span: the longest ones, if there are too many. */
   lanes(begin) {
     const people = new Map();
     for (const frame of this.frames) {
@@ -88,7 +89,7 @@ export class Timeline {
         people.get(face.track).push({ time: frame.time_s, face });
       }
     }
-    return [...people].sort((a, b) => b[1].length - a[1].length).slice(0, MOST_LANES)
+    return [...people].sort((a, b) => b[1].length - a[1].length).slice(0, MAX_LANES)
       .sort((a, b) => a[0] - b[0]);
   }
 
@@ -100,13 +101,13 @@ export class Timeline {
     pen.fillText(String(track), 4, top + LANE / 2);
     pen.fillStyle = this.ink["--well"];
     pen.fillRect(LEFT, top, width - LEFT, LANE);
-    const step = Math.ceil(points.length / MOST_POINTS);
+    const step = Math.ceil(points.length / MAX_POINTS);
     const kept = step > 1 ? points.filter((_, i) => i % step === 0) : points;
     const usual = usualStep(this.frames, this.frames.length - 1);
-    const gap = Math.max(GAP_S, 2.5 * usual, 2.5 * step * ((points.at(-1).time - points[0].time) / points.length || 0));
+    const gap = Math.max(BREAK_S, GAP_INTERVALS * usual, GAP_INTERVALS * step * ((points.at(-1).time - points[0].time) / points.length || 0));
     for (const run of runs(kept, gap)) {
       const { time, face } = run.at(-1), end = Math.min(time + usual, this.span[1]);
-      if (end > time) run.push({ time: end, face }); // the last frame stands for a while, too
+      if (end > time) run.push({ time: end, face }); // the last frame has a duration, too
       this.areas(pen, x, top, run);
     }
   }
@@ -163,7 +164,7 @@ export class Timeline {
   listen() {
     const seek = (time) => {
       const within = Math.min(Math.max(time, 0), this.span[1]);
-      this.moveTo(within); // at once: the next key counts from here
+      this.moveTo(within); // at once: the next key press is relative to this
       this.onSeek(within);
     };
     const point = (event) => {
@@ -185,7 +186,7 @@ export class Timeline {
   }
 }
 
-/** Cut where somebody was not seen, or could not be read. */
+/** Split at gaps: no face, or a face that was not classified. */
 function runs(points, gap) {
   const found = [];
   let run = [];

@@ -1,6 +1,6 @@
-// A video: read as a whole, then played with its faces, a timeline and a summary of each person.
+// Video session: the whole video is processed, then played with faces, timeline and summary.
 
-import { $, el, icon, say, seldom } from "./dom.js";
+import { $, el, icon, say, throttled } from "./dom.js";
 import { Following } from "./following.js";
 import { minutes } from "./names.js";
 import { Overlay } from "./overlay.js";
@@ -15,24 +15,24 @@ export class Video extends Following {
     super(choices, file.name || "video");
     this.file = file;
     this.url = URL.createObjectURL(file);
-    this.refreshSoon = seldom(0.4, () => this.refresh());
+    this.refreshSoon = throttled(0.4, () => this.refresh());
   }
 
   async start() {
     this.video = el("video", { src: this.url, playsinline: true, preload: "auto", "aria-label": this.fileName });
     this.video.muted = true;
     this.video.onclick = () => this.toggle();
-    this.video.onerror = () => stage.blank("none", "This browser cannot play that video; its results are below.");
-    this.picture = stage.frame(this.video);
-    this.overlay = new Overlay(this.picture);
+    this.video.onerror = () => stage.blank("none", "This browser cannot play this video; its results are below.");
+    this.holder = stage.frame(this.video);
+    this.overlay = new Overlay(this.holder);
     stage.title(this.fileName);
     stage.canSave(false);
-    stage.results("People", "", [stage.nobody("Reading", "People are listed here when the video was read.")]);
+    stage.results("People", "", [stage.nobody("Processing", "People are listed here when the video has been processed.")]);
     this.stopped = new AbortController();
     const { signal } = this.stopped;
     const cancel = () => {
       this.stopped.abort();
-      this.fail({ message: "You stopped the reading", hint: "" });
+      this.fail({ message: "You cancelled the processing", hint: "" });
     };
     try {
       const { reader, model } = this.choices;
@@ -46,8 +46,8 @@ export class Video extends Following {
 
   fail(error) {
     stage.progress(null);
-    stage.notice(error, { name: "Read it again", run: () => this.again() });
-    stage.results("People", "", [stage.nobody("Not read", "See the note above the video.")]);
+    stage.notice(error, { name: "Try again", run: () => this.again() });
+    stage.results("People", "", [stage.nobody("Not processed", "See the message above the video.")]);
   }
 
   again() {
@@ -68,14 +68,14 @@ export class Video extends Following {
     const step = (now, shown) => {
       if (this.stopped.signal.aborted) return;
       this.moveTo(shown?.mediaTime ?? video.currentTime);
-      // Only this tells which frame is to be seen; without it the clock has to do.
+      // Only this callback gives the displayed frame's time; currentTime is an approximation.
       if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(step);
       else requestAnimationFrame(step);
     };
     step();
     this.refresh();
     portraits(this.url, this.frames, this.cards, this.stopped.signal);
-    say(`The video was read: ${$("results-title").textContent}.`);
+    say(`The video was processed: ${$("results-title").textContent}.`);
   }
 
   controls() {

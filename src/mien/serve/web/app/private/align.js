@@ -1,11 +1,11 @@
-// The one alignment, "square-1" (mien.imaging.crop): square, upright, grey, edge pixels repeated
-// outside, antialiased. Models are refused by the page when theirs has another name.
+// Alignment "square-1", as mien.imaging.crop: square, upright, grey, edge pixels repeated outside,
+// antialiased.
 
 import { fromBytes, resize } from "./resample.js";
 
 const f = Math.fround;
 
-/** The square around a detector's box that models are trained on; 32-bit floats, as in Python. */
+/** The square crop around a detector's box; 32-bit floats, as in Python. */
 export function square(box, { scale = 1, shiftX = 0, shiftY = 0 }) {
   const [x0, y0, x1, y1] = box;
   const side = Math.max(f(Math.max(f(x1 - x0), f(y1 - y0)) * f(scale)), 1);
@@ -16,17 +16,17 @@ export function square(box, { scale = 1, shiftX = 0, shiftY = 0 }) {
 }
 
 /** The face in a box as a grey crop, Uint8Array [size * size]. */
-export function cropFace(picture, box, framing, size) {
+export function cropFace(image, box, framing, size) {
   const [x0, y0, x1, y1] = square(box, framing);
   const left = Math.floor(x0), top = Math.floor(y0);
   const width = Math.max(Math.ceil(x1), left + 1) - left;
   const height = Math.max(Math.ceil(y1), top + 1) - top;
-  const grey = cutGrey(picture, left, top, width, height);
+  const grey = cutGrey(image, left, top, width, height);
   const part = [x0 - left, y0 - top, Math.min(x1 - left, width), Math.min(y1 - top, height)];
   return resize(grey, size, size, part).data;
 }
 
-/** Cut out as luma (ITU-R 601); the picture's edge goes on outside of it. */
+/** Cut out as luma (ITU-R 601); outside the image its edge pixels are repeated. */
 function cutGrey({ data, offset, line, width, height, step, bands }, left, top, columns, rows) {
   const out = new Uint8Array(columns * rows);
   let at = 0;

@@ -1,7 +1,7 @@
-// The cheapest one-to-one assignment, exact: the Hungarian method with potentials, one shortest
-// augmenting path a row (as mien.video.assign).
+// Minimum-cost assignment by the Hungarian method with potentials, one shortest augmenting path per
+// row, as mien.video.assign.
 
-/** Pairs [row, column] of the smallest total cost, as many as the shorter side. */
+/** Pairs [row, column] of minimum total cost, as many as the shorter side. */
 export function assign(costs) {
   const n = costs.length, m = n ? costs[0].length : 0;
   if (!n || !m) return [];

@@ -1,6 +1,6 @@
-// Boxes as rows (x0, y0, x1, y1) of 32-bit floats: overlap, and the better ones of those that do.
+// Boxes (x0, y0, x1, y1) of 32-bit floats: overlap and non-maximum suppression.
 
-/** The area that two boxes share, as a share of their union or of the smaller one. */
+/** Intersection of two boxes over their union, or over the smaller box. */
 export function overlap(a, b, over = "union") {
   const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
   const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
@@ -11,7 +11,7 @@ export function overlap(a, b, over = "union") {
   return Math.fround(shared / Math.max(whole, 1e-9));
 }
 
-/** The numbers of the boxes to keep, best first, so that none overlaps a better one too much. */
+/** Non-maximum suppression: indices of the boxes to keep, highest score first. */
 export function suppress(boxes, scores, limit, over = "union") {
   let left = Array.from(scores.keys()).sort((a, b) => scores[b] - scores[a] || a - b);
   const kept = [];

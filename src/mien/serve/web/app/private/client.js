@@ -1,14 +1,14 @@
-// Reading in this browser: the page's side of the worker. Same methods as `server` in api.js.
+// Private mode: the page's side of the worker, with the same methods as `server` in api.js.
 
-import { Trouble } from "../api.js";
-import { Grabs } from "../grabs.js";
+import { UserError } from "../api.js";
+import { FrameCapture } from "../capture.js";
 
-const LONGEST = 640, STEP_S = 0.1;
-const MOST_PIXELS = 50e6;
+const MAX_SIDE = 640, STEP_S = 0.1;
+const MAX_PIXELS = 50e6;
 
 let worker = null, ready = null, loaded = "", calls = new Map(), number = 0, onProgress = () => {};
 
-/** Fetch and start everything; again and again gives the same. `progress(share)` from 0 to 1. */
+/** Download and start the model once; `progress(fraction)` is called with 0 to 1. */
 export function prepare(model, progress) {
   onProgress = progress;
   if (ready && loaded !== model.name) stop();
@@ -35,7 +35,7 @@ async function start(model) {
     return data.error ? reject(explain(data.error)) : resolve(data.result);
   };
   worker.onerror = () => {
-    for (const { reject } of calls.values()) reject(explain({ message: "it could not be started" }));
+    for (const { reject } of calls.values()) reject(explain({ message: "the worker did not start" }));
     calls.clear();
   };
   return ask("load", { model });
@@ -51,19 +51,19 @@ function ask(kind, values, transfer = []) {
 export const here = {
   name: "private",
 
-  async readPicture(file, { model, whole }) {
+  async readImage(file, { model, whole }) {
     const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" }).catch(() => {
-      throw new Trouble("this browser cannot open that file as a picture",
+      throw new UserError("this browser cannot open the file as a picture",
         "save it as JPEG, PNG or WebP and try again");
     });
-    if (bitmap.width * bitmap.height > MOST_PIXELS) {
-      throw new Trouble("the picture is too large to be read in a browser", "scale it down first");
+    if (bitmap.width * bitmap.height > MAX_PIXELS) {
+      throw new UserError("the picture has more than 50 megapixels, the maximum in private mode", "scale it down first");
     }
-    const answer = await ask("picture", { bitmap, whole }, [bitmap]);
-    return { ...worded(answer, model.labels), detector: "mtcnn", model: model.name };
+    const answer = await ask("image", { bitmap, whole }, [bitmap]);
+    return { ...labelled(answer, model.labels), detector: "mtcnn", model: model.name };
   },
 
-  /** Step through the video; each tenth of a second is read, however long that takes. */
+  /** Process ten frames per second of video, however long that takes. */
   async readVideo(file, { model, signal, progress }) {
     const video = await openVideo(file);
     const frames = [];
@@ -72,10 +72,10 @@ export const here = {
       for (let time = 0; time < video.duration; time += STEP_S) {
         signal.throwIfAborted();
         await seek(video, time);
-        const bitmap = await shrunk(video);
-        const answer = worded(await ask("frame", { bitmap, time }, [bitmap]), model.labels);
-        frames.push({ ...grown(answer, video.videoWidth / answer.width), frame: frames.length });
-        progress(time / video.duration, "Reading in this browser");
+        const bitmap = await scaledDown(video);
+        const answer = labelled(await ask("frame", { bitmap, time }, [bitmap]), model.labels);
+        frames.push({ ...scaledUp(answer, video.videoWidth / answer.width), frame: frames.length });
+        progress(time / video.duration, "Processing in this browser");
       }
     } finally {
       URL.revokeObjectURL(video.src);
@@ -85,17 +85,17 @@ export const here = {
 
   async live({ model, onReading, onEnd }) {
     await ask("begin", { paced: true });
-    const began = performance.now(), grabs = new Grabs();
+    const began = performance.now(), captures = new FrameCapture();
     let frame = 0;
     const live = {
       ready: true,
       async send(video) {
         live.ready = false;
         try {
-          const picture = grabs.take(video, frame++);
+          const image = captures.take(video, frame++);
           const time = (performance.now() - began) / 1000;
-          const bitmap = await createImageBitmap(picture);
-          onReading(worded(await ask("frame", { bitmap, time }, [bitmap]), model.labels), picture);
+          const bitmap = await createImageBitmap(image);
+          onReading(labelled(await ask("frame", { bitmap, time }, [bitmap]), model.labels), image);
           live.ready = true;
         } catch (error) {
           onEnd(error);
@@ -107,8 +107,8 @@ export const here = {
   },
 };
 
-function shrunk(video) {
-  const scale = Math.min(1, LONGEST / Math.max(video.videoWidth, video.videoHeight));
+function scaledDown(video) {
+  const scale = Math.min(1, MAX_SIDE / Math.max(video.videoWidth, video.videoHeight));
   if (scale === 1) return createImageBitmap(video);
   return createImageBitmap(video, {
     resizeWidth: Math.round(video.videoWidth * scale),
@@ -116,12 +116,12 @@ function shrunk(video) {
   });
 }
 
-function grown(answer, factor) {
+function scaledUp(answer, factor) {
   const faces = answer.faces.map((face) => ({ ...face, box: face.box.map((v) => v * factor) }));
   return { time_s: answer.time_s, faces };
 }
 
-function worded(answer, labels) {
+function labelled(answer, labels) {
   const shares = (values) => values && Object.fromEntries(labels.map((label, i) => [label, values[i]]));
   const faces = answer.faces.map((face) =>
     ({ ...face, raw: shares(face.raw), probabilities: shares(face.probabilities) }));
@@ -135,8 +135,8 @@ function openVideo(file) {
   video.src = URL.createObjectURL(file);
   return new Promise((resolve, reject) => {
     video.onloadeddata = () => resolve(video);
-    video.onerror = () => reject(new Trouble("this browser cannot play that video",
-      "MP4 (H.264) and WebM play nearly everywhere; on the server more kinds are read"));
+    video.onerror = () => reject(new UserError("this browser cannot play the video",
+      "MP4 (H.264) and WebM play in nearly every browser; the server reads more formats"));
   });
 }
 
@@ -149,12 +149,12 @@ function seek(video, time) {
 
 function explain({ message, missing }) {
   if (!missing) {
-    return new Trouble(`reading in this browser failed: ${message}`, "read on the server instead");
+    return new UserError(`processing in this browser failed: ${message}`, "choose On the server instead");
   }
   const error = missing.some((name) => name.startsWith("vendor/"))
-    ? new Trouble("this server lacks the files that private mode needs",
-      "whoever runs it can add them with: make web")
-    : new Trouble("private mode has no such model", "choose the one that comes with mien");
+    ? new UserError("this server lacks files that private mode needs",
+      "its operator can add them with: make web")
+    : new UserError("this model is not available in private mode", "choose the model that comes with mien");
   error.missing = missing;
   return error;
 }

@@ -1,4 +1,4 @@
-// Detector and classifier on onnxruntime-web; knows nothing of messages or of the page.
+// Detector and classifier on onnxruntime-web, independent of worker messages and of the page.
 
 import { cropFace } from "./align.js";
 import { Follower } from "./follow.js";
@@ -10,7 +10,7 @@ const WASM = "vendor/ort-wasm-simd-threaded.wasm";
 const GLUE = "vendor/ort-wasm-simd-threaded.mjs";
 const DETECTOR = ["pnet", "rnet", "onet"];
 
-/** What private mode needs and the server does not have. */
+/** Files of private mode that the server does not have. */
 export class MissingFiles extends Error {
   constructor(names) {
     super(names.join(", "));
@@ -20,9 +20,9 @@ export class MissingFiles extends Error {
 
 export class Engine {
   /**
-   * Fetch everything; afterwards nothing is ever fetched again.
+   * Download all files; there are no requests afterwards.
    * @param {object} model of /v1/models: name, labels, input_size.
-   * @param {(share: number) => void} progress from 0 to 1.
+   * @param {(share: number) => void} progress called with 0 to 1.
    */
   static async load(model, progress) {
     const names = [WASM, `models/${model.name}.onnx`, ...DETECTOR.map((n) => `models/${n}.onnx`)];
@@ -32,11 +32,11 @@ export class Engine {
     });
     ort.env.wasm.wasmBinary = wasm;
     ort.env.wasm.wasmPaths = { mjs: new URL(GLUE, ASSETS).href };
-    // Threads need shared memory, which browsers give to isolated pages only.
+    // Threads need shared memory, which browsers allow on isolated pages only.
     ort.env.wasm.numThreads = self.crossOriginIsolated ? threads() : 1;
     const options = {
       executionProviders: ["wasm"],
-      // Waiting threads that spin would take a whole core from whoever shares the machine.
+      // Spinning threads would keep a core busy while they wait.
       extra: { session: { intra_op: { allow_spinning: "0" } } },
     };
     const open = (bytes) => ort.InferenceSession.create(bytes, options);
@@ -56,22 +56,22 @@ export class Engine {
     this.detector = new Mtcnn(networks);
   }
 
-  /** Read one picture: its faces from left to right, with probabilities in the labels' order. */
-  async readPicture(picture) {
-    const faces = await this.detector.detect(picture);
-    const crops = faces.map(({ box }) => cropFace(picture, box, FRAMING, this.model.input_size));
+  /** The faces of an image from left to right, with probabilities in the labels' order. */
+  async readImage(image) {
+    const faces = await this.detector.detect(image);
+    const crops = faces.map(({ box }) => cropFace(image, box, FRAMING, this.model.input_size));
     const probabilities = await this.classify(crops);
     return faces.map((face, i) => ({ ...face, raw: null, probabilities: probabilities[i] }));
   }
 
-  /** Read the whole picture as one face. */
-  async readWhole(picture) {
-    const box = [0, 0, picture.width, picture.height];
-    const [probabilities] = await this.classify([cropFace(picture, box, {}, this.model.input_size)]);
+  /** Classify the whole image as one face. */
+  async readWhole(image) {
+    const box = [0, 0, image.width, image.height];
+    const [probabilities] = await this.classify([cropFace(image, box, {}, this.model.input_size)]);
     return [{ box, score: 1, raw: null, probabilities }];
   }
 
-  /** Follow a new camera or video. */
+  /** A follower for a new camera or video. */
   follower(paced) {
     const classify = (crops) => this.classify(crops);
     return new Follower(this.detector, FRAMING, classify, this.model.input_size, paced);
@@ -97,7 +97,7 @@ function softmax(logits) {
   return parts.map((v) => v / whole);
 }
 
-/** Half of the cores, at most four: the camera, the page and others want some too. */
+/** Half of the cores, at most four: the page and the camera need some too. */
 function threads() {
   return Math.min(Math.max((navigator.hardwareConcurrency ?? 1) >> 1, 1), 4);
 }

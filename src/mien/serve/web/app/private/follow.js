@@ -1,82 +1,94 @@
-// Frames to people and their expressions, live: what mien.video.pipeline does where nothing
-// may wait. Faces are looked for now and then, followed in between, and read 15 times a second;
-// probabilities are smoothed over each person's own past.
+// Frames to tracked faces and their expressions, as mien.video.pipeline does live: faces are
+// detected five times a second, predicted in between, and classified 15 times a second;
+// probabilities are smoothed along each track.
 
+import {
+  DETECT_S, FADE_INTERVALS, FORGET_S, LOST_S, READ_S, SHORTER_SIDE, TIME_CONSTANT_S,
+} from "../constants.js";
 import { cropFace } from "./align.js";
+import { lostAfter, SamplingInterval } from "./pace.js";
 import { judge } from "./quality.js";
 import { reduce } from "./resample.js";
 import { Tracker } from "./tracker.js";
 
-const DETECT_S = 0.2, READ_S = 1 / 15, SHORTER_SIDE = 540;
-const SMOOTH_S = 0.15, FORGET_S = 1, LOST_S = 1;
-const FORESIGHT_S = 0.4; // where detections are rarer, a box rather rests than runs away
-const DETECT_SHARE = 0.4; // of all time, at most: a slow machine looks for faces less often
+const MAX_FORESIGHT_S = 0.4; // without detections a predicted box stops, before it runs away
+const MAX_DETECT_FRACTION = 0.4; // of the time: on a slow machine faces are detected less often
+const MAX_DETECT_S = 1;
 
 export class Follower {
   /**
-   * @param {object} detector detect(raster) gives faces; framing, of its boxes.
+   * @param {object} detector detect(raster) returns faces.
+   * @param {object} framing of the detector's boxes.
    * @param {(crops: Uint8Array[]) => Promise<number[][]>} classify crops to probabilities.
    * @param {number} size of a crop, in pixels.
-   * @param {boolean} paced false looks for faces as often as it should, however long that takes.
+   * @param {boolean} paced true detects less often where detection is slow; false never does.
    */
   constructor(detector, framing, classify, size, paced = true) {
     Object.assign(this, { detector, framing, classify, size, paced });
     this.tracker = new Tracker(LOST_S);
-    this.past = new Map();
+    this.frames = new SamplingInterval(); // of all frames
+    this.reads = new SamplingInterval(); // of those that are classified
+    this.past = new Map(); // by track number
     this.detected = this.wasRead = -Infinity;
     this.interval = DETECT_S;
   }
 
-  /** The faces of the newest frame, as the server's /v1/live tells them, but for their names. */
-  async read(picture, time) {
+  /** The faces of the newest frame, in the form of /v1/live but without labels. */
+  async read(image, time) {
+    this.frames.add(time);
     const detect = time - this.detected >= this.interval - 1e-3;
     const read = detect || time - this.wasRead >= READ_S - 1e-3;
-    const spots = detect ? await this.detect(picture, time) : this.predict(time);
-    const faces = await this.readSpots(picture, time, spots, read);
-    for (const [track, past] of this.past) {
-      if (time - past.time > 2 * LOST_S) this.past.delete(track);
+    const spots = detect ? await this.detect(image, time) : this.predict(time);
+    const faces = await this.classifySpots(image, time, spots, read);
+    const forget = 2 * lostAfter(LOST_S, this.reads.seconds);
+    for (const [number, past] of this.past) {
+      if (time - past.time > forget) this.past.delete(number);
     }
     return faces;
   }
 
-  async detect(picture, time) {
-    const began = performance.now();
-    const factor = Math.max(1, Math.floor(Math.min(picture.width, picture.height) / SHORTER_SIDE));
-    const small = factor > 1 ? reduce(picture, factor, factor) : picture;
+  async detect(image, time) {
+    const started = performance.now();
+    const factor = Math.max(1, Math.floor(Math.min(image.width, image.height) / SHORTER_SIDE));
+    const small = factor > 1 ? reduce(image, factor, factor) : image;
     const found = await this.detector.detect(small);
-    const sightings = found.map(({ box, score, landmarks }) => {
+    const detections = found.map(({ box, score, landmarks }) => {
       const grown = box.map((v) => v * factor);
       return {
         box: grown, score, landmarks: landmarks.map((point) => point.map((v) => v * factor)),
-        crop: cropFace(picture, grown, this.framing, this.size),
+        crop: cropFace(image, grown, this.framing, this.size),
       };
     });
-    this.detected = this.wasRead = time;
-    const cost = (performance.now() - began) / 1000;
-    if (this.paced) this.interval = Math.min(Math.max(DETECT_S, cost / DETECT_SHARE), 1);
-    const people = this.tracker.update(sightings, time);
-    people.forEach((person) => this.tracker.confirm(person));
-    return people.filter((p) => p.seen).map((person) =>
-      ({ person, box: person.seen.box, sighting: person.seen, origin: "detected" }));
+    this.detected = time;
+    const seconds = (performance.now() - started) / 1000;
+    if (this.paced) {
+      this.interval = Math.min(Math.max(DETECT_S, seconds / MAX_DETECT_FRACTION), MAX_DETECT_S);
+    }
+    const every = this.paced ? Math.max(this.frames.seconds, this.interval) : this.frames.seconds;
+    const tracks = this.tracker.update(detections, time, every);
+    tracks.forEach((track) => this.tracker.confirm(track));
+    return tracks.filter((t) => t.seen).map((track) =>
+      ({ track, box: track.seen.box, detection: track.seen, origin: "detected" }));
   }
 
   predict(time) {
-    const until = Math.min(time, this.detected + FORESIGHT_S);
-    return this.tracker.people.filter((p) => p.track && p.seen).map((person) =>
-      ({ person, box: person.box(until), sighting: person.seen, origin: "predicted" }));
+    const until = Math.min(time, this.detected + MAX_FORESIGHT_S);
+    return this.tracker.tracks.filter((t) => t.number && t.seen).map((track) =>
+      ({ track, box: track.box(until), detection: track.seen, origin: "predicted" }));
   }
 
-  async readSpots(picture, time, spots, read) {
-    spots.sort((a, b) => a.person.track - b.person.track);
+  async classifySpots(image, time, spots, read) {
+    spots.sort((a, b) => a.track.number - b.track.number);
     const crops = [], rows = new Map();
     if (read) {
       this.wasRead = time;
+      this.reads.add(time);
       for (const spot of spots) {
         const crop = spot.origin === "detected"
-          ? spot.sighting.crop : cropFace(picture, spot.box, this.framing, this.size);
-        spot.verdict = judge(spot.box, picture.width, picture.height, crop,
-          spot.sighting.landmarks, inFront(spot, spots));
-        if (spot.verdict === "good") rows.set(spot, crops.push(crop) - 1);
+          ? spot.detection.crop : cropFace(image, spot.box, this.framing, this.size);
+        spot.quality = judge(spot.box, image.width, image.height, crop,
+          spot.detection.landmarks, inFront(spot, spots));
+        if (spot.quality === "good") rows.set(spot, crops.push(crop) - 1);
       }
     }
     const probabilities = crops.length ? await this.classify(crops) : [];
@@ -84,31 +96,33 @@ export class Follower {
   }
 
   face(spot, time, raw) {
-    const { track } = spot.person;
-    const past = this.past.get(track) ?? { quality: "good", value: null, readAt: 0 };
-    this.past.set(track, past);
+    const { number } = spot.track;
+    const past = this.past.get(number) ?? { quality: "good", value: null, readAt: 0 };
+    this.past.set(number, past);
     past.time = time;
-    if (spot.verdict) past.quality = spot.verdict;
-    if (raw) smooth(past, time, raw);
+    if (spot.quality) past.quality = spot.quality;
+    if (raw) smooth(past, time, raw, this.reads.seconds);
     return {
-      track, box: spot.box, score: spot.sighting.score, quality: past.quality, raw,
+      track: number, box: spot.box, score: spot.detection.score, quality: past.quality, raw,
       probabilities: past.quality === "good" ? past.value : null,
     };
   }
 }
 
-/** An exponential mean over seconds, whatever the frame rate. */
-function smooth(past, time, raw) {
+/** Exponential smoothing in seconds; `every` is the usual time from one reading to the next. */
+function smooth(past, time, raw, every) {
   const gap = time - past.readAt;
-  const share = past.value && gap <= FORGET_S ? -Math.expm1(-Math.max(gap, 0) / SMOOTH_S) : 1;
-  past.value = share === 1 ? raw : past.value.map((v, i) => v + share * (raw[i] - v));
+  const constant = Math.max(TIME_CONSTANT_S, FADE_INTERVALS * every);
+  const known = past.value && gap <= lostAfter(FORGET_S, every);
+  const weight = known ? -Math.expm1(-Math.max(gap, 0) / constant) : 1;
+  past.value = known ? past.value.map((v, i) => v + weight * (raw[i] - v)) : raw;
   past.readAt = time;
 }
 
-/** The boxes of those who may hide a face: of any who is seen better than it is. */
+/** Boxes of faces that may cover this one: those with at least its detection score. */
 function inFront(spot, spots) {
   return spots
     .filter((s) => s !== spot &&
-      (spot.origin === "predicted" || s.sighting.score >= spot.sighting.score))
+      (spot.origin === "predicted" || s.detection.score >= spot.detection.score))
     .map((s) => s.box);
 }

@@ -1,39 +1,41 @@
 // MTCNN: three small networks in a cascade (Zhang et al. 2016), as mien.predict.detectors.mtcnn
-// runs it: the same sizes, thresholds and suppression, so that the same faces are found.
-// Its networks take pictures with x before y and give landmarks as five x, then five y.
+// runs it: the same sizes, thresholds and suppression give the same faces.
+// Its networks take images with x before y and give landmarks as five x, then five y.
 
+import {
+  CELL, FRAMING_SCALE, FRAMING_SHIFT_X, FRAMING_SHIFT_Y, MAX_CANDIDATES, MIN_FACE, MIN_FACE_SHARE,
+  PYRAMID, STRIDE, THRESHOLDS,
+} from "../constants.js";
 import { suppress } from "./boxes.js";
 import { cut, resize } from "./resample.js";
 
-const CELL = 12, STRIDE = 2, PYRAMID = 0.709, MOST = 256;
-const THRESHOLDS = [0.6, 0.7, 0.8];
 const f = Math.fround;
 
-export const FRAMING = { scale: 0.95, shiftX: 0.015, shiftY: 0 };
+export const FRAMING = { scale: FRAMING_SCALE, shiftX: FRAMING_SHIFT_X, shiftY: FRAMING_SHIFT_Y };
 
 export class Mtcnn {
   /**
    * @param {object} networks pnet, rnet, onet: functions from (dims, Float32Array) to outputs.
-   * @param {number} minFace side of the smallest face looked for, in pixels, and...
-   * @param {number} minShare ...as a share of the shorter side; the larger of the two counts.
+   * @param {number} minFace side of the smallest face to detect, in pixels.
+   * @param {number} minShare the same as a fraction of the shorter side; the larger of both counts.
    */
-  constructor(networks, minFace = 24, minShare = 0.06) {
+  constructor(networks, minFace = MIN_FACE, minShare = MIN_FACE_SHARE) {
     Object.assign(this, { networks, minFace, minShare });
   }
 
   /** Faces from left to right: [{box, score, landmarks: [[x, y] x 5]}]. */
-  async detect(picture) {
-    const proposed = await this.propose(picture);
-    const refined = await this.refine(picture, proposed);
-    return this.output(picture, refined);
+  async detect(image) {
+    const proposed = await this.propose(image);
+    const refined = await this.refine(image, proposed);
+    return this.output(image, refined);
   }
 
-  async propose(picture) {
-    const shorter = Math.min(picture.width, picture.height);
+  async propose(image) {
+    const shorter = Math.min(image.width, image.height);
     let scale = CELL / Math.max(this.minFace, this.minShare * shorter);
     const boxes = [], scores = [];
     for (; shorter * scale >= CELL; scale *= PYRAMID) {
-      const found = await this.proposeAt(picture, scale);
+      const found = await this.proposeAt(image, scale);
       for (const i of suppress(found.boxes, found.scores, 0.5)) {
         boxes.push(found.boxes[i]);
         scores.push(found.scores[i]);
@@ -42,9 +44,9 @@ export class Mtcnn {
     return best(boxes, scores);
   }
 
-  async proposeAt(picture, scale) {
-    const width = Math.ceil(picture.width * scale), height = Math.ceil(picture.height * scale);
-    const small = resize(picture, width, height, undefined, 2);
+  async proposeAt(image, scale) {
+    const width = Math.ceil(image.width * scale), height = Math.ceil(image.height * scale);
+    const small = resize(image, width, height, undefined, 2);
     const pixels = new Float32Array(width * height * 3);
     fill(pixels, 0, small);
     const out = await this.networks.pnet([1, width, height, 3], pixels);
@@ -62,10 +64,10 @@ export class Mtcnn {
     return { boxes, scores };
   }
 
-  async refine(picture, { boxes }) {
+  async refine(image, { boxes }) {
     if (!boxes.length) return { boxes, scores: [] };
     const squares = boxes.map(squared);
-    const out = await this.networks.rnet([boxes.length, 24, 24, 3], crops(picture, squares, 24));
+    const out = await this.networks.rnet([boxes.length, 24, 24, 3], crops(image, squares, 24));
     const moved = [], scores = [];
     squares.forEach((box, i) => {
       const score = out.softmax_1.data[2 * i + 1];
@@ -76,10 +78,10 @@ export class Mtcnn {
     return best(moved, scores);
   }
 
-  async output(picture, { boxes }) {
+  async output(image, { boxes }) {
     if (!boxes.length) return [];
     const squares = boxes.map(squared);
-    const out = await this.networks.onet([boxes.length, 48, 48, 3], crops(picture, squares, 48));
+    const out = await this.networks.onet([boxes.length, 48, 48, 3], crops(image, squares, 48));
     const faces = [];
     squares.forEach((box, i) => {
       const score = out.softmax_2.data[2 * i + 1];
@@ -111,19 +113,19 @@ function fill(pixels, start, { data, width, height }) {
   }
 }
 
-function crops(picture, boxes, side) {
+function crops(image, boxes, side) {
   const pixels = new Float32Array(boxes.length * side * side * 3);
   boxes.forEach(([x0, y0, x1, y1], i) => {
     const left = Math.floor(x0), top = Math.floor(y0);
     const right = Math.max(Math.ceil(x1), left + 1), bottom = Math.max(Math.ceil(y1), top + 1);
-    const crop = cut(picture, left, top, right, bottom);
+    const crop = cut(image, left, top, right, bottom);
     fill(pixels, i * side * side * 3, resize(crop, side, side, undefined, 2));
   });
   return pixels;
 }
 
 function best(boxes, scores) {
-  const kept = suppress(boxes, scores, 0.7).slice(0, MOST);
+  const kept = suppress(boxes, scores, 0.7).slice(0, MAX_CANDIDATES);
   return { boxes: kept.map((i) => boxes[i]), scores: kept.map((i) => scores[i]) };
 }
 

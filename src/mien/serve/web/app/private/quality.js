@@ -1,33 +1,42 @@
-// Which faces are fit to be read (mien.video.quality): nothing is guessed of the others.
+// Which faces are good enough to classify, as mien.video.quality; the others get a reason.
 
+import {
+  MAX_COVERED, MAX_TURN, MIN_INSIDE, MIN_SHARPNESS, MIN_SIDE, NARROW, NOSE,
+} from "../constants.js";
 import { overlap } from "./boxes.js";
 
-const LIMITS = { side: 24, sharpness: 0.004, turn: 0.75, inside: 0.6, covered: 0.3 };
-
 /**
- * "good", or the first reason against reading a face.
+ * "good", or the first reason not to classify a face.
  * @param {number[][] | null} landmarks five [x, y], where the frame was searched for faces.
  * @param {number[][]} others boxes that may be in front of this one.
  */
 export function judge(box, width, height, crop, landmarks, others) {
   const [x0, y0, x1, y1] = box;
-  if (Math.max(x1 - x0, y1 - y0) < LIMITS.side) return "small";
+  if (Math.max(x1 - x0, y1 - y0) < MIN_SIDE) return "small";
   const shown = Math.max(Math.min(x1, width) - Math.max(x0, 0), 0) *
     Math.max(Math.min(y1, height) - Math.max(y0, 0), 0);
-  if (shown < LIMITS.inside * (x1 - x0) * (y1 - y0)) return "cut";
-  if (others.some((other) => overlap(box, other, "smaller") > LIMITS.covered)) return "covered";
-  if (landmarks && turn(landmarks) > LIMITS.turn) return "turned";
-  if (sharpness(crop) < LIMITS.sharpness) return "blurred";
+  if (shown < MIN_INSIDE * (x1 - x0) * (y1 - y0)) return "cut";
+  if (others.some((other) => overlap(box, other, "smaller") > MAX_COVERED)) return "covered";
+  if (landmarks && turn(landmarks) > MAX_TURN) return "turned";
+  if (sharpness(crop) < MIN_SHARPNESS) return "blurred";
   return "good";
 }
 
-/** How far the nose is from the middle of the eyes, 0, to below one of them, 1. */
-export function turn([one, other, nose]) {
+/**
+ * How far a head is turned sideways: 0 is frontal, 0.7 about 45 degrees. The larger of two signs:
+ * the nose off the middle of the eyes, and eyes closer together than even a narrow face's.
+ */
+export function turn([one, other, nose, ...mouth]) {
   const x = other[0] - one[0], y = other[1] - one[1];
   const width = Math.hypot(x, y);
   if (width < 1e-3) return Infinity;
-  const along = (nose[0] - (one[0] + other[0]) / 2) * x + (nose[1] - (one[1] + other[1]) / 2) * y;
-  return Math.abs(along) / width / (width / 2);
+  const middle = [(one[0] + other[0]) / 2, (one[1] + other[1]) / 2];
+  const along = (nose[0] - middle[0]) * x + (nose[1] - middle[1]) * y;
+  const down = Math.hypot((mouth[0][0] + mouth[1][0]) / 2 - middle[0],
+    (mouth[0][1] + mouth[1][1]) / 2 - middle[1]);
+  const narrowness = Math.min(width / Math.max(NARROW * down, 1e-3), 1);
+  return Math.max(Math.abs(along) / width / (width / 2),
+    (NOSE * Math.sqrt(1 - narrowness ** 2)) / narrowness);
 }
 
 /** Variance of the crop's Laplacian over its own: 0 is a smooth blur. */

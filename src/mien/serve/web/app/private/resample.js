@@ -8,12 +8,12 @@
 
 const BITS = 22, HALF = 1 << (BITS - 1);
 
-/** Wrap what a canvas gives: RGBA, of which alpha is not looked at. */
+/** Wrap a canvas's pixels: RGBA, alpha ignored. */
 export function fromImageData({ data, width, height }) {
   return fromBytes(data, width, height, 4, 3);
 }
 
-/** Wrap bytes that lie close together. */
+/** Wrap contiguous bytes. */
 export function fromBytes(data, width, height, step, bands = step) {
   return { data, offset: 0, line: width * step, step, bands, width, height };
 }
@@ -145,10 +145,10 @@ function safeBox(source, width, height, box) {
 function weights(inputs, from, to, size) {
   const scale = Math.fround(to - from) / size;
   const reach = Math.max(scale, 1);
-  const most = Math.ceil(reach) * 2 + 1;
+  const maxTaps = Math.ceil(reach) * 2 + 1;
   const starts = new Int32Array(size), counts = new Int32Array(size);
-  const fixed = new Int32Array(size * most);
-  const share = new Float64Array(most);
+  const fixed = new Int32Array(size * maxTaps);
+  const share = new Float64Array(maxTaps);
   for (let i = 0; i < size; i++) {
     const centre = from + (i + 0.5) * scale;
     const start = Math.max(Math.trunc(centre - reach + 0.5), 0);
@@ -160,21 +160,21 @@ function weights(inputs, from, to, size) {
     }
     for (let j = 0; j < count; j++) {
       const part = total === 0 ? share[j] : share[j] / total;
-      fixed[i * most + j] = Math.trunc(0.5 + part * (1 << BITS));
+      fixed[i * maxTaps + j] = Math.trunc(0.5 + part * (1 << BITS));
     }
     starts[i] = start;
     counts[i] = count;
   }
-  return { starts, counts, fixed, most };
+  return { starts, counts, fixed, maxTaps };
 }
 
-function across(source, { starts, counts, fixed, most }, width, first = 0, last = source.height) {
+function across(source, { starts, counts, fixed, maxTaps }, width, first = 0, last = source.height) {
   const { data, offset, line, step, bands } = source;
   const out = empty(width, last - first, bands);
   let at = 0;
   for (let y = first; y < last; y++) {
     for (let x = 0; x < width; x++) {
-      const count = counts[x], weight = x * most;
+      const count = counts[x], weight = x * maxTaps;
       let i = offset + y * line + starts[x] * step;
       if (bands === 3) {
         let red = HALF, green = HALF, blue = HALF;
@@ -200,7 +200,7 @@ function across(source, { starts, counts, fixed, most }, width, first = 0, last 
 }
 
 /** Row by row, so that memory is walked through in its order. */
-function down(source, { starts, counts, fixed, most }, height, first = 0) {
+function down(source, { starts, counts, fixed, maxTaps }, height, first = 0) {
   const { data, offset, line, width, bands } = tight(source);
   const out = empty(width, height, bands);
   const bytes = width * bands, sums = new Int32Array(bytes);
@@ -208,7 +208,7 @@ function down(source, { starts, counts, fixed, most }, height, first = 0) {
   for (let y = 0; y < height; y++) {
     sums.fill(HALF);
     for (let j = 0; j < counts[y]; j++) {
-      const share = fixed[y * most + j], begin = offset + (starts[y] - first + j) * line;
+      const share = fixed[y * maxTaps + j], begin = offset + (starts[y] - first + j) * line;
       for (let i = 0; i < bytes; i++) sums[i] += Math.imul(data[begin + i], share);
     }
     for (let i = 0; i < bytes; i++) out.data[at++] = clipped(sums[i]);

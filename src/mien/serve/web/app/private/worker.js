@@ -1,6 +1,6 @@
-// Private mode's own thread: messages in, readings out, one after another.
+// Worker of private mode: processes messages one after another.
 //
-// In: {id, kind, ...}: "load" {model}; "picture" {bitmap, whole}; "begin" {paced}, a new camera or
+// In: {id, kind, ...}: "load" {model}; "image" {bitmap, whole}; "begin" {paced}, a new camera or
 // video; "frame" {bitmap, time}. Out: {id, result}, {id, error}, or {progress}.
 
 import { Engine, MissingFiles } from "./engine.js";
@@ -13,19 +13,19 @@ const answers = {
     engine = await Engine.load(model, (progress) => postMessage({ progress }));
     return { threads: engine.ort.env.wasm.numThreads };
   },
-  async picture({ bitmap, whole }) {
-    const picture = pixels(bitmap);
-    const faces = whole ? await engine.readWhole(picture) : await engine.readPicture(picture);
-    return { width: picture.width, height: picture.height, faces };
+  async image({ bitmap, whole }) {
+    const image = pixels(bitmap);
+    const faces = whole ? await engine.readWhole(image) : await engine.readImage(image);
+    return { width: image.width, height: image.height, faces };
   },
   async begin({ paced }) {
     follower = engine.follower(paced);
     return {};
   },
   async frame({ bitmap, time }) {
-    const picture = pixels(bitmap);
-    const faces = await follower.read(picture, time);
-    return { width: picture.width, height: picture.height, time_s: time, faces };
+    const image = pixels(bitmap);
+    const faces = await follower.read(image, time);
+    return { width: image.width, height: image.height, time_s: time, faces };
   },
 };
 
@@ -33,7 +33,7 @@ function pixels(bitmap) {
   const { width, height } = bitmap;
   if (canvas?.width !== width || canvas.height !== height) canvas = new OffscreenCanvas(width, height);
   const pen = canvas.getContext("2d", { willReadFrequently: true });
-  pen.fillStyle = "white"; // transparency is laid on white, as the server does
+  pen.fillStyle = "white"; // transparent pixels become white, as on the server
   pen.fillRect(0, 0, width, height);
   pen.drawImage(bitmap, 0, 0);
   bitmap.close();

@@ -1,21 +1,21 @@
-// Pictures: read a few at a time, shown one at a time, with a strip of all below.
+// Image session: images are processed two at a time, shown one at a time, with thumbnails below.
 
 import { faceCard } from "./cards.js";
 import { $, el, say } from "./dom.js";
-import { annotated, picturesCsv, picturesJson } from "./download.js";
+import { annotated, imagesCsv, imagesJson } from "./download.js";
 import { count, list, named, spoken, UNSURE } from "./names.js";
 import { Overlay } from "./overlay.js";
 import * as stage from "./stage.js";
 
-const AT_ONCE = 2;
+const CONCURRENCY = 2;
 
-export class Pictures {
-  /** @param {object} choices reader, model and threshold, as chosen now. */
+export class Images {
+  /** @param {object} choices current reader, model and threshold. */
   constructor(choices) {
     Object.assign(this, { choices, items: [], index: 0, stopped: new AbortController() });
   }
 
-  /** Add picture files, show the first of them, read them all. */
+  /** Add image files, show the first of them, process all. */
   add(files) {
     const first = this.items.length;
     for (const file of files) {
@@ -25,7 +25,7 @@ export class Pictures {
     return this.readAll();
   }
 
-  /** Read everything again: another model, or another place to read. */
+  /** Process all images again, after the model or the place changed. */
   again() {
     this.stopped.abort();
     this.stopped = new AbortController();
@@ -34,7 +34,7 @@ export class Pictures {
     return this.readAll();
   }
 
-  /** The threshold changed. */
+  /** Apply a changed threshold; nothing is processed again. */
   rename() {
     this.draw();
   }
@@ -51,7 +51,7 @@ export class Pictures {
     const work = async () => {
       for (let item = next(); item; item = next()) await this.read(item, signal);
     };
-    await Promise.all(Array.from({ length: AT_ONCE }, work));
+    await Promise.all(Array.from({ length: CONCURRENCY }, work));
   }
 
   async read(item, signal) {
@@ -59,7 +59,7 @@ export class Pictures {
     if (item === this.item) this.draw();
     try {
       const { reader, model } = this.choices;
-      const reading = await reader.readPicture(item.file, { model, signal, whole: item.whole });
+      const reading = await reader.readImage(item.file, { model, signal, whole: item.whole });
       if (signal.aborted) return;
       Object.assign(item, { state: "done", reading });
     } catch (error) {
@@ -79,9 +79,8 @@ export class Pictures {
     const { item } = this;
     this.overlay?.remove();
     this.image = el("img", { src: item.url, alt: item.name });
-    const picture = stage.frame(this.image);
-    this.overlay = new Overlay(picture);
-    this.picture = picture;
+    this.holder = stage.frame(this.image);
+    this.overlay = new Overlay(this.holder);
     this.image.onload = () => this.image.src === item.url && this.draw();
     this.image.onerror = () => {
       if (item === this.item) stage.blank("none", "This browser cannot show that file.");
@@ -95,7 +94,7 @@ export class Pictures {
     const place = this.items.length > 1 ? `, ${this.index + 1} of ${this.items.length}` : "";
     stage.title(item.name + place);
     stage.notice(item.error, item.error && { name: "Try again", run: () => this.retry(item) });
-    this.picture.classList.toggle("reading", waits);
+    this.holder.classList.toggle("reading", waits);
     this.image.alt = waits ? item.name : `${item.name}. ${this.words(item)}`;
     const { reading } = item;
     if (reading) this.overlay.show(reading.faces, reading.width, reading.height, threshold);
@@ -112,15 +111,15 @@ export class Pictures {
     const source = this.image.complete && this.image.naturalWidth ? this.image : null;
     const cards = faces.map((face, i) => faceCard(face, i, source, threshold));
     for (const [i, card] of cards.entries()) {
-      card.onmouseenter = () => this.overlay.light(i);
-      card.onmouseleave = () => this.overlay.light(null);
+      card.onmouseenter = () => this.overlay.highlight(i);
+      card.onmouseleave = () => this.overlay.highlight(null);
     }
-    if (item.state === "failed") cards.push(stage.nobody("Not read", "See the note above the picture."));
-    else if (item.state !== "done") cards.push(stage.nobody("Reading", "One moment."));
+    if (item.state === "failed") cards.push(stage.nobody("Not processed", "See the message above the picture."));
+    else if (item.state !== "done") cards.push(stage.nobody("Processing", "This takes a moment."));
     else if (!faces.length) {
       cards.push(stage.nobody("No face found",
-        "Faces are found from 24 pixels on, best when they look towards the camera.",
-        { name: "Read the whole picture as one face", run: () => this.retry(item, true) }));
+        "Faces must be at least 24 pixels wide, and are detected best when they look towards the camera.",
+        { name: "Treat the whole picture as one face", run: () => this.retry(item, true) }));
     }
     const heading = item.state === "done" ? stage.faces(faces.length) : "Faces";
     stage.results(heading, this.sum(), cards);
@@ -131,7 +130,7 @@ export class Pictures {
     return this.readAll();
   }
 
-  /** What all pictures hold, in one line; nothing where there is just one. */
+  /** A summary of all images in one line; empty for a single image. */
   sum() {
     if (this.items.length < 2) return "";
     const faces = this.items.flatMap(({ reading }) => reading?.faces ?? []);
@@ -147,7 +146,7 @@ export class Pictures {
   }
 
   words({ reading, error }) {
-    if (error) return `Could not be read: ${error.message}`;
+    if (error) return `Could not be processed: ${error.message}`;
     if (!reading.faces.length) return "No face found.";
     const faces = reading.faces.map((face) => {
       const { label, confidence } = named(face, this.choices.threshold);
@@ -174,11 +173,11 @@ export class Pictures {
   }
 
   json() {
-    return picturesJson(this.items, this.choices.threshold);
+    return imagesJson(this.items, this.choices.threshold);
   }
 
   csv() {
-    return picturesCsv(this.items, this.choices.model.labels, this.choices.threshold);
+    return imagesCsv(this.items, this.choices.model.labels, this.choices.threshold);
   }
 
   png() {

@@ -1,4 +1,4 @@
-"""The models that a server answers with: loaded at its start, asked for by name only."""
+"""The served models: loaded at startup, selected by name."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
-    """A model under the name that clients know it by."""
+class ServedModel:
+    """A model, and the name by which clients select it."""
 
     name: str
     classifier: FaceClassifier
 
     @property
     def info(self) -> ModelInfo:
-        """What its file says of itself."""
+        """Description in the model's file."""
         return self.classifier.info
 
     def to_dict(self, default: bool) -> dict[str, Any]:
-        """Return what clients are told of it."""
+        """Return the model's entry in /v1/models."""
         info = self.info
         return {
             "name": self.name,
@@ -47,55 +47,62 @@ class Served:
         }
 
 
-class Catalogue:
-    """Models by name; the first is the default."""
+class Catalog:
+    """Models by name; the first one is the default."""
 
-    def __init__(self, models: Iterable[Served]) -> None:
+    def __init__(self, models: Iterable[ServedModel]) -> None:
         self.models = {model.name: model for model in models}
 
     @classmethod
-    def load(cls, files: Iterable[tuple[str, Path]]) -> Catalogue:
-        """Return the models in files, then the shipped float32 ones; each is tried once.
+    def load(cls, files: Iterable[tuple[str, Path]]) -> Catalog:
+        """Load the models in files, then the shipped float32 ones; each is run once.
 
-        A shipped model whose name a file has taken is left out.
+        A shipped model is left out if a file has its name.
+
+        Args:
+            files: (name, path) of each model; an empty name takes the one in the file.
 
         Raises:
-            ConfigError: two models of one name.
-            ModelFileError: a file is no model.
+            ConfigError: two models have the same name.
+            ModelFileError: a file is not a valid model.
         """
         given = [(name, Classifier.load(path, threads=1)) for name, path in files]
         loaded = [(name or classifier.info.name, classifier) for name, classifier in given]
         taken = {name for name, _ in loaded}
         shipped = [n for n in shipped_models() if not n.endswith(INT8) and n not in taken]
         loaded += [(name, Classifier.load(name, threads=1)) for name in shipped]
-        models: dict[str, Served] = {}
+        models: dict[str, ServedModel] = {}
         for name, classifier in loaded:
-            model = Served(name, classifier)
+            model = ServedModel(name, classifier)
             if model.name in models:
                 raise ConfigError(
-                    f"two models are called {model.name!r}", hint="--models OTHER_NAME=FILE"
+                    f"models: two models are named {model.name!r}",
+                    hint="give one of them another name",
                 )
+            # The first run is slow (memory is allocated), and a faulty model fails here rather
+            # than in a client's request.
             size = classifier.info.input_size
-            classifier.logits(np.zeros((1, size, size), np.uint8))  # the first run is a slow one
+            classifier.logits(np.zeros((1, size, size), np.uint8))
             models[model.name] = model
         return cls(models.values())
 
-    def get(self, name: str | None) -> Served:
-        """Return a model by its name, or the default.
+    def get(self, name: str | None) -> ServedModel:
+        """Return a model by name; None returns the default.
 
         Raises:
-            Problem: 404, there is none of that name.
+            Problem: 404, no model has this name.
         """
         if name is None:
             return next(iter(self.models.values()))
         if name not in self.models:
+            # The name is not repeated: it is a client's own text.
             raise Problem(
                 404,
-                "no model of that name is served",
-                did_you_mean(name, self.models) + f"known: {', '.join(self.models)}",
+                "query parameter model: no served model has this name",
+                did_you_mean(name, self.models) + f"allowed: {', '.join(self.models)}",
             )
         return self.models[name]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what clients are told of all models."""
+        """Return the response of /v1/models."""
         return {"models": [m.to_dict(not i) for i, m in enumerate(self.models.values())]}

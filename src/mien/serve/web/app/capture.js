@@ -1,18 +1,19 @@
-// Pictures taken from a camera to be read: what an answer is about can be shown with it.
+// Captures camera frames to send, and keeps the last ones: an answer is shown with its own frame.
 
 import { el } from "./dom.js";
 
-const KEPT = 4, LONGEST = 640; // pixels: what the detector wants
+const KEPT = 4; // one more than can be unanswered or on screen
+const MAX_SIDE = 640; // pixels: larger frames find hardly more faces and cost upload time
 
-export class Grabs {
+export class FrameCapture {
   constructor() {
     this.canvases = Array.from({ length: KEPT }, () => el("canvas"));
   }
 
-  /** Take the picture with that number; it stays until KEPT more were taken. */
+  /** Capture frame `number`; it is kept until KEPT more are captured. */
   take(video, number) {
     const canvas = this.get(number);
-    const scale = Math.min(1, LONGEST / Math.max(video.videoWidth, video.videoHeight));
+    const scale = Math.min(1, MAX_SIDE / Math.max(video.videoWidth, video.videoHeight));
     const width = Math.round(video.videoWidth * scale), height = Math.round(video.videoHeight * scale);
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     canvas.getContext("2d", { alpha: false }).drawImage(video, 0, 0, width, height);

@@ -1,0 +1,105 @@
+"""Constants that Python and the page's JavaScript both have are equal."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from mien.predict.detectors import mtcnn
+from mien.predict.detectors.mtcnn import Mtcnn
+from mien.serve.assets import WEB
+from mien.types import UNSURE
+from mien.video import detect, pace, plan, quality, smooth, track
+from mien.video.quality import QualityGate
+
+APP = WEB / "app"
+SETTINGS, GATE = plan.Settings(), QualityGate()
+
+PYTHON: dict[str, Any] = {
+    "UNSURE": UNSURE,
+    "QUALITY_REASONS": quality.REASONS,
+    "GAP_S": pace.GAP_S,
+    "GAP_INTERVALS": pace.GAP_INTERVALS,
+    "LOST_INTERVALS": pace.LOST_INTERVALS,
+    "RECENT_STEPS": pace._RECENT,
+    "NEAR_STEPS": pace._NEAR,
+    "DETECT_S": plan.DETECT_S,
+    "READ_S": plan.READ_S,
+    "LOST_S": SETTINGS.lost_s,
+    "SHORTER_SIDE": detect.SHORTER_SIDE,
+    "TIME_CONSTANT_S": SETTINGS.smooth_s,
+    "FORGET_S": smooth.FORGET_S,
+    "FADE_INTERVALS": smooth.FADE_INTERVALS,
+    "MEASURE": track.MEASURE,
+    "ACCELERATION": track.ACCELERATION,
+    "REACH": track.REACH,
+    "REACH_PER_S": track.REACH_PER_S,
+    "RESIZE": track.RESIZE,
+    "RESIZE_PER_S": track.RESIZE_PER_S,
+    "SIMILAR": track.SIMILAR,
+    "REACH_SIMILAR_PER_S": track.REACH_SIMILAR_PER_S,
+    "APPEARANCE_WEIGHT": track.APPEARANCE_WEIGHT,
+    "FORGIVEN_DISTANCE": track.FORGIVEN_DISTANCE,
+    "UNSEEN_S": track.UNSEEN_S,
+    "RARE_S": track.RARE_S,
+    "CERTAIN_SCORE": track.CERTAIN_SCORE,
+    "MIN_TRACK_SCORE": track.Tracker().min_score,
+    "MIN_SIDE": GATE.min_side,
+    "MIN_SHARPNESS": GATE.min_sharpness,
+    "MAX_TURN": GATE.max_turn,
+    "MIN_INSIDE": GATE.min_inside,
+    "MAX_COVERED": GATE.max_covered,
+    "NARROW": quality.NARROW,
+    "NOSE": quality.NOSE,
+    "CELL": mtcnn.CELL,
+    "STRIDE": mtcnn.STRIDE,
+    "PYRAMID": mtcnn.PYRAMID,
+    "THRESHOLDS": mtcnn.THRESHOLDS,
+    "MAX_CANDIDATES": mtcnn.MAX_CANDIDATES,
+    "MIN_FACE": Mtcnn.__init__.__defaults__[0],  # type: ignore[index]
+    "MIN_FACE_SHARE": Mtcnn.__init__.__defaults__[1],  # type: ignore[index]
+    "FRAMING_SCALE": Mtcnn.framing.scale,
+    "FRAMING_SHIFT_X": Mtcnn.framing.shift_x,
+    "FRAMING_SHIFT_Y": Mtcnn.framing.shift_y,
+}
+
+ONLY_IN_JS = {
+    "IMPOSSIBLE", "MAX_FORESIGHT_S", "MAX_DETECT_FRACTION", "MAX_DETECT_S",  # pacing in a browser
+    "BITS", "HALF",  # Pillow's own
+    "ASSETS", "RUNTIME", "WASM", "GLUE", "DETECTOR", "FRAMING", "MAX_SIDE", "STEP_S", "MAX_PIXELS",
+}  # fmt: skip
+"""Constants of private mode that have no counterpart in Python."""
+
+
+def value(text: str) -> Any:
+    """The value of a JavaScript expression: a literal, or a fraction of two numbers."""
+    numerator, slash, denominator = text.partition(" / ")
+    return json.loads(numerator) / json.loads(denominator) if slash else json.loads(text)
+
+
+def declared(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^export const ([A-Z_]+) = (.+);$", text, re.MULTILINE))
+
+
+def test_every_shared_constant_is_compared() -> None:
+    constants = declared((APP / "constants.js").read_text(encoding="utf-8"))
+    assert set(constants) == set(PYTHON)
+
+
+@pytest.mark.parametrize("name", PYTHON)
+def test_constants_are_equal(name: str) -> None:
+    constants = declared((APP / "constants.js").read_text(encoding="utf-8"))
+    expected = PYTHON[name]
+    found = value(constants[name])
+    assert (tuple(found) if isinstance(found, list) else found) == expected
+
+
+def test_private_mode_has_no_other_copies() -> None:
+    names: set[str] = set()
+    for module in (APP / "private").glob("*.js"):
+        for line in re.findall(r"^(?:export )?const ([A-Z].*);", module.read_text("utf-8"), re.M):
+            names |= set(re.findall(r"\b([A-Z][A-Z_]+) = ", line))
+    assert names == ONLY_IN_JS
