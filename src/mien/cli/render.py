@@ -127,6 +127,31 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
         yield update
 
 
+@contextmanager
+def counting_bar(what: str, total: int) -> Iterator[Callable[[str], None]]:
+    """Yield a function that moves a bar on stderr by one, and prints a line above it.
+
+    The bar stays when the work is done; where stderr is no terminal, only its end is printed.
+
+    Args:
+        what: the things that are counted.
+        total: their number.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(what, *columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=total)
+
+        def advance(line: str) -> None:
+            bar.advance(task)
+            if line:
+                bar.console.print(line, highlight=False, markup=False)
+
+        yield advance
+
+
 def step_lines(what: str, *, every: int) -> Callable[[int, int], None]:
     """Return a progress callback (done, total) that prints a line to stderr now and then.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,12 +13,10 @@ import typer
 from mien.cli import exit_codes
 from mien.cli.extras import needs
 from mien.cli.options import Override
-from mien.cli.render import Column, make_table, print_table
+from mien.cli.render import Column, counting_bar, make_table, print_table
 from mien.errors import ConfigError, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from mien.data.dataset import Dataset
     from mien.study.plan import Plan, Training
     from mien.study.study import Outcome
@@ -91,8 +88,12 @@ def study(
     total = _announce(plan, dataset, folder, jobs, yes=yes or dry_run)
     if dry_run:
         return
-    with _training_bar(total) as report:
-        outcome = run_study(plan, dataset, data, folder, jobs, report)
+    with counting_bar("trainings", total) as advance:
+
+        def ended(training: Training, error: str) -> None:
+            advance(f"training {training.key} failed: {error}" if error else "")
+
+        outcome = run_study(plan, dataset, data, folder, jobs, ended)
     write_report(outcome, folder, shlex.join(["mien", *sys.argv[1:]]))
     _print(outcome, folder)
     if outcome.failed:
@@ -135,25 +136,6 @@ def _announce(plan: Plan, dataset: Dataset, folder: Path, jobs: int, *, yes: boo
     )
     refuse_costly(len(missing), minutes, yes=yes)
     return len(missing)
-
-
-@contextmanager
-def _training_bar(total: int) -> Iterator[Callable[[Training, str], None]]:
-    """Yield a callback (training, error) that moves a bar; its last state stays in a log file."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress("trainings", *columns, console=console) as bar:
-        task = bar.add_task("trainings", total=total)
-
-        def ended(training: Training, error: str) -> None:
-            bar.advance(task)
-            if error:
-                bar.console.print(f"training {training.key} failed: {error}", highlight=False)
-
-        yield ended
 
 
 def _print(outcome: Outcome, folder: Path) -> None:
