@@ -120,7 +120,7 @@ def test_videos_in_folders(
     code, out, err = mien(capsys, "predict", folder)
     assert code == 0
     assert len(out.splitlines()) == 2
-    assert f"note: 1 video in {folder} not read; mien video {folder} reads both" in err
+    assert f"note: 1 video in {folder} skipped; mien video {folder} reads both" in err
 
 
 @pytest.mark.parametrize("name", ["x.json", "x.jsonl", "x.csv", "x.tsv", "x.txt", "X.JSON"])

@@ -139,7 +139,8 @@ def test_videos_that_predict_cannot_read_so(clip: Path, examples: Path, tmp_path
     mixed = mien("predict", clip, examples / "astronaut.jpg")
     assert mixed.returncode == 2
     assert mixed.stderr == (
-        f"error: {clip} is a video among images\nhint: mien video reads both together\n"
+        f"error: {clip} is a video; images and videos cannot be mixed\n"
+        "hint: give the videos alone, or use mien video, which reads both\n"
     )
     for more in (["--output", tmp_path / "rows.csv"], ["--faces", "whole"]):
         other = mien("predict", clip, *more)

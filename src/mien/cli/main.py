@@ -164,7 +164,7 @@ def _refuse_empty(parameter: Any) -> None:
             name = parameter.metavar or parameter.name.upper()
             is_argument = parameter.param_type_name == "argument"
             raise ConfigError(
-                f"{name if is_argument else parameter.opts[0]} is empty",
+                f"{name if is_argument else parameter.opts[0]} is an empty string",
                 hint="is a shell variable unset? '.' is the current folder",
             )
         return process(ctx, value)
@@ -196,6 +196,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         sys.stdout.flush()  # here, where a full disk can still be reported
         return int(code)
     except USAGE_ERROR as error:
-        return report_usage(error, sys.argv[1:] if arguments is None else arguments)
+        return report_usage(error)
     except (MienError, KeyboardInterrupt, OSError, MemoryError, RuntimeError) as error:
         return report(error)

@@ -37,7 +37,10 @@ Force = Annotated[
     bool, typer.Option("--force", help="Replace the dataset folder if it exists already.")
 ]
 CropSize = Annotated[
-    int, typer.Option("--size", help="Height and width of a face crop in pixels, 8 to 1024.")
+    int,
+    typer.Option(
+        "--size", min=8, max=1024, help="Height and width of a face crop in pixels, 8 to 1024."
+    ),
 ]
 SourceForm = Annotated[
     str,
@@ -107,6 +110,7 @@ DetectEvery = Annotated[
     int | None,
     typer.Option(
         "--detect-every",
+        min=1,
         help="Frames from one detection to the next, 1 or more (default: 0.2 s; 1 with "
         "--blur-faces).",
     ),

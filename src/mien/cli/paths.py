@@ -1,4 +1,4 @@
-"""What a command line names: images, folders, globs, lists, standard input; files to write."""
+"""Paths on a command line: images, folders, globs, lists, standard input; files to write."""
 
 from __future__ import annotations
 
@@ -20,47 +20,49 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-SHOWN = 3
-"""Names of many that are printed."""
-MANY = 20
-"""Troubles that are listed one by one; of more, the first SHOWN and their number."""
+MAX_LISTED = 20
+"""Problems that are printed one by one; of more, only the first EXAMPLES and their number."""
+EXAMPLES = 3
 
 
 @dataclass(slots=True)
-class Named:
-    """What is to be read.
+class InputPaths:
+    """The images and videos that a command line names.
 
     Attributes:
         paths: images and folders of images, in the order given.
         videos: videos, and folders that hold only videos.
-        passed_over: folders with both, and how many videos lie in each.
-        stdin_at: before which of the paths an image on standard input comes; None for none.
+        skipped_videos: number of videos in each folder of `paths` that holds some.
+        stdin_at: index in `paths` before which the image on standard input comes; None if there
+            is none.
     """
 
     paths: list[Path] = field(default_factory=list)
     videos: list[Path] = field(default_factory=list)
-    passed_over: dict[Path, int] = field(default_factory=dict)
+    skipped_videos: dict[Path, int] = field(default_factory=dict)
     stdin_at: int | None = None
 
 
-def named(words: Sequence[str], listed: str | None) -> Named:
-    """Return what the arguments and a list of paths name.
+def input_paths(words: Sequence[str], listed: str | None) -> InputPaths:
+    """Return the images and videos named by arguments and by a list of paths.
 
     Args:
         words: paths, folders, quoted globs, or '-' for an image on standard input.
-        listed: a file with a path a line (or NUL between them), or '-' for such a list on
-            standard input; None for none.
+        listed: file with one path per line (or separated by NUL), or '-' for such a list on
+            standard input; None for no list.
 
     Raises:
-        ConfigError: an empty name, an address, nothing at all; videos among images.
-        SourceError: a glob that matches nothing, a list that cannot be read or is empty; none of
-            many files exists.
+        ConfigError: an empty name, a URL, standard input twice, or videos among images.
+        SourceError: a glob without a match, a list that is unreadable or empty, or none of many
+            files exists.
     """
-    found = Named()
+    found = InputPaths()
     for word in words:
         if word == STDIN:
             if found.stdin_at is not None:
-                raise ConfigError("standard input is named twice", hint="it can be read once")
+                raise ConfigError(
+                    "standard input (-) is given twice", hint="it can be read once; give - once"
+                )
             found.stdin_at = len(found.paths)
         else:
             for path in _matches(word):
@@ -74,55 +76,57 @@ def named(words: Sequence[str], listed: str | None) -> Named:
         for path in read_list(listed):
             _add(found, path)
     if found.videos and (found.paths or found.stdin_at is not None):
-        what = "is a video" if not found.videos[0].is_dir() else "holds only videos,"
+        what = "holds only videos" if found.videos[0].is_dir() else "is a video"
         raise ConfigError(
-            f"{found.videos[0]} {what} among images", hint="mien video reads both together"
+            f"{found.videos[0]} {what}; images and videos cannot be mixed",
+            hint="give the videos alone, or use mien video, which reads both",
         )
     _refuse_all_missing(found.paths)
     return found
 
 
 def read_list(name: str) -> list[Path]:
-    """Return the paths in a list: one a line, or with NUL between them (find -print0).
+    """Return the paths in a list: one per line, or separated by NUL (find -print0).
 
     Raises:
-        SourceError: it cannot be read, or names nothing.
+        SourceError: it cannot be read, or holds no path.
     """
     where = "standard input" if name == STDIN else name
     try:
         content = sys.stdin.buffer.read() if name == STDIN else Path(name).read_bytes()
     except OSError as error:
         raise SourceError(
-            f"cannot read the list {where}: {error.strerror}", hint="check the path"
+            f"cannot read the list {where}: {error.strerror}",
+            hint="give a text file with one path per line",
         ) from error
     content = content.removeprefix(b"\xef\xbb\xbf")
     lines = content.split(b"\0") if b"\0" in content else content.splitlines()
     paths = [Path(os.fsdecode(line)) for line in lines if line.strip()]
     if not paths:
-        raise SourceError(f"the list {where} names nothing", hint="give one path a line")
+        raise SourceError(f"the list {where} holds no path", hint="give one path per line")
     return paths
 
 
 def refuse_address(word: str, command: str) -> None:
-    """Raise a ConfigError where `word` is a URL; `command` reads local files."""
+    """Raise a ConfigError if `word` is a URL; `command` reads local files."""
     if not _ADDRESS.match(word):
         return
     if word.lower().startswith("file://"):
         raise ConfigError(
-            f"{word} is an address; {command} reads local files",
+            f"{word} is a URL; {command} reads local files",
             hint=f"give the path alone: {word[7:]}",
         )
     raise ConfigError(
-        f"{word} is an address; {command} reads files on this machine",
+        f"{word} is a URL; {command} reads local files",
         hint=f"{join(['curl', '-L', word])} | mien predict -; "
-        "mien video reads http:// and rtsp:// addresses of videos",
+        "mien video reads http:// and rtsp:// URLs of videos",
     )
 
 
 def _matches(word: str) -> Iterator[Path]:
     if not word.strip():
         raise ConfigError(
-            "an empty name is among the images",
+            "IMAGES holds an empty string",
             hint="is a shell variable unset? '.' is the current folder",
         )
     refuse_address(word, "mien predict")
@@ -133,12 +137,13 @@ def _matches(word: str) -> Iterator[Path]:
     matches = sorted(glob(word, recursive=True))  # noqa: PTH207  (an absolute pattern too)
     if not matches:
         raise SourceError(
-            f"nothing matches {word}", hint="check the pattern; ** goes into folders: 'a/**/*.jpg'"
+            f"no file matches {word!r}",
+            hint="check the pattern; ** matches any number of folders: 'a/**/*.jpg'",
         )
     yield from map(Path, matches)
 
 
-def _add(found: Named, path: Path) -> None:
+def _add(found: InputPaths, path: Path) -> None:
     from mien.predict.sources import VIDEO_SUFFIXES, is_folder
 
     if not is_folder(path):
@@ -149,12 +154,12 @@ def _add(found: Named, path: Path) -> None:
         found.videos.append(path)
         return
     if videos:
-        found.passed_over[path] = videos
+        found.skipped_videos[path] = videos
     found.paths.append(path)
 
 
 def _count(folder: Path) -> tuple[int, int]:
-    """Return how many images and videos lie in a folder and its subfolders, hidden ones not."""
+    """Return the number of images and of videos in a folder tree, hidden ones left out."""
     from mien.imaging.codec import SUFFIXES
     from mien.predict.sources import VIDEO_SUFFIXES
 
@@ -168,27 +173,27 @@ def _count(folder: Path) -> tuple[int, int]:
 
 
 def _refuse_all_missing(paths: Sequence[Path]) -> None:
-    """Say in one line, before a model is opened, that no file of a long list is there."""
-    if len(paths) <= MANY or any(map(os.path.lexists, paths)):
+    """Raise one error, before a model is loaded, if no file of a long list exists."""
+    if len(paths) <= MAX_LISTED or any(map(os.path.lexists, paths)):
         return
-    first = ", ".join(map(str, paths[:SHOWN]))
+    first = ", ".join(map(str, paths[:EXAMPLES]))
     raise SourceError(
         f"none of {len(paths):,} files exists; the first: {first}",
-        hint=f"paths count from the current folder, {Path.cwd()}",
+        hint=f"relative paths start at the current folder, {Path.cwd()}",
     )
 
 
-def tell_some(kind: str, lines: Sequence[str]) -> None:
-    """Print `kind: line` for each line on standard error, or for the first of very many."""
-    shown = lines if len(lines) <= MANY else lines[:SHOWN]
+def print_problems(kind: str, lines: Sequence[str]) -> None:
+    """Print `kind: line` to stderr for each line, or for the first ones of a long list."""
+    shown = lines if len(lines) <= MAX_LISTED else lines[:EXAMPLES]
     for line in shown:
         typer.echo(f"{kind}: {line}", err=True)
     if len(lines) > len(shown):
         typer.echo(f"{kind}: and {len(lines) - len(shown):,} more", err=True)
 
 
-def near(source: str) -> str:
-    """Return "; did you mean 'x'?" for a file of nearly the name of a missing one, else ""."""
+def similar_file(source: str) -> str:
+    """Return "; did you mean 'x'?" if a file is missing and another has a similar name, else ""."""
     from mien.files import near_file
 
     path = Path(source)
@@ -196,23 +201,23 @@ def near(source: str) -> str:
     return f"; {found}".rstrip() if found else ""
 
 
-def tell_passed_over(passed_over: dict[Path, int]) -> None:
-    """Say which videos in folders of images are not read, and what reads them."""
-    for folder, videos in passed_over.items():
+def print_skipped_videos(skipped_videos: dict[Path, int]) -> None:
+    """Print a note for each folder of images whose videos were skipped."""
+    for folder, videos in skipped_videos.items():
         typer.echo(
-            f"note: {counted(videos, 'video')} in {folder} not read; "
+            f"note: {counted(videos, 'video')} in {folder} skipped; "
             f"{join(['mien', 'video', str(folder)])} reads both",
             err=True,
         )
 
 
 def refuse_file(path: Path | None, option: str, suffixes: Iterable[str] = ()) -> None:
-    """Raise a ConfigError, before the work, where a file cannot be written at `path`.
+    """Raise a ConfigError, before the work starts, if no file can be written at `path`.
 
     Args:
-        path: of the file, or None.
-        option: that names it, for the message.
-        suffixes: that its name may end in; any where empty.
+        path: of the file; None is accepted.
+        option: option or argument that gave it, for the message.
+        suffixes: allowed suffixes of its name; empty allows any.
     """
     if path is None:
         return
@@ -220,14 +225,15 @@ def refuse_file(path: Path | None, option: str, suffixes: Iterable[str] = ()) ->
         raise ConfigError(f"{option} {path} is a folder", hint="give a file name")
     if not path.parent.exists():
         raise ConfigError(
-            f"{option} {path}: there is no folder {path.parent}",
-            hint=f"make it first: {join(['mkdir', '-p', str(path.parent)])}",
+            f"{option} {path}: the folder {path.parent} does not exist",
+            hint=f"create it first: {join(['mkdir', '-p', str(path.parent)])}",
         )
     if not path.parent.is_dir():
-        raise ConfigError(f"{option} {path}: {path.parent} is no folder", hint="choose a folder")
+        raise ConfigError(
+            f"{option} {path}: {path.parent} is a file, not a folder", hint="give another path"
+        )
     known = tuple(suffixes)
     if known and path.suffix.lower() not in known:
-        found = f"ends in {path.suffix}" if path.suffix else "has no ending"
-        raise ConfigError(
-            f"{option} {path}: the name {found}", hint=f"end it in {', '.join(known)}"
-        )
+        found = f"the suffix is {path.suffix}" if path.suffix else "the name has no suffix"
+        allowed = known[0] if len(known) == 1 else f"one of {', '.join(known)}"
+        raise ConfigError(f"{option} {path}: {found}", hint=f"use the suffix {allowed}")

@@ -12,7 +12,15 @@ from typing import IO, TYPE_CHECKING
 import typer
 
 from mien.cli import exit_codes
-from mien.cli.paths import MANY, STDIN, named, near, refuse_file, tell_passed_over, tell_some
+from mien.cli.paths import (
+    MAX_LISTED,
+    STDIN,
+    input_paths,
+    print_problems,
+    print_skipped_videos,
+    refuse_file,
+    similar_file,
+)
 from mien.cli.render import print_table, tab_line
 from mien.errors import ConfigError, SourceError, counted
 
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mien.cli.paths import Named
+    from mien.cli.paths import InputPaths
     from mien.predict.sinks.annotated import AnnotatedFolder
     from mien.reader import Reader
     from mien.types import ImageReading
@@ -90,7 +98,7 @@ def predict(
             hint="give images or folders, or - for an image on standard input; "
             "see: mien predict --help",
         )
-    found = named(paths or [], from_file)
+    found = input_paths(paths or [], from_file)
     from mien.predict.sinks.annotated import AnnotatedFolder
     from mien.reader import Reader
 
@@ -115,7 +123,7 @@ def predict(
     tally = _Tally()
     readings = tally.watch(_read(reader, found, folder))
     _write(readings, kind, reader.classifier.info.labels, output, coverage)
-    tell_passed_over(found.passed_over)
+    print_skipped_videos(found.skipped_videos)
     tally.report(annotate)
     raise typer.Exit(tally.exit_code)
 
@@ -143,7 +151,9 @@ def _form(output: Path | None, *, as_json: bool, as_csv: bool) -> str:
     return own or asked or "table"
 
 
-def _read(reader: Reader, found: Named, folder: AnnotatedFolder | None) -> Iterator[ImageReading]:
+def _read(
+    reader: Reader, found: InputPaths, folder: AnnotatedFolder | None
+) -> Iterator[ImageReading]:
     """Read what is named, in order, and write annotated copies where there is a folder for them."""
     paths, at = found.paths, found.stdin_at
     parts = [paths] if at is None else [paths[:at], paths[at:]]
@@ -199,17 +209,17 @@ class _Tally:
             self.faces += len(reading.faces)
             self.notes += [f"{reading.source}: {note}" for note in reading.notes]
             if reading.error is not None:
-                like = "" if len(self.unreadable) > MANY else near(reading.source)
+                like = "" if len(self.unreadable) > MAX_LISTED else similar_file(reading.source)
                 self.unreadable.append(reading.error + like)
             elif not reading.faces:
                 self.faceless.append(reading.source)
             yield reading
 
     def report(self, annotated: Path | None) -> None:
-        tell_some("note", self.notes)
-        tell_some("no face", self.faceless)
-        tell_some("unreadable", self.unreadable)
-        tell_some("empty", self.empty)
+        print_problems("note", self.notes)
+        print_problems("no face", self.faceless)
+        print_problems("unreadable", self.unreadable)
+        print_problems("empty", self.empty)
         where = f"; annotated images in {annotated}" if annotated else ""
         images, faces = counted(self.images, "image"), counted(self.faces, "face")
         typer.echo(

@@ -18,6 +18,8 @@ MaxLoss = Annotated[
     float,
     typer.Option(
         "--max-loss",
+        min=0,
+        max=100,
         help="Accuracy that may be lost, in percentage points, 0 to 100; a larger loss is an error "
         "and nothing is written.",
     ),

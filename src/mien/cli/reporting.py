@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mien.cli import exit_codes
 from mien.cli.streams import discard
+from mien.cli.usage import usage_error
 from mien.errors import ConfigError, MienError
 from mien.files import write_error
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def report(error: BaseException) -> int:
@@ -42,36 +40,14 @@ def print_error(message: str, hint: str) -> None:
     sys.stderr.write(f"error: {message}\nhint: {hint}\n")
 
 
-def report_usage(error: Any, arguments: Sequence[str]) -> int:
-    """Print Typer's error about a command line as any other error; return the exit code.
-
-    Args:
-        error: its message is the whole help where there were no arguments at all.
-        arguments: as typed.
-    """
+def report_usage(error: Any) -> int:
+    """Print Typer's error about a command line like any other error; return the exit code."""
     message = error.format_message()
-    if message.startswith("Usage:"):
+    if message.startswith("Usage:"):  # no arguments at all: the message is the help
         sys.stderr.write(f"{message}\n")
-        return exit_codes.USAGE
-    command = error.ctx.command_path if error.ctx else "mien"
-    words = " ".join(message.split()).rstrip(".")
-    before, should, wanted = words.partition("Input should be ")
-    if should:  # Typer's message lacks the value
-        option = before.removeprefix("Invalid value for ").rstrip(": ").strip("'")
-        words = f"{option} must be {wanted.partition(',')[0]}, got {_typed(option, arguments)!r}"
-    print_error(words[:1].lower() + words[1:], f"see {command} --help")
+    else:
+        print_error(*usage_error(error))
     return exit_codes.USAGE
-
-
-def _typed(option: str, arguments: Sequence[str]) -> str:
-    """Return the value typed for an option, called such as '-o / --out'; "" if it is not found."""
-    for name in option.replace("'", "").split(" / "):
-        for number, argument in enumerate(arguments):
-            if argument.startswith(f"{name}="):
-                return argument.partition("=")[2]
-            if argument == name and number + 1 < len(arguments):
-                return arguments[number + 1]
-    return ""
 
 
 def _report_system_error(error: OSError) -> None:

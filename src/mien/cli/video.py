@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mien.cli import exit_codes
-from mien.cli.paths import near
+from mien.cli.paths import similar_file
 from mien.cli.render import print_table
 from mien.errors import ConfigError, SourceError, counted
 
@@ -172,7 +172,7 @@ class _Work:
                 seen = self._seen(source if rest is None else rest.source(source))
                 summary = outputs.write(source, path, seen, self._labels, rest)
             except SourceError as error:
-                self._trouble(f"{error.message}; {error.hint}{near(source.name)}")
+                self._trouble(f"{error.message}; {error.hint}{similar_file(source.name)}")
                 continue
             self._count(summary)
             _say(f"{_in_words(summary)}; written to {path}.*")
@@ -204,7 +204,7 @@ class _Work:
                         if source.live:
                             sys.stdout.flush()
             except SourceError as broken:
-                error = f"{broken.message}; {broken.hint}{near(source.name)}"
+                error = f"{broken.message}; {broken.hint}{similar_file(source.name)}"
             result = {**summary.finish(), "error": error}
             if result["frames"]:
                 self._count(result)
