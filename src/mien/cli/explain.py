@@ -29,7 +29,7 @@ MAX_FACES = 50
 """Faces on one page: each takes half a megabyte and some seconds."""
 
 Images = Annotated[
-    list[Path], typer.Argument(metavar="IMAGES...", help="Images and folders of images.")
+    list[Path], typer.Argument(metavar="IMAGES", help="Images and folders of images.")
 ]
 Out = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Folder to write the page and its images to.")

@@ -78,7 +78,7 @@ def _options(
 
 
 def _register() -> None:
-    """Attach every command; each file imports its heavy packages only when it is called."""
+    """Register every command; each file imports heavy packages only when it is called."""
     if app.registered_commands:
         return
     from mien.cli.calibrate import calibrate
@@ -120,6 +120,8 @@ def command_line() -> Any:
 
     _register()
     group: Any = typer.main.get_command(app)
+    _order(group, "predict", "video", "live", "data")
+    _order(group.commands["data"], "import", "show", "audit", "draw")
     shared = [parameter for parameter in group.params if parameter.name in SHARED]
     for path, command in commands(group):
         command.epilog = epilog(path)
@@ -129,6 +131,12 @@ def command_line() -> Any:
             command.params = [*command.params, *shared]
             _name_flags_in_errors(command)
     return group
+
+
+def _order(group: Any, *first: str) -> None:
+    """Move commands to the front of a group's help; Typer lists groups after all commands."""
+    rest = [name for name in group.commands if name not in first]
+    group.commands = {name: group.commands[name] for name in (*first, *rest)}
 
 
 def commands(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:

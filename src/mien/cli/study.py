@@ -12,7 +12,7 @@ import typer
 
 from mien.cli import exit_codes
 from mien.cli.extras import needs
-from mien.cli.options import Override
+from mien.cli.options import DatasetFolder, Override
 from mien.cli.render import Column, counting_bar, make_table, print_table
 from mien.errors import ConfigError, counted
 
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from mien.study.study import Outcome
 
 StudyFile = Annotated[
-    Path, typer.Argument(metavar="STUDY", help="TOML file, or name of a shipped study: poster.")
-]
-Data = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="DIR", help="Dataset folder made by mien data."),
+    Path,
+    typer.Argument(
+        metavar="STUDY", help="TOML file, or name of a shipped study: poster, finetune or ablation."
+    ),
 ]
 Out = Annotated[
     Path | None,
@@ -52,13 +51,15 @@ DryRun = Annotated[
 ]
 Yes = Annotated[
     bool,
-    typer.Option("--yes", help="Start without asking back, however long the trainings take."),
+    typer.Option(
+        "--yes", help="Start even if it is more than 1,000 trainings or takes more than 2 hours."
+    ),
 ]
 
 
 def study(
     path: StudyFile,
-    data: Data = None,
+    data: DatasetFolder,
     out: Out = None,
     jobs: Jobs = 1,
     seeds: Seeds = 0,
@@ -77,10 +78,6 @@ def study(
         from mien.study.report import write_report
         from mien.study.study import run_study
     plan = _load_plan(path, seeds, only, set_)
-    if data is None:
-        raise ConfigError(
-            "mien study needs --data DIR", hint="for example: --data datasets/fer2013"
-        )
     if jobs < 1:
         raise ConfigError(f"--jobs must be at least 1, got {jobs}", hint="use one for each core")
     dataset = load_dataset(data)

@@ -34,7 +34,8 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="DIR",
-        help="Dataset folder made by mien data (with --resume the default is the run's own).",
+        help="Dataset folder made by mien data, needed for a new run (default with --resume: the "
+        "run's own).",
     ),
 ]
 Out = Annotated[
