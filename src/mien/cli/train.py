@@ -142,9 +142,9 @@ def _fit(run: RunFolder, dataset: Dataset, request: Request) -> TrainingState:
     from mien.train.loop.tensorboard import TensorBoardLog
     from mien.train.run.folder import discard_run
 
-    callbacks = [ProgressView(), TensorBoardLog(), CurvesPlot()]
+    progress = step_lines("training the face alignment", every=500)
     try:
-        return fit(run, dataset, callbacks, step_lines("training the face alignment", every=500))
+        return fit(run, dataset, [ProgressView(), TensorBoardLog(), CurvesPlot()], progress)
     except TrainingError:
         print_findings(run, visit(run, dataset), err=True)
         raise

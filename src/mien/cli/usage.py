@@ -67,7 +67,7 @@ def _bad_value(parameter: Any, error: Any, text: str) -> str:
 
 def _typed_value(error: Any) -> str:
     """Return what was typed, which only the error beneath Typer's knows."""
-    problems = getattr(error.__cause__, "errors", list)()
+    problems: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
     value = problems[0].get("input") if problems else None
     return "another value" if value is None else str(value)
 
