@@ -155,9 +155,9 @@ def test_int8_that_is_refused_leaves_the_float_model(
     with pytest.raises(SystemExit) as ended:
         main.run()
     assert ended.value.code == 1
-    told = capsys.readouterr().err
-    assert f"{tmp_path / 'm.int8.onnx'} was not written, {path} and its card were" in told
-    assert "nothing was written" not in told
+    err = capsys.readouterr().err
+    assert f"{tmp_path / 'm.int8.onnx'} was not written, {path} and its card were" in err
+    assert "nothing was written" not in err
     assert {file.name for file in tmp_path.iterdir()} == {"m.onnx", "m.md"}
 
 

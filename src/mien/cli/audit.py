@@ -67,7 +67,7 @@ def audit(
     Writes a page, JSON, and a CSV whose suggestions can be edited and applied with
     mien data import --apply.
     """
-    with needs("audit", "mien data audit"):  # say now, not after a minute, what is missing
+    with needs("audit", "mien data audit"):  # fail now, not after a minute
         import cleanlab  # noqa: F401
         import sklearn  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""`mien data`: labelled collections to datasets, and a look at them."""
+"""`mien data`: labelled collections to datasets, their inspection and audit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mien explain`: what a model looks at in faces."""
+"""`mien explain`: which parts of a face a model's prediction depends on."""
 
 from __future__ import annotations
 
@@ -179,8 +179,8 @@ def _print_thirds(explanation: Explanation, sources: list[str]) -> None:
                  face.label(explanation.info)]  # fmt: skip
         for method, map_hw in face.maps.items():
             empty = map_hw.max(initial=0) <= 0
-            shares = ["empty"] if empty else [f"{share:.0%}" for share in thirds(map_hw).values()]
-            rows.append([*first, method, *shares])
+            fractions = ["empty"] if empty else [f"{f:.0%}" for f in thirds(map_hw).values()]
+            rows.append([*first, method, *fractions])
             first = ["", "", ""]
     columns = [Column("image", fold=True), Column("explained"), Column("predicted"), Column("map")]
     thirds_of_face = right_aligned("upper third", "middle", "lower")

@@ -33,7 +33,7 @@ Source = Annotated[
         help="Stream address (rtsp://, http://) or video file to play, instead of a camera."
     ),
 ]
-Camera = Annotated[int, typer.Option("--camera", help="Camera number, 0 or more.")]
+Camera = Annotated[int, typer.Option("--camera", min=0, help="Camera number, 0 or more.")]
 Headless = Annotated[
     bool, typer.Option("--headless", help="Open no window; print rows as JSON lines.")
 ]

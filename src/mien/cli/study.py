@@ -33,7 +33,9 @@ Out = Annotated[
 ]
 Jobs = Annotated[
     int,
-    typer.Option("--jobs", help="Trainings that run in parallel, 1 or more, one thread each."),
+    typer.Option(
+        "--jobs", min=1, help="Trainings that run in parallel, 1 or more, one thread each."
+    ),
 ]
 Seeds = Annotated[
     int,
@@ -78,8 +80,6 @@ def study(
         from mien.study.report import write_report
         from mien.study.study import run_study
     plan = _load_plan(path, seeds, only, set_)
-    if jobs < 1:
-        raise ConfigError(f"--jobs must be at least 1, got {jobs}", hint="use one for each core")
     dataset = load_dataset(data)
     folder = out or Path("runs") / path.stem
     total = _announce(plan, dataset, folder, jobs, yes=yes or dry_run)
@@ -105,7 +105,7 @@ def _load_plan(path: Path, seeds: int, only: list[str], set_: list[str]) -> Plan
     if seeds:
         if seeds < 2:
             raise ConfigError(
-                f"--seeds must be at least 2, got {seeds}",
+                f"--seeds: {seeds} is out of range, 2 or more",
                 hint="the statistical tests compare trainings with different seeds",
             )
         plan = replace(plan, seeds=seeds)

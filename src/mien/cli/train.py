@@ -95,7 +95,7 @@ def train(
     _refuse_foreign({"fit.epochs": epochs, "optimizer.lr": lr, "fit.batch_size": batch_size,
                      "fit.seed": seed})  # fmt: skip
     request = Request(recipe, data, set_, out, resume)
-    with needs("train", "mien train"):  # say now, not after a minute, what is missing
+    with needs("train", "mien train"):  # fail now, not after a minute
         import mien.doctor.run_diagnostics
         import mien.train.loop.tensorboard  # noqa: F401
     if settings:
