@@ -30,6 +30,12 @@ def flags(path: str) -> dict[str, str]:
         ("serve", "keep_minutes: 0 is out of range", "--max-keep-minutes: 0 is out of range"),
         ("serve", "origins must start with http://", "--origin must start with http://"),
         ("train", "fit.epochs=2 is too few", "--set fit.epochs=2 is too few"),
+        ("data draw", "set force to replace it", "set --force to replace it"),
+        ("data import", "set faces to 'whole'", "set --faces to 'whole'"),
+        ("video", "read it without `resume`", "read it without --resume"),
+        ("video", "give size, such as 64x48, and rate, such as 30",
+         "give --size, such as 64x48, and --rate, such as 30"),
+        ("live", "name it: detector yunet=FILE.onnx", "name it: --detector yunet=FILE.onnx"),
         ("export", "half=True needs fp16 weights", "--half needs fp16 weights"),
     ],
 )  # fmt: skip
@@ -49,6 +55,8 @@ def test_an_argument_becomes_the_flag_of_the_running_command(
         "rate of change=3",
         "there is no dataset in size",
         "data show: nothing",
+        "use a model that mien export wrote",
+        "leave the camera out, or set the size to one",
     ],
 )
 def test_words_that_are_no_arguments_stay(text: str) -> None:

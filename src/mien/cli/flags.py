@@ -22,6 +22,12 @@ _SUBJECT = re.compile(r"^(?:[a-z_]+\.)?([a-z][a-z0-9_]*)(?=: | must )")
 _KEYWORD = re.compile(_NAME + r"=([^\s,;()]+)")
 # A name with an underscore is no English word, so it is an argument wherever it stands.
 _IDENTIFIER = re.compile(_NAME + r"(?<=[a-z0-9])(?![\w/\\=(]|\.\w)")
+# 'set force to replace it', 'leave prior out', 'give size, such as 64x48', 'detector yunet=FILE'.
+_PHRASE = re.compile(
+    r"(\b(?:set|with|without|leave|give|and|use) |: )([a-z][a-z0-9_]*)"
+    r"(?= to | out\b|, such as| [a-z]+=)"
+)
+_QUOTED = re.compile(r"`([a-z][a-z0-9_]*)`")
 # A setting of a recipe: fit.batch_size=32.
 _SETTING = re.compile(r"(?<![\w./-])(?<!--set )([a-z_]+\.[a-z_]+=[^\s,;]+)")
 
@@ -70,12 +76,17 @@ def with_flags(text: str, flags: Mapping[str, str]) -> str:
         end = match[2][len(value) :]
         return f"{flag}{end}" if value == "True" else f"{flag} {value}{end}"
 
+    def phrase(match: re.Match[str]) -> str:
+        return match[1] + (_flag(match[2], flags) or match[2])
+
     def identifier(match: re.Match[str]) -> str:
         return (_flag(match[1], flags) if "_" in match[1] else None) or match[0]
 
     if "--set" in flags.values():
         text = _SETTING.sub(r"--set \1", text)
     text = _SUBJECT.sub(subject, text)
+    text = _QUOTED.sub(subject, text)
+    text = _PHRASE.sub(phrase, text)
     text = _KEYWORD.sub(keyword, text)
     return _IDENTIFIER.sub(identifier, text)
 
