@@ -224,7 +224,7 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
         (["train", "poster", "--data", "DATA", "--set", "lr=1"], 2, "unknown setting lr",
          "did you mean 'optimizer.lr'?"),
         (["export", "RUN", "m.pt"], 2, "the suffix is .pt", "use the suffix .onnx"),
-        (["evaluate", "mien-tiny"], 2, "does not know which data", "--data DIR"),
+        (["evaluate", "mien-tiny"], 2, "does not record which data", "--data DIR"),
         (["evaluate", "RUN", "--split", "val"], 2, "no split 'val'", "did you mean 'validation'?"),
         (["train", "poster", "--data", "DATA", "--set", "fit.batch_size=5000"], 1,
          "fewer than one batch of 5000", "--set fit.batch_size="),
