@@ -1,4 +1,4 @@
-"""What `mien predict` can be told to read, and where it writes."""
+"""What `mien predict` accepts as input, and where it writes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def mien(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
     return int(ended.value.code or 0), out, err
 
 
-def test_a_image_on_standard_input(examples: Path, tmp_path: Path) -> None:
+def test_an_image_on_standard_input(examples: Path, tmp_path: Path) -> None:
     content = (examples / "astronaut.jpg").read_bytes()
     command = [MIEN, "predict", str(examples / "grace_hopper.jpg"), "-", "--json", "--annotate",
                str(tmp_path)]  # fmt: skip
@@ -35,10 +35,10 @@ def test_a_image_on_standard_input(examples: Path, tmp_path: Path) -> None:
     assert [r["source"] for r in readings] == [str(examples / "grace_hopper.jpg"), "-"]
     assert [r["faces"][0]["label"] for r in readings] == ["neutral", "happy"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["grace_hopper.jpg", "stdin.jpg"]
-    for wrong, said in ((b"", "standard input is empty"), (b"words", "is not an image")):
+    for wrong, message in ((b"", "standard input is empty"), (b"words", "is not an image")):
         done = subprocess.run(command, input=wrong, capture_output=True, check=False)
         assert done.returncode == 1
-        assert said in done.stderr.decode()
+        assert message in done.stderr.decode()
 
 
 @pytest.mark.parametrize("joint", ["\n", "\r\n", "\0"])

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import io
 import re
+from types import SimpleNamespace
 
 import pytest
 from rich.table import Table
 
-from mien.cli.render import print_table, tab_line
+from mien.cli.render import (
+    Column,
+    counting_bar,
+    make_table,
+    print_table,
+    progress_bars,
+    right_aligned,
+    step_lines,
+    tab_line,
+)
 
 LONG = "/a/very/long/path/" + "folder/" * 20 + "photo [bold].jpg"
 
@@ -19,13 +29,12 @@ class Terminal(io.StringIO):
 
 
 def table(columns: int = 3) -> Table:
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    made.add_column("image", overflow="fold")
-    for number in range(columns):
-        made.add_column(f"label-{number}", justify="right")
-    made.add_row(LONG, *(f"{number}%" for number in range(columns)))
-    made.add_row("b.jpg", *(f"{number + 50}%" for number in range(columns)))
-    return made
+    labels = right_aligned(*(f"label-{number}" for number in range(columns)))
+    rows = [
+        [LONG, *(f"{number}%" for number in range(columns))],
+        ["b.jpg", *(f"{number + 50}%" for number in range(columns))],
+    ]
+    return make_table([Column("image", fold=True), *labels], rows)
 
 
 def plain(text: str) -> list[str]:
@@ -71,3 +80,65 @@ def test_a_narrow_terminal_gets_paragraphs(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_tabs_and_lines_in_names_are_spelt_out() -> None:
     assert tab_line(["a\tb\nc.jpg", "happy"]) == "a\\tb\\nc.jpg\thappy\n"
+
+
+def test_numbers_are_aligned_to_the_right_below_the_title() -> None:
+    stream = io.StringIO()
+    columns = [Column("class"), *right_aligned("n")]
+    print_table(make_table(columns, [["happy", "12"], ["all", "1,200"]], title="mine"), stream)
+    assert stream.getvalue().splitlines() == [
+        "mine",
+        "class      n",
+        "happy     12",
+        "all    1,200",
+    ]
+
+
+def test_a_short_row_leaves_cells_empty() -> None:
+    stream = io.StringIO()
+    columns = [Column("corruption"), *right_aligned("strength", "accuracy")]
+    print_table(make_table(columns, [["none"], ["blur", "2", "0.5"]]), stream)
+    assert [line.split() for line in stream.getvalue().splitlines()[1:]] == [
+        ["none"], ["blur", "2", "0.5"],
+    ]  # fmt: skip
+
+
+def test_bars_are_drawn_in_a_terminal_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with progress_bars() as progress:
+        progress("reading", 1, 2)
+    assert capsys.readouterr().err == ""
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress_bars() as progress:
+        progress("reading", 1, 2)
+        progress("finding duplicates", 2, 2)
+    assert "reading" in terminal.getvalue()
+    assert "finding duplicates" in terminal.getvalue()
+
+
+def test_a_counting_bar_prints_failures_and_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    with counting_bar("trainings", 2) as advance:
+        advance("")
+        advance("training [a] failed: no memory")
+    printed = capsys.readouterr().err
+    assert "training [a] failed: no memory\n" in printed
+    assert "2/2" in printed
+
+
+def test_step_lines_come_early_and_then_rarely(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter(range(1000))
+    clock = SimpleNamespace(monotonic=lambda: float(next(seconds)))
+    monkeypatch.setattr("mien.cli.render.time", clock)
+    show = step_lines("range test", every=40)
+    for done in range(1, 101):
+        show(done, 100)
+    assert capsys.readouterr().err.splitlines() == [
+        "range test: step 20 of 100, time left 1:20",
+        "range test: step 40 of 100, time left 1:00",
+        "range test: step 80 of 100, time left 0:20",
+    ]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mien.cli.main import run
-from mien.cli.streams import Notes
+from mien.cli.streams import NoteStream
 
 MIEN = Path(sys.executable).with_name("mien")
 FULL = pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
@@ -124,7 +124,7 @@ def test_other_errors_of_ours_are_not_hidden(
 
 def test_quiet_lines_are_judged_whole() -> None:
     kept = io.StringIO()
-    notes = Notes(kept, quiet=True)
+    notes = NoteStream(kept, quiet=True)
     for piece in ("read", "ing\nerr", "or: no\nhint", ": yes\nhow it went\n"):
         notes.write(piece)
     assert kept.getvalue() == "error: no\nhint: yes\n"

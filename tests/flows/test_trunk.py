@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -113,7 +114,7 @@ def test_a_run_knows_its_data_and_nothing_is_written_here(
     assert f"data: {data}, which the run was trained on; split: validation" in done.stderr
     assert f"images: {run / 'evaluation-validation.png'}" in done.stderr
     again = subprocess.run([MIEN, "evaluate", run], capture_output=True, text=True, check=False)
-    assert "images, which replace earlier ones" in again.stderr
+    assert "images, replacing earlier ones" in again.stderr
     beside = subprocess.run(
         [MIEN, "evaluate", model, "--data", data], capture_output=True, text=True
     )
@@ -121,7 +122,7 @@ def test_a_run_knows_its_data_and_nothing_is_written_here(
     shipped = subprocess.run(
         [MIEN, "evaluate", "mien-tiny", "--data", data], capture_output=True, text=True
     )
-    assert "no image was written: give --image FILE" in shipped.stderr
+    assert "no plots were written; --image FILE writes them" in shipped.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -154,9 +155,9 @@ def test_int8_that_is_refused_leaves_the_float_model(
     with pytest.raises(SystemExit) as ended:
         main.run()
     assert ended.value.code == 1
-    told = capsys.readouterr().err
-    assert f"{tmp_path / 'm.int8.onnx'} was not written, {path} and its card were" in told
-    assert "nothing was written" not in told
+    err = capsys.readouterr().err
+    assert f"{tmp_path / 'm.int8.onnx'} was not written, {path} and its card were" in err
+    assert "nothing was written" not in err
     assert {file.name for file in tmp_path.iterdir()} == {"m.onnx", "m.md"}
 
 
@@ -173,9 +174,11 @@ def test_the_model_reads_images(model: Path, folder: Path) -> None:
 
 
 def test_networks_print_their_cost() -> None:
-    lines = mien("networks").splitlines()
+    head, *lines = mien("networks").splitlines()
+    assert head.split() == ["network", "parameters", "multiply-adds", "about"]
     assert [line.split()[0] for line in lines] == ["poster", "tiny", "small", "base", "face-resnet"]
-    assert all("parameters" in line and "multiply-adds" in line for line in lines)
+    costs = [re.match(r"\S+ +([\d,]+) +([\d,.]+) M +\S", line) for line in lines]
+    assert all(costs)
 
 
 def test_ctrl_c_leaves_a_run_that_can_be_used_and_resumed(folder: Path, data: Path) -> None:
@@ -220,8 +223,8 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
          "--set fit.epochs=2"),
         (["train", "poster", "--data", "DATA", "--set", "lr=1"], 2, "unknown setting lr",
          "did you mean 'optimizer.lr'?"),
-        (["export", "RUN", "m.pt"], 2, "the name ends in .pt", "end it in .onnx"),
-        (["evaluate", "mien-tiny"], 2, "does not know which data", "--data DIR"),
+        (["export", "RUN", "m.pt"], 2, "the suffix is .pt", "use the suffix .onnx"),
+        (["evaluate", "mien-tiny"], 2, "does not record which data", "--data DIR"),
         (["evaluate", "RUN", "--split", "val"], 2, "no split 'val'", "did you mean 'validation'?"),
         (["train", "poster", "--data", "DATA", "--set", "fit.batch_size=5000"], 1,
          "fewer than one batch of 5000", "--set fit.batch_size="),
@@ -233,7 +236,8 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
          "is not this recipe's", "leave fit.start out"),
         (["train", "poster", "--data", "DATA", "--set", "distil.teachers=['nowhere']"], 1,
          "nowhere is not a run folder", "mien train wrote"),
-        (["train", "poster", "--resume", "RUN"], 2, "--resume goes on with", "leave out"),
+        (["train", "poster", "--resume", "RUN"], 2, "--resume uses the run's own recipe",
+         "leave them out"),
         (["train", "--resume", "nowhere"], 1, "is not a run folder", "mien train wrote"),
         (["evaluate", "nowhere.onnx", "--data", "DATA"], 1, "there is no model", "run folder"),
         (["evaluate", "RUN", "--data", "DATA", "--split", "test"], 1, "no test split", "it has:"),

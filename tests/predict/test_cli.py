@@ -273,12 +273,13 @@ def test_a_reader_of_our_output_may_leave(examples: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "hint"),
     [
-        (["video"], "missing argument 'sources'", "mien video --help"),
-        (["predcit", "me.jpg"], "no such command 'predcit'. Did you mean 'predict'?",
-         "mien --help"),
-        (["predict", "me.jpg", "--modle", "x"], "no such option: --modle", "mien predict --help"),
-        (["predict", "me.jpg", "--threads", "x"], "--threads 'x': should be a valid integer",
-         "mien predict --help"),
+        (["video"], "mien video needs SOURCES", "See mien video --help"),
+        (["predcit", "me.jpg"], "mien has no command 'predcit'",
+         "did you mean 'predict'? see mien --help"),
+        (["predict", "me.jpg", "--modle", "x"], "mien predict has no option --modle",
+         "did you mean --model? see mien predict --help"),
+        (["predict", "me.jpg", "--threads", "x"], "--threads must be an integer, got 'x'",
+         "see mien predict --help"),
     ],
 )  # fmt: skip
 def test_a_wrong_command_line_is_two_lines_too(arguments: list[str], error: str, hint: str) -> None:
@@ -286,8 +287,9 @@ def test_a_wrong_command_line_is_two_lines_too(arguments: list[str], error: str,
     assert done.returncode == 2
     assert done.stdout == ""
     first, second = done.stderr.splitlines()
-    assert first.startswith(f"error: {error}")
-    assert second == f"hint: see: {hint}"
+    assert first == f"error: {error}"
+    assert second.startswith("hint: ")
+    assert second.endswith(hint)
 
 
 def test_mien_alone_lists_its_commands_and_is_a_module_too() -> None:

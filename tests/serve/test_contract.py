@@ -268,4 +268,4 @@ def test_every_limit_is_an_option() -> None:
     assert all(f"--max-{n.replace('_', '-')}" in text for n in Limits.__dataclass_fields__)
     options = inspect.signature(command.serve).parameters
     for limit in fields(Limits):
-        assert options[f"max_{limit.name}"].default.default == limit.default, limit.name
+        assert options[f"max_{limit.name}"].default == limit.default, limit.name

@@ -242,8 +242,8 @@ def test_the_estimate_grows_with_the_work(tmp_path: Path, data: Path, plan: Plan
         (["two.toml"], "needs --data"),
         (["two.toml", "--data", "nowhere"], "nowhere"),
         (["none.toml", "--data", "nowhere"], "there is no study plan none.toml"),
-        (["two.toml", "--data", "D", "--seeds", "1"], "--seeds must be at least 2"),
-        (["two.toml", "--data", "D", "--jobs", "0"], "--jobs must be at least 1"),
+        (["two.toml", "--data", "D", "--seeds", "1"], "--seeds: 1 is out of range, 2 or more"),
+        (["two.toml", "--data", "D", "--jobs", "0"], "--jobs: 0 is out of range, 1 or more"),
     ],
 )
 def test_mistakes_on_the_command_line_are_answered(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.cli.extras import needs
-from mien.cli.progress import stages
-from mien.cli.render import print_table
+from mien.cli.options import CropSize, Json, SourceForm, Votes
+from mien.cli.render import Column, make_table, print_table, progress_bars, right_aligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,41 +21,62 @@ if TYPE_CHECKING:
     from mien.data.audit.audit import Audit, Tools
     from mien.data.faces import FaceDetector
 
+Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE", help="Dataset folder, or any source that mien data import reads."
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Folder to write (default: audit in a dataset folder, else ./SOURCE-audit).",
+    ),
+]
+Faces = Annotated[
+    str,
+    typer.Option(
+        "--faces",
+        help="How a source's images become crops: find (crop the one face of each photo), whole "
+        "(each image is a face crop) or auto (decide by a sample of the images).",
+    ),
+]
+Model = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        help="ONNX model file whose features the labels are checked with (default: mien-small).",
+    ),
+]
+
 
 def audit(
-    source: Path = typer.Argument(
-        metavar="DIR", help="A dataset folder, or any source that mien data import reads."
-    ),
-    out: Path | None = typer.Option(
-        None, "--out", help="Folder to write; DIR/audit for a dataset, else ./NAME-audit."
-    ),
-    votes: Path | None = typer.Option(
-        None, "--votes", help="FERPlus's vote CSV, for a source that is no dataset yet."
-    ),
-    form: str = typer.Option("", "--format", help="folders, list, fer2013 or arrays."),
-    size: int = typer.Option(48, "--size", help="Of a source's crops, in pixels."),
-    faces: str = typer.Option(
-        "auto", "--faces", help="Of a source's images: auto, find or whole, as import has it."
-    ),
-    model: Path | None = typer.Option(
-        None, "--model", help="ONNX model to ask about labels; the shipped one where not given."
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+    source: Source,
+    out: Out = None,
+    votes: Votes = None,
+    form: SourceForm = "",
+    size: CropSize = 48,
+    faces: Faces = "auto",
+    model: Model = None,
+    as_json: Json = False,
 ) -> None:
-    """Find copies, leaks, likely wrong labels, and images that show nothing or no face."""
-    with needs("audit", "mien data audit"):
-        import cleanlab  # noqa: F401 - to say now, and not after a minute, that it is missing
+    """Find duplicates, leaks, likely label errors, and images that show nothing or no face.
+
+    Writes a page, JSON, and a CSV whose suggestions can be edited and applied with
+    mien data import --apply.
+    """
+    with needs("audit", "mien data audit"):  # fail now, not after a minute
+        import cleanlab  # noqa: F401
         import sklearn  # noqa: F401
 
         from mien.data.audit.audit import audit as run_audit
         from mien.data.audit.open import open_subject
-        from mien.data.audit.page import page
-        from mien.data.audit.table import to_csv, to_json
         from mien.data.sources.images import ImageCropper
-        from mien.files import write_json, write_text
     tools = _tools(model)
     folder = out or _default_folder(source)
-    with stages() as progress:
+    with progress_bars() as progress:
         collection, kept = open_subject(
             source,
             form,
@@ -65,16 +86,25 @@ def audit(
             ImageCropper(faces, photo_detector),
         )
         found = run_audit(collection, tools, kept, progress)
-    write_text(folder / "audit.csv", to_csv(found))
-    about = to_json(found)
-    write_json(folder / "audit.json", about)
-    write_text(folder / "audit.html", page(found))
+    _write(found, folder)
     if as_json:
-        typer.echo(json.dumps(about, indent=2))
+        from mien.data.audit.table import to_json
+
+        typer.echo(json.dumps(to_json(found), indent=2))
     else:
         _print(found)
     typer.echo(f"page: {folder / 'audit.html'}", err=True)
     typer.echo(f"table to edit and apply: {folder / 'audit.csv'}", err=True)
+
+
+def _write(found: Audit, folder: Path) -> None:
+    from mien.data.audit.page import page
+    from mien.data.audit.table import to_csv, to_json
+    from mien.files import write_json, write_text
+
+    write_text(folder / "audit.csv", to_csv(found))
+    write_json(folder / "audit.json", to_json(found))
+    write_text(folder / "audit.html", page(found))
 
 
 def _default_folder(source: Path) -> Path:
@@ -85,14 +115,14 @@ def _default_folder(source: Path) -> Path:
 
 
 def photo_detector() -> FaceDetector:
-    """Return what finds faces on photos, for import and audit: that of prediction."""
+    """Return the face detector for photos, the one that prediction uses."""
     from mien.predict.detectors.registry import make_detector
 
     return make_detector()
 
 
 def _tools(model: Path | None) -> Tools:
-    """Return what the audit needs from networks: data may not know them itself."""
+    """Return the networks that the audit needs: `data` may not import `predict` itself."""
     with needs("audit", "mien data audit"):
         from mien.data.audit.audit import Tools
         from mien.data.sources.resize import resize_crops
@@ -109,34 +139,30 @@ def _tools(model: Path | None) -> Tools:
 
 
 def _print(found: Audit) -> None:
-    from rich.table import Table
-
     from mien.data.audit.problem import DROP, RELABEL
 
-    name, n = found.collection.name, len(found.collection)
-    actions, suggested = (DROP, RELABEL), found.suggested()
-    table = Table(title=f"{name}: {n:,} images", title_justify="left")
-    table.add_column("check")
-    for column in ("images", "share", *actions):
-        table.add_column(column, justify="right")
+    n, suggested, rows = len(found.collection), found.suggested(), []
     for check, count in found.counts().items():
-        cells = [f"{suggested[check][a]:,}" if a in suggested[check] else "" for a in actions]
-        part = "" if check == "unreadable" else f"{count / n:.1%}"
-        table.add_row(check, f"{count:,}", part, *cells)
-    print_table(table)
+        actions = [f"{suggested[check][a]:,}" if a in suggested[check] else ""
+                   for a in (DROP, RELABEL)]  # fmt: skip
+        # Files that cannot be read are not among the n images.
+        fraction = "" if check == "unreadable" else f"{count / n:.1%}"
+        rows.append([check, f"{count:,}", fraction, *actions])
+    columns = [Column("check"), *right_aligned("images", "fraction", DROP, RELABEL)]
+    print_table(make_table(columns, rows, title=f"{found.collection.name}: {n:,} images"))
     for check, reason in found.not_checked.items():
         typer.echo(f"not checked: {check}: {reason}")
     for where, leaks in (("the source", found.leaks), ("this dataset", found.kept_leaks or [])):
         for leak in leaks:
             share = leak.share
             typer.echo(
-                f"in {where}, {share.value:.1%} of {leak.split} has a copy in training: "
+                f"leak: in {where}, {share.value:.1%} of {leak.split} has a duplicate in training: "
                 f"{leak.copied:,} of {leak.n:,} ({share.low:.1%} to {share.high:.1%}), "
                 f"{leak.exact:,} exact"
             )
     if found.agreement is not None:
         share, n = found.agreement
         typer.echo(
-            f"likely wrong labels that the raters' majority calls wrong too: {share.value:.1%} "
+            f"likely label errors that the rater majority also calls wrong: {share.value:.1%} "
             f"({share.low:.1%} to {share.high:.1%}), n = {n:,}"
         )

@@ -1,25 +1,31 @@
-"""`mien calibrate`: a model file's sets of labels, fitted on one's own faces."""
+"""`mien calibrate`: a model's conformal prediction sets, calibrated on one's own faces."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from mien.cli.extras import needs, refuse_missing
+from mien.cli.options import DatasetFolder, ModelNote, NewOnnxFile, OnnxModel
 from mien.cli.paths import refuse_file
+from mien.cli.render import Column, make_table, print_table, right_aligned
+
+Split = Annotated[
+    str, typer.Option("--split", help="Split to calibrate on: train, validation or test.")
+]
 
 
 def calibrate(
-    model: Path = typer.Argument(metavar="MODEL", help="An ONNX file, or a shipped model's name."),
-    out: Path = typer.Argument(metavar="OUT", help="The ONNX file to write."),
-    data: Path = typer.Option(..., "--data", metavar="DIR", help="A folder made by mien data."),
-    split: str = typer.Option("validation", "--split", help="Whose labels are fitted to."),
-    note: str = typer.Option("", "--note", help="Words on the data for the model card."),
+    model: OnnxModel,
+    out: NewOnnxFile,
+    data: DatasetFolder,
+    split: Split = "validation",
+    note: ModelNote = "",
 ) -> None:
-    """Fit the sets of mien predict --coverage to labelled faces, such as those you will read.
+    """Calibrate the prediction sets of mien predict --coverage on labelled faces.
 
-    The network and its probabilities stay as they are.
+    Use faces like those the model will see. The network and its probabilities stay as they are.
     """
     refuse_missing(model)
     refuse_file(out, "OUT", [".onnx"])
@@ -33,13 +39,15 @@ def calibrate(
     classifier = Classifier.from_bytes(content, name=name)
     info, evaluation = write_model(classifier, content, out, load_dataset(data), split, note)
     by, metrics = next(yardsticks(evaluation))
-    for one in metrics.confidence.sets:
-        typer.echo(
-            f"--coverage {one.asked:g}: fitted on one half, {one.got.value:.1%} of sets hold the "
-            f"right label on the other; {one.size:.2f} labels a set"
-        )
+    columns = [Column("prediction sets"), *right_aligned("true label in set", "labels per set")]
+    rows = [
+        [f"--coverage {one.asked:g}", f"{one.got.value:.1%}", f"{one.size:.2f}"]
+        for one in metrics.confidence.sets
+    ]
+    print_table(make_table(columns, rows))
+    typer.echo("These sets were calibrated on one half of the faces and measured on the other.")
     fitted = info.coverage
     typer.echo(
-        f"{out}: fitted to the {YARDSTICKS[by]} of {fitted['n']:,} faces of "
+        f"{out}: calibrated to the {YARDSTICKS[by]} of {fitted['n']:,} faces of "
         f"{fitted['data']}; card: {out.with_suffix('.md')}"
     )

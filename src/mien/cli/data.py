@@ -1,89 +1,123 @@
-"""`mien data`: labelled collections to datasets, and a look at them."""
+"""`mien data`: labelled collections to datasets, their inspection and audit."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mien.cli.audit import audit, photo_detector
 from mien.cli.extras import needs
+from mien.cli.options import CropSize, Force, Json, NewDataset, SourceForm, Votes
 from mien.cli.paths import refuse_file
-from mien.cli.progress import stages
-from mien.cli.render import print_table
+from mien.cli.render import Column, make_table, print_table, progress_bars, right_aligned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE",
+        help="Folder with one folder of images per class, a CSV list, FER2013's CSV, or an .npz.",
+    ),
+]
+Validation = Annotated[
+    float,
+    typer.Option(
+        "--validation",
+        help="Fraction of the training images held out for validation, 0 to below 1, for a source "
+        "without a validation split; 0 holds nothing out.",
+    ),
+]
+SplitSeed = Annotated[int, typer.Option("--seed", min=0, help="Random seed of the split.")]
+AuditTable = Annotated[
+    Path | None,
+    typer.Option(
+        "--apply",
+        metavar="CSV",
+        help="An audit.csv, edited or not, whose rows say which images to drop or relabel.",
+    ),
+]
+Faces = Annotated[
+    str,
+    typer.Option(
+        "--faces",
+        help="How images become crops: find (crop the one face of each photo), whole (each image "
+        "is a face crop) or auto (decide by a sample of the images).",
+    ),
+]
+Subjects = Annotated[
+    str,
+    typer.Option(
+        "--subjects",
+        help="Keep all images of a subject in one split, told apart by filename or folder "
+        "(default: subjects are unknown).",
+    ),
+]
+Duplicates = Annotated[
+    str,
+    typer.Option(
+        "--duplicates",
+        help="Duplicates kept in one split: near (includes exact ones) or exact. With exact, "
+        "near-duplicates leak and accuracies are too high.",
+    ),
+]
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Dataset folder.")]
+Sheet = Annotated[
+    Path | None,
+    typer.Option(
+        "--sheet",
+        metavar="FILE",
+        help="Contact sheet to write (default: contact-sheet.png in FOLDER).",
+    ),
+]
+Count = Annotated[int, typer.Option("--count", help="Number of drawn faces, 12 or more.")]
+DrawSeed = Annotated[int, typer.Option("--seed", min=0, help="Random seed of the drawing.")]
+
 app = typer.Typer(
-    help="Make datasets without leaks from labelled images, and look at them.",
+    help="Build datasets without leaks from labelled images, inspect and audit them.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-app.command()(audit)
+app.command(short_help="Find duplicates, leaks and likely label errors.")(audit)
 
 
 @app.command("import", short_help="Turn labelled images into a dataset.")
 def import_(
-    source: Path = typer.Argument(
-        metavar="SOURCE", help="Class folders, a CSV, FER2013's CSV, or an .npz."
-    ),
-    out: Path = typer.Argument(metavar="OUT", help="The dataset folder to write."),
-    votes: Path | None = typer.Option(None, "--votes", help="FERPlus's vote CSV, joined by row."),
-    form: str = typer.Option("", "--format", help="folders, list, fer2013 or arrays."),
-    size: int = typer.Option(48, "--size", help="Height and width of a crop, in pixels."),
-    validation: float = typer.Option(
-        0.15,
-        "--validation",
-        help="Share held out where the source has no validation split; 0 holds nothing out.",
-    ),
-    seed: int = typer.Option(0, "--seed", min=0, help="Of the hold-out."),
-    force: bool = typer.Option(False, "--force", help="Replace the dataset that stands at OUT."),
-    apply: Path | None = typer.Option(
-        None, "--apply", help="An audit.csv, perhaps edited: drop and relabel as it says."
-    ),
-    faces: str = typer.Option(
-        "auto",
-        "--faces",
-        help="find crops the one face of each photo, whole takes images as face crops, auto "
-        "decides by a sample of the images.",
-    ),
-    subjects: str = typer.Option(
-        "", "--subjects", help="Tell who is on an image by its filename or folder."
-    ),
-    duplicates: str = typer.Option(
-        "near",
-        "--duplicates",
-        help="Duplicates that stay in one split: near (and exact ones), or exact only; figures "
-        "are too good then.",
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+    source: Source,
+    out: NewDataset,
+    votes: Votes = None,
+    form: SourceForm = "",
+    size: CropSize = 48,
+    validation: Validation = 0.15,
+    seed: SplitSeed = 0,
+    force: Force = False,
+    apply: AuditTable = None,
+    faces: Faces = "auto",
+    subjects: Subjects = "",
+    duplicates: Duplicates = "near",
+    as_json: Json = False,
 ) -> None:
-    """Import labelled images: find copies, split without leaks, write one compact cache."""
+    """Import labelled images: find duplicates, split without leaks, write one compact cache."""
     with needs("data", "mien data"):
         from mien.data.prepare import PrepareOptions, prepare
     options = PrepareOptions(
         form, votes, size, validation, seed, force, apply, faces, subjects, duplicates
     )
-    with stages() as progress:
+    with progress_bars() as progress:
         prepare(source, out, options, progress, photo_detector)
-    _print(out, as_json=as_json)
+    _print_dataset(out, as_json=as_json)
     if (out / "import.html").is_file():
         typer.echo(f"page: {out / 'import.html'}", err=True)
 
 
-@app.command(short_help="Print counts and copies, write a contact sheet.")
-def show(
-    folder: Path = typer.Argument(metavar="FOLDER", help="A dataset folder."),
-    sheet: Path | None = typer.Option(
-        None, "--sheet", help="Contact sheet to write; FOLDER/contact-sheet.png where not given."
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
-) -> None:
-    """Print counts per class and split and the copies found; write a contact sheet."""
+@app.command(short_help="Print class counts and duplicates, write a contact sheet.")
+def show(folder: Folder, sheet: Sheet = None, as_json: Json = False) -> None:
+    """Print counts per class and split and the duplicates found; write a contact sheet."""
     with needs("data", "mien data"):
         from mien.data.dataset import load_dataset
         from mien.data.show import contact_sheet
@@ -91,21 +125,21 @@ def show(
     dataset = load_dataset(folder)
     refuse_file(sheet, "--sheet")
     path = sheet or folder / "contact-sheet.png"
-    _print(folder, as_json=as_json)
+    _print_dataset(folder, as_json=as_json)
     sys.stdout.flush()
-    write_image(path, contact_sheet(dataset))  # last: the folder may be one to read only
+    write_image(path, contact_sheet(dataset))  # last: the dataset folder may be read-only
     typer.echo(f"contact sheet: {path}", err=True)
 
 
-@app.command(short_help="Draw cartoon faces to try things with.")
+@app.command(short_help="Draw a dataset of cartoon faces to try things with.")
 def draw(
-    out: Path = typer.Argument(metavar="OUT", help="The dataset folder to write."),
-    count: int = typer.Option(3000, "--count", help="Number of drawn faces."),
-    seed: int = typer.Option(0, "--seed", min=0, help="Of the drawing."),
-    size: int = typer.Option(48, "--size", help="Height and width of a crop, in pixels."),
-    force: bool = typer.Option(False, "--force", help="Replace the dataset that stands at OUT."),
+    out: NewDataset,
+    count: Count = 3000,
+    seed: DrawSeed = 0,
+    size: CropSize = 48,
+    force: Force = False,
 ) -> None:
-    """Draw faces (happy, neutral, sad): cartoons to try things with, never people."""
+    """Draw a dataset of cartoon faces (happy, neutral, sad); no image shows a real person."""
     with needs("data", "mien data"):
         from mien.data.dataset import refuse_existing
         from mien.data.drawn import draw_collection, split_drawn
@@ -114,12 +148,10 @@ def draw(
     collection = draw_collection(count, seed, size)
     copies, splits = split_drawn(collection, seed=seed)
     write_collection(collection, copies, splits, out, force=force)
-    _print(out)
+    _print_dataset(out)
 
 
-def _print(folder: Path, *, as_json: bool = False) -> None:
-    from rich.table import Table
-
+def _print_dataset(folder: Path, *, as_json: bool = False) -> None:
     from mien.data.dataset import load_dataset
     from mien.data.show import describe
 
@@ -131,18 +163,17 @@ def _print(folder: Path, *, as_json: bool = False) -> None:
         return
     counts: dict[str, dict[str, int]] = about["counts"]
     splits = list(next(iter(counts.values())))
-    table = Table(title=f"{about['name']}: {about['n']:,} images", title_justify="left")
-    table.add_column("class")
-    for split in [*splits, "all"]:
-        table.add_column(split, justify="right")
-    for label, row in counts.items():
-        table.add_row(label, *(f"{row[s]:,}" for s in splits), f"{sum(row.values()):,}")
-    totals = [sum(row[s] for row in counts.values()) for s in splits]
-    table.add_section()
-    table.add_row("all", *(f"{t:,}" for t in totals), f"{sum(totals):,}")
-    print_table(table)
+    rows = [[label, *_with_sum(row[s] for s in splits)] for label, row in counts.items()]
+    rows.append(["all", *_with_sum(sum(row[s] for row in counts.values()) for s in splits)])
+    columns = [Column("class"), *right_aligned(*splits, "all")]
+    print_table(make_table(columns, rows, title=f"{about['name']}: {about['n']:,} images"))
     for line in _sentences(about):
         typer.echo(line)
+
+
+def _with_sum(counts: Iterator[int]) -> list[str]:
+    numbers = list(counts)
+    return [f"{number:,}" for number in (*numbers, sum(numbers))]
 
 
 def _sentences(about: dict[str, Any]) -> Iterator[str]:
@@ -151,13 +182,17 @@ def _sentences(about: dict[str, Any]) -> Iterator[str]:
         yield f"faces: {done[about['faces']['mode']]} ({about['faces']['why']})"
     yield f"split: {about['split_rule']}"
     yield (
-        f"copies: {about['copied_images']:,} images in {about['copy_groups']:,} groups "
-        f"({about['exact_groups']:,} groups of exact copies, {about['near_pairs']:,} pairs of near "
-        f"copies); {about['excluded_copies']:,} excluded because a copy is graded elsewhere"
+        f"duplicates: {about['copied_images']:,} images in {about['copy_groups']:,} groups "
+        f"({about['exact_groups']:,} groups of exact duplicates, {about['near_pairs']:,} pairs of "
+        f"near-duplicates); {about['excluded_copies']:,} excluded because a duplicate lies in "
+        "another split"
     )
-    yield f"copies with conflicting labels: {about['conflicting_groups']:,} groups (conflicts.csv)"
+    yield (
+        f"duplicates with conflicting labels: {about['conflicting_groups']:,} groups "
+        "(conflicts.csv)"
+    )
     if "audit_dropped" in about:
         dropped, relabelled = about["audit_dropped"], about["audit_relabelled"]
         yield f"audit applied: {dropped:,} images dropped, {relabelled:,} relabelled"
     if about["skipped"]:
-        yield f"passed over: {about['skipped']:,} files (skipped.csv)"
+        yield f"skipped: {about['skipped']:,} files (skipped.csv)"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.cli.extras import needs
+from mien.cli.options import Json, RunDatasetFolder
 from mien.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,20 +18,24 @@ if TYPE_CHECKING:
     from mien.doctor.finding import Finding
     from mien.train.run.folder import RunFolder
 
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that mien train wrote.")]
+Deep = Annotated[
+    bool,
+    typer.Option(
+        "--deep",
+        help="Also train three small experiments: half the width, and a quarter and half of the "
+        "training data.",
+    ),
+]
+
 
 def doctor(
-    path: Path = typer.Argument(metavar="RUN", help="A folder made by mien train."),
-    data: Path | None = typer.Option(
-        None, "--data", help="The run's data, where it is no longer where it was."
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
-    deep: bool = typer.Option(
-        False,
-        "--deep",
-        help="Also train: at half the width, and on a quarter and half of the data.",
-    ),
+    path: Run, data: RunDatasetFolder = None, as_json: Json = False, deep: Deep = False
 ) -> None:
-    """Name what went wrong in a training, show the evidence and say what to try next."""
+    """Diagnose a training run: each finding comes with its evidence and a remedy.
+
+    Findings, plots and figures are written into the run folder: doctor.json and doctor.png.
+    """
     with needs("train", "mien doctor"):
         from mien.data.dataset import load_dataset
         from mien.doctor.run_diagnostics import visit, write_findings
@@ -41,11 +46,11 @@ def doctor(
         raise ConfigError(
             f"{path} was trained on other data (fingerprint {run.fingerprint}, "
             f"now {dataset.fingerprint})",
-            hint="give the data it was trained on with --data",
+            hint="give the data it was trained on: --data DIR",
         )
     findings = visit(run, dataset, test_rates=True)
     if deep:
-        findings += _experiments(run, dataset, findings)
+        findings += _run_experiments(run, dataset, findings)
         write_findings(run, findings)
     if as_json:
         typer.echo(json.dumps({"findings": [f.to_dict() for f in findings]}, indent=2))
@@ -54,7 +59,13 @@ def doctor(
 
 
 def print_findings(run: RunFolder, findings: list[Finding], *, err: bool = False) -> None:
-    """Print what was found: what, the evidence, what to try."""
+    """Print each finding: title, evidence, remedy with the settings that carry it out.
+
+    Args:
+        run: the folder with the plots.
+        findings: may be empty.
+        err: print to stderr.
+    """
     if not findings:
         typer.echo("doctor: nothing found", err=err)
         return
@@ -68,14 +79,15 @@ def print_findings(run: RunFolder, findings: list[Finding], *, err: bool = False
         typer.echo(f"evidence: {run.path / 'doctor.png'}", err=err)
 
 
-def _experiments(run: RunFolder, dataset: Dataset, findings: list[Finding]) -> list[Finding]:
+def _run_experiments(run: RunFolder, dataset: Dataset, findings: list[Finding]) -> list[Finding]:
+    """Train the experiments of --deep and return their findings, without those known already."""
     from mien.doctor.experiments import COSTS, compare_smaller, learning_curve
     from mien.train.loop.progress import ProgressView, duration
 
     seconds = sum(m.seconds for m in run.read_metrics())
     typer.echo(
-        f"three further trainings, about {duration(COSTS * seconds)}; "
-        "Ctrl-C stops them, and the same command resumes",
+        f"three experiments, about {duration(COSTS * seconds)}; Ctrl-C stops them, and the same "
+        "command resumes them",
         err=True,
     )
     _, little = learning_curve(run, dataset, [ProgressView()])

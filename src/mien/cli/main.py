@@ -1,4 +1,4 @@
-"""The `mien` command: its subcommands, and what a user sees of an error."""
+"""The `mien` command: its subcommands and shared options, and where their errors end up."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 from mien import __version__
-from mien.cli import exit_codes
-from mien.cli.streams import Notes, give_up, open_standard_streams
+from mien.cli.flags import flags_of, name_flags
+from mien.cli.reporting import report, report_usage
+from mien.cli.streams import NoteStream, open_standard_streams
 from mien.errors import ConfigError, MienError
-from mien.files import write_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__bases__[0])
-"""What Typer raises for a wrong command line; it does not publish the name."""
+"""Typer's exception for a wrong command line, which has no public name."""
 SHARED = ("quiet", "verbose")
-"""Options of `mien` that stand behind each command's name too."""
+"""Options that are accepted before and after the name of a command."""
 
 app = typer.Typer(
     name="mien",
-    help="Facial expressions, read and learned. We read expressions, never what someone feels.",
+    help="Predict facial expressions in images and videos, and train models of your own. mien "
+    "predicts what a face shows, never what a person feels.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -33,7 +34,7 @@ app = typer.Typer(
 
 def _be_quiet(value: bool) -> bool:
     if value:
-        sys.stderr = Notes(getattr(sys.stderr, "stream", sys.stderr), quiet=True)
+        sys.stderr = NoteStream(getattr(sys.stderr, "stream", sys.stderr), quiet=True)
     return value
 
 
@@ -52,7 +53,7 @@ def _be_verbose(value: bool) -> bool:
 
 @app.callback(invoke_without_command=True)
 def _options(
-    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
     quiet: bool = typer.Option(
         False,
         "--quiet",
@@ -60,7 +61,7 @@ def _options(
         callback=_be_quiet,
         is_eager=True,
         expose_value=False,
-        help="Print results, errors and warnings only: no progress, no notes.",
+        help="Print results, warnings and errors only: no progress, no notes.",
     ),
     verbose: bool = typer.Option(
         False,
@@ -68,7 +69,7 @@ def _options(
         "-v",
         callback=_be_verbose,
         expose_value=False,
-        help="Show the log, and where an error comes from.",
+        help="Print a log, and the traceback of an error.",
     ),
 ) -> None:
     if version:
@@ -77,7 +78,7 @@ def _options(
 
 
 def _register() -> None:
-    """Attach every command; each file imports its heavy packages only when it is called."""
+    """Register every command; each file imports heavy packages only when it is called."""
     if app.registered_commands:
         return
     from mien.cli.calibrate import calibrate
@@ -96,21 +97,21 @@ def _register() -> None:
     from mien.cli.train import train
     from mien.cli.video import video
 
-    app.command(short_help="Read the expressions in images.")(predict)
-    app.command(short_help="Follow the faces in videos: rows, summary, report.")(video)
-    app.command(short_help="Read a camera as it sees.")(live)
-    app.add_typer(data, name="data", short_help="Make datasets without leaks, and look at them.")
+    app.command(short_help="Predict the expression of each face in images.")(predict)
+    app.command(short_help="Track faces in videos and predict their expressions.")(video)
+    app.command(short_help="Predict expressions on a live camera image.")(live)
+    app.add_typer(data, name="data", short_help="Build, inspect and audit datasets.")
     app.command(short_help="Train a network from a recipe.")(train)
-    app.command(short_help="Name what went wrong in a training.")(doctor)
-    app.command(short_help="Judge claims over a grid of trainings.")(study)
-    app.command(short_help="Grade a model, with intervals.")(evaluate)
-    app.command(short_help="Show what a model looks at in faces.")(explain)
-    app.command(short_help="Write a trained network as one ONNX file.")(export)
-    app.command(short_help="Write a model's int8 form.")(quantize)
-    app.command(short_help="Fit a model's sets of labels to faces.")(calibrate)
-    app.command(short_help="List the models, their size, speed and accuracy.")(models)
-    app.command(short_help="List the networks and what each costs.")(networks)
-    app.command(short_help="Serve it all over HTTP, with a web page.")(serve)
+    app.command(short_help="Diagnose a training run and suggest remedies.")(doctor)
+    app.command(short_help="Test claims over a grid of trainings.")(study)
+    app.command(short_help="Evaluate a model, with confidence intervals.")(evaluate)
+    app.command(short_help="Show which parts of a face a model relies on.")(explain)
+    app.command(short_help="Export a trained network as one ONNX file.")(export)
+    app.command(short_help="Quantize a model to int8.")(quantize)
+    app.command(short_help="Calibrate a model's prediction sets.")(calibrate)
+    app.command(short_help="List the models: size, speed, accuracy, licence.")(models)
+    app.command(short_help="List the network architectures and their cost.")(networks)
+    app.command(short_help="Serve predictions over HTTP, with a web page.")(serve)
 
 
 def command_line() -> Any:
@@ -119,24 +120,48 @@ def command_line() -> Any:
 
     _register()
     group: Any = typer.main.get_command(app)
+    _order(group, "predict", "video", "live", "data")
+    _order(group.commands["data"], "import", "show", "audit", "draw")
     shared = [parameter for parameter in group.params if parameter.name in SHARED]
-    for path, command in _commands(group):
+    for path, command in commands(group):
         command.epilog = epilog(path)
         for parameter in command.params:
             _refuse_empty(parameter)
         if path and not hasattr(command, "commands"):
             command.params = [*command.params, *shared]
+            _name_flags_in_errors(command)
     return group
 
 
-def _commands(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def _order(group: Any, *first: str) -> None:
+    """Move commands to the front of a group's help; Typer lists groups after all commands."""
+    rest = [name for name in group.commands if name not in first]
+    group.commands = {name: group.commands[name] for name in (*first, *rest)}
+
+
+def commands(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each part of a command line with its name: ('', mien), ('data import', ...)."""
     yield path, command
     for name, inner in getattr(command, "commands", {}).items():
-        yield from _commands(inner, f"{path} {name}".strip())
+        yield from commands(inner, f"{path} {name}".strip())
+
+
+def _name_flags_in_errors(command: Any) -> None:
+    """Let errors from within a command name its flags, not Python arguments."""
+    invoke, flags = command.invoke, flags_of(command.params)
+
+    def invoke_with_flags(ctx: Any) -> Any:
+        try:
+            return invoke(ctx)
+        except MienError as error:
+            name_flags(error, flags)
+            raise
+
+    command.invoke = invoke_with_flags
 
 
 def _refuse_empty(parameter: Any) -> None:
-    """Let an argument or a path refuse '': pathlib would take it for the current folder."""
+    """Let an argument or a path refuse '', which pathlib takes for the current folder."""
     kinds = f"{getattr(parameter, 'type_descriptor', '')}{getattr(parameter, 'type', '')}"
     if parameter.param_type_name != "argument" and "path" not in kinds.lower():
         return
@@ -147,7 +172,7 @@ def _refuse_empty(parameter: Any) -> None:
             name = parameter.metavar or parameter.name.upper()
             is_argument = parameter.param_type_name == "argument"
             raise ConfigError(
-                f"{name if is_argument else parameter.opts[0]} is empty",
+                f"{name if is_argument else parameter.opts[0]} is an empty string",
                 hint="is a shell variable unset? '.' is the current folder",
             )
         return process(ctx, value)
@@ -155,55 +180,17 @@ def _refuse_empty(parameter: Any) -> None:
     parameter.process_value = refuse
 
 
-def _say(message: str, hint: str) -> None:
-    sys.stderr.write(f"error: {message}\nhint: {hint}\n")
-
-
-def _say_usage(error: Any, arguments: Sequence[str]) -> None:
-    """Tell of a wrong command line as of any other mistake: in two lines."""
-    message = error.format_message()
-    if message.startswith("Usage:"):  # no arguments at all: the message is the whole help
-        sys.stderr.write(f"{message}\n")
-        return
-    command = error.ctx.command_path if error.ctx else "mien"
-    words = " ".join(message.split()).rstrip(".")
-    before, should, wanted = words.partition("Input should be ")
-    if should:  # Typer does not say what it found
-        option = before.removeprefix("Invalid value for ").rstrip(": ").strip("'")
-        found = _value(option, arguments)
-        words = f"{option} {found!r}: should be {wanted.partition(',')[0]}"
-    _say(words[:1].lower() + words[1:], f"see: {command} --help")
-
-
-def _value(option: str, arguments: Sequence[str]) -> str:
-    """Return what was typed for an option of such a name, "-o / --out"; "" where it is unclear."""
-    for name in option.replace("'", "").split(" / "):
-        for number, argument in enumerate(arguments):
-            if argument.startswith(f"{name}="):
-                return argument.partition("=")[2]
-            if argument == name and number + 1 < len(arguments):
-                return arguments[number + 1]
-    return ""
-
-
-def _explain(error: BaseException) -> None:
-    """Show where an error comes from to whoever asked for the log."""
-    logging = sys.modules.get("logging")
-    if logging is not None:
-        logging.getLogger("mien").debug("this error comes from", exc_info=error)
-
-
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; the entry point of the `mien` script.
 
-    Exit codes: 0 done, 1 failure, 2 usage, 130 interrupted. Errors go to stderr in two lines,
-    'error:' and 'hint:', without a traceback.
+    Errors go to stderr in two lines, 'error:' and 'hint:', without a traceback. Exit codes are in
+    `mien.cli.exit_codes`.
 
     Args:
-        arguments: instead of the process's own.
+        arguments: command line without the program's name (default: the process's own).
     """
     open_standard_streams()
-    stderr, sys.stderr = sys.stderr, Notes(sys.stderr)
+    stderr, sys.stderr = sys.stderr, NoteStream(sys.stderr)
     try:
         sys.exit(_run(arguments))
     finally:
@@ -211,37 +198,12 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    """Return the exit code; tell of every error that a user can do something about."""
+    """Run the command and return its exit code; report every error a user can act upon."""
     try:
         code = command_line()(arguments, prog_name="mien", standalone_mode=False) or 0
-        sys.stdout.flush()  # here, where a full disk can still be told of
+        sys.stdout.flush()  # here, where a full disk can still be reported
         return int(code)
-    except MienError as error:
-        _say(error.message, error.hint)
-        _explain(error)
-        return exit_codes.USAGE if isinstance(error, ConfigError) else exit_codes.FAILURE
     except USAGE_ERROR as error:
-        _say_usage(error, sys.argv[1:] if arguments is None else arguments)
-        return exit_codes.USAGE
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return exit_codes.INTERRUPTED
-    except OSError as error:
-        give_up(sys.stdout.fileno())
-        # The reader of our output (head, less) may go; that is its right.
-        if not isinstance(error, BrokenPipeError):
-            failure = write_error(error.filename or "the output", error)
-            # A name stands in errors of reading too.
-            message = f"cannot use {error.filename}: {error.strerror}"
-            _say(message if error.filename else failure.message, failure.hint)
-            _explain(error)
-        return exit_codes.FAILURE
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "can't start new thread" not in str(error):
-            raise
-        _say(
-            f"not enough memory ({str(error) or 'an allocation failed'})",
-            "close other programs, raise the limit (ulimit -v), or give --threads 1",
-        )
-        _explain(error)
-        return exit_codes.FAILURE
+        return report_usage(error)
+    except (MienError, KeyboardInterrupt, OSError, MemoryError, RuntimeError) as error:
+        return report(error)

@@ -6,29 +6,42 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.render import print_table
+from mien.cli.options import Json
+from mien.cli.render import Column, make_table, print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mien.model.classifier import Classifier
+
+Files = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="FILES", help="ONNX model files to list after the shipped models."),
+]
+All = Annotated[
+    bool,
+    typer.Option("--all", help="List the shipped int8 models even if this CPU lacks VNNI."),
+]
+Speed = Annotated[
+    bool,
+    typer.Option(
+        "--speed/--no-speed",
+        help="Measure faces per second on this machine, which takes about 1 s per model.",
+    ),
+]
 
 
 def models(
-    files: list[Path] = typer.Argument(None, metavar="FILES...", help="ONNX files to list too."),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
-    every: bool = typer.Option(
-        False, "--all", help="List int8 models even where the processor lacks VNNI."
-    ),
-    speed: bool = typer.Option(
-        True, "--speed/--no-speed", help="Measure faces a second here, about a second a model."
-    ),
+    files: Files = None, as_json: Json = False, every: All = False, speed: Speed = True
 ) -> None:
-    """List the shipped models: size, speed on this machine, accuracy with its interval, licence.
+    """List the shipped models: size, speed on this machine, accuracy, licence.
 
-    Accuracy is what each file carries: on validation data, which chose its epoch.
+    Accuracy is read from each file, with its 95% confidence interval. It was measured on
+    validation data, which also chose the epoch.
     """
     from mien.model.classifier import Classifier
     from mien.model.resolve import INT8, model_content, shipped_models
@@ -49,15 +62,15 @@ def models(
             row.faces_per_second = faces
     if left_out:
         typer.echo(
-            f"note: left out, for this processor has no VNNI: {', '.join(left_out)} (--all)",
+            f"note: not listed: {', '.join(left_out)}: this CPU has no VNNI; --all lists them",
             err=True,
         )
     elif any(m.info.precision == "int8" for m in loaded) and suits is False:
-        typer.echo("note: this processor has no VNNI; take float32 models here", err=True)
+        typer.echo("note: this CPU has no VNNI; use float32 models here", err=True)
     if as_json:
         typer.echo(json.dumps([row.to_dict() for row in rows], indent=2))
-        return
-    _print(rows)
+    else:
+        _print(rows)
 
 
 @dataclass(slots=True)
@@ -85,42 +98,36 @@ class _Row:
         }
 
 
-def _print(rows: list[_Row]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("model", overflow="fold")
+def _print(rows: Sequence[_Row]) -> None:
+    infos = [row.classifier.info for row in rows]
+    accuracies, evaluated = zip(*map(_accuracy, rows), strict=True)
     columns = {
-        "parameters": [f"{row.classifier.info.parameters:,}" for row in rows],
-        "size": [f"{row.size / 1e6:.1f} MB" for row in rows],
+        Column("parameters", right=True): [f"{info.parameters:,}" for info in infos],
+        Column("size", right=True): [f"{row.size / 1e6:.1f} MB" for row in rows],
     }
-    if rows[0].faces_per_second is not None:
-        columns["faces/s"] = [f"{row.faces_per_second:,.0f}" for row in rows]
-    columns["accuracy"], graded = map(list, zip(*map(_accuracy, rows), strict=True))
+    speeds = [row.faces_per_second for row in rows if row.faces_per_second is not None]
+    if speeds:
+        columns[Column("faces/s", right=True)] = [f"{speed:,.0f}" for speed in speeds]
+    columns[Column("accuracy")] = list(accuracies)
     facts = {
-        "graded by": graded,
-        "labels": [", ".join(row.classifier.info.labels) for row in rows],
-        "licence": [row.classifier.info.licence or "not said" for row in rows],
+        "evaluated on": list(evaluated),
+        "labels": [", ".join(info.labels) for info in infos],
+        "licence": [info.licence or "not stated" for info in infos],
     }
-    # What is the same for all is said once, below.
-    columns |= {name: values for name, values in facts.items() if len(set(values)) > 1}
-    for name in columns:
-        left = name in ("accuracy", *facts)
-        table.add_column(name, justify="left" if left else "right", no_wrap=name == "accuracy")
-    for row, cells in zip(rows, zip(*columns.values(), strict=True), strict=True):
-        table.add_row(row.model, *cells)
-    console = Console(highlight=False)
-    print_table(table)
-    for name, values in facts.items():
-        if name not in columns:
-            console.print(f"{name}: {values[0]}", style="dim", soft_wrap=True)
-    if "faces/s" in columns:
-        console.print("faces/s: here, one thread, batches of 64", style="dim")
+    # What all models share is printed once, below the table.
+    shared = {name: values[0] for name, values in facts.items() if len(set(values)) == 1}
+    columns |= {Column(name): values for name, values in facts.items() if name not in shared}
+    cells = zip(*columns.values(), strict=True)
+    lines = [[row.model, *line] for row, line in zip(rows, cells, strict=True)]
+    print_table(make_table([Column("model", fold=True), *columns], lines))
+    for name, value in shared.items():
+        typer.echo(f"{name}: {value}")
+    if speeds:
+        typer.echo("faces/s: on this machine, one thread, batches of 64")
 
 
 def _accuracy(row: _Row) -> tuple[str, str]:
-    """Return the headline accuracy that a model file carries, the panel's where it has one."""
+    """Return the headline accuracy in a model file and its ground truth: consensus, else raw."""
     from mien.evaluate.report import YARDSTICKS
 
     metrics = row.classifier.info.metrics

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.cli.extras import needs, refuse_missing
+from mien.cli.options import DatasetFolder, ModelNote, NewOnnxFile, OnnxModel
 from mien.cli.paths import refuse_file
 
 if TYPE_CHECKING:
     from mien.publish.quantize import Quantized
 
+MaxLoss = Annotated[
+    float,
+    typer.Option(
+        "--max-loss",
+        min=0,
+        max=100,
+        help="Accuracy that may be lost, in percentage points, 0 to 100; a larger loss is an error "
+        "and nothing is written.",
+    ),
+]
+
 
 def quantize(
-    model: Path = typer.Argument(metavar="MODEL", help="An ONNX file, or a shipped model's name."),
-    out: Path = typer.Argument(metavar="OUT", help="The ONNX file to write."),
-    data: Path = typer.Option(..., "--data", metavar="DIR", help="A folder made by mien data."),
-    max_loss: float = typer.Option(
-        0.3, "--max-loss", help="Points of accuracy that may be lost; more is refused."
-    ),
-    note: str = typer.Option("", "--note", help="Words on the data for the model card."),
+    model: OnnxModel,
+    out: NewOnnxFile,
+    data: DatasetFolder,
+    max_loss: MaxLoss = 0.3,
+    note: ModelNote = "",
 ) -> None:
-    """Write a model's int8 form: smaller, and faster where the processor can.
+    """Quantize a model to int8: a smaller file, and faster on CPUs with VNNI.
 
-    Ranges are measured on training faces, and the loss of accuracy on validation ones.
+    Value ranges are measured on the training split, the loss of accuracy on the validation split.
     """
     refuse_missing(model)
     refuse_file(out, "OUT", [".onnx"])
@@ -37,11 +47,12 @@ def quantize(
         from mien.publish.quantize import quantize_model
     content, name = model_content(model)
     dataset = load_dataset(data)
-    tell(quantize_model(content, name, out, dataset, max_loss=max_loss / 100, note=note), out)
+    done = quantize_model(content, name, out, dataset, max_loss=max_loss / 100, note=note)
+    print_quantized(done, out)
 
 
-def tell(done: Quantized, out: Path) -> None:
-    """Say what int8 lost and brought, and whether it suits this machine."""
+def print_quantized(done: Quantized, out: Path) -> None:
+    """Print size, speed and accuracy of an int8 model beside its float32 one."""
     from mien.evaluate.report import YARDSTICKS
     from mien.model.throughput import suits_int8
 
@@ -49,10 +60,10 @@ def tell(done: Quantized, out: Path) -> None:
     typer.echo(
         f"{out}: {done.size:.0%} of the size, {done.speed:.2f} times as fast here (one thread, "
         f"batches of 64); accuracy {value:+.2f} points ({low:+.2f} to {high:+.2f}, "
-        f"{YARDSTICKS[done.by]}, n = {done.n:,}), {done.changed:.1%} of faces answered otherwise; "
+        f"{YARDSTICKS[done.by]}, n = {done.n:,}), {done.changed:.1%} of labels change; "
         f"card: {out.with_suffix('.md')}"
     )
     if suits_int8() is False:
-        typer.echo("note: this processor has no VNNI; take the float32 model here", err=True)
+        typer.echo("note: this CPU has no VNNI; use the float32 model here", err=True)
     elif done.speed < 1:
         typer.echo("note: int8 is slower here; keep the float32 model", err=True)

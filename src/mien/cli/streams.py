@@ -1,4 +1,4 @@
-"""Standard output and error: closed, full, quiet, or of an encoding that lacks a letter."""
+"""Standard output and error: closed, full, quiet, or in an encoding that lacks a letter."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import sys
 from typing import TextIO
 
 TROUBLE = ("error:", "hint:", "warning:", "unreadable:", "no face:", "interrupted", "Traceback")
-"""Lines on standard error that `--quiet` lets through: what went wrong, never how it went."""
+"""Prefixes of the lines on standard error that `--quiet` prints: trouble, not progress."""
 
 
 def open_standard_streams() -> None:
     """Make standard input, output and error usable, whatever the shell has closed (`>&-`).
 
-    A closed one is opened on the null device, so that no file of ours gets its number. Output is
-    opened for reading: whatever prints fails with EBADF, as it would in any other program, and
-    what prints nothing is not disturbed. A closed standard error only loses notes.
+    A closed stream is opened on the null device, so that no file of ours gets its descriptor.
+    Output is opened for reading: printing then fails with EBADF, as in any other program, and a
+    command that prints nothing works. With a closed standard error only notes are lost.
     """
     modes = ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY))
     for number, name, mode in modes:
@@ -28,24 +28,25 @@ def open_standard_streams() -> None:
             os.close(opened)
         way = "r" if number == 0 else "w"
         setattr(sys, name, open(number, way, encoding="utf-8", closefd=False))  # noqa: SIM115
-    # File names may be any bytes; what the encoding cannot hold comes out spelt out.
+    # File names may be any bytes; what the encoding cannot represent is escaped.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def give_up(number: int) -> None:
-    """Send what is buffered for file descriptor `number` nowhere, lest Python fail over it."""
+def discard(number: int) -> None:
+    """Discard what is buffered for file descriptor `number`, else Python fails on it at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, number)
     os.close(nowhere)
 
 
-class Notes(io.TextIOBase):
-    """Standard error for notes and progress: a full disk behind it stops no work.
+class NoteStream(io.TextIOBase):
+    """Standard error for notes and progress; a failure to write it never stops the work.
 
     Args:
-        stream: where lines go.
-        quiet: pass on only lines that tell of trouble, and be no terminal, so that no bar moves.
+        stream: destination.
+        quiet: pass on only lines that start with one of TROUBLE, and report to be no terminal, so
+            that no progress bar is drawn.
     """
 
     def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
@@ -54,28 +55,28 @@ class Notes(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """Of the stream."""
+        """Encoding of the stream."""
         return self.stream.encoding
 
     @property
     def errors(self) -> str | None:  # type: ignore[override]
-        """How the stream treats what its encoding lacks."""
+        """Error handler of the stream's encoding."""
         return self.stream.errors
 
     def fileno(self) -> int:
-        """Of the stream."""
+        """File descriptor of the stream."""
         return self.stream.fileno()
 
     def isatty(self) -> bool:
-        """Whether a person looks on who wants bars to move."""
+        """Whether progress bars should be drawn."""
         return not self.quiet and self.stream.isatty()
 
     def writable(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def write(self, text: str) -> int:
-        """Write, or drop what nobody asked for or what the stream no longer takes."""
+        """Write; drop what `quiet` suppresses and what the stream does not take."""
         if self.quiet:
             *lines, self._line = (self._line + text).split("\n")
             self._pass("".join(f"{line}\n" for line in lines if line.startswith(TROUBLE)))
@@ -98,6 +99,6 @@ class Notes(io.TextIOBase):
 
     def _lose(self) -> None:
         try:
-            give_up(self.stream.fileno())
-        except (OSError, io.UnsupportedOperation):  # a stream of a test has no number
+            discard(self.stream.fileno())
+        except (OSError, io.UnsupportedOperation):  # a stream in memory has no descriptor
             return

@@ -4,66 +4,100 @@ from __future__ import annotations
 
 import shlex
 import sys
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli import exit_codes
 from mien.cli.extras import needs
-from mien.errors import ConfigError
+from mien.cli.options import DatasetFolder, Override
+from mien.cli.render import Column, counting_bar, make_table, print_table
+from mien.errors import ConfigError, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from mien.data.dataset import Dataset
     from mien.study.plan import Plan, Training
     from mien.study.study import Outcome
 
+StudyFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="STUDY", help="TOML file, or name of a shipped study: poster, finetune or ablation."
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Folder to write (default: runs/STUDY)."),
+]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "--jobs", min=1, help="Trainings that run in parallel, 1 or more, one thread each."
+    ),
+]
+Seeds = Annotated[
+    int,
+    typer.Option(
+        "--seeds", help="Trainings per cell, 2 or more, each with its own seed (0 = as the study "
+        "states).",
+    ),
+]  # fmt: skip
+Only = Annotated[
+    list[str],
+    typer.Option("--only", metavar="FACTOR", help="Run only this factor of the study; repeatable."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the number of trainings and their cost, and exit.")
+]
+Yes = Annotated[
+    bool,
+    typer.Option(
+        "--yes", help="Start even if it is more than 1,000 trainings or takes more than 2 hours."
+    ),
+]
+
 
 def study(
-    path: Path = typer.Argument(metavar="STUDY", help="A TOML file, or a shipped one: poster."),
-    data: Path | None = typer.Option(None, "--data", help="A dataset folder."),
-    out: Path | None = typer.Option(None, "--out", help="Folder; runs/STUDY where not given."),
-    jobs: int = typer.Option(1, "--jobs", help="Trainings at the same time, a thread each."),
-    seeds: int = typer.Option(0, "--seeds", help="Trainings of each cell; 0 as the study says."),
-    only: list[str] = typer.Option([], "--only", help="Of the factors, this one; again for more."),
-    set_: list[str] = typer.Option([], "--set", help="Change a setting everywhere: a.b=c."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Tell trainings and cost, and stop."),
-    yes: bool = typer.Option(False, "--yes", help="Start even what takes very long."),
+    path: StudyFile,
+    data: DatasetFolder,
+    out: Out = None,
+    jobs: Jobs = 1,
+    seeds: Seeds = 0,
+    only: Only = [],
+    set_: Override = [],
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
-    """Train a grid of cells over seeds and say which claims are supported.
+    """Train a grid of cells over several seeds and report which claims are supported.
 
-    Trainings that are done are not done again: the same command goes on after Ctrl-C, a crash or
-    kill -9, and tries failed ones again. Exit code 1 where a training failed.
+    Finished trainings are kept: the same command resumes after Ctrl-C, a crash or kill -9, and
+    repeats failed trainings. Exit code 1 if a training failed.
     """
     with needs("train", "mien study"):
         from mien.data.dataset import load_dataset
         from mien.study.report import write_report
         from mien.study.study import run_study
-    plan = _plan(path, seeds, only, set_)
-    if data is None:
-        raise ConfigError(
-            "mien study needs --data DIR", hint="for example: --data datasets/fer2013"
-        )
-    if jobs < 1:
-        raise ConfigError(f"--jobs must be at least 1, got {jobs}", hint="one for each core")
+    plan = _load_plan(path, seeds, only, set_)
     dataset = load_dataset(data)
     folder = out or Path("runs") / path.stem
     total = _announce(plan, dataset, folder, jobs, yes=yes or dry_run)
     if dry_run:
         return
-    with _progress(total) as report:
-        outcome = run_study(plan, dataset, data, folder, jobs, report)
+    with counting_bar("trainings", total) as advance:
+
+        def ended(training: Training, error: str) -> None:
+            advance(f"training {training.key} failed: {error}" if error else "")
+
+        outcome = run_study(plan, dataset, data, folder, jobs, ended)
     write_report(outcome, folder, shlex.join(["mien", *sys.argv[1:]]))
     _print(outcome, folder)
     if outcome.failed:
-        raise typer.Exit(1)
+        raise typer.Exit(exit_codes.FAILURE)
 
 
-def _plan(path: Path, seeds: int, only: list[str], set_: list[str]) -> Plan:
-    from dataclasses import replace
-
+def _load_plan(path: Path, seeds: int, only: list[str], set_: list[str]) -> Plan:
     from mien.study.plan import load_plan
     from mien.study.plan import only as chosen
 
@@ -71,15 +105,19 @@ def _plan(path: Path, seeds: int, only: list[str], set_: list[str]) -> Plan:
     if seeds:
         if seeds < 2:
             raise ConfigError(
-                f"--seeds must be at least 2, got {seeds}", hint="tests across seeds need them"
+                f"--seeds: {seeds} is out of range, 2 or more",
+                hint="the statistical tests compare trainings with different seeds",
             )
         plan = replace(plan, seeds=seeds)
     return chosen(plan, only) if only else plan
 
 
 def _announce(plan: Plan, dataset: Dataset, folder: Path, jobs: int, *, yes: bool) -> int:
-    """Tell what is to be done and what it costs; return the number of trainings."""
-    from mien.errors import counted
+    """Print the planned trainings and their cost; return the number of trainings.
+
+    Raises:
+        ConfigError: they take long, and `yes` is false.
+    """
     from mien.study.study import duration, estimate_seconds, pending, refuse_costly, unique
 
     missing = pending(plan, dataset, folder)
@@ -97,34 +135,14 @@ def _announce(plan: Plan, dataset: Dataset, folder: Path, jobs: int, *, yes: boo
     return len(missing)
 
 
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[Training, str], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress("trainings", *columns, console=console) as bar:
-        task = bar.add_task("trainings", total=total)
-
-        def ended(training: Training, error: str) -> None:
-            bar.advance(task)
-            if error:
-                bar.console.print(f"training {training.key} failed: {error}", highlight=False)
-
-        yield ended
-
-
 def _print(outcome: Outcome, folder: Path) -> None:
-    from mien.errors import counted
-
-    for factor in outcome.factors:
-        for claim in factor.claims:
-            typer.echo(f"{claim.verdict}: {claim.claim.words}")
+    claims = [claim for factor in outcome.factors for claim in factor.claims]
+    rows = [[claim.verdict, claim.claim.words] for claim in claims]
+    print_table(make_table([Column("verdict"), Column("claim")], rows))
     if outcome.failed:
         typer.echo(
-            f"{counted(len(outcome.failed), 'training')} failed, without a result; the same "
-            "command tries again",
+            f"{counted(len(outcome.failed), 'training')} failed without a result; the same "
+            "command repeats them",
             err=True,
         )
     typer.echo(f"report: {folder / 'report.html'}", err=True)

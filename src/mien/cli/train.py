@@ -1,72 +1,120 @@
-"""`mien train`: a recipe and a dataset to a run folder."""
+"""`mien train`: a recipe and a dataset to a run folder. Read `train` first, then `_train_run`."""
 
 from __future__ import annotations
 
 import shlex
-import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.cli.doctor import print_findings
 from mien.cli.extras import needs
+from mien.cli.options import Override
+from mien.cli.render import step_lines
 from mien.errors import ConfigError, DataError, ModelFileError, RunFolderError, TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from mien.data.dataset import Dataset
     from mien.train.loop.find_lr import RangeTest
+    from mien.train.loop.state import TrainingState
     from mien.train.recipe.recipe import Recipe
     from mien.train.run.folder import RunFolder
 
+RecipeName = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="RECIPE",
+        help="TOML file, or name of a shipped recipe: finetune, small, tiny, poster...",
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Dataset folder made by mien data, needed for a new run (default with --resume: the "
+        "run's own).",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Run folder to create (default: runs/RECIPE-001)."),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option("--resume", metavar="RUN", help="Resume an interrupted run from its checkpoint."),
+]
+FindLr = Annotated[
+    bool,
+    typer.Option("--find-lr", help="Run a learning-rate range test only; train nothing."),
+]
+Settings = Annotated[
+    bool,
+    typer.Option(
+        "--settings", help="Print every recipe setting with its range and default, and exit."
+    ),
+]
+# Options of other tools, accepted so that the error can name mien's own spelling.
+ForeignEpochs = Annotated[str, typer.Option("--epochs", hidden=True)]
+ForeignLr = Annotated[str, typer.Option("--lr", "--learning-rate", hidden=True)]
+ForeignBatchSize = Annotated[str, typer.Option("--batch-size", hidden=True)]
+ForeignSeed = Annotated[str, typer.Option("--seed", hidden=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for: a new run of a recipe, or an existing run to resume."""
+
+    recipe: Path | None
+    data: Path | None
+    overrides: list[str]
+    out: Path | None
+    resume: Path | None
+
 
 def train(
-    recipe: Path | None = typer.Argument(
-        None,
-        metavar="RECIPE",
-        help="A TOML recipe, or the name of a shipped one: poster, small, tiny...",
-    ),
-    data: Path | None = typer.Option(None, "--data", help="A folder made by mien data."),
-    set_: list[str] = typer.Option(
-        [], "--set", metavar="A.B=C", help="Change one setting of the recipe; repeatable."
-    ),
-    out: Path | None = typer.Option(
-        None, "--out", help="The run's folder; runs/NAME-001 and so on where not given."
-    ),
-    resume: Path | None = typer.Option(
-        None, "--resume", metavar="RUN", help="Go on with an interrupted or killed run."
-    ),
-    find_lr: bool = typer.Option(
-        False, "--find-lr", help="Only test which learning rate suits the recipe; train nothing."
-    ),
-    settings: bool = typer.Option(
-        False, "--settings", help="Print every setting with its range and default, and stop."
-    ),
-    epochs: str = typer.Option("", "--epochs", hidden=True),
-    lr: str = typer.Option("", "--lr", "--learning-rate", hidden=True),
-    batch_size: str = typer.Option("", "--batch-size", hidden=True),
-    seed: str = typer.Option("", "--seed", hidden=True),
+    recipe: RecipeName = None,
+    data: Data = None,
+    set_: Override = [],
+    out: Out = None,
+    resume: Resume = None,
+    find_lr: FindLr = False,
+    settings: Settings = False,
+    epochs: ForeignEpochs = "",
+    lr: ForeignLr = "",
+    batch_size: ForeignBatchSize = "",
+    seed: ForeignSeed = "",
 ) -> None:
-    """Train a network from a recipe; Ctrl-C leaves a run that can be used and resumed."""
-    _refuse_bare({"fit.epochs": epochs, "optimizer.lr": lr, "fit.batch_size": batch_size,
-                  "fit.seed": seed})  # fmt: skip
-    with needs("train", "mien train"):
-        from mien.data.dataset import load_dataset
-        from mien.doctor.run_diagnostics import visit
-        from mien.train.loop.curves import CurvesPlot
-        from mien.train.loop.fit import fit
-        from mien.train.loop.progress import ProgressView
-        from mien.train.loop.tensorboard import TensorBoardLog
-        from mien.train.run.folder import discard_run
+    """Train a network from a recipe; after Ctrl-C the run can be used and resumed.
+
+    The run folder holds the recipe, a checkpoint after each epoch, metrics and plots. At the end
+    mien doctor lists problems of the training, with evidence and a remedy.
+    """
+    _refuse_foreign({"fit.epochs": epochs, "optimizer.lr": lr, "fit.batch_size": batch_size,
+                     "fit.seed": seed})  # fmt: skip
+    request = Request(recipe, data, set_, out, resume)
+    with needs("train", "mien train"):  # fail now, not after a minute
+        import mien.doctor.run_diagnostics
+        import mien.train.loop.tensorboard  # noqa: F401
     if settings:
-        _print_settings()
-        return
-    if find_lr:
-        _find_lr(recipe, data, set_, out)
-        return
-    run = _resumed(resume, recipe, set_, out) if resume else _new(recipe, data, set_, out)
-    folder = data or Path(run.data)
+        from mien.train.recipe.reference import settings_reference
+
+        typer.echo(settings_reference(), nl=False)
+    elif find_lr:
+        _find_learning_rate(request)
+    else:
+        _train_run(request)
+
+
+def _train_run(request: Request) -> None:
+    """Create or open the run folder, train in it, and print the result and the diagnosis."""
+    from mien.data.dataset import load_dataset
+    from mien.doctor.run_diagnostics import visit
+
+    run = _create_run(request) if request.resume is None else _open_run(request, request.resume)
+    folder = request.data or Path(run.data)
     dataset = load_dataset(folder)
     if dataset.fingerprint != run.fingerprint:
         raise ConfigError(
@@ -74,21 +122,7 @@ def train(
             f"now {dataset.fingerprint})",
             hint="resume with the data it was started on, or start a new run",
         )
-    new = resume is None
-    _say_if_over(run, new=new)
-    try:
-        state = fit(run, dataset, [ProgressView(), TensorBoardLog(), CurvesPlot()],
-                    _told_alignment())  # fmt: skip
-    except TrainingError:
-        print_findings(run, visit(run, dataset), err=True)
-        raise
-    except (ConfigError, DataError, ModelFileError, RunFolderError):
-        if new:
-            discard_run(run)  # else it would stand in the way of the mended command
-        raise
-    except KeyboardInterrupt:
-        typer.echo(f"resume: {_resume_command(run, data)}", err=True)
-        raise
+    state = _fit(run, dataset, request)
     best = state.history[state.best_epoch - 1]
     typer.echo(
         f"{run.path}: best epoch {best.epoch}, validation accuracy "
@@ -99,33 +133,73 @@ def train(
     typer.echo(f"next: {shlex.join(command)}", err=True)
 
 
-def _refuse_bare(given: dict[str, str]) -> None:
-    """Answer an option that other tools have and mien spells --set: --epochs 2."""
-    for key, value in given.items():
-        if value:
-            option = key.rpartition(".")[2].replace("_", "-")
-            raise ConfigError(
-                f"mien train has no option --{option}",
-                hint=f"did you mean --set {key}={shlex.quote(value)}? settings are listed by "
-                "mien train --settings",
-            )
+def _fit(run: RunFolder, dataset: Dataset, request: Request) -> TrainingState:
+    """Train; on failure print the diagnosis, and remove a new run that holds no epoch."""
+    from mien.doctor.run_diagnostics import visit
+    from mien.train.loop.curves import CurvesPlot
+    from mien.train.loop.fit import fit
+    from mien.train.loop.progress import ProgressView
+    from mien.train.loop.tensorboard import TensorBoardLog
+    from mien.train.run.folder import discard_run
+
+    progress = step_lines("training the face alignment", every=500)
+    try:
+        return fit(run, dataset, [ProgressView(), TensorBoardLog(), CurvesPlot()], progress)
+    except TrainingError:
+        print_findings(run, visit(run, dataset), err=True)
+        raise
+    except (ConfigError, DataError, ModelFileError, RunFolderError):
+        if request.resume is None:
+            discard_run(run)  # the corrected command would find its folder taken
+        raise
+    except KeyboardInterrupt:
+        typer.echo(f"resume: {_resume_command(run, request.data)}", err=True)
+        raise
 
 
-def _print_settings() -> None:
-    from mien.train.recipe.reference import settings_reference
+def _create_run(request: Request) -> RunFolder:
+    from mien.data.dataset import load_dataset
+    from mien.train.loop.find_lr import with_found_rate
+    from mien.train.run.folder import create_run, next_run_path, refuse_existing
 
-    typer.echo(settings_reference(), nl=False)
-
-
-def _say_if_over(run: RunFolder, *, new: bool) -> None:
-    """Say that a run to be resumed has ended already: nothing is trained then."""
-    status = run.read_status()
-    if not new and status.get("status") in ("finished", "stopped early"):
+    given, folder = _load_recipe(request)
+    path = request.out or next_run_path(Path("runs"), given.name)
+    refuse_existing(path)
+    dataset = load_dataset(folder)
+    progress = step_lines("learning-rate range test", every=40)
+    resolved, test = with_found_rate(given, dataset, progress)
+    run = create_run(path, resolved, dataset, folder)
+    if given.labels == "auto":
+        targets = "rater votes" if run.recipe.targets.kind == "votes" else "labels"
+        typer.echo(f"targets: {targets}; {', '.join(run.recipe.answer_labels)}", err=True)
+    if run.recipe.fit.batch_size != given.fit.batch_size:
         typer.echo(
-            f"{run.path} was {status['status']} already, after epoch {status.get('epoch')} of "
-            f"{run.recipe.fit.epochs}: nothing is left to train",
+            f"note: batch size reduced from {given.fit.batch_size} to {run.recipe.fit.batch_size}, "
+            "the dataset is small",
             err=True,
         )
+    if test is not None:
+        _write_range_test(test, run.path)
+    return run
+
+
+def _open_run(request: Request, path: Path) -> RunFolder:
+    from mien.train.run.folder import open_run
+
+    if request.recipe or request.overrides or request.out:
+        raise ConfigError(
+            "--resume uses the run's own recipe and folder: RECIPE, --set and --out do not apply",
+            hint=f"leave them out: mien train --resume {shlex.quote(str(path))}",
+        )
+    run = open_run(path)
+    status = run.read_status()
+    if status.get("status") in ("finished", "stopped early"):
+        typer.echo(
+            f"note: {run.path} was {status['status']} already, after epoch {status.get('epoch')} "
+            f"of {run.recipe.fit.epochs}: nothing is left to train",
+            err=True,
+        )
+    return run
 
 
 def _resume_command(run: RunFolder, data: Path | None) -> str:
@@ -134,105 +208,57 @@ def _resume_command(run: RunFolder, data: Path | None) -> str:
     return shlex.join([*command, *(["--data", str(data)] if moved else [])])
 
 
-def _resolved(recipe: Path | None, data: Path | None, set_: list[str]) -> tuple[Recipe, Path]:
+def _load_recipe(request: Request) -> tuple[Recipe, Path]:
+    """Return the recipe with its overrides, checked before the data are read, and the data."""
     from mien.train.networks.registry import network_options
     from mien.train.recipe.find import find_recipe
     from mien.train.recipe.recipe import load_recipe
 
-    if recipe is None or data is None:
+    if request.recipe is None or request.data is None:
         raise ConfigError(
             "mien train needs a recipe and --data DIR",
             hint="for example: mien train finetune --data datasets/mine",
         )
-    resolved = load_recipe(find_recipe(recipe), set_)
-    network_options(resolved.network.name, resolved.network.options)
-    return resolved, data
+    recipe = load_recipe(find_recipe(request.recipe), request.overrides)
+    network_options(recipe.network.name, recipe.network.options)
+    return recipe, request.data
 
 
-def _new(recipe: Path | None, data: Path | None, set_: list[str], out: Path | None) -> RunFolder:
-    from mien.data.dataset import load_dataset
-    from mien.train.loop.find_lr import with_found_rate
-    from mien.train.run.folder import create_run, next_run_path, refuse_existing
-
-    given, folder = _resolved(recipe, data, set_)
-    resolved = given
-    path = out or next_run_path(Path("runs"), resolved.name)
-    refuse_existing(path)
-    dataset = load_dataset(folder)
-    resolved, test = with_found_rate(resolved, dataset, _test_progress())
-    run = create_run(path, resolved, dataset, folder)
-    if given.labels == "auto":
-        by = "raters' votes" if run.recipe.targets.kind == "votes" else "labels"
-        typer.echo(f"learns by {by}: {', '.join(run.recipe.answer_labels)}", err=True)
-    if run.recipe.fit.batch_size != given.fit.batch_size:
-        typer.echo(f"few images: batches of {run.recipe.fit.batch_size}", err=True)
-    if test is not None:
-        _write_test(test, run.path)
-    return run
-
-
-def _find_lr(recipe: Path | None, data: Path | None, set_: list[str], out: Path | None) -> None:
+def _find_learning_rate(request: Request) -> None:
     from mien.data.dataset import load_dataset
     from mien.train.loop.find_lr import IMAGE, JSON, find_lr
     from mien.train.run.folder import next_run_path
 
-    resolved, folder = _resolved(recipe, data, set_)
-    place = out or next_run_path(Path("runs"), f"{resolved.name}-find-lr")
-    there = [place / name for name in (JSON, IMAGE) if (place / name).exists()]
-    if there:
+    recipe, data = _load_recipe(request)
+    folder = request.out or next_run_path(Path("runs"), f"{recipe.name}-find-lr")
+    existing = [folder / name for name in (JSON, IMAGE) if (folder / name).exists()]
+    if existing:
         raise RunFolderError(
-            f"{there[0]} exists already", hint="give another folder, or leave out --out"
+            f"{existing[0]} exists already", hint="give another folder, or leave out --out"
         )
-    test = find_lr(resolved, load_dataset(folder), _test_progress())
-    _write_test(test, place)
+    progress = step_lines("learning-rate range test", every=40)
+    test = find_lr(recipe, load_dataset(data), progress)
+    _write_range_test(test, folder)
     typer.echo(
-        f"suggestion: --set optimizer.lr={test.suggestion:g} (the loss was least at "
-        f"{test.least:g}, and grows above it)"
+        f"suggestion: --set optimizer.lr={test.suggestion:g} (lowest loss at {test.least:g}; "
+        "above it the loss grows)"
     )
 
 
-def _write_test(test: RangeTest, folder: Path) -> None:
+def _write_range_test(test: RangeTest, folder: Path) -> None:
     from mien.train.loop.find_lr import write_range_test
 
     image = write_range_test(test, folder)
     typer.echo(f"learning rate {test.suggestion:g}: {image}", err=True)
 
 
-def _test_progress() -> Callable[[int, int], None]:
-    def show(done: int, total: int) -> None:
-        if done == 1 or done % 40 == 0:
-            typer.echo(f"learning-rate range test: step {done} of {total}", err=True)
-
-    return show
-
-
-def _told_alignment() -> Callable[[int, int], None]:
-    """Return what tells how far `network.align` has learnt, and how long it will take."""
-    from mien.train.loop.progress import duration
-
-    started: list[float] = []
-
-    def show(done: int, total: int) -> None:
-        now = time.monotonic()
-        if not started:
-            started.append(now)
-        if done in (20, 100) or done % 500 == 0:  # the first steps are slower: not counted
-            left = (now - started[0]) / (done - 1) * (total - done)
-            typer.echo(
-                f"learning where faces lie: step {done} of {total}, time left {duration(left)}",
-                err=True,
+def _refuse_foreign(given: dict[str, str]) -> None:
+    """Refuse options of other tools, such as --epochs 2, and name the setting to use instead."""
+    for key, value in given.items():
+        if value:
+            option = key.rpartition(".")[2].replace("_", "-")
+            raise ConfigError(
+                f"mien train has no option --{option}",
+                hint=f"did you mean --set {key}={shlex.quote(value)}? mien train --settings lists "
+                "all settings",
             )
-
-    return show
-
-
-def _resumed(resume: Path, recipe: Path | None, set_: list[str], out: Path | None) -> RunFolder:
-    from mien.train.run.folder import open_run
-
-    if recipe or set_ or out:
-        raise ConfigError(
-            "--resume goes on with the run's own recipe and folder",
-            hint="leave out the recipe, --set and --out: mien train --resume "
-            f"{shlex.quote(str(resume))}",
-        )
-    return open_run(resume)

