@@ -40,7 +40,7 @@ EPOCHS = [
 def best_of(select: str, epochs: list[dict[str, Any]]) -> int:
     state = TrainingState(
         cast("Model", None), None, cast("torch.optim.Optimizer", None), torch.Generator(),
-        torch.Generator(), select=select,
+        torch.Generator(), cast("Any", None), select=select,
     )  # fmt: skip
     for number, values in enumerate(epochs, start=1):
         state.record(replace(EPOCH, epoch=number, **values), cast("Any", SimpleNamespace()))

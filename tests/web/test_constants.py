@@ -27,7 +27,7 @@ PYTHON: dict[str, Any] = {
     "RECENT_STEPS": pace._RECENT,
     "NEAR_STEPS": pace._NEAR,
     "DETECT_S": plan.DETECT_S,
-    "READ_S": plan.READ_S,
+    "CLASSIFY_S": plan.CLASSIFY_S,
     "LOST_S": SETTINGS.lost_s,
     "SHORTER_SIDE": detect.SHORTER_SIDE,
     "TIME_CONSTANT_S": SETTINGS.smooth_s,

@@ -16,9 +16,9 @@ from mien import Reader
 from mien.imaging.crop import Framing, crop_faces
 from mien.testing import FakeClassifier
 from mien.types import Faces
-from mien.video.detect import with_faces
+from mien.video.detect import detect_faces
 from mien.video.frame import Frame
-from mien.video.pipeline import follow
+from mien.video.pipeline import track_faces
 from mien.video.plan import Settings
 from mien.video.quality import QualityGate, turn
 from mien.video.track import Tracker
@@ -167,20 +167,19 @@ def in_python(
 ) -> list[list[tuple[int, str, list[float] | None]]]:
     """Each frame's faces, as the server's camera would give them."""
     detector, classifier = Scripted(found), ByBrightness(["happy"])
-    size = (images[0].shape[1], images[0].shape[0])
     frames = [
-        Frame("camera", i, time, size, lambda pixels=pixels: pixels)  # type: ignore[misc]
+        Frame.of("camera", i, time, pixels)
         for i, (time, pixels) in enumerate(zip(times, images, strict=True))
     ]
     flow = Settings(live=True, min_confidence=0.0)
     side = classifier.info.input_size
-    planned = with_faces(flow.plan(frames), detector, side)
+    planned = detect_faces(flow.plan(frames), detector, side)
     return [
         [
             (f.track, f.quality, None if f.probabilities is None else [*f.probabilities.values()])
-            for f in reading.faces
+            for f in result.reading.faces
         ]
-        for _, reading in follow(planned, detector.framing, classifier, flow)
+        for result in track_faces(planned, detector.framing, classifier, flow)
     ]
 
 

@@ -19,6 +19,25 @@ from mien.cli.options import (
 )
 from mien.errors import counted
 
+Source = Annotated[
+    str | None,
+    typer.Argument(
+        help="Stream address (rtsp://, http://) or video file to play, instead of a camera."
+    ),
+]
+Camera = Annotated[int, typer.Option("--camera", min=0, help="Camera number, 0 or more.")]
+Headless = Annotated[
+    bool, typer.Option("--headless", help="Open no window; print rows as JSON lines.")
+]
+Folder = Annotated[
+    Path,
+    typer.Option(
+        "--folder",
+        metavar="DIR",
+        help="Folder for snapshots and recordings, created when first needed.",
+    ),
+]
+
 
 def live(
     source: Source = None,
@@ -50,9 +69,10 @@ def live(
     )  # fmt: skip
     spec = f"camera:{camera}" if source is None else source
     one = next(iter(list_sources([spec], warn=_note)))
-    seen = read_live(reader, one, settings)
+    session = reader.session(settings=settings)
     if headless:
-        _print_rows(seen, reader.classifier.info.labels)
+        # Flushed after each frame: the reader of a pipe wants each frame at once.
+        run_live(session, one, [RowStream(sys.stdout, "json", session.labels, flush=True)])
         return
     from mien.video.window import TkWindow
 
@@ -60,7 +80,7 @@ def live(
         shown = LiveWindow(window, folder, blur=blur_faces, say=_note)
         run_live(session, one, [shown])
     count = shown.count
-    _note(f"{counted(count.frames, 'frame')} in {count.seconds:.1f} s, {count.rate:.1f} a second")
+    _note(f"{counted(count.frames, 'frame')} in {count.seconds:.1f} s, {count.rate:.1f} per second")
 
 
 def _note(text: str) -> None:

@@ -170,4 +170,7 @@ def _sharpening(
     majority_n = shares_nk.argmax(axis=1)
     count_k = np.bincount(majority_n, weights=weights_n, minlength=shares_nk.shape[1])
     rarity_k = 1 - count_k / max(count_k.max(), 1e-12)
-    return config.sharpen * (1 + (config.sharpen_rare - 1) * rarity_k[majority_n])
+    power_n: NDArray[np.float64] = config.sharpen * (
+        1 + (config.sharpen_rare - 1) * rarity_k[majority_n]
+    )
+    return power_n

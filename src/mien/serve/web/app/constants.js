@@ -14,7 +14,7 @@ export const NEAR_STEPS = 4;
 
 // mien.video.plan, mien.video.detect: when and on which size the detector runs
 export const DETECT_S = 0.2;
-export const READ_S = 1 / 15;
+export const CLASSIFY_S = 1 / 15;
 export const LOST_S = 1;
 export const SHORTER_SIDE = 360;
 

@@ -3,7 +3,7 @@
 // probabilities are smoothed along each track.
 
 import {
-  DETECT_S, FADE_INTERVALS, FORGET_S, LOST_S, READ_S, SHORTER_SIDE, TIME_CONSTANT_S,
+  DETECT_S, FADE_INTERVALS, FORGET_S, LOST_S, CLASSIFY_S, SHORTER_SIDE, TIME_CONSTANT_S,
 } from "../constants.js";
 import { cropFace } from "./align.js";
 import { lostAfter, SamplingInterval } from "./pace.js";
@@ -37,7 +37,7 @@ export class Follower {
   async read(image, time) {
     this.frames.add(time);
     const detect = time - this.detected >= this.interval - 1e-3;
-    const read = detect || time - this.wasRead >= READ_S - 1e-3;
+    const read = detect || time - this.wasRead >= CLASSIFY_S - 1e-3;
     const spots = detect ? await this.detect(image, time) : this.predict(time);
     const faces = await this.classifySpots(image, time, spots, read);
     const forget = 2 * lostAfter(LOST_S, this.reads.seconds);
