@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -60,6 +62,7 @@ def live(
     from mien.reader import Reader
     from mien.video.live import LiveWindow, run_live
     from mien.video.plan import Settings
+    from mien.video.sinks.row_stream import RowStream
     from mien.video.sources import list_sources
 
     reader = Reader(model, detector=detector, min_confidence=min_confidence, threads=threads)
