@@ -33,7 +33,7 @@ def doctor(
     """Name what went wrong in a training, show the evidence and say what to try next."""
     with needs("train", "mien doctor"):
         from mien.data.dataset import load_dataset
-        from mien.doctor.run_diagnostics import visit, write_findings
+        from mien.doctor.run_diagnostics import run_diagnostics, write_findings
         from mien.train.run.folder import open_run
     run = open_run(path)
     dataset = load_dataset(data or Path(run.data))
@@ -43,7 +43,7 @@ def doctor(
             f"now {dataset.fingerprint})",
             hint="give the data it was trained on with --data",
         )
-    findings = visit(run, dataset, test_rates=True)
+    findings = run_diagnostics(run, dataset, test_rates=True)
     if deep:
         findings += _experiments(run, dataset, findings)
         write_findings(run, findings)
@@ -61,7 +61,7 @@ def print_findings(run: RunFolder, findings: list[Finding], *, err: bool = False
     for finding in findings:
         typer.echo(f"doctor: {finding.title} ({finding.name}, {finding.severity})", err=err)
         settings = " ".join(f"--set {s}" for s in finding.settings)
-        for text in (finding.evidence, f"{finding.advice} {settings}".strip()):
+        for text in (finding.evidence, f"{finding.remedy} {settings}".strip()):
             lines = textwrap.wrap(text, 90, break_long_words=False, break_on_hyphens=False)
             typer.echo("\n".join(f"  {line}" for line in lines), err=err)
     if any(finding.plot for finding in findings):
@@ -69,12 +69,12 @@ def print_findings(run: RunFolder, findings: list[Finding], *, err: bool = False
 
 
 def _experiments(run: RunFolder, dataset: Dataset, findings: list[Finding]) -> list[Finding]:
-    from mien.doctor.experiments import COSTS, compare_smaller, learning_curve
+    from mien.doctor.experiments import RELATIVE_COST, compare_smaller, learning_curve
     from mien.train.loop.progress import ProgressView, duration
 
     seconds = sum(m.seconds for m in run.read_metrics())
     typer.echo(
-        f"three further trainings, about {duration(COSTS * seconds)}; "
+        f"three further trainings, about {duration(RELATIVE_COST * seconds)}; "
         "Ctrl-C stops them, and the same command resumes",
         err=True,
     )

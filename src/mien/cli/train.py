@@ -53,7 +53,7 @@ def train(
                   "fit.seed": seed})  # fmt: skip
     with needs("train", "mien train"):
         from mien.data.dataset import load_dataset
-        from mien.doctor.run_diagnostics import visit
+        from mien.doctor.run_diagnostics import run_diagnostics
         from mien.train.loop.curves import CurvesPlot
         from mien.train.loop.fit import fit
         from mien.train.loop.progress import ProgressView
@@ -80,7 +80,7 @@ def train(
         state = fit(run, dataset, [ProgressView(), TensorBoardLog(), CurvesPlot()],
                     _told_alignment())  # fmt: skip
     except TrainingError:
-        print_findings(run, visit(run, dataset), err=True)
+        print_findings(run, run_diagnostics(run, dataset), err=True)
         raise
     except (ConfigError, DataError, ModelFileError, RunFolderError):
         if new:
@@ -94,7 +94,7 @@ def train(
         f"{run.path}: best epoch {best.epoch}, validation accuracy "
         f"{best.validation_accuracy:.4f} (n = {best.validation_n})"
     )
-    print_findings(run, visit(run, dataset))
+    print_findings(run, run_diagnostics(run, dataset))
     command = ["mien", "evaluate", str(run.path), "--data", str(folder), "--split", "validation"]
     typer.echo(f"next: {shlex.join(command)}", err=True)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.doctor.facts import first_half
+from mien.doctor.facts import min_first_half
 from mien.errors import DataError, MienError, TrainingError
 from mien.files import read_json, write_json
 from mien.train.loop.fit import fit, right_answers
@@ -152,7 +152,7 @@ def measure(run: RunFolder) -> dict[str, float | None]:
         "train_accuracy": last.train_accuracy,
         "gap": last.gap,
         "loss_rise": last.validation_loss / max(min(m.validation_loss for m in history), 1e-9),
-        "gradient_ratio": _log10(first_half(start.gradients))
+        "gradient_ratio": _log10(min_first_half(start.gradients))
         if start is not None and start.gradients
         else None,
         "gain": float(np.median(gains)) if gains else None,
