@@ -69,12 +69,12 @@ def print_findings(run: RunFolder, findings: list[Finding], *, err: bool = False
 
 
 def _experiments(run: RunFolder, dataset: Dataset, findings: list[Finding]) -> list[Finding]:
-    from mien.doctor.experiments import RELATIVE_COST, compare_smaller, learning_curve
+    from mien.doctor.experiments import COSTS, compare_smaller, learning_curve
     from mien.train.loop.progress import ProgressView, duration
 
     seconds = sum(m.seconds for m in run.read_metrics())
     typer.echo(
-        f"three further trainings, about {duration(RELATIVE_COST * seconds)}; "
+        f"three further trainings, about {duration(COSTS * seconds)}; "
         "Ctrl-C stops them, and the same command resumes",
         err=True,
     )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mien.train.recipe.recipe import Recipe
 
 FRACTIONS = (0.25, 0.5)
-RELATIVE_COST = 1.0 / 3 + sum(FRACTIONS)
+COSTS = 1.0 / 3 + sum(FRACTIONS)
 """Approximate cost of all experiments, in trainings like the run's."""
 
 
