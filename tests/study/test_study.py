@@ -138,12 +138,12 @@ def test_the_seed_samples_the_training_images_and_validation_is_fixed(
     one, two = trainings(plan, plan.factors[0], "0.001")
     parts = [random_subset(dataset, t) for t in (one, two)]
     assert [int((p.splits_n == "train").sum()) for p in parts] == [96, 96]
-    held = [set(p.split("validation").sources_n) for p in parts]
-    learnt = [set(p.split("train").sources_n) for p in parts]
-    assert held[0] == held[1]
-    assert len(held[0]) == 40
-    assert learnt[0] != learnt[1]
-    assert not held[0] & learnt[0]
+    validation = [set(p.split("validation").sources_n) for p in parts]
+    train = [set(p.split("train").sources_n) for p in parts]
+    assert validation[0] == validation[1]
+    assert len(validation[0]) == 40
+    assert train[0] != train[1]
+    assert not validation[0] & train[0]
 
 
 def test_too_few_images_are_refused(data: Path, plan: Plan) -> None:

@@ -60,12 +60,14 @@ def hog_baseline(
     weights = np.sqrt(weights / weights.mean())
     offset = (targets * weights[:, None] ** 2).sum(axis=0) / (weights**2).sum()
     x, y = train * weights[:, None], (targets - offset) * weights[:, None]
+    # One eigendecomposition serves all penalties; each then costs two products.
     values, vectors = np.linalg.eigh(x.T @ x)
     rotated, projected = x @ vectors, vectors.T @ (x.T @ y)
     best: tuple[float, NDArray[np.float64], NDArray[np.float64]] | None = None
     for penalty in PENALTIES:
         inverse = 1 / (np.maximum(values, 0) + penalty * len(x) / 100)
         coefficients = inverse[:, None] * projected
+        # The residual over one minus the leverage is that of a fit without the image (PRESS).
         leverage = (rotated**2 * inverse).sum(axis=1)
         residual = (y - rotated @ coefficients) / np.maximum(1 - leverage, 1e-3)[:, None]
         error = float((residual**2).sum())
@@ -80,6 +82,7 @@ def hog_features(images_nhw: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return HOG features and grey levels, float64 [n, CELLS**2 * ORIENTATIONS + GRID**2]."""
     images = _resized(np.asarray(images_nhw)).astype(np.float32)
     n = len(images)
+    # Each image has mean 0 and deviation 1, so that lighting does not decide.
     mean = images.mean(axis=(1, 2), keepdims=True)
     images = (images - mean) / (images.std(axis=(1, 2), keepdims=True) + 1e-3)
     dx = np.zeros_like(images)
@@ -88,6 +91,7 @@ def hog_features(images_nhw: NDArray[np.uint8]) -> NDArray[np.float64]:
     dy[:, 1:-1] = images[:, 2:] - images[:, :-2]
     size = np.hypot(dx, dy)
     angle = np.arctan2(dy, dx) % np.pi / np.pi * ORIENTATIONS
+    # Each gradient votes for its two nearest orientations: a small rotation changes little.
     low = np.floor(angle).astype(np.int64) % ORIENTATIONS
     fraction = angle - np.floor(angle)
     cell = SIDE // CELLS
@@ -98,6 +102,7 @@ def hog_features(images_nhw: NDArray[np.uint8]) -> NDArray[np.float64]:
             + ((low + 1) % ORIENTATIONS == orientation) * fraction
         )
         histogram[..., orientation] = amount.reshape(n, CELLS, cell, CELLS, cell).sum(axis=(2, 4))
+    # The constants keep the noise of flat cells from being amplified.
     norm = np.sqrt((histogram**2).sum(axis=3, keepdims=True)) + 0.1 * histogram.mean() + 1e-6
     block = SIDE // GRID
     grid = images.reshape(n, GRID, block, GRID, block).mean(axis=(2, 4))

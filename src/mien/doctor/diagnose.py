@@ -47,6 +47,7 @@ def apply_rules(evidence: Evidence, limits: Thresholds | None = None) -> Diagnos
             not_judged[rule.name] = outcome.reason
         elif outcome is not None:
             found.append(outcome)
+    # Explained findings explain others in turn: all names count, also of those left out.
     names = {finding.name for finding in found}
     kept = [f for f in found if not names & RULES[f.name].explained_by]
     return Diagnosis(sorted(kept, key=lambda f: f.severity != "serious"), not_judged)

@@ -134,6 +134,7 @@ def gather(run: RunFolder, dataset: Dataset) -> Evidence:
     recipe, status = run.recipe, run.read_status()
     train, validation = (dataset.split(name) for name in ("train", "validation"))
     learnt = make_examples(train, recipe)
+    # Seeded, so that the same run always has the same findings.
     rng = np.random.default_rng(recipe.fit.seed)
     (train_rows, train_true), (held_rows, held_true) = (
         _labelled_sample(part, recipe, rng) for part in (train, validation)
@@ -145,6 +146,7 @@ def gather(run: RunFolder, dataset: Dataset) -> Evidence:
         _probabilities(run, pixels) for pixels in (train_pixels, held_pixels)
     )
     subjects = [set(part.subjects_n.tolist()) - {""} for part in (train, validation)]
+    # The search compares with all training images, which takes long: a sample must do.
     searched = held_pixels[:MAX_SEARCHED]
     parameters, initial = _initial_network(run)
     return Evidence(
@@ -186,6 +188,7 @@ def _probabilities(run: RunFolder, pixels: NDArray[np.uint8]) -> NDArray[np.floa
     logits = scorer.logits(pixels).astype(np.float64)
     if not np.isfinite(logits).all():
         return None
+    # Subtracting the maximum keeps exp from overflowing.
     exp = np.exp(logits - logits.max(axis=1, keepdims=True))
     probs: NDArray[np.float64] = exp / exp.sum(axis=1, keepdims=True)
     return probs
@@ -194,6 +197,7 @@ def _probabilities(run: RunFolder, pixels: NDArray[np.uint8]) -> NDArray[np.floa
 def _initial_network(run: RunFolder) -> tuple[int, dict[str, float]]:
     """Return the number of parameters, and the root mean square of each weight before training."""
     recipe = run.recipe
+    # Initialisation uses random numbers: the caller's generator must stay as it was.
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         model = build_model(
             recipe.network,
@@ -228,6 +232,7 @@ def _domain_shift_auc(train: NDArray[np.uint8], validation: NDArray[np.uint8]) -
     A classifier two-sample test (Lopez-Paz and Oquab 2017, arXiv:1610.06545), on features that
     keep brightness, contrast and sharpness. The AUC is the Mann-Whitney U over all pairs.
     """
+    # Equal numbers, so that the classifier cannot profit from guessing the larger split.
     count = min(len(train), len(validation), MAX_COMPARED)
     if count == 0:
         return float("nan")
@@ -236,6 +241,7 @@ def _domain_shift_auc(train: NDArray[np.uint8], validation: NDArray[np.uint8]) -
     x = (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-6)
     y = np.repeat([-1.0, 1.0], count)
     gram = x.T @ x + 0.1 * len(x) * np.eye(x.shape[1])
+    # The hat matrix maps targets to fitted values; its diagonal is each image's leverage.
     hat = x @ np.linalg.solve(gram, x.T)
     # Allen's PRESS residuals: each image is left out of the fit in closed form.
     scores = y - (y - hat @ y) / np.maximum(1 - np.diag(hat), 1e-3)
@@ -253,5 +259,6 @@ def _appearance_features(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     )
     second = np.abs(np.diff(x, 2, axis=1)).mean(axis=(1, 2))
     columns = [quantiles, flat.std(axis=1)[:, None], np.stack([*fine, second], axis=1)]
+    # Every seventh HOG feature keeps the linear system small; shape matters least here.
     columns.append(hog_features(pixels).reshape(len(x), -1)[:, ::7])
     return np.concatenate(columns, axis=1)

@@ -71,8 +71,10 @@ def compare_smaller(
     name = next(iter(metrics[0]))
     ours, theirs = (m[name] for m in metrics)
     y_true = ours.rows.y_true_n
+    # Every image is its own group: duplicates are not known in a run's data.
     groups = np.arange(len(y_true), dtype=np.int64)
     gain = paired_difference(ours.rows, theirs.rows, groups)[0]
+    # Only an interval above 0 shows that the larger network earns its cost.
     if gain.low > 0:
         return None
     return Finding(
@@ -100,6 +102,7 @@ def learning_curve(
     """Train on fractions of the training images; return a finding where more images would help."""
     runs = []
     rng = np.random.default_rng(run.recipe.fit.seed)
+    # One permutation: the quarter is part of the half, so the curve has less noise.
     train = rng.permutation(np.flatnonzero(dataset.splits_n == "train"))
     for fraction in FRACTIONS:
         kept = np.ones(len(dataset), bool)
@@ -113,6 +116,7 @@ def learning_curve(
         accuracies.append(next(iter(graded.values())).headlines["accuracy"])
     curve = LearningCurve((*FRACTIONS, 1.0), tuple(accuracies))
     last, before = accuracies[-1], accuracies[-2]
+    # More than a quarter of the interval: less could be chance.
     if last.value - before.value < max(0.01, (last.high - last.low) / 4):
         return curve, None
     words = ", ".join(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def at_full_rate(evidence: Evidence) -> list[EpochSignals]:
     """Return the measured epochs with at least half of the largest learning rate."""
     measured = [e for e in evidence.signals if e.measured]
+    # Steps of a warm-up or a decayed rate say nothing about the rate that was set.
     peak = max((e.lr for e in measured), default=0.0)
     return [e for e in measured if e.lr >= peak / 2]
 
@@ -110,6 +111,7 @@ def late_loss_drop(evidence: Evidence) -> float:
     It is read off a fitted straight line, so that one good batch does not decide.
     """
     curve = np.array(loss_curve(evidence))
+    # The last third: a schedule that decays late is still seen to lower the loss.
     last = curve[len(curve) * 2 // 3 :]
     if len(last) < 6:
         return 0.0
@@ -169,6 +171,7 @@ def confident_disagreements(
     """Return how many of the most confident tenth contradict their label, and that tenth's size."""
     ordered = np.sort(scores_nk, axis=1)
     margin = ordered[:, -1] - ordered[:, -2]
+    # At least one image, so that a tiny sample has a fraction at all.
     chosen = np.argsort(-margin, kind="stable")[: max(1, len(margin) // 10)]
     return int((scores_nk[chosen].argmax(axis=1) != y_true_n[chosen]).sum()), len(chosen)
 

@@ -70,9 +70,11 @@ def _draw(axes: Axes, finding: Finding, plot: Plot) -> None:
 
 
 def _lines(axes: Axes, plot: Plot) -> None:
+    # A network has more layers than the palette has colors: the largest are kept.
     ranked = sorted(plot.lines, key=lambda n: -_largest(plot.lines[n]))[:MAX_LINES]
     for colour, name in zip(SERIES, [n for n in plot.lines if n in ranked], strict=False):
         values = [math.nan if v is None else v for v in plot.lines[name]]
+        # Markers would merge into a band on a long curve.
         mark = "o" if len(values) < 40 else ""
         axes.plot([float(x) for x in plot.x], values, color=colour, marker=mark, ms=3, label=name)
 

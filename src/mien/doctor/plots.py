@@ -27,6 +27,7 @@ def loss_plot(evidence: Evidence) -> Plot | None:
     if not curve:
         return None
     per_epoch = [len(e.losses) for e in evidence.signals]
+    # Stretches lie evenly within their epoch, whatever their number.
     x = [
         number + (i + 0.5) / max(1, count)
         for number, count in enumerate(per_epoch)

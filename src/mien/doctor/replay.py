@@ -43,8 +43,10 @@ def replayed_digest(run: RunFolder, dataset: Dataset) -> str:
     threads = torch.get_num_threads()
     learnt = make_examples(dataset.split("train"), recipe)
     steps = len(learnt) // recipe.fit.batch_size
+    # The stride is beyond any step: replaying must not pay for measurements.
     recorder = Recorder(1, 1 << 30)  # no step is measured
     try:
+        # The replay seeds the generator; the caller's state must stay as it was.
         with torch.random.fork_rng(devices=[]):
             state = start_state(recipe, learnt, run.input_size, torch.device("cpu"))
             state.model.train()

@@ -55,7 +55,7 @@ class Rule:
         return f"{DOCS}#{self.name}"
 
     def judge(self, evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
-        """Return the finding; None where all is well; an abstention where nobody can tell."""
+        """Return the finding; None where all is well; an abstention where evidence is missing."""
         for need in self.needs:
             if not need.is_met(evidence):
                 return Abstention(need.otherwise)

@@ -49,6 +49,7 @@ def run_diagnostics(run: RunFolder, dataset: Dataset, *, test_rates: bool = Fals
     )
     diagnosis = apply_rules(evidence)
     about_rate = any(finding.name in ABOUT_LEARNING_RATE for finding in diagnosis.findings)
+    # A range test costs a short training: only where it answers a question.
     if test_rates and about_rate and evidence.range_test is None:
         evidence = replace(evidence, range_test=_range_test(run, dataset))
         diagnosis = apply_rules(evidence)
@@ -87,6 +88,7 @@ def write_findings(
     write_json(path, values)
     image = draw_findings(findings, title=f"{run.recipe.name}: findings of the doctor")
     if image is None:
+        # A plot of an earlier diagnosis would contradict the new doctor.json.
         (run.path / IMAGE).unlink(missing_ok=True)
     else:
         write_bytes(run.path / IMAGE, image)

@@ -129,8 +129,10 @@ def random_subset(dataset: Dataset, training: Training) -> Dataset:
                 f"study needs {size:,}",
                 hint="lower train or validation in the study, or import more images",
             )
+        # A permutation, so that a smaller size is a subset of a larger one with the same seed.
         chosen = np.random.default_rng(seed).permutation(known)
         rows.append(chosen[:size] if size else known)
+    # Sorted as in the dataset: the recipe's seed, not the sample, decides the order of training.
     both = np.sort(np.concatenate(rows))
     part = dataset.subset(both)
     return replace(part, images_nhw=np.ascontiguousarray(part.images_nhw))
@@ -142,6 +144,7 @@ def measure(run: RunFolder) -> dict[str, float | None]:
     last = history[-1]
     measured = [s for s in signals if s.measured]
     peak = max((s.lr for s in measured), default=0.0)
+    # Warm-up and decayed epochs say nothing about the learning rate that was set.
     full = [s for s in measured if s.lr >= peak / 2]
     ratios = [s.gain for s in full if s.gain is not None]
     start = next((s.start for s in signals if s.start), None)

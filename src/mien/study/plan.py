@@ -186,6 +186,7 @@ def _check_keys(values: dict[str, Any], file: Path) -> None:
 
 def trainings(plan: Plan, factor: Factor, cell: str) -> list[Training]:
     """Return a cell's trainings, one for each seed."""
+    # The nearest setting wins: cell, then factor, then study.
     settings = {**plan.set, **factor.set, **factor.cells[cell]}
     train, validation = (settings.pop(name, None) for name in DATA_SETTINGS)
     train = _size(train, plan.set.get(DATA_SETTINGS[0], plan.train), DATA_SETTINGS[0])
@@ -193,6 +194,7 @@ def trainings(plan: Plan, factor: Factor, cell: str) -> list[Training]:
     values = copy.deepcopy(_base(plan.recipe))
     for key, value in settings.items():
         apply_setting(values, f"{key}={_toml(value)}")
+    # One thread on the CPU is reproducible on any machine, and trainings run in parallel.
     fit = {**values["fit"], "threads": 1, "device": "cpu"}
     return [
         Training(

@@ -219,6 +219,7 @@ def _data(outcome: Outcome) -> str:
     plan = outcome.plan
     done = [r for f in outcome.factors for c in f.cells for r in c.results if r is not None]
     sizes = sorted({(r.train_n, r.validation_n) for r in done})
+    # The largest is the study's own size; cells with data.train are smaller.
     size = max(sizes, default=(plan.train, plan.validation))
     return (
         f"Data {outcome.dataset_name} (fingerprint {outcome.fingerprint}): {size[0]:,} training "

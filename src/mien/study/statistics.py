@@ -92,6 +92,7 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Difference:
         same = abs(mean.value) < EQUAL
         return Difference(mean, 1.0 if same else 0.0, 0.0 if same else math.inf, wins)
     p_value = float(stats.ttest_rel(first, second).pvalue)
+    # Without the correction the effect size of five seeds is a quarter too large.
     correction = 1 - 3 / (4 * (len(x) - 1) - 1)
     return Difference(mean, p_value, mean.value / deviation * correction, wins)
 

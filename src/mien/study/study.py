@@ -143,6 +143,7 @@ def estimate_seconds(trainings: list[Training], dataset: Dataset) -> float:
     for training in trainings:
         by_network.setdefault(repr(training.recipe.network), []).append(training)
     groups = list(by_network.values())
+    # Evenly over the networks: their costs differ by orders of magnitude.
     chosen = np.unique(np.linspace(0, len(groups) - 1, min(MAX_TIMED, len(groups))).astype(int))
     timed = {int(i): _timed(groups[int(i)][0], dataset) for i in chosen}
     mean = float(np.mean(list(timed.values())))

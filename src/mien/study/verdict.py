@@ -2,8 +2,8 @@
 
 A comparison is *supported* if the difference has the claimed sign, is at least `min_difference`,
 and its p value, corrected over all comparisons of the study, is below 0.05. It is *not supported*
-if the 95% interval excludes `min_difference` in the claimed direction. Otherwise it is *undecided*. A
-claim is supported if all of its comparisons are, and not supported if one is not.
+if the 95% interval excludes `min_difference` in the claimed direction. Otherwise it is
+*undecided*. A claim is supported if all of its comparisons are, and not supported if one is not.
 """
 
 from __future__ import annotations
@@ -167,6 +167,7 @@ def _corrected(judged: list[FactorOutcome]) -> tuple[FactorOutcome, ...]:
 
 def _combined(comparisons: tuple[ComparisonOutcome, ...]) -> Verdict:
     verdicts = {c.verdict for c in comparisons}
+    # One refuted comparison refutes the claim, whatever the others say.
     if "not supported" in verdicts:
         return "not supported"
     return "supported" if verdicts == {"supported"} else "undecided"
@@ -187,6 +188,7 @@ def _compare(comparison: Comparison, cells: Mapping[str, CellOutcome]) -> Compar
     names = (comparison.higher, comparison.lower)
     higher, lower = (cells[name].values(comparison.measure) for name in names)
     missing = _missing(dict(zip(names, (higher, lower), strict=True)))
+    # Pairs need both trainings of a seed: a missing one costs that seed only.
     both = zip(higher, lower, strict=True)
     pairs = [(a, b) for a, b in both if a is not None and b is not None]
     difference = None
@@ -199,9 +201,9 @@ def _missing(values: Mapping[str, list[float | None]]) -> str:
     """Return the seeds without a value, by cell, as a sentence; '' for none."""
     parts = []
     for cell, seeds in values.items():
-        gone = [str(seed) for seed, value in enumerate(seeds) if value is None]
-        if gone:
-            parts.append(f"seed{'s' if len(gone) > 1 else ''} {', '.join(gone)} of {cell}")
+        lacking = [str(seed) for seed, value in enumerate(seeds) if value is None]
+        if lacking:
+            parts.append(f"seed{'s' if len(lacking) > 1 else ''} {', '.join(lacking)} of {cell}")
     return f" Missing: {'; '.join(parts)}." if parts else ""
 
 

@@ -38,7 +38,9 @@ def run_all(
         report: progress callback: gets each training that ended and why it failed, '' if it did
             not.
     """
+    # Forking a process that runs torch's threads can deadlock; spawning cannot.
     context = multiprocessing.get_context("spawn")
+    # Reversed, so that pop() takes the first, which is the longest.
     waiting = list(reversed(pending))
     workers = [Worker(context, data, folder) for _ in range(min(jobs, len(pending)))]
     try:
@@ -49,6 +51,7 @@ def run_all(
                     report(ended, error)
                 if worker.training is None and waiting:
                     worker.submit(waiting.pop())
+            # Polling, because a killed process sends nothing that could be waited for.
             time.sleep(POLL_S)
     finally:
         for worker in workers:

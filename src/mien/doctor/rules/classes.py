@@ -111,6 +111,7 @@ def class_recall(evidence: Evidence, limits: Thresholds) -> Finding | Abstention
     unjudged = f"fewer than {TRUSTED} validation images of {', '.join(few)}"
     if len(judged) < 2:
         return Abstention(unjudged)
+    # The upper bound, not the recall: a small class with a wide interval is not accused.
     worst = min(judged, key=lambda k: recalls[k].high)
     # All other classes must be clearly better, so that one hard pair of classes is no alarm.
     lowest = min(recalls[k].low for k in judged if k != worst)

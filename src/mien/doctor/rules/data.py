@@ -112,6 +112,7 @@ def data_leakage(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Images or subjects of validation are in training too."""
     fraction, n = evidence.duplicates
     count = round(fraction * n)
+    # Known subjects are proof; duplicates are an estimate from a sample.
     if evidence.shared_subjects:
         return Finding(
             "data-leakage",

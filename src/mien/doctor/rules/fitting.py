@@ -48,6 +48,7 @@ def overfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     memorised = train.value >= 0.99 and gap.value > limits.gap / 2 and gap.low > limits.gap / 4
     if not (gap.low > limits.gap or rising or memorised):
         return None
+    # The kept checkpoint follows the recipe's criterion, which need not be the loss.
     select = evidence.recipe.fit.select
     best_epoch = max(evidence.history, key=lambda m: m.merit(select)).epoch
     return Finding(
@@ -76,6 +77,7 @@ def _more_regularisation(evidence: Evidence, best_epoch: int) -> tuple[str, ...]
         settings += ["augment.rotation=15", "augment.shift=0.06", "augment.scale=0.12"]
     if recipe.network.options.get("dropout", 0.2) == 0:
         settings.append("network.dropout=0.4")
+    # Early stopping helps only if the best epoch lies well before the end.
     if not recipe.fit.early_stopping and best_epoch < recipe.fit.epochs // 2:
         settings.append(f"fit.early_stopping={max(3, best_epoch // 2)}")
     return tuple(settings) or ("augment.erase=0.4", "network.dropout=0.5")
@@ -163,6 +165,7 @@ def underfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     baseline = accuracy(evidence.train.y_true_n, evidence.train.baseline_nk)
     if train is None or baseline is None:
         return None
+    # A hard task may leave the baseline at chance level, too: then chance itself is underfitting.
     at_chance = train.low <= majority_accuracy(evidence.train)
     if train.high >= baseline.value - limits.below_baseline and not at_chance:
         return None

@@ -52,6 +52,7 @@ def diverged(evidence: Evidence, limits: Thresholds) -> Finding | None:
     curve = loss_curve(evidence)
     chance = chance_loss(evidence)
     broke = evidence.status == "failed" and ("nan" in evidence.reason or "inf" in evidence.reason)
+    # A median, so that one bad batch at the end is no divergence.
     end = float(np.median(curve[-8:])) if curve else math.nan
     if not broke and not end > 1.5 * chance:
         return None
@@ -84,6 +85,7 @@ def learning_rate_too_high(evidence: Evidence, limits: Thresholds) -> Finding | 
     if decay_per_step(evidence) > limits.decay_per_step:
         return None  # weight decay, not the gradient, moves the weights
     ratio = median_known([e.gain for e in epochs])
+    # Batches that got worse count even where the mean reduction looks fine.
     worse = float(np.mean([e.worse for e in epochs]))
     grown = weight_growth(evidence)
     overshoots = ratio is not None and ratio < limits.min_reduction_ratio
@@ -182,6 +184,7 @@ def learning_rate_too_low(evidence: Evidence, limits: Thresholds) -> Finding | A
     if ratio < limits.linear_reduction_ratio or update > limits.min_update:
         return None
     rate = max(e.lr for e in epochs)
+    # Towards an update-to-weight ratio of 1e-3, but not by more than two orders.
     larger = rate * min(100.0, 1e-3 / max(update, 1e-9))
     return Finding(
         "learning-rate-too-low",
@@ -275,6 +278,7 @@ def vanishing_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
 def dead_units(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Units have the same output for every image, or are saturated."""
     epochs = [e for e in evidence.signals if e.stuck]
+    # The last epoch: units that recover during training are not dead.
     stuck = epochs[-1].stuck
     name = max(stuck, key=lambda n: stuck[n])
     if stuck[name] < limits.dead_fraction:

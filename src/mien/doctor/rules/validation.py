@@ -30,6 +30,7 @@ def validation_too_small(evidence: Evidence, limits: Thresholds) -> Finding | No
     half = (interval.high - interval.low) / 2
     if half < limits.half_width:
         return None
+    # n for a half width of 3 points in the worst case, an accuracy of 1/2.
     wanted = int(np.ceil(0.25 * (1.96 / 0.03) ** 2 / 100) * 100)
     return Finding(
         "validation-too-small",
