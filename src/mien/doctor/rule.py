@@ -8,7 +8,7 @@ declared, so that no rule has to check it: without that evidence the rule abstai
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mien.doctor.thresholds import Thresholds
 
     Check = Callable[[Evidence, Thresholds], "Finding | Abstention | None"]
+
+# A rule that never abstains keeps its narrower return type: other rules may call it.
+C = TypeVar("C", bound="Callable[[Any, Any], Finding | Abstention | None]")
 
 DOCS = "docs/doctor.md"
 
@@ -72,7 +75,7 @@ def rule(
     needs: tuple[Requirement, ...],
     severities: tuple[Severity, ...] = ("warning",),
     explained_by: Iterable[str] = (),
-) -> Callable[[Check], Check]:
+) -> Callable[[C], C]:
     """Register the decorated function as a rule, see `Rule`; the function stays as it is.
 
     Raises:
@@ -83,7 +86,7 @@ def rule(
     if not needs:
         raise ValueError(f"rule {name!r}: declare the evidence it needs")
 
-    def register(check: Check) -> Check:
+    def register(check: C) -> C:
         RULES[name] = Rule(name, needs, severities, frozenset(explained_by), check)
         return check
 
