@@ -33,7 +33,7 @@ from mien.data.audit.wrong_labels import check_labels, left_out_opinions
 from mien.data.duplicates import find_copies
 from mien.data.ground_truth import consensus_targets
 from mien.data.sources.arrays import read_arrays
-from mien.doctor.baseline import describe
+from mien.doctor.baseline import hog_features
 from mien.intervals import wilson
 from mien.model.embedder import Embedder
 from mien.predict.detectors.crops import CropFaces
@@ -77,7 +77,7 @@ def wrong_labels(data: Path, hog: bool, seed: int) -> None:
     embedder = Embedder.load()
     methods = {"mien-small's features": embedder.embed(collection.images_nhw)}
     if hog:
-        methods["oriented gradients"] = describe(collection.images_nhw).astype(np.float32)
+        methods["oriented gradients"] = hog_features(collection.images_nhw).astype(np.float32)
     for method, features in methods.items():
         for what, given in (("with 5% planted", labels), ("as they are", collection.labels_n)):
             opinions = left_out_opinions(features, given, names, groups, collection.subjects_n)

@@ -111,7 +111,7 @@ def main() -> None:
         print(
             f"{name:12} {mean.value:.2%} ({mean.low:.2%} to {mean.high:.2%}); against as they are "
             f"{by.value * 100:+.2f} points ({by.low * 100:+.2f} to {by.high * 100:+.2f}), "
-            f"p = {beside.p:.2g}"
+            f"p = {beside.p_value:.2g}"
         )
 
 

@@ -35,7 +35,7 @@ from mien.data.ground_truth import consensus_targets
 from mien.data.prepare import write_collection
 from mien.doctor.diagnose import diagnose
 from mien.doctor.evidence import Evidence, gather
-from mien.doctor.replay import repeats
+from mien.doctor.replay import is_reproducible
 from mien.errors import TrainingError
 from mien.labels import THREE
 from mien.train.loop.fit import fit
@@ -139,7 +139,7 @@ def train_one(job: Job) -> tuple[Job, Evidence, float]:
         run = create_run(Path(folder) / "run", recipe_from_dict(values), data, Path(folder))
         with contextlib.suppress(TrainingError):
             fit(run, data)
-        evidence = replace(gather(run, data), repeats=repeats(run, data))
+        evidence = replace(gather(run, data), is_reproducible=is_reproducible(run, data))
     return job, evidence, time.perf_counter() - started
 
 

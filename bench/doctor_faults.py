@@ -115,12 +115,14 @@ def negative(data: Dataset, _: np.random.Generator) -> Dataset:
 
 
 FAULTS: dict[str, Fault] = {
-    "lr too large (Adam)": Fault(("step-too-large", "diverged"), {"optimizer.lr": 0.05}),
+    "lr too large (Adam)": Fault(("learning-rate-too-high", "diverged"), {"optimizer.lr": 0.05}),
     "lr too large (SGD)": Fault(
-        ("step-too-large", "diverged"), {"optimizer.lr": 3.0, "network.dropout": 0.0}, base="small"
+        ("learning-rate-too-high", "diverged"),
+        {"optimizer.lr": 3.0, "network.dropout": 0.0},
+        base="small",
     ),
-    "lr too small (Adam)": Fault(("step-too-small",), {"optimizer.lr": 3e-6}),
-    "lr too small (SGD)": Fault(("step-too-small",), {"optimizer.lr": 2e-5}, base="small"),
+    "lr too small (Adam)": Fault(("learning-rate-too-low",), {"optimizer.lr": 3e-6}),
+    "lr too small (SGD)": Fault(("learning-rate-too-low",), {"optimizer.lr": 2e-5}, base="small"),
     "diverged": Fault(
         ("diverged",),
         {
@@ -130,7 +132,7 @@ FAULTS: dict[str, Fault] = {
         },
     ),
     "overfitting": Fault(
-        ("overfitting", "too-complex"),
+        ("overfitting", "model-too-large"),
         {
             **{f"augment.{k}": v for k, v in NO_CHANGE.items()},
             "network.dropout": 0.0,
@@ -139,7 +141,7 @@ FAULTS: dict[str, Fault] = {
         keep(250),
     ),
     "too complex": Fault(
-        ("too-complex",),
+        ("model-too-large",),
         {
             **{f"augment.{k}": v for k, v in NO_CHANGE.items()},
             "network.dropout": 0.0,
@@ -150,7 +152,7 @@ FAULTS: dict[str, Fault] = {
         keep(300),
     ),
     "too small": Fault(
-        ("too-small", "underfitting"),
+        ("model-too-small", "underfitting"),
         {
             "network.width": 1,
             "network.hidden": 3,
@@ -163,7 +165,9 @@ FAULTS: dict[str, Fault] = {
         ("underfitting",),
         {"optimizer.weight_decay": 0.5, "optimizer.name": "sgd", "optimizer.lr": 0.05},
     ),
-    "too few epochs": Fault(("underfitting", "step-too-small"), {"fit.epochs": 1}, keep(640)),
+    "too few epochs": Fault(
+        ("underfitting", "learning-rate-too-low"), {"fit.epochs": 1}, keep(640)
+    ),
     "vanishing gradients": Fault(
         ("vanishing-gradients",),
         {
@@ -190,16 +194,14 @@ FAULTS: dict[str, Fault] = {
     ),
     "label noise": Fault(("label-noise",), {}, mislabel(0.3)),
     "label noise in training": Fault(("label-noise",), {}, mislabel(0.3, ("train",))),
-    "labels shuffled": Fault(("labels-shuffled",), {}, shuffle_labels("train")),
+    "labels shuffled": Fault(("shuffled-labels",), {}, shuffle_labels("train")),
     "imbalance": Fault(("class-imbalance",), {}, rare),
-    "leak": Fault(("leak",), {}, leak),
-    "wrong scale": Fault(("inputs",), {"network.normalise": "none"}, darken),
-    "constant inputs": Fault(("inputs",), {}, grey_out),
-    "validation differs": Fault(
-        ("validation-differs",), {"network.normalise": "dataset"}, negative
-    ),
+    "leak": Fault(("data-leakage",), {}, leak),
+    "wrong scale": Fault(("invalid-inputs",), {"network.normalise": "none"}, darken),
+    "constant inputs": Fault(("invalid-inputs",), {}, grey_out),
+    "validation differs": Fault(("domain-shift",), {"network.normalise": "dataset"}, negative),
     "validation too small": Fault(("validation-too-small",), {}, keep(40, "validation")),
-    "not repeatable": Fault(("not-repeatable",), {"fit.epochs": 4}, trick="unseeded noise"),
+    "not repeatable": Fault(("not-reproducible",), {"fit.epochs": 4}, trick="unseeded noise"),
 }
 
 
@@ -251,53 +253,55 @@ def lose_class(data: Dataset, _: np.random.Generator) -> Dataset:
 
 
 FURTHER: dict[str, Fault] = {
-    "validation labels swapped": Fault(("labels-shuffled",), {}, swap_in_validation),
-    "validation labels shuffled": Fault(("labels-shuffled",), {}, shuffle_labels("validation")),
+    "validation labels swapped": Fault(("shuffled-labels",), {}, swap_in_validation),
+    "validation labels shuffled": Fault(("shuffled-labels",), {}, shuffle_labels("validation")),
     "one class half mislabelled": Fault(("label-noise",), {}, one_way_noise),
-    "dropout 0.95": Fault(("underfitting", "too-small"), {"network.dropout": 0.95}),
+    "dropout 0.95": Fault(("underfitting", "model-too-small"), {"network.dropout": 0.95}),
     "augmented beyond recognition": Fault(
         ("underfitting",),
         {"augment.rotation": 180, "augment.scale": 0.6, "augment.shift": 0.5,
          "augment.erase": 1.0, "augment.erase_size": 0.9},
     ),
     "momentum 0.99": Fault(
-        ("step-too-large", "diverged"),
+        ("learning-rate-too-high", "diverged"),
         {"optimizer.momentum": 0.99, "optimizer.lr": 0.5}, base="small",
     ),
     "steps kill ReLU": Fault(
-        ("step-too-large", "diverged", "dead-units"),
+        ("learning-rate-too-high", "diverged", "dead-units"),
         {**{f"network.{k}": v for k, v in PLAIN.items()}, "network.activation": "relu",
          "optimizer.lr": 0.1},
     ),
     "poster's lr without batch norm": Fault(
-        ("step-too-large", "diverged"),
+        ("learning-rate-too-high", "diverged"),
         {**{f"network.{k}": v for k, v in PLAIN.items()}, "optimizer.lr": 0.03},
     ),
     "eight tanh layers": Fault(
-        ("vanishing-gradients", "dead-units", "step-too-large"),
+        ("vanishing-gradients", "dead-units", "learning-rate-too-high"),
         {**{f"network.{k}": v for k, v in PLAIN.items()}, "network.activation": "tanh",
          "network.hidden_layers": 8},
         trick="large weights",
     ),
     "100 epochs on 400 images": Fault(
-        ("overfitting", "too-complex"), {"fit.epochs": 100}, keep(400)
+        ("overfitting", "model-too-large"), {"fit.epochs": 100}, keep(400)
     ),
     "warm-up that never ends": Fault(
-        ("step-too-small", "underfitting"),
+        ("learning-rate-too-low", "underfitting"),
         {"optimizer.lr": 5e-4, "schedule.name": "cosine", "schedule.warmup_epochs": 1000,
          "fit.epochs": 10},
         base="small",
     ),
     "images are noise": Fault(
-        ("labels-shuffled", "inputs", "overfitting"), {}, noise_for_images
+        ("shuffled-labels", "invalid-inputs", "overfitting"), {}, noise_for_images
     ),
-    "one image everywhere": Fault(("inputs", "labels-shuffled", "leak"), {}, one_image),
-    "validation blurred": Fault(("validation-differs",), {}, blur_validation),
-    "validated on training": Fault(("leak",), {}, validate_on_training),
-    "the same people": Fault(("leak",), {}, same_people),
+    "one image everywhere": Fault(
+        ("invalid-inputs", "shuffled-labels", "data-leakage"), {}, one_image
+    ),
+    "validation blurred": Fault(("domain-shift",), {}, blur_validation),
+    "validated on training": Fault(("data-leakage",), {}, validate_on_training),
+    "the same people": Fault(("data-leakage",), {}, same_people),
     "class missing": Fault(("class-imbalance",), {}, lose_class),
     "sixteen batches of two": Fault(
-        ("batch-statistics", "underfitting", "step-too-large"),
+        ("batch-norm-statistics", "underfitting", "learning-rate-too-high"),
         {"fit.batch_size": 2, "fit.epochs": 2}, keep(400),
     ),
     "everything decays": Fault(
@@ -305,7 +309,7 @@ FURTHER: dict[str, Fault] = {
         {"optimizer.name": "adamw", "optimizer.weight_decay": 30.0, "optimizer.lr": 1e-3},
     ),
     "far too small": Fault(
-        ("too-small", "underfitting"),
+        ("model-too-small", "underfitting"),
         {"network.width": 1, "network.depth": 2, "network.hidden": 2, "network.dropout": 0.0,
          "optimizer.lr": 3e-3},
     ),

@@ -12,7 +12,7 @@ from mien.cli import main as cli
 from mien.data.dataset import Dataset, load_dataset
 from mien.doctor import experiments
 from mien.doctor.experiments import compare_smaller, learning_curve, smaller_recipe
-from mien.doctor.run_diagnostics import visit
+from mien.doctor.run_diagnostics import run_diagnostics
 from mien.errors import MienError
 from mien.train.loop.fit import fit
 from mien.train.loop.state import TrainingState
@@ -50,16 +50,16 @@ def test_a_training_ends_with_the_doctor_s_findings(
                  "--set", "optimizer.lr=1e-6", "--out", run]  # fmt: skip
     code, out, _ = mien(capsys, monkeypatch, *arguments)
     assert code == 0
-    assert "doctor: the learning rate is too small" in out
+    assert "doctor: the learning rate is too low" in out
     assert "--set optimizer.lr=" in out
     assert (run / "doctor.png").read_bytes().startswith(b"\x89PNG")
     code, out, _ = mien(capsys, monkeypatch, "doctor", run, "--json")
     found = json.loads(out)["findings"]
     assert code == 0
     assert found == json.loads((run / "doctor.json").read_text())["findings"]
-    assert "step-too-small" in [finding["name"] for finding in found]
+    assert "learning-rate-too-low" in [finding["name"] for finding in found]
     test = json.loads((run / "lr-range-test.json").read_text())
-    (small,) = [finding for finding in found if finding["name"] == "step-too-small"]
+    (small,) = [finding for finding in found if finding["name"] == "learning-rate-too-low"]
     assert small["settings"] == [f"optimizer.lr={test['suggestion']:.2g}"]
     assert "A range test suggests" in small["evidence"]
 
@@ -155,11 +155,11 @@ def test_auto_is_resolved_once_and_kept(
     assert open_run(run).recipe.optimizer.rate == test["suggestion"]
 
 
-def test_a_visit_leaves_no_old_image(tmp_path: Path, drawn: Dataset) -> None:
+def test_diagnostics_leave_no_old_image(tmp_path: Path, drawn: Dataset) -> None:
     run = create_run(tmp_path / "run", recipe(fit={"epochs": 1}), drawn, tmp_path)
     fit(run, drawn)
     (run.path / "doctor.png").write_bytes(b"old")
-    findings = visit(run, drawn)
+    findings = run_diagnostics(run, drawn)
     if any(finding.plot for finding in findings):
         assert (run.path / "doctor.png").read_bytes() != b"old"
     else:
@@ -182,9 +182,9 @@ def test_further_trainings_tell_size_and_data(
     dataset = load_dataset(data)
     run = create_run(tmp_path / "run", recipe(fit={"epochs": 2}), dataset, data)
     fit(run, dataset)
-    learning, _ = learning_curve(run, dataset)
-    assert learning.shares == (0.25, 0.5, 1.0)
-    assert all(a.low <= a.value <= a.high for a in learning.accuracies)
+    curve, _ = learning_curve(run, dataset)
+    assert curve.fractions == (0.25, 0.5, 1.0)
+    assert all(a.low <= a.value <= a.high for a in curve.accuracies)
     trained = []
 
     def watched(run: RunFolder, *rest: Any) -> TrainingState:
@@ -194,9 +194,9 @@ def test_further_trainings_tell_size_and_data(
     monkeypatch.setattr(experiments, "fit", watched)
     finding = compare_smaller(run, dataset)
     assert trained == ["half-width"]
-    # After two epochs of a tiny network neither can be told to be better.
+    # After two epochs of a tiny network neither is clearly better.
     assert finding is not None
-    assert finding.name == "too-complex"
+    assert finding.name == "model-too-large"
     assert finding.numbers["n"] == int(np.sum(dataset.splits_n == "validation"))
 
 

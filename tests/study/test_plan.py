@@ -8,7 +8,7 @@ import pytest
 
 from mien.data.dataset import Dataset
 from mien.errors import ConfigError
-from mien.study.cell import drawn_subset
+from mien.study.cell import random_subset
 from mien.study.plan import all_trainings, load_plan, only, trainings
 from mien.study.study import unique
 from mien.train.loop.loader import make_examples
@@ -25,7 +25,7 @@ def plan_file(folder: Path, text: str) -> Path:
     return path
 
 
-def test_the_poster_s_study_asks_what_the_issue_asks() -> None:
+def test_the_poster_s_study_has_its_factors_and_claims() -> None:
     plan = load_plan(Path("study/poster"))
     factors = {factor.name: factor for factor in plan.factors}
     assert list(factors) == [
@@ -50,7 +50,7 @@ def test_a_shipped_study_is_found_by_name(name: str) -> None:
     assert load_plan(Path(name)).title == "The poster's findings, rerun"
 
 
-def test_a_training_s_recipe_is_no_study() -> None:
+def test_a_recipe_is_not_accepted_as_a_study() -> None:
     with pytest.raises(ConfigError, match="there is no study plan small") as error:
         load_plan(Path("small"))
     assert "one of: ablation, finetune, poster" in error.value.hint
@@ -68,13 +68,13 @@ def test_the_example_of_the_documentation_trains_on_plain_labels(
     (factor,) = plan.factors
     foreign = replace(drawn, label_names=("calm", "bored", "zen"))
     for cell in factor.cells:
-        part = drawn_subset(foreign, trainings(plan, factor, cell)[0])
+        part = random_subset(foreign, trainings(plan, factor, cell)[0])
         assert len(part) == len(drawn)
         recipe = adapted(trainings(plan, factor, cell)[0].recipe, part)
         assert make_examples(part.split("train"), recipe).targets_nk.shape[1] == 3
 
 
-def test_a_seed_changes_nothing_but_itself() -> None:
+def test_a_seed_changes_no_other_setting() -> None:
     plan = load_plan(Path("study/poster"))
     first, second, *_ = trainings(plan, plan.factors[0], "0.001")
     assert (first.recipe.fit.seed, second.recipe.fit.seed) == (0, 1)
@@ -94,7 +94,7 @@ def test_a_grid_becomes_all_its_combinations(tmp_path: Path) -> None:
     assert plan.factors[0].cells["lr 0.01, epochs 3"] == {"optimizer.lr": 0.01, "fit.epochs": 3}
 
 
-def test_shares_are_of_the_study_s_own_size(tmp_path: Path) -> None:
+def test_fractions_are_of_the_study_s_own_size(tmp_path: Path) -> None:
     cells = '[factor.cells]\n"half" = { "data.train" = 0.5 }\n"all" = {}\n'
     path = plan_file(tmp_path, HEAD + "train = 300\n" + FACTOR + cells)
     plan = load_plan(path)
@@ -103,7 +103,7 @@ def test_shares_are_of_the_study_s_own_size(tmp_path: Path) -> None:
     assert [trainings(whole, whole.factors[0], c)[0].train for c in ("half", "all")] == [0.5, 0]
 
 
-def test_settings_of_cells_win_over_those_of_factor_and_study(tmp_path: Path) -> None:
+def test_settings_of_a_cell_override_factor_and_study(tmp_path: Path) -> None:
     text = HEAD + '[set]\n"optimizer.lr" = 0.3\n"fit.epochs" = 2\n' + FACTOR
     text += 'set = { "fit.epochs" = 5 }\n' + CELLS
     plan = load_plan(plan_file(tmp_path, text), ["fit.batch_size=16"])
@@ -120,32 +120,35 @@ def test_settings_of_cells_win_over_those_of_factor_and_study(tmp_path: Path) ->
         (HEAD + "seedz = 2\n" + FACTOR + CELLS, "unknown setting seedz", "did you mean 'seeds'?"),
         (HEAD + FACTOR.replace("factor", "facter"), "unknown setting facter",
          "did you mean 'factor'?"),
-        (HEAD, "factors must be there", "[[factor]]"),
+        (HEAD, "a study needs factors", "[[factor]]"),
         (HEAD + FACTOR, "no cells", "[factor.cells]"),
         (HEAD + FACTOR + '[factor.cells]\n"a" = { "optimizer.lrr" = 1 }\n',
          "cell a: unknown setting optimizer.lrr", "did you mean 'lr'?"),
         (HEAD + FACTOR + '[factor.cells]\n"a" = 3\n', "must be a table of settings", "for example"),
         (HEAD + FACTOR + '[factor.cells]\n"a" = { "network.widht" = 3 }\n', "cell a:", "width"),
         (HEAD + FACTOR + '[factor.cells]\n"a" = { "data.train" = -2 }\n', "-2", "0 takes all"),
-        (HEAD + FACTOR + 'shown = ["acuracy"]\n' + CELLS, "no measure 'acuracy'",
+        (HEAD + FACTOR + 'shown = ["acuracy"]\n' + CELLS, "unknown measure 'acuracy'",
          "did you mean 'accuracy'?"),
         (HEAD + FACTOR + CELLS + '[[factor.claims]]\nwords = "w"\n'
          'comparisons = [{ higher = "a", lower = "c" }]\n', "compares cell 'c'", "its cells: a, b"),
         (HEAD + FACTOR + CELLS + '[[factor.claims]]\nwords = "w"\n'
-         'comparisons = [{ higher = "a", lower = "b", least = 0 }]\n', "least must be above 0", ""),
+         'comparisons = [{ higher = "a", lower = "b", min_difference = 0 }]\n',
+         "min_difference must be above 0", ""),
         (HEAD + FACTOR + '[factor.grid]\n"optimizer.lr" = 1\n', "must be a list", "for example"),
         (HEAD.replace("3", "1") + FACTOR + CELLS, "seeds = 1", "needs 2"),
-        ("title = \n", "not valid TOML", "mend"),
+        ("title = \n", "not valid TOML", "fix that line"),
         (HEAD.replace("poster", "postre") + FACTOR + CELLS, "no recipe postre", "poster"),
     ],
 )  # fmt: skip
-def test_mistakes_are_answered(tmp_path: Path, text: str, message: str, hint: str) -> None:
+def test_invalid_plans_are_refused_with_a_hint(
+    tmp_path: Path, text: str, message: str, hint: str
+) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)) as caught:
         load_plan(plan_file(tmp_path, text))
     assert hint in caught.value.hint
 
 
-def test_an_unknown_factor_is_answered() -> None:
+def test_an_unknown_factor_is_refused_with_a_hint() -> None:
     with pytest.raises(ConfigError, match="no factor 'epoch'") as caught:
         only(load_plan(Path("study/poster")), ["epoch"])
     assert "did you mean 'epochs'?" in caught.value.hint

@@ -16,9 +16,9 @@ import pytest
 from mien.cli import main as cli
 from mien.data.dataset import load_dataset
 from mien.errors import ConfigError, DataError, counted
-from mien.study.cell import Result, drawn_subset, read_result, run_training
+from mien.study.cell import Result, random_subset, read_result, run_training
 from mien.study.plan import MEASURES, Plan, load_plan, trainings
-from mien.study.report import Made, as_json, markdown, page
+from mien.study.report import Provenance, as_json, markdown, page
 from mien.study.study import (
     CELLS,
     Outcome,
@@ -85,14 +85,14 @@ def mien(
     return int(end.value.code or 0), out, err
 
 
-def test_one_is_not_counted_as_many() -> None:
+def test_durations_and_counts_in_words() -> None:
     assert duration(0.4) == duration(1) == "1 minute"
     assert duration(2.2) == "2 minutes"
     assert counted(1, "factor") == "1 factor"
     assert counted(1200, "training") == "1,200 trainings"
 
 
-def test_a_study_runs_reports_and_does_nothing_twice(
+def test_a_study_writes_reports_and_repeats_no_training(
     tmp_path: Path, data: Path, plan: Plan, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -111,7 +111,7 @@ def test_a_study_runs_reports_and_does_nothing_twice(
         assert (out / CELLS / key / "result.json").exists()
         assert not (out / CELLS / key / "checkpoints").exists()
     stamps = {key: (out / CELLS / key / "result.json").stat().st_mtime_ns for key in unique(plan)}
-    # A half-written result is made again, and nothing else is.
+    # A half-written result is repeated, and no other training.
     first = next(iter(stamps))
     (out / CELLS / first / "result.json").write_text('{"key": "')
     code, _, err = mien(capsys, monkeypatch, *command)
@@ -120,7 +120,7 @@ def test_a_study_runs_reports_and_does_nothing_twice(
     assert {key for key in stamps if again[key] != stamps[key]} == {first}
 
 
-def test_a_training_repeats(tmp_path: Path, data: Path, plan: Plan) -> None:
+def test_a_training_is_reproducible(tmp_path: Path, data: Path, plan: Plan) -> None:
     dataset = load_dataset(data)
     training = next(iter(unique(plan).values()))
     first = run_training(training, dataset, tmp_path / "a")
@@ -131,23 +131,25 @@ def test_a_training_repeats(tmp_path: Path, data: Path, plan: Plan) -> None:
     assert read_result(tmp_path / "a", training.key, "other data") is None
 
 
-def test_the_seed_draws_the_training_images_and_validation_stays(data: Path, plan: Plan) -> None:
+def test_the_seed_samples_the_training_images_and_validation_is_fixed(
+    data: Path, plan: Plan
+) -> None:
     dataset = load_dataset(data)
     one, two = trainings(plan, plan.factors[0], "0.001")
-    parts = [drawn_subset(dataset, t) for t in (one, two)]
+    parts = [random_subset(dataset, t) for t in (one, two)]
     assert [int((p.splits_n == "train").sum()) for p in parts] == [96, 96]
-    held = [set(p.split("validation").sources_n) for p in parts]
-    learnt = [set(p.split("train").sources_n) for p in parts]
-    assert held[0] == held[1]
-    assert len(held[0]) == 40
-    assert learnt[0] != learnt[1]
-    assert not held[0] & learnt[0]
+    validation = [set(p.split("validation").sources_n) for p in parts]
+    train = [set(p.split("train").sources_n) for p in parts]
+    assert validation[0] == validation[1]
+    assert len(validation[0]) == 40
+    assert train[0] != train[1]
+    assert not validation[0] & train[0]
 
 
-def test_too_few_images_are_answered(data: Path, plan: Plan) -> None:
+def test_too_few_images_are_refused(data: Path, plan: Plan) -> None:
     training = replace(next(iter(unique(plan).values())), train=100_000)
-    with pytest.raises(DataError, match="asks for 100,000"):
-        drawn_subset(load_dataset(data), training)
+    with pytest.raises(DataError, match="needs 100,000"):
+        random_subset(load_dataset(data), training)
 
 
 def test_a_diverged_training_is_a_result(tmp_path: Path, data: Path) -> None:
@@ -157,11 +159,11 @@ def test_a_diverged_training_is_a_result(tmp_path: Path, data: Path) -> None:
     training = trainings(plan, plan.factors[0], "0.01")[0]
     result = run_training(training, load_dataset(data), tmp_path)
     assert result.measures["accuracy"] == pytest.approx(1 / 3, abs=0.12)
-    assert result.measures["gain"] is None
+    assert result.measures["reduction_ratio"] is None
     assert "the loss became" in result.note
 
 
-def test_a_killed_process_costs_one_training_and_a_failed_one_is_told(
+def test_a_killed_process_loses_one_training_and_a_failure_is_reported(
     tmp_path: Path, data: Path, plan: Plan
 ) -> None:
     pairs = list(unique(plan).values())
@@ -172,24 +174,24 @@ def test_a_killed_process_costs_one_training_and_a_failed_one_is_told(
     killed = threading.Thread(target=_kill_children_when, args=(tmp_path / slow.key,), daemon=True)
     killed.start()
     run_all([impossible, slow, pairs[2]], data, tmp_path, 1, lambda t, e: ended.update({t.key: e}))
-    assert "asks for 100,000" in ended[impossible.key]
+    assert "needs 100,000" in ended[impossible.key]
     assert "died (signal 9)" in ended[slow.key]
     assert ended[pairs[2].key] == ""
     assert not (tmp_path / slow.key / "result.json").exists()
     assert (tmp_path / pairs[2].key / "result.json").exists()
 
 
-def test_a_process_that_died_idle_costs_nothing(tmp_path: Path, data: Path, plan: Plan) -> None:
+def test_a_process_that_died_idle_loses_nothing(tmp_path: Path, data: Path, plan: Plan) -> None:
     worker = Worker(multiprocessing.get_context("spawn"), data, tmp_path)
     try:
         os.kill(worker.process.pid or 0, signal.SIGKILL)
         worker.process.join()
         training = next(iter(unique(plan).values()))
-        worker.give(training)
-        ended, error = worker.look()
+        worker.submit(training)
+        ended, error = worker.poll()
         while ended is None:
             time.sleep(0.05)
-            ended, error = worker.look()
+            ended, error = worker.poll()
         assert (ended.key, error) == (training.key, "")
     finally:
         worker.stop()
@@ -220,7 +222,7 @@ def test_a_costly_study_is_not_started_without_yes(
     assert not out.exists()
 
 
-def test_the_limits_of_a_cheap_study() -> None:
+def test_a_costly_study_needs_a_confirmation() -> None:
     refuse_costly(170, 45.0, yes=False)
     refuse_costly(10**6, 1e6, yes=True)
     with pytest.raises(ConfigError, match="3.0 hours"):
@@ -246,7 +248,7 @@ def test_the_estimate_grows_with_the_work(tmp_path: Path, data: Path, plan: Plan
         (["two.toml", "--data", "D", "--jobs", "0"], "--jobs: 0 is out of range, 1 or more"),
     ],
 )
-def test_mistakes_on_the_command_line_are_answered(
+def test_invalid_command_lines_are_refused_with_a_hint(
     tmp_path: Path, data: Path, plan: Plan, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str,
 ) -> None:  # fmt: skip
@@ -271,13 +273,15 @@ def results(plan: Plan, better: float) -> dict[str, Result]:
 
 
 @pytest.mark.parametrize(("better", "verdict"), [(0.1, "supported"), (-0.1, "not supported")])
-def test_verdicts_reach_every_form_of_the_report(plan: Plan, better: float, verdict: str) -> None:
+def test_every_form_of_the_report_shows_the_verdicts(
+    plan: Plan, better: float, verdict: str
+) -> None:
     plan = replace(plan, seeds=5)
     factors = judge(plan, results(plan, better))
     assert factors[0].claims[0].verdict == verdict
     outcome = Outcome(plan, "drawn", "f", factors, {"0123": "it <died>"}, 60.0, 10)
-    made = Made("mien study x", "2026-11-24", "machine", "10 trainings")
-    text, html = markdown(outcome, made), page(outcome, made)
+    provenance = Provenance("mien study x", "2026-11-24", "machine", "10 trainings")
+    text, html = markdown(outcome, provenance), page(outcome, provenance)
     for form in (text, html):
         assert verdict in form
         assert "0.01 is better." in form
@@ -289,7 +293,7 @@ def test_verdicts_reach_every_form_of_the_report(plan: Plan, better: float, verd
     assert "http" not in html.replace("http://www.w3.org", "").replace(
         "http://purl.org", ""
     ).replace("http://creativecommons.org", "").replace("https://matplotlib.org", "")
-    json.dumps(as_json(outcome, made), allow_nan=False)
+    json.dumps(as_json(outcome, provenance), allow_nan=False)
 
 
 def test_missing_trainings_leave_a_claim_undecided(plan: Plan) -> None:
@@ -305,7 +309,7 @@ def test_missing_trainings_leave_a_claim_undecided(plan: Plan) -> None:
     assert [r is None for r in factor.cells[1].results] == [False, True, True, True, True]
 
 
-def test_one_missing_training_is_named_where_it_is_missed(plan: Plan) -> None:
+def test_a_missing_training_is_named_in_the_report(plan: Plan) -> None:
     plan = replace(plan, seeds=5)
     known = results(plan, 0.1)
     gone = trainings(plan, plan.factors[0], "0.01")[3].key
@@ -313,8 +317,8 @@ def test_one_missing_training_is_named_where_it_is_missed(plan: Plan) -> None:
     factors = judge(plan, known)
     assert factors[0].claims[0].verdict == "supported"
     outcome = Outcome(plan, "drawn", "f", factors, {gone: "it died"}, 60.0, 10)
-    made = Made("mien study x", "2026-11-24", "machine", "10 trainings")
-    for form in (markdown(outcome, made), page(outcome, made)):
+    provenance = Provenance("mien study x", "2026-11-24", "machine", "10 trainings")
+    for form in (markdown(outcome, provenance), page(outcome, provenance)):
         assert "n = 4 seeds" in form
         assert "Missing: seed 3 of 0.01." in form
         assert "rate: 0.01, seed 3" in form

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mien.data.dataset import Dataset
-from mien.doctor.replay import repeats
+from mien.doctor.replay import is_reproducible
 from mien.errors import ConfigError, RunFolderError
 from mien.train.loop.distillation import load_teachers, soft_targets_for_batch, taught
 from mien.train.loop.fit import fit
@@ -48,8 +48,8 @@ def test_teachers_answers_are_mixed_into_the_targets(tmp_path: Path, drawn: Data
     student = create_run(tmp_path / "student", recipe((paths[0],)), drawn, tmp_path)
     state = fit(student, drawn)
     assert state.epoch == 2
-    assert repeats(student, drawn) is None  # the teachers would have to answer again
-    assert repeats(run, drawn) is True
+    assert is_reproducible(student, drawn) is None  # the teachers would have to answer again
+    assert is_reproducible(run, drawn) is True
     with pytest.raises(ConfigError, match="learnt happy, neutral, sad"):
         others = replace(recipe((paths[0],)), labels="happy,sad")
         taught(make_examples(drawn.split("train"), others), others)

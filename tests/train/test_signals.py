@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mien.data.dataset import Dataset
-from mien.doctor.replay import repeats, replayed_digest
+from mien.doctor.replay import is_reproducible, replayed_digest
 from mien.train.loop import fit as fit_module
 from mien.train.loop.fit import fit
 from mien.train.loop.signals import (
@@ -133,11 +133,11 @@ def test_a_training_repeats_bit_for_bit_and_a_changed_one_does_not(
     run = start(tmp_path / "run", drawn, fit={"epochs": 1})
     fit(run, drawn)
     before = torch.get_rng_state()
-    assert repeats(run, drawn) is True
+    assert is_reproducible(run, drawn) is True
     assert torch.equal(before, torch.get_rng_state())
     images = np.array(drawn.images_nhw)
     images[:, :4] = 0
-    assert repeats(run, replace(drawn, images_nhw=images)) is False
+    assert is_reproducible(run, replace(drawn, images_nhw=images)) is False
     assert replayed_digest(run, drawn) == run.read_signals()[0].digest
 
 
@@ -148,4 +148,4 @@ def test_whether_another_machine_s_training_repeats_is_not_claimed(
     fit(run, drawn)
     config = run.path / "config.json"
     config.write_text(config.read_text().replace(torch.__version__, "0.0"))
-    assert repeats(run, drawn) is None
+    assert is_reproducible(run, drawn) is None

@@ -38,7 +38,7 @@ def doctor(
     """
     with needs("train", "mien doctor"):
         from mien.data.dataset import load_dataset
-        from mien.doctor.run_diagnostics import visit, write_findings
+        from mien.doctor.run_diagnostics import run_diagnostics, write_findings
         from mien.train.run.folder import open_run
     run = open_run(path)
     dataset = load_dataset(data or Path(run.data))
@@ -48,7 +48,7 @@ def doctor(
             f"now {dataset.fingerprint})",
             hint="give the data it was trained on: --data DIR",
         )
-    findings = visit(run, dataset, test_rates=True)
+    findings = run_diagnostics(run, dataset, test_rates=True)
     if deep:
         findings += _run_experiments(run, dataset, findings)
         write_findings(run, findings)
@@ -72,7 +72,7 @@ def print_findings(run: RunFolder, findings: list[Finding], *, err: bool = False
     for finding in findings:
         typer.echo(f"doctor: {finding.title} ({finding.name}, {finding.severity})", err=err)
         settings = " ".join(f"--set {s}" for s in finding.settings)
-        for text in (finding.evidence, f"{finding.advice} {settings}".strip()):
+        for text in (finding.evidence, f"{finding.remedy} {settings}".strip()):
             lines = textwrap.wrap(text, 90, break_long_words=False, break_on_hyphens=False)
             typer.echo("\n".join(f"  {line}" for line in lines), err=err)
     if any(finding.plot for finding in findings):

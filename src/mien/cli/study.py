@@ -131,7 +131,10 @@ def _announce(plan: Plan, dataset: Dataset, folder: Path, jobs: int, *, yes: boo
         f"with --jobs {jobs}",
         err=True,
     )
-    refuse_costly(len(missing), minutes, yes=yes)
+    refuse_costly(
+        len(missing), minutes, yes=yes,
+        hint="start them with --yes; fewer --seeds, --only FACTOR or more --jobs take less time",
+    )  # fmt: skip
     return len(missing)
 
 

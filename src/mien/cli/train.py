@@ -111,7 +111,7 @@ def train(
 def _train_run(request: Request) -> None:
     """Create or open the run folder, train in it, and print the result and the diagnosis."""
     from mien.data.dataset import load_dataset
-    from mien.doctor.run_diagnostics import visit
+    from mien.doctor.run_diagnostics import run_diagnostics
 
     run = _create_run(request) if request.resume is None else _open_run(request, request.resume)
     folder = request.data or Path(run.data)
@@ -128,14 +128,14 @@ def _train_run(request: Request) -> None:
         f"{run.path}: best epoch {best.epoch}, validation accuracy "
         f"{best.validation_accuracy:.4f} (n = {best.validation_n})"
     )
-    print_findings(run, visit(run, dataset))
+    print_findings(run, run_diagnostics(run, dataset))
     command = ["mien", "evaluate", str(run.path), "--data", str(folder), "--split", "validation"]
     typer.echo(f"next: {shlex.join(command)}", err=True)
 
 
 def _fit(run: RunFolder, dataset: Dataset, request: Request) -> TrainingState:
     """Train; on failure print the diagnosis, and remove a new run that holds no epoch."""
-    from mien.doctor.run_diagnostics import visit
+    from mien.doctor.run_diagnostics import run_diagnostics
     from mien.train.loop.curves import CurvesPlot
     from mien.train.loop.fit import fit
     from mien.train.loop.progress import ProgressView
@@ -146,7 +146,7 @@ def _fit(run: RunFolder, dataset: Dataset, request: Request) -> TrainingState:
     try:
         return fit(run, dataset, [ProgressView(), TensorBoardLog(), CurvesPlot()], progress)
     except TrainingError:
-        print_findings(run, visit(run, dataset), err=True)
+        print_findings(run, run_diagnostics(run, dataset), err=True)
         raise
     except (ConfigError, DataError, ModelFileError, RunFolderError):
         if request.resume is None:

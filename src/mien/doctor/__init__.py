@@ -1,1 +1,1 @@
-"""What went wrong in a training, by name, with evidence and a remedy: see run_diagnostics.py."""
+"""A doctor for training runs: findings with evidence and remedies: see run_diagnostics.py."""

@@ -1,4 +1,4 @@
-"""What the doctor looks at: everything about a run in numbers, gathered once."""
+"""The evidence that the rules judge: everything about a run in numbers, gathered once."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy import stats
 
 from mien.data.duplicates import share_copied
-from mien.doctor.baseline import Opinion, describe, hog_baseline
+from mien.doctor.baseline import hog_baseline, hog_features
 from mien.errors import MienError
 from mien.train.loop.fit import right_answers
 from mien.train.loop.loader import make_examples
@@ -27,45 +28,50 @@ if TYPE_CHECKING:
     from mien.train.run.folder import RunFolder
     from mien.train.run.metrics import EpochMetrics
 
-SAMPLE = 2000
-"""Training images looked at, and validation images."""
-PROBED = 400
-"""Validation images whose copies are looked for in training."""
-COPY = 0.9
-"""Least correlation of fine detail that makes a copy here: stricter than on import, where a
-false copy costs an image and not an alarm."""
+MAX_SAMPLED = 2000
+"""Images sampled of each split, at most."""
+MAX_SEARCHED = 400
+"""Validation images that are searched for in training, at most."""
+MIN_CORRELATION = 0.9
+"""Correlation of fine detail from which an image is a duplicate. Stricter than on import, where a
+false duplicate costs one image; here it would raise an alarm."""
+MAX_COMPARED = 600
+"""Images of each split that the classifier between the splits is fitted on, at most."""
+MAX_NORMALISED = 500
+"""Images whose normalised pixels are measured, at most."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """What was answered for a sample of a split, and what would have been right.
+class Predictions:
+    """Ground truth and predictions for a sample of a split.
 
     Attributes:
-        y_true_n: int64 [n].
-        probs_nk: float64 [n, k] by the network's last weights; None where it has none.
-        opinion_nk: scores of the reference, float64 [n, k].
+        y_true_n: ground truth, int64 [n].
+        probs_nk: the network's, by its last weights, float64 [n, k]; None where they are not
+            finite or no epoch was finished.
+        baseline_nk: scores of the baseline, float64 [n, k]; on training images leave-one-out.
     """
 
     y_true_n: NDArray[np.int64]
     probs_nk: NDArray[np.float64] | None
-    opinion_nk: NDArray[np.float64]
+    baseline_nk: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
-    """The pixels of a split, as the network gets them.
+class PixelStatistics:
+    """The pixels of a split's sample.
 
     Attributes:
-        mean: of the normalised pixels.
-        std: of the normalised pixels.
-        blank: share of images without any contrast.
-        brightness_n: mean of each sampled image, 0 to 255.
-        contrast_n: deviation of each sampled image, 0 to 255.
+        mean: of the pixels after the network's normalisation.
+        std: their standard deviation.
+        blank_fraction: fraction of images without contrast (standard deviation below 1 of 255).
+        brightness_n: mean of each image, 0 to 255, float64 [n].
+        contrast_n: standard deviation of each image, 0 to 255, float64 [n].
     """
 
     mean: float
     std: float
-    blank: float
+    blank_fraction: float
     brightness_n: NDArray[np.float64]
     contrast_n: NDArray[np.float64]
 
@@ -75,25 +81,28 @@ class Evidence:
     """A run in numbers.
 
     Attributes:
-        recipe: that was trained.
+        recipe: of the run.
         status: of the run: 'finished', 'failed', ...
         reason: why it failed; '' where it did not.
         history: the finished epochs.
-        signals: what was measured in each epoch, the failed one too.
-        images: training images that were learnt from.
+        signals: measurements of each epoch, the failed one too.
+        images: training images.
         parameters: of the network.
-        mass_k: how much of each learnt class training holds, float64 [k].
-        train: answers on a sample of the training images.
-        validation: answers on the validation images.
-        inputs: 'train' and 'validation'.
-        apart: how well the reference tells training from validation images (area under the
-            curve, left out); 0.5 is not at all.
-        copied: share of validation images with a copy in training, and how many were probed.
+        class_counts_k: training images of each learnt class, soft labels and weights counted in
+            fractions, float64 [k].
+        train: predictions on a sample of the training images.
+        validation: predictions on a sample of the validation images.
+        pixels: statistics of the 'train' and the 'validation' sample.
+        domain_shift_auc: AUC of a linear classifier, leave-one-out, between training and
+            validation images, 0 to 1; 0.5 is chance level, nan where a split is empty.
+        duplicates: fraction of validation images with a duplicate in training, and how many
+            were searched for.
         shared_subjects: known subjects that are in training and in validation.
-        repeats: whether the first steps, taken again, give the same weights; None where unknown.
-        initial: root mean square of each weight before the training, by name; empty where it
-            began with another run's weights.
-        range_test: of learning rates with this recipe; None where none was made.
+        is_reproducible: whether the first steps, repeated, give the same weights; None where
+            that cannot be known.
+        initial: root mean square of each weight before the training, by name; empty where the
+            training started from trained weights.
+        range_test: learning-rate range test with this recipe; None where none was made.
     """
 
     recipe: Recipe
@@ -103,40 +112,43 @@ class Evidence:
     signals: list[EpochSignals]
     images: int
     parameters: int
-    mass_k: NDArray[np.float64]
-    train: Answers
-    validation: Answers
-    inputs: dict[str, Inputs]
-    apart: float
-    copied: tuple[float, int]
+    class_counts_k: NDArray[np.float64]
+    train: Predictions
+    validation: Predictions
+    pixels: dict[str, PixelStatistics]
+    domain_shift_auc: float
+    duplicates: tuple[float, int]
     shared_subjects: int
-    repeats: bool | None = None
+    is_reproducible: bool | None = None
     initial: dict[str, float] = field(default_factory=dict)
     range_test: RangeTest | None = None
 
 
 def gather(run: RunFolder, dataset: Dataset) -> Evidence:
-    """Look at a run and its data; takes a few seconds, and no training.
+    """Return the evidence of a run and its data; it takes a few seconds and trains nothing.
 
     Raises:
-        DataError: the data cannot be trained on with the run's recipe.
+        DataError: the data do not fit the run's recipe.
         RunFolderError: the run folder is damaged.
     """
     recipe, status = run.recipe, run.read_status()
     train, validation = (dataset.split(name) for name in ("train", "validation"))
     learnt = make_examples(train, recipe)
+    # Seeded, so that the same run always has the same findings.
     rng = np.random.default_rng(recipe.fit.seed)
-    seen, held = (_graded(part, recipe, rng) for part in (train, validation))
-    seen_rows, seen_right = seen
-    held_rows, held_right = held
-    seen_pixels = np.ascontiguousarray(train.images_nhw[seen_rows])
+    (train_rows, train_true), (held_rows, held_true) = (
+        _labelled_sample(part, recipe, rng) for part in (train, validation)
+    )
+    train_pixels = np.ascontiguousarray(train.images_nhw[train_rows])
     held_pixels = np.ascontiguousarray(validation.images_nhw[held_rows])
-    classes = len(recipe.answer_labels)
-    opinion = hog_baseline(seen_pixels, seen_right, held_pixels, classes)
-    probs = [_network_answers(run, pixels) for pixels in (seen_pixels, held_pixels)]
+    baseline = hog_baseline(train_pixels, train_true, held_pixels, len(recipe.answer_labels))
+    train_probs, held_probs = (
+        _probabilities(run, pixels) for pixels in (train_pixels, held_pixels)
+    )
     subjects = [set(part.subjects_n.tolist()) - {""} for part in (train, validation)]
-    probed = held_pixels[:PROBED]
-    parameters, initial = _fresh_network(run)
+    # The search compares with all training images, which takes long: a sample must do.
+    searched = held_pixels[:MAX_SEARCHED]
+    parameters, initial = _initial_network(run)
     return Evidence(
         recipe=recipe,
         status=str(status.get("status", "unknown")),
@@ -146,55 +158,46 @@ def gather(run: RunFolder, dataset: Dataset) -> Evidence:
         images=len(learnt),
         parameters=parameters,
         initial=initial,
-        mass_k=(learnt.targets_nk * learnt.weights_n[:, None]).sum(dim=0).double().numpy(),
-        train=_answers(seen_right, probs[0], opinion, left_out=True),
-        validation=_answers(held_right, probs[1], opinion, left_out=False),
-        inputs={
-            "train": _inputs(run, seen_pixels, train),
-            "validation": _inputs(run, held_pixels, train),
+        class_counts_k=(learnt.targets_nk * learnt.weights_n[:, None]).sum(dim=0).double().numpy(),
+        train=Predictions(train_true, train_probs, baseline.leave_one_out_nk),
+        validation=Predictions(held_true, held_probs, baseline.validation_mk),
+        pixels={
+            "train": _pixel_statistics(run, train_pixels, train),
+            "validation": _pixel_statistics(run, held_pixels, train),
         },
-        apart=_apart(seen_pixels, held_pixels),
-        copied=(share_copied(probed, train.images_nhw, COPY), len(probed)),
+        domain_shift_auc=_domain_shift_auc(train_pixels, held_pixels),
+        duplicates=(share_copied(searched, train.images_nhw, MIN_CORRELATION), len(searched)),
         shared_subjects=len(subjects[0] & subjects[1]),
     )
 
 
-def _graded(
+def _labelled_sample(
     part: Dataset, recipe: Recipe, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return up to SAMPLE rows with a right answer, and those answers."""
-    right = right_answers(part, recipe)
-    rows = rng.permutation(np.flatnonzero(right >= 0))[:SAMPLE]
-    return rows, right[rows]
+    """Return up to MAX_SAMPLED rows with a ground truth, and that ground truth."""
+    y_true = right_answers(part, recipe)
+    rows = rng.permutation(np.flatnonzero(y_true >= 0))[:MAX_SAMPLED]
+    return rows, y_true[rows]
 
 
-def _answers(
-    y_true_n: NDArray[np.int64],
-    probs_nk: NDArray[np.float64] | None,
-    opinion: Opinion,
-    *,
-    left_out: bool,
-) -> Answers:
-    scores = opinion.left_out_nk if left_out else opinion.validation_mk
-    return Answers(y_true_n, probs_nk, scores)
-
-
-def _network_answers(run: RunFolder, pixels: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+def _probabilities(run: RunFolder, pixels: NDArray[np.uint8]) -> NDArray[np.float64] | None:
     try:
         scorer = load_scorer(run.path, "last")
     except MienError:
-        return None  # no epoch was finished: that is for the rules to say
+        return None  # no epoch was finished, which the rules report
     logits = scorer.logits(pixels).astype(np.float64)
     if not np.isfinite(logits).all():
         return None
+    # Subtracting the maximum keeps exp from overflowing.
     exp = np.exp(logits - logits.max(axis=1, keepdims=True))
     probs: NDArray[np.float64] = exp / exp.sum(axis=1, keepdims=True)
     return probs
 
 
-def _fresh_network(run: RunFolder) -> tuple[int, dict[str, float]]:
-    """Return the parameters of the run's network, and the size of each weight at its start."""
+def _initial_network(run: RunFolder) -> tuple[int, dict[str, float]]:
+    """Return the number of parameters, and the root mean square of each weight before training."""
     recipe = run.recipe
+    # Initialisation uses random numbers: the caller's generator must stay as it was.
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         model = build_model(
             recipe.network,
@@ -204,47 +207,49 @@ def _fresh_network(run: RunFolder) -> tuple[int, dict[str, float]]:
         )
         initial = {n: float(p.square().mean().sqrt()) for n, p in model.named_parameters()}
     if run.recipe.fit.warm:
-        initial = {}  # it began with weights that may be gone
+        initial = {}  # it started from trained weights, which may be gone
     return sum(p.numel() for p in model.parameters()), initial
 
 
-def _inputs(run: RunFolder, pixels: NDArray[np.uint8], train: Dataset) -> Inputs:
-    normalise = Normalise.fitted(run.recipe.network.normalise, train.images_nhw[:SAMPLE])
+def _pixel_statistics(run: RunFolder, pixels: NDArray[np.uint8], train: Dataset) -> PixelStatistics:
+    normalise = Normalise.fitted(run.recipe.network.normalise, train.images_nhw[:MAX_SAMPLED])
     with torch.no_grad():
-        values = normalise(torch.from_numpy(pixels[:500])[:, None].float())
+        values = normalise(torch.from_numpy(pixels[:MAX_NORMALISED])[:, None].float())
     flat = pixels.reshape(len(pixels), -1).astype(np.float64)
     deviation = flat.std(axis=1)
-    return Inputs(
+    return PixelStatistics(
         mean=float(values.mean()),
         std=float(values.std()),
-        blank=float((deviation < 1.0).mean()),
+        blank_fraction=float((deviation < 1.0).mean()),
         brightness_n=flat.mean(axis=1),
         contrast_n=deviation,
     )
 
 
-def _apart(train: NDArray[np.uint8], validation: NDArray[np.uint8]) -> float:
-    """Return the area under the curve of a reference that tells the two splits apart.
+def _domain_shift_auc(train: NDArray[np.uint8], validation: NDArray[np.uint8]) -> float:
+    """Return the AUC of a ridge classifier between the two splits, leave-one-out.
 
     A classifier two-sample test (Lopez-Paz and Oquab 2017, arXiv:1610.06545), on features that
-    keep brightness, contrast and sharpness, each image left out of the fit that judges it.
+    keep brightness, contrast and sharpness. The AUC is the Mann-Whitney U over all pairs.
     """
-    count = min(len(train), len(validation), 600)
-    features = [_look(part[:count]) for part in (train, validation)]
+    # Equal numbers, so that the classifier cannot profit from guessing the larger split.
+    count = min(len(train), len(validation), MAX_COMPARED)
+    if count == 0:
+        return float("nan")
+    features = [_appearance_features(part[:count]) for part in (train, validation)]
     x = np.concatenate(features)
     x = (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-6)
     y = np.repeat([-1.0, 1.0], count)
     gram = x.T @ x + 0.1 * len(x) * np.eye(x.shape[1])
+    # The hat matrix maps targets to fitted values; its diagonal is each image's leverage.
     hat = x @ np.linalg.solve(gram, x.T)
-    left_out = y - (y - hat @ y) / np.maximum(1 - np.diag(hat), 1e-3)
-    ranks = np.empty(len(y))
-    ranks[np.argsort(left_out, kind="stable")] = np.arange(1, len(y) + 1)
-    area = (ranks[count:].sum() - count * (count + 1) / 2) / count**2
-    return float(area)
+    # Allen's PRESS residuals: each image is left out of the fit in closed form.
+    scores = y - (y - hat @ y) / np.maximum(1 - np.diag(hat), 1e-3)
+    return float(stats.mannwhitneyu(scores[count:], scores[:count]).statistic / count**2)
 
 
-def _look(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return grey levels, contrast, sharpness and means of regions, float64 [n, d]."""
+def _appearance_features(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return grey levels, contrast, sharpness and HOG features of each image, float64 [n, d]."""
     x = pixels.astype(np.float64)
     flat = x.reshape(len(x), -1)
     quantiles = np.quantile(flat, [0.02, 0.25, 0.5, 0.75, 0.98], axis=1).T
@@ -254,5 +259,6 @@ def _look(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     )
     second = np.abs(np.diff(x, 2, axis=1)).mean(axis=(1, 2))
     columns = [quantiles, flat.std(axis=1)[:, None], np.stack([*fine, second], axis=1)]
-    columns.append(describe(pixels).reshape(len(x), -1)[:, ::7])
+    # Every seventh HOG feature keeps the linear system small; shape matters least here.
+    columns.append(hog_features(pixels).reshape(len(x), -1)[:, ::7])
     return np.concatenate(columns, axis=1)

@@ -1,7 +1,7 @@
-"""What only further trainings can tell: would a smaller network do, would more images help?
+"""Experiments that need further trainings: is a smaller network as good, would more images help?
 
-Each trains the run's own recipe again with one change, in a folder of its own beside the run's,
-and compares on the same validation images.
+Each trains the run's own recipe again with one change, in a folder inside the run's, and compares
+on the same validation images.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 FRACTIONS = (0.25, 0.5)
 COSTS = 1.0 / 3 + sum(FRACTIONS)
-"""Rough cost of all experiments, in trainings like the run's."""
+"""Approximate cost of all experiments, in trainings like the run's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Learning:
-    """Validation accuracy by the share of the training images that was learnt from."""
+class LearningCurve:
+    """Validation accuracy by the fraction of the training images that was used."""
 
-    shares: tuple[float, ...]
+    fractions: tuple[float, ...]
     accuracies: tuple[Estimate, ...]
 
 
@@ -59,10 +59,10 @@ def smaller_recipe(recipe: Recipe) -> Recipe:
 def compare_smaller(
     run: RunFolder, dataset: Dataset, callbacks: Sequence[Callback] = ()
 ) -> Finding | None:
-    """Train a network of half the width; a finding where it is as good as the run's.
+    """Train a network of half the width; return a finding where it is as good as the run's.
 
-    'As good' is a 95% interval of the paired difference on the same validation images, by
-    bootstrap over groups of copies, that holds 0 or favours the smaller.
+    'As good' means that the 95% bootstrap interval of the paired difference on the same validation
+    images contains 0 or favours the smaller network.
     """
     other = _train(run, smaller_recipe(run.recipe), dataset, "half-width", callbacks)
     metrics = [
@@ -70,25 +70,27 @@ def compare_smaller(
     ]
     name = next(iter(metrics[0]))
     ours, theirs = (m[name] for m in metrics)
-    right = ours.rows.y_true_n
-    groups = np.arange(len(right), dtype=np.int64)
+    y_true = ours.rows.y_true_n
+    # Every image is its own group: duplicates are not known in a run's data.
+    groups = np.arange(len(y_true), dtype=np.int64)
     gain = paired_difference(ours.rows, theirs.rows, groups)[0]
+    # Only an interval above 0 shows that the larger network earns its cost.
     if gain.low > 0:
         return None
     return Finding(
-        "too-complex",
+        "model-too-large",
         "warning",
         "a network of half the width is as good",
-        f"The run's network answers {100 * gain.value:+.1f} points more of {len(right):,} "
+        f"The run's network is {100 * gain.value:+.1f} points more accurate on {len(y_true):,} "
         f"validation images (95% interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}) than "
-        f"one of half the width, in {other.path}.",
-        "Take the smaller one: it is faster and no worse.",
+        f"the network of half the width in {other.path}.",
+        "Use the smaller network: it is faster and no worse.",
         tuple(
             f"network.{key}={value}"
             for key, value in smaller_recipe(run.recipe).network.options.items()
             if key in ("width", "hidden", "widths")
         ),
-        {"gain": gain.value, "low": gain.low, "high": gain.high, "n": len(right)},
+        {"gain": gain.value, "low": gain.low, "high": gain.high, "n": len(y_true)},
         Plot("bars", "validation accuracy", ["this network", "half the width"],
              {"accuracy": [m.headlines["accuracy"].value for m in (ours, theirs)]}, xlabel=""),
     )  # fmt: skip
@@ -96,42 +98,44 @@ def compare_smaller(
 
 def learning_curve(
     run: RunFolder, dataset: Dataset, callbacks: Sequence[Callback] = ()
-) -> tuple[Learning, Finding | None]:
-    """Train on shares of the training images; a finding where more of them would help."""
+) -> tuple[LearningCurve, Finding | None]:
+    """Train on fractions of the training images; return a finding where more images would help."""
     runs = []
     rng = np.random.default_rng(run.recipe.fit.seed)
+    # One permutation: the quarter is part of the half, so the curve has less noise.
     train = rng.permutation(np.flatnonzero(dataset.splits_n == "train"))
-    for share in FRACTIONS:
+    for fraction in FRACTIONS:
         kept = np.ones(len(dataset), bool)
-        kept[train[int(len(train) * share) :]] = False
+        kept[train[int(len(train) * fraction) :]] = False
         part = dataset.subset(np.flatnonzero(kept))
-        recipe = replace(run.recipe, name=f"{run.recipe.name}-{share:g}")
-        runs.append(_train(run, recipe, part, f"share-{share:g}", callbacks))
+        recipe = replace(run.recipe, name=f"{run.recipe.name}-{fraction:g}")
+        runs.append(_train(run, recipe, part, f"fraction-{fraction:g}", callbacks))
     accuracies = []
     for one in [*runs, run]:
         graded = dict(yardsticks(evaluate(load_scorer(one.path), dataset, "validation")))
         accuracies.append(next(iter(graded.values())).headlines["accuracy"])
-    learning = Learning((*FRACTIONS, 1.0), tuple(accuracies))
+    curve = LearningCurve((*FRACTIONS, 1.0), tuple(accuracies))
     last, before = accuracies[-1], accuracies[-2]
+    # More than a quarter of the interval: less could be chance.
     if last.value - before.value < max(0.01, (last.high - last.low) / 4):
-        return learning, None
+        return curve, None
     words = ", ".join(
-        f"{a.value:.1%} from {s:.0%}" for s, a in zip(learning.shares, accuracies, strict=True)
+        f"{a.value:.1%} from {f:.0%}" for f, a in zip(curve.fractions, accuracies, strict=True)
     )
-    return learning, Finding(
+    return curve, Finding(
         "too-little-data",
         "warning",
         "more images would help",
-        f"Validation accuracy by the share of the training images: {words}.",
-        "Bring more images, or augment more.",
+        f"Validation accuracy by the fraction of the training images: {words}.",
+        "Add images, or augment more.",
         (),
         {"half": before.value, "all": last.value},
         Plot(
             "lines",
             "validation accuracy",
-            learning.shares,
+            curve.fractions,
             {"accuracy": [a.value for a in accuracies]},
-            xlabel="share of the training images",
+            xlabel="fraction of the training images",
         ),
     )
 
@@ -139,7 +143,7 @@ def learning_curve(
 def _train(
     run: RunFolder, recipe: Recipe, dataset: Dataset, name: str, callbacks: Sequence[Callback]
 ) -> RunFolder:
-    """Return the experiment's run, trained to its end; one that was broken off goes on."""
+    """Return the experiment's run, trained to its end; an interrupted one is resumed."""
     path: Path = run.path / "experiments" / name
     experiment = (
         open_run(path)

@@ -14,25 +14,26 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mien.doctor.evidence import Answers, Evidence
+    from mien.doctor.evidence import Evidence, Predictions
     from mien.train.loop.signals import EpochSignals, StartSignals
 
 
 def at_full_rate(evidence: Evidence) -> list[EpochSignals]:
     """Return the measured epochs with at least half of the largest learning rate."""
     measured = [e for e in evidence.signals if e.measured]
+    # Steps of a warm-up or a decayed rate say nothing about the rate that was set.
     peak = max((e.lr for e in measured), default=0.0)
     return [e for e in measured if e.lr >= peak / 2]
 
 
-def middle(values: list[float | None]) -> float | None:
+def median_known(values: list[float | None]) -> float | None:
     """Return the median of the values that are known, or None."""
     known = [v for v in values if v is not None]
     return float(np.median(known)) if known else None
 
 
-def updates(epochs: list[EpochSignals]) -> dict[str, float]:
-    """Return each layer's median step over its weights."""
+def median_updates(epochs: list[EpochSignals]) -> dict[str, float]:
+    """Return each layer's median update-to-weight ratio."""
     names = epochs[0].layers if epochs else {}
     return {
         name: float(np.median([e.layers[name].update for e in epochs if name in e.layers]))
@@ -40,32 +41,35 @@ def updates(epochs: list[EpochSignals]) -> dict[str, float]:
     }
 
 
-def growth(evidence: Evidence) -> float:
-    """Return the typical length of a weight in the first measured epoch over its first length."""
+def weight_growth(evidence: Evidence) -> float:
+    """Return the median over layers of the weights' norm in the first epoch over the initial one.
+
+    1 where no epoch was measured, or where the initial norms are unknown.
+    """
     for epoch in evidence.signals:
-        shares = [
+        ratios = [
             layer.weight / max(evidence.initial[name], 1e-12)
             for name, layer in epoch.layers.items()
             if name in evidence.initial
         ]
-        if shares:
-            return float(np.median(shares))
+        if ratios:
+            return float(np.median(ratios))
     return 1.0
 
 
-def decay(evidence: Evidence) -> float:
-    """Return the share that weight decay takes off the weights in each step."""
+def decay_per_step(evidence: Evidence) -> float:
+    """Return the fraction that weight decay takes off the weights in each step."""
     rate = max((e.lr for e in evidence.signals), default=0.0)
     return rate * evidence.recipe.optimizer.weight_decay
 
 
-def gradients(epoch: EpochSignals) -> dict[str, float]:
+def relative_gradients(epoch: EpochSignals) -> dict[str, float]:
     """Return each layer's gradient over its weights, so that layers can be compared."""
     return {n: layer.gradient / max(layer.weight, 1e-12) for n, layer in epoch.layers.items()}
 
 
-def first_half(gradients: Mapping[str, float]) -> float:
-    """Return the least gradient of the layers' first half over the largest of any layer."""
+def min_first_half(gradients: Mapping[str, float]) -> float:
+    """Return the smallest gradient of the first half of the layers over the largest of any."""
     values = list(gradients.values())
     return min(values[: max(1, len(values) // 2)]) / max(max(values), 1e-30)
 
@@ -75,33 +79,39 @@ def loss_curve(evidence: Evidence) -> list[float]:
     return [loss for epoch in evidence.signals for loss in epoch.losses]
 
 
-def start(evidence: Evidence) -> StartSignals | None:
-    """Return what was so before the first step; None where it was not recorded."""
+def start_signals(evidence: Evidence) -> StartSignals | None:
+    """Return the measurements before the first step; None where none were recorded."""
     return next((e.start for e in evidence.signals if e.start), None)
 
 
-def first_loss(evidence: Evidence) -> float:
+def chance_loss(evidence: Evidence) -> float:
+    """Return the log loss at chance level: the same probability for each learnt class."""
+    return math.log(len(evidence.recipe.learnt_labels))
+
+
+def initial_loss(evidence: Evidence) -> float:
     """Return the loss of the first batch, or of the first few; 0 where there is none."""
-    before = start(evidence)
+    before = start_signals(evidence)
     if before is not None:
         return math.inf if before.loss is None else before.loss
     return next((e.losses[0] for e in evidence.signals if e.losses), 0.0)
 
 
-def spike(evidence: Evidence) -> float:
-    """Return the highest training loss over the first, or over that of knowing nothing."""
+def loss_spike(evidence: Evidence) -> float:
+    """Return the highest training loss over the initial or the chance-level loss, the larger."""
     curve = loss_curve(evidence)
     if not curve:
         return 1.0
-    return max(curve) / max(first_loss(evidence), math.log(len(evidence.recipe.learnt_labels)))
+    return max(curve) / max(initial_loss(evidence), chance_loss(evidence))
 
 
-def falling(evidence: Evidence) -> float:
-    """Return the share by which the training loss fell over the last third of the training.
+def late_loss_drop(evidence: Evidence) -> float:
+    """Return the fraction by which the training loss fell over the last third of the training.
 
-    By a straight line through it, so that one good batch does not decide.
+    It is read off a fitted straight line, so that one good batch does not decide.
     """
     curve = np.array(loss_curve(evidence))
+    # The last third: a schedule that decays late is still seen to lower the loss.
     last = curve[len(curve) * 2 // 3 :]
     if len(last) < 6:
         return 0.0
@@ -110,40 +120,67 @@ def falling(evidence: Evidence) -> float:
 
 
 def accuracy(y_true_n: NDArray[np.int64], scores_nk: NDArray[np.float64] | None) -> Estimate | None:
-    """Return the accuracy with its 95% Wilson interval; None without answers."""
+    """Return the accuracy with its 95% Wilson interval; None without predictions."""
     if scores_nk is None or not len(y_true_n):
         return None
     return wilson(float((scores_nk.argmax(axis=1) == y_true_n).sum()), len(y_true_n))
 
 
-def chance(answers: Answers) -> float:
-    """Return the accuracy of always answering the most common class."""
-    counts = np.bincount(answers.y_true_n)
+def class_recalls(predictions: Predictions) -> list[Estimate] | None:
+    """Return each class's recall with its 95% Wilson interval; None without predictions.
+
+    The recall of a class without an image is nan: it is not defined.
+    """
+    if predictions.probs_nk is None:
+        return None
+    y_true, y_pred = predictions.y_true_n, predictions.probs_nk.argmax(axis=1)
+    return [
+        wilson(float((y_pred[y_true == k] == k).sum()), int((y_true == k).sum()))
+        for k in range(predictions.probs_nk.shape[1])
+    ]
+
+
+def mean_recall(y_true_n: NDArray[np.int64], scores_nk: NDArray[np.float64]) -> float:
+    """Return the mean recall of the classes that have an image.
+
+    It is the balanced accuracy only where every class has one.
+    """
+    hits = scores_nk.argmax(axis=1) == y_true_n
+    return float(np.mean([hits[y_true_n == k].mean() for k in np.unique(y_true_n)]))
+
+
+def majority_accuracy(predictions: Predictions) -> float:
+    """Return the accuracy of always predicting the most common class."""
+    counts = np.bincount(predictions.y_true_n)
     return float(counts.max(initial=0) / max(1, counts.sum()))
 
 
 def confident_error(y_true_n: NDArray[np.int64], scores_nk: NDArray[np.float64]) -> Estimate:
-    """Return the share wrong among the most confident tenth, with its 95% interval.
+    """Return the error rate of the most confident tenth, with its 95% Wilson interval.
 
-    Where labels are right, the answers given most confidently are nearly all right, however hard
-    the rest is; wrong labels contradict confident and unsure answers alike.
+    Where labels are right, the most confident predictions are nearly all right, however hard the
+    others are; wrong labels contradict confident and unsure predictions alike.
     """
-    wrong, n = confident_contradictions(y_true_n, scores_nk)
+    wrong, n = confident_disagreements(y_true_n, scores_nk)
     return wilson(wrong, n)
 
 
-def confident_contradictions(
+def confident_disagreements(
     y_true_n: NDArray[np.int64], scores_nk: NDArray[np.float64]
 ) -> tuple[int, int]:
     """Return how many of the most confident tenth contradict their label, and that tenth's size."""
     ordered = np.sort(scores_nk, axis=1)
     margin = ordered[:, -1] - ordered[:, -2]
+    # At least one image, so that a tiny sample has a fraction at all.
     chosen = np.argsort(-margin, kind="stable")[: max(1, len(margin) // 10)]
     return int((scores_nk[chosen].argmax(axis=1) != y_true_n[chosen]).sum()), len(chosen)
 
 
-def difference(first: Estimate, second: Estimate) -> Estimate:
-    """Return first minus second with the interval of two independent shares (Newcombe 1998)."""
+def newcombe_difference(first: Estimate, second: Estimate) -> Estimate:
+    """Return first minus second, two independent proportions, with its 95% interval.
+
+    Newcombe 1998, method 10: from the two Wilson intervals.
+    """
     value = first.value - second.value
     low = value - np.hypot(first.value - first.low, second.high - second.value)
     high = value + np.hypot(first.high - first.value, second.value - second.low)

@@ -1,4 +1,4 @@
-"""The findings' evidence as one image: a small plot for each."""
+"""The findings as one image: a small plot for each."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from mien.doctor.finding import Finding, Plot
 
 MAX_LINES = len(SERIES)
-"""Lines that a small plot can carry; further ones are left out, the largest kept."""
+"""Lines of a plot, at most: those with the largest values are kept."""
 
 
 def draw_findings(findings: Sequence[Finding], *, title: str) -> bytes | None:
-    """Return the findings that have a plot as PNG bytes; None where none has."""
+    """Return the plots of the findings as PNG bytes; None where no finding has one."""
     drawn = [(finding, finding.plot) for finding in findings if finding.plot is not None]
     if not drawn:
         return None
     columns = min(2, len(drawn))
     rows = math.ceil(len(drawn) / columns)
-    figure = new_figure((6.2 * columns, 3.6 * rows + 0.4), "the doctor's image")
+    figure = new_figure((6.2 * columns, 3.6 * rows + 0.4), "doctor.png")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (finding, plot) in zip(grid, drawn, strict=False):
         _draw(axes, finding, plot)
@@ -70,9 +70,11 @@ def _draw(axes: Axes, finding: Finding, plot: Plot) -> None:
 
 
 def _lines(axes: Axes, plot: Plot) -> None:
+    # A network has more layers than the palette has colors: the largest are kept.
     ranked = sorted(plot.lines, key=lambda n: -_largest(plot.lines[n]))[:MAX_LINES]
     for colour, name in zip(SERIES, [n for n in plot.lines if n in ranked], strict=False):
         values = [math.nan if v is None else v for v in plot.lines[name]]
+        # Markers would merge into a band on a long curve.
         mark = "o" if len(values) < 40 else ""
         axes.plot([float(x) for x in plot.x], values, color=colour, marker=mark, ms=3, label=name)
 
@@ -83,6 +85,14 @@ def _bars(axes: Axes, plot: Plot) -> None:
         places = [i + (number + 0.5) * width - 0.4 for i in range(len(plot.x))]
         heights = [v or 0.0 for v in values]
         axes.bar(places, heights, width, color=SERIES[number], label=name)
+        if name in plot.low and name in plot.high:
+            bounds = zip(heights, plot.low[name], plot.high[name], strict=True)
+            # A bar without a value has no interval either.
+            arms = [
+                (h - (h if a is None else a), (h if b is None else b) - h) for h, a, b in bounds
+            ]
+            axes.errorbar(places, heights, list(zip(*arms, strict=True)), fmt="none", ecolor=INK,
+                          elinewidth=1, capsize=3)  # fmt: skip
     axes.set_xticks(range(len(plot.x)), [str(x) for x in plot.x])
 
 

@@ -17,14 +17,16 @@ class Plot:
 
     Attributes:
         kind: 'lines' or 'bars'.
-        title: what is shown.
+        title: of the y axis.
         x: positions, or the names of the bars.
         lines: name → values; None leaves a gap.
         log: whether y is logarithmic.
-        limit: a horizontal line at the threshold, or None.
-        xlabel: what x is.
+        limit: y of a horizontal line at the threshold, or None.
+        xlabel: of the x axis.
         logx: whether x is logarithmic.
-        mark: a vertical line at where the run stands, or None.
+        mark: x of a vertical line at this run, or None.
+        low: name → lower end of each value's error bar; empty where there are none.
+        high: name → upper end of each value's error bar.
     """
 
     kind: Literal["lines", "bars"]
@@ -36,6 +38,8 @@ class Plot:
     xlabel: str = "epoch"
     logx: bool = False
     mark: float | None = None
+    low: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+    high: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +47,21 @@ class Finding:
     """One thing that went wrong.
 
     Attributes:
-        name: short and stable, such as 'step-too-large'.
+        name: of the rule, such as 'learning-rate-too-high'.
         severity: 'serious' where the run is of no use as it is, else 'warning'.
-        title: in a few words.
+        title: the fault in a few words.
         evidence: a sentence with the numbers.
-        advice: a sentence: what to do.
-        settings: what to add to `mien train RECIPE`, one `--set` each.
+        remedy: a sentence that says what to do.
+        settings: recipe settings that apply the remedy: one `mien train --set` each.
         numbers: the evidence for programs.
-        plot: the evidence for eyes; None where there is nothing to draw.
+        plot: the evidence as a plot; None where there is nothing to draw.
     """
 
     name: str
     severity: Severity
     title: str
     evidence: str
-    advice: str
+    remedy: str
     settings: tuple[str, ...] = ()
     numbers: Mapping[str, float | int | str | None] = field(default_factory=dict)
     plot: Plot | None = None

@@ -1,4 +1,4 @@
-"""Whether a training repeats: its first steps are taken again and the weights compared."""
+"""Whether a training is reproducible: its first steps are repeated and the weights compared."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from mien.train.run.folder import RunFolder
 
 
-def repeats(run: RunFolder, dataset: Dataset) -> bool | None:
-    """Return whether the run's first steps give the same weights again, bit for bit.
+def is_reproducible(run: RunFolder, dataset: Dataset) -> bool | None:
+    """Return whether the run's first steps, repeated, give the same weights bit for bit.
 
-    None where that cannot be progress: nothing was recorded, or it ran on a GPU, another machine,
-    another version of torch or another number of threads; or it had pretrained weights or
-    had teachers, who may have changed and would have to answer on all images first; or aligns
-    faces, which it would have to learn again.
+    None where that cannot be known: the run recorded no digest; it used a GPU, another machine,
+    another version of torch or another number of threads; it started from trained weights, or
+    learnt from teachers, which may have changed and would have to predict all images first; or it
+    aligns faces, and the alignment network would have to be trained again.
     """
     recorded = [epoch.digest for epoch in run.read_signals() if epoch.digest]
     device = choose_device(run.recipe.fit.device)
@@ -37,13 +37,15 @@ def repeats(run: RunFolder, dataset: Dataset) -> bool | None:
 
 
 def replayed_digest(run: RunFolder, dataset: Dataset) -> str:
-    """Return the digest of the weights after the training's first steps, taken again."""
+    """Return the digest of the weights after the training's first steps, repeated."""
     recipe = run.recipe
     threads = torch.get_num_threads()
     learnt = make_examples(dataset.split("train"), recipe)
     steps = len(learnt) // recipe.fit.batch_size
-    recorder = Recorder(1, 1 << 30)  # measures nothing closely
+    # The stride is beyond any step: replaying must not pay for measurements.
+    recorder = Recorder(1, 1 << 30)  # no step is measured
     try:
+        # The replay seeds the generator; the caller's state must stay as it was.
         with torch.random.fork_rng(devices=[]):
             state = start_state(recipe, learnt, run.input_size, torch.device("cpu"))
             state.model.train()

@@ -1,4 +1,4 @@
-"""One training of a study, and what is kept of it."""
+"""One training of a study, and its result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.doctor.facts import first_half
+from mien.doctor.facts import min_first_half
 from mien.errors import DataError, MienError, TrainingError
 from mien.files import read_json, write_json
 from mien.train.loop.fit import fit, right_answers
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from mien.train.run.folder import RunFolder
 
 RESULT = "result.json"
-HELD_SEED = 20_221
-"""Draws the validation images: the same in every training of every study."""
+VALIDATION_SEED = 20_221
+"""Samples the validation images: the same ones in every training of every study."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a training gave.
+    """The result of a training.
 
     Attributes:
         key: of the training.
@@ -42,8 +42,8 @@ class Result:
         parameters: of the network.
         train_n: training images.
         validation_n: validation images.
-        seconds: of processor time that the training took, on one thread.
-        note: what went wrong, such as a loss that is no number; '' for nothing.
+        seconds: CPU time of the training, on one thread.
+        note: what went wrong, such as a NaN loss; '' for nothing.
     """
 
     key: str
@@ -57,17 +57,17 @@ class Result:
 
 
 def run_training(training: Training, dataset: Dataset, folder: Path) -> Result:
-    """Train, write result.json into the training's folder and return it.
+    """Train, write result.json into the training's folder and return the result.
 
-    A loss that is not a number is a result too: the accuracy is that of guessing. What an
-    earlier try left is removed first; the checkpoints are removed at the end.
+    A NaN loss is a result too: the accuracy is that of predicting the most common class. The folder
+    of an earlier attempt is removed first; the checkpoints are removed at the end.
 
     Raises:
-        MienError: the recipe and the data do not fit.
+        MienError: the data do not fit the recipe.
     """
     path = folder / training.key
     _clear(path)
-    part = drawn_subset(dataset, training)
+    part = random_subset(dataset, training)
     run = create_run(path, training.recipe, part, path)
     started = time.process_time()
     try:
@@ -93,44 +93,46 @@ def run_training(training: Training, dataset: Dataset, folder: Path) -> Result:
 
 
 def read_result(folder: Path, key: str, fingerprint: str) -> Result | None:
-    """Return a training's result; None where there is none, half of one, or of other data."""
+    """Return a training's result; None if it is missing, incomplete or of other data."""
     path = folder / key / RESULT
     if not path.exists():
         return None
     try:
         values = read_json(path)
-        values.pop("error", None)  # once written, and always ''
+        values.pop("error", None)  # older versions wrote it, always ''
         result = Result(**values)
     except (MienError, TypeError, AttributeError, ValueError):
-        return None  # half written by a process that was killed: it is made again
+        return None  # a killed process wrote half of it: the training is repeated
     return result if result.key == key and result.fingerprint == fingerprint else None
 
 
-def drawn_subset(dataset: Dataset, training: Training) -> Dataset:
-    """Return the images of a training: the seed draws training, validation is fixed.
+def random_subset(dataset: Dataset, training: Training) -> Dataset:
+    """Return the images of a training: its seed samples the training images, validation is fixed.
 
-    Only images with a right answer count towards the sizes.
+    Only images with a ground truth count towards the sizes.
 
     Raises:
-        DataError: a split has fewer images than asked for.
+        DataError: a split has fewer images than requested.
     """
     recipe = adapted(training.recipe, dataset)
-    right = right_answers(dataset, recipe)
+    y_true = right_answers(dataset, recipe)
     rows = []
     for split, size, seed in (
         ("train", training.train, recipe.fit.seed),
-        ("validation", training.validation, HELD_SEED),
+        ("validation", training.validation, VALIDATION_SEED),
     ):
-        known = np.flatnonzero((dataset.splits_n == split) & (right >= 0))
+        known = np.flatnonzero((dataset.splits_n == split) & (y_true >= 0))
         size = int(size * len(known)) if 0 < size < 1 else int(size)
         if len(known) < max(size, 1):
             raise DataError(
-                f"{dataset.name} has {len(known):,} {split} images with a right answer; the "
-                f"study asks for {size:,}",
+                f"{dataset.name} has {len(known):,} {split} images with a ground truth; the "
+                f"study needs {size:,}",
                 hint="lower train or validation in the study, or import more images",
             )
+        # A permutation, so that a smaller size is a subset of a larger one with the same seed.
         chosen = np.random.default_rng(seed).permutation(known)
         rows.append(chosen[:size] if size else known)
+    # Sorted as in the dataset: the recipe's seed, not the sample, decides the order of training.
     both = np.sort(np.concatenate(rows))
     part = dataset.subset(both)
     return replace(part, images_nhw=np.ascontiguousarray(part.images_nhw))
@@ -142,10 +144,11 @@ def measure(run: RunFolder) -> dict[str, float | None]:
     last = history[-1]
     measured = [s for s in signals if s.measured]
     peak = max((s.lr for s in measured), default=0.0)
+    # Warm-up and decayed epochs say nothing about the learning rate that was set.
     full = [s for s in measured if s.lr >= peak / 2]
-    gains = [s.gain for s in full if s.gain is not None]
+    ratios = [s.gain for s in full if s.gain is not None]
     start = next((s.start for s in signals if s.start), None)
-    moves = [layer.update for layer in measured[0].layers.values()] if measured else []
+    updates = [layer.update for layer in measured[0].layers.values()] if measured else []
     return {
         "accuracy": last.validation_accuracy,
         "balanced_accuracy": last.validation_balanced,
@@ -153,11 +156,11 @@ def measure(run: RunFolder) -> dict[str, float | None]:
         "train_accuracy": last.train_accuracy,
         "gap": last.gap,
         "loss_rise": last.validation_loss / max(min(m.validation_loss for m in history), 1e-9),
-        "gradient_ratio": _log10(first_half(start.gradients))
+        "gradient_ratio": _log10(min_first_half(start.gradients))
         if start is not None and start.gradients
         else None,
-        "gain": float(np.median(gains)) if gains else None,
-        "moves": _log10(float(np.median(moves))) if moves else None,
+        "reduction_ratio": float(np.median(ratios)) if ratios else None,
+        "update_ratio": _log10(float(np.median(updates))) if updates else None,
     }
 
 
@@ -173,14 +176,15 @@ def count_parameters(recipe: Recipe, input_size: int) -> int:
 
 
 def _diverged(part: Dataset, recipe: Recipe) -> dict[str, float | None]:
-    """Return the measures of a training whose loss became no number: it guesses."""
-    right = right_answers(part.split("validation"), recipe)
-    guess = float(np.bincount(right[right >= 0]).max() / max(1, (right >= 0).sum()))
+    """Return the measures of a training with a NaN loss: it predicts the most common class."""
+    y_true = right_answers(part.split("validation"), recipe)
+    known = y_true[y_true >= 0]
+    majority = float(np.bincount(known).max() / max(1, len(known)))
     names = ("accuracy", "best_accuracy", "train_accuracy")
-    measures: dict[str, float | None] = dict.fromkeys(names, guess)
-    measures["balanced_accuracy"] = 1 / len(set(right[right >= 0].tolist()) or {0})
-    return {**measures, "gap": 0.0, "loss_rise": None, "gradient_ratio": None, "gain": None,
-            "moves": None}  # fmt: skip
+    measures: dict[str, float | None] = dict.fromkeys(names, majority)
+    measures["balanced_accuracy"] = 1 / max(1, len(np.unique(known)))
+    return {**measures, "gap": 0.0, "loss_rise": None, "gradient_ratio": None,
+            "reduction_ratio": None, "update_ratio": None}  # fmt: skip
 
 
 def _finite(value: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""The study's figures: every seed a dot, the mean with its interval beside it."""
+"""The figures of a study: every seed is a dot, with the mean and its interval below."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 DOT = ORANGE
 THEMED = {INK: "currentColor", SOFT: "var(--soft)", BLUE: "var(--blue)", DOT: "var(--dot)"}
-"""In a page, colours follow its theme."""
+"""Colors of the SVG that follow the page's theme."""
 NAMES = {
     "accuracy": "validation accuracy, %",
     "balanced_accuracy": "balanced accuracy, %",
     "best_accuracy": "validation accuracy, best epoch, %",
     "train_accuracy": "training accuracy, %",
     "gap": "training minus validation, points",
-    "loss_rise": "final over least validation loss",
-    "gradient_ratio": "first layers' gradient, log10",
-    "gain": "gain of a step over the promised",
-    "moves": "step over weights, log10",
+    "loss_rise": "final over minimum validation loss",
+    "gradient_ratio": "gradient of the first layers, log10",
+    "reduction_ratio": "actual / predicted loss reduction",
+    "update_ratio": "update over weights, log10",
 }
 
 
@@ -64,7 +64,7 @@ def _column(axes: Axes, cells: Sequence[CellOutcome], measure: str) -> None:
     axes.set_ylim(-0.6, len(cells) - 0.3)
     low, high = (scale * v for v in BOUNDS.get(measure, (-math.inf, math.inf)))
     left, right = axes.get_xlim()
-    if left < low or right > high:  # the margin around what lies at a bound
+    if left < low or right > high:  # matplotlib's margin leaves the range of the measure
         edge = 0.02 * (min(right, high) - max(left, low))
         axes.set_xlim(max(left, low - edge), min(right, high + edge))
     axes.set_xlabel(NAMES[measure], fontsize=9, color=INK)
@@ -76,16 +76,16 @@ def _column(axes: Axes, cells: Sequence[CellOutcome], measure: str) -> None:
 
 
 def svg(outcome: FactorOutcome) -> str:
-    """Return the figure as SVG whose colours follow the page's theme."""
+    """Return the figure as SVG whose colors follow the page's theme."""
     import matplotlib as mpl
 
     buffer = io.StringIO()
-    # Text as text: it stays readable for screen readers, and small.
+    # Text stays text: screen readers can read it, and the file stays small.
     with mpl.rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "m"}):
         draw_factor(outcome).savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
-    for colour, themed in THEMED.items():
-        text = text.replace(colour, themed)
+    for color, themed in THEMED.items():
+        text = text.replace(color, themed)
     return text[text.index("<svg") :]
 
 

@@ -1,4 +1,4 @@
-"""What a study asks: claims, the cells that are compared, and what would decide.
+"""A study's plan: its factors, their cells, and the claims about them; read `load_plan` first.
 
 A study is a TOML file beside the recipes. Each factor lists cells (names and the settings they
 change), and claims that compare two of its cells by one measure.
@@ -32,38 +32,38 @@ MEASURES = {
     "best_accuracy": "validation accuracy of the best epoch",
     "train_accuracy": "accuracy on training images after the last epoch",
     "gap": "training accuracy minus validation accuracy after the last epoch",
-    "loss_rise": "validation loss at the end over its least",
-    "gradient_ratio": "log10 of the least gradient of the first half of the layers over the "
-    "largest, each over its weights",
-    "gain": "gain of a step over what its gradient promised, at the full rate",
-    "moves": "log10 of a typical layer's step over its weights in the first epoch",
+    "loss_rise": "final over minimum validation loss",
+    "gradient_ratio": "log10 of the smallest gradient of the first half of the layers over the "
+    "largest of any layer, each over its weights",
+    "reduction_ratio": "actual over predicted loss reduction of a step, at the full learning rate",
+    "update_ratio": "log10 of the median layer's update over its weights in the first epoch",
 }
-"""Measures of a training; shares between 0 and 1 where not said otherwise."""
+"""Measures of a training; accuracies are fractions from 0 to 1."""
 DATA_SETTINGS = ("data.train", "data.validation")
-"""Images used of each split, 0 for all; the only settings of a cell that no recipe has. Below 1
-in a cell, data.train is a share of the study's own size."""
+"""Images used of each split (0 = all); the only settings of a cell that no recipe has. Below 1 in
+a cell, data.train is a fraction of the study's own size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What decides a claim: `higher` minus `lower` in one measure, seed by seed.
+    """One comparison of a claim: `higher` minus `lower` in one measure, seed by seed.
 
     Attributes:
-        higher: cell of which the claim says that it has more.
-        lower: the cell with less.
-        measure: in MEASURES.
-        least: the smallest difference that would matter, in the measure's units, above 0.
+        higher: cell that has more, according to the claim.
+        lower: cell that has less.
+        measure: key of MEASURES.
+        min_difference: smallest difference that matters, in the measure's units, above 0.
     """
 
     higher: str
     lower: str
     measure: str = "accuracy"
-    least: float = 0.01
+    min_difference: float = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One claim, in words, and the comparisons that must all bear it out."""
+    """One claim, in words, and the comparisons that must all be supported."""
 
     words: str
     comparisons: tuple[Comparison, ...]
@@ -71,15 +71,15 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """Cells that differ in one respect.
+    """Cells that differ in one factor.
 
     Attributes:
-        name: short, for files and --only.
+        name: short, for file names and for `only`.
         title: for the report.
         cells: name → settings, such as {"0.01": {"optimizer.lr": 0.01}}.
         grid: setting → values; every combination becomes a cell, named by its values.
-        claims: what they are to decide.
-        shown: measures that the figure shows, from left to right.
+        claims: to be decided by the cells.
+        shown: measures that the figure shows, from left to right; keys of MEASURES.
         set: settings of all its cells.
         note: a sentence for the report.
     """
@@ -100,11 +100,12 @@ class Plan:
 
     Attributes:
         title: of the report.
-        recipe: path or name of the recipe that cells change.
+        recipe: path or name of the recipe that the cells change.
         factors: of the study.
-        seeds: trainings of each cell; each draws its own images, order and first weights.
-        train: training images of each training; 0 takes all.
-        validation: validation images, the same in all trainings; 0 takes all.
+        seeds: trainings per cell, 2 or more; each seed samples its own images, order and initial
+            weights.
+        train: training images per training (0 = all).
+        validation: validation images, the same in all trainings (0 = all).
         set: settings of all cells.
         note: a paragraph for the report.
     """
@@ -121,12 +122,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One training of a cell: all that decides its result, apart from the data itself.
+    """One training of a cell: everything that its result depends on, except the data.
 
     Attributes:
         recipe: with the seed.
-        train: training images; 0 takes all, below 1 is a share of all.
-        validation: likewise.
+        train: training images; 0 = all, below 1 a fraction of all.
+        validation: validation images, likewise.
     """
 
     recipe: Recipe
@@ -135,27 +136,31 @@ class Training:
 
     @property
     def key(self) -> str:
-        """Sixteen hexadecimal digits of all settings; the name of its folder."""
-        values = {"recipe": self.recipe.to_dict(), "train": self.train, "held": self.validation}
+        """Sixteen hexadecimal digits of the SHA-256 of all settings; the name of its folder."""
+        values = {
+            "recipe": self.recipe.to_dict(),
+            "train": self.train,
+            "validation": self.validation,
+        }
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
-    """Return the study of a TOML file, or of a name that comes with mien ('poster').
+    """Return the study of a TOML file, or of the name of a shipped one ('poster').
 
     Args:
         path: of the file.
-        overrides: 'a.b=c' each, for every training.
+        overrides: settings of every training, 'a.b=c' each.
 
     Raises:
-        ConfigError: an unknown key, a cell that no recipe allows, a claim on unknown cells.
+        ConfigError: an unknown key, an invalid setting of a cell, or a claim about unknown cells.
     """
     file = find_study(path)
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{file} is not valid TOML: {error}", hint="mend that line; see recipes/study"
+            f"{file} is not valid TOML: {error}", hint="fix that line; see recipes/study"
         ) from error
     _check_keys(values, file)
     values["factors"] = values.pop("factor", [])
@@ -170,51 +175,53 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
 
 
 def _check_keys(values: dict[str, Any], file: Path) -> None:
-    """Answer an unknown key of a study, whose factors are spelt [[factor]] in the file."""
+    """Raise a ConfigError for an unknown key; the file spells the factors [[factor]]."""
     known = [f.name.replace("factors", "factor") for f in fields(Plan)]
     for key in values:
         if key not in known:
             raise ConfigError(
                 f"{file}: unknown setting {key}",
-                hint=did_you_mean(key, known) + f"known here: {', '.join(known)}",
+                hint=did_you_mean(key, known) + f"allowed: {', '.join(known)}",
             )
 
 
 def trainings(plan: Plan, factor: Factor, cell: str) -> list[Training]:
     """Return a cell's trainings, one for each seed."""
+    # The nearest setting wins: cell, then factor, then study.
     settings = {**plan.set, **factor.set, **factor.cells[cell]}
-    train, held = (settings.pop(name, None) for name in DATA_SETTINGS)
+    train, validation = (settings.pop(name, None) for name in DATA_SETTINGS)
     train = _size(train, plan.set.get(DATA_SETTINGS[0], plan.train), DATA_SETTINGS[0])
-    held = _size(held, plan.validation, DATA_SETTINGS[1])
+    validation = _size(validation, plan.validation, DATA_SETTINGS[1])
     values = copy.deepcopy(_base(plan.recipe))
     for key, value in settings.items():
         apply_setting(values, f"{key}={_toml(value)}")
+    # One thread on the CPU is reproducible on any machine, and trainings run in parallel.
     fit = {**values["fit"], "threads": 1, "device": "cpu"}
     return [
         Training(
             recipe_from_dict({**values, "name": "cell", "fit": {**fit, "seed": seed}}),
             train,
-            held,
+            validation,
         )
         for seed in range(plan.seeds)
     ]
 
 
-def _size(asked: Any, usual: Any, name: str) -> float:
-    """Return a number of images, 0 for all, or a share of all of them."""
-    size = usual if asked is None else asked
+def _size(value: Any, default: Any, name: str) -> float:
+    """Return a number of images, 0 for all, or a fraction of all of them."""
+    size = default if value is None else value
     if isinstance(size, bool) or not isinstance(size, int | float) or size < 0:
         raise ConfigError(
             f"{name} must be a number of images, got {size!r}",
-            hint="0 takes all; below 1 is a share",
+            hint="0 takes all; below 1 is a fraction of all",
         )
-    if 0 < size < 1 and usual:
-        return int(size * usual)
+    if 0 < size < 1 and default:
+        return int(size * default)
     return size if 0 < size < 1 else int(size)
 
 
 def all_trainings(plan: Plan) -> Iterator[tuple[Factor, str, Training]]:
-    """Yield every training of the study; factors may share some."""
+    """Yield every training of the study; factors may have some in common."""
     for factor in plan.factors:
         for cell in factor.cells:
             for training in trainings(plan, factor, cell):
@@ -254,10 +261,10 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def only(plan: Plan, names: Sequence[str]) -> Plan:
-    """Return the study with some of its factors.
+    """Return the study with the named factors only.
 
     Raises:
-        ConfigError: a name that the study lacks.
+        ConfigError: the study has no factor of that name.
     """
     known = [factor.name for factor in plan.factors]
     for name in names:
@@ -278,13 +285,14 @@ def _toml(value: Any) -> str:
 def _check(plan: Plan, file: Path) -> None:
     if plan.seeds < 2:
         raise ConfigError(
-            f"{file.name}: seeds = {plan.seeds}", hint="a test across seeds needs 2; take 5 or more"
+            f"{file.name}: seeds = {plan.seeds}",
+            hint="a test across seeds needs 2 or more; use 5 or more",
         )
     names = [factor.name for factor in plan.factors]
     if not names or len(set(names)) < len(names):
         raise ConfigError(
-            f"{file.name}: factors must be there and differ in name, got {names}",
-            hint="write a [[factor]] with a name, a title and cells",
+            f"{file.name}: a study needs factors with different names, got {names}",
+            hint="add a [[factor]] with a name, a title and cells",
         )
     for factor in plan.factors:
         _check_factor(plan, factor, f"{file.name}, factor {factor.name}")
@@ -292,7 +300,7 @@ def _check(plan: Plan, file: Path) -> None:
 
 def _check_factor(plan: Plan, factor: Factor, where: str) -> None:
     if not factor.cells:
-        raise ConfigError(f"{where}: no cells", hint="give it [factor.cells] or [factor.grid]")
+        raise ConfigError(f"{where}: no cells", hint="add [factor.cells] or [factor.grid]")
     for claim in factor.claims:
         for comparison in claim.comparisons:
             _check_comparison(comparison, factor, where)
@@ -316,19 +324,19 @@ def _check_comparison(comparison: Comparison, factor: Factor, where: str) -> Non
     for cell in (comparison.higher, comparison.lower):
         if cell not in factor.cells:
             raise ConfigError(
-                f"{where}: a claim compares cell {cell!r}, which is not there",
+                f"{where}: a claim compares cell {cell!r}, which does not exist",
                 hint=did_you_mean(cell, factor.cells) + f"its cells: {', '.join(factor.cells)}",
             )
-    if comparison.least <= 0:
+    if comparison.min_difference <= 0:
         raise ConfigError(
-            f"{where}: least must be above 0, got {comparison.least}",
-            hint="the smallest difference that would matter, such as 0.01",
+            f"{where}: min_difference must be above 0, got {comparison.min_difference}",
+            hint="set the smallest difference that matters, such as 0.01",
         )
 
 
 def _check_measure(measure: str, where: str) -> None:
     if measure not in MEASURES:
         raise ConfigError(
-            f"{where}: there is no measure {measure!r}",
+            f"{where}: unknown measure {measure!r}",
             hint=did_you_mean(measure, MEASURES) + f"measures: {', '.join(MEASURES)}",
         )

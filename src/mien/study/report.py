@@ -1,4 +1,4 @@
-"""A study's report: one HTML page, a Markdown page with images, and JSON."""
+"""The report of a study: an HTML page, a Markdown page with images, and JSON."""
 
 from __future__ import annotations
 
@@ -26,19 +26,26 @@ if TYPE_CHECKING:
     from mien.study.study import Outcome
     from mien.study.verdict import CellOutcome, ClaimOutcome, FactorOutcome
 
-RULE = """A comparison is supported where the difference has the claimed sign, is at least as large
-as the least that matters, and p < 0.05 after Holm's correction over all comparisons of the study;
-it is not supported where the 95% interval leaves no room for a difference that matters; else it is
-undecided. Tests are paired t tests across seeds: trainings with the same seed learn from the same
-images. With five seeds the exact Wilcoxon test cannot fall below 0.0625, whatever the data."""
-LIMITS = """What this cannot tell: how other data, sizes, optimisers or networks would behave.
-Validation images are the same in all trainings, so their own chance is in no interval. Figures
-are of validation, not of a test."""
+RULE = """A comparison is supported if the difference has the claimed sign, is at least the minimum
+difference, and p < 0.05 after Holm's correction over all comparisons of the study; it is not
+supported if the 95% interval excludes the minimum difference; otherwise it is undecided. Tests are
+paired t tests across seeds: trainings with the same seed use the same training images. With five
+seeds the exact Wilcoxon test cannot fall below p = 0.0625, whatever the data."""
+LIMITS = """Limits: other data, sizes, optimizers or networks may behave differently. All trainings
+share the validation images, so no interval covers the choice of those images. The figures are
+measured on validation, not on a test split."""
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """How a report was made: command, date, machine."""
+class Provenance:
+    """How a report was made.
+
+    Attributes:
+        command: that ran the study.
+        date: ISO 8601.
+        machine: architecture and versions.
+        cost: number of trainings and CPU time.
+    """
 
     command: str
     date: str
@@ -46,29 +53,29 @@ class Made:
     cost: str
 
     @classmethod
-    def now(cls, outcome: Outcome, command: str) -> Made:
-        """Return what is so now."""
+    def now(cls, outcome: Outcome, command: str) -> Provenance:
+        """Return the provenance of a report that is written now."""
         return cls(
             command,
             datetime.now(UTC).date().isoformat(),
             f"{platform.machine()}, Python {platform.python_version()}, torch "
             f"{_torch_version()}, mien {__version__}",
-            f"{outcome.trainings} trainings, {outcome.seconds / 60:.0f} processor minutes",
+            f"{outcome.trainings} trainings, {outcome.seconds / 60:.0f} CPU minutes",
         )
 
 
 def write_report(outcome: Outcome, folder: Path, command: str) -> None:
     """Write report.html, report.md with its images, and report.json into `folder`."""
-    made = Made.now(outcome, command)
-    write_json(folder / "report.json", as_json(outcome, made))
+    provenance = Provenance.now(outcome, command)
+    write_json(folder / "report.json", as_json(outcome, provenance))
     for factor in outcome.factors:
         write_bytes(folder / f"{factor.factor.name}.png", png(factor))
-    write_text(folder / "report.md", markdown(outcome, made))
-    write_text(folder / "report.html", page(outcome, made))
+    write_text(folder / "report.md", markdown(outcome, provenance))
+    write_text(folder / "report.html", page(outcome, provenance))
 
 
-def page(outcome: Outcome, made: Made) -> str:
-    """Return the report as one HTML page without any link to the network."""
+def page(outcome: Outcome, provenance: Provenance) -> str:
+    """Return the report as one HTML page that loads nothing from the network."""
     plan = outcome.plan
     sections = "\n".join(_section(factor) for factor in outcome.factors)
     failed = _failed(outcome)
@@ -80,16 +87,16 @@ def page(outcome: Outcome, made: Made) -> str:
 <style>{STYLE}</style>
 <h1>{escape(plan.title)}</h1>
 <p>{escape(plan.note)}</p>
-<p class="soft">{escape(_data(outcome))} {escape(made.cost)}. {escape(made.date)};
-{escape(made.machine)}.</p>
-<pre>{escape(made.command)}</pre>
+<p class="soft">{escape(_data(outcome))} {escape(provenance.cost)}. {escape(provenance.date)};
+{escape(provenance.machine)}.</p>
+<pre>{escape(provenance.command)}</pre>
 {failed}
 <h2>Verdicts</h2>
 <div class="claims">
 {"".join(_claim_row(claim) for factor in outcome.factors for claim in factor.claims)}
 </div>
 {sections}
-<h2>How it was decided</h2>
+<h2>Method</h2>
 <p>{escape(RULE)}</p>
 <p>{escape(LIMITS)}</p>
 </html>
@@ -130,10 +137,10 @@ def _section(outcome: FactorOutcome) -> str:
 </section>"""
 
 
-def markdown(outcome: Outcome, made: Made) -> str:
-    """Return the report as Markdown; its images stand beside it."""
-    lines = [f"# {outcome.plan.title}", "", outcome.plan.note, "", f"    {made.command}", ""]
-    lines += [f"{_data(outcome)} {made.cost}. {made.date}; {made.machine}.", ""]
+def markdown(outcome: Outcome, provenance: Provenance) -> str:
+    """Return the report as Markdown; it links to the images beside it."""
+    lines = [f"# {outcome.plan.title}", "", outcome.plan.note, "", f"    {provenance.command}", ""]
+    lines += [f"{_data(outcome)} {provenance.cost}. {provenance.date}; {provenance.machine}.", ""]
     lines += ["| claim | verdict | evidence |", "| --- | --- | --- |"]
     for factor in outcome.factors:
         for claim in factor.claims:
@@ -153,17 +160,17 @@ def markdown(outcome: Outcome, made: Made) -> str:
             + " |"
             for cell in factor.cells
         ]
-    lines += ["", "## How it was decided", "", RULE, "", LIMITS, ""]
+    lines += ["", "## Method", "", RULE, "", LIMITS, ""]
     for place, key, why in _failures(outcome):
         lines.append(f"- {place} (training {key}) failed: {why}")
     return "\n".join(lines) + "\n"
 
 
-def as_json(outcome: Outcome, made: Made) -> dict[str, Any]:
-    """Return the whole study as JSON types; what is not finite is null."""
+def as_json(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
+    """Return the whole study as JSON types; nan and infinity become null."""
     return {
         "title": outcome.plan.title,
-        "made": asdict(made),
+        "provenance": asdict(provenance),
         "data": outcome.dataset_name,
         "fingerprint": outcome.fingerprint,
         "failed": outcome.failed,
@@ -212,10 +219,11 @@ def _data(outcome: Outcome) -> str:
     plan = outcome.plan
     done = [r for f in outcome.factors for c in f.cells for r in c.results if r is not None]
     sizes = sorted({(r.train_n, r.validation_n) for r in done})
-    usual = max(sizes, default=(plan.train, plan.validation))
+    # The largest is the study's own size; cells with data.train are smaller.
+    size = max(sizes, default=(plan.train, plan.validation))
     return (
-        f"Data {outcome.dataset_name} (fingerprint {outcome.fingerprint}): {usual[0]:,} training "
-        f"images drawn anew by each seed, {usual[1]:,} validation images; {plan.seeds} seeds a "
+        f"Data {outcome.dataset_name} (fingerprint {outcome.fingerprint}): {size[0]:,} training "
+        f"images, sampled by each seed, and {size[1]:,} validation images; {plan.seeds} seeds per "
         "cell."
     )
 
@@ -229,12 +237,12 @@ def _failed(outcome: Outcome) -> str:
     )
     return (
         f'<div class="failed"><p>{len(outcome.failed)} trainings failed and are missing below; '
-        f"the same command tries them again.</p><ul>{rows}</ul></div>"
+        f"the same command repeats them.</p><ul>{rows}</ul></div>"
     )
 
 
 def _failures(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
-    """Yield, for each training that failed, its factor, cell and seed, its key and why."""
+    """Yield factors, cells and seeds, key and reason of each training that failed."""
     known = places(outcome.plan)
     for key, why in outcome.failed.items():
         yield known.get(key, "?"), key, why

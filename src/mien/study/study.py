@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.errors import ConfigError, counted
-from mien.study.cell import Result, drawn_subset, read_result
+from mien.study.cell import Result, random_subset, read_result
 from mien.study.plan import all_trainings
 from mien.study.verdict import FactorOutcome, judge
 from mien.study.workers import run_all
@@ -23,25 +23,29 @@ if TYPE_CHECKING:
 
 CELLS = "trainings"
 SCORED = 2000
-"""Training images scored after each epoch, see train.fit.TRAIN_SAMPLE."""
+"""Training images predicted after each epoch, see train.fit.TRAIN_SAMPLE."""
 SCORING = 1 / 3
-"""Cost of scoring an image, in trainings of one."""
-TIMED = 8
-"""Networks that are timed for an estimate at most."""
+"""Cost of predicting an image over that of training on it."""
+MAX_TIMED = 8
+"""Networks that are timed for an estimate, at most."""
+
+MAX_TRAININGS, MAX_MINUTES = 1000, 120.0
+"""Trainings and minutes above which a study needs a confirmation."""
+COSTLY = "pass yes=True to start them; fewer seeds or factors, or more jobs, take less time"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a study found.
+    """The outcome of a study.
 
     Attributes:
-        plan: that was followed.
+        plan: of the study.
         dataset_name: of the data.
         fingerprint: of the data.
         factors: with cells and verdicts.
-        failed: key of each training that gave nothing → why.
-        seconds: of processor time, over all trainings.
-        trainings: number of different trainings.
+        failed: key of each training without a result → why.
+        seconds: CPU time of all trainings.
+        trainings: number of distinct trainings.
     """
 
     plan: Plan
@@ -61,17 +65,18 @@ def run_study(
     jobs: int,
     report: Callable[[Training, str], None] = lambda training, error: None,
 ) -> Outcome:
-    """Do the trainings that are not done yet, and judge the claims.
+    """Run the trainings without a result, and judge the claims.
 
-    A training whose result stands in `out` is not done again; one that failed is.
+    A training with a result in `out` is not repeated; a failed one is.
 
     Args:
         plan: the study.
         dataset: in memory.
-        data: its folder, for the other processes.
+        data: its folder, for the worker processes.
         out: the study's folder.
-        jobs: processes, one thread each.
-        report: told each training that ended and why it failed, '' where it did not.
+        jobs: worker processes, 1 or more, one thread each.
+        report: progress callback: gets each training that ended and why it failed, '' if it did
+            not.
     """
     folder = out / CELLS
     failed: dict[str, str] = {}
@@ -82,9 +87,9 @@ def run_study(
         report(training, error)
 
     run_all(list(pending(plan, dataset, out).values()), data, folder, jobs, ended)
-    different = unique(plan)
+    distinct = unique(plan)
     results: dict[str, Result] = {}
-    for key in different:
+    for key in distinct:
         result = read_result(folder, key, dataset.fingerprint)
         if result is not None:
             results[key] = result
@@ -93,20 +98,20 @@ def run_study(
         dataset_name=dataset.name,
         fingerprint=dataset.fingerprint,
         factors=judge(plan, results),
-        # A process may die between writing its result and telling of it.
+        # A process may die between writing its result and reporting it.
         failed={key: why for key, why in failed.items() if key not in results},
         seconds=sum(result.seconds for result in results.values()),
-        trainings=len(different),
+        trainings=len(distinct),
     )
 
 
 def unique(plan: Plan) -> dict[str, Training]:
-    """Return the study's different trainings by key; factors share some."""
+    """Return the study's distinct trainings by key; factors have some in common."""
     return {training.key: training for _, _, training in all_trainings(plan)}
 
 
 def places(plan: Plan) -> dict[str, str]:
-    """Return where in the study each training belongs, in words, by its key."""
+    """Return the factors, cells and seeds that each training belongs to, in words, by its key."""
     found: dict[str, list[str]] = {}
     for factor, cell, training in all_trainings(plan):
         place = f"{factor.name}: {cell}, seed {training.recipe.fit.seed}"
@@ -115,9 +120,9 @@ def places(plan: Plan) -> dict[str, str]:
 
 
 def pending(plan: Plan, dataset: Dataset, out: Path) -> dict[str, Training]:
-    """Return the trainings that have no result yet, the longest first.
+    """Return the trainings without a result, the longest first.
 
-    The longest go first so that no process is left alone with one at the end.
+    With the longest first, no process is left alone with a long one at the end.
     """
     missing = {
         key: training
@@ -128,9 +133,9 @@ def pending(plan: Plan, dataset: Dataset, out: Path) -> dict[str, Training]:
 
 
 def estimate_seconds(trainings: list[Training], dataset: Dataset) -> float:
-    """Return about how long trainings take one after the other, on one thread of this machine.
+    """Return an estimate of the trainings' total time in seconds, on one thread of this machine.
 
-    A few steps of up to TIMED different networks are taken, and the others reckoned by the mean.
+    It times a few steps of up to MAX_TIMED networks, and uses their mean for the others.
     """
     if not trainings:
         return 0.0
@@ -138,7 +143,8 @@ def estimate_seconds(trainings: list[Training], dataset: Dataset) -> float:
     for training in trainings:
         by_network.setdefault(repr(training.recipe.network), []).append(training)
     groups = list(by_network.values())
-    chosen = np.unique(np.linspace(0, len(groups) - 1, min(TIMED, len(groups))).astype(int))
+    # Evenly over the networks: their costs differ by orders of magnitude.
+    chosen = np.unique(np.linspace(0, len(groups) - 1, min(MAX_TIMED, len(groups))).astype(int))
     timed = {int(i): _timed(groups[int(i)][0], dataset) for i in chosen}
     mean = float(np.mean(list(timed.values())))
     return sum(
@@ -149,36 +155,39 @@ def estimate_seconds(trainings: list[Training], dataset: Dataset) -> float:
 
 
 def _timed(training: Training, dataset: Dataset) -> float:
-    small = drawn_subset(dataset, training).split("train")
+    small = random_subset(dataset, training).split("train")
     return seconds_per_image(small, training.recipe)
 
 
 def _images(training: Training, dataset: Dataset) -> float:
-    """Return the cost of a training in images learnt from."""
+    """Return the cost of a training, in images trained on."""
     train = _count(training.train, int((dataset.splits_n == "train").sum()))
-    held = _count(training.validation, int((dataset.splits_n == "validation").sum()))
-    return training.recipe.fit.epochs * (train + SCORING * (min(SCORED, train) + held))
+    validation = _count(training.validation, int((dataset.splits_n == "validation").sum()))
+    return training.recipe.fit.epochs * (train + SCORING * (min(SCORED, train) + validation))
 
 
-def _count(size: float, everything: int) -> float:
-    return everything * (size or 1.0) if size < 1 else size
+def _count(size: float, total: int) -> float:
+    return total * (size or 1.0) if size < 1 else size
 
 
-def refuse_costly(count: int, minutes: float, *, yes: bool) -> None:
-    """Raise a ConfigError that tells the cost, unless `yes`, for more than a pause's work."""
+def refuse_costly(count: int, minutes: float, *, yes: bool, hint: str = COSTLY) -> None:
+    """Raise a ConfigError for more than MAX_TRAININGS or MAX_MINUTES, unless `yes` is set.
+
+    Args:
+        count: trainings to run.
+        minutes: that they take.
+        yes: start them all the same.
+        hint: of the error, in the caller's terms.
+    """
     if not yes and (count > MAX_TRAININGS or minutes > MAX_MINUTES):
         raise ConfigError(
             f"{count:,} trainings take about {duration(minutes)} on this machine",
-            hint="say --yes to start them; fewer --seeds, --only FACTOR or more --jobs cost less",
+            hint=hint,
         )
 
 
-MAX_TRAININGS, MAX_MINUTES = 1000, 120.0
-"""What a study may cost without --yes."""
-
-
 def duration(minutes: float) -> str:
-    """Return minutes in words, in hours or days where there are many."""
+    """Return a time given in minutes as text, in minutes, hours or days."""
     if minutes < 90:
         return counted(max(1, round(minutes)), "minute")
     return f"{minutes / 60:.1f} hours" if minutes < 2880 else f"{minutes / 1440:.1f} days"

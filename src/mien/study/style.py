@@ -1,4 +1,4 @@
-"""The look of a study's page: light, dark, narrow, printed."""
+"""The stylesheet of a study's page: light, dark, narrow, printed."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
 """From trainings to verdicts: supported, not supported, or undecided.
 
-A comparison is *supported* where the difference has the claimed sign, is at least as large as the
-least that matters, and its p value, corrected over all comparisons of the study, is below 0.05.
-It is *not supported* where the 95% interval leaves no room for a difference that matters in the
-claimed direction. Else it is *undecided*. A claim is supported where all of its comparisons are,
-and not supported where one is not.
+A comparison is *supported* if the difference has the claimed sign, is at least `min_difference`,
+and its p value, corrected over all comparisons of the study, is below 0.05. It is *not supported*
+if the 95% interval excludes `min_difference` in the claimed direction. Otherwise it is
+*undecided*. A claim is supported if all of its comparisons are, and not supported if one is not.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class CellOutcome:
 
     Attributes:
         name: of the cell.
-        results: by seed; None where a training failed or was not done.
+        results: by seed; None where a training failed or was not run.
         means: of each measure over the seeds.
     """
 
@@ -50,11 +49,11 @@ class ComparisonOutcome:
     """A comparison with its statistics.
 
     Attributes:
-        comparison: that was asked for.
-        difference: None below two common seeds.
-        p_corrected: over all comparisons of the study; not a number without a difference.
+        comparison: of the plan.
+        difference: None with fewer than two seeds in common.
+        p_corrected: p value corrected over all comparisons of the study; 1 without a difference.
         verdict: on this comparison alone.
-        missing: which seeds of which cell gave no such measure, in words; '' where all did.
+        missing: the seeds without that measure, by cell, in words; '' for none.
     """
 
     comparison: Comparison
@@ -64,7 +63,7 @@ class ComparisonOutcome:
     missing: str = ""
 
     def sentence(self) -> str:
-        """Return what was found, in words."""
+        """Return the comparison and its statistics in words."""
         c = self.comparison
         if self.difference is None:
             return f"{c.higher} and {c.lower} have fewer than two seeds in common.{self.missing}"
@@ -75,7 +74,8 @@ class ComparisonOutcome:
         return (
             f"{c.higher} against {c.lower}: {scale * d.mean.value:+.2f}{unit} {name} "
             f"(95% interval {interval}, n = {d.mean.n} seeds, corrected p "
-            f"{_p(self.p_corrected)}, g {d.effect:+.1f}; {scale * c.least:g} would matter)."
+            f"{_p(self.p_corrected)}, g {d.hedges_g:+.1f}; minimum difference "
+            f"{scale * c.min_difference:g})."
             f"{self.missing}"
         )
 
@@ -99,7 +99,7 @@ class FactorOutcome:
 
 
 def judge(plan: Plan, results: Mapping[str, Result]) -> tuple[FactorOutcome, ...]:
-    """Return cells and verdicts; corrected over all comparisons of the study.
+    """Return cells and verdicts, with p values corrected over all comparisons of the study.
 
     Args:
         plan: of the study.
@@ -124,26 +124,26 @@ BOUNDS = {
     "gap": (-1.0, 1.0),
     "loss_rise": (1.0, math.inf),
 }
-"""What measures can be: shares, differences of shares, a loss over the least one."""
+"""Range of each measure: fractions, differences of fractions, final over minimum loss."""
 
 
 def points(measure: str) -> bool:
-    """Whether a measure is a share that is best told in percentage points."""
+    """Return whether a measure is a fraction, to be shown in percentage points."""
     return measure in ("accuracy", "balanced_accuracy", "best_accuracy", "train_accuracy", "gap")
 
 
-def verdict_of(difference: Difference | None, p_corrected: float, least: float) -> Verdict:
-    """Return the verdict on one comparison, see the module's words."""
+def verdict_of(difference: Difference | None, p_corrected: float, min_difference: float) -> Verdict:
+    """Return the verdict on one comparison; the module's docstring has the rule."""
     if difference is None:
         return "undecided"
-    if p_corrected < ALPHA and difference.mean.value >= least:
+    if p_corrected < ALPHA and difference.mean.value >= min_difference:
         return "supported"
-    return "not supported" if difference.mean.high < least else "undecided"
+    return "not supported" if difference.mean.high < min_difference else "undecided"
 
 
 def _corrected(judged: list[FactorOutcome]) -> tuple[FactorOutcome, ...]:
     known = [
-        comparison.difference.p
+        comparison.difference.p_value
         for factor in judged
         for claim in factor.claims
         for comparison in claim.comparisons
@@ -153,7 +153,7 @@ def _corrected(judged: list[FactorOutcome]) -> tuple[FactorOutcome, ...]:
 
     def decide(outcome: ComparisonOutcome) -> ComparisonOutcome:
         p = next(corrected) if outcome.difference is not None else 1.0
-        verdict = verdict_of(outcome.difference, p, outcome.comparison.least)
+        verdict = verdict_of(outcome.difference, p, outcome.comparison.min_difference)
         return replace(outcome, p_corrected=p, verdict=verdict)
 
     done = []
@@ -161,13 +161,14 @@ def _corrected(judged: list[FactorOutcome]) -> tuple[FactorOutcome, ...]:
         claims = []
         for claim in factor.claims:
             comparisons = tuple(decide(c) for c in claim.comparisons)
-            claims.append(replace(claim, comparisons=comparisons, verdict=_together(comparisons)))
+            claims.append(replace(claim, comparisons=comparisons, verdict=_combined(comparisons)))
         done.append(replace(factor, claims=tuple(claims)))
     return tuple(done)
 
 
-def _together(comparisons: tuple[ComparisonOutcome, ...]) -> Verdict:
+def _combined(comparisons: tuple[ComparisonOutcome, ...]) -> Verdict:
     verdicts = {c.verdict for c in comparisons}
+    # One refuted comparison refutes the claim, whatever the others say.
     if "not supported" in verdicts:
         return "not supported"
     return "supported" if verdicts == {"supported"} else "undecided"
@@ -188,6 +189,7 @@ def _compare(comparison: Comparison, cells: Mapping[str, CellOutcome]) -> Compar
     names = (comparison.higher, comparison.lower)
     higher, lower = (cells[name].values(comparison.measure) for name in names)
     missing = _missing(dict(zip(names, (higher, lower), strict=True)))
+    # Pairs need both trainings of a seed: a missing one costs that seed only.
     both = zip(higher, lower, strict=True)
     pairs = [(a, b) for a, b in both if a is not None and b is not None]
     difference = None
@@ -197,12 +199,12 @@ def _compare(comparison: Comparison, cells: Mapping[str, CellOutcome]) -> Compar
 
 
 def _missing(values: Mapping[str, list[float | None]]) -> str:
-    """Return which seeds of which cell have no value, as a sentence; '' where all have one."""
+    """Return the seeds without a value, by cell, as a sentence; '' for none."""
     parts = []
     for cell, seeds in values.items():
-        gone = [str(seed) for seed, value in enumerate(seeds) if value is None]
-        if gone:
-            parts.append(f"seed{'s' if len(gone) > 1 else ''} {', '.join(gone)} of {cell}")
+        lacking = [str(seed) for seed, value in enumerate(seeds) if value is None]
+        if lacking:
+            parts.append(f"seed{'s' if len(lacking) > 1 else ''} {', '.join(lacking)} of {cell}")
     return f" Missing: {'; '.join(parts)}." if parts else ""
 
 

@@ -1,4 +1,4 @@
-"""Trainings in parallel processes, each on one thread; a process that dies costs one training."""
+"""Trainings in parallel processes, one thread each; a process that dies loses one training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mien.study.plan import Training
 
 POLL_S = 0.2
-"""Seconds between two looks at the processes."""
+"""Seconds between two polls of the processes."""
 
 
 def run_all(
@@ -28,26 +28,30 @@ def run_all(
     jobs: int,
     report: Callable[[Training, str], None],
 ) -> None:
-    """Train all of `pending`; results stand in their folders.
+    """Run all trainings of `pending`; their results are written into their folders.
 
     Args:
-        pending: trainings to do.
+        pending: trainings to run.
         data: the dataset's folder.
-        folder: the trainings' folders go there.
-        jobs: processes.
-        report: told each training that ended and what went wrong, '' for nothing.
+        folder: gets a folder for each training.
+        jobs: worker processes, 1 or more.
+        report: progress callback: gets each training that ended and why it failed, '' if it did
+            not.
     """
+    # Forking a process that runs torch's threads can deadlock; spawning cannot.
     context = multiprocessing.get_context("spawn")
+    # Reversed, so that pop() takes the first, which is the longest.
     waiting = list(reversed(pending))
     workers = [Worker(context, data, folder) for _ in range(min(jobs, len(pending)))]
     try:
         while waiting or any(worker.training is not None for worker in workers):
             for worker in workers:
-                ended, error = worker.look()
+                ended, error = worker.poll()
                 if ended is not None:
                     report(ended, error)
                 if worker.training is None and waiting:
-                    worker.give(waiting.pop())
+                    worker.submit(waiting.pop())
+            # Polling, because a killed process sends nothing that could be waited for.
             time.sleep(POLL_S)
     finally:
         for worker in workers:
@@ -55,7 +59,7 @@ def run_all(
 
 
 class Worker:
-    """One process that trains what it is given; it is replaced when it dies."""
+    """One process that runs one training at a time; it is replaced when it dies."""
 
     def __init__(self, context: SpawnContext, data: Path, folder: Path) -> None:
         self.context, self.data, self.folder = context, data, folder
@@ -63,34 +67,34 @@ class Worker:
         self._start()
 
     def _start(self) -> None:
-        # Queues of their own: a process that is killed may leave one locked.
+        # Each process has its own queues: a killed process may leave one locked.
         self.tasks: Any = self.context.Queue()
-        self.answers: Any = self.context.Queue()
+        self.outcomes: Any = self.context.Queue()
         self.process: SpawnProcess = self.context.Process(
-            target=_work, args=(self.data, self.folder, self.tasks, self.answers), daemon=True
+            target=_work, args=(self.data, self.folder, self.tasks, self.outcomes), daemon=True
         )
         self.process.start()
 
-    def give(self, training: Training) -> None:
-        """Let the process train; one that died while it had nothing to do is replaced."""
+    def submit(self, training: Training) -> None:
+        """Start a training; a process that died while idle is replaced first."""
         if not self.process.is_alive():
             self._start()
         self.training = training
         self.tasks.put(training)
 
-    def look(self) -> tuple[Training | None, str]:
-        """Return the training that ended since the last look, and what went wrong."""
+    def poll(self) -> tuple[Training | None, str]:
+        """Return the training that ended since the last poll, and why it failed ('' if not)."""
         training = self.training
         if training is None:
             return None, ""
         try:
-            error = self.answers.get_nowait()
+            error = self.outcomes.get_nowait()
         except queue.Empty:
             if self.process.is_alive():
                 return None, ""
             code = self.process.exitcode or 0
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            error = f"the process that trained it died ({how})"
+            error = f"its process died ({how})"
             self._start()
         self.training = None
         return training, error
@@ -101,13 +105,13 @@ class Worker:
         self.process.join(5)
 
 
-def _work(data: Path, folder: Path, tasks: Any, answers: Any) -> None:
+def _work(data: Path, folder: Path, tasks: Any, outcomes: Any) -> None:
     import signal
 
     from mien.data.dataset import load_dataset
     from mien.study.cell import run_training
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     dataset = load_dataset(data)
     parent = os.getppid()
     while True:
@@ -115,12 +119,12 @@ def _work(data: Path, folder: Path, tasks: Any, answers: Any) -> None:
             training = tasks.get(timeout=2.0)
         except queue.Empty:
             if os.getppid() != parent:
-                return  # the study was killed
+                return  # the parent was killed
             continue
         try:
             run_training(training, dataset, folder)
-            answers.put("")
+            outcomes.put("")
         except MienError as error:
-            answers.put(error.message)
+            outcomes.put(error.message)
         except Exception as error:  # noqa: BLE001 - one training must not end the study
-            answers.put(f"{type(error).__name__}: {error}")
+            outcomes.put(f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""Rules about fitting: too much, too little, and with a network of the right size?"""
+"""Rules about fitting: overfitting, underfitting, and a network of the wrong size."""
 
 from __future__ import annotations
 
@@ -6,42 +6,61 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.doctor.facts import accuracy, chance, decay, difference, falling
+from mien.doctor.facts import (
+    accuracy,
+    decay_per_step,
+    late_loss_drop,
+    majority_accuracy,
+    newcombe_difference,
+)
 from mien.doctor.finding import Finding
 from mien.doctor.plots import fit_plot, loss_plot
+from mien.doctor.requirements import (
+    BASELINE,
+    EPOCHS,
+    TRAIN_PREDICTIONS,
+    VALIDATION_PREDICTIONS,
+)
+from mien.doctor.rule import LEARNS_NOTHING, rule
 
 if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence
     from mien.doctor.thresholds import Thresholds
 
 
+@rule(
+    "overfitting",
+    needs=(EPOCHS, TRAIN_PREDICTIONS, VALIDATION_PREDICTIONS),
+    explained_by={"shuffled-labels", "domain-shift"},
+)
 def overfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """Training images are answered better than validation ones, or validation gets worse."""
-    if not evidence.history:
-        return None
+    """Training accuracy is above validation accuracy, or validation loss rises."""
     train = accuracy(evidence.train.y_true_n, evidence.train.probs_nk)
     validation = accuracy(evidence.validation.y_true_n, evidence.validation.probs_nk)
     if train is None or validation is None:
         return None
-    gap = difference(train, validation)
+    gap = newcombe_difference(train, validation)
     losses = [m.validation_loss for m in evidence.history]
     best = int(np.argmin(losses))
     rise = losses[-1] / max(losses[best], 1e-6)
     rising = rise > limits.loss_rise and gap.low > limits.gap / 3
-    by_heart = train.value >= 0.99 and gap.value > limits.gap / 2 and gap.low > limits.gap / 4
-    if not (gap.low > limits.gap or rising or by_heart):
+    # Where images are easy, even a memorised training set leaves only a small gap.
+    memorised = train.value >= 0.99 and gap.value > limits.gap / 2 and gap.low > limits.gap / 4
+    if not (gap.low > limits.gap or rising or memorised):
         return None
+    # The kept checkpoint follows the recipe's criterion, which need not be the loss.
     select = evidence.recipe.fit.select
     best_epoch = max(evidence.history, key=lambda m: m.merit(select)).epoch
     return Finding(
         "overfitting",
         "warning",
-        "the network learns its training images by heart",
-        f"Training {train.value:.1%}, validation {validation.value:.1%}: a gap of "
-        f"{100 * gap.value:.1f} points (95% interval {100 * gap.low:.1f} to {100 * gap.high:.1f}). "
-        f"Validation loss was least in epoch {best + 1} ({losses[best]:.3f}) and ended at "
-        f"{losses[-1]:.3f}; epoch {best_epoch} is kept as the best.",
-        "Augment more, add dropout or weight decay, stop earlier, or bring more images.",
+        "the network overfits: it memorises its training images",
+        f"Training accuracy {train.value:.1%}, validation accuracy {validation.value:.1%}: a gap "
+        f"of {100 * gap.value:.1f} points (95% interval {100 * gap.low:.1f} to "
+        f"{100 * gap.high:.1f}). Validation loss was lowest in epoch {best + 1} "
+        f"({losses[best]:.3f}) and ended at {losses[-1]:.3f}; the checkpoint of epoch "
+        f"{best_epoch} is kept as the best.",
+        "Augment more, add dropout or weight decay, use early stopping, or add images.",
         _more_regularisation(evidence, best + 1),
         {"gap": gap.value, "low": gap.low, "high": gap.high, "loss_rise": rise,
          "best_epoch": best_epoch},
@@ -58,26 +77,32 @@ def _more_regularisation(evidence: Evidence, best_epoch: int) -> tuple[str, ...]
         settings += ["augment.rotation=15", "augment.shift=0.06", "augment.scale=0.12"]
     if recipe.network.options.get("dropout", 0.2) == 0:
         settings.append("network.dropout=0.4")
+    # Early stopping helps only if the best epoch lies well before the end.
     if not recipe.fit.early_stopping and best_epoch < recipe.fit.epochs // 2:
         settings.append(f"fit.early_stopping={max(3, best_epoch // 2)}")
     return tuple(settings) or ("augment.erase=0.4", "network.dropout=0.5")
 
 
-def too_complex(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """The network has far more parameters than its images can fix, and learns them by heart."""
+@rule(
+    "model-too-large",
+    needs=(EPOCHS, TRAIN_PREDICTIONS, VALIDATION_PREDICTIONS),
+    explained_by={"shuffled-labels", "domain-shift"},
+)
+def model_too_large(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """The network overfits and has far more parameters than images."""
     found = overfitting(evidence, limits)
-    share = evidence.parameters / max(1, evidence.images)
+    ratio = evidence.parameters / max(1, evidence.images)
     train = accuracy(evidence.train.y_true_n, evidence.train.probs_nk)
-    if found is None or share < limits.memory or train is None or train.value < 0.95:
+    if found is None or ratio < limits.parameters_per_image or train is None or train.value < 0.95:
         return None
     return Finding(
-        "too-complex",
+        "model-too-large",
         "warning",
-        "the network is too complex for so few images",
-        f"{evidence.parameters:,} parameters for {evidence.images:,} images are {share:,.0f} for "
-        f"each; it answers {train.value:.1%} of the training images and "
-        f"{100 * float(found.numbers['gap'] or 0):.1f} points fewer in validation.",
-        "Take a narrower network; mien doctor RUN --deep trains one of half the width and tells "
+        "the network is too large for so few images",
+        f"{evidence.parameters:,} parameters for {evidence.images:,} images are {ratio:,.0f} "
+        f"per image; training accuracy is {train.value:.1%}, validation accuracy "
+        f"{100 * float(found.numbers['gap'] or 0):.1f} points lower.",
+        "Use a narrower network; mien doctor RUN --deep trains one of half the width and reports "
         "whether it is as good.",
         _narrower(evidence),
         {"parameters": evidence.parameters, "images": evidence.images},
@@ -96,55 +121,26 @@ def _narrower(evidence: Evidence) -> tuple[str, ...]:
     return ("network.name=poster",)
 
 
-def underfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """The network does worse on its own training images than a plain method on unseen ones."""
+@rule("model-too-small", needs=(EPOCHS, TRAIN_PREDICTIONS), explained_by=LEARNS_NOTHING)
+def model_too_small(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """The network has learnt all that its few parameters can hold."""
     train = accuracy(evidence.train.y_true_n, evidence.train.probs_nk)
-    reference = accuracy(evidence.train.y_true_n, evidence.train.opinion_nk)
-    if train is None or reference is None:
+    if train is None or evidence.parameters > limits.small_network:
         return None
-    guessing = train.low <= chance(evidence.train)
-    if train.high >= reference.value - limits.weak and not guessing:
-        return None
-    fall = falling(evidence)
-    epochs, recipe = evidence.recipe.fit.epochs, evidence.recipe
-    settings = []
-    if decay(evidence) > limits.decay:
-        settings.append("optimizer.weight_decay=5e-4")
-    if float(recipe.network.options.get("dropout", 0) or 0) > 0.6:
-        settings.append("network.dropout=0.3")
-    ruled = bool(settings)
-    if not ruled:
-        settings = [f"fit.epochs={max(epochs * 3, epochs + 5)}"]
-    return Finding(
-        "underfitting",
-        "warning",
-        "the network has not learnt what there is to learn",
-        f"It answers {train.value:.1%} of its own training images; a plain method, each image "
-        f"left out of the fit that judges it, reaches {reference.value:.1%}. The loss fell by "
-        f"{fall:.0%} over the last third of the training.",
-        "Regularise less." if ruled else "Train longer, or take a larger network.",
-        tuple(settings),
-        {"training": train.value, "reference": reference.value, "falling": fall},
-        loss_plot(evidence),
-    )
-
-
-def too_small(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """The network has learnt all it can hold, and that is little."""
-    train = accuracy(evidence.train.y_true_n, evidence.train.probs_nk)
-    if train is None or evidence.parameters > limits.tiny or decay(evidence) > limits.decay:
-        return None
+    if decay_per_step(evidence) > limits.decay_per_step:
+        return None  # weight decay limits it, not its size
     gap = evidence.history[-1].gap
-    if train.value > 0.9 or gap > 0.03 or falling(evidence) > limits.falling:
+    drop = late_loss_drop(evidence)
+    if train.value > 0.9 or gap > 0.03 or drop > limits.late_loss_drop:
         return None
     return Finding(
-        "too-small",
+        "model-too-small",
         "warning",
         "the network is too small",
-        f"With {evidence.parameters:,} parameters it answers {train.value:.1%} of its own "
-        f"training images and {100 * gap:.1f} points fewer in validation, and the loss hardly "
-        f"falls any more ({falling(evidence):.0%} over the last third).",
-        "Take a wider network.",
+        f"With {evidence.parameters:,} parameters its training accuracy is {train.value:.1%}, its "
+        f"validation accuracy {100 * gap:.1f} points lower, and the training loss hardly falls "
+        f"any more ({drop:.0%} over the last third).",
+        "Use a wider network.",
         _wider(evidence),
         {"parameters": evidence.parameters, "training": train.value},
         fit_plot(evidence),
@@ -158,4 +154,40 @@ def _wider(evidence: Evidence) -> tuple[str, ...]:
     return (f"network.width={max(8, 4 * options.get('width', 32))}", "network.hidden=64")
 
 
-RULES = (overfitting, too_complex, too_small, underfitting)
+@rule(
+    "underfitting",
+    needs=(TRAIN_PREDICTIONS, BASELINE),
+    explained_by=LEARNS_NOTHING | {"dead-units", "batch-norm-statistics", "model-too-small"},
+)
+def underfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """The network is worse on its training images than the baseline on images left out."""
+    train = accuracy(evidence.train.y_true_n, evidence.train.probs_nk)
+    baseline = accuracy(evidence.train.y_true_n, evidence.train.baseline_nk)
+    if train is None or baseline is None:
+        return None
+    # A hard task may leave the baseline at chance level, too: then chance itself is underfitting.
+    at_chance = train.low <= majority_accuracy(evidence.train)
+    if train.high >= baseline.value - limits.below_baseline and not at_chance:
+        return None
+    drop = late_loss_drop(evidence)
+    epochs, recipe = evidence.recipe.fit.epochs, evidence.recipe
+    settings = []
+    if decay_per_step(evidence) > limits.decay_per_step:
+        settings.append("optimizer.weight_decay=5e-4")
+    if float(recipe.network.options.get("dropout", 0) or 0) > 0.6:
+        settings.append("network.dropout=0.3")
+    over_regularised = bool(settings)
+    if not over_regularised:
+        settings = [f"fit.epochs={max(epochs * 3, epochs + 5)}"]
+    return Finding(
+        "underfitting",
+        "warning",
+        "the network underfits",
+        f"Training accuracy is {train.value:.1%}; the baseline (HOG features and ridge "
+        f"regression, leave-one-out) reaches {baseline.value:.1%} on the same images. The "
+        f"training loss fell by {drop:.0%} over the last third of the training.",
+        "Regularise less." if over_regularised else "Train longer, or use a larger network.",
+        tuple(settings),
+        {"training": train.value, "baseline": baseline.value, "late_loss_drop": drop},
+        loss_plot(evidence),
+    )

@@ -1,0 +1,107 @@
+"""The contract of a rule, and the registry that the decorator `rule` fills.
+
+A rule is a function of the evidence and the thresholds. It returns a finding, None where all is
+well, or an `Abstention` where the evidence is there but too weak to judge. What it needs at all is
+declared, so that no rule has to check it: without that evidence the rule abstains with a reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from mien.doctor.evidence import Evidence
+    from mien.doctor.finding import Finding, Severity
+    from mien.doctor.requirements import Requirement
+    from mien.doctor.thresholds import Thresholds
+
+    Check = Callable[[Evidence, Thresholds], "Finding | Abstention | None"]
+
+# A rule that never abstains keeps its narrower return type: other rules may call it.
+C = TypeVar("C", bound="Callable[[Any, Any], Finding | Abstention | None]")
+
+DOCS = "docs/doctor.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Abstention:
+    """A rule that could not judge a training, and the reason in words."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One registered rule.
+
+    Attributes:
+        name: of its finding, and of its section in docs/doctor.md: lower case with hyphens.
+        needs: evidence without which it abstains.
+        severities: that its finding may have.
+        explained_by: names of findings of which this one is a consequence: it is left out beside
+            them.
+        check: the function.
+    """
+
+    name: str
+    needs: tuple[Requirement, ...]
+    severities: tuple[Severity, ...]
+    explained_by: frozenset[str]
+    check: Check
+
+    @property
+    def docs(self) -> str:
+        """The rule's section in the documentation, as 'file#anchor'."""
+        return f"{DOCS}#{self.name}"
+
+    def judge(self, evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
+        """Return the finding; None where all is well; an abstention where evidence is missing."""
+        for need in self.needs:
+            if not need.is_met(evidence):
+                return Abstention(need.otherwise)
+        return self.check(evidence, limits)
+
+
+RULES: dict[str, Rule] = {}
+"""Every registered rule by its name, in the order in which `mien.doctor.rules` imports them."""
+
+
+def rule(
+    name: str,
+    *,
+    needs: tuple[Requirement, ...],
+    severities: tuple[Severity, ...] = ("warning",),
+    explained_by: Iterable[str] = (),
+) -> Callable[[C], C]:
+    """Register the decorated function as a rule, see `Rule`; the function stays as it is.
+
+    Raises:
+        ValueError: a rule of that name is registered already, or `needs` is empty.
+    """
+    if name in RULES:
+        raise ValueError(f"a rule named {name!r} is registered already")
+    if not needs:
+        raise ValueError(f"rule {name!r}: declare the evidence it needs")
+
+    def register(check: C) -> C:
+        RULES[name] = Rule(name, needs, severities, frozenset(explained_by), check)
+        return check
+
+    return register
+
+
+LEARNS_NOTHING = frozenset(
+    {
+        "shuffled-labels",
+        "diverged",
+        "learning-rate-too-high",
+        "learning-rate-too-low",
+        "vanishing-gradients",
+        "exploding-gradients",
+        "invalid-inputs",
+    }
+)
+"""Findings that keep a network from learning at all, for `explained_by`."""
