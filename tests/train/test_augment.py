@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mien.train.loop.augment import augment, mix, shrink, size_share
+from mien.train.loop.augment import augment, mix, resize_fraction, shrink
 from mien.train.networks.align import sampling_grid
 from mien.train.recipe.settings import AugmentConfig, FitConfig
 
@@ -178,7 +178,7 @@ def test_shrinking_gives_sides_of_whole_eights(pixels: torch.Tensor) -> None:
 
 def test_images_grow_to_whole_ones() -> None:
     config = FitConfig(epochs=10, first_size=0.5, full_size_at=0.4)
-    shares = [size_share(config, epoch) for epoch in range(10)]
+    shares = [resize_fraction(config, epoch) for epoch in range(10)]
     assert shares[:5] == pytest.approx([0.5, 0.625, 0.75, 0.875, 1.0])
     assert set(shares[4:]) == {1.0}
-    assert size_share(FitConfig(epochs=10), 0) == 1.0
+    assert resize_fraction(FitConfig(epochs=10), 0) == 1.0

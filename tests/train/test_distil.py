@@ -9,7 +9,7 @@ import torch
 from mien.data.dataset import Dataset
 from mien.doctor.replay import repeats
 from mien.errors import ConfigError, RunFolderError
-from mien.train.loop.distillation import load_teachers, soft_targets_for_batch, taught
+from mien.train.loop.distillation import load_teachers, soft_targets_for_batch, with_soft_targets
 from mien.train.loop.fit import fit
 from mien.train.loop.loader import make_examples
 from mien.train.recipe.recipe import Recipe, recipe_from_dict
@@ -37,13 +37,13 @@ def test_teachers_answers_are_mixed_into_the_targets(tmp_path: Path, drawn: Data
         fit(run, drawn)
         paths.append(str(run.path))
     plain = make_examples(drawn.split("train"), recipe())
-    mixed = taught(plain, recipe((paths[0], paths[1]), 0.25))
+    mixed = with_soft_targets(plain, recipe((paths[0], paths[1]), 0.25))
     images = plain.pixels[:, 0].numpy()
     answers = torch.stack(
         [torch.from_numpy(load_scorer(Path(p)).logits(images)).softmax(1) for p in paths]
     ).mean(0)
     torch.testing.assert_close(mixed.targets_nk, 0.75 * plain.targets_nk + 0.25 * answers)
-    assert taught(plain, recipe()) is plain
+    assert with_soft_targets(plain, recipe()) is plain
     # A student learns from them through the same command as anything else.
     student = create_run(tmp_path / "student", recipe((paths[0],)), drawn, tmp_path)
     state = fit(student, drawn)
@@ -52,7 +52,7 @@ def test_teachers_answers_are_mixed_into_the_targets(tmp_path: Path, drawn: Data
     assert repeats(run, drawn) is True
     with pytest.raises(ConfigError, match="learnt happy, neutral, sad"):
         others = replace(recipe((paths[0],)), labels="happy,sad")
-        taught(make_examples(drawn.split("train"), others), others)
+        with_soft_targets(make_examples(drawn.split("train"), others), others)
 
 
 def test_teachers_answer_on_the_images_that_the_student_sees(
@@ -66,7 +66,7 @@ def test_teachers_answer_on_the_images_that_the_student_sees(
         augment=AugmentConfig(flip=1.0, mixup=0.4),
     )
     plain = make_examples(drawn.split("train"), views)
-    assert taught(plain, views) is plain  # they answer later
+    assert with_soft_targets(plain, views) is plain  # they answer later
     teachers = load_teachers(views)
     changed = plain.pixels.float().flip(3)
     answers = torch.from_numpy(load_scorer(run.path).logits(changed[:, 0].numpy())).softmax(1)
@@ -94,4 +94,4 @@ def test_teachers_answer_on_the_images_that_the_student_sees(
 def test_a_teacher_that_is_no_run_is_named(tmp_path: Path, drawn: Dataset) -> None:
     plain = make_examples(drawn.split("train"), recipe())
     with pytest.raises(RunFolderError, match="nowhere"):
-        taught(plain, recipe((str(tmp_path / "nowhere"),)))
+        with_soft_targets(plain, recipe((str(tmp_path / "nowhere"),)))

@@ -18,6 +18,7 @@ from mien.train.loop import curves
 from mien.train.loop import fit as fit_module
 from mien.train.loop.curves import CurvesPlot
 from mien.train.loop.fit import fit
+from mien.train.loop.initial_state import choose_device
 from mien.train.loop.loader import batches, make_examples
 from mien.train.loop.tensorboard import TensorBoardLog
 from mien.train.recipe.recipe import Recipe, recipe_from_dict
@@ -145,7 +146,7 @@ def test_a_disk_that_is_full_for_tensorboard(
 ) -> None:
     run = start(tmp_path / "run", drawn)
     log = TensorBoardLog()
-    monkeypatch.setattr(log, "started", lambda *_: None)
+    monkeypatch.setattr(log, "on_train_start", lambda *_: None)
     with (
         Path("/dev/full").open("wb", buffering=0) as log.stream,
         pytest.raises(WriteError, match="cannot write /dev/full: No space left on device"),
@@ -192,9 +193,9 @@ def test_a_label_that_the_data_do_not_have(drawn: Dataset) -> None:
 def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="fit.device is 'cuda', and torch sees none here"):
-        fit_module.choose_device("cuda")
+        choose_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert fit_module.choose_device("auto").type == "cuda"
+    assert choose_device("auto").type == "cuda"
 
 
 def test_no_validation_images(tmp_path: Path, drawn: Dataset) -> None:

@@ -29,7 +29,7 @@ def pixels(dataset: Dataset) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def taught(drawn: Dataset) -> tuple[SpatialTransformer, float]:
+def trained(drawn: Dataset) -> tuple[SpatialTransformer, float]:
     """An alignment that learnt as long as a test may."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -49,9 +49,9 @@ def test_a_new_alignment_leaves_images_where_they_are() -> None:
 
 
 def test_it_finds_out_how_a_face_was_moved(
-    taught: tuple[SpatialTransformer, float], drawn: Dataset
+    trained: tuple[SpatialTransformer, float], drawn: Dataset
 ) -> None:
-    align, off = taught
+    align, off = trained
     assert off < 0.1  # of the side, on hidden and moved faces; five seeds gave 0.075 to 0.082
     normalise, given = Normalise("image"), pixels(drawn)[:60].float()
     angle = 0.3
@@ -67,9 +67,9 @@ def test_it_finds_out_how_a_face_was_moved(
 
 
 def test_normalisation_while_it_learns_ends_up_in_the_convolutions(
-    taught: tuple[SpatialTransformer, float],
+    trained: tuple[SpatialTransformer, float],
 ) -> None:
-    align, _ = taught
+    align, _ = trained
     fresh = SpatialTransformer(8)
     assert align.state_dict().keys() == fresh.state_dict().keys()
     assert not any(p.requires_grad for p in align.parameters())
@@ -105,7 +105,7 @@ def test_a_training_aligns_and_its_average_too(
     state = fit(run, drawn, progress=lambda done, total: heard.append((done, total)))
     assert heard[-1] == (20, 20)
     assert state.average is not None
-    ours, theirs = (dict(m.named_parameters()) for m in (state.model, state.answering))
+    ours, theirs = (dict(m.named_parameters()) for m in (state.model, state.scored_model))
     places = [name for name in ours if name.startswith("align.")]
     assert len(places) == 10
     assert all(torch.equal(ours[name], theirs[name]) for name in places)

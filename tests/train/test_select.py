@@ -14,9 +14,10 @@ from torch import nn
 
 from mien.data.dataset import Dataset
 from mien.errors import ConfigError
-from mien.train.loop.fit import fit, score
+from mien.train.loop.fit import fit
 from mien.train.loop.loader import Examples
 from mien.train.loop.state import TrainingState
+from mien.train.loop.validate import score
 from mien.train.networks.registry import Model
 from mien.train.run.checkpoint import load_checkpoint
 from mien.train.run.metrics import EpochMetrics

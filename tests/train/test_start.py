@@ -17,7 +17,7 @@ from mien.model.classifier import Classifier
 from mien.model.resolve import model_content
 from mien.publish.export import export_run
 from mien.train.loop.fit import fit
-from mien.train.loop.pretrained import begin_from, learnt_before
+from mien.train.loop.pretrained import load_pretrained, read_pretrained
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import Model, build_model
 from mien.train.recipe.find import find_recipe
@@ -40,12 +40,12 @@ def fresh(classes: int = 3, **changes: object) -> Model:
 
 def test_all_weights_are_taken(first: Path) -> None:
     model = fresh()
-    begin_from(model, recipe(fit={"start": str(first)}))
+    load_pretrained(model, recipe(fit={"start": str(first)}))
     theirs = load_scorer(first).model.state_dict()
     assert all(torch.equal(value, theirs[name]) for name, value in model.state_dict().items())
     untouched = fresh()
     before = {name: value.clone() for name, value in untouched.state_dict().items()}
-    begin_from(untouched, recipe())
+    load_pretrained(untouched, recipe())
     assert all(torch.equal(v, before[name]) for name, v in untouched.state_dict().items())
 
 
@@ -53,7 +53,7 @@ def test_of_other_labels_the_last_layer_takes_those_that_both_learn(first: Path)
     wanted = recipe(labels="sad,surprise,happy", fit={"start": str(first)})
     model = fresh(3)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    begin_from(model, wanted)
+    load_pretrained(model, wanted)
     theirs, ours = load_scorer(first).model.state_dict(), model.state_dict()
     *_, last = (name for name in ours if ours[name].ndim == 2)
     for name in (last, last.replace("weight", "bias")):
@@ -83,9 +83,9 @@ def test_a_model_file_is_begun_with_as_its_run_is(
 ) -> None:
     file = tmp_path / "model.onnx"
     export_run(mirrored, file, drawn, half=half)
-    learnt = learnt_before(str(file))
+    learnt = read_pretrained(str(file))
     assert learnt.labels == THREE
-    theirs = learnt_before(str(mirrored)).weights
+    theirs = read_pretrained(str(mirrored)).weights
     for name, value in learnt.weights.items():
         torch.testing.assert_close(value, theirs[name], atol=5e-3 if half else 0, rtol=0)
     lacking = theirs.keys() - learnt.weights.keys()
@@ -98,7 +98,7 @@ def test_a_graph_without_normalisations_cannot_be_begun_with(
     run = trained(tmp_path / "run", drawn, mirror=False)
     export_run(run, tmp_path / "model.onnx", drawn)
     with pytest.raises(ModelFileError, match="normalisations are part of convolutions"):
-        learnt_before(str(tmp_path / "model.onnx"))
+        read_pretrained(str(tmp_path / "model.onnx"))
 
 
 @pytest.mark.parametrize("name", ["mien-small", "mien-tiny"])
@@ -110,7 +110,7 @@ def test_a_shipped_model_is_begun_with(name: str) -> None:
     model = build_model(
         three.network, normalise=Normalise("image"), input_size=48, classes=3
     ).eval()
-    begin_from(model, three)
+    load_pretrained(model, three)
     content, _ = model_content(Path(name))
     shipped = Classifier.from_bytes(content, name=name)
     faces = np.random.default_rng(0).integers(0, 256, (8, 48, 48), dtype=np.uint8)
@@ -142,16 +142,16 @@ def test_a_training_begins_there_and_goes_on_without(
 
 def test_what_cannot_be_begun_with(first: Path, drawn: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"fit\.start: the network of .* is not this recipe's"):
-        begin_from(fresh(network={"width": 5}), recipe(fit={"start": str(first)}))
+        load_pretrained(fresh(network={"width": 5}), recipe(fit={"start": str(first)}))
     with pytest.raises(RunFolderError, match="no run folder, model file or shipped model"):
-        begin_from(fresh(), recipe(fit={"start": str(tmp_path / "none")}))
+        load_pretrained(fresh(), recipe(fit={"start": str(tmp_path / "none")}))
     with pytest.raises(RunFolderError) as misspelt:
-        begin_from(fresh(), recipe(fit={"start": "mien-smal"}))
+        load_pretrained(fresh(), recipe(fit={"start": "mien-smal"}))
     assert "did you mean 'mien-small'?" in misspelt.value.hint
     with pytest.raises(RunFolderError, match="is not a run folder"):
-        begin_from(fresh(), recipe(fit={"start": str(tmp_path)}))
+        load_pretrained(fresh(), recipe(fit={"start": str(tmp_path)}))
     with pytest.raises(ConfigError, match="the network of mien-small is not this recipe's"):
-        begin_from(fresh(), recipe(fit={"start": "mien-small"}))
+        load_pretrained(fresh(), recipe(fit={"start": "mien-small"}))
     narrow = ["fit.start=mien-small", "network.widths=[8,8,8,8]", "labels=three",
               "targets.kind=votes"]  # fmt: skip
     for more in ([], ["targets.classes=", "also="]):  # the last layer with as many rows, and fewer
@@ -159,15 +159,15 @@ def test_what_cannot_be_begun_with(first: Path, drawn: Dataset, tmp_path: Path) 
         model = build_model(small.network, normalise=Normalise("image"), input_size=48,
                             classes=len(small.learnt_labels))  # fmt: skip
         with pytest.raises(ConfigError, match="the network of mien-small is not this recipe's"):
-            begin_from(model, small)
+            load_pretrained(model, small)
     with pytest.raises(ModelFileError, match=r"mien-small-int8.onnx are rounded to int8"):
-        begin_from(fresh(), recipe(fit={"start": "mien-small-int8"}))
+        load_pretrained(fresh(), recipe(fit={"start": "mien-small-int8"}))
     with pytest.raises(ModelFileError, match="none.onnx"):
-        begin_from(fresh(), recipe(fit={"start": str(tmp_path / "none.onnx")}))
+        load_pretrained(fresh(), recipe(fit={"start": str(tmp_path / "none.onnx")}))
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(b"no graph at all")
     with pytest.raises(ModelFileError, match="not an ONNX file, or is damaged"):
-        begin_from(fresh(), recipe(fit={"start": str(damaged)}))
+        load_pretrained(fresh(), recipe(fit={"start": str(damaged)}))
 
 
 def test_the_doctor_does_not_take_learnt_weights_for_grown_ones(

@@ -151,7 +151,7 @@ def _resolved(recipe: Path | None, data: Path | None, set_: list[str]) -> tuple[
 
 def _new(recipe: Path | None, data: Path | None, set_: list[str], out: Path | None) -> RunFolder:
     from mien.data.dataset import load_dataset
-    from mien.train.loop.find_lr import with_found_rate
+    from mien.train.loop.find_lr import with_found_lr
     from mien.train.run.folder import create_run, next_run_path, refuse_existing
 
     given, folder = _resolved(recipe, data, set_)
@@ -159,7 +159,7 @@ def _new(recipe: Path | None, data: Path | None, set_: list[str], out: Path | No
     path = out or next_run_path(Path("runs"), resolved.name)
     refuse_existing(path)
     dataset = load_dataset(folder)
-    resolved, test = with_found_rate(resolved, dataset, _test_progress())
+    resolved, test = with_found_lr(resolved, dataset, _test_progress())
     run = create_run(path, resolved, dataset, folder)
     if given.labels == "auto":
         by = "raters' votes" if run.recipe.targets.kind == "votes" else "labels"
@@ -187,7 +187,7 @@ def _find_lr(recipe: Path | None, data: Path | None, set_: list[str], out: Path 
     _write_test(test, place)
     typer.echo(
         f"suggestion: --set optimizer.lr={test.suggestion:g} (the loss was least at "
-        f"{test.least:g}, and grows above it)"
+        f"{test.min_loss_lr:g}, and grows above it)"
     )
 
 

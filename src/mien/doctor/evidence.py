@@ -11,8 +11,8 @@ import torch
 from mien.data.duplicates import share_copied
 from mien.doctor.baseline import Opinion, describe, hog_baseline
 from mien.errors import MienError
-from mien.train.loop.fit import right_answers
 from mien.train.loop.loader import make_examples
+from mien.train.loop.validate import true_labels
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import build_model
 from mien.train.run.folder import load_scorer
@@ -163,7 +163,7 @@ def _graded(
     part: Dataset, recipe: Recipe, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return up to SAMPLE rows with a right answer, and those answers."""
-    right = right_answers(part, recipe)
+    right = true_labels(part, recipe)
     rows = rng.permutation(np.flatnonzero(right >= 0))[:SAMPLE]
     return rows, right[rows]
 

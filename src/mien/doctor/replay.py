@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mien.train.loop.fit import choose_device, start_state, train_step
-from mien.train.loop.loader import batches, make_examples
-from mien.train.loop.loss import class_weights
-from mien.train.loop.optimizer import learning_rate
+from mien.train.loop.initial_state import choose_device, initial_state
+from mien.train.loop.loader import make_examples
 from mien.train.loop.signals import DIGEST_STEP, Recorder
+from mien.train.loop.stepper import Stepper
 
 if TYPE_CHECKING:
     from mien.data.dataset import Dataset
@@ -41,24 +40,14 @@ def replayed_digest(run: RunFolder, dataset: Dataset) -> str:
     """Return the digest of the weights after the training's first steps, taken again."""
     recipe = run.recipe
     threads = torch.get_num_threads()
-    learnt = make_examples(dataset.split("train"), recipe)
-    steps = len(learnt) // recipe.fit.batch_size
-    recorder = Recorder(1, 1 << 30)  # measures nothing closely
+    examples = make_examples(dataset.split("train"), recipe)
+    recorder = Recorder(1, stride=1 << 30)  # measures no step closely
     try:
         with torch.random.fork_rng(devices=[]):
-            state = start_state(recipe, learnt, run.input_size, torch.device("cpu"))
-            state.model.train()
-            balance = None
-            if recipe.loss.class_weights == "balanced":
-                balance = class_weights(learnt.targets_nk, learnt.weights_n)
-            drawn = batches(learnt, recipe.fit.batch_size, state.order)
-            for step, (pixels, targets, weights) in zip(range(DIGEST_STEP), drawn, strict=False):
-                state.lr = learning_rate(
-                    step, steps, recipe.fit.epochs, recipe.optimizer.rate, recipe.schedule
-                )
-                if balance is not None:
-                    weights = weights * (targets @ balance)
-                train_step(state, recipe, (pixels, targets, weights), recorder, step)
+            state = initial_state(recipe, examples, run.input_size, torch.device("cpu"))
+            stepper = Stepper(state, recipe, examples)
+            for _, batch in zip(range(DIGEST_STEP), stepper.batches(), strict=False):
+                stepper.step(batch, recorder)
     finally:
         torch.set_num_threads(threads)
     return recorder.digest

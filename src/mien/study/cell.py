@@ -12,7 +12,8 @@ import numpy as np
 from mien.doctor.facts import first_half
 from mien.errors import DataError, MienError, TrainingError
 from mien.files import read_json, write_json
-from mien.train.loop.fit import fit, right_answers
+from mien.train.loop.fit import fit
+from mien.train.loop.validate import true_labels
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import build_model
 from mien.train.recipe.adapt import adapted
@@ -115,7 +116,7 @@ def drawn_subset(dataset: Dataset, training: Training) -> Dataset:
         DataError: a split has fewer images than asked for.
     """
     recipe = adapted(training.recipe, dataset)
-    right = right_answers(dataset, recipe)
+    right = true_labels(dataset, recipe)
     rows = []
     for split, size, seed in (
         ("train", training.train, recipe.fit.seed),
@@ -173,7 +174,7 @@ def count_parameters(recipe: Recipe, input_size: int) -> int:
 
 def _diverged(part: Dataset, recipe: Recipe) -> dict[str, float | None]:
     """Return the measures of a training whose loss became no number: it guesses."""
-    right = right_answers(part.split("validation"), recipe)
+    right = true_labels(part.split("validation"), recipe)
     guess = float(np.bincount(right[right >= 0]).max() / max(1, (right >= 0).sum()))
     names = ("accuracy", "best_accuracy", "train_accuracy")
     measures: dict[str, float | None] = dict.fromkeys(names, guess)

@@ -92,7 +92,7 @@ def mix(
     return pixels, targets_nk * kept[:, None] + targets_nk[others] * (1 - kept[:, None])
 
 
-def size_share(config: FitConfig, epoch: int) -> float:
+def resize_fraction(config: FitConfig, epoch: int) -> float:
     """Return the share of the crop's side that images have in an epoch, counted from 0."""
     growing = config.epochs * config.full_size_at
     if config.first_size >= 1 or epoch >= growing:
