@@ -230,7 +230,7 @@ def test_the_serious_comes_first() -> None:
 
 def test_settings_are_such_that_a_recipe_takes_them() -> None:
     from mien.train.networks.registry import network_options
-    from mien.train.recipe.recipe import apply_setting
+    from mien.train.recipe.convert import apply_setting
 
     for name, changes in FAULTS.items():
         for finding in diagnose(sound(**changes)):
@@ -301,7 +301,7 @@ def test_weights_that_grew_before_are_no_vanishing_gradients() -> None:
     # Long weights before a short last layer: as mien-small's, when it is taught further.
     sizes = {n: (1e-4, 0.1) for n in LAYERS[:-1]} | {LAYERS[-1]: (2e-2, 0.03)}
     layers = {n: LayerSignals(gradient, weight, 1e-3) for n, (gradient, weight) in sizes.items()}
-    anew, begun = recipe(), recipe(fit={"start": "mien-small"})
+    anew, begun = recipe(), recipe(fit={"init_from": "mien-small"})
     assert names(sound(recipe=anew, signals=measured(layers=layers))) == ["vanishing-gradients"]
     assert names(sound(recipe=begun, signals=measured(layers=layers))) == []
     assert names(sound(recipe=begun, **FAULTS["vanishing-gradients"])) == ["vanishing-gradients"]

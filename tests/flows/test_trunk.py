@@ -174,7 +174,14 @@ def test_the_model_reads_images(model: Path, folder: Path) -> None:
 
 def test_networks_print_their_cost() -> None:
     lines = mien("networks").splitlines()
-    assert [line.split()[0] for line in lines] == ["poster", "tiny", "small", "base", "face-resnet"]
+    assert [line.split()[0] for line in lines] == [
+        "poster",
+        "tiny",
+        "small",
+        "base",
+        "large",
+        "face-resnet",
+    ]
     assert all("parameters" in line and "multiply-adds" in line for line in lines)
 
 
@@ -227,11 +234,11 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
          "fewer than one batch of 5000", "--set fit.batch_size="),
         (["train", "poster", "--data", "DATA", "--set", "network.depth=9"], 2,
          "network.depth 9", "at most 5 blocks"),
-        (["train", "poster", "--data", "DATA", "--set", "fit.start=nowhere"], 1,
+        (["train", "poster", "--data", "DATA", "--set", "fit.init_from=nowhere"], 1,
          "no run folder, model file or shipped model nowhere", "shipped: mien-small"),
-        (["train", "small", "--data", "DATA", "--set", "fit.start=RUN"], 2,
-         "is not this recipe's", "leave fit.start out"),
-        (["train", "poster", "--data", "DATA", "--set", "distil.teachers=['nowhere']"], 1,
+        (["train", "small", "--data", "DATA", "--set", "fit.init_from=RUN"], 2,
+         "is not this recipe's", "leave fit.init_from out"),
+        (["train", "poster", "--data", "DATA", "--set", "distillation.teachers=['nowhere']"], 1,
          "nowhere is not a run folder", "mien train wrote"),
         (["train", "poster", "--resume", "RUN"], 2, "--resume goes on with", "leave out"),
         (["train", "--resume", "nowhere"], 1, "is not a run folder", "mien train wrote"),

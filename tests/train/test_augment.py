@@ -177,7 +177,7 @@ def test_shrinking_gives_sides_of_whole_eights(pixels: torch.Tensor) -> None:
 
 
 def test_images_grow_to_whole_ones() -> None:
-    config = FitConfig(epochs=10, first_size=0.5, full_size_at=0.4)
+    config = FitConfig(epochs=10, initial_size=0.5, full_size_at=0.4)
     shares = [resize_fraction(config, epoch) for epoch in range(10)]
     assert shares[:5] == pytest.approx([0.5, 0.625, 0.75, 0.875, 1.0])
     assert set(shares[4:]) == {1.0}

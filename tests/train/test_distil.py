@@ -13,7 +13,7 @@ from mien.train.loop.distillation import load_teachers, soft_targets_for_batch, 
 from mien.train.loop.fit import fit
 from mien.train.loop.loader import make_examples
 from mien.train.recipe.recipe import Recipe, recipe_from_dict
-from mien.train.recipe.settings import AugmentConfig, DistilConfig, ScheduleConfig
+from mien.train.recipe.settings import AugmentConfig, DistillationConfig, ScheduleConfig
 from mien.train.run.folder import create_run, load_scorer, open_run
 
 CONSTANT = ScheduleConfig("constant")
@@ -26,7 +26,7 @@ VALUES = {
 
 
 def recipe(teachers: tuple[str, ...] = (), weight: float = 0.5) -> Recipe:
-    return replace(recipe_from_dict(VALUES), distil=DistilConfig(teachers, weight))
+    return replace(recipe_from_dict(VALUES), distillation=DistillationConfig(teachers, weight))
 
 
 def test_teachers_answers_are_mixed_into_the_targets(tmp_path: Path, drawn: Dataset) -> None:
@@ -62,7 +62,7 @@ def test_teachers_answer_on_the_images_that_the_student_sees(
     fit(run, drawn)
     views = replace(
         recipe(),
-        distil=DistilConfig((str(run.path),), 0.75, views=True),
+        distillation=DistillationConfig((str(run.path),), 0.75, on_augmented=True),
         augment=AugmentConfig(flip=1.0, mixup=0.4),
     )
     plain = make_examples(drawn.split("train"), views)
@@ -70,10 +70,10 @@ def test_teachers_answer_on_the_images_that_the_student_sees(
     teachers = load_teachers(views)
     changed = plain.pixels.float().flip(3)
     answers = torch.from_numpy(load_scorer(run.path).logits(changed[:, 0].numpy())).softmax(1)
-    targets = soft_targets_for_batch(teachers, changed, plain.targets_nk, views.distil)
+    targets = soft_targets_for_batch(teachers, changed, plain.targets_nk, views.distillation)
     torch.testing.assert_close(targets, 0.25 * plain.targets_nk + 0.75 * answers)
     assert torch.equal(
-        soft_targets_for_batch((), changed, plain.targets_nk, views.distil), plain.targets_nk
+        soft_targets_for_batch((), changed, plain.targets_nk, views.distillation), plain.targets_nk
     )
     before = [p.clone() for p in teachers[0].parameters()]
     weights = []

@@ -255,9 +255,21 @@ def test_smaller_crops_are_upsampled_to_the_same_fraction(side: int, expected: i
     ("network", "fit_values", "message"),
     [
         ({"name": "small"}, {"pretrained": "dlib-face"}, "network 'face-resnet', got .*'small'"),
-        ({"name": "face-resnet"}, {"pretrained": "dlib"}, "fit.pretrained cannot be 'dlib'"),
-        ({"name": "face-resnet"}, {"pretrained": "dlib-face", "start": "x"}, "exclude each other"),
-        ({"name": "face-resnet"}, {"precision": "float16"}, "fit.precision cannot be 'float16'"),
+        (
+            {"name": "face-resnet"},
+            {"pretrained": "dlib"},
+            "fit.pretrained: 'dlib' is not one of '', 'dlib-face'",
+        ),
+        (
+            {"name": "face-resnet"},
+            {"pretrained": "dlib-face", "init_from": "x"},
+            "exclude each other",
+        ),
+        (
+            {"name": "face-resnet"},
+            {"precision": "float16"},
+            "fit.precision: 'float16' is not one of 'float32'",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(
@@ -301,8 +313,8 @@ def pretrained_recipe() -> Recipe:
             "network": {"name": "face-resnet", "size": 56, "mirror": True},
             "augment": {"flip": 0.5},
             "optimizer": {"name": "muon", "lr": 0.02},
-            "fit": {"pretrained": "dlib-face", "precision": precision, "first_size": 0.9,
-                    "epochs": 2, "batch_size": 64, "average": 0.9, "threads": 1, "device": "cpu"},
+            "fit": {"pretrained": "dlib-face", "precision": precision, "initial_size": 0.9,
+                    "epochs": 2, "batch_size": 64, "ema_decay": 0.9, "threads": 1, "device": "cpu"},
         }
     )  # fmt: skip
 

@@ -30,7 +30,7 @@ SMALL = {
     "network": {"name": "poster", "width": 4, "hidden": 16, "depth": 3},
     "augment": {"flip": 0.5, "rotation": 10, "blur": 0.5, "noise": 0.02, "erase": 0.2},
     "optimizer": {"lr": 0.05},
-    "fit": {"epochs": 4, "batch_size": 32, "average": 0.9, "threads": 1, "device": "cpu"},
+    "fit": {"epochs": 4, "batch_size": 32, "ema_decay": 0.9, "threads": 1, "device": "cpu"},
 }
 
 
@@ -65,7 +65,7 @@ def assert_same(first: RunFolder, second: RunFolder) -> None:
 
 
 def test_a_network_learns_drawn_expressions(tmp_path: Path, drawn: Dataset) -> None:
-    run = start(tmp_path / "run", drawn, fit={"epochs": 30, "average": 0.0},
+    run = start(tmp_path / "run", drawn, fit={"epochs": 30, "ema_decay": 0.0},
                 network={"width": 8, "conv_batch_norm": True, "dropout": 0.1},
                 augment={"noise": 0, "erase": 0}, optimizer={"lr": 0.02})  # fmt: skip
     state = fit(run, drawn)
@@ -252,7 +252,7 @@ def test_run_folders(tmp_path: Path, drawn: Dataset) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [("{", "is damaged"), ("[]", "was not written by mien"),
-     ('{"schema": 9, "recipe": {}}', "has run schema 9; this mien reads up to 1")],
+     ('{"schema": 9, "recipe": {}}', "has run schema 9; this mien reads up to 2")],
 )  # fmt: skip
 def test_a_damaged_run_folder(tmp_path: Path, drawn: Dataset, text: str, message: str) -> None:
     run = start(tmp_path / "run", drawn)

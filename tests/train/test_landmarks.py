@@ -101,7 +101,7 @@ def test_a_training_aligns_and_its_average_too(
 ) -> None:
     monkeypatch.setattr(landmarks, "STEPS", 20)
     heard: list[tuple[int, int]] = []
-    run = start(tmp_path / "a", drawn, network={"align": 4}, fit={"epochs": 2, "average": 0.9})
+    run = start(tmp_path / "a", drawn, network={"align": 4}, fit={"epochs": 2, "ema_decay": 0.9})
     state = fit(run, drawn, progress=lambda done, total: heard.append((done, total)))
     assert heard[-1] == (20, 20)
     assert state.average is not None
@@ -124,7 +124,7 @@ def test_a_training_aligns_and_its_average_too(
     # Who begins with that run takes its alignment and need not teach it.
     wanted = {"align": 4}
     again = start(
-        tmp_path / "b", drawn, network=wanted, fit={"epochs": 1, "start": str(tmp_path / "a")}
+        tmp_path / "b", drawn, network=wanted, fit={"epochs": 1, "init_from": str(tmp_path / "a")}
     )
     heard.clear()
     second = fit(again, drawn, progress=lambda done, total: heard.append((done, total)))
@@ -138,12 +138,12 @@ def test_who_begins_without_alignment_may_add_it(
 ) -> None:
     monkeypatch.setattr(landmarks, "STEPS", 5)
     fit(start(tmp_path / "a", drawn, fit={"epochs": 1}), drawn)
-    begun = {"epochs": 1, "start": str(tmp_path / "a")}
+    begun = {"epochs": 1, "init_from": str(tmp_path / "a")}
     heard: list[int] = []
     run = start(tmp_path / "b", drawn, network={"align": 4}, fit=begun)
     fit(run, drawn, progress=lambda done, total: heard.append(done))
     assert heard == [1, 2, 3, 4, 5]
-    back = {"epochs": 1, "start": str(tmp_path / "b")}
+    back = {"epochs": 1, "init_from": str(tmp_path / "b")}
     with pytest.raises(ConfigError, match="not this recipe's"):
         fit(start(tmp_path / "c", drawn, fit=back), drawn)
 

@@ -40,7 +40,7 @@ def fresh(classes: int = 3, **changes: object) -> Model:
 
 def test_all_weights_are_taken(first: Path) -> None:
     model = fresh()
-    load_pretrained(model, recipe(fit={"start": str(first)}))
+    load_pretrained(model, recipe(fit={"init_from": str(first)}))
     theirs = load_scorer(first).model.state_dict()
     assert all(torch.equal(value, theirs[name]) for name, value in model.state_dict().items())
     untouched = fresh()
@@ -50,7 +50,7 @@ def test_all_weights_are_taken(first: Path) -> None:
 
 
 def test_of_other_labels_the_last_layer_takes_those_that_both_learn(first: Path) -> None:
-    wanted = recipe(labels="sad,surprise,happy", fit={"start": str(first)})
+    wanted = recipe(labels="sad,surprise,happy", fit={"init_from": str(first)})
     model = fresh(3)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     load_pretrained(model, wanted)
@@ -103,7 +103,7 @@ def test_a_graph_without_normalisations_cannot_be_begun_with(
 
 @pytest.mark.parametrize("name", ["mien-small", "mien-tiny"])
 def test_a_shipped_model_is_begun_with(name: str) -> None:
-    changes = [f"fit.start={name}", "labels=three", "targets.classes=", "also="]
+    changes = [f"fit.init_from={name}", "labels=three", "targets.classes=", "extra_labels="]
     recipe_file = find_recipe(Path(name.removeprefix("mien-")))
     three = load_recipe(recipe_file, [*changes, "targets.kind=labels"])
     assert three.learnt_labels == THREE
@@ -126,7 +126,7 @@ def test_a_training_begins_there_and_goes_on_without(
 ) -> None:
     gone = tmp_path / "gone"
     shutil.copytree(first, gone)
-    still = {"start": str(gone), "epochs": 1, "average": 0.0}
+    still = {"init_from": str(gone), "epochs": 1, "ema_decay": 0.0}
     run = start(tmp_path / "run", drawn, fit=still, optimizer={"lr": 1e-9})
     fit(run, drawn)
     # With next to no steps the weights are still those begun with.
@@ -142,38 +142,41 @@ def test_a_training_begins_there_and_goes_on_without(
 
 def test_what_cannot_be_begun_with(first: Path, drawn: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"fit\.start: the network of .* is not this recipe's"):
-        load_pretrained(fresh(network={"width": 5}), recipe(fit={"start": str(first)}))
+        load_pretrained(fresh(network={"width": 5}), recipe(fit={"init_from": str(first)}))
     with pytest.raises(RunFolderError, match="no run folder, model file or shipped model"):
-        load_pretrained(fresh(), recipe(fit={"start": str(tmp_path / "none")}))
+        load_pretrained(fresh(), recipe(fit={"init_from": str(tmp_path / "none")}))
     with pytest.raises(RunFolderError) as misspelt:
-        load_pretrained(fresh(), recipe(fit={"start": "mien-smal"}))
+        load_pretrained(fresh(), recipe(fit={"init_from": "mien-smal"}))
     assert "did you mean 'mien-small'?" in misspelt.value.hint
     with pytest.raises(RunFolderError, match="is not a run folder"):
-        load_pretrained(fresh(), recipe(fit={"start": str(tmp_path)}))
+        load_pretrained(fresh(), recipe(fit={"init_from": str(tmp_path)}))
     with pytest.raises(ConfigError, match="the network of mien-small is not this recipe's"):
-        load_pretrained(fresh(), recipe(fit={"start": "mien-small"}))
-    narrow = ["fit.start=mien-small", "network.widths=[8,8,8,8]", "labels=three",
+        load_pretrained(fresh(), recipe(fit={"init_from": "mien-small"}))
+    narrow = ["fit.init_from=mien-small", "network.widths=[8,8,8,8]", "labels=three",
               "targets.kind=votes"]  # fmt: skip
-    for more in ([], ["targets.classes=", "also="]):  # the last layer with as many rows, and fewer
+    for more in (
+        [],
+        ["targets.classes=", "extra_labels="],
+    ):  # the last layer with as many rows, and fewer
         small = load_recipe(find_recipe(Path("small")), [*narrow, *more])
         model = build_model(small.network, normalise=Normalise("image"), input_size=48,
                             classes=len(small.learnt_labels))  # fmt: skip
         with pytest.raises(ConfigError, match="the network of mien-small is not this recipe's"):
             load_pretrained(model, small)
     with pytest.raises(ModelFileError, match=r"mien-small-int8.onnx are rounded to int8"):
-        load_pretrained(fresh(), recipe(fit={"start": "mien-small-int8"}))
+        load_pretrained(fresh(), recipe(fit={"init_from": "mien-small-int8"}))
     with pytest.raises(ModelFileError, match="none.onnx"):
-        load_pretrained(fresh(), recipe(fit={"start": str(tmp_path / "none.onnx")}))
+        load_pretrained(fresh(), recipe(fit={"init_from": str(tmp_path / "none.onnx")}))
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(b"no graph at all")
     with pytest.raises(ModelFileError, match="not an ONNX file, or is damaged"):
-        load_pretrained(fresh(), recipe(fit={"start": str(damaged)}))
+        load_pretrained(fresh(), recipe(fit={"init_from": str(damaged)}))
 
 
 def test_the_doctor_does_not_take_learnt_weights_for_grown_ones(
     first: Path, drawn: Dataset, tmp_path: Path
 ) -> None:
-    run = start(tmp_path / "run", drawn, fit={"start": str(first), "epochs": 1})
+    run = start(tmp_path / "run", drawn, fit={"init_from": str(first), "epochs": 1})
     fit(run, drawn)
     # Lengths are compared with those of random weights only where it began with such.
     assert gather(open_run(run.path), drawn).initial == {}

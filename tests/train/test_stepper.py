@@ -41,7 +41,7 @@ def test_a_step_is_plain_gradient_descent_on_the_weighted_loss(
 ) -> None:
     rare = drawn.subset((drawn.labels_n != 0) | (torch.arange(len(drawn)) % 4 == 0).numpy())
     wanted = recipe(
-        augment=PLAIN, loss={"class_weights": balance}, fit={"average": 0.0},
+        augment=PLAIN, loss={"class_weights": balance}, fit={"ema_decay": 0.0},
         optimizer={"name": "sgd", "momentum": 0.0, "weight_decay": 0.0},
         network={"dropout": 0.0},
     )  # fmt: skip

@@ -203,7 +203,7 @@ def _fresh_network(run: RunFolder) -> tuple[int, dict[str, float]]:
             classes=len(recipe.learnt_labels),
         )
         initial = {n: float(p.square().mean().sqrt()) for n, p in model.named_parameters()}
-    if run.recipe.fit.warm:
+    if run.recipe.fit.warm_start:
         initial = {}  # it began with weights that may be gone
     return sum(p.numel() for p in model.parameters()), initial
 

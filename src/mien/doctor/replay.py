@@ -29,9 +29,9 @@ def repeats(run: RunFolder, dataset: Dataset) -> bool | None:
     if not recorded or device.type != "cpu" or not run.started_here():
         return None
     recipe = run.recipe
-    if recipe.fit.warm or recipe.network.align:
+    if recipe.fit.warm_start or recipe.network.align:
         return None
-    if recipe.distil.teachers and recipe.distil.weight:
+    if recipe.distillation.teachers and recipe.distillation.weight:
         return None
     return replayed_digest(run, dataset) == recorded[0]
 

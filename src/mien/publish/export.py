@@ -160,8 +160,9 @@ def export_run(
 def _outputs(run: RunFolder, split: Dataset, logits_nk: NDArray[np.float32]) -> list[Output]:
     """Return the recipe's answers and, where it has them, its further labels, each calibrated."""
     wanted = [(OUTPUT_NAME, run.recipe.answer_labels)]
-    if run.recipe.also:
-        wanted.append((f"{OUTPUT_NAME}_{run.recipe.also}", label_set(run.recipe.also)))
+    extra = run.recipe.extra_labels
+    if extra:
+        wanted.append((f"{OUTPUT_NAME}_{extra}", label_set(extra)))
     found = []
     for name, labels in wanted:
         columns = run.recipe.columns_of(labels)

@@ -178,7 +178,7 @@ def vanishing_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
     def least(layers: Mapping[str, float]) -> float:
         # Normalised layers' weights have grown in what a training began with, and their gradients
         # have shrunk as much, unlike those of the last layer, which is not normalised.
-        learnt = evidence.recipe.fit.warm and len(layers) > 2
+        learnt = evidence.recipe.fit.warm_start and len(layers) > 2
         return first_half(dict(list(layers.items())[:-1]) if learnt else layers)
 
     ratios = [least(gradients(e)) for e in evidence.signals if len(e.layers) > 1]

@@ -95,9 +95,9 @@ def mix(
 def resize_fraction(config: FitConfig, epoch: int) -> float:
     """Return the share of the crop's side that images have in an epoch, counted from 0."""
     growing = config.epochs * config.full_size_at
-    if config.first_size >= 1 or epoch >= growing:
+    if config.initial_size >= 1 or epoch >= growing:
         return 1.0
-    return config.first_size + (1 - config.first_size) * epoch / growing
+    return config.initial_size + (1 - config.initial_size) * epoch / growing
 
 
 def shrink(pixels: Tensor, share: float) -> Tensor:

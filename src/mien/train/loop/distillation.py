@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mien.train.loop.loader import Examples
     from mien.train.networks.registry import Model
     from mien.train.recipe.recipe import Recipe
-    from mien.train.recipe.settings import DistilConfig
+    from mien.train.recipe.settings import DistillationConfig
 
 SCORING_BATCH = 256
 
@@ -27,15 +27,16 @@ SCORING_BATCH = 256
 def with_soft_targets(examples: Examples, recipe: Recipe) -> Examples:
     """Return the examples with the teachers' mean probabilities mixed into their targets.
 
-    The teachers predict once, before the training, on the images as they are. With
-    `distil.views` they predict in each step instead, and the examples are returned unchanged.
+    The teachers predict once, before the training, on the original images. With
+    `distillation.on_augmented` they predict in each step instead, and the examples are returned
+    unchanged.
 
     Raises:
         ConfigError: a teacher learnt other labels.
         RunFolderError: a teacher is not a run folder, or has no finished epoch.
     """
-    config = recipe.distil
-    if config.views or not config.teachers or not config.weight:
+    config = recipe.distillation
+    if config.on_augmented or not config.teachers or not config.weight:
         return examples
     teachers = load_teachers(recipe)
     parts = torch.split(examples.pixels, SCORING_BATCH)
@@ -44,12 +45,13 @@ def with_soft_targets(examples: Examples, recipe: Recipe) -> Examples:
 
 
 def soft_targets_for_batch(
-    teachers: Sequence[Model], pixels: Tensor, targets_nk: Tensor, config: DistilConfig
+    teachers: Sequence[Model], pixels: Tensor, targets_nk: Tensor, config: DistillationConfig
 ) -> Tensor:
     """Return targets, float32 [n, k], with the teachers' mean probabilities on `pixels` mixed in.
 
     Args:
-        teachers: networks of `distil.views`; if empty, the targets are returned unchanged.
+        teachers: networks of `distillation.on_augmented`; if there are none, the targets are
+            returned unchanged.
         pixels: augmented images as the student sees them, float32 [n, 1, s, s], 0 to 255.
         targets_nk: float32 [n, k].
         config: its weight is that of the teachers' probabilities.
@@ -60,24 +62,24 @@ def soft_targets_for_batch(
 
 
 def load_teachers(recipe: Recipe) -> list[Model]:
-    """Return the networks of `distil.teachers` in evaluation mode, without gradients.
+    """Return the networks of `distillation.teachers` in evaluation mode, without gradients.
 
     Raises:
         ConfigError: a teacher learnt other labels.
         RunFolderError: a teacher is not a run folder, or has no finished epoch.
     """
     teachers = []
-    for path in map(Path, recipe.distil.teachers):
+    for path in map(Path, recipe.distillation.teachers):
         labels = open_run(path).recipe.learnt_labels
         if labels != recipe.learnt_labels:
             raise ConfigError(
-                f"distil.teachers: {path} learnt {', '.join(labels)}; this recipe learns "
+                f"distillation.teachers: {path} learnt {', '.join(labels)}; this recipe learns "
                 f"{', '.join(recipe.learnt_labels)}",
                 hint="use the same labels and targets.classes for both",
             )
         teacher = load_scorer(path).model.requires_grad_(requires_grad=False)
         # Random flips already show the mirror image as often, at half of the cost.
-        teacher.mirror = teacher.mirror and not recipe.distil.views
+        teacher.mirror = teacher.mirror and not recipe.distillation.on_augmented
         teachers.append(teacher)
     return teachers
 
@@ -88,5 +90,5 @@ def _mean_probs(teachers: Sequence[Model], pixels: Tensor) -> Tensor:
     return torch.stack([torch.softmax(model(pixels), dim=1) for model in teachers]).mean(0)
 
 
-def _mixed(targets_nk: Tensor, probs_nk: Tensor, config: DistilConfig) -> Tensor:
+def _mixed(targets_nk: Tensor, probs_nk: Tensor, config: DistillationConfig) -> Tensor:
     return targets_nk * (1 - config.weight) + probs_nk * config.weight

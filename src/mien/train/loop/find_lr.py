@@ -76,6 +76,9 @@ class RangeTest:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RangeTest:
         """Return the test from `to_dict`'s values."""
+        values = dict(values)
+        if "least" in values:  # the name of min_loss_lr in the first run folders
+            values["min_loss_lr"] = values.pop("least")
         curves = {key: tuple(values[key]) for key in ("rates", "losses", "gains")}
         return cls(**{**values, **curves})
 

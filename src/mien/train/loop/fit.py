@@ -108,7 +108,7 @@ def _start_or_resume(
     recipe = run.recipe
     if run.has_checkpoint:
         # The checkpoint holds all weights; the files that the run was initialised from may be gone.
-        recipe = replace(recipe, fit=replace(recipe.fit, start="", pretrained=""))
+        recipe = replace(recipe, fit=replace(recipe.fit, init_from="", pretrained=""))
         state = initial_state(recipe, examples, run.input_size, device)
         restore_state(state, run)
     else:

@@ -63,7 +63,7 @@ def initial_state(
     if pretrained is not None:
         load_dlib_face(model, pretrained, examples.pixels, recipe.fit.seed)
     state = TrainingState.start(model.to(device), recipe)
-    if recipe.distil.views and recipe.distil.weight:
+    if recipe.distillation.on_augmented and recipe.distillation.weight:
         state.teachers = [teacher.to(device) for teacher in load_teachers(recipe)]
     return state
 

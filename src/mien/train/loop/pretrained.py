@@ -1,4 +1,4 @@
-"""Fine-tuning: initial weights from an earlier training instead of random ones (`fit.start`)."""
+"""Fine-tuning: initial weights from an earlier training (`fit.init_from`)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Pretrained:
 
 
 def load_pretrained(model: Model, recipe: Recipe) -> bool:
-    """Load the weights that `fit.start` names into the model, if it names any.
+    """Load the weights that `fit.init_from` names into the model, if it names any.
 
     If they were trained for other labels, the rows of the last layer are copied for the labels
     that both have, and keep their random weights for the others.
@@ -50,9 +50,9 @@ def load_pretrained(model: Model, recipe: Recipe) -> bool:
         RunFolderError: there is no such model or run folder, or the run has no finished epoch.
         ModelFileError: the model file is damaged, or its weights are int8.
     """
-    if not recipe.fit.start:
+    if not recipe.fit.init_from:
         return False
-    source = read_pretrained(recipe.fit.start)
+    source = read_pretrained(recipe.fit.init_from)
     own = model.state_dict()
     weights = {**source.weights}
     if source.labels != recipe.learnt_labels:
@@ -64,8 +64,8 @@ def load_pretrained(model: Model, recipe: Recipe) -> bool:
     shapes = {name: value.shape for name, value in weights.items()}
     if shapes != {name: value.shape for name, value in own.items() if name not in optional}:
         raise ConfigError(
-            f"fit.start: the network of {recipe.fit.start} is not this recipe's",
-            hint="take its recipe's [network] and crop size, or leave fit.start out",
+            f"fit.init_from: the network of {recipe.fit.init_from} is not this recipe's",
+            hint="take its recipe's [network] and crop size, or leave fit.init_from out",
         )
     model.load_state_dict(own | weights)
     return aligns
@@ -101,7 +101,7 @@ def read_pretrained(source: str) -> Pretrained:
     if not path.exists():
         known = shipped_models()
         raise RunFolderError(
-            f"fit.start: there is no run folder, model file or shipped model {source}",
+            f"fit.init_from: there is no run folder, model file or shipped model {source}",
             hint=did_you_mean(source, known) + f"shipped: {', '.join(known)}; or give a path",
         )
     return Pretrained(load_scorer(path).model.state_dict(), open_run(path).recipe.learnt_labels)
@@ -120,7 +120,7 @@ def _read_model_file(path: Path) -> Pretrained:
     info = ModelInfo.from_metadata({p.key: p.value for p in graph.metadata_props}, path=name)
     if info.precision != "float32":
         raise ModelFileError(
-            f"fit.start: the weights of {name} are {info.precision}, not float32",
+            f"fit.init_from: the weights of {name} are {info.precision}, not float32",
             hint="fine-tune from the model it was quantized from: "
             + str(info.quantised.get("from", "its float32 form")),
         )
@@ -128,7 +128,7 @@ def _read_model_file(path: Path) -> Pretrained:
     # The exporter names a convolution's bias so once it has folded a normalisation into it.
     if any(name.endswith("weight_bias") for name in weights):
         raise ModelFileError(
-            f"fit.start: {name} was exported with network.mirror off, which folds batch "
+            f"fit.init_from: {name} was exported with network.mirror off, which folds batch "
             "normalisation into the convolutions; it cannot be trained further",
             hint="fine-tune from the run folder that it was exported from",
         )

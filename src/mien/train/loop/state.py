@@ -66,7 +66,7 @@ class TrainingState:
         seed = recipe.fit.seed
         return cls(
             model=model,
-            average=WeightAverage(model, recipe.fit.average) if recipe.fit.average else None,
+            average=WeightAverage(model, recipe.fit.ema_decay) if recipe.fit.ema_decay else None,
             optimizer=make_optimizer(model, recipe.optimizer),
             order=torch.Generator().manual_seed(seed * 2 + 1),
             changes=torch.Generator().manual_seed(seed * 2 + 2),

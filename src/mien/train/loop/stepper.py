@@ -144,7 +144,7 @@ class Stepper:
         inputs = augment(pixels, recipe.augment, state.changes)
         inputs, targets = mix(inputs, targets, recipe.augment, state.changes)
         # The teachers see the inputs at full size; only the student's are reduced.
-        targets = soft_targets_for_batch(state.teachers, inputs, targets, recipe.distil)
+        targets = soft_targets_for_batch(state.teachers, inputs, targets, recipe.distillation)
         return shrink(inputs, resize_fraction(recipe.fit, state.epoch)), targets, weights
 
 

@@ -41,9 +41,8 @@ def adapted(recipe: Recipe, dataset: Dataset) -> Recipe:
     labels = recipe.labels
     if labels == AUTO:
         labels = VOTED if learns_votes else _spelt(_labels_of(dataset))
-    recipe = replace(
-        recipe, labels=labels, targets=targets, also=recipe.also if targets.classes else ""
-    )
+    extra = recipe.extra_labels if targets.classes else ""
+    recipe = replace(recipe, labels=labels, targets=targets, extra_labels=extra)
     n = int((dataset.splits_n == "train").sum())
     if 4 <= n < recipe.fit.batch_size:
         recipe = replace(recipe, fit=replace(recipe.fit, batch_size=max(2, n // 4)))

@@ -16,7 +16,7 @@ import platform
 import shlex
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -32,9 +32,10 @@ from mien.installation import upgrade_command
 from mien.train.loop.signals import EpochSignals
 from mien.train.networks.ensemble import Ensemble
 from mien.train.networks.normalise import Normalise
-from mien.train.networks.registry import Model, build_model
+from mien.train.networks.registry import Model, build_model, network_options
 from mien.train.recipe.adapt import adapted
 from mien.train.recipe.recipe import Recipe, recipe_from_dict
+from mien.train.recipe.schema import SCHEMA_VERSION, upgraded
 from mien.train.run.checkpoint import load_checkpoint
 from mien.train.run.metrics import EpochMetrics
 
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 M_co = TypeVar("M_co", bound=nn.Module, covariant=True)
 
-SCHEMA_VERSION = 1
 SCORING_BATCH = 256
 
 
@@ -128,14 +128,20 @@ class RunFolder:
 
 
 def create_run(path: Path, recipe: Recipe, dataset: Dataset, data: Path) -> RunFolder:
-    """Start a new run folder at `path`; its recipe is adapted to the data, see `adapted`.
+    """Create a run folder at `path`, with the recipe adapted to the data (see `adapted`).
+
+    The saved recipe is complete: it names every option of the network, so that the run does not
+    change if a default does.
 
     Raises:
+        ConfigError: an option of the network is unknown or invalid.
         DataError: labels are to be taken from data that have fewer than two.
-        RunFolderError: something stands there already.
+        RunFolderError: something exists at `path` already.
     """
     refuse_existing(path)
     recipe = adapted(recipe, dataset)
+    options = asdict(network_options(recipe.network.name, recipe.network.options))
+    recipe = replace(recipe, network=replace(recipe.network, options=options))
     config = {
         "schema": SCHEMA_VERSION,
         "recipe": recipe.to_dict(),
@@ -197,7 +203,7 @@ def open_run(path: Path) -> RunFolder:
             f"{path} has run schema {config['schema']}; this mien reads up to {SCHEMA_VERSION}",
             hint=f"upgrade mien: {upgrade_command()}",
         )
-    recipe = recipe_from_dict(config["recipe"])
+    recipe = recipe_from_dict(upgraded(config["recipe"], config["schema"]))
     return RunFolder(path, recipe, config["data"], config["fingerprint"], int(config["input_size"]))
 
 
