@@ -63,7 +63,7 @@ def test_few_images_get_small_batches(drawn: Dataset, tmp_path: Path) -> None:
     assert run.recipe.labels == "three"
 
 
-def test_one_label_is_answered(drawn: Dataset) -> None:
+def test_one_label_is_an_error(drawn: Dataset) -> None:
     one = drawn.subset(drawn.labels_n == 0)
     with pytest.raises(DataError, match="at least two labels, found happy"):
         adapted(shipped("finetune"), one)

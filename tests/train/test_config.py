@@ -96,14 +96,14 @@ def test_overrides_win_and_take_bare_words(tmp_path: Path) -> None:
         ("labels = \n", "is not valid TOML", "correct that line"),
     ],
 )
-def test_mistakes_are_answered(tmp_path: Path, text: str, message: str, hint: str) -> None:
+def test_mistakes(tmp_path: Path, text: str, message: str, hint: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_recipe(write(tmp_path / "r.toml", text))
     assert message in caught.value.message
     assert hint in caught.value.hint
 
 
-def test_unknown_network_option_is_answered() -> None:
+def test_unknown_network_option() -> None:
     with pytest.raises(ConfigError) as caught:
         network_options("poster", {"dropuot": 0.1})
     assert caught.value.message == "unknown setting network.dropuot"
@@ -127,7 +127,7 @@ def test_missing_recipe(tmp_path: Path) -> None:
         load_recipe(tmp_path / "none.toml")
 
 
-def test_learnt_labels_hold_the_answers_first() -> None:
+def test_predicted_labels_come_first_among_the_learnt() -> None:
     recipe = recipe_from_dict({"name": "x", "labels": "three", "targets": {"classes": "eight"}})
     assert recipe.learnt_labels[:3] == ("happy", "neutral", "sad")
     assert len(recipe.learnt_labels) == 8

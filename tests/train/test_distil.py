@@ -29,7 +29,7 @@ def recipe(teachers: tuple[str, ...] = (), weight: float = 0.5) -> Recipe:
     return replace(recipe_from_dict(VALUES), distillation=DistillationConfig(teachers, weight))
 
 
-def test_teachers_answers_are_mixed_into_the_targets(tmp_path: Path, drawn: Dataset) -> None:
+def test_teachers_probabilities_are_mixed_into_the_targets(tmp_path: Path, drawn: Dataset) -> None:
     paths = []
     for seed in (0, 1):
         one = replace(recipe(), fit=replace(recipe().fit, seed=seed))
@@ -39,47 +39,46 @@ def test_teachers_answers_are_mixed_into_the_targets(tmp_path: Path, drawn: Data
     plain = make_examples(drawn.split("train"), recipe())
     mixed = with_soft_targets(plain, recipe((paths[0], paths[1]), 0.25))
     images = plain.pixels[:, 0].numpy()
-    answers = torch.stack(
+    probs = torch.stack(
         [torch.from_numpy(load_scorer(Path(p)).logits(images)).softmax(1) for p in paths]
     ).mean(0)
-    torch.testing.assert_close(mixed.targets_nk, 0.75 * plain.targets_nk + 0.25 * answers)
+    torch.testing.assert_close(mixed.targets_nk, 0.75 * plain.targets_nk + 0.25 * probs)
     assert with_soft_targets(plain, recipe()) is plain
     # A student learns from them through the same command as anything else.
     student = create_run(tmp_path / "student", recipe((paths[0],)), drawn, tmp_path)
     state = fit(student, drawn)
     assert state.epoch == 2
-    assert repeats(student, drawn) is None  # the teachers would have to answer again
+    assert repeats(student, drawn) is None  # the teachers would have to predict again
     assert repeats(run, drawn) is True
     with pytest.raises(ConfigError, match="learnt happy, neutral, sad"):
         others = replace(recipe((paths[0],)), labels="happy,sad")
         with_soft_targets(make_examples(drawn.split("train"), others), others)
 
 
-def test_teachers_answer_on_the_images_that_the_student_sees(
-    tmp_path: Path, drawn: Dataset
-) -> None:
+def test_teachers_predict_on_the_augmented_images(tmp_path: Path, drawn: Dataset) -> None:
     run = create_run(tmp_path / "teacher", recipe(), drawn, tmp_path)
     fit(run, drawn)
-    views = replace(
+    augmented = replace(
         recipe(),
         distillation=DistillationConfig((str(run.path),), 0.75, on_augmented=True),
         augment=AugmentConfig(flip=1.0, mixup=0.4),
     )
-    plain = make_examples(drawn.split("train"), views)
-    assert with_soft_targets(plain, views) is plain  # they answer later
-    teachers = load_teachers(views)
+    plain = make_examples(drawn.split("train"), augmented)
+    assert with_soft_targets(plain, augmented) is plain  # they predict in each step
+    teachers = load_teachers(augmented)
     changed = plain.pixels.float().flip(3)
-    answers = torch.from_numpy(load_scorer(run.path).logits(changed[:, 0].numpy())).softmax(1)
-    targets = soft_targets_for_batch(teachers, changed, plain.targets_nk, views.distillation)
-    torch.testing.assert_close(targets, 0.25 * plain.targets_nk + 0.75 * answers)
+    probs = torch.from_numpy(load_scorer(run.path).logits(changed[:, 0].numpy())).softmax(1)
+    targets = soft_targets_for_batch(teachers, changed, plain.targets_nk, augmented.distillation)
+    torch.testing.assert_close(targets, 0.25 * plain.targets_nk + 0.75 * probs)
     assert torch.equal(
-        soft_targets_for_batch((), changed, plain.targets_nk, views.distillation), plain.targets_nk
+        soft_targets_for_batch((), changed, plain.targets_nk, augmented.distillation),
+        plain.targets_nk,
     )
     before = [p.clone() for p in teachers[0].parameters()]
     weights = []
     for name, epochs in [("whole", [2]), ("resumed", [1, 2])]:
         for until in epochs:
-            part = replace(views, fit=replace(views.fit, epochs=until), schedule=CONSTANT)
+            part = replace(augmented, fit=replace(augmented.fit, epochs=until), schedule=CONSTANT)
             folder = tmp_path / name
             student = (
                 open_run(folder) if folder.exists() else create_run(folder, part, drawn, tmp_path)

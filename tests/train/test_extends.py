@@ -116,8 +116,12 @@ def test_a_recipe_of_schema_1_is_upgraded() -> None:
     assert recipe.extra_labels == "seven"
     fit_ = recipe.fit
     assert (fit_.ema_decay, fit_.initial_size, fit_.init_from) == (0.9, 0.67, "mien-small")
-    taught = recipe.distillation
-    assert (taught.teachers, taught.weight, taught.on_augmented) == (("runs/a",), 0.25, True)
+    distillation = recipe.distillation
+    assert (distillation.teachers, distillation.weight, distillation.on_augmented) == (
+        ("runs/a",),
+        0.25,
+        True,
+    )
     assert (recipe.network.name, recipe.network.options) == ("large", {"squeeze": 0.5})
     small = recipe_from_dict(upgraded({**OLD, "network": {"name": "small", "dropout": 0.1}}, 1))
     options = network_options("small", small.network.options)

@@ -132,7 +132,7 @@ def test_early_stopping(tmp_path: Path, drawn: Dataset) -> None:
     assert json.loads((run.path / "status.json").read_text())["status"] == "stopped early"
 
 
-def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path, drawn: Dataset) -> None:
+def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path, drawn: Dataset) -> None:
     run = start(tmp_path / "run", drawn, optimizer={"lr": 1e30, "name": "sgd"},
                 schedule={"name": "constant"}, network={"batch_norm": False})  # fmt: skip
     with pytest.raises(TrainingError, match=r"the loss became (nan|inf) in epoch 1, batch"):
@@ -156,7 +156,7 @@ def test_a_disk_that_is_full_for_tensorboard(
     assert load_scorer(run.path).epoch == 1
 
 
-def test_a_run_says_why_it_could_not_be_written(
+def test_the_status_holds_the_reason_of_a_write_error(
     tmp_path: Path, drawn: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = start(tmp_path / "run", drawn)
@@ -271,7 +271,7 @@ def test_a_checkpoint_of_another_network(tmp_path: Path, drawn: Dataset) -> None
         fit(open_run(run.path), drawn)
 
 
-def test_the_scorer_answers_with_the_best_epochs_weights(tmp_path: Path, drawn: Dataset) -> None:
+def test_the_scorer_predicts_with_the_best_epochs_weights(tmp_path: Path, drawn: Dataset) -> None:
     run = start(tmp_path / "run", drawn)
     state = fit(run, drawn)
     scorer = load_scorer(run.path)

@@ -69,10 +69,10 @@ class Fixed(nn.Module):
 
 
 def test_balanced_accuracy_is_the_mean_recall_of_the_classes_that_occur() -> None:
-    answers = [0, 0, 0, 1, 1, 0]
+    y_pred = [0, 0, 0, 1, 1, 0]
     right = [0, 0, 0, 0, 1, 1]  # recall 3/4 and 1/2; class 2 never occurs
     pixels = torch.zeros(6, 1, 3, 3)
-    pixels[range(6), 0, 0, answers] = 5.0
+    pixels[range(6), 0, 0, y_pred] = 5.0
     examples = Examples(pixels, torch.eye(3)[right], torch.ones(6))
     _, accuracy, balanced = score(cast("Model", Fixed()), examples)
     assert accuracy == pytest.approx(4 / 6)
@@ -99,5 +99,5 @@ def test_a_run_folder_without_balanced_accuracy_is_read(drawn: Dataset, tmp_path
 
 
 def test_an_unknown_measure_is_refused() -> None:
-    with pytest.raises(ConfigError, match="fit.select cannot be 'f1'"):
+    with pytest.raises(ConfigError, match="fit.select: 'f1' is not one of"):
         recipe(fit={"select": "f1"})

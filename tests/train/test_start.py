@@ -1,4 +1,4 @@
-"""Trainings that begin with another's weights."""
+"""Fine-tuning from the weights of another training."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def trained(path: Path, drawn: Dataset, *, mirror: bool) -> Path:
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_a_model_file_is_begun_with_as_its_run_is(
+def test_a_model_file_is_fine_tuned_like_its_run(
     mirrored: Path, half: bool, drawn: Dataset, tmp_path: Path
 ) -> None:
     file = tmp_path / "model.onnx"
@@ -92,17 +92,17 @@ def test_a_model_file_is_begun_with_as_its_run_is(
     assert all(n.startswith("normalise.") or n.endswith("tracked") for n in lacking)
 
 
-def test_a_graph_without_normalisations_cannot_be_begun_with(
+def test_a_graph_without_normalisations_cannot_be_fine_tuned(
     drawn: Dataset, tmp_path: Path
 ) -> None:
     run = trained(tmp_path / "run", drawn, mirror=False)
     export_run(run, tmp_path / "model.onnx", drawn)
-    with pytest.raises(ModelFileError, match="normalisations are part of convolutions"):
+    with pytest.raises(ModelFileError, match="folds batch normalisation into"):
         read_pretrained(str(tmp_path / "model.onnx"))
 
 
 @pytest.mark.parametrize("name", ["mien-small", "mien-tiny"])
-def test_a_shipped_model_is_begun_with(name: str) -> None:
+def test_a_shipped_model_is_fine_tuned(name: str) -> None:
     changes = [f"fit.init_from={name}", "labels=three", "targets.classes=", "extra_labels="]
     recipe_file = find_recipe(Path(name.removeprefix("mien-")))
     three = load_recipe(recipe_file, [*changes, "targets.kind=labels"])
@@ -115,13 +115,13 @@ def test_a_shipped_model_is_begun_with(name: str) -> None:
     shipped = Classifier.from_bytes(content, name=name)
     faces = np.random.default_rng(0).integers(0, 256, (8, 48, 48), dtype=np.uint8)
     ours = model(torch.from_numpy(faces)[:, None].float()).detach().numpy()
-    # The very answers, before a temperature was put on them.
+    # The same logits, before the temperature scales them.
     np.testing.assert_allclose(
         ours / shipped.info.temperature, shipped.logits(faces), atol=1e-3, rtol=0
     )
 
 
-def test_a_training_begins_there_and_goes_on_without(
+def test_a_fine_tuned_run_resumes_without_its_source(
     first: Path, drawn: Dataset, tmp_path: Path
 ) -> None:
     gone = tmp_path / "gone"
@@ -129,19 +129,19 @@ def test_a_training_begins_there_and_goes_on_without(
     still = {"init_from": str(gone), "epochs": 1, "ema_decay": 0.0}
     run = start(tmp_path / "run", drawn, fit=still, optimizer={"lr": 1e-9})
     fit(run, drawn)
-    # With next to no steps the weights are still those begun with.
+    # With hardly any steps the weights are still the initial ones.
     theirs = load_scorer(first).model.state_dict()
     for name, value in weights(run).items():
         bare = name.removeprefix("model.")
         if name.startswith("model.") and value.ndim > 1:
             torch.testing.assert_close(value, theirs[bare], atol=1e-6, rtol=0)
-    # A training that goes on does not ask for who has gone.
+    # A resumed training does not read the source, which is gone.
     shutil.rmtree(gone)
     assert fit(open_run(run.path), drawn).epoch == 1
 
 
-def test_what_cannot_be_begun_with(first: Path, drawn: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"fit\.start: the network of .* is not this recipe's"):
+def test_sources_that_cannot_be_fine_tuned(first: Path, drawn: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"fit\.init_from: the network of .* is not this"):
         load_pretrained(fresh(network={"width": 5}), recipe(fit={"init_from": str(first)}))
     with pytest.raises(RunFolderError, match="no run folder, model file or shipped model"):
         load_pretrained(fresh(), recipe(fit={"init_from": str(tmp_path / "none")}))
@@ -163,7 +163,7 @@ def test_what_cannot_be_begun_with(first: Path, drawn: Dataset, tmp_path: Path) 
                             classes=len(small.learnt_labels))  # fmt: skip
         with pytest.raises(ConfigError, match="the network of mien-small is not this recipe's"):
             load_pretrained(model, small)
-    with pytest.raises(ModelFileError, match=r"mien-small-int8.onnx are rounded to int8"):
+    with pytest.raises(ModelFileError, match=r"mien-small-int8.onnx are int8, not float32"):
         load_pretrained(fresh(), recipe(fit={"init_from": "mien-small-int8"}))
     with pytest.raises(ModelFileError, match="none.onnx"):
         load_pretrained(fresh(), recipe(fit={"init_from": str(tmp_path / "none.onnx")}))

@@ -1,4 +1,4 @@
-"""A whole split as a few tensors, and its batches: no files, no workers, no copies."""
+"""A whole split as a few tensors, and its batches: without files or worker processes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Training images and what to answer, on one device.
+    """Training images with their targets, on one device.
 
     Attributes:
         pixels: uint8 [n, 1, s, s].
-        targets_nk: float32 [n, k] over the learnt labels; each row sums to 1.
-        weights_n: float32 [n], how much each image counts in the loss.
+        targets_nk: probabilities of the learnt labels, float32 [n, k]; each row sums to 1.
+        weights_n: weight of each image in the loss, float32 [n].
     """
 
     pixels: Tensor
@@ -51,11 +51,11 @@ class Examples:
 
 
 def make_examples(dataset: Dataset, recipe: Recipe) -> Examples:
-    """Return the rows of `dataset` that the recipe can learn from, on the CPU.
+    """Return the images of `dataset` that have targets by the recipe, on the CPU.
 
     Raises:
-        ConfigError: votes are asked for and the data set has none of them.
-        DataError: nothing, or only one class, is left to learn.
+        ConfigError: the recipe trains on votes and the dataset lacks some of them.
+        DataError: fewer than two classes occur in the images.
     """
     labels = recipe.learnt_labels
     if recipe.targets.kind == "votes":
@@ -63,14 +63,14 @@ def make_examples(dataset: Dataset, recipe: Recipe) -> Examples:
     else:
         targets, weights = _label_targets(dataset, labels, recipe.answer_labels)
     rows = np.flatnonzero(weights > 0)
-    mass = targets[rows].sum(axis=0)
-    present = [label for label, m in zip(labels, mass, strict=True) if m > 0]
+    counts = targets[rows].sum(axis=0)
+    present = [label for label, count in zip(labels, counts, strict=True) if count > 0]
     if len(present) < 2:
         found = f"only {present[0]!r}" if present else "none of them"
         raise DataError(
             f"{dataset.name}: of the labels {', '.join(labels)}, {found} occurs in the "
             f"{len(dataset.labels_n)} training images",
-            hint="check `mien data show DIR`, or choose other labels with --set labels=a,b",
+            hint="check `mien data show DIR`, or choose other labels: labels = 'a,b'",
         )
     pixels = torch.from_numpy(np.ascontiguousarray(dataset.images_nhw[rows]))
     return Examples(
@@ -83,15 +83,15 @@ def make_examples(dataset: Dataset, recipe: Recipe) -> Examples:
 def batches(
     examples: Examples, batch_size: int, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield (pixels, targets, weights) in a new random order; an incomplete batch is left out.
+    """Yield (pixels, targets, weights) in random order; the last incomplete batch is dropped.
 
     Raises:
-        DataError: there are fewer images than one batch.
+        DataError: there are fewer images than one batch holds.
     """
     if len(examples) < batch_size:
         raise DataError(
             f"{len(examples)} training images are fewer than one batch of {batch_size}",
-            hint=f"--set fit.batch_size={max(2, len(examples) // 4)}, or import more images",
+            hint=f"set fit.batch_size={max(2, len(examples) // 4)}, or import more images",
         )
     order = torch.randperm(len(examples), generator=generator)
     for start in range(0, len(order) - batch_size + 1, batch_size):
@@ -105,9 +105,9 @@ def _label_targets(
     absent = [label for label in answers if label not in dataset.label_names]
     if absent:
         raise DataError(
-            f"{dataset.name} has no label {absent[0]!r}, which the model is to answer",
+            f"{dataset.name} has no label {absent[0]!r}, which the recipe's labels contain",
             hint=did_you_mean(absent[0], dataset.label_names)
-            + f"its labels are: {', '.join(dataset.label_names)}; take them all: --set labels=auto",
+            + f"its labels are: {', '.join(dataset.label_names)}; take them all: labels = 'auto'",
         )
     targets = np.zeros((len(dataset.labels_n), len(labels)))
     for column, label in enumerate(labels):
@@ -123,15 +123,16 @@ def _vote_targets(
     if dataset.votes_nk is None or missing:
         raise ConfigError(
             f"{dataset.name} has no votes for {', '.join(missing or labels)}, "
-            "but the recipe says targets.kind = 'votes'",
-            hint="learn from the labels: --set targets.kind=auto --set labels=auto; or import the "
-            "votes",
+            "but the recipe has targets.kind = 'votes'",
+            hint="train on the labels (targets.kind=auto, labels=auto), or import the votes",
         )
     columns = [dataset.vote_names.index(label) for label in labels]
     votes = dataset.votes_nk[:, columns].astype(np.float64)
-    mass = votes.sum(axis=1)
-    cast = np.maximum(dataset.votes_nk.sum(axis=1), 1)
-    shares = (votes / np.maximum(mass, 1)[:, None]) ** recipe.targets.sharpen
-    targets = shares / np.maximum(shares.sum(axis=1), 1e-12)[:, None]
-    weights = np.where(mass >= max(recipe.targets.min_votes, 1), mass / cast, 0.0)
+    learnt_votes = votes.sum(axis=1)
+    all_votes = np.maximum(dataset.votes_nk.sum(axis=1), 1)
+    fractions = (votes / np.maximum(learnt_votes, 1)[:, None]) ** recipe.targets.sharpen
+    targets = fractions / np.maximum(fractions.sum(axis=1), 1e-12)[:, None]
+    # A face counts in the loss as much as its raters chose among the learnt classes.
+    enough = learnt_votes >= max(recipe.targets.min_votes, 1)
+    weights = np.where(enough, learnt_votes / all_votes, 0.0)
     return targets, weights

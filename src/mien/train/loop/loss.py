@@ -20,7 +20,7 @@ def soft_cross_entropy(
     Args:
         logits_nk: float32 [n, k].
         targets_nk: float32 [n, k], each row a distribution (hard labels are one-hot).
-        weights_n: float32 [n], not negative, not all zero.
+        weights_n: weight of each image, float32 [n], at least 0, not all 0.
         config: label smoothing (Szegedy et al. 2016, arXiv:1512.00567).
     """
     if config.label_smoothing:
@@ -31,8 +31,8 @@ def soft_cross_entropy(
 
 
 def class_weights(targets_nk: Tensor, weights_n: Tensor) -> Tensor:
-    """Return weights, float32 [k], inverse to each class's share; 0 for a class never seen."""
-    mass = (targets_nk * weights_n[:, None]).sum(dim=0)
-    present = mass > 0
-    share = mass / mass.sum()
-    return torch.where(present, 1 / (share.clamp_min(1e-12) * present.sum()), 0.0)
+    """Return each class's inverse frequency, float32 [k]; 0 for a class that does not occur."""
+    counts = (targets_nk * weights_n[:, None]).sum(dim=0)
+    present = counts > 0
+    frequencies = counts / counts.sum()
+    return torch.where(present, 1 / (frequencies.clamp_min(1e-12) * present.sum()), 0.0)

@@ -95,7 +95,7 @@ class Stepper:
         self._set_learning_rate(self.scheduled_lr(step) if lr is None else lr)
         recorder.lr = max(recorder.lr, state.lr)
         inputs, targets, weights = self._prepare(batch)
-        measured = recorder.begin(step, inputs.device)
+        measured = recorder.prepare(step, inputs.device)
 
         def batch_loss() -> Tensor:
             with autocast(recipe.fit, inputs.device):
