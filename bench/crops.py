@@ -31,7 +31,7 @@ from mien.predict.detectors.mtcnn import Mtcnn
 from mien.study.cell import read_result, run_training
 from mien.study.plan import Training
 from mien.study.statistics import mean_interval, paired
-from mien.train.loop.align_pretraining import SURE
+from mien.train.loop.align_pretraining import MIN_SCORE
 from mien.train.recipe.recipe import load_recipe
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def similarity(
 def turned(images_nhw: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the images with their landmarks where the average face has them."""
     points, scores = Mtcnn().face_landmarks(images_nhw)
-    points, sure = points * images_nhw.shape[1], scores > SURE
+    points, sure = points * images_nhw.shape[1], scores > MIN_SCORE
     average = points[sure].mean(axis=0).astype(np.float64)
     print(f"landmarks believed in {sure.mean():.1%} of {len(sure):,} images")
     side = images_nhw.shape[1]

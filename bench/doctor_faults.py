@@ -321,7 +321,7 @@ ALL = FAULTS | FURTHER
 
 @contextlib.contextmanager
 def unseeded_noise() -> Any:
-    from mien.train.loop import fit as module
+    from mien.train.loop import stepper as module
 
     real = augment
 
@@ -337,7 +337,7 @@ def unseeded_noise() -> Any:
 def initialised(change: Callable[[torch.nn.Module], None]) -> Callable[[], Any]:
     @contextlib.contextmanager
     def trick() -> Any:
-        from mien.train.loop import fit as module
+        from mien.train.loop import initial_state as module
 
         def build(*args: Any, **kwargs: Any) -> Any:
             model = registry.build_model(*args, **kwargs)

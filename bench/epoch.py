@@ -38,10 +38,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from mien.data.dataset import load_dataset
 from mien.train.loop.augment import augment
-from mien.train.loop.fit import start_state, train_epoch
+from mien.train.loop.initial_state import initial_state
 from mien.train.loop.loader import Examples, batches, make_examples
+from mien.train.loop.loss import soft_cross_entropy
 from mien.train.loop.signals import STRIDE, Recorder
 from mien.train.loop.state import TrainingState
+from mien.train.loop.stepper import Stepper
 from mien.train.recipe.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -125,14 +127,14 @@ def light(image: Image.Image, changes: AugmentConfig) -> list[float]:
 def learn(state: TrainingState, recipe: Recipe, batch: Any) -> None:
     """Run forward, backward and step: the minimum cost of a training step."""
     pixels, targets, weights = batch
-    loss = state.loss(state.model(pixels), targets, weights)
+    loss = soft_cross_entropy(state.model(pixels), targets, weights, recipe.loss)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     state.optimizer.step()
 
 
 def feed_mien(recipe: Recipe, examples: Examples, state: TrainingState) -> list[Any]:
-    """Draw and augment an epoch's batches, as `train_epoch` does."""
+    """Draw and augment an epoch's batches, as `Stepper` does."""
     drawn = batches(examples, recipe.fit.batch_size, state.order)
     return [(augment(p, recipe.augment, state.changes), t, w) for p, t, w in drawn]
 
@@ -156,7 +158,7 @@ def ways(
             learn(state, recipe, batch)
 
     def epoch(stride: int) -> None:
-        train_epoch(state, recipe, examples, (), Recorder(1, stride))
+        Stepper(state, recipe, examples).train_epoch(Recorder(1, stride))
 
     return {
         "mien": lambda: epoch(STRIDE),
@@ -199,7 +201,7 @@ def main() -> None:
     # A turn is as long as the doctor's stride, so that it holds exactly one measured step.
     everything = make_examples(dataset.split("train"), recipe)
     examples = everything.first(STRIDE * recipe.fit.batch_size, seed=0)
-    state = start_state(recipe, examples, side, torch.device("cpu"))
+    state = initial_state(recipe, examples, side, torch.device("cpu"))
     torch.set_num_threads(arguments.threads)
     with TemporaryDirectory() as folder:
         times = measure(ways(recipe, examples, state, Path(folder)), arguments.rounds)

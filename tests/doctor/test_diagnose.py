@@ -124,7 +124,7 @@ def test_pretrained_weights_are_no_vanishing_gradients() -> None:
     # Long weights before a short last layer: as mien-small's, when it is fine-tuned.
     sizes = {n: (1e-4, 0.1) for n in LAYERS[:-1]} | {LAYERS[-1]: (2e-2, 0.03)}
     layers = {n: LayerSignals(gradient, weight, 1e-3) for n, (gradient, weight) in sizes.items()}
-    fresh, warm = recipe(), recipe(fit={"start": "mien-small"})
+    fresh, warm = recipe(), recipe(fit={"init_from": "mien-small"})
     assert names(healthy(recipe=fresh, signals=measured(layers=layers))) == ["vanishing-gradients"]
     assert names(healthy(recipe=warm, signals=measured(layers=layers))) == []
     assert names(healthy(recipe=warm, **FAULTS["vanishing-gradients"])) == ["vanishing-gradients"]

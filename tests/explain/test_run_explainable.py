@@ -220,7 +220,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, faces: Dataset) -> Path:
         "network": network,
         "augment": {"flip": 0.5},
         "optimizer": {"lr": 0.05},
-        "fit": {"epochs": 12, "batch_size": 32, "average": 0.9, "threads": 1, "device": "cpu"},
+        "fit": {"epochs": 12, "batch_size": 32, "ema_decay": 0.9, "threads": 1, "device": "cpu"},
     }
     fit(create_run(path, recipe_from_dict(settings), faces, path), faces)
     return path

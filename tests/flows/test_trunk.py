@@ -176,7 +176,14 @@ def test_the_model_reads_images(model: Path, folder: Path) -> None:
 def test_networks_print_their_cost() -> None:
     head, *lines = mien("networks").splitlines()
     assert head.split() == ["network", "parameters", "multiply-adds", "about"]
-    assert [line.split()[0] for line in lines] == ["poster", "tiny", "small", "base", "face-resnet"]
+    assert [line.split()[0] for line in lines] == [
+        "poster",
+        "tiny",
+        "small",
+        "base",
+        "large",
+        "face-resnet",
+    ]
     costs = [re.match(r"\S+ +([\d,]+) +([\d,.]+) M +\S", line) for line in lines]
     assert all(costs)
 
@@ -230,11 +237,11 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
          "fewer than one batch of 5000", "--set fit.batch_size="),
         (["train", "poster", "--data", "DATA", "--set", "network.depth=9"], 2,
          "network.depth 9", "at most 5 blocks"),
-        (["train", "poster", "--data", "DATA", "--set", "fit.start=nowhere"], 1,
+        (["train", "poster", "--data", "DATA", "--set", "fit.init_from=nowhere"], 1,
          "no run folder, model file or shipped model nowhere", "shipped: mien-small"),
-        (["train", "small", "--data", "DATA", "--set", "fit.start=RUN"], 2,
-         "is not this recipe's", "leave fit.start out"),
-        (["train", "poster", "--data", "DATA", "--set", "distil.teachers=['nowhere']"], 1,
+        (["train", "small", "--data", "DATA", "--set", "fit.init_from=RUN"], 2,
+         "is not this recipe's", "leave fit.init_from out"),
+        (["train", "poster", "--data", "DATA", "--set", "distillation.teachers=['nowhere']"], 1,
          "nowhere is not a run folder", "mien train wrote"),
         (["train", "poster", "--resume", "RUN"], 2, "--resume uses the run's own recipe",
          "leave them out"),

@@ -113,7 +113,7 @@ def test_weights_beyond_16_bits_are_refused(run: Path, drawn: Dataset, tmp_path:
 
 
 def test_seven_labels_are_an_output_of_the_same_network(tmp_path: Path, drawn: Dataset) -> None:
-    settings = recipe(targets={"classes": "eight"}, also="seven", fit={"epochs": 1})
+    settings = recipe(targets={"classes": "eight"}, extra_labels="seven", fit={"epochs": 1})
     run = create_run(tmp_path / "run", settings, drawn, tmp_path)
     fit(run, drawn)
     export.export_run(run.path, tmp_path / "m.onnx", drawn)
@@ -134,7 +134,7 @@ def test_seven_labels_are_an_output_of_the_same_network(tmp_path: Path, drawn: D
     with pytest.raises(ConfigError, match="cannot predict happy, bored"):
         Classifier.load(tmp_path / "m.onnx", labels=("happy", "bored"))
     with pytest.raises(ConfigError, match="does not learn angry"):
-        recipe(also="seven")
+        recipe(extra_labels="seven")
 
 
 def test_the_file_describes_itself(run: Path, drawn: Dataset, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_plain_labels_of_any_number_are_taken(name: str, drawn: Dataset) -> None
     other = replace(drawn, label_names=labels)
     recipe = adapted(shipped(name), other)
     assert recipe.answer_labels == recipe.learnt_labels == ("surprise", "bored", "zen")
-    assert (recipe.targets.kind, recipe.targets.classes, recipe.also) == ("labels", "", "")
+    assert (recipe.targets.kind, recipe.targets.classes, recipe.extra_labels) == ("labels", "", "")
     examples = make_examples(other.split("train"), recipe)
     assert examples.targets_nk.shape[1] == 3
     assert (examples.targets_nk.sum(0) > 0).all()
@@ -49,7 +49,7 @@ def test_votes_are_learnt_where_there_are_votes(drawn: Dataset) -> None:
         assert recipe.targets.kind == "votes"
         assert recipe.answer_labels == ("happy", "neutral", "sad")
         assert len(recipe.learnt_labels) == 8
-        assert recipe.also == "seven"
+        assert recipe.extra_labels == "seven"
     assert adapted(shipped("finetune"), voted).targets.kind == "labels"
     assert adapted(shipped("poster"), voted) == shipped("poster")
 
@@ -63,7 +63,7 @@ def test_few_images_get_small_batches(drawn: Dataset, tmp_path: Path) -> None:
     assert run.recipe.labels == "three"
 
 
-def test_one_label_is_answered(drawn: Dataset) -> None:
+def test_one_label_is_an_error(drawn: Dataset) -> None:
     one = drawn.subset(drawn.labels_n == 0)
     with pytest.raises(DataError, match="at least two labels, found happy"):
         adapted(shipped("finetune"), one)
@@ -76,6 +76,6 @@ def test_the_page_of_settings_is_what_the_types_say() -> None:
     page = Path(__file__).parents[2] / "docs" / "settings.md"
     text = settings_reference()
     assert page.read_text(encoding="utf-8") == text, "mien train --settings > docs/settings.md"
-    assert "| `augment.flip` | number, 0 to 1 | `0` | probability of a mirror image. |" in text
+    assert "| `augment.flip` | number, 0 to 1 | `0` | probability of mirroring the image. |" in text
     assert "| `fit.batch_size` | whole number, at least 2 | `32` |" in text
     assert not [line for line in text.splitlines() if line.endswith("|  |")]  # each is explained

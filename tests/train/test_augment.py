@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mien.train.loop.augment import augment, mix, shrink, size_share
+from mien.train.loop.augment import augment, mix, resize_fraction, shrink
 from mien.train.networks.align import sampling_grid
 from mien.train.recipe.settings import AugmentConfig, FitConfig
 
@@ -89,9 +89,9 @@ def test_light_and_noise_stay_in_range(pixels: torch.Tensor) -> None:
 def test_erase_fills_a_rectangle_with_the_mean(pixels: torch.Tensor) -> None:
     changed = augment(pixels, AugmentConfig(erase=1.0, erase_size=0.5), generator())
     touched = changed != pixels.float()
-    share = touched.float().mean(dim=(1, 2, 3))
-    assert (share <= 0.26).all()
-    assert share.max() > 0
+    fraction = touched.float().mean(dim=(1, 2, 3))
+    assert (fraction <= 0.26).all()
+    assert fraction.max() > 0
 
 
 @pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
@@ -142,15 +142,15 @@ def targets(n: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("config", [AugmentConfig(mixup=0.4), AugmentConfig(cutmix=1.0)])
-def test_mixed_targets_are_the_shares_of_the_images(config: AugmentConfig) -> None:
-    # Image i is flat with level i, so that its level and its target tell the same mixture.
+def test_mixed_targets_are_the_fractions_of_the_images(config: AugmentConfig) -> None:
+    # Image i is flat with level i, so that its level and its target give the same mixture.
     n = 64
     levels = torch.arange(float(n))
     images = levels[:, None, None, None].expand(n, 1, 48, 48)
-    mixed, shares = mix(images, targets(n), config, generator())
-    torch.testing.assert_close(shares.sum(dim=1), torch.ones(n))
-    torch.testing.assert_close(mixed.mean(dim=(1, 2, 3)), shares @ levels, atol=1e-3, rtol=1e-4)
-    assert (shares.max(dim=1).values < 0.999).sum() > n // 4
+    mixed, fractions = mix(images, targets(n), config, generator())
+    torch.testing.assert_close(fractions.sum(dim=1), torch.ones(n))
+    torch.testing.assert_close(mixed.mean(dim=(1, 2, 3)), fractions @ levels, atol=1e-3, rtol=1e-4)
+    assert (fractions.max(dim=1).values < 0.999).sum() > n // 4
     again, _ = mix(images, targets(n), config, generator())
     assert torch.equal(mixed, again)
 
@@ -165,8 +165,10 @@ def test_cutmix_pastes_and_mixup_blends() -> None:
 
 
 def test_nothing_mixed_takes_no_randomness() -> None:
-    same, shares = mix(torch.ones(4, 1, 8, 8), targets(4), AugmentConfig(), chance := generator())
-    assert torch.equal(same, torch.ones(4, 1, 8, 8)) and torch.equal(shares, targets(4))
+    same, fractions = mix(
+        torch.ones(4, 1, 8, 8), targets(4), AugmentConfig(), chance := generator()
+    )
+    assert torch.equal(same, torch.ones(4, 1, 8, 8)) and torch.equal(fractions, targets(4))
     assert torch.equal(chance.get_state(), generator().get_state())
 
 
@@ -177,8 +179,8 @@ def test_shrinking_gives_sides_of_whole_eights(pixels: torch.Tensor) -> None:
 
 
 def test_images_grow_to_whole_ones() -> None:
-    config = FitConfig(epochs=10, first_size=0.5, full_size_at=0.4)
-    shares = [size_share(config, epoch) for epoch in range(10)]
-    assert shares[:5] == pytest.approx([0.5, 0.625, 0.75, 0.875, 1.0])
-    assert set(shares[4:]) == {1.0}
-    assert size_share(FitConfig(epochs=10), 0) == 1.0
+    config = FitConfig(epochs=10, initial_size=0.5, full_size_at=0.4)
+    fractions = [resize_fraction(config, epoch) for epoch in range(10)]
+    assert fractions[:5] == pytest.approx([0.5, 0.625, 0.75, 0.875, 1.0])
+    assert set(fractions[4:]) == {1.0}
+    assert resize_fraction(FitConfig(epochs=10), 0) == 1.0

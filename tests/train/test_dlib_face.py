@@ -23,7 +23,7 @@ from mien.train.loop.dlib_format import DlibFace, read_dlib_face
 from mien.train.loop.fit import fit
 from mien.train.networks.face_resnet import FaceResnet, FaceResnetOptions
 from mien.train.networks.normalise import Normalise
-from mien.train.networks.registry import Model, build_model
+from mien.train.networks.registry import Model, build_model, network_options
 from mien.train.recipe.recipe import Recipe, recipe_from_dict
 from mien.train.run.folder import create_run, load_scorer, open_run
 from mien.train.run.metrics import EpochMetrics
@@ -159,14 +159,14 @@ def test_the_package_is_found_without_being_imported(
     assert read_file(file).size == 150
 
 
-def test_a_missing_package_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dlib_face, "find_spec", lambda name: None)
     with pytest.raises(ModelFileError, match="face_recognition_models.*not installed") as caught:
         find_file()
     assert "pip install 'mien[pretrained]'" in caught.value.hint
 
 
-def test_a_package_without_the_file_is_told_of(
+def test_a_package_without_the_file_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package(tmp_path, None)
@@ -255,9 +255,21 @@ def test_smaller_crops_are_upsampled_to_the_same_fraction(side: int, expected: i
     ("network", "fit_values", "message"),
     [
         ({"name": "small"}, {"pretrained": "dlib-face"}, "network 'face-resnet', got .*'small'"),
-        ({"name": "face-resnet"}, {"pretrained": "dlib"}, "fit.pretrained cannot be 'dlib'"),
-        ({"name": "face-resnet"}, {"pretrained": "dlib-face", "start": "x"}, "exclude each other"),
-        ({"name": "face-resnet"}, {"precision": "float16"}, "fit.precision cannot be 'float16'"),
+        (
+            {"name": "face-resnet"},
+            {"pretrained": "dlib"},
+            "fit.pretrained: 'dlib' is not one of '', 'dlib-face'",
+        ),
+        (
+            {"name": "face-resnet"},
+            {"pretrained": "dlib-face", "init_from": "x"},
+            "exclude each other",
+        ),
+        (
+            {"name": "face-resnet"},
+            {"precision": "float16"},
+            "fit.precision: 'float16' is not one of 'float32'",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(
@@ -270,8 +282,8 @@ def test_settings_that_do_not_fit_are_refused(
 @pytest.mark.parametrize("options", [{"size": 55}, {"size": 225}, {"dropout": 1.0}])
 def test_sizes_that_do_not_fit_are_refused(options: dict[str, float]) -> None:
     name = next(iter(options))
-    with pytest.raises(ConfigError, match=rf"network.{name} must be .*got {options[name]}"):
-        FaceResnet(FaceResnetOptions(**options), 48, 3)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=rf"network.{name}: {options[name]} is out of range"):
+        network_options("face-resnet", options)
 
 
 class Stop(Callback):
@@ -301,8 +313,8 @@ def pretrained_recipe() -> Recipe:
             "network": {"name": "face-resnet", "size": 56, "mirror": True},
             "augment": {"flip": 0.5},
             "optimizer": {"name": "muon", "lr": 0.02},
-            "fit": {"pretrained": "dlib-face", "precision": precision, "first_size": 0.9,
-                    "epochs": 2, "batch_size": 64, "average": 0.9, "threads": 1, "device": "cpu"},
+            "fit": {"pretrained": "dlib-face", "precision": precision, "initial_size": 0.9,
+                    "epochs": 2, "batch_size": 64, "ema_decay": 0.9, "threads": 1, "device": "cpu"},
         }
     )  # fmt: skip
 
@@ -325,11 +337,13 @@ def test_a_pretrained_training_resumes_without_the_package_and_is_exported(
     exported = export_run(run.path, tmp_path / "model.onnx", drawn)
     assert exported.max_difference < 1e-3
     faces = drawn.images_nhw[:20]
-    answers = Classifier.from_bytes((tmp_path / "model.onnx").read_bytes(), name="model.onnx")
+    exported_model = Classifier.from_bytes(
+        (tmp_path / "model.onnx").read_bytes(), name="model.onnx"
+    )
     scorer = load_scorer(run.path)
     assert all(value.dtype == torch.float32 for value in scorer.model.parameters())
     np.testing.assert_allclose(
-        answers.logits(faces) * exported.info.temperature, scorer.logits(faces), atol=2e-3
+        exported_model.logits(faces) * exported.info.temperature, scorer.logits(faces), atol=2e-3
     )
 
 

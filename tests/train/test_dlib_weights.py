@@ -58,7 +58,7 @@ real_weights = pytest.mark.skipif(
 
 
 @real_weights
-def test_dlibs_own_weights_tell_the_two_portraits_apart() -> None:
+def test_dlibs_own_weights_distinguish_the_two_portraits() -> None:
     """dlib: descriptors of one person are nearer than 0.6, those of two people farther apart."""
     weights = read_file(find_file())
     faces = np.stack([np.asarray(face) for name in BOXES for face in variants(name)])

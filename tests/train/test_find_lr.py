@@ -15,7 +15,7 @@ from mien.train.loop.find_lr import (
     draw_range_test,
     find_lr,
     suggest,
-    with_found_rate,
+    with_found_lr,
 )
 from tests.train.test_fit import recipe
 
@@ -35,14 +35,14 @@ def steps(too_large: float) -> Steps:
 
 
 @pytest.mark.parametrize("too_large", [1e-2, 1.0])
-def test_the_suggestion_is_where_steps_still_keep_their_promise(too_large: float) -> None:
+def test_the_suggestion_is_where_the_gain_ratio_is_still_high(too_large: float) -> None:
     losses, changes = steps(too_large)
     test = suggest(RATES, losses, changes)
     # The gain of this quadratic is 0.85 at 0.15 of the rate that gains nothing.
     assert too_large * 0.1 < test.suggestion < too_large * 0.2 or test.suggestion == pytest.approx(
-        test.least / 4, rel=0.05
+        test.min_loss_lr / 4, rel=0.05
     )
-    assert test.suggestion < test.least
+    assert test.suggestion < test.min_loss_lr
     assert test.gains[0] == pytest.approx(1.0, abs=0.01)
 
 
@@ -65,7 +65,7 @@ def test_a_test_ends_when_the_loss_blows_up() -> None:
 
 
 def test_numbers_are_needed_to_suggest_anything() -> None:
-    with pytest.raises(TrainingError, match="not a number after 2 steps"):
+    with pytest.raises(TrainingError, match="NaN or infinite after 2 steps"):
         suggest(RATES[:3], [1.0, 2.0, math.nan], [(0.0, -1.0)] * 3)
 
 
@@ -76,7 +76,7 @@ def test_a_found_rate_trains_and_is_the_same_each_time(drawn: Dataset) -> None:
     assert first == find_lr(auto, drawn)
     assert seen[-1] <= STEPS
     assert 1e-4 < first.suggestion < 3
-    resolved, test = with_found_rate(auto, drawn)
+    resolved, test = with_found_lr(auto, drawn)
     assert test == first
     assert resolved.optimizer.rate == first.suggestion
     assert resolved.to_dict()["optimizer"]["lr"] == first.suggestion
@@ -84,13 +84,13 @@ def test_a_found_rate_trains_and_is_the_same_each_time(drawn: Dataset) -> None:
 
 def test_a_number_is_not_tested(drawn: Dataset) -> None:
     plain = recipe(optimizer={"lr": 0.05})
-    assert with_found_rate(plain, drawn) == (plain, None)
+    assert with_found_lr(plain, drawn) == (plain, None)
 
 
 def test_auto_is_the_only_word_for_a_rate() -> None:
     with pytest.raises(ConfigError, match="a number or 'auto', got 'fast'"):
         recipe(optimizer={"lr": "fast"})
-    with pytest.raises(ConfigError, match="was not found yet"):
+    with pytest.raises(ConfigError, match="no range test has replaced it"):
         _ = recipe(optimizer={"lr": "auto"}).optimizer.rate
     with pytest.raises(ConfigError, match="above 0"):
         recipe(optimizer={"lr": -1})

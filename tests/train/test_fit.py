@@ -18,6 +18,7 @@ from mien.train.loop import curves
 from mien.train.loop import fit as fit_module
 from mien.train.loop.curves import CurvesPlot
 from mien.train.loop.fit import fit
+from mien.train.loop.initial_state import choose_device
 from mien.train.loop.loader import batches, make_examples
 from mien.train.loop.tensorboard import TensorBoardLog
 from mien.train.recipe.recipe import Recipe, recipe_from_dict
@@ -29,7 +30,7 @@ SMALL = {
     "network": {"name": "poster", "width": 4, "hidden": 16, "depth": 3},
     "augment": {"flip": 0.5, "rotation": 10, "blur": 0.5, "noise": 0.02, "erase": 0.2},
     "optimizer": {"lr": 0.05},
-    "fit": {"epochs": 4, "batch_size": 32, "average": 0.9, "threads": 1, "device": "cpu"},
+    "fit": {"epochs": 4, "batch_size": 32, "ema_decay": 0.9, "threads": 1, "device": "cpu"},
 }
 
 
@@ -64,7 +65,7 @@ def assert_same(first: RunFolder, second: RunFolder) -> None:
 
 
 def test_a_network_learns_drawn_expressions(tmp_path: Path, drawn: Dataset) -> None:
-    run = start(tmp_path / "run", drawn, fit={"epochs": 30, "average": 0.0},
+    run = start(tmp_path / "run", drawn, fit={"epochs": 30, "ema_decay": 0.0},
                 network={"width": 8, "conv_batch_norm": True, "dropout": 0.1},
                 augment={"noise": 0, "erase": 0}, optimizer={"lr": 0.02})  # fmt: skip
     state = fit(run, drawn)
@@ -131,7 +132,7 @@ def test_early_stopping(tmp_path: Path, drawn: Dataset) -> None:
     assert json.loads((run.path / "status.json").read_text())["status"] == "stopped early"
 
 
-def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path, drawn: Dataset) -> None:
+def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path, drawn: Dataset) -> None:
     run = start(tmp_path / "run", drawn, optimizer={"lr": 1e30, "name": "sgd"},
                 schedule={"name": "constant"}, network={"batch_norm": False})  # fmt: skip
     with pytest.raises(TrainingError, match=r"the loss became (nan|inf) in epoch 1, batch"):
@@ -145,7 +146,7 @@ def test_a_disk_that_is_full_for_tensorboard(
 ) -> None:
     run = start(tmp_path / "run", drawn)
     log = TensorBoardLog()
-    monkeypatch.setattr(log, "started", lambda *_: None)
+    monkeypatch.setattr(log, "on_train_start", lambda *_: None)
     with (
         Path("/dev/full").open("wb", buffering=0) as log.stream,
         pytest.raises(WriteError, match="cannot write /dev/full: No space left on device"),
@@ -155,7 +156,7 @@ def test_a_disk_that_is_full_for_tensorboard(
     assert load_scorer(run.path).epoch == 1
 
 
-def test_a_run_says_why_it_could_not_be_written(
+def test_the_status_holds_the_reason_of_a_write_error(
     tmp_path: Path, drawn: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = start(tmp_path / "run", drawn)
@@ -192,9 +193,9 @@ def test_a_label_that_the_data_do_not_have(drawn: Dataset) -> None:
 def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="fit.device is 'cuda', and torch sees none here"):
-        fit_module.choose_device("cuda")
+        choose_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert fit_module.choose_device("auto").type == "cuda"
+    assert choose_device("auto").type == "cuda"
 
 
 def test_no_validation_images(tmp_path: Path, drawn: Dataset) -> None:
@@ -251,7 +252,7 @@ def test_run_folders(tmp_path: Path, drawn: Dataset) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [("{", "is damaged"), ("[]", "was not written by mien"),
-     ('{"schema": 9, "recipe": {}}', "has run schema 9; this mien reads up to 1")],
+     ('{"schema": 9, "recipe": {}}', "has run schema 9; this mien reads up to 2")],
 )  # fmt: skip
 def test_a_damaged_run_folder(tmp_path: Path, drawn: Dataset, text: str, message: str) -> None:
     run = start(tmp_path / "run", drawn)
@@ -270,7 +271,7 @@ def test_a_checkpoint_of_another_network(tmp_path: Path, drawn: Dataset) -> None
         fit(open_run(run.path), drawn)
 
 
-def test_the_scorer_answers_with_the_best_epochs_weights(tmp_path: Path, drawn: Dataset) -> None:
+def test_the_scorer_predicts_with_the_best_epochs_weights(tmp_path: Path, drawn: Dataset) -> None:
     run = start(tmp_path / "run", drawn)
     state = fit(run, drawn)
     scorer = load_scorer(run.path)

@@ -29,7 +29,7 @@ def pixels(dataset: Dataset) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def taught(drawn: Dataset) -> tuple[SpatialTransformer, float]:
+def trained(drawn: Dataset) -> tuple[SpatialTransformer, float]:
     """An alignment that learnt as long as a test may."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -49,9 +49,9 @@ def test_a_new_alignment_leaves_images_where_they_are() -> None:
 
 
 def test_it_finds_out_how_a_face_was_moved(
-    taught: tuple[SpatialTransformer, float], drawn: Dataset
+    trained: tuple[SpatialTransformer, float], drawn: Dataset
 ) -> None:
-    align, off = taught
+    align, off = trained
     assert off < 0.1  # of the side, on hidden and moved faces; five seeds gave 0.075 to 0.082
     normalise, given = Normalise("image"), pixels(drawn)[:60].float()
     angle = 0.3
@@ -67,9 +67,9 @@ def test_it_finds_out_how_a_face_was_moved(
 
 
 def test_normalisation_while_it_learns_ends_up_in_the_convolutions(
-    taught: tuple[SpatialTransformer, float],
+    trained: tuple[SpatialTransformer, float],
 ) -> None:
-    align, _ = taught
+    align, _ = trained
     fresh = SpatialTransformer(8)
     assert align.state_dict().keys() == fresh.state_dict().keys()
     assert not any(p.requires_grad for p in align.parameters())
@@ -83,7 +83,7 @@ def test_normalisation_while_it_learns_ends_up_in_the_convolutions(
 
 
 def test_landmarks_move_with_the_image() -> None:
-    """A bright spot lies where its landmark is said to lie, wherever both are moved."""
+    """A bright spot lies at its landmark, wherever both are moved."""
     spots = torch.zeros(40, 1, 48, 48)
     spots[:, :, 20:23, 30:33] = 255
     points = torch.tensor([31.5, 21.5]).expand(40, 5, 2) / 24 - 1
@@ -101,11 +101,11 @@ def test_a_training_aligns_and_its_average_too(
 ) -> None:
     monkeypatch.setattr(landmarks, "STEPS", 20)
     heard: list[tuple[int, int]] = []
-    run = start(tmp_path / "a", drawn, network={"align": 4}, fit={"epochs": 2, "average": 0.9})
+    run = start(tmp_path / "a", drawn, network={"align": 4}, fit={"epochs": 2, "ema_decay": 0.9})
     state = fit(run, drawn, progress=lambda done, total: heard.append((done, total)))
     assert heard[-1] == (20, 20)
     assert state.average is not None
-    ours, theirs = (dict(m.named_parameters()) for m in (state.model, state.answering))
+    ours, theirs = (dict(m.named_parameters()) for m in (state.model, state.scored_model))
     places = [name for name in ours if name.startswith("align.")]
     assert len(places) == 10
     assert all(torch.equal(ours[name], theirs[name]) for name in places)
@@ -113,7 +113,7 @@ def test_a_training_aligns_and_its_average_too(
     watched = [name for epoch in state.signals for name in (*epoch.layers, *epoch.stuck)]
     assert any(name.startswith("body.") for name in watched)
     assert not any(name.startswith("align.") for name in watched)
-    # The file answers alike, and what finds the face is not rounded to bytes with the rest.
+    # The file predicts the same, and its alignment stays float32 when the rest is quantized.
     done = export_run(run.path, tmp_path / "a.onnx", drawn)
     assert done.max_difference <= 1e-3
     content = (tmp_path / "a.onnx").read_bytes()
@@ -121,10 +121,10 @@ def test_a_training_aligns_and_its_average_too(
     kinds = {t.name.removeprefix("model."): t.data_type for t in smaller.graph.initializer}
     assert all(kinds[name] == onnx.TensorProto.FLOAT for name in places)
     assert onnx.TensorProto.INT8 in kinds.values()
-    # Who begins with that run takes its alignment and need not teach it.
+    # Fine-tuning from that run keeps its alignment, which needs no training.
     wanted = {"align": 4}
     again = start(
-        tmp_path / "b", drawn, network=wanted, fit={"epochs": 1, "start": str(tmp_path / "a")}
+        tmp_path / "b", drawn, network=wanted, fit={"epochs": 1, "init_from": str(tmp_path / "a")}
     )
     heard.clear()
     second = fit(again, drawn, progress=lambda done, total: heard.append((done, total)))
@@ -133,23 +133,23 @@ def test_a_training_aligns_and_its_average_too(
     assert load_scorer(again.path).model.align is not None
 
 
-def test_who_begins_without_alignment_may_add_it(
+def test_fine_tuning_can_add_an_alignment(
     tmp_path: Path, drawn: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(landmarks, "STEPS", 5)
     fit(start(tmp_path / "a", drawn, fit={"epochs": 1}), drawn)
-    begun = {"epochs": 1, "start": str(tmp_path / "a")}
+    settings = {"epochs": 1, "init_from": str(tmp_path / "a")}
     heard: list[int] = []
-    run = start(tmp_path / "b", drawn, network={"align": 4}, fit=begun)
+    run = start(tmp_path / "b", drawn, network={"align": 4}, fit=settings)
     fit(run, drawn, progress=lambda done, total: heard.append(done))
     assert heard == [1, 2, 3, 4, 5]
-    back = {"epochs": 1, "start": str(tmp_path / "b")}
+    back = {"epochs": 1, "init_from": str(tmp_path / "b")}
     with pytest.raises(ConfigError, match="not this recipe's"):
         fit(start(tmp_path / "c", drawn, fit=back), drawn)
 
 
 def test_bad_settings_are_named(drawn: Dataset) -> None:
-    with pytest.raises(ConfigError, match=r"network\.align must be at least 0"):
+    with pytest.raises(ConfigError, match=r"network\.align: -1 is out of range"):
         build_model(NetworkConfig(align=-1), normalise=Normalise("none"), input_size=48, classes=3)
     blank = torch.zeros(100, 1, 48, 48, dtype=torch.uint8)
     with pytest.raises(DataError, match="landmarks are found on 0 of 100"):

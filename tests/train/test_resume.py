@@ -37,7 +37,7 @@ class StopAfter:
 @pytest.mark.parametrize(
     ("optimizer", "at"), [("sgd", (3, 2)), ("adamw", (2, 1)), ("adam", (1, 3))]
 )
-def test_an_interrupted_run_goes_on_to_the_very_same_weights(
+def test_an_interrupted_run_resumes_to_the_same_weights(
     tmp_path: Path, drawn: Dataset, optimizer: str, at: tuple[int, int]
 ) -> None:
     changes = {"optimizer": {"name": optimizer, "lr": 0.01}}
@@ -92,7 +92,7 @@ for line in sys.stdin:
     print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-"""Trains the run folders it is told of, each in a process of its own that can be killed.
+"""Trains the run folders that stdin names, each in a process of its own that can be killed.
 
 Forked before torch has computed anything, so that torch is imported only once. A child kills
 itself at its n-th file, once that is written under its temporary name, or once it is renamed."""
@@ -104,14 +104,14 @@ class Trainer:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         assert process.stdin
         assert process.stdout
-        self.process, self.tell, self.told = process, process.stdin, process.stdout
+        self.process, self.stdin, self.stdout = process, process.stdin, process.stdout
 
     def start(self, run: RunFolder, number: int = 0, when: str = "") -> int:
-        print(json.dumps([str(run.path), number, when]), file=self.tell, flush=True)
-        return int(self.told.readline())
+        print(json.dumps([str(run.path), number, when]), file=self.stdin, flush=True)
+        return int(self.stdout.readline())
 
     def wait(self) -> int:
-        return int(self.told.readline())
+        return int(self.stdout.readline())
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,10 @@ from torch import nn
 
 from mien.data.dataset import Dataset
 from mien.errors import ConfigError
-from mien.train.loop.fit import fit, score
+from mien.train.loop.fit import fit
 from mien.train.loop.loader import Examples
 from mien.train.loop.state import TrainingState
+from mien.train.loop.validate import score
 from mien.train.networks.registry import Model
 from mien.train.run.checkpoint import load_checkpoint
 from mien.train.run.metrics import EpochMetrics
@@ -40,7 +41,7 @@ EPOCHS = [
 def best_of(select: str, epochs: list[dict[str, Any]]) -> int:
     state = TrainingState(
         cast("Model", None), None, cast("torch.optim.Optimizer", None), torch.Generator(),
-        torch.Generator(), cast("Any", None), select=select,
+        torch.Generator(), select=select,
     )  # fmt: skip
     for number, values in enumerate(epochs, start=1):
         state.record(replace(EPOCH, epoch=number, **values), cast("Any", SimpleNamespace()))
@@ -68,10 +69,10 @@ class Fixed(nn.Module):
 
 
 def test_balanced_accuracy_is_the_mean_recall_of_the_classes_that_occur() -> None:
-    answers = [0, 0, 0, 1, 1, 0]
+    y_pred = [0, 0, 0, 1, 1, 0]
     right = [0, 0, 0, 0, 1, 1]  # recall 3/4 and 1/2; class 2 never occurs
     pixels = torch.zeros(6, 1, 3, 3)
-    pixels[range(6), 0, 0, answers] = 5.0
+    pixels[range(6), 0, 0, y_pred] = 5.0
     examples = Examples(pixels, torch.eye(3)[right], torch.ones(6))
     _, accuracy, balanced = score(cast("Model", Fixed()), examples)
     assert accuracy == pytest.approx(4 / 6)
@@ -98,5 +99,5 @@ def test_a_run_folder_without_balanced_accuracy_is_read(drawn: Dataset, tmp_path
 
 
 def test_an_unknown_measure_is_refused() -> None:
-    with pytest.raises(ConfigError, match="fit.select cannot be 'f1'"):
+    with pytest.raises(ConfigError, match="fit.select: 'f1' is not one of"):
         recipe(fit={"select": "f1"})

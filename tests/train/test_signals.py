@@ -25,7 +25,7 @@ from tests.train.test_fit import start, weights
 
 
 class Quadratic(nn.Module):
-    """Half of w squared: the gradient's promise is exactly known."""
+    """Half of w squared: the predicted loss reduction is exactly known."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ def test_the_gain_ratio_of_a_quadratic_is_one_minus_half_the_rate(rate: float) -
     model = Quadratic()
     optimizer = torch.optim.SGD(model.parameters(), rate)
     recorder = Recorder(1, stride=1)
-    assert recorder.begin(0, torch.device("cpu"))
+    assert recorder.prepare(0, torch.device("cpu"))
     loss = model()
     loss.backward()
     recorder.step(model, optimizer, model.forward, loss.item())
@@ -71,7 +71,7 @@ def test_measuring_does_not_change_the_training(
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
-def test_units_that_answer_everything_alike_are_counted() -> None:
+def test_units_with_constant_output_are_counted() -> None:
     convolution = nn.Conv2d(1, 4, 3)
     torch.nn.init.constant_(convolution.weight, 0.1)
     model = nn.Sequential(convolution, nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
@@ -80,7 +80,7 @@ def test_units_that_answer_everything_alike_are_counted() -> None:
         convolution.bias[:3] = -1e3
     x = torch.rand(8, 1, 4, 4)
     recorder = Recorder(1, stride=1)
-    recorder.begin(0, torch.device("cpu"))
+    recorder.prepare(0, torch.device("cpu"))
     loss = model(x).square().mean()
     loss.backward()
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)

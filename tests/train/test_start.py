@@ -1,4 +1,4 @@
-"""Trainings that begin with another's weights."""
+"""Fine-tuning from the weights of another training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mien.model.classifier import Classifier
 from mien.model.resolve import model_content
 from mien.publish.export import export_run
 from mien.train.loop.fit import fit
-from mien.train.loop.pretrained import begin_from, learnt_before
+from mien.train.loop.pretrained import load_pretrained, read_pretrained
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import Model, build_model
 from mien.train.recipe.find import find_recipe
@@ -40,20 +40,20 @@ def fresh(classes: int = 3, **changes: object) -> Model:
 
 def test_all_weights_are_taken(first: Path) -> None:
     model = fresh()
-    begin_from(model, recipe(fit={"start": str(first)}))
+    load_pretrained(model, recipe(fit={"init_from": str(first)}))
     theirs = load_scorer(first).model.state_dict()
     assert all(torch.equal(value, theirs[name]) for name, value in model.state_dict().items())
     untouched = fresh()
     before = {name: value.clone() for name, value in untouched.state_dict().items()}
-    begin_from(untouched, recipe())
+    load_pretrained(untouched, recipe())
     assert all(torch.equal(v, before[name]) for name, v in untouched.state_dict().items())
 
 
 def test_of_other_labels_the_last_layer_takes_those_that_both_learn(first: Path) -> None:
-    wanted = recipe(labels="sad,surprise,happy", fit={"start": str(first)})
+    wanted = recipe(labels="sad,surprise,happy", fit={"init_from": str(first)})
     model = fresh(3)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    begin_from(model, wanted)
+    load_pretrained(model, wanted)
     theirs, ours = load_scorer(first).model.state_dict(), model.state_dict()
     *_, last = (name for name in ours if ours[name].ndim == 2)
     for name in (last, last.replace("weight", "bias")):
@@ -78,102 +78,105 @@ def trained(path: Path, drawn: Dataset, *, mirror: bool) -> Path:
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_a_model_file_is_begun_with_as_its_run_is(
+def test_a_model_file_is_fine_tuned_like_its_run(
     mirrored: Path, half: bool, drawn: Dataset, tmp_path: Path
 ) -> None:
     file = tmp_path / "model.onnx"
     export_run(mirrored, file, drawn, half=half)
-    learnt = learnt_before(str(file))
+    learnt = read_pretrained(str(file))
     assert learnt.labels == THREE
-    theirs = learnt_before(str(mirrored)).weights
+    theirs = read_pretrained(str(mirrored)).weights
     for name, value in learnt.weights.items():
         torch.testing.assert_close(value, theirs[name], atol=5e-3 if half else 0, rtol=0)
     lacking = theirs.keys() - learnt.weights.keys()
     assert all(n.startswith("normalise.") or n.endswith("tracked") for n in lacking)
 
 
-def test_a_graph_without_normalisations_cannot_be_begun_with(
+def test_a_graph_without_normalisations_cannot_be_fine_tuned(
     drawn: Dataset, tmp_path: Path
 ) -> None:
     run = trained(tmp_path / "run", drawn, mirror=False)
     export_run(run, tmp_path / "model.onnx", drawn)
-    with pytest.raises(ModelFileError, match="normalisations are part of convolutions"):
-        learnt_before(str(tmp_path / "model.onnx"))
+    with pytest.raises(ModelFileError, match="folds batch normalisation into"):
+        read_pretrained(str(tmp_path / "model.onnx"))
 
 
 @pytest.mark.parametrize("name", ["mien-small", "mien-tiny"])
-def test_a_shipped_model_is_begun_with(name: str) -> None:
-    changes = [f"fit.start={name}", "labels=three", "targets.classes=", "also="]
+def test_a_shipped_model_is_fine_tuned(name: str) -> None:
+    changes = [f"fit.init_from={name}", "labels=three", "targets.classes=", "extra_labels="]
     recipe_file = find_recipe(Path(name.removeprefix("mien-")))
     three = load_recipe(recipe_file, [*changes, "targets.kind=labels"])
     assert three.learnt_labels == THREE
     model = build_model(
         three.network, normalise=Normalise("image"), input_size=48, classes=3
     ).eval()
-    begin_from(model, three)
+    load_pretrained(model, three)
     content, _ = model_content(Path(name))
     shipped = Classifier.from_bytes(content, name=name)
     faces = np.random.default_rng(0).integers(0, 256, (8, 48, 48), dtype=np.uint8)
     ours = model(torch.from_numpy(faces)[:, None].float()).detach().numpy()
-    # The very answers, before a temperature was put on them.
+    # The same logits, before the temperature scales them.
     np.testing.assert_allclose(
         ours / shipped.info.temperature, shipped.logits(faces), atol=1e-3, rtol=0
     )
 
 
-def test_a_training_begins_there_and_goes_on_without(
+def test_a_fine_tuned_run_resumes_without_its_source(
     first: Path, drawn: Dataset, tmp_path: Path
 ) -> None:
     gone = tmp_path / "gone"
     shutil.copytree(first, gone)
-    still = {"start": str(gone), "epochs": 1, "average": 0.0}
+    still = {"init_from": str(gone), "epochs": 1, "ema_decay": 0.0}
     run = start(tmp_path / "run", drawn, fit=still, optimizer={"lr": 1e-9})
     fit(run, drawn)
-    # With next to no steps the weights are still those begun with.
+    # With hardly any steps the weights are still the initial ones.
     theirs = load_scorer(first).model.state_dict()
     for name, value in weights(run).items():
         bare = name.removeprefix("model.")
         if name.startswith("model.") and value.ndim > 1:
             torch.testing.assert_close(value, theirs[bare], atol=1e-6, rtol=0)
-    # A training that goes on does not ask for who has gone.
+    # A resumed training does not read the source, which is gone.
     shutil.rmtree(gone)
     assert fit(open_run(run.path), drawn).epoch == 1
 
 
-def test_what_cannot_be_begun_with(first: Path, drawn: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"fit\.start: the network of .* is not this recipe's"):
-        begin_from(fresh(network={"width": 5}), recipe(fit={"start": str(first)}))
-    with pytest.raises(ModelFileError, match=r"fit\.start: there is no model"):
-        begin_from(fresh(), recipe(fit={"start": str(tmp_path / "none")}))
+def test_sources_that_cannot_be_fine_tuned(first: Path, drawn: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"fit\.init_from: the network of .* is not this"):
+        load_pretrained(fresh(network={"width": 5}), recipe(fit={"init_from": str(first)}))
+    with pytest.raises(ModelFileError, match=r"fit\.init_from: there is no model"):
+        load_pretrained(fresh(), recipe(fit={"init_from": str(tmp_path / "none")}))
     with pytest.raises(ModelFileError) as misspelt:
-        begin_from(fresh(), recipe(fit={"start": "mien-smal"}))
+        load_pretrained(fresh(), recipe(fit={"init_from": "mien-smal"}))
     assert "did you mean 'mien-small'?" in misspelt.value.hint
     with pytest.raises(RunFolderError, match="is not a run folder"):
-        begin_from(fresh(), recipe(fit={"start": str(tmp_path)}))
+        load_pretrained(fresh(), recipe(fit={"init_from": str(tmp_path)}))
     with pytest.raises(ConfigError, match="the network of mien-small is not this recipe's"):
-        begin_from(fresh(), recipe(fit={"start": "mien-small"}))
-    narrow = ["fit.start=mien-small", "network.widths=[8,8,8,8]", "labels=three",
+        load_pretrained(fresh(), recipe(fit={"init_from": "mien-small"}))
+    narrow = ["fit.init_from=mien-small", "network.widths=[8,8,8,8]", "labels=three",
               "targets.kind=votes"]  # fmt: skip
-    for more in ([], ["targets.classes=", "also="]):  # the last layer with as many rows, and fewer
+    for more in (
+        [],
+        ["targets.classes=", "extra_labels="],
+    ):  # the last layer with as many rows, and fewer
         small = load_recipe(find_recipe(Path("small")), [*narrow, *more])
         model = build_model(small.network, normalise=Normalise("image"), input_size=48,
                             classes=len(small.learnt_labels))  # fmt: skip
         with pytest.raises(ConfigError, match="the network of mien-small is not this recipe's"):
-            begin_from(model, small)
-    with pytest.raises(ModelFileError, match=r"mien-small-int8.onnx are rounded to int8"):
-        begin_from(fresh(), recipe(fit={"start": "mien-small-int8"}))
+            load_pretrained(model, small)
+    with pytest.raises(ModelFileError, match=r"mien-small-int8.onnx are int8, not float32"):
+        load_pretrained(fresh(), recipe(fit={"init_from": "mien-small-int8"}))
     with pytest.raises(ModelFileError, match="none.onnx"):
-        begin_from(fresh(), recipe(fit={"start": str(tmp_path / "none.onnx")}))
+        load_pretrained(fresh(), recipe(fit={"init_from": str(tmp_path / "none.onnx")}))
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(b"no graph at all")
     with pytest.raises(ModelFileError, match="not an ONNX file, or is damaged"):
-        begin_from(fresh(), recipe(fit={"start": str(damaged)}))
+        load_pretrained(fresh(), recipe(fit={"init_from": str(damaged)}))
 
 
 def test_the_doctor_does_not_take_learnt_weights_for_grown_ones(
     first: Path, drawn: Dataset, tmp_path: Path
 ) -> None:
-    run = start(tmp_path / "run", drawn, fit={"start": str(first), "epochs": 1})
+    run = start(tmp_path / "run", drawn, fit={"init_from": str(first), "epochs": 1})
     fit(run, drawn)
     # Lengths are compared with those of random weights only where it began with such.
     assert gather(open_run(run.path), drawn).initial == {}

@@ -177,7 +177,8 @@ def load_scorer(model: Path, labels: Sequence[str] = ()) -> Scorer:
             from mien.train.run.folder import load_scorer as load_run
             from mien.train.run.folder import open_run
         recipe = open_run(model).recipe
-        also = bool(labels) and recipe.also and set(labels) == set(label_set(recipe.also))
+        extra = recipe.extra_labels
+        also = bool(labels) and extra and set(labels) == set(label_set(extra))
         return load_run(model, labels=tuple(labels) if also else ())
     from mien.model.classifier import Classifier
 

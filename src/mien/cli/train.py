@@ -159,7 +159,7 @@ def _fit(run: RunFolder, dataset: Dataset, request: Request) -> TrainingState:
 
 def _create_run(request: Request) -> RunFolder:
     from mien.data.dataset import load_dataset
-    from mien.train.loop.find_lr import with_found_rate
+    from mien.train.loop.find_lr import with_found_lr
     from mien.train.run.folder import create_run, next_run_path, refuse_existing
 
     given, folder = _load_recipe(request)
@@ -167,7 +167,7 @@ def _create_run(request: Request) -> RunFolder:
     refuse_existing(path)
     dataset = load_dataset(folder)
     progress = step_lines("learning-rate range test", every=40)
-    resolved, test = with_found_rate(given, dataset, progress)
+    resolved, test = with_found_lr(given, dataset, progress)
     run = create_run(path, resolved, dataset, folder)
     if given.labels == "auto":
         targets = "rater votes" if run.recipe.targets.kind == "votes" else "labels"
@@ -240,7 +240,7 @@ def _find_learning_rate(request: Request) -> None:
     test = find_lr(recipe, load_dataset(data), progress)
     _write_range_test(test, folder)
     typer.echo(
-        f"suggestion: --set optimizer.lr={test.suggestion:g} (lowest loss at {test.least:g}; "
+        f"suggestion: --set optimizer.lr={test.suggestion:g} (lowest loss at {test.min_loss_lr:g}; "
         "above it the loss grows)"
     )
 

@@ -12,8 +12,8 @@ from scipy import stats
 from mien.data.duplicates import share_copied
 from mien.doctor.baseline import hog_baseline, hog_features
 from mien.errors import MienError
-from mien.train.loop.fit import right_answers
 from mien.train.loop.loader import make_examples
+from mien.train.loop.validate import true_labels
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import build_model
 from mien.train.run.folder import load_scorer
@@ -175,7 +175,7 @@ def _labelled_sample(
     part: Dataset, recipe: Recipe, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return up to MAX_SAMPLED rows with a ground truth, and that ground truth."""
-    y_true = right_answers(part, recipe)
+    y_true = true_labels(part, recipe)
     rows = rng.permutation(np.flatnonzero(y_true >= 0))[:MAX_SAMPLED]
     return rows, y_true[rows]
 
@@ -206,7 +206,7 @@ def _initial_network(run: RunFolder) -> tuple[int, dict[str, float]]:
             classes=len(recipe.learnt_labels),
         )
         initial = {n: float(p.square().mean().sqrt()) for n, p in model.named_parameters()}
-    if run.recipe.fit.warm:
+    if run.recipe.fit.warm_start:
         initial = {}  # it started from trained weights, which may be gone
     return sum(p.numel() for p in model.parameters()), initial
 

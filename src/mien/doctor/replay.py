@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mien.train.loop.fit import choose_device, start_state, train_step
-from mien.train.loop.loader import batches, make_examples, sampling_chance
-from mien.train.loop.optimizer import learning_rate
+from mien.train.loop.initial_state import choose_device, initial_state
+from mien.train.loop.loader import make_examples
 from mien.train.loop.signals import DIGEST_STEP, Recorder
+from mien.train.loop.stepper import Stepper
 
 if TYPE_CHECKING:
     from mien.data.dataset import Dataset
@@ -29,9 +29,9 @@ def is_reproducible(run: RunFolder, dataset: Dataset) -> bool | None:
     if not recorded or device.type != "cpu" or not run.started_here():
         return None
     recipe = run.recipe
-    if recipe.fit.warm or recipe.network.align:
+    if recipe.fit.warm_start or recipe.network.align:
         return None
-    if recipe.distil.teachers and recipe.distil.weight:
+    if recipe.distillation.teachers and recipe.distillation.weight:
         return None
     return replayed_digest(run, dataset) == recorded[0]
 
@@ -40,22 +40,15 @@ def replayed_digest(run: RunFolder, dataset: Dataset) -> str:
     """Return the digest of the weights after the training's first steps, repeated."""
     recipe = run.recipe
     threads = torch.get_num_threads()
-    learnt = make_examples(dataset.split("train"), recipe)
-    steps = len(learnt) // recipe.fit.batch_size
-    # The stride is beyond any step: replaying must not pay for measurements.
-    recorder = Recorder(1, 1 << 30)  # no step is measured
+    examples = make_examples(dataset.split("train"), recipe)
+    recorder = Recorder(1, stride=1 << 30)  # measures no step closely
     try:
         # The replay seeds the generator; the caller's state must stay as it was.
         with torch.random.fork_rng(devices=[]):
-            state = start_state(recipe, learnt, run.input_size, torch.device("cpu"))
-            state.model.train()
-            chance_n = sampling_chance(learnt, recipe.fit.sampling)
-            drawn = batches(learnt, recipe.fit.batch_size, state.order, chance_n)
-            for step, (pixels, targets, weights) in zip(range(DIGEST_STEP), drawn, strict=False):
-                state.lr = learning_rate(
-                    step, steps, recipe.fit.epochs, recipe.optimizer.rate, recipe.schedule
-                )
-                train_step(state, recipe, (pixels, targets, weights), recorder, step)
+            state = initial_state(recipe, examples, run.input_size, torch.device("cpu"))
+            stepper = Stepper(state, recipe, examples)
+            for _, batch in zip(range(DIGEST_STEP), stepper.batches(), strict=False):
+                stepper.step(batch, recorder)
     finally:
         torch.set_num_threads(threads)
     return recorder.digest

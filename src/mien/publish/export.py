@@ -25,7 +25,7 @@ from mien.model.classifier import Classifier
 from mien.model.fp16 import to_fp16
 from mien.model.info import INPUT_NAME, OUTPUT_NAME, Head, ModelInfo
 from mien.publish.rewrite import refuse_form, with_info, write_model
-from mien.train.loop.fit import right_answers
+from mien.train.loop.validate import true_labels
 from mien.train.networks.registry import measure_cost
 from mien.train.run.folder import load_ensemble, open_run
 
@@ -160,12 +160,13 @@ def export_run(
 def _outputs(run: RunFolder, split: Dataset, logits_nk: NDArray[np.float32]) -> list[Output]:
     """Return the recipe's answers and, where it has them, its further labels, each calibrated."""
     wanted = [(OUTPUT_NAME, run.recipe.answer_labels)]
-    if run.recipe.also:
-        wanted.append((f"{OUTPUT_NAME}_{run.recipe.also}", label_set(run.recipe.also)))
+    extra = run.recipe.extra_labels
+    if extra:
+        wanted.append((f"{OUTPUT_NAME}_{extra}", label_set(extra)))
     found = []
     for name, labels in wanted:
         columns = run.recipe.columns_of(labels)
-        right = right_answers(split, run.recipe, labels)
+        right = true_labels(split, run.recipe, labels)
         clear = right >= 0
         temperature = fit_temperature(logits_nk[clear][:, list(columns)], right[clear])
         found.append(Output(name, labels, columns, temperature))

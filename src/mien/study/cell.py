@@ -12,7 +12,8 @@ import numpy as np
 from mien.doctor.facts import min_first_half
 from mien.errors import DataError, MienError, TrainingError
 from mien.files import read_json, write_json
-from mien.train.loop.fit import fit, right_answers
+from mien.train.loop.fit import fit
+from mien.train.loop.validate import true_labels
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import build_model
 from mien.train.recipe.adapt import adapted
@@ -115,7 +116,7 @@ def random_subset(dataset: Dataset, training: Training) -> Dataset:
         DataError: a split has fewer images than requested.
     """
     recipe = adapted(training.recipe, dataset)
-    y_true = right_answers(dataset, recipe)
+    y_true = true_labels(dataset, recipe)
     rows = []
     for split, size, seed in (
         ("train", training.train, recipe.fit.seed),
@@ -177,7 +178,7 @@ def count_parameters(recipe: Recipe, input_size: int) -> int:
 
 def _diverged(part: Dataset, recipe: Recipe) -> dict[str, float | None]:
     """Return the measures of a training with a NaN loss: it predicts the most common class."""
-    y_true = right_answers(part.split("validation"), recipe)
+    y_true = true_labels(part.split("validation"), recipe)
     known = y_true[y_true >= 0]
     majority = float(np.bincount(known).max() / max(1, len(known)))
     names = ("accuracy", "best_accuracy", "train_accuracy")

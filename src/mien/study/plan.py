@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from mien.errors import ConfigError, did_you_mean
 from mien.train.networks.registry import network_options
+from mien.train.recipe.convert import apply_setting, from_mapping
 from mien.train.recipe.find import find_recipe, find_study
-from mien.train.recipe.recipe import apply_setting, from_mapping, load_recipe, recipe_from_dict
+from mien.train.recipe.recipe import load_recipe, recipe_from_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -247,7 +247,7 @@ def vanishing_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
     def smallest(layers: Mapping[str, float]) -> float:
         # Normalised layers' weights have grown in an earlier training, and their gradients have
         # shrunk as much, unlike those of the last layer, which is not normalised.
-        pretrained = evidence.recipe.fit.warm and len(layers) > 2
+        pretrained = evidence.recipe.fit.warm_start and len(layers) > 2
         return min_first_half(dict(list(layers.items())[:-1]) if pretrained else layers)
 
     ratios = [smallest(relative_gradients(e)) for e in evidence.signals if len(e.layers) > 1]

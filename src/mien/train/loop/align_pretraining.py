@@ -1,8 +1,8 @@
-"""Teach a network where faces lie, from landmarks: what its alignment knows before it trains.
+"""Pretraining of the face alignment: a spatial transformer is trained on facial landmarks.
 
-The teacher is MTCNN's third network, which places five landmarks on every crop. The student is
-asked for the similarity that brings the average face's landmarks nearest to a crop's, on crops
-that are moved, darkened, blurred and partly hidden; so it ends up surer than its teacher.
+MTCNN's third network places five landmarks on every crop. The spatial transformer learns the
+similarity that maps the average face's landmarks to the crop's, on crops that are moved, darkened,
+blurred and partly erased, which makes it more robust than MTCNN.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from mien.train.networks.align import SpatialTransformer
     from mien.train.networks.normalise import Normalise
 
-SURE = 0.8
-"""Least probability of a face for its landmarks to be believed, as the detector has it."""
-LEAST = 32
-"""Faces with landmarks below which nothing can be learnt."""
+MIN_SCORE = 0.8
+"""Minimum detection score of a face whose landmarks are used, 0 to 1."""
+MIN_FACES = 32
+"""Minimum number of faces with landmarks to train on."""
 STEPS, BATCH, RATE = 4000, 128, 3e-3
 ROTATION, SCALE, SHIFT = 35.0, 0.3, 0.2
-"""Largest changes of place in training: degrees, and shares of the size and of the side."""
+"""Maximum random moves in training: degrees, and fractions of the size and of the side."""
 CHANGES = AugmentConfig(
     low_res=0.15, blur=0.15, blur_sigma=1.5, gamma=0.4, brightness=0.1, contrast=0.3, noise=0.05,
     erase=0.4, erase_size=0.5,
@@ -51,31 +51,31 @@ def fit_alignment(
     seed: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> float:
-    """Teach `align` where the faces lie; return its mean distance, in shares of the side.
+    """Train `align` on landmarks; return its mean landmark error, as a fraction of the side.
 
     Args:
-        align: in place; ready to answer afterwards.
-        normalise: of the same model.
-        pixels: the training images, uint8 [n, 1, s, s] on the CPU.
-        seed: of everything random.
-        progress: hears of steps done, and of all.
+        align: spatial transformer; trained in place, then frozen.
+        normalise: normalisation layer of the same model.
+        pixels: training images, uint8 [n, 1, s, s] on the CPU.
+        seed: seed of the batches and their augmentation.
+        progress: called with (steps done, all steps).
 
     Raises:
-        DataError: too few of the images show a face whose landmarks are found.
-        ModelFileError: the landmarks' network is missing.
+        DataError: landmarks are found on fewer than MIN_FACES images.
+        ModelFileError: MTCNN's weights are missing.
     """
     found, scores = Mtcnn().face_landmarks(pixels[:, 0].numpy())
-    rows = np.flatnonzero(scores > SURE)
-    if len(rows) < LEAST:
+    rows = np.flatnonzero(scores > MIN_SCORE)
+    if len(rows) < MIN_FACES:
         raise DataError(
             f"network.align: landmarks are found on {len(rows)} of {len(pixels)} training "
-            f"images; at least {LEAST} are needed",
-            hint="leave the faces where they are: --set network.align=0",
+            f"images; at least {MIN_FACES} are needed",
+            hint="train without alignment: network.align=0",
         )
     points = torch.from_numpy(found[rows] * 2 - 1)
     faces = pixels[torch.from_numpy(rows)]
     average = points.mean(0)
-    average = (average + _mirrored(average)) / 2  # the same face, seen in a mirror
+    average = (average + _mirrored(average)) / 2  # symmetric: flips must not shift it
     random = torch.Generator().manual_seed(seed * 2 + 3)
     optimizer = torch.optim.Adam(align.parameters(), RATE, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS, pct_start=0.1)
@@ -105,12 +105,12 @@ def fit_alignment(
 
 
 def _mirrored(points_p2: Tensor) -> Tensor:
-    """Return landmarks [..., 5, 2] as they lie on the mirror image; x runs from -1 to 1."""
+    """Return the landmarks [..., 5, 2] of the mirror image; x runs from -1 to 1."""
     return points_p2[..., MIRRORED, :] * torch.tensor([-1.0, 1.0])
 
 
 def _with_norms(plain: nn.Sequential) -> nn.Sequential:
-    """Return the layers with batch normalisation after each convolution: they learn faster so."""
+    """Return the layers with batch normalisation after each convolution, for faster training."""
     layers: list[nn.Module] = []
     for layer in plain:
         layers.append(layer)
@@ -120,7 +120,7 @@ def _with_norms(plain: nn.Sequential) -> nn.Sequential:
 
 
 def _without_norms(normed: nn.Sequential, plain: nn.Sequential) -> nn.Sequential:
-    """Return `plain`, whose convolutions now do what those and their normalisation did."""
+    """Return `plain` with the normalisations of `normed` folded into its convolutions."""
     for convolution, norm in pairwise(normed):
         if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             fused = fuse_conv_bn_eval(convolution.eval(), norm.eval())
@@ -129,7 +129,7 @@ def _without_norms(normed: nn.Sequential, plain: nn.Sequential) -> nn.Sequential
 
 
 def _moved(pixels: Tensor, points_n52: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return crops, moved at random, and their landmarks, moved alike."""
+    """Return randomly moved crops, and their landmarks moved with them."""
     n = len(pixels)
 
     def uniform(largest: float) -> Tensor:
@@ -140,6 +140,6 @@ def _moved(pixels: Tensor, points_n52: Tensor, random: torch.Generator) -> tuple
     mirrored = torch.rand(n, generator=random) < 0.5
     pixels = torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels)
     points = torch.where(mirrored[:, None, None], _mirrored(points_n52), points_n52)
-    # A pixel of the result comes from where its place is mapped to; a landmark goes the other way.
+    # The map goes from the result's coordinates to the source's; landmarks need its inverse.
     turn, shift = rows[:, :, :2], rows[:, None, :, 2]
     return resampled(pixels, rows), (points - shift) @ torch.linalg.inv(turn).mT

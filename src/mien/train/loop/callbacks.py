@@ -12,18 +12,21 @@ if TYPE_CHECKING:
 
 
 class Callback(Protocol):
-    """Receives the events of a training; must not change it."""
+    """Receives the events of a training; must not change it.
+
+    Subclasses override the events that they need; the others do nothing.
+    """
 
     def on_train_start(
         self, run: RunFolder, recipe: Recipe, cost: NetworkCost, images: int, steps: int
     ) -> None:
-        """Training starts (or goes on) with this many images and steps an epoch."""
+        """Training starts or resumes, with this many images and steps per epoch."""
 
     def on_step_end(self, epoch: int, step: int, loss: float) -> None:
-        """A batch of the epoch was learnt from; both are counted from 1."""
+        """The optimizer took a step; epoch and step are counted from 1."""
 
     def on_epoch_end(self, metrics: EpochMetrics, *, best: bool) -> None:
-        """An epoch was finished and saved; `best` if it is the best one so far."""
+        """An epoch was finished and its checkpoint saved; `best` if it is the best so far."""
 
     def on_train_end(self, status: str) -> None:
         """Training ended: 'finished', 'stopped early', 'interrupted' or 'failed'."""

@@ -6,12 +6,14 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-# Not when first drawn: Ctrl-C amid that import would leave half of matplotlib, and no last image.
+# Imported here and not at the first drawing: Ctrl-C during the import would leave matplotlib half
+# loaded, and the last curves could not be drawn.
 from matplotlib.figure import Figure
 
 from mien.files import write_bytes
 from mien.palette import GREY, SERIES
 from mien.report.figure import png_bytes, whole_epochs
+from mien.train.loop.callbacks import Callback
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,12 +27,11 @@ if TYPE_CHECKING:
 
 TRAIN, VALIDATION = SERIES[:2]
 
-
 PAUSE_S = 10.0
-"""Between two drawings: each takes half a second, more than a short epoch."""
+"""Seconds between two drawings: each takes half a second, more than a short epoch."""
 
 
-class CurvesPlot:
+class CurvesPlot(Callback):
     """Keeps `curves.png` in the run folder up to date: after epochs, and at the end."""
 
     def __init__(self) -> None:
@@ -42,21 +43,18 @@ class CurvesPlot:
     def on_train_start(
         self, run: RunFolder, recipe: Recipe, cost: NetworkCost, images: int, steps: int
     ) -> None:
-        """Remember the folder and the epochs that an earlier part of this run finished."""
+        """Store the folder, and the epochs that were finished before a resume."""
         self.run = run
         self.history = run.read_metrics()
 
-    def on_step_end(self, epoch: int, step: int, loss: float) -> None:
-        """Single steps are not drawn."""
-
     def on_epoch_end(self, metrics: EpochMetrics, *, best: bool) -> None:
-        """Draw again, where the last time was a while ago."""
+        """Draw the curves, unless they were drawn within the last PAUSE_S seconds."""
         self.history.append(metrics)
         if time.monotonic() - self.drawn_at >= PAUSE_S:
             self._draw()
 
     def on_train_end(self, status: str) -> None:
-        """Draw the epochs that were left out."""
+        """Draw the epochs since the last drawing."""
         if len(self.history) > self.drawn_epochs:
             self._draw()
 
@@ -69,7 +67,7 @@ class CurvesPlot:
 
 
 def draw_curves(history: Sequence[EpochMetrics], *, title: str) -> bytes:
-    """Return the curves of at least one epoch as PNG bytes."""
+    """Return the curves of one or more epochs as PNG bytes."""
     figure = Figure(figsize=(11, 3.6), dpi=120, layout="constrained")
     losses, accuracies, rates = figure.subplots(1, 3, width_ratios=(4, 4, 2.4))
     epochs = [m.epoch for m in history]
@@ -77,7 +75,7 @@ def draw_curves(history: Sequence[EpochMetrics], *, title: str) -> bytes:
     losses.plot(epochs, [m.loss for m in history], color=GREY, marker=mark, ms=3, lw=1.2)
     losses.plot(epochs, [m.train_loss for m in history], color=TRAIN, marker=mark, ms=3)
     losses.plot(epochs, [m.validation_loss for m in history], color=VALIDATION, marker=mark, ms=3)
-    _name_lines(losses, ["training, as learnt", "training, plain", "validation"])
+    _name_lines(losses, ["training, augmented", "training", "validation"])
     losses.set_title("log loss", loc="left")
     train = [100 * m.train_accuracy for m in history]
     validation = [100 * m.validation_accuracy for m in history]
@@ -86,9 +84,7 @@ def draw_curves(history: Sequence[EpochMetrics], *, title: str) -> bytes:
     accuracies.fill_between(epochs, train, validation, color=GREY, alpha=0.15, lw=0)
     best = max(range(len(history)), key=lambda i: validation[i])
     accuracies.plot(epochs[best], validation[best], "*", color=VALIDATION, ms=13)
-    _name_lines(
-        accuracies, ["training, plain", "validation", "gap", f"best: {validation[best]:.1f}%"]
-    )
+    _name_lines(accuracies, ["training", "validation", "gap", f"best: {validation[best]:.1f}%"])
     accuracies.set_title(f"accuracy, % (validation n = {history[-1].validation_n:,})", loc="left")
     rates.plot(epochs, [m.lr for m in history], color=GREY, marker=mark, ms=3)
     rates.set_title("learning rate", loc="left")

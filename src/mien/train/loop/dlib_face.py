@@ -29,13 +29,13 @@ PACKAGE, VERSION = "face_recognition_models", "0.3.0"
 FILE = "models/dlib_face_recognition_resnet_model_v1.dat"
 SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
 KERNEL_NORM = 1.5
-"""Spectral norm that each kernel is scaled to, batch normalisation making up for it.
+"""Spectral norm that each kernel is scaled to; batch normalisation compensates for it.
 
-Muon's steps have a spectral norm that is fixed by the learning rate: kernels of one norm learn
-equally fast, and at the rates that suit a network from scratch.
+The learning rate fixes the spectral norm of Muon's steps: kernels of the same norm learn equally
+fast, at the learning rates that suit random initial weights.
 """
 SAMPLE = 512
-"""Training images that batch normalisation is calibrated on."""
+"""Number of training images that batch normalisation is calibrated on."""
 
 
 def read_dlib_weights() -> DlibFace:
@@ -48,7 +48,7 @@ def read_dlib_weights() -> DlibFace:
 
 
 def find_file() -> Path:
-    """Return where the installed package keeps the weights.
+    """Return the path of the weights in the installed package.
 
     Raises:
         ModelFileError: the package is not installed, or lacks the file.
@@ -71,7 +71,7 @@ def find_file() -> Path:
 
 
 def read_file(path: Path) -> DlibFace:
-    """Return the network in the file, once it was found to be the published one.
+    """Return the network in the file, after comparing the file's SHA-256 with the published one.
 
     Raises:
         ModelFileError: it cannot be read, or has another SHA-256.
@@ -92,14 +92,14 @@ def read_file(path: Path) -> DlibFace:
 
 
 def load_dlib_face(model: Model, weights: DlibFace, pixels: Tensor, seed: int) -> None:
-    """Give a `face-resnet` dlib's weights, with batch normalisation calibrated on `pixels`.
+    """Load dlib's weights into a `face-resnet`; calibrate batch normalisation on `pixels`.
 
     Args:
         model: on the CPU; changed in place, all but its last layer and its alignment, which must
             be fitted already.
         weights: dlib's network, for RGB pixels.
         pixels: training images, uint8 [n, 1, s, s].
-        seed: which of the images the calibration looks at.
+        seed: seed of the choice of calibration images.
 
     Raises:
         ModelFileError: a kernel is all zeros.
@@ -136,7 +136,7 @@ def _grey(stem: Convolution, weights: DlibFace, model: Model, sample: Tensor) ->
 
 
 def _levels(model: Model, sample: Tensor) -> tuple[float, float]:
-    """Return deviation and mean, in shares of white, that undo the model's normalisation.
+    """Return deviation and mean, as fractions of white, that undo the model's normalisation.
 
     Where each image is normalised by its own, these are the sample's average ones.
     """
@@ -148,7 +148,7 @@ def _levels(model: Model, sample: Tensor) -> tuple[float, float]:
 
 
 def _scaled(given: Convolution) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the kernel at KERNEL_NORM, and what its outputs are multiplied by and moved by."""
+    """Return the kernel scaled to KERNEL_NORM, and its outputs' scale and offset."""
     filters, bias, gamma, beta = (
         torch.from_numpy(values) for values in (given.filters, given.bias, given.gamma, given.beta)
     )
@@ -165,10 +165,9 @@ def _scaled(given: Convolution) -> tuple[Tensor, Tensor, Tensor]:
 def _calibrate(
     model: Model, affine: dict[nn.Module, tuple[Tensor, Tensor]], sample: Tensor
 ) -> None:
-    """Set each batch normalisation to the sample's statistics so that it is its affine layer.
+    """Set each batch normalisation to the sample's statistics, so that it equals its affine layer.
 
-    Layers are set in the order in which the sample passes them, each by what comes out of the
-    ones before, so one pass does.
+    A hook sets each layer just before the sample passes it, so that one forward pass is enough.
     """
 
     def set_norm(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -117,7 +117,7 @@ def _versions() -> list[int]:
     branch = [LAYER] * 5 + [TAG]  # affine, convolution, relu, affine, convolution; the tag
     versions = [LAYER, LAYER]  # the last matrix and the mean over all pixels
     for _, halves in reversed(BLOCKS):
-        # relu, sum; in blocks that to_fp16 also the mean of 2x2 pixels, a skip and its tag
+        # relu, sum; in blocks that halve also the mean of 2x2 pixels, a skip and its tag
         versions += [LAYER, LAYER, *([LAYER, TAG, TAG] if halves else []), *branch]
     return [*versions, LAYER, LAYER, LAYER, INNERMOST]
 

@@ -1,10 +1,10 @@
-"""The learning-rate range test: which rate is neither too large nor too small.
+"""The learning-rate range test: finds a learning rate that is neither too large nor too small.
 
-A fresh network learns with a rate that grows from step to step (Smith 2017, arXiv:1506.01186).
-Where the loss falls fastest is hard to read off a noisy curve; what a step gains of what its
-gradient promised is not (see signals.py). It is 1 for tiny steps and falls smoothly as they grow,
-so the suggestion is the rate at which it has fallen to GAIN, and at most a quarter of the rate
-with the least loss. The same recipe, data and seed give the same suggestion.
+A fresh network trains while the rate grows from step to step (Smith 2017, arXiv:1506.01186).
+Where the loss falls fastest is hard to read off a noisy curve. The gain ratio of the steps, the
+actual over the predicted loss reduction (see signals.py), is not: it is 1 for tiny steps and falls
+smoothly as they grow. The suggestion is the rate at which it has fallen to GAIN, and at most a
+quarter of the rate at the lowest loss. The same recipe, data and seed give the same suggestion.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from mien.errors import RunFolderError, TrainingError
 from mien.files import read_json, write_bytes, write_json
 from mien.palette import BLUE, GREY, INK, ORANGE
 from mien.report.figure import png_bytes
-from mien.train.loop.fit import choose_device, start_state, train_step
-from mien.train.loop.loader import batches, make_examples
+from mien.train.loop.initial_state import choose_device, initial_state
+from mien.train.loop.loader import make_examples
 from mien.train.loop.signals import Recorder
+from mien.train.loop.stepper import Stepper
 from mien.train.recipe.adapt import adapted
 
 if TYPE_CHECKING:
@@ -33,23 +34,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mien.data.dataset import Dataset
-    from mien.train.loop.loader import Examples
-    from mien.train.loop.state import TrainingState
     from mien.train.recipe.recipe import Recipe
 
 JSON, IMAGE = "lr-range-test.json", "lr-range-test.png"
-LOWEST, HIGHEST = 1e-6, 30.0
+MIN_LR, MAX_LR = 1e-6, 30.0
 STEPS = 160
 SMOOTHING = 0.9
-"""Share of the past in the running mean of the losses."""
+"""Weight of the past in the running mean of the losses."""
 SETTLED = 10
-"""Losses before the running mean is of that many."""
+"""First step whose running mean averages enough losses to be compared with later ones."""
 GAIN = 0.85
-"""Gain ratio at the suggested rate: steps still do what the gradient says, and are not tiny."""
+"""Gain ratio at the suggested rate: the loss falls nearly as predicted, and steps are not tiny."""
 WINDOW = 9
 """Steps over which the gain ratio is taken."""
 BLOWN_UP = 3.0
-"""Running loss over the first at which the test ends."""
+"""The test ends once the running loss is this many times that of the first steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +56,17 @@ class RangeTest:
     """A learning-rate range test.
 
     Attributes:
-        rates: of the steps, growing.
-        losses: running mean of the loss at each step.
-        gains: gain ratio around each step; None where no gain was promised.
-        least: rate at which it was least.
-        suggestion: to train with.
+        rates: learning rate of each step, growing.
+        losses: running mean of the training loss at each step.
+        gains: gain ratio around each step; None where no loss reduction was predicted.
+        min_loss_lr: learning rate at the lowest running loss.
+        suggestion: learning rate to train with.
     """
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
     gains: tuple[float | None, ...]
-    least: float
+    min_loss_lr: float
     suggestion: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,7 +75,10 @@ class RangeTest:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RangeTest:
-        """Return the test that `to_dict` gave."""
+        """Return the test from `to_dict`'s values."""
+        values = dict(values)
+        if "least" in values:  # the name of min_loss_lr in the first run folders
+            values["min_loss_lr"] = values.pop("least")
         curves = {key: tuple(values[key]) for key in ("rates", "losses", "gains")}
         return cls(**{**values, **curves})
 
@@ -86,44 +88,42 @@ def find_lr(
     dataset: Dataset,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> RangeTest:
-    """Test learning rates from LOWEST to HIGHEST on a fresh network; nothing is kept of it.
+    """Test learning rates from MIN_LR to MAX_LR on a fresh network, which is discarded.
 
     Args:
-        recipe: whose optimizer.lr may be "auto".
+        recipe: settings of the training; its optimizer.lr may be "auto".
         dataset: a dataset with a train split.
-        progress: called with (done, total).
+        progress: called with (steps done, all steps).
 
     Raises:
         DataError: the data cannot be trained on with this recipe.
-        TrainingError: the loss is not a number from the first steps on.
+        TrainingError: the loss is NaN or infinite from the first steps on.
     """
     recipe = adapted(recipe, dataset)
-    recipe = replace(recipe, optimizer=replace(recipe.optimizer, lr=LOWEST))
+    recipe = replace(recipe, optimizer=replace(recipe.optimizer, lr=MIN_LR))
     threads = torch.get_num_threads()
-    learnt = make_examples(dataset.split("train"), recipe)
+    examples = make_examples(dataset.split("train"), recipe)
     device = choose_device(recipe.fit.device)
-    rates = np.geomspace(LOWEST, HIGHEST, STEPS)
-    losses: list[float] = []
-    changes: list[tuple[float, float]] = []
+    rates = np.geomspace(MIN_LR, MAX_LR, STEPS)
+    recorder = Recorder(1, stride=1)
     try:
         with torch.random.fork_rng(devices=[]):
             size = int(dataset.images_nhw.shape[1])
-            state = start_state(recipe, learnt, size, device)
-            state.average = None
-            drawn = _endless(learnt.to(device), recipe.fit.batch_size, state.order)
-            for step, rate in enumerate(rates):
-                loss, change = _step(state, recipe, next(drawn), float(rate))
-                losses.append(loss)
-                changes.append(change)
-                progress(step + 1, STEPS)
-                if blown_up(losses):
+            state = initial_state(recipe, examples, size, device)
+            state.average = None  # the test does not score the network
+            stepper = Stepper(state, recipe, examples.to(device))
+            for rate, batch in zip(rates, _endless_batches(stepper), strict=False):
+                stepper.step(batch, recorder, float(rate))
+                progress(len(recorder.losses), STEPS)
+                if blown_up(recorder.losses):
                     break
     finally:
         torch.set_num_threads(threads)
-    return suggest(rates[: len(losses)], losses, changes)
+    losses = recorder.losses
+    return suggest(rates[: len(losses)], losses, recorder.changes)
 
 
-def with_found_rate(
+def with_found_lr(
     recipe: Recipe, dataset: Dataset, progress: Callable[[int, int], None] = lambda d, t: None
 ) -> tuple[Recipe, RangeTest | None]:
     """Return the recipe with a number for its learning rate, and the test if one was needed."""
@@ -134,7 +134,7 @@ def with_found_rate(
 
 
 def blown_up(losses: list[float]) -> bool:
-    """Whether the losses have ended the test: no number, or far above where they began."""
+    """Whether the last loss is not finite, or the running loss is far above the first ones."""
     if not math.isfinite(losses[-1]):
         return True
     smooth = smoothed(losses)
@@ -144,51 +144,51 @@ def blown_up(losses: list[float]) -> bool:
 def suggest(
     rates: NDArray[np.float64], losses: list[float], changes: list[tuple[float, float]]
 ) -> RangeTest:
-    """Return the test's outcome.
+    """Return the test's result.
 
     Args:
-        rates: of the steps, growing, float64 [n].
-        losses: of the steps' batches, before the step.
-        changes: (change of the batch's loss by the step, change that the gradient promised).
+        rates: learning rate of each step, growing, float64 [n].
+        losses: loss of each step's batch, before the step.
+        changes: (actual, predicted) change of the batch's loss by each step.
 
     Raises:
-        TrainingError: fewer than ten losses are numbers.
+        TrainingError: fewer than ten losses are finite.
     """
     finite = [v for v in losses if math.isfinite(v)]
     if len(finite) < 10:
         raise TrainingError(
-            f"the loss is not a number after {len(finite)} steps at a learning rate of "
+            f"the loss is NaN or infinite after {len(finite)} steps at a learning rate of "
             f"{rates[0]:g}",
-            hint="check the inputs' scale with mien data show, or normalise: "
-            "--set network.normalise=image",
+            hint="check the scale of the images with mien data show, or set "
+            "network.normalise=image",
         )
     smooth, used = smoothed(finite), rates[: len(finite)]
-    # The running mean of the first few is those batches' chance, which is lower than any other
-    # where hardly anything is learnt.
+    # A running mean of few losses may be low by chance, and lower than all later ones where the
+    # network hardly learns.
     settled = min(SETTLED, len(smooth) - 1)
-    least = float(used[settled + int(smooth[settled:].argmin())])
+    min_loss_lr = float(used[settled + int(smooth[settled:].argmin())])
     gains = running_gain(changes[: len(finite)])
     crossed = [r for r, g in zip(used, gains, strict=True) if g is not None and g < GAIN]
-    # A single low window among tiny steps is the batches' chance: half of those above are low.
+    # A single low window among tiny steps is chance: beyond the true rate most windows are low.
     steady = [r for r in crossed if _mostly_low(gains, int(np.searchsorted(used, r)))]
-    suggestion = min(float(steady[0]) if steady else least, least / 4)
+    suggestion = min(float(steady[0]) if steady else min_loss_lr, min_loss_lr / 4)
     return RangeTest(
         tuple(float(f"{r:.4g}") for r in used),
         tuple(float(f"{v:.5g}") for v in smooth),
         tuple(None if g is None else float(f"{g:.4g}") for g in gains),
-        float(f"{least:.3g}"),
+        float(f"{min_loss_lr:.3g}"),
         float(f"{suggestion:.2g}"),
     )
 
 
 def running_gain(changes: list[tuple[float, float]]) -> list[float | None]:
-    """Return the gain ratio over a window around each step."""
+    """Return the gain ratio over a window around each step; None where none was predicted."""
     half, result = WINDOW // 2, []
     for i in range(len(changes)):
         part = changes[max(0, i - half) : i + half + 1]
         finite = [(c, p) for c, p in part if math.isfinite(c) and math.isfinite(p)]
-        promised = sum(p for _, p in finite)
-        result.append(sum(c for c, _ in finite) / promised if promised < 0 else None)
+        predicted = sum(p for _, p in finite)
+        result.append(sum(c for c, _ in finite) / predicted if predicted < 0 else None)
     return result
 
 
@@ -198,7 +198,7 @@ def _mostly_low(gains: list[float | None], start: int) -> bool:
 
 
 def smoothed(losses: list[float]) -> NDArray[np.float64]:
-    """Return the running mean of the losses, corrected for its start (as Adam's moments are)."""
+    """Return the running mean of the losses, bias-corrected for its start like Adam's moments."""
     mean, result = 0.0, []
     for number, loss in enumerate(losses, start=1):
         mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
@@ -206,24 +206,13 @@ def smoothed(losses: list[float]) -> NDArray[np.float64]:
     return np.array(result)
 
 
-def _endless(
-    learnt: Examples, batch_size: int, order: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _endless_batches(stepper: Stepper) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     while True:
-        yield from batches(learnt, batch_size, order)
-
-
-def _step(
-    state: TrainingState, recipe: Recipe, batch: tuple[Tensor, Tensor, Tensor], rate: float
-) -> tuple[float, tuple[float, float]]:
-    state.model.train()
-    state.lr = rate
-    recorder = Recorder(1, stride=1)
-    return train_step(state, recipe, batch, recorder, step=0), recorder.changes[0]
+        yield from stepper.batches()
 
 
 def write_range_test(test: RangeTest, folder: Path) -> Path:
-    """Write the test's figures and its image into `folder`; return the image's path."""
+    """Write the test's values and its plot into `folder`; return the plot's path."""
     write_json(folder / JSON, test.to_dict())
     image = folder / IMAGE
     write_bytes(image, draw_range_test(test, title="learning-rate range test"))
@@ -231,7 +220,7 @@ def write_range_test(test: RangeTest, folder: Path) -> Path:
 
 
 def read_range_test(folder: Path) -> RangeTest | None:
-    """Return the test that was written into `folder`, or None.
+    """Return the test in `folder`, or None if there is none.
 
     Raises:
         RunFolderError: the file is damaged.
@@ -243,12 +232,12 @@ def read_range_test(folder: Path) -> RangeTest | None:
         return RangeTest.from_dict(read_json(path))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunFolderError(
-            f"{path} is damaged: {error}", hint="delete it; mien doctor makes it again"
+            f"{path} is damaged: {error}", hint="delete it; mien doctor runs the test again"
         ) from error
 
 
 def draw_range_test(test: RangeTest, *, title: str) -> bytes:
-    """Return the test's curve with its suggestion as PNG bytes."""
+    """Return the curves of loss and gain ratio, with the suggestion marked, as PNG bytes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 5), dpi=120, layout="constrained")
@@ -269,7 +258,7 @@ def draw_range_test(test: RangeTest, *, title: str) -> bytes:
     gains.plot(test.rates, known, color=INK)
     gains.axhline(GAIN, color=GREY, lw=1, ls="--")
     gains.set_ylim(-0.3, 1.15)
-    gains.set_ylabel("gain of a step over\nwhat was promised")
+    gains.set_ylabel("gain ratio (actual over\npredicted reduction)")
     gains.set_xlabel("learning rate")
     for axes in (losses, gains):
         axes.set_xscale("log")

@@ -1,4 +1,4 @@
-"""A whole split as a few tensors, and its batches: no files, no workers, no copies."""
+"""A whole split as a few tensors, and its batches: without files or worker processes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Training images and what to answer, on one device.
+    """Training images with their targets, on one device.
 
     Attributes:
         pixels: uint8 [n, 1, s, s].
-        targets_nk: float32 [n, k] over the learnt labels; each row sums to 1.
-        weights_n: float32 [n], how much each image counts in the loss.
+        targets_nk: probabilities of the learnt labels, float32 [n, k]; each row sums to 1.
+        weights_n: weight of each image in the loss, float32 [n].
     """
 
     pixels: Tensor
@@ -53,11 +53,11 @@ class Examples:
 
 
 def make_examples(dataset: Dataset, recipe: Recipe) -> Examples:
-    """Return the rows of `dataset` that the recipe can learn from, on the CPU.
+    """Return the images of `dataset` that have targets by the recipe, on the CPU.
 
     Raises:
-        ConfigError: votes are asked for and the data set has none of them.
-        DataError: nothing, or only one class, is left to learn.
+        ConfigError: the recipe trains on votes and the dataset lacks some of them.
+        DataError: fewer than two classes occur in the images.
     """
     labels = recipe.learnt_labels
     if recipe.targets.kind == "votes":
@@ -65,14 +65,14 @@ def make_examples(dataset: Dataset, recipe: Recipe) -> Examples:
     else:
         targets, weights = _label_targets(dataset, labels, recipe.answer_labels)
     rows = np.flatnonzero(weights > 0)
-    mass = targets[rows].sum(axis=0)
-    present = [label for label, m in zip(labels, mass, strict=True) if m > 0]
+    counts = targets[rows].sum(axis=0)
+    present = [label for label, count in zip(labels, counts, strict=True) if count > 0]
     if len(present) < 2:
         found = f"only {present[0]!r}" if present else "none of them"
         raise DataError(
             f"{dataset.name}: of the labels {', '.join(labels)}, {found} occurs in the "
             f"{len(dataset.labels_n)} training images",
-            hint="check `mien data show DIR`, or choose other labels with --set labels=a,b",
+            hint="check `mien data show DIR`, or choose other labels: labels = 'a,b'",
         )
     pixels = torch.from_numpy(np.ascontiguousarray(dataset.images_nhw[rows]))
     return Examples(
@@ -83,11 +83,12 @@ def make_examples(dataset: Dataset, recipe: Recipe) -> Examples:
 
 
 def sampling_chance(examples: Examples, sampling: str) -> Tensor | None:
-    """Return each image's chance to be drawn, float32 [n] on the CPU; None for 'uniform'.
+    """Return the probability of each image to be drawn, up to a factor; see `fit.sampling`.
 
-    A face with soft labels counts for each class in proportion. 'balanced' draws each class
-    equally often; 'square_root' in proportion to the root of its frequency (Mahajan et al. 2018,
-    arXiv:1805.00932).
+    An image with soft labels counts for each class in proportion.
+
+    Returns:
+        float32 [n], on the CPU; None for 'uniform'.
     """
     if sampling == "uniform":
         return None
@@ -103,17 +104,22 @@ def batches(
     generator: torch.Generator,
     chance_n: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield (pixels, targets, weights) in a new random order; an incomplete batch is left out.
+    """Yield (pixels, targets, weights) in random order; the last incomplete batch is dropped.
 
-    With `chance_n`, float32 [n], images are drawn with replacement, in proportion to it.
+    Args:
+        examples: training images.
+        batch_size: images per batch.
+        generator: a CPU generator.
+        chance_n: draw with replacement, in proportion to these, float32 [n]; None takes each
+            image once.
 
     Raises:
-        DataError: there are fewer images than one batch.
+        DataError: there are fewer images than one batch holds.
     """
     if len(examples) < batch_size:
         raise DataError(
             f"{len(examples)} training images are fewer than one batch of {batch_size}",
-            hint=f"--set fit.batch_size={max(2, len(examples) // 4)}, or import more images",
+            hint=f"set fit.batch_size={max(2, len(examples) // 4)}, or import more images",
         )
     if chance_n is None:
         order = torch.randperm(len(examples), generator=generator)
@@ -130,9 +136,9 @@ def _label_targets(
     absent = [label for label in answers if label not in dataset.label_names]
     if absent:
         raise DataError(
-            f"{dataset.name} has no label {absent[0]!r}, which the model is to answer",
+            f"{dataset.name} has no label {absent[0]!r}, which the recipe's labels contain",
             hint=did_you_mean(absent[0], dataset.label_names)
-            + f"its labels are: {', '.join(dataset.label_names)}; take them all: --set labels=auto",
+            + f"its labels are: {', '.join(dataset.label_names)}; take them all: labels = 'auto'",
         )
     targets = np.zeros((len(dataset.labels_n), len(labels)))
     for column, label in enumerate(labels):
@@ -148,27 +154,28 @@ def _vote_targets(
     if dataset.votes_nk is None or missing:
         raise ConfigError(
             f"{dataset.name} has no votes for {', '.join(missing or labels)}, "
-            "but the recipe says targets.kind = 'votes'",
-            hint="learn from the labels: --set targets.kind=auto --set labels=auto; or import the "
-            "votes",
+            "but the recipe has targets.kind = 'votes'",
+            hint="train on the labels (targets.kind=auto, labels=auto), or import the votes",
         )
     columns = [dataset.vote_names.index(label) for label in labels]
     votes = dataset.votes_nk[:, columns].astype(np.float64)
-    mass = votes.sum(axis=1)
-    cast = np.maximum(dataset.votes_nk.sum(axis=1), 1)
-    weights = np.where(mass >= max(recipe.targets.min_votes, 1), mass / cast, 0.0)
-    shares = votes / np.maximum(mass, 1)[:, None]
-    shares **= _sharpening(shares, weights, recipe.targets)[:, None]
-    targets = shares / np.maximum(shares.sum(axis=1), 1e-12)[:, None]
+    learnt_votes = votes.sum(axis=1)
+    all_votes = np.maximum(dataset.votes_nk.sum(axis=1), 1)
+    # A face counts in the loss as much as its raters chose among the learnt classes.
+    enough = learnt_votes >= max(recipe.targets.min_votes, 1)
+    weights = np.where(enough, learnt_votes / all_votes, 0.0)
+    fractions = votes / np.maximum(learnt_votes, 1)[:, None]
+    fractions **= _sharpening(fractions, weights, recipe.targets)[:, None]
+    targets = fractions / np.maximum(fractions.sum(axis=1), 1e-12)[:, None]
     return targets, weights
 
 
 def _sharpening(
-    shares_nk: NDArray[np.float64], weights_n: NDArray[np.float64], config: TargetConfig
+    fractions_nk: NDArray[np.float64], weights_n: NDArray[np.float64], config: TargetConfig
 ) -> NDArray[np.float64]:
-    """Return the power of each face's votes, float64 [n]: more for rarer majority classes."""
-    majority_n = shares_nk.argmax(axis=1)
-    count_k = np.bincount(majority_n, weights=weights_n, minlength=shares_nk.shape[1])
+    """Return the exponent of each face's vote fractions, float64 [n]: larger for rare classes."""
+    majority_n = fractions_nk.argmax(axis=1)
+    count_k = np.bincount(majority_n, weights=weights_n, minlength=fractions_nk.shape[1])
     rarity_k = 1 - count_k / max(count_k.max(), 1e-12)
     power_n: NDArray[np.float64] = config.sharpen * (
         1 + (config.sharpen_rare - 1) * rarity_k[majority_n]

@@ -59,7 +59,7 @@ def soft_cross_entropy(
     Args:
         logits_nk: float32 [n, k].
         targets_nk: float32 [n, k], each row a distribution (hard labels are one-hot).
-        weights_n: float32 [n], not negative, not all zero.
+        weights_n: weight of each image, float32 [n], at least 0, not all 0.
         config: label smoothing (Szegedy et al. 2016, arXiv:1512.00567) and the focal loss's gamma
             (Lin et al. 2017, arXiv:1708.02002): each class's term counts (1 - p) ** gamma.
     """

@@ -1,8 +1,8 @@
-"""Muon: steps of kernels and matrices made orthogonal (Jordan et al. 2024).
+"""Muon: an optimizer that orthogonalizes the updates of matrices (Jordan et al. 2024).
 
-A step along the gradient is dominated by a few directions; its nearest orthogonal matrix moves
-all of them alike (https://kellerjordan.github.io/posts/muon). PyTorch has a Muon of its own, for
-matrices only and in bfloat16, which some processors advertise and cannot run.
+A gradient step is dominated by a few directions; the nearest orthogonal matrix weighs all of them
+equally (https://kellerjordan.github.io/posts/muon). PyTorch's own Muon takes matrices only, no
+kernels, and computes in bfloat16, which some CPUs advertise but cannot run.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic whose repetition brings singular values near 1; Jordan's."""
+"""Coefficients of Jordan's quintic iteration, which moves singular values towards 1."""
 ITERATIONS = 5
-OTHERS = 0.2
-"""Rate of what is not orthogonalised, as a share of the rate."""
+SGD_RATE = 0.2
+"""Learning rate of the parameters trained by SGD, as a fraction of the learning rate."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -28,8 +28,8 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         groups: parameter groups, each with 'params', 'weight_decay' and 'orthogonal'.
-        lr: of the orthogonal steps.
-        momentum: of all of them; Nesterov's.
+        lr: learning rate of the orthogonal updates.
+        momentum: Nesterov momentum of all groups.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], lr: float, momentum: float) -> None:
@@ -37,10 +37,10 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Take one step along the gradients that are there; a closure is not called."""
+        """Take one optimizer step; `closure` is not called."""
         for group in self.param_groups:
             momentum = group["momentum"]
-            rate = group["lr"] * (1 if group["orthogonal"] else OTHERS)
+            rate = group["lr"] * (1 if group["orthogonal"] else SGD_RATE)
             for p in group["params"]:
                 if p.grad is None:
                     continue
@@ -60,14 +60,14 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(gradient: Tensor) -> Tensor:
-    """Return the nearest orthogonal matrix, nearly, in the gradient's shape.
+    """Return approximately the nearest orthogonal matrix, in the gradient's shape.
 
     Args:
-        gradient: float32 [outputs, ...]; all but the first axis are its columns.
+        gradient: float32 [outputs, ...]; all axes but the first are flattened to columns.
 
     Returns:
-        The same shape, scaled by sqrt(max(1, outputs / inputs)), so that a step changes outputs
-        by as much whatever the layer's shape; singular values are 0.7 to 1.2 times that.
+        The same shape, scaled by sqrt(max(1, outputs / inputs)), so that the layer's shape does not
+        change the size of a step; singular values are 0.7 to 1.2 times that factor.
     """
     matrix = gradient.flatten(1)
     rows, columns = matrix.shape

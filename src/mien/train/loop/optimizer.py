@@ -1,4 +1,4 @@
-"""Optimisers, learning-rate schedules and the average of the weights."""
+"""Optimizers, learning-rate schedules and the moving average of the weights."""
 
 from __future__ import annotations
 
@@ -21,62 +21,101 @@ if TYPE_CHECKING:
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """Return the optimiser; weight decay applies to matrices and kernels only."""
+    """Return the optimizer; weight decay applies to matrices and kernels only."""
     parameters = [p for p in model.parameters() if p.requires_grad]
-    if config.name == "muon":
-        return Muon(_muon_groups(parameters, config.weight_decay), config.rate, config.momentum)
+    return OPTIMIZERS[config.name](parameters, config)
+
+
+def _sgd(parameters: list[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
+    groups = _decay_groups(parameters, config.weight_decay)
+    nesterov = config.nesterov and config.momentum > 0  # torch refuses it without momentum
+    return torch.optim.SGD(groups, config.rate, momentum=config.momentum, nesterov=nesterov)
+
+
+def _adam(parameters: list[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
+    return torch.optim.Adam(_decay_groups(parameters, config.weight_decay), config.rate)
+
+
+def _adamw(parameters: list[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(_decay_groups(parameters, config.weight_decay), config.rate)
+
+
+def _muon(parameters: list[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
+    """Return Muon, which orthogonalizes all matrices but the last: that one gives the logits."""
+    decayed, others = _decay_groups(parameters, config.weight_decay)
+    matrices = decayed["params"]
     groups = [
-        {
-            "params": [p for p in parameters if p.ndim > 1],
-            "weight_decay": config.weight_decay,
-        },
+        {**decayed, "params": matrices[:-1], "orthogonal": True},
+        {**decayed, "params": matrices[-1:], "orthogonal": False},
+        {**others, "orthogonal": False},
+    ]
+    return Muon(groups, config.rate, config.momentum)
+
+
+def _decay_groups(parameters: list[nn.Parameter], decay: float) -> list[dict[str, Any]]:
+    """Return matrices and kernels, with weight decay, and biases and normalisation, without."""
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    if config.name == "sgd":
-        nesterov = config.nesterov and config.momentum > 0
-        return torch.optim.SGD(groups, config.rate, momentum=config.momentum, nesterov=nesterov)
-    if config.name == "adam":
-        return torch.optim.Adam(groups, config.rate)
-    return torch.optim.AdamW(groups, config.rate)
 
 
-def _muon_groups(parameters: list[nn.Parameter], decay: float) -> list[dict[str, Any]]:
-    """Return what is orthogonalised (all matrices but the last, which answers) and what is not."""
-    matrices = [p for p in parameters if p.ndim > 1]
-    inner, last = matrices[:-1], matrices[-1:]
-    return [
-        {"params": inner, "weight_decay": decay, "orthogonal": True},
-        {"params": last, "weight_decay": decay, "orthogonal": False},
-        {
-            "params": [p for p in parameters if p.ndim <= 1],
-            "weight_decay": 0.0,
-            "orthogonal": False,
-        },
-    ]
+OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], OptimizerConfig], torch.optim.Optimizer]] = {
+    "sgd": _sgd,
+    "adam": _adam,
+    "adamw": _adamw,
+    "muon": _muon,
+}
+"""The values of `optimizer.name`."""
 
 
 def learning_rate(
     step: int, steps_per_epoch: int, epochs: int, peak: float, config: ScheduleConfig
 ) -> float:
-    """Return the learning rate for a step, counted from 0 over the whole training."""
+    """Return the learning rate of a step, counted from 0 over the whole training."""
     warmup = config.warmup_epochs * steps_per_epoch
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)
-    share = (step - warmup) / max(1.0, steps_per_epoch * epochs - warmup)
-    if config.name == "constant":
-        return peak
-    if config.name == "step":
-        return peak * (1.0 if share < 0.5 else 0.1 if share < 0.75 else 0.01)
-    if config.name == "linear":
-        return peak * (1 - (1 - config.final) * min(share, 1.0))
-    cosine = 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
-    return peak * (config.final + (1 - config.final) * cosine)
+    progress = (step - warmup) / max(1.0, steps_per_epoch * epochs - warmup)
+    return peak * SCHEDULES[config.name](progress, config)
+
+
+def _constant(progress: float, config: ScheduleConfig) -> float:
+    return 1.0
+
+
+def _step(progress: float, config: ScheduleConfig) -> float:
+    return 1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01
+
+
+def _linear(progress: float, config: ScheduleConfig) -> float:
+    return 1 - (1 - config.final) * min(progress, 1.0)
+
+
+def _cosine(progress: float, config: ScheduleConfig) -> float:
+    cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    return config.final + (1 - config.final) * cosine
+
+
+SCHEDULES: dict[str, Callable[[float, ScheduleConfig], float]] = {
+    "constant": _constant,
+    "cosine": _cosine,
+    "linear": _linear,
+    "step": _step,
+}
+"""The values of `schedule.name`: progress after warmup, 0 to 1 → fraction of the peak rate."""
 
 
 def sharpness_aware(model: nn.Module, batch_loss: Callable[[], Tensor], radius: float) -> None:
-    """Replace the gradients, which are there, by those `radius` uphill (Foret et al. 2021).
+    """Replace the gradients by those at `radius` uphill of the weights (Foret et al. 2021).
 
-    The running statistics of batch normalisation are of the weights as they are, not uphill.
+    Sharpness-aware minimization, arXiv:2010.01412. Call it after the backward pass; the running
+    statistics of batch normalisation keep those of the original weights.
+
+    Args:
+        model: network with gradients.
+        batch_loss: computes the batch's loss again.
+        radius: length of the uphill step, in the units of the weights.
     """
     held = [(p.detach(), p.grad) for p in model.parameters() if p.grad is not None]
     weights, gradients = [p for p, _ in held], [g for _, g in held]
@@ -97,7 +136,13 @@ def sharpness_aware(model: nn.Module, batch_loss: Callable[[], Tensor], radius: 
 class WeightAverage:
     """Exponential moving average of weights and buffers (Polyak and Juditsky 1992).
 
-    Its decay grows to the given one, so that the first steps' weights are soon forgotten.
+    The decay grows from 0.1 to the given one, so that the initial weights are soon forgotten.
+    `torch.optim.swa_utils.AveragedModel` copies the weights at its first update instead of
+    averaging them, which would change trained weights.
+
+    Args:
+        model: network whose weights are averaged.
+        decay: weight of the average in each update, 0 to 1.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -106,11 +151,13 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Move the average towards the model's weights, after optimiser step `step`."""
+        """Update the average after optimizer step `step`, counted from 0."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
         pairs = list(zip(_values(self.model), _values(model), strict=True))
-        mixed = [pair for pair in pairs if pair[0].is_floating_point()]
-        torch._foreach_lerp_([ours for ours, _ in mixed], [theirs for _, theirs in mixed], weight)
+        averaged = [pair for pair in pairs if pair[0].is_floating_point()]
+        torch._foreach_lerp_(
+            [ours for ours, _ in averaged], [theirs for _, theirs in averaged], weight
+        )
         for ours, theirs in pairs:
             if not ours.is_floating_point():
                 ours.copy_(theirs)

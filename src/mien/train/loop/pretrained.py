@@ -1,4 +1,4 @@
-"""Weights to begin with: those of a training that went before, instead of random ones."""
+"""Fine-tuning: initial weights from an earlier training (`fit.init_from`)."""
 
 from __future__ import annotations
 
@@ -24,101 +24,113 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Learnt:
-    """What an earlier training left.
+class Pretrained:
+    """The weights of a trained network.
 
     Attributes:
-        weights: by their names in the network.
-        labels: of the last layer's rows; empty where they are not known.
+        weights: tensors by their names in the network.
+        labels: labels of the last layer's rows; empty if unknown.
     """
 
     weights: dict[str, Tensor]
     labels: tuple[str, ...]
 
 
-def begin_from(model: Model, recipe: Recipe) -> bool:
-    """Give the model the weights of what `fit.start` names, where it names something.
+def load_pretrained(model: Model, recipe: Recipe) -> bool:
+    """Load the weights that `fit.init_from` names into the model, if it names any.
 
-    Where that learnt other labels, the last layer, which answers, takes the rows of those that
-    both learn, and keeps its random weights for the others. Returns whether `network.align`
-    is among the weights; else it has yet to learn.
+    If they were trained for other labels, the rows of the last layer are copied for the labels
+    that both have, and keep their random weights for the others.
+
+    Returns:
+        Whether the weights include those of `network.align`, which then needs no training.
 
     Raises:
-        ConfigError: its network is another one.
-        RunFolderError: a folder that is no run folder, or a run that finished no epoch.
-        ModelFileError: there is no such model; it is damaged, or its weights are rounded to int8.
+        ConfigError: the weights are those of a different network.
+        RunFolderError: the run has no finished epoch.
+        ModelFileError: there is no such model, the file is damaged, or its weights are int8.
     """
-    if not recipe.fit.start:
+    if not recipe.fit.init_from:
         return False
-    learnt = learnt_before(recipe.fit.start)
+    source = read_pretrained(recipe.fit.init_from)
     own = model.state_dict()
-    weights = {**learnt.weights}
-    if learnt.labels != recipe.learnt_labels:
-        *_, last = (name for name in own if own[name].ndim == 2)
-        answering = last.rpartition(".")[0] + "."
-        for name in [name for name in own if name.startswith(answering)]:
-            theirs, rows = weights.get(name), own[name].clone()
-            if theirs is None or theirs.shape[1:] != rows.shape[1:]:
-                continue  # another network: said below
-            weights[name] = rows
-            for row, label in enumerate(recipe.learnt_labels):
-                if label in learnt.labels:
-                    rows[row] = theirs[learnt.labels.index(label)]
+    weights = {**source.weights}
+    if source.labels != recipe.learnt_labels:
+        weights |= _matched_rows(own, source, recipe.learnt_labels)
     aligns = any(name.startswith(ALIGNMENT) for name in weights)
-    spared = {
-        name for name in own if _is_spared(name) or (not aligns and name.startswith(ALIGNMENT))
+    optional = {
+        name for name in own if _is_optional(name) or (not aligns and name.startswith(ALIGNMENT))
     } - weights.keys()
-    fits = {name: value.shape for name, value in weights.items()}
-    if fits != {name: value.shape for name, value in own.items() if name not in spared}:
+    shapes = {name: value.shape for name, value in weights.items()}
+    if shapes != {name: value.shape for name, value in own.items() if name not in optional}:
         raise ConfigError(
-            f"fit.start: the network of {recipe.fit.start} is not this recipe's",
-            hint="take its recipe's [network] and size of crops, or leave fit.start out",
+            f"fit.init_from: the network of {recipe.fit.init_from} is not this recipe's",
+            hint="take its recipe's [network] and crop size, or leave fit.init_from out",
         )
     model.load_state_dict(own | weights)
     return aligns
 
 
-def learnt_before(start: str) -> Learnt:
-    """Return what a run folder, a model file or a shipped model has learnt.
+def _matched_rows(
+    own: dict[str, Tensor], source: Pretrained, labels: tuple[str, ...]
+) -> dict[str, Tensor]:
+    """Return the last layer's tensors for `labels`, with the source's rows where it has them."""
+    *_, last = (name for name in own if own[name].ndim == 2)
+    head = last.rpartition(".")[0] + "."
+    matched = {}
+    for name in [name for name in own if name.startswith(head)]:
+        theirs, rows = source.weights.get(name), own[name].clone()
+        if theirs is None or theirs.shape[1:] != rows.shape[1:]:
+            continue  # a different network: the caller compares all shapes and raises
+        matched[name] = rows
+        for row, label in enumerate(labels):
+            if label in source.labels:
+                rows[row] = theirs[source.labels.index(label)]
+    return matched
+
+
+def read_pretrained(source: str) -> Pretrained:
+    """Return the weights of a run folder, a model file or a shipped model.
 
     Raises:
-        RunFolderError, ModelFileError: as `begin_from` does.
+        RunFolderError, ModelFileError: as `load_pretrained` does.
     """
-    path = Path(start)
     try:
-        source = resolve(start)
+        found = resolve(source)
     except ModelFileError as error:
-        raise ModelFileError(f"fit.start: {error.message}", hint=error.hint) from error
-    if not source.is_run:
-        return _learnt_by_model(path)
-    return Learnt(load_scorer(path).model.state_dict(), open_run(path).recipe.learnt_labels)
+        raise ModelFileError(f"fit.init_from: {error.message}", hint=error.hint) from None
+    if not found.is_run:
+        return _read_model_file(Path(source))
+    path = Path(source)
+    return Pretrained(load_scorer(path).model.state_dict(), open_run(path).recipe.learnt_labels)
 
 
-def _learnt_by_model(path: Path) -> Learnt:
-    import onnx  # here, for trainings that begin anew shall not wait for it
+def _read_model_file(path: Path) -> Pretrained:
+    import onnx  # imported here: trainings from random weights need not wait for it
 
     content, name = model_content(path)
     try:
         graph = onnx.load_model_from_string(content)
-    except Exception as error:  # protobuf's own, which has no public name
+    except Exception as error:  # protobuf's own exception, which has no public name
         raise ModelFileError(
             f"{name} is not an ONNX file, or is damaged", hint="copy or export it again"
         ) from error
     info = ModelInfo.from_metadata({p.key: p.value for p in graph.metadata_props}, path=name)
     if info.precision != "float32":
         raise ModelFileError(
-            f"fit.start: the weights of {name} are rounded to {info.precision}",
-            hint="begin with the model that it was made of: "
+            f"fit.init_from: the weights of {name} are {info.precision}, not float32",
+            hint="fine-tune from the model it was quantized from: "
             + str(info.quantised.get("from", "its float32 form")),
         )
     weights = _weights(to_fp32(graph))
-    if any(name.endswith("weight_bias") for name in weights):  # what the exporter calls them then
+    # The exporter names a convolution's bias so once it has folded a normalisation into it.
+    if any(name.endswith("weight_bias") for name in weights):
         raise ModelFileError(
-            f"fit.start: in {name} normalisations are part of convolutions, as they are exported "
-            "where network.mirror is off; nobody can train that further",
-            hint="begin with the run folder that it was exported from",
+            f"fit.init_from: {name} was exported with network.mirror off, which folds batch "
+            "normalisation into the convolutions; it cannot be trained further",
+            hint="fine-tune from the run folder that it was exported from",
         )
-    return Learnt(weights, info.learnt)
+    return Pretrained(weights, info.learnt)
 
 
 def _weights(model: ModelProto) -> dict[str, Tensor]:
@@ -127,8 +139,8 @@ def _weights(model: ModelProto) -> dict[str, Tensor]:
 
     tensors = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     named = {name: name for name in tensors}
-    # The exporter keeps one of several equal tensors, such as the offsets of two normalisations
-    # that are added; what a normalisation takes tells which.
+    # The exporter keeps only one of several equal tensors, such as the biases of two
+    # normalisations that are added; a normalisation's inputs tell which one it uses.
     for node in model.graph.node:
         if node.op_type == "BatchNormalization":
             module = node.input[4].rpartition(".")[0]
@@ -140,6 +152,6 @@ def _weights(model: ModelProto) -> dict[str, Tensor]:
     }
 
 
-def _is_spared(name: str) -> bool:
-    """Whether a graph may lack it: it decides nothing, or is a number that stands in the graph."""
+def _is_optional(name: str) -> bool:
+    """Whether a graph may lack the tensor: unused in evaluation, or a constant of the graph."""
     return name.endswith(".num_batches_tracked") or name.startswith("normalise.")

@@ -1,4 +1,4 @@
-"""What a user sees while a network trains: one line per epoch, and a live bar in a terminal."""
+"""Progress of a training on stderr: one line per epoch, and a live bar in a terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from mien.train.loop.callbacks import Callback
 
 if TYPE_CHECKING:
     from mien.train.networks.registry import NetworkCost
@@ -17,21 +19,25 @@ if TYPE_CHECKING:
 HEADER = " epoch     loss   train    val     gap   val loss   images/s   time left"
 
 
-class ProgressView:
-    """Writes to stderr: a header, a line per epoch, and in a terminal a bar within the epoch."""
+class ProgressView(Callback):
+    """Prints a header, a line per epoch and, in a terminal, a bar within the epoch.
+
+    Args:
+        console: where to print; stderr if None.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
         self.progress: Progress | None = None
         self.task: TaskID | None = None
-        self.epochs = self.steps = self.begun_at = 0
+        self.epochs = self.steps = self.first_epoch = 0
         self.smooth: float | None = None
-        self.started_at = 0.0
+        self.started_at = self.epoch_started_at = 0.0
 
     def on_train_start(
         self, run: RunFolder, recipe: Recipe, cost: NetworkCost, images: int, steps: int
     ) -> None:
-        """Say what is trained, on what."""
+        """Print the network, its cost and the number of images."""
         self.epochs, self.steps, self.started_at = recipe.fit.epochs, steps, time.monotonic()
         self.console.print(
             f"{recipe.name}: {recipe.network.name} network, {cost.parameters:,} parameters, "
@@ -53,10 +59,10 @@ class ProgressView:
             self.progress.start()
 
     def on_step_end(self, epoch: int, step: int, loss: float) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         if step == 1:
-            self.smooth, self.epoch_began = loss, time.monotonic()
-            self.begun_at = self.begun_at or epoch
+            self.smooth, self.epoch_started_at = loss, time.monotonic()
+            self.first_epoch = self.first_epoch or epoch
         self.smooth = loss if self.smooth is None else 0.95 * self.smooth + 0.05 * loss
         if self.progress is None:
             return
@@ -66,12 +72,12 @@ class ProgressView:
             self.task = self.progress.add_task(
                 f"epoch {epoch}/{self.epochs}", total=self.steps, loss=loss, speed=0.0
             )
-        speed = step / max(time.monotonic() - self.epoch_began, 1e-6)
+        speed = step / max(time.monotonic() - self.epoch_started_at, 1e-6)
         self.progress.update(self.task, completed=step, loss=self.smooth, speed=speed)
 
     def on_epoch_end(self, metrics: EpochMetrics, *, best: bool) -> None:
-        """Write the epoch's line; a star marks the best so far."""
-        done = metrics.epoch - (self.begun_at or 1) + 1
+        """Print the epoch's line; a star marks the best epoch so far."""
+        done = metrics.epoch - (self.first_epoch or 1) + 1
         left = (time.monotonic() - self.started_at) / done * (self.epochs - metrics.epoch)
         self.console.print(
             f"{metrics.epoch:4d}/{self.epochs:<3d} {metrics.loss:7.4f} "
@@ -82,7 +88,7 @@ class ProgressView:
         )
 
     def on_train_end(self, status: str) -> None:
-        """Take the bar away and say how it ended."""
+        """Remove the bar and print how the training ended."""
         if self.progress is not None:
             self.progress.stop()
         self.console.print(f"training {status}", highlight=False)

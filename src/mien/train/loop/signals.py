@@ -1,11 +1,11 @@
-"""What a training tells of itself while it runs: losses, steps, gradients, activations.
+"""Training signals for the doctor: losses, gain ratios, gradients, updates and activations.
 
-The loss of every batch is kept anyway. One step in `stride` is measured more closely: the batch's
-loss is computed again after the step, with the same dropout, and the step's gain ratio is the
-change it made over the change that the gradient promised (Nocedal and Wright 2006, section 4.1).
-On a quadratic that ratio is 1 for a tiny step, 1/2 for the best one, 0 for one that gains nothing
-and negative for one that overshoots. Measuring changes nothing: random states and running
-statistics are put back, so a measured training gives the weights of an unmeasured one.
+The loss of every batch is recorded. One step in `stride` is measured: the batch's loss is computed
+again after the step, with the same dropout. The step's gain ratio is the actual over the predicted
+loss reduction; the prediction is the gradient's, to first order (Nocedal and Wright 2006, section
+4.1). On a quadratic that ratio is 1 for a tiny step, 1/2 for the best one, 0 for one that changes
+nothing and negative for one that overshoots. Measuring does not change the training: random states
+and running statistics are restored.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 
 STRIDE = 28
 """Steps from one measured step to the next; fewer in short trainings."""
-SHORTEST = 20
-"""Of strides: a measured step costs up to half of one more, and all of them at most 3%."""
+MIN_STRIDE = 20
+"""A measured step costs up to 1.5 steps, so that measuring costs at most 3%."""
 MEASURED = 24
-"""Steps that a short training measures, where SHORTEST allows it."""
+"""Steps that a short training measures, if MIN_STRIDE allows it."""
 POINTS = 32
-"""Points that an epoch's losses are condensed to."""
+"""Number of values that an epoch's losses are condensed to."""
 DIGEST_STEP = 3
-"""Step of the training after which the weights' digest is taken, to tell whether it repeats."""
+"""Step after which the weights' digest is taken, to check whether a training is repeatable."""
 
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
 
 
 @dataclass(frozen=True, slots=True)
 class LayerSignals:
-    """A weight tensor over one epoch: medians over the measured steps.
+    """Signals of one weight tensor in one epoch: medians over the measured steps.
 
     Attributes:
         gradient: root mean square of its gradient's entries.
         weight: root mean square of its entries.
-        update: length of a step over the length of the weights.
+        update: norm of a step's update over the norm of the weights.
     """
 
     gradient: float
@@ -54,12 +54,12 @@ class LayerSignals:
 
 @dataclass(frozen=True, slots=True)
 class StartSignals:
-    """A training before its first step: what the network's design does, not what steps did to it.
+    """Signals before the first step: effects of the network's design, not of the steps.
 
     Attributes:
-        loss: of the first batch; None where it is not finite.
-        gradient_norm: length of its whole gradient, likewise.
-        gradients: each weight's gradient over its size, by the name of the weight.
+        loss: loss of the first batch; None if not finite.
+        gradient_norm: norm of its whole gradient; None if not finite.
+        gradients: norm of each weight's gradient over that of the weight, by its name.
     """
 
     loss: float | None
@@ -69,23 +69,23 @@ class StartSignals:
 
 @dataclass(frozen=True, slots=True)
 class EpochSignals:
-    """One epoch, finished or broken off.
+    """Signals of one epoch, finished or aborted.
 
     Attributes:
         epoch: counted from 1.
-        lr: learning rate, the largest of the epoch.
-        losses: training loss, means of up to POINTS successive stretches.
-        peaks: largest loss within each stretch.
-        measured: steps measured closely.
-        gain: summed change of the batches' losses over the summed change promised; None where
-            no step was measured or none was promised to gain.
-        worse: share of measured steps after which their own batch's loss was larger.
-        gradient_norm: median length of the whole gradient; None where not measured.
-        layers: by the name of the weight, in the network's order.
-        stuck: share of each activation layer's units that gave every image of the batch the
-            same answer, or were saturated.
-        digest: of the weights after the training's third step; '' in other epochs.
-        start: what was so before the training's first step; None in other epochs.
+        lr: maximum learning rate of the epoch.
+        losses: training loss, means over up to POINTS consecutive segments.
+        peaks: maximum loss in each segment.
+        measured: number of measured steps.
+        gain: gain ratio over the measured steps, actual over predicted loss reduction; None if
+            no step was measured, or no reduction was predicted.
+        worse: fraction of the measured steps that increased their own batch's loss.
+        gradient_norm: median norm of the whole gradient; None if no step was measured.
+        layers: signals of each weight, by its name, in the network's order.
+        stuck: fraction of each activation layer's units that are dead (the same output for every
+            image of the batch) or saturated.
+        digest: digest of the weights after step DIGEST_STEP; '' in later epochs.
+        start: signals before the first step; None in later epochs.
     """
 
     epoch: int
@@ -102,12 +102,12 @@ class EpochSignals:
     start: StartSignals | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the epoch as JSON types."""
+        """Return the signals as JSON types."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EpochSignals:
-        """Return the epoch that `to_dict` gave."""
+        """Return the signals from `to_dict`'s values."""
         layers = {name: LayerSignals(**layer) for name, layer in values["layers"].items()}
         curves = {key: tuple(values[key]) for key in ("losses", "peaks")}
         start = values.get("start")
@@ -116,12 +116,19 @@ class EpochSignals:
 
 
 def stride_for(steps: int) -> int:
-    """Return how many steps lie between two measured ones in a training of `steps`."""
-    return min(STRIDE, max(SHORTEST, steps // MEASURED))
+    """Return the number of steps from one measured step to the next in a training of `steps`."""
+    return min(STRIDE, max(MIN_STRIDE, steps // MEASURED))
 
 
 class Recorder:
-    """Collects one epoch's signals; `begin` before a step's forward pass, then `step`."""
+    """Collects one epoch's signals.
+
+    Call `prepare` before a step's forward pass; if it returns True, `step` takes and measures it.
+
+    Args:
+        epoch: number of the epoch, counted from 1.
+        stride: steps from one measured step to the next.
+    """
 
     def __init__(self, epoch: int, stride: int) -> None:
         self.epoch, self.stride = epoch, stride
@@ -136,10 +143,10 @@ class Recorder:
         self.digest = ""
         self.start: StartSignals | None = None
 
-    def begin(self, step: int, device: torch.device) -> bool:
-        """Return whether `step`, counted over the whole training, is to be measured."""
+    def prepare(self, step: int, device: torch.device) -> bool:
+        """Return whether to measure `step`, counted from 0 over the whole training."""
         due = step % self.stride == self.stride // 2
-        if due:
+        if due:  # for the same dropout when the loss is computed again
             self.random = torch.get_rng_state()
             self.random_cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         return due
@@ -151,7 +158,14 @@ class Recorder:
         loss_again: Callable[[], Tensor],
         loss: float,
     ) -> None:
-        """Let the optimiser step, and measure what the step did; `begin` said it is due."""
+        """Take the optimizer's step and measure its effect.
+
+        Args:
+            model: network with gradients.
+            optimizer: of the network's parameters.
+            loss_again: computes the batch's loss again.
+            loss: the batch's loss before the step.
+        """
         named = [(n, p) for n, p in model.named_parameters() if p.grad is not None]
         parameters = [p for _, p in named]
         gradients = [p.grad.detach().clone() for p in parameters if p.grad is not None]
@@ -160,10 +174,10 @@ class Recorder:
         optimizer.step()
         with torch.no_grad():
             steps = torch._foreach_sub([p.detach() for p in parameters], before)
-            promised = sum(float((g * s).sum()) for g, s in zip(gradients, steps, strict=True))
+            predicted = sum(float((g * s).sum()) for g, s in zip(gradients, steps, strict=True))
             lengths = [torch._foreach_norm(x) for x in (gradients, before, steps)]
         self._layers(named, [[float(v) for v in norms] for norms in lengths])
-        self.changes.append((self._loss_after(model, loss_again) - loss, promised))
+        self.changes.append((self._loss_after(model, loss_again) - loss, predicted))
 
     def _layers(self, named: list[tuple[str, nn.Parameter]], lengths: list[list[float]]) -> None:
         rows = {}
@@ -181,7 +195,7 @@ class Recorder:
         hooks = [
             module.register_forward_hook(_stuck_hook(name, found))
             for name, module in model.named_modules()
-            # What finds the face does not learn: nothing of it is this training's fault.
+            # The alignment is frozen: its activations say nothing about this training.
             if isinstance(module, ACTIVATIONS) and not name.startswith(ALIGNMENT)
         ]
         devices = [] if self.random_cuda is None else [torch.cuda.current_device()]
@@ -202,33 +216,33 @@ class Recorder:
 
     @torch.no_grad()
     def take_start(self, model: nn.Module, loss: float) -> None:
-        """Keep the loss and the gradients as they are before any step was taken."""
+        """Store loss and gradients before the first step."""
         named = [(n, p, p.grad) for n, p in model.named_parameters() if p.grad is not None]
         norm = float(torch.stack([g.norm() for _, _, g in named]).norm())
-        shares = {
+        ratios = {
             n: _number(float(g.norm() / p.norm().clamp_min(1e-12)))
             for n, p, g in named
             if p.ndim > 1
         }
-        known = {name: share for name, share in shares.items() if share is not None}
+        known = {name: ratio for name, ratio in ratios.items() if ratio is not None}
         self.start = StartSignals(_number(loss), _number(norm), known)
 
     def take_digest(self, model: nn.Module) -> None:
-        """Keep a digest of the weights as they are."""
+        """Store a digest of the current weights."""
         self.digest = weights_digest(model)
 
     def signals(self) -> EpochSignals:
-        """Return what was collected so far."""
+        """Return the signals collected so far."""
         losses, peaks = condense(self.losses)
         finite = [(d, p) for d, p in self.changes if np.isfinite(d) and np.isfinite(p)]
-        promised = sum(p for _, p in finite)
+        predicted = sum(p for _, p in finite)
         return EpochSignals(
             epoch=self.epoch,
             lr=self.lr,
             losses=losses,
             peaks=peaks,
             measured=len(self.changes),
-            gain=_number(sum(d for d, _ in finite) / promised) if promised < 0 else None,
+            gain=_number(sum(d for d, _ in finite) / predicted) if predicted < 0 else None,
             worse=_number(np.mean([not d <= 0 for d, _ in self.changes])) if self.changes else None,
             gradient_norm=_number(np.median(self.norms)) if self.norms else None,
             layers=dict(self._medians()),
@@ -251,7 +265,7 @@ class Recorder:
 
 
 def condense(losses: list[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the means and the maxima of up to POINTS successive stretches of finite losses."""
+    """Return means and maxima over up to POINTS consecutive segments of the finite losses."""
     finite = np.array([v for v in losses if np.isfinite(v)])
     if not len(finite):
         return (), ()
@@ -279,18 +293,18 @@ def _stuck_hook(name: str, found: dict[str, float]) -> Callable[[nn.Module, Any,
         else:
             low, high = _extremes(output)
             stuck = high - low <= 1e-6
-        share = round(float(stuck.float().mean()), 4)
-        # A module may act several times in one pass; its worst use counts.
-        found[name] = max(share, found.get(name, 0.0))
+        fraction = round(float(stuck.float().mean()), 4)
+        # A module may be called several times in one pass; the worst call counts.
+        found[name] = max(fraction, found.get(name, 0.0))
 
     return hook
 
 
 def _extremes(output: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each unit's least and largest answer, [units], for outputs [n, units, ...].
+    """Return each unit's minimum and maximum, [units], of outputs [n, units, ...].
 
-    First over the images, along memory as channels-last convolutions lay it out: reducing in
-    another order takes ten times as long, as much as the layer itself.
+    Reduces over the images first, in the memory order of channels-last convolutions: another order
+    takes ten times as long, as much as the layer itself.
     """
     units = output.shape[1]
     rows = output.movedim(1, -1).flatten(1)

@@ -1,4 +1,4 @@
-"""The state of a training: all that a checkpoint must hold for the next epoch to be the same."""
+"""The state of a training: everything a checkpoint must hold to resume it bit for bit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from mien.train.run.metrics import EpochMetrics
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mien.train.loop.loss import TrainingLoss
     from mien.train.networks.registry import Model
     from mien.train.recipe.recipe import Recipe
     from mien.train.run.folder import RunFolder
@@ -30,15 +29,22 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class TrainingState:
-    """Network, optimiser, random generators and history, between two epochs.
+    """Network, optimizer, random generators and history of a training, between two epochs.
 
     Attributes:
-        order: generator of the batches' order.
-        changes: generator of the augmentation; dropout uses torch's global one.
-        loss: the recipe's loss, fitted to the training examples' class counts.
-        teachers: that answer in each step; no part of a checkpoint, for they do not change.
-        epoch: epochs finished.
+        model: the network that is trained.
+        average: moving average of its weights, or None.
+        optimizer: of the network's parameters.
+        order: random generator of the batches' order.
+        changes: random generator of the augmentation; dropout uses torch's global one.
+        teachers: networks that predict soft targets in each step; not in the checkpoint, because
+            they do not change.
         select: the recipe's `fit.select`, by which `record` chooses the best epoch.
+        epoch: number of finished epochs.
+        lr: learning rate of the last step.
+        best_epoch: number of the best epoch so far, counted from 1; 0 before the first.
+        history: metrics of the finished epochs.
+        signals: signals of the finished epochs.
     """
 
     model: Model
@@ -46,7 +52,6 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     order: torch.Generator
     changes: torch.Generator
-    loss: TrainingLoss
     teachers: Sequence[Model] = ()
     select: str = "accuracy"
     epoch: int = 0
@@ -56,26 +61,25 @@ class TrainingState:
     signals: list[EpochSignals] = field(default_factory=list)
 
     @classmethod
-    def start(cls, model: Model, recipe: Recipe, loss: TrainingLoss) -> TrainingState:
+    def start(cls, model: Model, recipe: Recipe) -> TrainingState:
         """Return the state before the first epoch."""
         seed = recipe.fit.seed
         return cls(
             model=model,
-            average=WeightAverage(model, recipe.fit.average) if recipe.fit.average else None,
+            average=WeightAverage(model, recipe.fit.ema_decay) if recipe.fit.ema_decay else None,
             optimizer=make_optimizer(model, recipe.optimizer),
             order=torch.Generator().manual_seed(seed * 2 + 1),
             changes=torch.Generator().manual_seed(seed * 2 + 2),
-            loss=loss,
             select=recipe.fit.select,
         )
 
     @property
-    def answering(self) -> Model:
-        """The weights that answer: their average where one is kept."""
+    def scored_model(self) -> Model:
+        """The network that is validated and exported: the weight average if there is one."""
         return self.average.model if self.average is not None else self.model  # type: ignore[return-value]
 
     def is_over(self, recipe: Recipe) -> bool:
-        """Whether all epochs are done, or early stopping's patience is spent."""
+        """Whether all epochs are done, or early stopping's patience is exhausted."""
         patience = recipe.fit.early_stopping
         waited = self.epoch - self.best_epoch
         return self.epoch >= recipe.fit.epochs or (0 < patience <= waited)
@@ -93,7 +97,7 @@ class TrainingState:
 
 
 def save_state(state: TrainingState, run: RunFolder, *, best: bool) -> None:
-    """Write the 'last' checkpoint and, if asked, 'best'; then metrics and signals."""
+    """Write the 'last' checkpoint and, if `best`, also 'best'; then metrics and signals."""
     optimizer_tensors, optimizer_values = flatten_optimizer(state.optimizer)
     tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
     if state.average is not None:
@@ -108,7 +112,7 @@ def save_state(state: TrainingState, run: RunFolder, *, best: bool) -> None:
         "signals": [signals.to_dict() for signals in state.signals],
     }
     if best:
-        weights = {f"model.{n}": value for n, value in state.answering.state_dict().items()}
+        weights = {f"model.{n}": value for n, value in state.scored_model.state_dict().items()}
         only = {"epoch": state.epoch, "best_epoch": state.epoch, "metrics": history[-1]}
         save_checkpoint(run.checkpoints, "best", weights, only)
     tensors |= optimizer_tensors | _random_states(state)
@@ -118,10 +122,10 @@ def save_state(state: TrainingState, run: RunFolder, *, best: bool) -> None:
 
 
 def restore_state(state: TrainingState, run: RunFolder) -> None:
-    """Bring a fresh state to where the run's last checkpoint was.
+    """Load the run's last checkpoint into a fresh state.
 
     Raises:
-        ModelFileError: the checkpoint is damaged or of another network.
+        ModelFileError: the checkpoint is damaged or belongs to a different network.
     """
     tensors, values = load_checkpoint(run.checkpoints, "last")
     try:
@@ -132,7 +136,7 @@ def restore_state(state: TrainingState, run: RunFolder) -> None:
     except (RuntimeError, KeyError, ValueError) as error:
         raise ModelFileError(
             f"the checkpoint in {run.checkpoints} does not fit the run's recipe: {error}",
-            hint="config.json was changed since; restore it or start a new run",
+            hint="config.json was changed after the run started; restore it, or start a new run",
         ) from error
     state.order.set_state(tensors["random.order"])
     state.changes.set_state(tensors["random.changes"])

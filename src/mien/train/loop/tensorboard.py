@@ -1,4 +1,4 @@
-"""The figures of each epoch for TensorBoard, in its own file format."""
+"""Log the metrics of each epoch for TensorBoard."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import warnings
 from typing import IO, TYPE_CHECKING, Any
 
 from mien.files import write_error
+from mien.train.loop.callbacks import Callback
 
 if TYPE_CHECKING:
     from mien.train.networks.registry import NetworkCost
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     from mien.train.run.metrics import EpochMetrics
 
 
-class TensorBoardLog:
-    """Writes one scalar per figure and epoch into `tensorboard/` of the run folder.
+class TensorBoardLog(Callback):
+    """Writes one scalar per metric and epoch into `tensorboard/` of the run folder.
 
-    TensorBoard's own writer has a thread, which prints a traceback where the disk is full; so the
-    records are written here, one after another. A part of a run (after `--resume`) has a file of
-    its own, as TensorBoard expects.
+    `torch.utils.tensorboard.SummaryWriter` writes from a thread of its own: a full disk would end
+    in that thread's traceback instead of a WriteError, and the run's status would not name it. So
+    the records are written here. A resumed run adds a file, as TensorBoard expects.
 
     Raises:
         WriteError: the file could not be written.
@@ -44,14 +45,11 @@ class TensorBoardLog:
             raise write_error(folder / name, error) from error
         self._write(file_version="brain.Event:2")
 
-    def on_step_end(self, epoch: int, step: int, loss: float) -> None:
-        """Single steps are not written."""
-
     def on_epoch_end(self, metrics: EpochMetrics, *, best: bool) -> None:
-        """Write the epoch's figures."""
-        figures = {name: value for name, value in metrics.to_dict().items() if name != "epoch"}
-        values = [{"tag": name, "simple_value": value} for name, value in figures.items()]
-        self._write(step=metrics.epoch, summary={"value": values})
+        """Write the epoch's metrics."""
+        values = {name: value for name, value in metrics.to_dict().items() if name != "epoch"}
+        scalars = [{"tag": name, "simple_value": value} for name, value in values.items()]
+        self._write(step=metrics.epoch, summary={"value": scalars})
 
     def on_train_end(self, status: str) -> None:
         """Close the file."""
@@ -62,7 +60,7 @@ class TensorBoardLog:
         if self.stream is None:
             return
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TensorBoard's imports warn of their own past
+            warnings.simplefilter("ignore")  # raised by TensorBoard's own imports
             from tensorboard.compat.proto.event_pb2 import Event
             from tensorboard.summary.writer.record_writer import RecordWriter
 

@@ -1,4 +1,4 @@
-"""How long a step of a recipe takes here, for estimates before a long work."""
+"""Seconds that a training step of a recipe takes on this machine, to estimate long trainings."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mien.train.loop.fit import start_state, train_step
-from mien.train.loop.loader import batches, make_examples
+from mien.train.loop.initial_state import initial_state
+from mien.train.loop.loader import make_examples
 from mien.train.loop.signals import Recorder
+from mien.train.loop.stepper import Stepper
 from mien.train.recipe.adapt import adapted
 
 if TYPE_CHECKING:
@@ -17,33 +18,34 @@ if TYPE_CHECKING:
     from mien.train.recipe.recipe import Recipe
 
 STEPS = 6
-"""Steps that are taken; the median of all but the first counts."""
+"""Steps that are timed; the first is left out of the median."""
+LR = 1e-6
+"""Small enough for any network; the learning rate does not change what a step costs."""
 
 
 def seconds_per_image(train: Dataset, recipe: Recipe) -> float:
-    """Return the processor seconds that learning from one image takes.
+    """Return the CPU seconds that training takes per image and epoch.
 
     Args:
-        train: images to learn from; a batch of them at least.
-        recipe: to take steps of; nothing is kept of it.
+        train: training images, at least one batch.
+        recipe: whose steps are timed; nothing is kept of them.
 
     Raises:
         DataError: the data cannot be trained on with this recipe.
     """
     threads = torch.get_num_threads()
     recipe = adapted(recipe, train)
-    learnt = make_examples(train, recipe)
+    examples = make_examples(train, recipe)
     seconds = []
     try:
         with torch.random.fork_rng(devices=[]):
             size = int(train.images_nhw.shape[1])
-            state = start_state(recipe, learnt, size, torch.device("cpu"))
-            state.model.train()
-            state.lr = 1e-6
-            drawn = batches(learnt, recipe.fit.batch_size, state.order)
-            for _, batch in zip(range(STEPS), drawn, strict=False):
+            state = initial_state(recipe, examples, size, torch.device("cpu"))
+            stepper = Stepper(state, recipe, examples)
+            recorder = Recorder(1, stride=1 << 30)  # no step is measured: that would take time
+            for _, batch in zip(range(STEPS), stepper.batches(), strict=False):
                 started = time.process_time()
-                train_step(state, recipe, batch, Recorder(1, 1 << 30), step=1)
+                stepper.step(batch, recorder, LR)
                 seconds.append(time.process_time() - started)
     finally:
         torch.set_num_threads(threads)

@@ -1,8 +1,8 @@
-"""Activations by name."""
+"""The registry of activations."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
@@ -10,6 +10,8 @@ from mien.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
@@ -23,7 +25,11 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def make_activation(name: str) -> nn.Module:
-    """Return a new activation layer; an unknown name is a ConfigError."""
+    """Return a new activation layer.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
     if name not in ACTIVATIONS:
         raise ConfigError(
             f"no activation is called {name!r}",

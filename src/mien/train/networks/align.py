@@ -1,8 +1,8 @@
-"""Alignment inside the network: a small network says where the face lies, then it is moved there.
+"""Face alignment inside the network: a spatial transformer predicts a similarity, then resamples.
 
-A spatial transformer (Jaderberg et al. 2015, arXiv:1506.02025) that is restricted to turning,
-scaling and shifting. It is not left to find out what helps, but learns from landmarks before
-the training (`mien.train.loop.align_pretraining`) and stays as it is then.
+The spatial transformer (Jaderberg et al. 2015, arXiv:1506.02025) is restricted to rotation, scale
+and shift. It is not trained with the classifier but on landmarks, before the first epoch
+(`mien.train.loop.align_pretraining`), and then frozen.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 ALIGNMENT = "align."
-"""What the names of its weights and layers begin with, in a model."""
+"""Prefix of the names of its weights and layers in a model."""
 GROWTH = (1, 2, 3, 4)
-"""Channels of the convolutions, in those of the first."""
+"""Channels of each convolution, as a multiple of the first one's."""
 GRID = 3
-"""Cells of the last feature map along each side that the linear layer sees."""
+"""Side of the pooled feature map that the linear layer reads."""
 ROTATION, SCALE, SHIFT = 10.0, 0.1, 0.04
-"""Of the random changes after the alignment while the classifier trains: degrees, and shares."""
+"""Maximum random changes after the alignment in training: degrees, and fractions of the side."""
 MAX_TURN, MIN_SIZE, MAX_SIZE, MAX_SHIFT = 0.8, 0.5, 1.6, 0.5
-"""Bounds of what is believed: sine times size, cosine times size, and half sides."""
+"""Bounds of the predicted similarity: |size * sin|, size * cos, and |shift| in half sides."""
 
 
 class SpatialTransformer(nn.Module):
-    """Crops [n, 1, s, s] → the same faces upright, centred and of one size.
+    """Crops [n, 1, s, s] → the same faces upright, centred and at one scale.
 
     Args:
         width: channels of its first convolution.
@@ -49,9 +49,9 @@ class SpatialTransformer(nn.Module):
         nn.init.zeros_(self.place.bias)
 
     def similarity(self, x: Tensor) -> Tensor:
-        """Return where each crop's face lies, float32 [n, 2, 3].
+        """Return the similarity of each crop's face, float32 [n, 2, 3].
 
-        It maps the aligned crop's coordinates to the given one's; both run from -1 to 1.
+        It maps coordinates of the aligned crop to those of the given one; both run from -1 to 1.
         """
         size, turn, right, down = self.place(self.features(x)).unbind(1)
         size = (size + 1).clamp(MIN_SIZE, MAX_SIZE)
@@ -61,36 +61,37 @@ class SpatialTransformer(nn.Module):
         return torch.stack(rows, 1)
 
     def forward(self, pixels: Tensor, normalised: Tensor) -> Tensor:
-        """Return the pixels aligned, same shape; a little beside it while training."""
+        """Return the aligned pixels, same shape; in training slightly misaligned at random."""
         rows = self.similarity(normalised)
         if self.training:
-            rows = _beside(rows)
+            rows = _jittered(rows)
         return resampled(pixels, rows)
 
 
 def resampled(pixels: Tensor, rows_n23: Tensor) -> Tensor:
-    """Return images [n, 1, s, s] moved, bilinear; what comes from outside repeats the edge.
+    """Return images [n, 1, s, s] resampled bilinearly; outside pixels repeat the edge.
 
     Args:
         pixels: float32 [n, 1, s, s].
-        rows_n23: of each result's coordinates, from -1 to 1, to the image's, float32 [n, 2, 3].
+        rows_n23: affine maps from the result's coordinates to the image's, both from -1 to 1,
+            float32 [n, 2, 3].
     """
     grid = sampling_grid(rows_n23, pixels.shape[-1])
     return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
 
 def similarities(angle: Tensor, size: Tensor, right: Tensor, down: Tensor) -> Tensor:
-    """Return maps that turn (radians), scale and then shift, float32 [n, 2, 3], of [n] each."""
+    """Return maps that rotate (radians), scale and then shift, float32 [n, 2, 3], from [n] each."""
     cos, sin = torch.cos(angle) * size, torch.sin(angle) * size
     return torch.stack([torch.stack([cos, -sin, right], 1), torch.stack([sin, cos, down], 1)], 1)
 
 
 def sampling_grid(rows_n23: Tensor, side: int) -> Tensor:
-    """Return what `affine_grid` does, [n, side, side, 2], by one product: nine times as fast.
+    """Return `functional.affine_grid`, [n, side, side, 2], by one product: nine times as fast.
 
     Args:
         rows_n23: affine maps of coordinates from -1 to 1, float32 [n, 2, 3].
-        side: of the result, pixels.
+        side: side of the result, pixels.
     """
     centres = (torch.arange(side, device=rows_n23.device) * 2 + 1) / side - 1
     across, down = centres.expand(side, side), centres[:, None].expand(side, side)
@@ -98,8 +99,8 @@ def sampling_grid(rows_n23: Tensor, side: int) -> Tensor:
     return (rows_n23.reshape(-1, 3) @ places).reshape(-1, 2, side, side).permute(0, 2, 3, 1)
 
 
-def _beside(rows_n23: Tensor) -> Tensor:
-    """Return the maps after small random ones, so that none relies on an exact place."""
+def _jittered(rows_n23: Tensor) -> Tensor:
+    """Return the maps with small random changes, so that the classifier tolerates misalignment."""
     n, device = len(rows_n23), rows_n23.device
 
     def uniform(largest: float) -> Tensor:

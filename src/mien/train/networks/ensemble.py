@@ -1,4 +1,4 @@
-"""Several trained networks that answer together."""
+"""An ensemble of trained networks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Ensemble(nn.Module):
     """The mean of the members' logits: float pixels 0 to 255 [n, 1, s, s] → [n, k].
 
-    That is the geometric mean of their probabilities, scaled to sum to 1. Trainings that differ
-    in nothing but the seed already err on different faces (Lakshminarayanan et al. 2017,
+    The result is the geometric mean of the members' probabilities, scaled to sum to 1. Networks
+    that differ only in the seed already err on different faces (Lakshminarayanan et al. 2017,
     arXiv:1612.01474).
     """
 

@@ -9,16 +9,17 @@ dlib's to the pixel, so that `fit.pretrained = "dlib-face"` can give it dlib's w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mien.errors import ConfigError
+from mien.train.recipe.ranges import Dropout, Range
 
 STAGES = ((32, 3), (64, 4), (128, 3), (256, 3))
-"""Channels and residual blocks of each stage; all but the first to_fp16 the image."""
+"""Channels and residual blocks of each stage; all but the first halve the image."""
 SMALLEST, LARGEST = 56, 224
-"""Sides in pixels: below the smallest the last stage's kernels would not fit."""
+"""Allowed sides in pixels: the last stage's kernels do not fit smaller images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,13 @@ class FaceResnetOptions:
     """Input size and regularisation of the face-recognition ResNet.
 
     Attributes:
-        size: side in pixels, 56 to 224, to which the network upsamples its crops (bicubic). With
-            `fit.first_size`, smaller crops are upsampled to the same fraction of it.
-        dropout: probability before the last layer.
+        size: side to which the network upsamples its crops (bicubic), pixels; dlib itself uses 150.
+            With `fit.initial_size`, smaller crops are upsampled to the same fraction of it.
+        dropout: dropout probability before the last layer.
     """
 
-    size: int = 112
-    dropout: float = 0.3
+    size: Annotated[int, Range(SMALLEST, LARGEST)] = 112
+    dropout: Dropout = 0.3
 
 
 class FaceResnet(nn.Module):
@@ -40,7 +41,6 @@ class FaceResnet(nn.Module):
 
     def __init__(self, options: FaceResnetOptions, input_size: int, classes: int) -> None:
         super().__init__()
-        _check(options)
         self.size, self.input_size = options.size, input_size
         stem = STAGES[0][0]
         layers: list[nn.Module] = [
@@ -96,23 +96,10 @@ class Block(nn.Module):
         branch = self.norm2(self.conv2(self.act1(self.norm1(self.conv1(x)))))
         if self.halves:
             x = functional.avg_pool2d(x, 2)
-            # Of an even side the unpadded convolution leaves one pixel less than the mean does.
+            # For an even side, the unpadded convolution returns one pixel less than the pooling.
             missing = x.shape[-1] - branch.shape[-1]
             if missing:
                 branch = functional.pad(branch, (0, missing, 0, missing))
             x = functional.pad(x, (0, 0, 0, 0, 0, self.widening))
         result: Tensor = self.act2(branch + x)
         return result
-
-
-def _check(options: FaceResnetOptions) -> None:
-    if not SMALLEST <= options.size <= LARGEST:
-        raise ConfigError(
-            f"network.size must be from {SMALLEST} to {LARGEST} pixels, got {options.size}",
-            hint="96 to 112 suit crops of 48 pixels; dlib itself reads 150",
-        )
-    if not 0 <= options.dropout < 1:
-        raise ConfigError(
-            f"network.dropout must be at least 0 and below 1, got {options.dropout}",
-            hint="0 switches dropout off",
-        )

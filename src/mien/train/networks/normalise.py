@@ -1,4 +1,4 @@
-"""Normalisation of pixels, as a layer: it travels inside the weights and the exported graph."""
+"""Normalisation of pixels as a layer, saved with the weights and exported with the graph."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ Mode = Literal["image", "dataset", "none"]
 class Normalise(nn.Module):
     """Map float pixels 0 to 255 to roughly zero mean and unit deviation.
 
-    Modes: 'image' by each crop's own mean and deviation, which removes light and contrast;
-    'dataset' by two numbers measured on the training images; 'none' only divides by 255.
+    Args:
+        mode: 'image' uses each crop's own mean and deviation, which removes brightness and
+            contrast; 'dataset' uses those of the training images; 'none' only divides by 255.
+        mean: mean of the training images, as a fraction of white ('dataset').
+        std: their standard deviation, likewise.
     """
 
     mean: Tensor
@@ -36,7 +39,7 @@ class Normalise(nn.Module):
         if self.mode == "image":
             centred = unit - unit.mean(dim=(2, 3), keepdim=True)
             deviation = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()
-            # A nearly blank crop must not have its noise blown up to full contrast.
+            # The noise of a nearly blank crop must not be amplified to full contrast.
             return centred / deviation.clamp_min(0.02)
         return (unit - self.mean) / self.std
 

@@ -2,45 +2,47 @@
 
 Chang, "Facial expression recognition", student poster, Cal Poly Pomona: Conv2d + LeakyReLU +
 MaxPool2d, then fully connected layers with batch normalisation, LeakyReLU and dropout. The
-poster gives no widths; ours are the defaults below, and every part can be switched.
+poster gives no widths; the defaults below are ours.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor, nn
 
 from mien.errors import ConfigError
-from mien.train.networks.activation import make_activation
+from mien.train.networks.activation import ActivationName, make_activation
+from mien.train.recipe.ranges import Count, Dropout, Range
 
-WIDEST = 4096
-"""Channels or units; more would not fit into memory, which torch tells of by a traceback."""
+Width = Annotated[int, Range(1, 4096)]
+"""Channels or units of a layer; more would not fit into memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class PosterOptions:
-    """Switches of the poster's network.
+    """Options of the poster's network.
 
     Attributes:
-        activation: a name in ACTIVATIONS.
-        dropout: probability in the fully connected layers; 0 switches it off.
+        activation: activation after each layer.
+        dropout: dropout probability in the fully connected layers; 0 is off.
         batch_norm: batch normalisation in the fully connected layers.
-        conv_batch_norm: batch normalisation after each convolution too.
+        conv_batch_norm: batch normalisation after each convolution, too.
         width: channels of the first block; each further block doubles them.
-        depth: number of convolution blocks, each halving the image.
-        hidden: width of each fully connected layer.
-        hidden_layers: their number.
+        depth: number of convolution blocks; each halves the image.
+        hidden: units of each fully connected layer.
+        hidden_layers: number of fully connected layers before the last one.
     """
 
-    activation: str = "leaky_relu"
-    dropout: float = 0.5
+    activation: ActivationName = "leaky_relu"
+    dropout: Dropout = 0.5
     batch_norm: bool = True
     conv_batch_norm: bool = False
-    width: int = 32
-    depth: int = 3
-    hidden: int = 128
-    hidden_layers: int = 2
+    width: Width = 32
+    depth: Width = 3
+    hidden: Width = 128
+    hidden_layers: Count = 2
 
 
 class Poster(nn.Module):
@@ -90,20 +92,8 @@ def _hidden(options: PosterOptions, inputs: int) -> list[nn.Module]:
 
 
 def _check(options: PosterOptions, input_size: int) -> None:
-    if not 0 <= options.dropout < 1:
+    if input_size >> options.depth < 1:
         raise ConfigError(
-            f"network.dropout must be at least 0 and below 1, got {options.dropout}",
-            hint="0 switches dropout off; the poster used 0.5",
-        )
-    positive = {"width": options.width, "depth": options.depth, "hidden": options.hidden}
-    for name, value in positive.items():
-        if not 1 <= value <= WIDEST:
-            raise ConfigError(
-                f"network.{name} must be from 1 to {WIDEST}, got {value}", hint="see PosterOptions"
-            )
-    if options.hidden_layers < 0 or input_size >> options.depth < 1:
-        raise ConfigError(
-            f"network.depth {options.depth} and network.hidden_layers {options.hidden_layers} "
-            f"do not fit a crop of {input_size} pixels",
+            f"network.depth: {options.depth} blocks do not fit a crop of {input_size} pixels",
             hint=f"each block halves the crop: at most {input_size.bit_length() - 1} blocks",
         )

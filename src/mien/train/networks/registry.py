@@ -1,8 +1,8 @@
-"""The registry of networks: name → options and builder, and what each costs."""
+"""The registry of networks: name → options and builder, and the cost of each."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -13,8 +13,14 @@ from mien.train.networks.align import SpatialTransformer
 from mien.train.networks.face_resnet import FaceResnet, FaceResnetOptions
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.poster import Poster, PosterOptions
-from mien.train.networks.residual import BaseOptions, Residual, SmallOptions, TinyOptions
-from mien.train.recipe.recipe import from_mapping
+from mien.train.networks.residual import (
+    BaseOptions,
+    LargeOptions,
+    Residual,
+    SmallOptions,
+    TinyOptions,
+)
+from mien.train.recipe.convert import from_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +38,13 @@ class Builder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NetworkEntry:
-    """One network of the registry: its options' type, its builder and one line about it."""
+    """One network of the registry.
+
+    Attributes:
+        options: dataclass of its options, with defaults and ranges.
+        build: builds the network body.
+        about: one line of description.
+    """
 
     options: type
     build: Builder
@@ -52,7 +64,12 @@ NETWORKS: dict[str, NetworkEntry] = {
         "residual network with global average pooling, at most 1.2M parameters",
     ),
     "base": NetworkEntry(
-        BaseOptions, Residual, "deeper residual network with gates, at most 12M parameters"
+        BaseOptions, Residual, "residual network at full resolution, twice the cost of small"
+    ),
+    "large": NetworkEntry(
+        LargeOptions,
+        Residual,
+        "residual network with squeeze-and-excitation, at most 12M parameters",
     ),
     "face-resnet": NetworkEntry(
         FaceResnetOptions,
@@ -64,14 +81,18 @@ NETWORKS: dict[str, NetworkEntry] = {
 
 @dataclass(frozen=True, slots=True)
 class NetworkCost:
-    """What a network costs: its parameters and the multiply-adds for one face."""
+    """The cost of a network: its parameters, and the multiply-adds for one face."""
 
     parameters: int
     multiply_adds: int
 
 
 def network_options(name: str, values: Mapping[str, Any]) -> Any:
-    """Return the typed options of network `name`; unknown names and keys are ConfigErrors."""
+    """Return the typed options of network `name`.
+
+    Raises:
+        ConfigError: an unknown network or option, or a value out of its range.
+    """
     entry = NETWORKS.get(name)
     if entry is None:
         raise ConfigError(
@@ -84,8 +105,8 @@ def network_options(name: str, values: Mapping[str, Any]) -> Any:
 class Model(nn.Module):
     """Normalisation followed by a network: float pixels 0 to 255 [n, 1, s, s] → logits [n, k].
 
-    With `align`, that moves the face to its place first; it does not learn with the network.
-    With `mirror`, it answers (but does not train) with the mean over a face and its mirror image.
+    With `align`, a spatial transformer aligns the face first; its weights are frozen. With
+    `mirror`, evaluation (but not training) returns the mean over a face and its mirror image.
     """
 
     def __init__(
@@ -107,7 +128,7 @@ class Model(nn.Module):
         # Channels last is the faster layout for convolutions on CPUs and GPUs alike.
         x = self.normalise(pixels).contiguous(memory_format=torch.channels_last)
         if self.align is not None:
-            with torch.autocast(x.device.type, enabled=False):  # places need all their digits
+            with torch.autocast(x.device.type, enabled=False):  # sampling positions need float32
                 x = self.normalise(self.align(pixels, x))
             x = x.contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.body(x)
@@ -119,21 +140,26 @@ class Model(nn.Module):
 def build_model(
     config: NetworkConfig, *, normalise: Normalise, input_size: int, classes: int
 ) -> Model:
-    """Return the model of a recipe, its weights drawn from torch's global generator."""
+    """Return the model of a recipe, with random weights from torch's global generator.
+
+    Args:
+        config: name, options and preprocessing of the network.
+        normalise: the first layer.
+        input_size: side of the crops, pixels.
+        classes: number of logits.
+
+    Raises:
+        ConfigError: an unknown network or option, or a value that does not fit.
+    """
     options = network_options(config.name, config.options)
     if config.align < 0:
         raise ConfigError(
-            f"network.align must be at least 0, got {config.align}", hint="0 leaves it out"
+            f"network.align: {config.align} is out of range, must be at least 0", hint="0 is off"
         )
     body = NETWORKS[config.name].build(options, input_size, classes)
     align = SpatialTransformer(config.align) if config.align else None
     model = Model(normalise, body, align=align, mirror=config.mirror)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def describe_options(name: str) -> dict[str, Any]:
-    """Return the default options of network `name`."""
-    return asdict(NETWORKS[name].options())
 
 
 @torch.no_grad()

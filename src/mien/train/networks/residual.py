@@ -1,4 +1,4 @@
-"""The residual family, for 48x48 grey faces: tiny, small and base.
+"""The residual networks for 48x48 grey faces: tiny, small, base and large.
 
 Basic residual blocks (He et al. 2016, arXiv:1512.03385) with average-pooled shortcuts
 (ResNet-D, He et al. 2019, arXiv:1812.01187) and global average pooling in place of the
@@ -8,63 +8,70 @@ large fully connected layers that make small face networks overfit.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from mien.errors import ConfigError
-from mien.train.networks.activation import make_activation
+from mien.train.networks.activation import ActivationName, make_activation
+from mien.train.recipe.ranges import Dropout, Fraction, PositiveCount
 
 
 @dataclass(frozen=True, slots=True)
 class SmallOptions:
-    """Size and regularisation of a residual network; the defaults are small's.
+    """Size and regularisation of the residual network `small`, at most 1.2M parameters.
 
     Attributes:
         widths: channels of the stem and then of each stage; each stage halves the image.
-        blocks: residual blocks in each stage.
+        blocks: residual blocks of each stage.
         stem_kernel: side of the first convolution, odd.
-        stem_stride: of the first convolution: 2 quarters what all later layers cost.
-        squeeze: channels of each block's squeeze-and-excitation (Hu et al. 2018,
-            arXiv:1709.01507) as a share of the block's; 0 leaves it out.
-        activation: a name in ACTIVATIONS.
-        dropout: probability before the last layer.
-        drop_path: probability of skipping the last block's branch for an image; earlier blocks'
-            grow towards it (stochastic depth, Huang et al. 2016, arXiv:1603.09382).
+        stem_stride: stride of the first convolution; 2 makes all later layers four times cheaper.
+        squeeze: channels of each block's squeeze-and-excitation gate (Hu et al. 2018,
+            arXiv:1709.01507), as a fraction of the block's; 0 is off.
+        activation: activation after each normalisation.
+        dropout: dropout probability before the last layer.
+        drop_path: probability of skipping the last block's branch for an image (stochastic depth,
+            Huang et al. 2016, arXiv:1603.09382); it grows linearly from the first block to there.
     """
 
-    widths: tuple[int, ...] = (16, 32, 80, 192)
-    blocks: tuple[int, ...] = (1, 2, 1)
-    stem_kernel: int = 3
-    stem_stride: int = 1
-    squeeze: float = 0.0
-    activation: str = "relu"
-    dropout: float = 0.2
-    drop_path: float = 0.0
+    widths: tuple[PositiveCount, ...] = (32, 64, 112, 208)
+    blocks: tuple[PositiveCount, ...] = (1, 2, 1)
+    stem_kernel: PositiveCount = 5
+    stem_stride: Literal[1, 2] = 2
+    squeeze: Fraction = 0.0
+    activation: ActivationName = "relu"
+    dropout: Dropout = 0.2
+    drop_path: Dropout = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class TinyOptions(SmallOptions):
-    """The defaults of tiny: at most 150k parameters, and few multiply-adds."""
+    """The defaults of tiny: at most 150k parameters and few multiply-adds."""
 
-    widths: tuple[int, ...] = (16, 32, 48, 80)
-    blocks: tuple[int, ...] = (1, 1, 1)
-    stem_kernel: int = 5
-    stem_stride: int = 2
-    dropout: float = 0.0
+    widths: tuple[PositiveCount, ...] = (16, 32, 48, 80)
+    blocks: tuple[PositiveCount, ...] = (1, 1, 1)
+    dropout: Dropout = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class BaseOptions(SmallOptions):
-    """The defaults of base: at most 12M parameters."""
+    """The defaults of base: its first layers keep the full resolution, at twice small's cost."""
 
-    widths: tuple[int, ...] = (48, 80, 160, 320)
-    blocks: tuple[int, ...] = (1, 2, 2)
-    stem_kernel: int = 5
-    stem_stride: int = 2
-    squeeze: float = 0.25
-    dropout: float = 0.3
-    drop_path: float = 0.1
+    widths: tuple[PositiveCount, ...] = (16, 32, 80, 192)
+    stem_kernel: PositiveCount = 3
+    stem_stride: Literal[1, 2] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LargeOptions(SmallOptions):
+    """The defaults of large: wider stages with squeeze-and-excitation, at most 12M parameters."""
+
+    widths: tuple[PositiveCount, ...] = (48, 80, 160, 320)
+    blocks: tuple[PositiveCount, ...] = (1, 2, 2)
+    squeeze: Fraction = 0.25
+    dropout: Dropout = 0.3
+    drop_path: Dropout = 0.1
 
 
 class Residual(nn.Module):
@@ -125,11 +132,11 @@ class Block(nn.Module):
 
 
 class Gate(nn.Module):
-    """Squeeze-and-excitation: each channel scaled by what the whole image holds."""
+    """Squeeze-and-excitation: scales each channel by a gate computed from all channels' means."""
 
-    def __init__(self, channels: int, share: float) -> None:
+    def __init__(self, channels: int, fraction: float) -> None:
         super().__init__()
-        inner = max(8, round(channels * share))
+        inner = max(8, round(channels * fraction))
         self.squeeze = nn.Conv2d(channels, inner, 1)
         self.excite = nn.Conv2d(inner, channels, 1)
 
@@ -143,37 +150,25 @@ class Gate(nn.Module):
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
     if inputs == outputs and stride == 1:
         return nn.Identity()
-    # An odd side is rounded up, as the convolution does.
+    # Round an odd side up, as the convolution does.
     pool = [nn.AvgPool2d(2, ceil_mode=True)] if stride == 2 else []
     return nn.Sequential(*pool, nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
 
 
 def _check(options: SmallOptions, input_size: int) -> None:
-    if len(options.widths) != len(options.blocks) + 1 or min(options.widths) < 1:
+    stages = len(options.blocks)
+    if len(options.widths) != stages + 1:
         raise ConfigError(
-            f"network.widths {list(options.widths)} must name the stem and one width for each "
-            f"of the {len(options.blocks)} stages in network.blocks",
+            f"network.widths: {list(options.widths)} has {len(options.widths)} values, must have "
+            f"{stages + 1}: the stem's and one for each of the {stages} stages in network.blocks",
             hint="for example widths = [16, 32, 80, 192] with blocks = [1, 2, 1]",
         )
-    if options.stem_kernel < 1 or options.stem_kernel % 2 == 0 or options.stem_stride not in (1, 2):
+    if options.stem_kernel % 2 == 0:
         raise ConfigError(
-            f"network.stem_kernel {options.stem_kernel} must be odd, and network.stem_stride "
-            f"{options.stem_stride} 1 or 2",
-            hint="for example stem_kernel = 5 with stem_stride = 2",
+            f"network.stem_kernel: {options.stem_kernel} is not odd", hint="for example 3 or 5"
         )
-    if not 0 <= options.dropout < 1:
+    if not stages or input_size >> stages < 1:
         raise ConfigError(
-            f"network.dropout must be at least 0 and below 1, got {options.dropout}",
-            hint="0 switches dropout off",
-        )
-    if not 0 <= options.drop_path < 1 or not 0 <= options.squeeze <= 1:
-        raise ConfigError(
-            f"network.drop_path {options.drop_path} must be at least 0 and below 1, and "
-            f"network.squeeze {options.squeeze} between 0 and 1",
-            hint="for example drop_path = 0.1 and squeeze = 0.25",
-        )
-    if min(options.blocks, default=0) < 1 or input_size >> len(options.blocks) < 1:
-        raise ConfigError(
-            f"network.blocks {list(options.blocks)} does not fit a crop of {input_size} pixels",
-            hint="every stage needs a block, and halves the crop",
+            f"network.blocks: {stages} stages do not fit a crop of {input_size} pixels",
+            hint="each stage halves the crop; give at least one",
         )

@@ -1,4 +1,4 @@
-"""A recipe adapted to the data: what 'auto' stands for in it, read `adapted` first."""
+"""Adapts a recipe to the data: decides its 'auto' values. Read `adapted` first."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 VOTED = "three"
-"""Labels that 'auto' stands for where raters' votes are learnt."""
+"""Value of `labels = "auto"` where raters' votes are learnt."""
 
 
 def adapted(recipe: Recipe, dataset: Dataset) -> Recipe:
     """Return the recipe with each 'auto' of `labels` and `targets.kind` decided by the data.
 
-    `targets.kind`: 'votes' where the data have raters' votes for all learnt classes, else 'labels'.
-    `labels`: happy, neutral, sad where votes are learnt, else all labels of the training images.
-    Where labels are learnt, `targets.classes` and `also` go: they are about votes. A batch that the
-    data could not fill becomes a quarter of them. Other recipes stay as they are.
+    `targets.kind` becomes 'votes' if the data have raters' votes for all learnt classes, else
+    'labels'. `labels` becomes happy, neutral, sad if votes are learnt, else all labels of the
+    training images. If labels are learnt, `targets.classes` and `extra_labels` are cleared, because
+    they are about votes. If there are fewer training images than a batch, the batch size becomes a
+    quarter of their number. A recipe without 'auto' is returned unchanged.
 
     Raises:
-        DataError: labels are to be taken from data that have fewer than two.
+        DataError: `labels` is 'auto' and the training images have fewer than two labels.
     """
     if AUTO not in (recipe.labels, recipe.targets.kind):
         return recipe
@@ -40,10 +41,9 @@ def adapted(recipe: Recipe, dataset: Dataset) -> Recipe:
         targets = replace(targets, classes="")
     labels = recipe.labels
     if labels == AUTO:
-        labels = VOTED if learns_votes else _spelt(_labels_of(dataset))
-    recipe = replace(
-        recipe, labels=labels, targets=targets, also=recipe.also if targets.classes else ""
-    )
+        labels = VOTED if learns_votes else _as_setting(_labels_of(dataset))
+    extra = recipe.extra_labels if targets.classes else ""
+    recipe = replace(recipe, labels=labels, targets=targets, extra_labels=extra)
     n = int((dataset.splits_n == "train").sum())
     if 4 <= n < recipe.fit.batch_size:
         recipe = replace(recipe, fit=replace(recipe.fit, batch_size=max(2, n // 4)))
@@ -58,7 +58,7 @@ def _labels_of(dataset: Dataset) -> tuple[str, ...]:
         raise DataError(
             f"{dataset.name}: training needs images of at least two labels, found "
             f"{', '.join(present) or 'none'}",
-            hint="import images of a second label beside them: one folder for each label",
+            hint="import images of a second label as well: one folder for each label",
         )
     unusable = sorted(label for label in present if "," in label)
     if unusable:
@@ -70,7 +70,7 @@ def _labels_of(dataset: Dataset) -> tuple[str, ...]:
     return (*known, *sorted(present - set(known)))
 
 
-def _spelt(labels: tuple[str, ...]) -> str:
-    """Return labels as a recipe spells them: the name of a label set, or a list with commas."""
+def _as_setting(labels: tuple[str, ...]) -> str:
+    """Return labels in a recipe's form: the name of a label set, or a list with commas."""
     named = [name for name, own in LABEL_SETS.items() if own == labels]
     return named[0] if named else ",".join(labels)

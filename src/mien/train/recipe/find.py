@@ -1,4 +1,4 @@
-"""Where recipes are found: a path, or the name of one that comes with mien."""
+"""Finds recipes and study plans: by path, or by the name of a shipped one."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 from mien.errors import ConfigError, did_you_mean
 
 SHIPPED = Path(__file__).resolve().parents[2] / "recipes"
-"""Inside an installed package."""
+"""The recipes in an installed package."""
 CHECKOUT = Path(__file__).resolve().parents[4] / "recipes"
-"""In a working copy, where the recipes stand at the top."""
+"""The recipes in a checkout of the repository."""
 
 
 def find_recipe(recipe: Path) -> Path:
     """Return the TOML file for a path or a shipped recipe's name ('small').
 
     Raises:
-        ConfigError: there is neither such a file nor such a recipe.
+        ConfigError: neither a file nor a shipped recipe has that name.
     """
     if recipe.is_file():
         return recipe
@@ -28,7 +28,7 @@ def find_study(study: Path) -> Path:
     """Return the TOML file for a path or a shipped study plan's name ('poster').
 
     Raises:
-        ConfigError: there is neither such a file nor such a plan.
+        ConfigError: neither a file nor a shipped plan has that name.
     """
     if study.is_file():
         return study

@@ -1,14 +1,15 @@
-"""The reference of all settings of a recipe, made from their types: read `settings_reference`."""
+"""The reference of all recipe settings, generated from their types (docs/settings.md)."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from dataclasses import MISSING, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from mien.train.networks.registry import NETWORKS
-from mien.train.recipe.recipe import ABOVE_ZERO, RANGES, Recipe
+from mien.train.recipe.ranges import Range
+from mien.train.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,13 +18,18 @@ if TYPE_CHECKING:
 HEAD = """\
 # Settings of a recipe
 
-Every key that a recipe, `--set a.b=c` and a study's cells take. This page is made by
-`mien train --settings`, from the types that check the values.
+Every key of a recipe, of `--set a.b=c` and of a study's cells. `mien train --settings` prints this
+page from the types that check the values.
+
+A recipe file may also have `extends = "NAME or path"`: it inherits another recipe's settings, and
+its own keys override them (see [Training](train.md#inheritance)).
 """
+
+PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text", dict: "table"}
 
 
 def settings_reference() -> str:
-    """Return every key of a recipe with its values, default and meaning, as Markdown."""
+    """Return every key of a recipe with its allowed values, default and meaning, as Markdown."""
     kinds = get_type_hints(Recipe)
     plain = [f for f in fields(Recipe) if not is_dataclass(kinds[f.name])]
     parts = [HEAD, _table(Recipe, plain, "")]
@@ -41,45 +47,42 @@ def settings_reference() -> str:
 
 
 def _table(owner: Any, own: list[Field[Any]], prefix: str) -> str:
-    words, kinds = dict(_meanings(owner)), get_type_hints(owner)
-    rows = ["| key | values | default | what |", "| --- | --- | --- | --- |"]
+    words, kinds = dict(_meanings(owner)), get_type_hints(owner, include_extras=True)
+    rows = ["| key | values | default | meaning |", "| --- | --- | --- | --- |"]
     for f in own:
         key = f"{prefix}{f.name}"
-        cells = (f"`{key}`", _values(key, kinds[f.name]), _default(f), words.get(f.name, ""))
+        cells = (f"`{key}`", _values(kinds[f.name]), _default(f), words.get(f.name, ""))
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
 
 
 def _meanings(owner: Any) -> Iterator[tuple[str, str]]:
-    """Yield what the docstrings of a class, and of those that it is made from, say of each key."""
+    """Yield (key, meaning) from the docstrings of a class and its bases."""
     for cls in reversed(inspect.getmro(owner)):
-        text = inspect.cleandoc(cls.__doc__ or "")
-        _, _, listed = text.partition("Attributes:\n")
-        for name, said in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", listed, re.MULTILINE):
-            yield name, " ".join(said.split())
+        docstring = inspect.cleandoc(cls.__doc__ or "")
+        _, _, listed = docstring.partition("Attributes:\n")
+        for name, text in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", listed, re.MULTILINE):
+            yield name, " ".join(text.split())
 
 
 def _first_line(cls: Any) -> str:
     return inspect.cleandoc(cls.__doc__ or "").splitlines()[0]
 
 
-def _values(key: str, kind: Any) -> str:
-    literals = [a for k in (kind, *get_args(kind)) if get_origin(k) is Literal for a in get_args(k)]
-    named = ", ".join(f"`{literal}`" for literal in literals)
+def _values(kind: Any) -> str:
+    """Return the allowed values of a type annotation in words."""
     if get_origin(kind) is Literal:
-        return named
-    plain = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+        return ", ".join(f"`{literal}`" if literal else "empty" for literal in get_args(kind))
     if get_origin(kind) is tuple:
-        (inner, *_) = get_args(kind)
-        return f"list of {plain[inner]}s"
-    scalar = next((k for k in (kind, *get_args(kind)) if k in plain), None)
-    text = plain[scalar] if scalar is not None else "table"
-    if key in RANGES:
-        low, high = RANGES[key]
-        text += f", at least {low:g}" if high >= 1e9 else f", {low:g} to {high:g}"
-    if key in ABOVE_ZERO:
-        text += ", above 0"
-    return f"{text}; or {named}" if named else text
+        base, _, allowed = _values(get_args(kind)[0]).partition(", ")
+        return f"list of {base}s" + (f", each {allowed}" if allowed else "")
+    if get_origin(kind) is Annotated:
+        base, allowed = get_args(kind)
+        assert isinstance(allowed, Range)  # noqa: S101 - for the type checker
+        return f"{_values(base)}, {allowed}"
+    if kind in PLAIN:
+        return PLAIN[kind]
+    return "; or ".join(_values(part) for part in get_args(kind))  # a union
 
 
 def _default(f: Field[Any]) -> str:

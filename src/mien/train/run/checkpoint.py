@@ -1,8 +1,8 @@
 """Checkpoints: tensors in safetensors, everything else in JSON; no pickle is ever read.
 
-A checkpoint is `NAME.json`, which names its tensor file and that file's SHA-256. The tensors
-are written first, under a name of their own, and the JSON last, by renaming: a process killed
-at any moment leaves the previous checkpoint or the new one, never half of each.
+A checkpoint is `NAME.json`, which names its tensor file and that file's SHA-256. The tensors are
+written first, under a new name, and the JSON last, by renaming: a process killed at any moment
+leaves the previous checkpoint or the new one, never a mixture.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ def save_checkpoint(
 ) -> None:
     """Write checkpoint `name` into `folder`, replacing an older one of that name.
 
-    `state["epoch"]` tells the tensor files of successive checkpoints apart.
+    Args:
+        folder: existing or new folder.
+        name: 'last' or 'best'.
+        tensors: saved as they are, on the CPU.
+        state: JSON types; its "epoch" distinguishes the tensor files of successive checkpoints.
     """
     content = save_tensors(
         {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
@@ -99,7 +103,7 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Split an optimiser's state into tensors and JSON values."""
+    """Split an optimizer's state into tensors and JSON values."""
     tensors: dict[str, Tensor] = {}
     values: dict[str, Any] = {}
     for index, entries in optimizer.state_dict()["state"].items():
@@ -114,7 +118,7 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tenso
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
 ) -> None:
-    """Put back what `flatten_optimizer` took out; the groups' settings come from the recipe."""
+    """Load the state from `flatten_optimizer`; the groups keep the settings of the recipe."""
     state: dict[int, dict[str, Any]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):

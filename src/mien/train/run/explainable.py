@@ -1,4 +1,4 @@
-"""The inside of a run folder's network, by torch: feature maps, gradients, random weights."""
+"""A run folder's network for explanations: feature maps, gradients, randomised weights."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Views:
-    """What the layers put out, in order, for each pass through the body.
+    """Outputs of the layers, in order, for each pass through the body.
 
     Attributes:
-        outputs: one list a view: the face and, for models that mirror, its mirror image.
+        outputs: one list per view: the face and, for models that mirror, its mirror image.
     """
 
     outputs: list[list[tuple[nn.Module, Tensor]]] = field(default_factory=list)
@@ -71,7 +71,7 @@ class RunExplainable:
 
         Args:
             path: of the run folder.
-            threads: of the processor, for all of torch; 0 leaves them as they are.
+            threads: CPU threads of torch; 0 keeps the current number.
         """
         if threads > 0:
             torch.set_num_threads(threads)
@@ -103,7 +103,7 @@ class RunExplainable:
             logits, views = self._watch(crops_nhw)
             features = [views.features(view)[side] for view in range(len(views.outputs))]
             chosen = logits[torch.arange(len(logits)), torch.from_numpy(y_pred_n)]
-            # The faces of a batch do not touch each other: the sum's gradient is each one's own.
+            # Faces of a batch do not interact: the sum's gradient holds each face's own.
             gradients = torch.autograd.grad(chosen.sum(), features)
         total = torch.zeros(len(crops_nhw), side, side)
         for view, (maps, gradient) in enumerate(zip(features, gradients, strict=True)):
@@ -113,7 +113,7 @@ class RunExplainable:
         return total.numpy()
 
     def places(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return where on its crop each face lies that the network sees, float32 [n, 2, 3]."""
+        """Return the alignment of each crop, float32 [n, 2, 3]: aligned to given coordinates."""
         model = self._scorer.model
         if model.align is None:
             return unmoved(len(crops_nhw))
@@ -123,15 +123,15 @@ class RunExplainable:
         return places
 
     def randomised(self, last: int, seed: int) -> RunExplainable:
-        """Return this model with the weights of its `last` layers drawn anew (see `redraw`)."""
+        """Return this model with the weights of its `last` layers re-initialised (see `redraw`)."""
         model = copy.deepcopy(self._scorer.model)
         modules = dict(model.named_modules())
         for index in range(len(self.layers) - last, len(self.layers)):
             module = modules[self.layers[index]]
             for number, weights in enumerate((module.weight, module.bias)):
                 if isinstance(weights, Tensor):
-                    drawn = redraw(weights.detach().numpy(), seed, 2 * index + number)
-                    weights.data.copy_(torch.from_numpy(drawn))
+                    random = redraw(weights.detach().numpy(), seed, 2 * index + number)
+                    weights.data.copy_(torch.from_numpy(random))
         return RunExplainable(replace(self._scorer, model=model))
 
     def _modules(self) -> list[nn.Module]:
@@ -139,7 +139,7 @@ class RunExplainable:
         return [modules[name] for name in self.layers]
 
     def _watch(self, crops_nhw: NDArray[np.uint8]) -> tuple[Tensor, Views]:
-        """Return the logits, [n, k], and what every layer put out on the way."""
+        """Return the logits, [n, k], and the outputs of every layer."""
         model, views = self._scorer.model.eval(), Views()
 
         def keep(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:

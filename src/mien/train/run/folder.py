@@ -1,12 +1,12 @@
-"""The run folder: everything that one training leaves behind, and how to use it again.
+"""The run folder: all files of one training, and how to load them.
 
 config.json        the resolved recipe, the data and its fingerprint, versions, the command
 metrics.jsonl      one line per finished epoch
-signals.jsonl      likewise: gradients, steps and activations, for the doctor
+signals.jsonl      one line per finished epoch: gradients, steps and activations, for the doctor
 status.json        running, finished, stopped early, interrupted or failed, and why
 checkpoints/       last.json and best.json, each naming its .safetensors file
 curves.png         loss, accuracy and learning rate over the epochs
-tensorboard/       the same for TensorBoard
+tensorboard/       the metrics for TensorBoard
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import platform
 import shlex
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -32,9 +32,10 @@ from mien.installation import upgrade_command
 from mien.train.loop.signals import EpochSignals
 from mien.train.networks.ensemble import Ensemble
 from mien.train.networks.normalise import Normalise
-from mien.train.networks.registry import Model, build_model
+from mien.train.networks.registry import Model, build_model, network_options
 from mien.train.recipe.adapt import adapted
 from mien.train.recipe.recipe import Recipe, recipe_from_dict
+from mien.train.recipe.schema import SCHEMA_VERSION, upgraded
 from mien.train.run.checkpoint import load_checkpoint
 from mien.train.run.metrics import EpochMetrics
 
@@ -48,13 +49,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 M_co = TypeVar("M_co", bound=nn.Module, covariant=True)
 
-SCHEMA_VERSION = 1
 SCORING_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """A training's folder and the settings it was started with."""
+    """The folder of a training and the settings it was started with.
+
+    Attributes:
+        path: the folder.
+        recipe: all settings of the training.
+        data: folder of the dataset.
+        fingerprint: of the dataset's content.
+        input_size: side of the crops, pixels.
+    """
 
     path: Path
     recipe: Recipe
@@ -69,11 +77,11 @@ class RunFolder:
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether an epoch was finished and saved."""
+        """Whether a finished epoch was saved."""
         return (self.checkpoints / "last.json").exists()
 
     def started_here(self) -> bool:
-        """Whether this machine, torch and number of threads started the run."""
+        """Whether the run was started on this CPU with this torch and number of threads."""
         config = read_json(self.path / "config.json")
         machine = config.get("machine", {})
         threads = self.recipe.fit.threads or torch.get_num_threads()
@@ -89,7 +97,7 @@ class RunFolder:
         write_text(self.path / "metrics.jsonl", "".join(lines))
 
     def read_metrics(self) -> list[EpochMetrics]:
-        """Return the epochs that were finished and saved; none before the first."""
+        """Return the metrics of the finished epochs; may be empty."""
         return self._lines("metrics.jsonl", lambda row: EpochMetrics(**row))
 
     def _lines(self, name: str, build: Callable[[dict[str, Any]], T]) -> list[T]:
@@ -119,7 +127,7 @@ class RunFolder:
         write_text(self.path / "signals.jsonl", "".join(lines))
 
     def read_signals(self) -> list[EpochSignals]:
-        """Return what was measured in each epoch, the one that failed too; may be empty."""
+        """Return the signals of each epoch, including one that failed; may be empty."""
         return self._lines("signals.jsonl", EpochSignals.from_dict)
 
     def write_status(self, status: str, **details: Any) -> None:
@@ -128,14 +136,20 @@ class RunFolder:
 
 
 def create_run(path: Path, recipe: Recipe, dataset: Dataset, data: Path) -> RunFolder:
-    """Start a new run folder at `path`; its recipe is adapted to the data, see `adapted`.
+    """Create a run folder at `path`, with the recipe adapted to the data (see `adapted`).
+
+    The saved recipe is complete: it names every option of the network, so that the run does not
+    change if a default does.
 
     Raises:
+        ConfigError: an option of the network is unknown or invalid.
         DataError: labels are to be taken from data that have fewer than two.
-        RunFolderError: something stands there already.
+        RunFolderError: something exists at `path` already.
     """
     refuse_existing(path)
     recipe = adapted(recipe, dataset)
+    options = asdict(network_options(recipe.network.name, recipe.network.options))
+    recipe = replace(recipe, network=replace(recipe.network, options=options))
     config = {
         "schema": SCHEMA_VERSION,
         "recipe": recipe.to_dict(),
@@ -158,13 +172,13 @@ def create_run(path: Path, recipe: Recipe, dataset: Dataset, data: Path) -> RunF
 
 
 def discard_run(run: RunFolder) -> None:
-    """Remove a run that was just made and has not learnt anything."""
+    """Remove a run folder without a finished epoch."""
     if not run.has_checkpoint:
         shutil.rmtree(run.path, ignore_errors=True)
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise a RunFolderError where something stands at `path` already."""
+    """Raise a RunFolderError if a file or a folder with content exists at `path`."""
     if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
         raise RunFolderError(
             f"{path} exists and is not empty",
@@ -176,7 +190,7 @@ def open_run(path: Path) -> RunFolder:
     """Return an existing run folder.
 
     Raises:
-        RunFolderError: missing, not a run folder, damaged, or of a newer schema.
+        RunFolderError: it is missing, not a run folder, damaged, or of a newer schema.
     """
     file = path / "config.json"
     try:
@@ -197,7 +211,7 @@ def open_run(path: Path) -> RunFolder:
             f"{path} has run schema {config['schema']}; this mien reads up to {SCHEMA_VERSION}",
             hint=f"upgrade mien: {upgrade_command()}",
         )
-    recipe = recipe_from_dict(config["recipe"])
+    recipe = recipe_from_dict(upgraded(config["recipe"], config["schema"]))
     return RunFolder(path, recipe, config["data"], config["fingerprint"], int(config["input_size"]))
 
 
@@ -216,7 +230,16 @@ def next_run_path(parent: Path, name: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class RunScorer(Generic[M_co]):
-    """A run's trained network behind the same interface as an ONNX model."""
+    """A run's trained network, with the interface of an ONNX model.
+
+    Attributes:
+        name: name of the recipe.
+        labels: predicted labels.
+        input_size: side of the crops, pixels.
+        epoch: epoch of the checkpoint, counted from 1.
+        model: the network, in evaluation mode.
+        columns: indices of `labels` among the network's logits.
+    """
 
     name: str
     labels: tuple[str, ...]
@@ -231,19 +254,22 @@ class RunScorer(Generic[M_co]):
         pixels = torch.from_numpy(np.ascontiguousarray(crops_nhw))[:, None]
         parts = [self.model(part.float()) for part in torch.split(pixels, SCORING_BATCH)]
         logits = torch.cat(parts) if parts else torch.zeros(0, max(self.columns) + 1)
-        answers: NDArray[np.float32] = logits[:, list(self.columns)].contiguous().numpy()
-        return answers
+        chosen: NDArray[np.float32] = logits[:, list(self.columns)].contiguous().numpy()
+        return chosen
 
 
 def load_scorer(
     path: Path, checkpoint: str = "best", labels: Sequence[str] = ()
 ) -> RunScorer[Model]:
-    """Return the network of a run folder, at its 'best' or 'last' checkpoint, on the CPU.
+    """Return the network of a run folder on the CPU, in evaluation mode.
 
-    `labels` are to be answered, of those it learnt; else those that its recipe answers.
+    Args:
+        path: of the run folder.
+        checkpoint: 'best' or 'last'.
+        labels: labels to predict, among the learnt ones; the recipe's if empty.
 
     Raises:
-        ConfigError: labels that it did not learn.
+        ConfigError: a label was not learnt.
         RunFolderError: no epoch was finished, or the folder is not a run.
         ModelFileError: the checkpoint is damaged.
     """
@@ -265,16 +291,16 @@ def load_scorer(
     )
     model.load_state_dict(weights)
     model.eval()
-    answers = tuple(labels) or recipe.answer_labels
-    columns = recipe.columns_of(answers)
-    return RunScorer(recipe.name, answers, run.input_size, state["epoch"], model, columns)
+    predicted = tuple(labels) or recipe.answer_labels
+    columns = recipe.columns_of(predicted)
+    return RunScorer(recipe.name, predicted, run.input_size, state["epoch"], model, columns)
 
 
 def load_ensemble(paths: Sequence[Path]) -> RunScorer[nn.Module]:
-    """Return the mean of several runs' best networks; of one path, that run's own.
+    """Return the ensemble of several runs' best networks; for one path, that run's network.
 
     Raises:
-        ConfigError: they learnt different labels, or from crops of different sizes.
+        ConfigError: the runs differ in labels or crop size.
         RunFolderError, ModelFileError: as `load_scorer` does.
     """
     scorers = [load_scorer(path) for path in paths]
@@ -284,13 +310,13 @@ def load_ensemble(paths: Sequence[Path]) -> RunScorer[nn.Module]:
         theirs = open_run(path)
         for what, mine, its in (
             ("learnt", ours.recipe.learnt_labels, theirs.recipe.learnt_labels),
-            ("answers", ours.recipe.answer_labels, theirs.recipe.answer_labels),
+            ("predicts", ours.recipe.answer_labels, theirs.recipe.answer_labels),
             ("reads crops of", (str(ours.input_size),), (str(theirs.input_size),)),
         ):
             if mine != its:
                 raise ConfigError(
                     f"{path} {what} {', '.join(its)}; {paths[0]} {what} {', '.join(mine)}",
-                    hint="only networks that learnt the same can answer together",
+                    hint="an ensemble needs runs with the same labels and crop size",
                 )
     model: nn.Module = first.model
     if len(scorers) > 1:

@@ -1,4 +1,4 @@
-"""The figures of one epoch."""
+"""The metrics of one epoch."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class EpochMetrics:
-    """One finished epoch.
+    """Metrics of one finished epoch.
 
     Attributes:
         epoch: counted from 1.
         lr: learning rate of its last step.
         loss: mean training loss, on augmented images and with dropout on.
-        train_loss: log loss of the answering weights on a sample of the training images,
-            not augmented, against the recipe's targets.
-        train_accuracy: likewise, share whose largest target is answered.
-        validation_loss: log loss against the validation targets.
-        validation_accuracy: share right, of the panel where there are votes, else of the labels.
-        validation_n: images behind it.
-        gap: train_accuracy - validation_accuracy on the same yardstick.
-        seconds: the epoch took, validation included.
-        images_per_second: trained on, validation not included.
-        validation_balanced: balanced accuracy, the mean recall of the classes that occur in
-            validation; None in run folders from before it was measured.
+        train_loss: log loss of the scored weights (their average, if there is one) on a sample of
+            the training images without augmentation, against their true labels.
+        train_accuracy: accuracy on that sample, 0 to 1.
+        validation_loss: log loss on validation, against the true labels.
+        validation_accuracy: accuracy on validation, 0 to 1; the true label is the raters'
+            consensus if the recipe trains on votes, else the dataset's label.
+        validation_n: number of validation images.
+        gap: train_accuracy - validation_accuracy.
+        seconds: duration of the epoch, with validation.
+        images_per_second: training speed, without validation.
+        validation_balanced: mean recall of the classes that occur in validation, 0 to 1; None in
+            run folders of early versions, which did not measure it.
     """
 
     epoch: int
@@ -41,10 +42,10 @@ class EpochMetrics:
     validation_balanced: float | None = None
 
     def merit(self, select: str) -> tuple[float, float]:
-        """Return what is larger for a better epoch, by a value of `fit.select`.
+        """Return a sort key that is larger for a better epoch, by a value of `fit.select`.
 
-        Of equal epochs that with the lower loss is better; one without a balanced accuracy counts
-        as worse than any that has one.
+        The lower validation loss breaks ties; an epoch without a balanced accuracy is worse than
+        any that has one.
         """
         balanced = self.validation_balanced
         first = {
@@ -55,5 +56,5 @@ class EpochMetrics:
         return first[select], -self.validation_loss
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the epoch as JSON types."""
+        """Return the metrics as JSON types."""
         return asdict(self)

@@ -1,0 +1,162 @@
+"""One training step, for everything that trains: `fit`, the range test, timing, the replay."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from mien.errors import TrainingError
+from mien.train.loop.augment import augment, mix, resize_fraction, shrink
+from mien.train.loop.distillation import soft_targets_for_batch
+from mien.train.loop.loader import batches, sampling_chance
+from mien.train.loop.loss import TrainingLoss
+from mien.train.loop.optimizer import learning_rate, sharpness_aware
+from mien.train.loop.signals import DIGEST_STEP, Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+
+    from mien.train.loop.callbacks import Callback
+    from mien.train.loop.loader import Examples
+    from mien.train.loop.state import TrainingState
+    from mien.train.recipe.recipe import Recipe
+    from mien.train.recipe.settings import FitConfig
+
+
+class Stepper:
+    """Trains a state's network on examples, batch by batch.
+
+    A step is: augment → forward → loss → backward → optimizer → weight average → signals.
+
+    Args:
+        state: network, optimizer and random generators; changed in place.
+        recipe: settings of the training.
+        examples: training images on the network's device.
+        callbacks: their `on_step_end` is called after each step of `train_epoch`.
+    """
+
+    def __init__(
+        self,
+        state: TrainingState,
+        recipe: Recipe,
+        examples: Examples,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        self.state, self.recipe, self.examples = state, recipe, examples
+        self.callbacks = callbacks
+        self.steps_per_epoch = len(examples) // recipe.fit.batch_size
+        # A checkpoint is saved between two epochs: a resumed training starts at a whole one.
+        self.next_step = state.epoch * self.steps_per_epoch
+        self.loss = TrainingLoss.fitted(recipe.loss, examples)
+        self.chance_n = sampling_chance(examples, recipe.fit.sampling)
+
+    def train_epoch(self, recorder: Recorder) -> float:
+        """Train one epoch; return the mean training loss.
+
+        Raises:
+            TrainingError: a loss is not finite.
+            DataError: there are fewer examples than one batch.
+        """
+        epoch = self.state.epoch + 1
+        for number, batch in enumerate(self.batches(), start=1):
+            loss = self.step(batch, recorder)
+            if not math.isfinite(loss):
+                raise not_finite(loss, self.state, f"batch {number}")
+            for callback in self.callbacks:
+                callback.on_step_end(epoch, number, loss)
+        return sum(recorder.losses) / self.steps_per_epoch
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield one epoch's batches of (pixels, targets, weights), in a new random order."""
+        # The validation after each epoch leaves the network in evaluation mode.
+        self.state.model.train()
+        size = self.recipe.fit.batch_size
+        yield from batches(self.examples, size, self.state.order, self.chance_n)
+
+    def step(
+        self,
+        batch: tuple[Tensor, Tensor, Tensor],
+        recorder: Recorder,
+        lr: float | None = None,
+    ) -> float:
+        """Take one optimizer step; return the batch's loss before it, finite or not.
+
+        Args:
+            batch: pixels uint8 [n, 1, s, s], targets float32 [n, k], weights float32 [n].
+            recorder: receives the loss, and the signals of the steps that it measures.
+            lr: learning rate; None takes the schedule's.
+        """
+        state, recipe = self.state, self.recipe
+        step, self.next_step = self.next_step, self.next_step + 1
+        self._set_learning_rate(self.scheduled_lr(step) if lr is None else lr)
+        recorder.lr = max(recorder.lr, state.lr)
+        inputs, targets, weights = self._prepare(batch)
+        measured = recorder.prepare(step, inputs.device)
+
+        def batch_loss() -> Tensor:
+            with autocast(recipe.fit, inputs.device):
+                logits = state.model(inputs)
+            return self.loss(logits.float(), targets, weights)
+
+        loss = batch_loss()
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if recipe.optimizer.sam:
+            sharpness_aware(state.model, batch_loss, recipe.optimizer.sam)
+        if recipe.optimizer.clip_norm:
+            torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.optimizer.clip_norm)
+        value = loss.item()
+        recorder.losses.append(value)
+        if step == 0:
+            recorder.take_start(state.model, value)
+        if measured:
+            recorder.step(state.model, state.optimizer, batch_loss, value)
+        else:
+            state.optimizer.step()
+        if state.average is not None:
+            state.average.update(state.model, step)
+        if step + 1 == DIGEST_STEP:
+            recorder.take_digest(state.model)
+        return value
+
+    def scheduled_lr(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0 over the whole training."""
+        recipe = self.recipe
+        return learning_rate(
+            step, self.steps_per_epoch, recipe.fit.epochs, recipe.optimizer.rate, recipe.schedule
+        )
+
+    def _set_learning_rate(self, lr: float) -> None:
+        self.state.lr = lr
+        for group in self.state.optimizer.param_groups:
+            group["lr"] = lr
+
+    def _prepare(self, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return augmented inputs, their targets with the teachers' mixed in, and weights."""
+        pixels, targets, weights = batch
+        state, recipe = self.state, self.recipe
+        inputs = augment(pixels, recipe.augment, state.changes)
+        inputs, targets = mix(inputs, targets, recipe.augment, state.changes)
+        # The teachers see the inputs at full size; only the student's are reduced.
+        targets = soft_targets_for_batch(state.teachers, inputs, targets, recipe.distillation)
+        return shrink(inputs, resize_fraction(recipe.fit, state.epoch)), targets, weights
+
+
+def autocast(config: FitConfig, device: torch.device) -> torch.autocast:
+    """Return the context of a forward pass, by `fit.precision`."""
+    mixed = config.precision == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
+
+
+def not_finite(loss: float, state: TrainingState, where: str) -> TrainingError:
+    """Return the error of a loss that became NaN or infinite, `where` in the current epoch."""
+    return TrainingError(
+        f"the loss became {loss} in epoch {state.epoch + 1}, {where}, at learning rate "
+        f"{state.lr:g}",
+        hint=f"the learning rate is probably too large; set optimizer.lr={state.lr / 10:g}. "
+        "The epochs before are kept in the run folder",
+    )
