@@ -8,19 +8,23 @@ import json
 import os
 import tempfile
 from contextlib import contextmanager
+from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mien.errors import MienError, SourceError
+from mien.installation import upgrade_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 MAX_NAMES = 2000
-"""Of a folder that are compared with a missing file's: larger ones would take seconds."""
+"""Names in a folder that are compared with a missing file's name; more would take seconds."""
+CHECK_PATH = "check the path"
+"""Hint of errors about files that exist elsewhere, or not at all."""
 
 
 class WriteError(MienError):
@@ -140,11 +144,69 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
+        raise SourceError(f"cannot read {path}: {error.strerror}", hint=CHECK_PATH) from error
     except ValueError as error:
         raise SourceError(
             f"{path} is not valid JSON: {error}", hint="the file is damaged; make it again"
         ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class JsonKind:
+    """A kind of JSON file with a schema version, and the words of its errors.
+
+    Attributes:
+        noun: name of what the file describes, such as 'dataset'.
+        newest: newest schema version that is read.
+        required: keys that every version has, beside 'schema'.
+        error: class of the errors.
+        if_missing: hint where the file cannot be read.
+        if_damaged: hint where it is not JSON.
+    """
+
+    noun: str
+    newest: int
+    required: tuple[str, ...]
+    error: type[MienError]
+    if_missing: str
+    if_damaged: str
+
+
+def read_schema_json(path: Path, kind: JsonKind, shown: Path | None = None) -> dict[str, Any]:
+    """Return the object in a JSON file that carries a schema version, 'schema'.
+
+    Args:
+        path: the file.
+        kind: what it must hold.
+        shown: path to name in messages, such as the folder that the user gave; `path` where None.
+
+    Raises:
+        MienError: of class `kind.error`: the file cannot be read, is not JSON, lacks a required
+            key, or has a newer schema version.
+    """
+    where = path if shown is None else shown
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise kind.error(
+            f"{where} is not a {kind.noun} of mien: cannot read {path.name} ({error.strerror})",
+            hint=kind.if_missing,
+        ) from error
+    except ValueError as error:
+        raise kind.error(f"{path} is damaged: {error}", hint=kind.if_damaged) from error
+    if not isinstance(values, dict) or not isinstance(values.get("schema"), int):
+        raise kind.error(f"{path} was not written by mien: no schema version", hint=CHECK_PATH)
+    # Before the keys: a newer version may have renamed them.
+    if values["schema"] > kind.newest:
+        raise kind.error(
+            f"{where} has {kind.noun} schema {values['schema']}; "
+            f"this mien reads up to {kind.newest}",
+            hint=f"upgrade mien: {upgrade_command()}",
+        )
+    missing = [key for key in kind.required if key not in values]
+    if missing:
+        raise kind.error(f"{path} was not written by mien: no key {missing[0]!r}", hint=CHECK_PATH)
+    return values
 
 
 def near_file(path: Path) -> str:

@@ -16,8 +16,8 @@ import pytest
 from tests.conftest import ROOT, tiny_info, tiny_model
 
 from mien.cli.main import run
-from mien.data.drawn import draw_collection, split_drawn
-from mien.data.prepare import write_collection
+from mien.data.build import write_dataset
+from mien.data.drawn import draw_dataset
 from mien.imaging.codec import write_image
 
 MISTAKES = """
@@ -114,8 +114,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "words.onnx").write_text("not a model")
     (folder / "tiny.onnx").write_bytes(tiny_model(tiny_info().to_metadata()))
     (folder / "empty.txt").write_text("\n\n")
-    collection = draw_collection(60, 0)
-    write_collection(collection, *split_drawn(collection), folder / "drawn")
+    write_dataset(draw_dataset(60, 0), folder / "drawn")
     return folder
 
 

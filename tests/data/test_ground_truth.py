@@ -37,7 +37,7 @@ def test_raw_targets_map_names() -> None:
 @pytest.mark.real_data
 def test_fer2013_yardsticks_have_their_known_sizes(fer2013: Path) -> None:
     data = read_arrays(fer2013, 48)
-    validation = data.splits_n == "validation"
+    validation = data.source_splits_n == "validation"
     assert data.votes_nk is not None
     raw = label_targets(data.labels_n, data.label_names, THREE)[validation]
     panel = consensus_targets(data.votes_nk, data.vote_names, THREE)[validation]

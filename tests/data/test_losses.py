@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from mien.data.dataset import Dataset, load_dataset
-from mien.data.drawn import draw_collection
+from mien.data.drawn import draw_faces
 from mien.data.prepare import PrepareOptions, prepare
 from mien.data.sources.registry import read_source
 from mien.data.sources.tables import FERPLUS_HEADER, read_votes
@@ -58,7 +58,7 @@ def test_splits_within_a_class_folder_are_read(tmp_path: Path) -> None:
     for i in range(4):
         noise(tmp_path / ("happy", "sad")[i % 2] / ("train", "test")[i // 2] / f"{i}.png")
     data = read_source(tmp_path, "", None, 48)
-    assert sorted(zip(data.sources_n.tolist(), data.splits_n.tolist(), strict=True)) == [
+    assert sorted(zip(data.sources_n.tolist(), data.source_splits_n.tolist(), strict=True)) == [
         ("happy/test/2.png", "test"),
         ("happy/train/0.png", "train"),
         ("sad/test/3.png", "test"),
@@ -70,11 +70,11 @@ def test_classes_below_folders_of_people_are_refused(tmp_path: Path) -> None:
     root = tmp_path / "people"
     for person in ("anna", "ben"):
         classes(root / person, happy=2, sad=2)
-    with pytest.raises(DataError, match=r"lie a level deeper: anna/happy|deeper: ben/happy") as e:
+    with pytest.raises(DataError, match=r"one level deeper: anna/happy|deeper: ben/happy") as e:
         read_source(root, "", None, 48)
-    assert "CLASS/PERSON" in e.value.hint
+    assert "CLASS/SUBJECT" in e.value.hint
     shutil.rmtree(root / "ben")
-    with pytest.raises(DataError, match="lie a level deeper") as e:
+    with pytest.raises(DataError, match="one level deeper") as e:
         read_source(root, "", None, 48)
     assert e.value.hint == f"give {root / 'anna'}"
 
@@ -90,7 +90,7 @@ def test_each_kind_of_lost_file_is_counted_and_named(tmp_path: Path) -> None:
     dataset = prepare(root, tmp_path / "out", PrepareOptions())
     about = {w["kind"]: w for w in dataset.facts["warnings"]}
     assert {kind: w["count"] for kind, w in about.items()} == {
-        "missing": 1, "not-a-image": 1, "unreadable": 5, "outside-class": 1, "hidden": 1,
+        "missing": 1, "not-an-image": 1, "unreadable": 5, "outside-class": 1, "hidden": 1,
     }  # fmt: skip
     assert about["unreadable"]["examples"] == [f"happy/torn{i}.jpg" for i in range(3)]
     assert about["unreadable"]["message"].startswith("5 images could not be read: happy/torn0")
@@ -125,7 +125,7 @@ def test_classes_that_are_empty_rare_or_missing_from_a_split(tmp_path: Path) -> 
     assert told(dataset, "rare-class")[0]["examples"] == ["happy"]
     absent = told(dataset, "split-without-class")
     assert [w["message"] for w in absent] == [
-        "the validation split has no image of happy: figures on it say nothing of it"
+        "the validation split has no image of happy: metrics on it do not cover it"
     ]
     full = prepare(classes(tmp_path / "b", sad=40, happy=40), tmp_path / "c", PrepareOptions())
     assert full.facts["warnings"] == []
@@ -204,7 +204,7 @@ def test_training_images_that_are_all_graded_elsewhere(tmp_path: Path) -> None:
     classes(tmp_path / "faces" / "train", happy=3, sad=3)
     shutil.copytree(tmp_path / "faces" / "train", tmp_path / "faces" / "validation")
     with pytest.raises(
-        DataError, match=r"all 6 training images are copies of images in validation: nothing"
+        DataError, match=r"all 6 training images are duplicates of images in validation: nothing"
     ):
         prepare(tmp_path / "faces", tmp_path / "out", PrepareOptions())
 
@@ -231,7 +231,7 @@ def test_of_two_people_one_is_held_out_where_both_have_every_class() -> None:
     splits = make_splits(*two_people([0, 1] * 20))
     assert np.bincount(splits.splits_n == "validation").tolist() == [20, 20]
     assert [n.kind for n in splits.notices] == ["large-validation"]
-    assert "15% of training asked for, 50% held out" in splits.rule
+    assert "15% of training requested, 50% held out" in splits.rule
 
 
 def test_two_people_with_an_expression_each_have_ways_on() -> None:
@@ -239,14 +239,14 @@ def test_two_people_with_an_expression_each_have_ways_on() -> None:
         make_splits(*two_people([0] * 20 + [1] * 20))
     assert "duplicates to 'exact'" in caught.value.hint
     assert "validation to 0" in caught.value.hint
-    splits = make_splits(*two_people([0] * 20 + [1] * 20), share=0)
+    splits = make_splits(*two_people([0] * 20 + [1] * 20), fraction=0)
     assert set(splits.splits_n.tolist()) == {"train"}
     assert [n.kind for n in splits.notices] == ["no-validation"]
 
 
 def near_copies(root: Path) -> Path:
     """Two drawn faces, 20 images of each that differ in a few grey levels."""
-    faces = draw_collection(12).images_nhw[[0, 8]]
+    faces = draw_faces(12).images_nhw[[0, 8]]
     for i in range(40):
         name = ("happy", "sad")[i // 20]
         (root / name).mkdir(parents=True, exist_ok=True)
@@ -263,14 +263,14 @@ def test_a_set_of_near_copies_can_be_imported_at_a_named_risk(tmp_path: Path) ->
         prepare(root, tmp_path / "a", PrepareOptions())
     exact = prepare(root, tmp_path / "b", PrepareOptions(duplicates="exact"))
     assert len(exact.split("validation")) == 6
-    assert "figures on this dataset are too good" in str(told(exact, "near-duplicates-split"))
+    assert "metrics on this dataset are too optimistic" in str(told(exact, "near-duplicates-split"))
     assert len(set(exact.groups_n.tolist())) == 2  # they are still listed as copies
     none = prepare(root, tmp_path / "c", PrepareOptions(validation=0))
     assert "validation 0" in none.facts["split_rule"]
     with pytest.raises(DataError) as caught:
         none.split("validation")
     assert "validation above 0" in caught.value.hint
-    with pytest.raises(ConfigError, match="duplicates: 'all'"):
+    with pytest.raises(ConfigError, match="duplicates: unknown value 'all'"):
         prepare(root, tmp_path / "d", PrepareOptions(duplicates="all"))
 
 
@@ -286,10 +286,10 @@ def test_subjects_by_file_and_folder(tmp_path: Path) -> None:
         assert held
         assert not held & set(out.split("train").subjects_n.tolist())
         assert told(out, "subjects-by-name")[0]["count"] == 6
-    with pytest.raises(ConfigError, match="subjects: 'file' is not a way"):
+    with pytest.raises(ConfigError, match="subjects: unknown value 'file'"):
         prepare(root, tmp_path / "no", PrepareOptions(subjects="file"))
     flat = classes(tmp_path / "flat", happy=4, sad=4)
-    with pytest.raises(ConfigError, match="subjects: 0 subjects are told by the folder"):
+    with pytest.raises(ConfigError, match="subjects: found 0 by folder"):
         prepare(flat, tmp_path / "no", PrepareOptions(subjects="folder"))
 
 

@@ -59,9 +59,9 @@ def test_import_finds_copies_splits_and_writes(folders: Path, tmp_path: Path) ->
     assert len(conflicts) == 2
     assert conflicts[1][1:] == ["neutral sad", "neutral/01.png sad/other.png"]
     assert dataset.facts["conflicting_groups"] == 1
-    assert len(read_csv(out / "copies.csv")) >= 5
+    assert len(read_csv(out / "duplicates.csv")) >= 5
     assert read_csv(out / "skipped.csv") == [["source", "reason", "kind"]]
-    assert stages == {"reading", "finding copies"}
+    assert stages == {"reading", "finding duplicates"}
 
 
 def test_the_same_source_gives_the_same_dataset(folders: Path, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def audit(
         import sklearn  # noqa: F401
 
         from mien.data.audit.audit import audit as run_audit
-        from mien.data.audit.open import open_subject
+        from mien.data.audit.open import open_dataset
         from mien.data.audit.page import page
         from mien.data.audit.table import to_csv, to_json
         from mien.data.sources.images import ImageCropper
@@ -56,7 +56,7 @@ def audit(
     tools = _tools(model)
     folder = out or _default_folder(source)
     with stages() as progress:
-        collection, kept = open_subject(
+        dataset = open_dataset(
             source,
             form,
             votes,
@@ -64,7 +64,7 @@ def audit(
             lambda d, t: progress("reading", d, t),
             ImageCropper(faces, photo_detector),
         )
-        found = run_audit(collection, tools, kept, progress)
+        found = run_audit(dataset, tools, progress)
     write_text(folder / "audit.csv", to_csv(found))
     about = to_json(found)
     write_json(folder / "audit.json", about)
@@ -113,7 +113,7 @@ def _print(found: Audit) -> None:
 
     from mien.data.audit.problem import DROP, RELABEL
 
-    name, n = found.collection.name, len(found.collection)
+    name, n = found.dataset.name, len(found.dataset)
     actions, suggested = (DROP, RELABEL), found.suggested()
     table = Table(title=f"{name}: {n:,} images", title_justify="left")
     table.add_column("check")
@@ -126,12 +126,15 @@ def _print(found: Audit) -> None:
     print_table(table)
     for check, reason in found.not_checked.items():
         typer.echo(f"not checked: {check}: {reason}")
-    for where, leaks in (("the source", found.leaks), ("this dataset", found.kept_leaks or [])):
+    for where, leaks in (
+        ("the source", found.leaks),
+        ("this dataset", found.leaks_after_import or []),
+    ):
         for leak in leaks:
-            share = leak.share
+            share = leak.fraction
             typer.echo(
                 f"in {where}, {share.value:.1%} of {leak.split} has a copy in training: "
-                f"{leak.copied:,} of {leak.n:,} ({share.low:.1%} to {share.high:.1%}), "
+                f"{leak.duplicated:,} of {leak.n:,} ({share.low:.1%} to {share.high:.1%}), "
                 f"{leak.exact:,} exact"
             )
     if found.agreement is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from mien.data.duplicates import share_copied
+from mien.data.duplicates import duplicate_fraction
 from mien.doctor.baseline import Opinion, describe, hog_baseline
 from mien.errors import MienError
 from mien.train.loop.fit import right_answers
@@ -154,7 +154,7 @@ def gather(run: RunFolder, dataset: Dataset) -> Evidence:
             "validation": _inputs(run, held_pixels, train),
         },
         apart=_apart(seen_pixels, held_pixels),
-        copied=(share_copied(probed, train.images_nhw, COPY), len(probed)),
+        copied=(duplicate_fraction(probed, train.images_nhw, COPY), len(probed)),
         shared_subjects=len(subjects[0] & subjects[1]),
     )
 
