@@ -192,3 +192,19 @@ def test_splits_by_name(folders: Path, tmp_path: Path) -> None:
     assert caught.value.hint == "it has: train, validation"
     about = json.loads((tmp_path / "out" / "dataset.json").read_text())
     assert about["facts"]["alignment"] == "square-1"
+
+
+def test_a_folder_with_the_facts_of_an_older_version(folders: Path, tmp_path: Path) -> None:
+    made = prepare(folders, tmp_path / "out", PrepareOptions())
+    file = tmp_path / "out" / "dataset.json"
+    about = json.loads(file.read_text())
+    facts = about["facts"]
+    for new, old in (
+        ("duplicate_images", "copied_pictures"), ("duplicate_groups", "copy_groups"),
+        ("exact_duplicate_groups", "exact_groups"), ("near_duplicate_pairs", "near_pairs"),
+        ("excluded_duplicates", "excluded_copies"),
+    ):  # fmt: skip
+        facts[old] = facts.pop(new)
+    file.write_text(json.dumps(about))
+    (tmp_path / "out" / "skipped.csv").unlink()
+    assert load_dataset(tmp_path / "out").facts == made.facts
