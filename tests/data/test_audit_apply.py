@@ -83,7 +83,7 @@ def test_a_table_that_changes_nothing(tmp_path: Path, faces: Dataset) -> None:
         ),
     ],
 )
-def test_what_cannot_be_meant(
+def test_mistakes_in_a_table(
     tmp_path: Path, faces: Dataset, edit: tuple[int, str, str], words: str, hint: str
 ) -> None:
     with pytest.raises(DataError) as caught:
@@ -137,7 +137,7 @@ def mien(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def folders(tmp_path: Path, faces: Dataset) -> Path:
-    """Class folders of drawn faces, a black image, a text file, a copy under two names."""
+    """Class folders of drawn faces, a black image, a text file, a duplicate under two names."""
     for row, image in enumerate(faces.images_nhw):
         folder = tmp_path / "faces" / faces.label_names[faces.labels_n[row]]
         folder.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def folders(tmp_path: Path, faces: Dataset) -> Path:
     happy, sad = tmp_path / "faces" / "happy", tmp_path / "faces" / "sad"
     Image.new("L", (48, 48)).save(happy / "black.png")
     (happy / "notes.txt").write_text("not an image")
-    (sad / "copy.png").write_bytes((happy / "00.png").read_bytes())
+    (sad / "duplicate.png").write_bytes((happy / "00.png").read_bytes())
     return tmp_path
 
 
@@ -164,30 +164,30 @@ def test_audit_edit_apply(folders: Path) -> None:
     with edited.open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        if row["source"] == "sad/copy.png" and row["check"] == "conflict":
+        if row["source"] == "sad/duplicate.png" and row["check"] == "conflict":
             row["action"], row["new_label"] = "relabel", "happy"
     with edited.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
     assert mien(folders, "import", "faces", "plain").returncode == 0
-    for out in ("mended", "again"):
+    for out in ("edited", "again"):
         done = mien(folders, "import", "faces", out, "--apply", str(edited))
         assert done.returncode == 0, done.stderr
         assert "audit applied: 1 images dropped, 1 relabelled" in done.stdout
-    plain, mended, again = (load_dataset(folders / d) for d in ("plain", "mended", "again"))
-    assert len(plain) - len(mended) == 1
-    copy = mended.sources_n.tolist().index("sad/copy.png")
-    assert mended.label_names[mended.labels_n[copy]] == "happy"
-    assert mended.fingerprint == again.fingerprint != plain.fingerprint
+    plain, applied, again = (load_dataset(folders / d) for d in ("plain", "edited", "again"))
+    assert len(plain) - len(applied) == 1
+    position = applied.sources_n.tolist().index("sad/duplicate.png")
+    assert applied.label_names[applied.labels_n[position]] == "happy"
+    assert applied.fingerprint == again.fingerprint != plain.fingerprint
 
-    done = mien(folders, "audit", "mended")
+    done = mien(folders, "audit", "edited")
     assert done.returncode == 0, done.stderr
     assert "this dataset, 0.0% of validation" in done.stdout
-    assert (folders / "mended" / "audit" / "audit.csv").exists()
+    assert (folders / "edited" / "audit" / "audit.csv").exists()
 
 
-def test_folders_without_a_image(tmp_path: Path) -> None:
+def test_folders_without_an_image(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name in ("happy", "sad"):
         (tmp_path / "texts" / name).mkdir(parents=True)

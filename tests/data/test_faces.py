@@ -90,7 +90,7 @@ def test_photos_are_cropped_as_prediction_crops_them(photos: Path, tmp_path: Pat
     assert np.array_equal(data.images_nhw[row], crop_faces(image, box, FRAMING, 48)[0])
     assert data.facts["duplicate_images"] == 0
     whole = imported(photos, tmp_path / "whole", "whole")
-    assert whole.facts["duplicate_images"] >= 2, "the shared background made copies of photos"
+    assert whole.facts["duplicate_images"] >= 2, "the shared background made duplicates of photos"
 
 
 def test_images_without_a_clear_face_are_listed_and_shown(photos: Path, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_images_in_which_nothing_is_found_are_not_taken_in_silence(tmp_path: Pat
     assert "no face detector was given" in without.facts["warnings"][0]["message"]
 
 
-def test_ways_that_cannot_be(photos: Path, tmp_path: Path) -> None:
+def test_invalid_modes(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="faces: unknown value 'fnd'") as caught:
         imported(photos, tmp_path / "out", "fnd")
     assert "did you mean 'find'?" in caught.value.hint

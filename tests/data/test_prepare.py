@@ -20,7 +20,7 @@ from mien.imaging.crop import crop_whole
 from mien.labels import THREE
 
 RNG = np.random.default_rng(0)
-# Everyone is drawn once: two drawings of one person are so alike that they count as copies.
+# Everyone is drawn once: two drawings of one person are so alike that they count as duplicates.
 FACES = np.stack([crop_whole(draw_face(THREE[i % 3], RNG), 48) for i in range(60)])
 
 
@@ -42,7 +42,7 @@ def read_csv(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def test_import_finds_copies_splits_and_writes(folders: Path, tmp_path: Path) -> None:
+def test_import_finds_duplicates_splits_and_writes(folders: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     stages: set[str] = set()
     made = prepare(folders, out, PrepareOptions(), lambda stage, done, total: stages.add(stage))
@@ -114,7 +114,7 @@ def test_nothing_readable(tmp_path: Path) -> None:
         prepare(tmp_path / "faces", tmp_path / "out", PrepareOptions())
 
 
-def test_what_stands_there_is_not_overwritten(folders: Path, tmp_path: Path) -> None:
+def test_an_existing_folder_is_not_overwritten(folders: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     prepare(folders, out, PrepareOptions())
     before = (out / "dataset.json").read_text()

@@ -330,7 +330,7 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a.csv is empty"):
         read_source(tmp_path / "a.csv", "", None, 48)
     (tmp_path / "b.csv").write_text("path,label\n")
-    with pytest.raises(DataError, match="holds no rows"):
+    with pytest.raises(DataError, match="has no rows"):
         read_source(tmp_path / "b.csv", "", None, 48)
     (tmp_path / "c.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="is not a CSV file in UTF-8"):

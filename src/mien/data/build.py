@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mien.data.dataset import Dataset, csv_text, fingerprint, save_dataset
+from mien.data.dataset import Dataset, fingerprint, save_dataset
 from mien.data.duplicates import group_members
 from mien.data.import_page import import_page
 from mien.data.notices import Notice, class_notices, file_notices, unlabelled_notices
+from mien.files import csv_text
 from mien.imaging.crop import ALIGNMENT_ID
 
 if TYPE_CHECKING:

@@ -13,13 +13,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
-import shutil
-import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,16 +24,17 @@ from mien.data.records import Origin, Skipped, Thumbnail
 from mien.errors import DataError, MissingExtraError
 from mien.files import (
     JsonKind,
-    WriteError,
+    atomic_folder,
     atomic_write,
+    csv_text,
     read_schema_json,
-    write_error,
     write_json,
     write_text,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -81,7 +77,7 @@ class Dataset:
         source_splits_n: str [n], the split that the source gives, in our spelling; '' for none.
         subjects_n: str [n], who is on the image; '' where unknown.
         splits_n: str [n], one of SPLITS; '' before the dataset is split.
-        groups_n: int64 [n]; exact and near duplicates of one image share a number.
+        groups_n: int64 [n]; exact and near-duplicates of one image share a number.
         votes_nk: float32 [n, k] raters' votes, or None where the source has none.
         vote_names: names of the columns of `votes_nk`, in our spelling.
         fingerprint: 16 hexadecimal digits over images, labels, votes, groups and splits; '' before
@@ -267,7 +263,7 @@ def save_dataset(
         "facts": dict(dataset.facts),
     }
     skipped = [[record.source, record.reason, record.kind] for record in dataset.skipped]
-    with _whole_or_not_at_all(folder) as beside:
+    with atomic_folder(folder) as beside:
         # np.save to a path would report a full disk without naming the file or the reason.
         with atomic_write(beside / "images.npy") as stream:
             np.save(stream, dataset.images_nhw)
@@ -275,7 +271,7 @@ def save_dataset(
         write_text(beside / "skipped.csv", csv_text(["source", "reason", "kind"], skipped))
         for name, text in (extra_files or {}).items():
             write_text(beside / name, text)
-        # Last, since a folder without this file is not taken for a dataset.
+        # Last: a folder without this file does not count as a dataset.
         write_json(beside / "dataset.json", about)
     return dataset
 
@@ -307,40 +303,6 @@ def _columns(dataset: Dataset) -> dict[str, Any]:
             for o in origins
         ],
     }
-
-
-def csv_text(header: list[str], rows: list[list[Any]]) -> str:
-    """Return a CSV file's text, with a header line and newlines as line ends."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return buffer.getvalue()
-
-
-@contextmanager
-def _whole_or_not_at_all(folder: Path) -> Iterator[Path]:
-    """Make a folder beside `folder`, which takes its place when the block ends well."""
-    beside: Path | None = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(
-            tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part")
-        )
-        yield beside
-        beside.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        beside.rename(folder)
-    except (OSError, WriteError) as error:
-        cause = error.__cause__ if isinstance(error, WriteError) else error
-        if not isinstance(cause, OSError):
-            raise
-        # The folder that was asked for, not the one beside it that nobody knows of.
-        raise write_error(folder, cause) from error
-    finally:
-        if beside is not None:
-            shutil.rmtree(beside, ignore_errors=True)
 
 
 def refuse_existing(folder: Path, *, force: bool) -> None:

@@ -28,7 +28,7 @@ OVERSAMPLING = 4
 """Faces are drawn this many times larger and then reduced, for smooth edges."""
 IMAGES_PER_PERSON = 6
 MIN_COUNT = 12
-"""Fewest faces of a dataset: two people, every label twice for each."""
+"""Minimum number of faces of a dataset: two people, every label twice for each."""
 SKINS = (
     (255, 224, 196),
     (241, 194, 145),

@@ -1,4 +1,4 @@
-"""Crop the face of each photo for training, and tell photos from images that are face crops.
+"""Crop the face of each photo for training; distinguish photos from face crops.
 
 Prediction detects a face, frames it and crops it (`imaging/crop.py`). Training images that were
 cropped in another way would teach a network another margin, so photos are cropped here by the same
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MODES = ("auto", "find", "whole")
 SAMPLE = 40
-"""Maximum number of images that are examined to tell photos from crops."""
+"""Maximum number of images that are examined to distinguish photos from crops."""
 SMALL = 64
 """Longer side in pixels up to which an image is a crop: no photo is so small."""
 CROP_FRACTION = 0.7
@@ -99,7 +99,7 @@ def crop_face(
     if not len(faces):
         fraction = 0.0
         if allow_whole:
-            # Detectors miss faces that touch the edge, which is how tight crops look.
+            # Detectors miss faces that touch the edge, as tight crops have it.
             fraction = _face_fraction(_padded(image_hwc), detector) * (1 + 2 * PAD)
         if allow_whole and (fraction >= CROP_FRACTION or max(height, width) <= SMALL):
             return FaceCrop(crop_whole(image_hwc, size), whole, "", "", fraction, boxes)

@@ -55,26 +55,18 @@ def make_splits(
         groups_n: int64 [n], duplicates share a number.
         subjects_n: str [n], '' where unknown.
         source_splits_n: str [n], 'train', 'validation', 'test' or ''.
-        fraction: fraction of the training images to hold out, at least 0 and below 1; 0 holds
-            nothing out.
+        fraction: fraction of the training images to hold out, at least 0 and below 1.
         seed: seed of the hold-out.
 
     Raises:
-        DataError: `fraction` is out of range, nothing is left to train on, or the images are too
-            few to hold any out.
+        DataError: `fraction` is out of range, or too few training images are left.
     """
     if not 0 <= fraction < 1:
         raise DataError(
             f"validation: {fraction:g} is out of range, must be at least 0 and below 1",
             hint="for example 0.15; 0 holds nothing out",
         )
-    splits = np.where(source_splits_n == "", "train", source_splits_n).astype("<U10")
-    splits[(splits != "test") & (labels_n < 0)] = "excluded"  # no use in training or validation
-    unlabelled = int((splits == "excluded").sum())
-    splits = exclude_duplicates(splits, groups_n)
-    excluded = int((splits == "excluded").sum()) - unlabelled
-    if not (splits == "train").any():
-        raise _nothing_left(splits, excluded)
+    splits, excluded = _source_splits(labels_n, groups_n, source_splits_n)
     own = sorted(set(splits.tolist()) - {"excluded"})
     rule = f"the source's own splits ({', '.join(own)})"
     if "validation" in own:
@@ -94,6 +86,24 @@ def make_splits(
         amount = f"{fraction:.0%} of training requested, {actual:.0%} held out"
     rule = f"{amount}, stratified, {by}, seed {seed}{kept}"
     return Splits(splits, excluded, True, rule, notices)
+
+
+def _source_splits(
+    labels_n: NDArray[np.int64], groups_n: NDArray[np.int64], source_splits_n: NDArray[np.str_]
+) -> tuple[NDArray[np.str_], int]:
+    """Return the source's splits without leaks, and how many duplicates were excluded for it.
+
+    Raises:
+        DataError: no training image is left.
+    """
+    splits = np.where(source_splits_n == "", "train", source_splits_n).astype("<U10")
+    splits[(splits != "test") & (labels_n < 0)] = "excluded"  # no use in training or validation
+    unlabelled = int((splits == "excluded").sum())
+    splits = exclude_duplicates(splits, groups_n)
+    excluded = int((splits == "excluded").sum()) - unlabelled
+    if not (splits == "train").any():
+        raise _nothing_left(splits, excluded)
+    return splits, excluded
 
 
 def _size_notices(actual: float, fraction: float, count: int) -> tuple[Notice, ...]:
@@ -116,16 +126,17 @@ _NOTHING_HELD_OUT = Notice(
 
 
 def _nothing_left(splits: NDArray[np.str_], excluded: int) -> DataError:
-    graded = sorted({"validation", "test"} & set(splits.tolist()))
+    """Return the error for a source without a training image, by its cause."""
+    others = sorted({"validation", "test"} & set(splits.tolist()))
     if excluded:
         return DataError(
-            f"all {excluded:,} training images are duplicates of images in {' or '.join(graded)}: "
+            f"all {excluded:,} training images are duplicates of images in {' or '.join(others)}: "
             "nothing is left to train on",
             hint="check whether two splits are the same folder; or remove the source's splits",
         )
-    if graded:
+    if others:
         return DataError(
-            f"every labelled image is in the {' or '.join(graded)} split: nothing is left to "
+            f"every labelled image is in the {' or '.join(others)} split: nothing is left to "
             "train on",
             hint="name a train split in the source, or remove the splits from it",
         )

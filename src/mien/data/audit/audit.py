@@ -191,7 +191,7 @@ def _wrong_labels(
     if tools.embed is None:
         not_checked["likely-wrong-label"] = "no model was given"
         return []
-    # Images without a face say nothing about labels, and are listed already.
+    # Images without a face give no evidence about labels, and are listed already.
     empty = {p.row for p in problems if p.check in ("blank", "faceless")}
     labels = dataset.labels_n.copy()
     labels[list(empty)] = -1
@@ -212,13 +212,13 @@ def _votes(
         not_checked["votes-disagree"] = "the dataset has no votes"
         return [], None
     votes, names = dataset.votes_nk, dataset.label_names
-    answers = [name for name in dataset.vote_names if name not in NO_EXPRESSION]
-    consensus = consensus_targets(votes, dataset.vote_names, answers)
+    labels = [name for name in dataset.vote_names if name not in NO_EXPRESSION]
+    consensus = consensus_targets(votes, dataset.vote_names, labels)
     fractions = votes.max(axis=1) / np.maximum(votes.sum(axis=1), 1)
     disagreeing = []
     contradicted = np.zeros(len(dataset), bool)
     for row in np.flatnonzero((consensus >= 0) & (dataset.labels_n >= 0)).tolist():
-        label, voted = names[dataset.labels_n[row]], answers[consensus[row]]
+        label, voted = names[dataset.labels_n[row]], labels[consensus[row]]
         contradicted[row] = label != voted
         if contradicted[row]:
             text = f"labelled {label}; {fractions[row]:.0%} of the votes are for {voted}"

@@ -118,11 +118,14 @@ def check_labels(
     wrong = find_label_issues(np.searchsorted(classes, labels), probs, filter_by="both", n_jobs=1)
     problems = []
     for m in np.flatnonzero(wrong):
-        answer = int(predicted.probs_mk[m].argmax())
-        own, best = float(predicted.probs_mk[m, labels[m]]), float(predicted.probs_mk[m, answer])
-        if answer == labels[m]:
+        best_label = int(predicted.probs_mk[m].argmax())
+        own, best = (
+            float(predicted.probs_mk[m, labels[m]]),
+            float(predicted.probs_mk[m, best_label]),
+        )
+        if best_label == labels[m]:
             continue
-        text = f"labelled {label_names[labels[m]]} ({own:.0%}), predicted {label_names[answer]}"
+        text = f"labelled {label_names[labels[m]]} ({own:.0%}), predicted {label_names[best_label]}"
         relabel = best >= MIN_RELABEL and own <= MAX_OWN
         problems.append(
             Problem(
@@ -131,7 +134,7 @@ def check_labels(
                 WARNING,
                 f"{text} ({best:.0%})",
                 RELABEL if relabel else KEEP,
-                label_names[answer],
+                label_names[best_label],
                 score=best - own,
             )
         )

@@ -71,14 +71,7 @@ def read_list(
     Raises:
         DataError: a column is missing, a row is short or names no path, a split is unknown.
     """
-    rows = list(
-        _records(path, required=("path", "label"), known=("path", "label", "split", "subject"))
-    )
-    if not rows:
-        raise DataError(f"{path} holds no rows", hint="add lines such as faces/1.jpg,happy")
-    for number, row in rows:
-        if not row["path"].strip():
-            raise DataError(f"{path}, line {number}: the path is empty", hint="fill or delete it")
+    rows = _list_rows(path)
     texts = [row["path"].strip() for _, row in rows]
     files = [_file(path.parent, text) for text in texts]
     crops = (cropper or ImageCropper()).read(files, [plain(t) for t in texts], size, progress)
@@ -103,6 +96,18 @@ def read_list(
         thumbnails=tuple(crops.thumbnails),
         facts=crops.facts(),
     )
+
+
+def _list_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Return (line, row) of each image of a list; no row, or an empty path, is a DataError."""
+    known = ("path", "label", "split", "subject")
+    rows = list(_records(path, required=("path", "label"), known=known))
+    if not rows:
+        raise DataError(f"{path} has no rows", hint="add lines such as faces/1.jpg,happy")
+    for number, row in rows:
+        if not row["path"].strip():
+            raise DataError(f"{path}, line {number}: the path is empty", hint="fill or delete it")
+    return rows
 
 
 def _file(folder: Path, text: str) -> Path:
@@ -152,7 +157,7 @@ def read_fer2013(
         if progress and number % 1000 == 0:
             progress(number, 0)
     if not images:
-        raise DataError(f"{path} holds no rows", hint="restore the file")
+        raise DataError(f"{path} has no rows", hint="restore the file")
     if progress:
         progress(len(images), len(images))
     names, indices = index_labels(labels, SEVEN)
