@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from mien.cli.evaluate import load_scorer
 from mien.data.dataset import Dataset, load_dataset
-from mien.data.duplicates import find_copies
+from mien.data.duplicates import find_duplicates
 from mien.data.sources.registry import read_source
 from mien.evaluate.bootstrap import paired_accuracy
 from mien.evaluate.evaluate import grade
@@ -31,13 +32,9 @@ from mien.model.resolve import shipped_models
 def graded_faces(data: Path, split: str) -> Dataset:
     if (data / "dataset.json").exists():
         return load_dataset(data).split(split)
-    found = read_source(data, "", None, 48, None)
-    return Dataset(
-        name=found.name, images_nhw=found.images_nhw, label_names=found.label_names,
-        labels_n=found.labels_n, votes_nk=found.votes_nk, vote_names=found.vote_names,
-        splits_n=np.full(len(found), "test"), groups_n=find_copies(found.images_nhw).groups_n,
-        sources_n=found.sources_n, subjects_n=found.subjects_n,
-    )  # fmt: skip
+    found = read_source(data)
+    groups_n = find_duplicates(found.images_nhw).groups_n
+    return replace(found, splits_n=np.full(len(found), "test"), groups_n=groups_n)
 
 
 def hits(table: PredictionTable, y_true_n: np.ndarray) -> np.ndarray:

@@ -29,8 +29,8 @@ from sklearn.metrics import roc_auc_score
 
 from copies import plant, report
 from mien.data.audit.faces import DOUBTFUL
-from mien.data.audit.wrong_labels import check_labels, left_out_opinions
-from mien.data.duplicates import find_copies
+from mien.data.audit.wrong_labels import check_labels, predict_out_of_fold
+from mien.data.duplicates import find_duplicates
 from mien.data.ground_truth import consensus_targets
 from mien.data.sources.arrays import read_arrays
 from mien.doctor.baseline import hog_features
@@ -57,7 +57,7 @@ def cost(data: Path) -> None:
     with np.load(data) as archive:
         contents = [image.tobytes() for image in archive["images"]]
     extra = len(contents) - len(set(contents))
-    listed = sum(row["check"] == "exact-copy" for row in rows)
+    listed = sum(row["check"] == "exact-duplicate" for row in rows)
     print(f"exact copies listed: {listed:,} of {extra:,} (all)")
 
 
@@ -67,20 +67,20 @@ def wrong_labels(data: Path, hog: bool, seed: int) -> None:
     assert collection.votes_nk is not None
     names, votes = collection.label_names, collection.votes_nk
     panel = consensus_targets(votes, collection.vote_names, names)
-    held = collection.splits_n == "validation"
+    held = collection.source_splits_n == "validation"
     clear = held & (panel == collection.labels_n) & (votes.max(axis=1) >= 8)
     rng = np.random.default_rng(seed)
     flipped = rng.choice(np.flatnonzero(clear), int(0.05 * held.sum()), replace=False)
     labels = collection.labels_n.copy()
     labels[flipped] = (labels[flipped] + rng.integers(1, len(names), len(flipped))) % len(names)
-    groups = find_copies(collection.images_nhw).groups_n
+    groups = find_duplicates(collection.images_nhw).groups_n
     embedder = Embedder.load()
     methods = {"mien-small's features": embedder.embed(collection.images_nhw)}
     if hog:
         methods["oriented gradients"] = hog_features(collection.images_nhw).astype(np.float32)
     for method, features in methods.items():
         for what, given in (("with 5% planted", labels), ("as they are", collection.labels_n)):
-            opinions = left_out_opinions(features, given, names, groups, collection.subjects_n)
+            opinions = predict_out_of_fold(features, given, names, groups, collection.subjects_n)
             problems = [p for p in check_labels(opinions, given, names) if held[p.row]]
             rows = np.array([p.row for p in problems])
             known = panel[rows] >= 0

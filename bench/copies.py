@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mien.data.duplicates import find_copies
+from mien.data.duplicates import find_duplicates
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -57,7 +57,7 @@ CHANGES: dict[str, Change] = {
 
 @dataclass(frozen=True)
 class Found:
-    """Result of `find_copies` on planted duplicates."""
+    """Result of `find_duplicates` on planted duplicates."""
 
     by_change: dict[str, tuple[int, int]]
     false_pairs: int
@@ -76,9 +76,9 @@ def plant(images: np.ndarray, count: int, seed: int) -> Found:
     originals = rng.choice(len(images), count, replace=False)
     names = list(CHANGES)
     planted = [CHANGES[names[k % len(names)]](images[row], rng) for k, row in enumerate(originals)]
-    before = find_copies(images).groups_n
+    before = find_duplicates(images).groups_n
     started = time.perf_counter()
-    copies = find_copies(np.concatenate([images, np.stack(planted)]))
+    copies = find_duplicates(np.concatenate([images, np.stack(planted)]))
     seconds = time.perf_counter() - started
     n = len(images)
     found = copies.groups_n[n:] == copies.groups_n[originals]

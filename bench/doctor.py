@@ -30,9 +30,8 @@ import torch
 
 from doctor_faults import ALL, BASES, FAULTS, FURTHER, TRICKS
 from mien.data.dataset import Dataset, load_dataset
-from mien.data.drawn import draw_collection, split_drawn
+from mien.data.drawn import draw_faces, split_drawn
 from mien.data.ground_truth import consensus_targets
-from mien.data.prepare import write_collection
 from mien.doctor.diagnose import diagnose
 from mien.doctor.evidence import Evidence, gather
 from mien.doctor.replay import is_reproducible
@@ -104,11 +103,7 @@ def faces(real: str, seed: int) -> Dataset:
             votes_nk=None,
             vote_names=(),
         )
-    collection = draw_collection(2000, 100 + seed)
-    copies, splits = split_drawn(collection, 0.25, seed)
-    with tempfile.TemporaryDirectory() as folder:
-        written = write_collection(collection, copies, splits, Path(folder) / "drawn")
-        return replace(written, images_nhw=np.array(written.images_nhw))
+    return split_drawn(draw_faces(2000, 100 + seed), 0.25, seed)
 
 
 def nested(base: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

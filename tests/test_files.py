@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from mien.errors import SourceError
+from mien.errors import DataError, SourceError
 from mien.files import (
+    JsonKind,
     WriteError,
     atomic_write,
     read_json,
+    read_schema_json,
     sha256,
     sha256_file,
     write_json,
@@ -138,3 +140,43 @@ def test_hashes_agree(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert sha256(b"abc") == sha256_file(tmp_path / "a") == known
+
+
+SHELF = JsonKind(
+    noun="shelf",
+    newest=2,
+    required=("books",),
+    error=DataError,
+    if_missing="buy one",
+    if_damaged="restore it",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        (None, "PLACE is not a shelf of mien: cannot read a.json (No such file", "buy one"),
+        ("{", "PLACE/a.json is damaged: ", "restore it"),
+        ("\xff", "PLACE/a.json is damaged: ", "restore it"),
+        ("[]", "PLACE/a.json was not written by mien: no schema version", "check the path"),
+        ('{"schema": "1"}', "was not written by mien: no schema version", "check the path"),
+        ('{"schema": 1}', "was not written by mien: no key 'books'", "check the path"),
+        ('{"schema": 3}', "PLACE has shelf schema 3; this mien reads up to 2", "upgrade mien: "),
+    ],
+)
+def test_json_with_a_schema_is_refused(
+    tmp_path: Path, text: str | None, message: str, hint: str
+) -> None:
+    if text is not None:
+        (tmp_path / "a.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError) as caught:
+        read_schema_json(tmp_path / "a.json", SHELF, shown=tmp_path)
+    assert message.replace("PLACE", str(tmp_path)) in caught.value.message
+    assert caught.value.hint.startswith(hint)
+
+
+def test_json_with_a_schema_is_read(tmp_path: Path) -> None:
+    for schema in (1, 2):
+        write_json(tmp_path / "a.json", {"schema": schema, "books": []})
+        values = read_schema_json(tmp_path / "a.json", SHELF)
+        assert values == {"schema": schema, "books": []}

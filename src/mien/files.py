@@ -1,38 +1,48 @@
-"""Files written whole or not at all, hashes, and JSON as we write it."""
+"""Atomic writes of files and folders, hashes, JSON and CSV."""
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
+import shutil
 import tempfile
 from contextlib import contextmanager
+from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mien.errors import MienError, SourceError
+from mien.installation import upgrade_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 MAX_NAMES = 2000
-"""Of a folder that are compared with a missing file's: larger ones would take seconds."""
+"""Names in a folder that are compared with a missing file's name; more would take seconds."""
+CHECK_PATH = "check the path"
+"""Hint of errors about files that exist elsewhere, or not at all."""
 
 
 class WriteError(MienError):
-    """A file that could not be written: no space, no permission, no such folder."""
+    """A file or folder that could not be written: no space, no permission, no such folder."""
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file beside `path`, and rename it to `path` only when the block ends well.
+    """Open a temporary file beside `path`; rename it to `path` when the block succeeds.
 
-    A crash, a full disk or an exception leaves what stood at `path` before as it was. A symbolic
-    link keeps leading where it led; a device or a pipe is written to, never replaced.
+    A crash, a full disk or an exception leaves an existing file at `path` unchanged. A symbolic
+    link stays a link, and its target is replaced; a device or a pipe is written to in place.
+
+    Raises:
+        WriteError: the file could not be written.
     """
     path, special = _target(path)
     if special:
@@ -62,21 +72,52 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Create a temporary folder beside `folder`; move it to `folder` when the block succeeds.
+
+    An existing folder is replaced then, and is unchanged after an error.
+
+    Raises:
+        WriteError: the folder, or a file in it, could not be written.
+    """
+    temporary: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(
+            tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part")
+        )
+        yield temporary
+        temporary.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except (OSError, WriteError) as error:
+        cause = error.__cause__ if isinstance(error, WriteError) else error
+        if not isinstance(cause, OSError):
+            raise
+        # Name the requested folder, not the temporary one that the user never sees.
+        raise write_error(folder, cause) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 def _target(path: Path) -> tuple[Path, bool]:
-    """Return what `path` leads to, and whether that is neither file nor folder."""
+    """Return the target of `path`, and whether it is neither file nor folder."""
     try:
         special = path.exists() and not path.is_file() and not path.is_dir()
         return (path.resolve() if path.is_symlink() and not special else path), special
     except OSError as error:
         raise write_error(path, error) from error
-    except RuntimeError as error:  # what a circle of links is to pathlib before Python 3.13
+    except RuntimeError as error:  # pathlib before Python 3.13 on a circle of links
         circle = OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         raise write_error(path, circle) from error
 
 
 @contextmanager
 def _device(path: Path) -> Iterator[IO[bytes]]:
-    """Open what is neither file nor folder: /dev/stdout, /dev/null, a named pipe."""
+    """Open a path that is neither file nor folder: /dev/stdout, /dev/null, a named pipe."""
     try:
         with path.open("wb") as stream:
             yield stream
@@ -85,14 +126,14 @@ def _device(path: Path) -> Iterator[IO[bytes]]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what writers that were killed have left half written in `folder`."""
+    """Remove the temporary files in `folder` of writers that were killed."""
     for part in folder.glob(".*.part"):
         if part.is_file():
             part.unlink(missing_ok=True)
 
 
 def write_error(path: Path | str, error: OSError) -> WriteError:
-    """Return what to tell the user when `path` could not be written."""
+    """Return the error for a `path` that could not be written, with a hint by its cause."""
     hints = {
         errno.ENOSPC: "free some space or write to another disk; nothing already written was lost",
         errno.EFBIG: "files may not grow so large (ulimit -f); nothing already written was lost",
@@ -111,44 +152,112 @@ def write_error(path: Path | str, error: OSError) -> WriteError:
 
 
 def plain(text: str) -> str:
-    r"""Return `text` with what UTF-8 cannot hold spelt out: `\udcff` for a file name's byte 0xff.
+    r"""Return `text` with characters that UTF-8 cannot encode escaped, such as `\udcff`.
 
-    Inside a JSON string that is the very character again.
+    These come from file names that are not UTF-8. In a JSON string the escape decodes to the same
+    character again.
     """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all; see `plain` for names that are not UTF-8."""
+    """Write `text` atomically as UTF-8; see `plain` for names that are not UTF-8."""
     with atomic_write(path) as stream:
         stream.write(plain(text).encode("utf-8"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content`, whole or not at all."""
+    """Write `content` atomically."""
     with atomic_write(path) as stream:
         stream.write(content)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all. NaN and infinity are refused."""
+    """Write `value` atomically as indented JSON; NaN and infinity are a ValueError."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Return the JSON value in `path`; a missing or broken file is a SourceError."""
+    """Return the JSON value in `path`; a missing or invalid file is a SourceError."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
+        raise SourceError(f"cannot read {path}: {error.strerror}", hint=CHECK_PATH) from error
     except ValueError as error:
         raise SourceError(
-            f"{path} is not valid JSON: {error}", hint="the file is damaged; make it again"
+            f"{path} is not valid JSON: {error}", hint="the file is damaged; create it again"
         ) from error
 
 
+@dataclass(frozen=True, slots=True)
+class JsonKind:
+    """A kind of JSON file with a schema version, and the words of its errors.
+
+    Attributes:
+        noun: name of what the file describes, such as 'dataset'.
+        newest: newest schema version that is read.
+        required: keys that every version has, beside 'schema'.
+        error: class of the errors.
+        if_missing: hint where the file cannot be read.
+        if_damaged: hint where it is not JSON.
+    """
+
+    noun: str
+    newest: int
+    required: tuple[str, ...]
+    error: type[MienError]
+    if_missing: str
+    if_damaged: str
+
+
+def read_schema_json(path: Path, kind: JsonKind, shown: Path | None = None) -> dict[str, Any]:
+    """Return the object in a JSON file that carries a schema version, 'schema'.
+
+    Args:
+        path: the file.
+        kind: what it must hold.
+        shown: path to name in messages, such as the folder that the user gave; `path` where None.
+
+    Raises:
+        MienError: of class `kind.error`: the file cannot be read, is not JSON, lacks a required
+            key, or has a newer schema version.
+    """
+    where = path if shown is None else shown
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise kind.error(
+            f"{where} is not a {kind.noun} of mien: cannot read {path.name} ({error.strerror})",
+            hint=kind.if_missing,
+        ) from error
+    except ValueError as error:
+        raise kind.error(f"{path} is damaged: {error}", hint=kind.if_damaged) from error
+    if not isinstance(values, dict) or not isinstance(values.get("schema"), int):
+        raise kind.error(f"{path} was not written by mien: no schema version", hint=CHECK_PATH)
+    # Before the keys: a newer version may have renamed them.
+    if values["schema"] > kind.newest:
+        raise kind.error(
+            f"{where} has {kind.noun} schema {values['schema']}; "
+            f"this mien reads up to {kind.newest}",
+            hint=f"upgrade mien: {upgrade_command()}",
+        )
+    missing = [key for key in kind.required if key not in values]
+    if missing:
+        raise kind.error(f"{path} was not written by mien: no key {missing[0]!r}", hint=CHECK_PATH)
+    return values
+
+
+def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return the text of a CSV file with a header line; lines end in a newline."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
 def near_file(path: Path) -> str:
-    """Return "did you mean 'x'? " for a file beside a missing `path` of nearly its name, or ""."""
+    """Return "did you mean 'x'? " for a file beside `path` with nearly the same name, or ""."""
     try:
         names = [entry.name for entry in islice(os.scandir(path.parent), MAX_NAMES)]
     except (OSError, ValueError):
@@ -164,6 +273,6 @@ def sha256(content: bytes | memoryview) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of the file's content in hexadecimal, read in pieces."""
+    """Return the SHA-256 of a file in hexadecimal, without reading it into memory at once."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

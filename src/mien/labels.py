@@ -1,4 +1,4 @@
-"""Names of expressions: the label sets that models answer with, and how data sets spell them."""
+"""Names of expressions: label sets of models, and other spellings in datasets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FERPLUS_VOTES = (
     "unknown",
     "not_face",
 )
-"""The ten columns of FERPlus's votes, in the order of its file, in our spelling."""
+"""The ten columns of FERPlus's votes in our spelling, in the order of its file."""
 
 LABEL_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"three": THREE, "seven": SEVEN, "eight": EIGHT}
@@ -46,7 +46,7 @@ _SPELLINGS = MappingProxyType(
         "fearful": "fear",
         "afraid": "fear",
         "surprised": "surprise",
-        "suprise": "surprise",  # so spelt in some copies of FER2013
+        "suprise": "surprise",  # in some versions of FER2013
         "nf": "not_face",
     }
 )
@@ -55,18 +55,22 @@ _SPELLINGS = MappingProxyType(
 def canonical(name: str) -> str:
     """Return our spelling of an expression's name: 'Happiness' and 'JOY' are 'happy'.
 
-    A name that we do not know comes back in lower case: users have classes of their own.
+    An unknown name is returned in lower case, since users may have their own classes.
     """
     key = name.strip().lower().replace(" ", "_")
     return _SPELLINGS.get(key, key)
 
 
 def class_name(text: str, where: str) -> str:
-    """Return a class in our spelling, '' for none; `where` it stands is for the message.
+    """Return a class in our spelling, '' for none.
+
+    Args:
+        text: name as the source spells it.
+        where: file and line, or folder, for the message.
 
     Raises:
-        DataError: a misspelt expression. Classes of a user's own are welcome, but a 'hapy' would
-            be one that no training learns.
+        DataError: a misspelt expression. Users may have their own classes, but 'hapy' would
+            silently become a class beside 'happy'.
     """
     if not text.strip():
         return ""
@@ -75,13 +79,13 @@ def class_name(text: str, where: str) -> str:
     if near and name.isalpha():
         raise DataError(
             f"{where}: unknown label {text.strip()!r}",
-            hint=f"did you mean {near[0]!r}? if it is a class of your own, name it less alike",
+            hint=f"did you mean {near[0]!r}? if it is a class of its own, rename it",
         )
     return name
 
 
 def label_set(name: str) -> tuple[str, ...]:
-    """Return the labels of a set by its name ('three') or spelt out ('happy,sad').
+    """Return the labels of a set by its name ('three'), or of a list with commas ('happy,sad').
 
     Raises:
         ConfigError: the name is unknown, or fewer than two different labels are listed.
@@ -92,7 +96,7 @@ def label_set(name: str) -> tuple[str, ...]:
         raise ConfigError(
             f"no label set is called {name!r}",
             hint=did_you_mean(name, LABEL_SETS)
-            + f"known sets: {', '.join(LABEL_SETS)}; or list labels: happy,sad",
+            + f"allowed: {', '.join(LABEL_SETS)}, or a list such as happy,sad",
         )
     labels = tuple(canonical(part) for part in name.split(",") if part.strip())
     if len(labels) < 2 or len(set(labels)) != len(labels):

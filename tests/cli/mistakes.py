@@ -19,8 +19,8 @@ import numpy as np
 from tests.conftest import ROOT, tiny_info, tiny_model
 
 from mien.cli.main import run
-from mien.data.drawn import draw_collection, split_drawn
-from mien.data.prepare import write_collection
+from mien.data.build import write_dataset
+from mien.data.drawn import draw_dataset
 from mien.imaging.codec import write_image
 
 # exit code | command | part of its message or hint
@@ -50,7 +50,7 @@ MISTAKES = """
 1 | mien predict photo.jpg --model words.onnx | words.onnx
 2 | mien predict photo.jpg --model '' | --model is an empty string
 2 | mien predict photo.jpg --labels hapy | three (happy, neutral, sad)
-2 | mien predict photo.jpg --labels eight | mien-small answers
+2 | mien predict photo.jpg --labels eight | mien-small predicts
 2 | mien predict photo.jpg --detector mtcn | 'mtcnn'
 1 | mien predict photo.jpg --detector yunet=none.onnx | none.onnx
 2 | mien predict photo.jpg --faces all | 'whole'
@@ -166,8 +166,7 @@ def make_place(folder: Path) -> Path:
     (folder / "words.onnx").write_text("not a model")
     (folder / "tiny.onnx").write_bytes(tiny_model(tiny_info().to_metadata()))
     (folder / "empty.txt").write_text("\n\n")
-    collection = draw_collection(60, 0)
-    write_collection(collection, *split_drawn(collection), folder / "drawn")
+    write_dataset(draw_dataset(60, 0), folder / "drawn")
     return folder
 
 

@@ -10,20 +10,21 @@ from PIL import Image, ImageFilter
 
 from mien.data.audit.audit import Audit, Embed, Tools, audit
 from mien.data.audit.duplicate_checks import measure_leaks
-from mien.data.audit.faces import LEAST, check_faces
+from mien.data.audit.faces import ALWAYS_LISTED, check_faces
 from mien.data.audit.page import SHOWN, page
 from mien.data.audit.problem import CHECKS
 from mien.data.audit.quality import check_quality, modified_z
 from mien.data.audit.table import COLUMNS, to_csv, to_json
-from mien.data.audit.wrong_labels import check_labels, left_out_opinions
-from mien.data.drawn import draw_collection
-from mien.data.sources.collection import Collection, Skipped
+from mien.data.audit.wrong_labels import check_labels, predict_out_of_fold
+from mien.data.dataset import Dataset
+from mien.data.drawn import draw_faces
+from mien.data.records import Skipped
 from mien.model.embedder import Embedder
 
 
 @pytest.fixture(scope="module")
-def faces() -> Collection:
-    return draw_collection(180, seed=3)
+def faces() -> Dataset:
+    return draw_faces(180, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def features() -> Embed:
 
 
 class OneFaceless:
-    """Doubts two images and finds no face on the darker one."""
+    """Scores two images low and finds no face in the darker one."""
 
     def __init__(self, doubtful: tuple[int, int]) -> None:
         self.doubtful = doubtful
@@ -50,20 +51,20 @@ def found(result: Audit, check: str) -> set[int]:
     return {p.row for p in result.problems if p.check == check}
 
 
-def with_images(faces: Collection, pictures: list[np.ndarray]) -> Collection:
+def with_images(faces: Dataset, replaced: list[np.ndarray]) -> Dataset:
     """The collection with its first images replaced."""
     images = faces.images_nhw.copy()
-    images[: len(pictures)] = pictures
+    images[: len(replaced)] = replaced
     return replace(faces, images_nhw=images)
 
 
-def test_blank_black_white_and_cropped_away_images_are_told_apart(faces: Collection) -> None:
+def test_blank_black_white_and_cropped_away_images_are_distinguished(faces: Dataset) -> None:
     rng = np.random.default_rng(0)
     half = faces.images_nhw[4].copy()
     half[:, 16:] = 200
     bordered = np.zeros((48, 48), np.uint8)
     bordered[9:39, 9:39] = faces.images_nhw[5][9:39, 9:39]
-    pictures = [
+    replaced = [
         np.zeros((48, 48), np.uint8),
         np.full((48, 48), 255, np.uint8),
         np.clip(rng.normal(120, 1.5, (48, 48)), 0, 255).astype(np.uint8),
@@ -71,7 +72,7 @@ def test_blank_black_white_and_cropped_away_images_are_told_apart(faces: Collect
         half,
         bordered,
     ]
-    problems = check_quality(with_images(faces, pictures).images_nhw)
+    problems = check_quality(with_images(faces, replaced).images_nhw)
     blank = {p.row: p for p in problems if p.check == "blank"}
     assert set(blank) == {0, 1, 2, 3}
     assert [blank[i].detail.split(":")[0] for i in range(4)] == ["black", "white", "grey", "black"]
@@ -99,7 +100,7 @@ def test_outliers_need_something_to_compare_with() -> None:
     assert (np.abs(modified_z(values)) > 3.5).tolist() == [False] * 40 + [True]
 
 
-def test_copies_conflicts_and_leaks_are_listed(faces: Collection) -> None:
+def test_duplicates_conflicts_and_leaks_are_listed(faces: Dataset) -> None:
     images, labels = faces.images_nhw.copy(), faces.labels_n.copy()
     images[[10, 11]] = images[0]
     labels[[0, 10, 11]] = [0, 0, 1]
@@ -108,44 +109,49 @@ def test_copies_conflicts_and_leaks_are_listed(faces: Collection) -> None:
     splits = np.full(len(faces), "train", "<U10")
     splits[[10, 12, 50]] = "test"
     result = audit(
-        replace(faces, images_nhw=images, labels_n=labels, splits_n=splits), Tools(), None
+        replace(faces, images_nhw=images, labels_n=labels, source_splits_n=splits), Tools()
     )
-    assert found(result, "exact-copy") == {10, 11}
-    near = {frozenset((p.row, p.other)) for p in result.problems if p.check == "near-copy"}
+    assert found(result, "exact-duplicate") == {10, 11}
+    near = {frozenset((p.row, p.other)) for p in result.problems if p.check == "near-duplicate"}
     assert frozenset((1, 12)) in near
     assert {0, 10, 11} <= found(result, "conflict")
     dropped = [p.row for p in result.problems if p.action == "drop"]
-    assert dropped == [11], "of exact copies with different labels, the outvoted one"
-    assert {0, 1, 11} <= found(result, "copy-across-splits")
+    assert dropped == [11], "of exact duplicates with different labels, the outvoted one"
+    assert {0, 1, 11} <= found(result, "duplicate-across-splits")
     (leak,) = result.leaks
     assert (leak.split, leak.n, leak.exact) == ("test", 3, 1)
-    assert leak.copied >= 2
-    assert 0 < leak.share.low < leak.share.value < leak.share.high
+    assert leak.duplicated >= 2
+    assert 0 < leak.fraction.low < leak.fraction.value < leak.fraction.high
 
 
 def test_leaks_by_hand() -> None:
     splits = np.array(["train", "train", "validation", "validation", "test", "test", "test"])
     groups, pixels = np.array([0, 0, 0, 3, 4, 0, 6]), np.array([0, 1, 1, 3, 4, 5, 6])
     test, validation = measure_leaks(splits, groups, pixels)
-    assert (test.n, test.exact, test.copied, test.training) == (3, 0, 1, 2)
-    assert (validation.n, validation.exact, validation.copied, validation.training) == (2, 1, 1, 2)
+    assert (test.n, test.exact, test.duplicated, test.training) == (3, 0, 1, 2)
+    assert (validation.n, validation.exact, validation.duplicated, validation.training) == (
+        2,
+        1,
+        1,
+        2,
+    )
     assert measure_leaks(np.array(["train", "train"]), groups[:2], pixels[:2]) == []
 
 
-def test_planted_wrong_labels_are_found_and_few_others(faces: Collection, features: Embed) -> None:
+def test_planted_wrong_labels_are_found_and_few_others(faces: Dataset, features: Embed) -> None:
     rng = np.random.default_rng(1)
     rows = np.arange(len(faces))
     labels = faces.labels_n.copy()
     planted = rng.choice(len(faces), 12, replace=False)
     labels[planted] = (labels[planted] + 1) % 3
-    opinions = left_out_opinions(
+    predicted = predict_out_of_fold(
         features(faces.images_nhw, lambda *_: None),
         labels,
         faces.label_names,
         rows,
         faces.subjects_n,
     )
-    problems = check_labels(opinions, labels, faces.label_names)
+    problems = check_labels(predicted, labels, faces.label_names)
     hits = [p for p in problems if p.row in planted]
     assert len(hits) >= 5, "as many by chance would hold fewer than two"
     # The features were learnt from photographs: of 168 sound cartoons a seventh may look wrong.
@@ -154,15 +160,15 @@ def test_planted_wrong_labels_are_found_and_few_others(faces: Collection, featur
     assert np.mean(right) >= 0.6
 
 
-def test_opinions_never_come_from_a_copy_of_the_image() -> None:
-    """Features that say nothing but which images are copies: memory would be right always."""
+def test_predictions_never_come_from_a_duplicate_of_the_image() -> None:
+    """Features that only identify duplicates: a model trained on them would always be right."""
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(60), 4)
     points = np.repeat(rng.normal(size=(60, 16)), 4, axis=0).astype(np.float32)
     labels = np.repeat(rng.integers(0, 2, 60), 4)
     nobody = np.full(240, "", np.str_)
-    honest = left_out_opinions(points, labels, ("a", "b"), groups, nobody)
-    leaking = left_out_opinions(points, labels, ("a", "b"), np.arange(240), nobody)
+    honest = predict_out_of_fold(points, labels, ("a", "b"), groups, nobody)
+    leaking = predict_out_of_fold(points, labels, ("a", "b"), np.arange(240), nobody)
     right = [float((o.probs_mk.argmax(axis=1) == labels).mean()) for o in (honest, leaking)]
     assert right[0] < 0.65 < right[1]
 
@@ -171,16 +177,16 @@ def test_rare_classes_are_left_out_and_one_class_is_not_checked() -> None:
     points = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
     nobody = np.full(40, "", np.str_)
     labels = np.array([0] * 18 + [1] * 18 + [2] * 3 + [-1])
-    opinions = left_out_opinions(points, labels, ("a", "b", "c"), np.arange(40), nobody)
-    assert opinions.left_out == ("c",)
-    assert len(opinions.rows) == 36
-    assert not opinions.probs_mk[:, 2].any()
-    alone = left_out_opinions(points, np.zeros(40, np.int64), ("a", "b"), np.arange(40), nobody)
+    predicted = predict_out_of_fold(points, labels, ("a", "b", "c"), np.arange(40), nobody)
+    assert predicted.unchecked == ("c",)
+    assert len(predicted.rows) == 36
+    assert not predicted.probs_mk[:, 2].any()
+    alone = predict_out_of_fold(points, np.zeros(40, np.int64), ("a", "b"), np.arange(40), nobody)
     assert "fewer than two classes" in alone.reason
     assert check_labels(alone, np.zeros(40, np.int64), ("a", "b")) == []
 
 
-def test_only_doubtful_images_go_to_the_detector(faces: Collection) -> None:
+def test_only_images_with_a_low_score_go_to_the_detector(faces: Dataset) -> None:
     images = faces.images_nhw.copy()
     images[0], images[1] = images[0] // 4, 255
     skip = np.zeros(len(images), bool)
@@ -189,8 +195,8 @@ def test_only_doubtful_images_go_to_the_detector(faces: Collection) -> None:
     assert problems[0].action == "keep"
 
 
-def test_a_detector_that_knows_no_face_is_not_believed() -> None:
-    images = np.zeros((5 * LEAST, 48, 48), np.uint8)
+def test_a_detector_that_finds_no_face_anywhere_is_ignored() -> None:
+    images = np.zeros((5 * ALWAYS_LISTED, 48, 48), np.uint8)
 
     class Blind(OneFaceless):
         def scores(self, crops_nhw: np.ndarray) -> np.ndarray:
@@ -203,7 +209,7 @@ def test_a_detector_that_knows_no_face_is_not_believed() -> None:
     assert "does not know images of this kind" in reason
 
 
-def test_votes_say_which_labels_the_raters_are_against(faces: Collection, features: Embed) -> None:
+def test_labels_that_the_consensus_contradicts_are_found(faces: Dataset, features: Embed) -> None:
     votes = np.zeros((len(faces), 4), np.float32)
     votes[np.arange(len(faces)), faces.labels_n] = 9
     votes[0] = [0, 0, 0, 10]  # a name that is no expression decides nothing
@@ -218,25 +224,25 @@ def test_votes_say_which_labels_the_raters_are_against(faces: Collection, featur
     assert result.agreement is not None
 
 
-def test_sound_drawn_faces_give_few_findings(faces: Collection, features: Embed) -> None:
+def test_sound_drawn_faces_give_few_findings(faces: Dataset, features: Embed) -> None:
     result = audit(faces, Tools(embed=features))
     n = len(faces)
     counts = result.counts()
-    assert counts["blank"] == counts["exact-copy"] == counts["unreadable"] == 0
+    assert counts["blank"] == counts["exact-duplicate"] == counts["unreadable"] == 0
     assert counts["mostly-flat"] <= 0.05 * n
     assert counts["blurred"] + counts["too-dark"] + counts["too-bright"] <= 0.05 * n
     assert counts["likely-wrong-label"] <= 0.14 * n  # cartoons: the features are of photographs
     assert not [p for p in result.problems if p.action != "keep"]
-    assert set(result.not_checked) == {"faceless", "votes-disagree", "copy-across-splits"}
+    assert set(result.not_checked) == {"faceless", "votes-disagree", "duplicate-across-splits"}
 
 
-def test_the_page_the_table_and_the_json_agree(faces: Collection) -> None:
+def test_the_page_the_table_and_the_json_agree(faces: Dataset) -> None:
     names = faces.sources_n.copy()
     names[0] = "<script>alert(1)</script>"
     images = faces.images_nhw.copy()
     images[:40] = 0
     result = audit(
-        replace(faces, images_nhw=images, sources_n=names, skipped=[Skipped("a.txt", "no image")]),
+        replace(faces, images_nhw=images, sources_n=names, skipped=(Skipped("a.txt", "no image"),)),
         Tools(),
     )
     html, about = page(result), to_json(result)

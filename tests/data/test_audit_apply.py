@@ -11,21 +11,20 @@ import pytest
 from PIL import Image
 
 from mien.data.audit.apply import apply_table
-from mien.data.dataset import load_dataset
-from mien.data.drawn import draw_collection
+from mien.data.dataset import Dataset, load_dataset
+from mien.data.drawn import draw_faces
 from mien.data.duplicates import pixel_hashes
-from mien.data.sources.collection import Collection
 from mien.errors import DataError
 
 HEADER = "source,sha256,label,check,severity,detail,action,new_label"
 
 
 @pytest.fixture(scope="module")
-def faces() -> Collection:
-    return draw_collection(24, seed=5)
+def faces() -> Dataset:
+    return draw_faces(24, seed=5)
 
 
-def table(tmp_path: Path, faces: Collection, *edits: tuple[int, str, str]) -> Path:
+def table(tmp_path: Path, faces: Dataset, *edits: tuple[int, str, str]) -> Path:
     hashes = pixel_hashes(faces.images_nhw)
     lines = [
         f"{faces.sources_n[row]},{hashes[row]},,conflict,note,why,{action},{new}"
@@ -36,7 +35,7 @@ def table(tmp_path: Path, faces: Collection, *edits: tuple[int, str, str]) -> Pa
     return path
 
 
-def test_rows_are_dropped_relabelled_and_kept(tmp_path: Path, faces: Collection) -> None:
+def test_rows_are_dropped_relabelled_and_kept(tmp_path: Path, faces: Dataset) -> None:
     path = table(
         tmp_path, faces, (0, "drop", ""), (1, "relabel", "Happiness"), (2, "keep", "sad"),
         (3, "Relabel ", "sad"), (3, "drop", ""),
@@ -54,14 +53,14 @@ def test_rows_are_dropped_relabelled_and_kept(tmp_path: Path, faces: Collection)
 
 
 @pytest.mark.parametrize("mark", [";", "\t"])
-def test_a_table_as_spreadsheets_write_it(tmp_path: Path, faces: Collection, mark: str) -> None:
+def test_a_table_as_spreadsheets_write_it(tmp_path: Path, faces: Dataset, mark: str) -> None:
     path = table(tmp_path, faces, (0, "drop", ""), (1, "relabel", "sad"))
     path.write_text("\ufeff" + path.read_text(encoding="utf-8").replace(",", mark), "utf-8")
     _, counts = apply_table(faces, path)
     assert counts == {"audit_dropped": 1, "audit_relabelled": int(faces.labels_n[1] != 2)}
 
 
-def test_a_table_that_changes_nothing(tmp_path: Path, faces: Collection) -> None:
+def test_a_table_that_changes_nothing(tmp_path: Path, faces: Dataset) -> None:
     edited, counts = apply_table(faces, table(tmp_path, faces, (0, "keep", "")))
     assert counts == {"audit_dropped": 0, "audit_relabelled": 0}
     assert len(edited) == len(faces)
@@ -72,12 +71,20 @@ def test_a_table_that_changes_nothing(tmp_path: Path, faces: Collection) -> None
     [
         ((0, "delete", ""), "line 2: unknown action 'delete'", "keep, drop, relabel"),
         ((0, "relable", "sad"), "unknown action 'relable'", "did you mean 'relabel'?"),
-        ((0, "relabel", "hapy"), "relabel to 'hapy'", "did you mean 'happy'?"),
-        ((0, "relabel", ""), "relabel to 'nothing'", "its labels: happy, neutral, sad"),
+        (
+            (0, "relabel", "hapy"),
+            "new_label 'hapy' is not a label of drawn",
+            "did you mean 'happy'?",
+        ),
+        (
+            (0, "relabel", ""),
+            "new_label '' is not a label of drawn",
+            "allowed: happy, neutral, sad",
+        ),
     ],
 )
-def test_what_cannot_be_meant(
-    tmp_path: Path, faces: Collection, edit: tuple[int, str, str], words: str, hint: str
+def test_mistakes_in_a_table(
+    tmp_path: Path, faces: Dataset, edit: tuple[int, str, str], words: str, hint: str
 ) -> None:
     with pytest.raises(DataError) as caught:
         apply_table(faces, table(tmp_path, faces, edit))
@@ -85,13 +92,13 @@ def test_what_cannot_be_meant(
     assert hint in caught.value.hint
 
 
-def test_two_new_labels_for_one_image(tmp_path: Path, faces: Collection) -> None:
+def test_two_new_labels_for_one_image(tmp_path: Path, faces: Dataset) -> None:
     path = table(tmp_path, faces, (0, "relabel", "sad"), (0, "relabel", "neutral"))
     with pytest.raises(DataError, match="relabelled sad in line 2 and neutral in line 3"):
         apply_table(faces, path)
 
 
-def test_images_that_are_gone_or_changed_are_listed(tmp_path: Path, faces: Collection) -> None:
+def test_images_that_are_gone_or_changed_are_listed(tmp_path: Path, faces: Dataset) -> None:
     path = table(tmp_path, faces, (0, "drop", ""), (1, "drop", ""))
     text = path.read_text(encoding="utf-8").replace("drawn#5/0,", "elsewhere,")
     changed = pixel_hashes(faces.images_nhw)[1]
@@ -99,7 +106,7 @@ def test_images_that_are_gone_or_changed_are_listed(tmp_path: Path, faces: Colle
     with pytest.raises(DataError) as caught:
         apply_table(faces, path)
     assert "elsewhere (not in the source)" in caught.value.message
-    assert "drawn#5/1 (other pixels now)" in caught.value.message
+    assert "drawn#5/1 (its pixels differ)" in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -111,7 +118,7 @@ def test_images_that_are_gone_or_changed_are_listed(tmp_path: Path, faces: Colle
     ],
 )
 def test_files_that_are_no_table(
-    tmp_path: Path, faces: Collection, content: bytes, words: str
+    tmp_path: Path, faces: Dataset, content: bytes, words: str
 ) -> None:
     path = tmp_path / "audit.csv"
     path.write_bytes(content)
@@ -129,8 +136,8 @@ def mien(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def folders(tmp_path: Path, faces: Collection) -> Path:
-    """Class folders of drawn faces, a black image, a text file, a copy under two names."""
+def folders(tmp_path: Path, faces: Dataset) -> Path:
+    """Class folders of drawn faces, a black image, a text file, a duplicate under two names."""
     for row, image in enumerate(faces.images_nhw):
         folder = tmp_path / "faces" / faces.label_names[faces.labels_n[row]]
         folder.mkdir(parents=True, exist_ok=True)
@@ -138,7 +145,7 @@ def folders(tmp_path: Path, faces: Collection) -> Path:
     happy, sad = tmp_path / "faces" / "happy", tmp_path / "faces" / "sad"
     Image.new("L", (48, 48)).save(happy / "black.png")
     (happy / "notes.txt").write_text("not an image")
-    (sad / "copy.png").write_bytes((happy / "00.png").read_bytes())
+    (sad / "duplicate.png").write_bytes((happy / "00.png").read_bytes())
     return tmp_path
 
 
@@ -147,7 +154,7 @@ def test_audit_edit_apply(folders: Path) -> None:
     assert done.returncode == 0, done.stderr
     about = json.loads(done.stdout)
     assert about["counts"]["blank"] == about["counts"]["unreadable"] == 1
-    assert about["counts"]["exact-copy"] == 1
+    assert about["counts"]["exact-duplicate"] == 1
     assert about["counts"]["conflict"] >= 2
     assert json.loads((folders / "faces-audit/audit.json").read_text()) == about
     assert "<title>Audit of faces" in (folders / "faces-audit/audit.html").read_text()
@@ -157,30 +164,30 @@ def test_audit_edit_apply(folders: Path) -> None:
     with edited.open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        if row["source"] == "sad/copy.png" and row["check"] == "conflict":
+        if row["source"] == "sad/duplicate.png" and row["check"] == "conflict":
             row["action"], row["new_label"] = "relabel", "happy"
     with edited.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
     assert mien(folders, "import", "faces", "plain").returncode == 0
-    for out in ("mended", "again"):
+    for out in ("edited", "again"):
         done = mien(folders, "import", "faces", out, "--apply", str(edited))
         assert done.returncode == 0, done.stderr
         assert "audit applied: 1 images dropped, 1 relabelled" in done.stdout
-    plain, mended, again = (load_dataset(folders / d) for d in ("plain", "mended", "again"))
-    assert len(plain) - len(mended) == 1
-    copy = mended.sources_n.tolist().index("sad/copy.png")
-    assert mended.label_names[mended.labels_n[copy]] == "happy"
-    assert mended.fingerprint == again.fingerprint != plain.fingerprint
+    plain, applied, again = (load_dataset(folders / d) for d in ("plain", "edited", "again"))
+    assert len(plain) - len(applied) == 1
+    position = applied.sources_n.tolist().index("sad/duplicate.png")
+    assert applied.label_names[applied.labels_n[position]] == "happy"
+    assert applied.fingerprint == again.fingerprint != plain.fingerprint
 
-    done = mien(folders, "audit", "mended")
+    done = mien(folders, "audit", "edited")
     assert done.returncode == 0, done.stderr
     assert "this dataset, 0.0% of validation" in done.stdout
-    assert (folders / "mended" / "audit" / "audit.csv").exists()
+    assert (folders / "edited" / "audit" / "audit.csv").exists()
 
 
-def test_folders_without_a_image(tmp_path: Path) -> None:
+def test_folders_without_an_image(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name in ("happy", "sad"):
         (tmp_path / "texts" / name).mkdir(parents=True)

@@ -3,18 +3,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mien.data.drawn import draw_collection, draw_dataset, draw_face
+from mien.data.drawn import draw_dataset, draw_face, draw_faces
 from mien.errors import ConfigError
 
 
 def test_drawing_is_seeded() -> None:
-    first, second = draw_collection(24, seed=1), draw_collection(24, seed=1)
+    first, second = draw_faces(24, seed=1), draw_faces(24, seed=1)
     assert np.array_equal(first.images_nhw, second.images_nhw)
-    assert not np.array_equal(first.images_nhw, draw_collection(24, seed=2).images_nhw)
+    assert not np.array_equal(first.images_nhw, draw_faces(24, seed=2).images_nhw)
 
 
 def test_all_labels_and_people_occur() -> None:
-    collection = draw_collection(60)
+    collection = draw_faces(60)
     assert np.bincount(collection.labels_n).tolist() == [20, 20, 20]
     assert len(set(collection.subjects_n.tolist())) == 10
     assert collection.name == "drawn"
@@ -36,7 +36,7 @@ def test_faces_are_images_with_contrast(rng: np.random.Generator) -> None:
 
 
 def test_mistakes(rng: np.random.Generator) -> None:
-    with pytest.raises(ConfigError, match="cannot look 'angry'"):
+    with pytest.raises(ConfigError, match="label: unknown value 'angry'"):
         draw_face("angry", rng)
-    with pytest.raises(ConfigError, match="--count must be at least 12"):
-        draw_collection(3)
+    with pytest.raises(ConfigError, match="count: 3 is out of range, must be at least 12"):
+        draw_faces(3)

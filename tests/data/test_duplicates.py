@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mien.data.drawn import draw_face
-from mien.data.duplicates import find_copies, perceptual_hashes, pixel_hashes
+from mien.data.duplicates import find_duplicates, group_members, perceptual_hashes, pixel_hashes
 from mien.labels import THREE
 
 
@@ -18,8 +18,8 @@ def portraits(examples: Path) -> list[np.ndarray]:
     boxes = {"astronaut.jpg": (170, 60, 280, 170), "grace_hopper.jpg": (150, 110, 370, 330)}
     crops = []
     for name, box in boxes.items():
-        with Image.open(examples / name) as picture:
-            crops.append(np.asarray(picture.convert("L").resize((48, 48), box=box)))
+        with Image.open(examples / name) as image:
+            crops.append(np.asarray(image.convert("L").resize((48, 48), box=box)))
     rng = np.random.default_rng(0)
     for i in range(60):
         face = Image.fromarray(draw_face(THREE[i % 3], rng, 48)).convert("L")
@@ -49,41 +49,44 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_copy_is_found_and_nothing_else(examples: Path, change: str) -> None:
+def test_a_changed_duplicate_is_found_and_nothing_else(examples: Path, change: str) -> None:
     faces = portraits(examples)
     images = np.stack([*faces, *(CHANGES[change](face) for face in faces[:2])])
-    groups = find_copies(images).groups_n
+    groups = find_duplicates(images).groups_n
     n = len(faces)
     assert groups[n] == groups[0]
     assert groups[n + 1] == groups[1]
     assert len(np.unique(groups)) == n
 
 
-def test_exact_copies_are_counted_and_near_ones_scored(examples: Path) -> None:
+def test_exact_duplicates_are_counted_and_near_ones_scored(examples: Path) -> None:
     faces = portraits(examples)
     images = np.stack([faces[0], faces[0], faces[1], encoded(faces[1])])
-    copies = find_copies(images)
-    assert copies.exact_groups == 1
-    assert copies.near_pairs.tolist() == [[2, 3]]
-    assert 0.8 <= copies.near_scores[0] <= 1
-    assert {k: v.tolist() for k, v in copies.members().items()} == {0: [0, 1], 2: [2, 3]}
+    found = find_duplicates(images)
+    assert found.exact_groups == 1
+    assert found.near_pairs.tolist() == [[2, 3]]
+    assert 0.8 <= found.near_scores[0] <= 1
+    assert {k: v.tolist() for k, v in group_members(found.groups_n).items()} == {
+        0: [0, 1],
+        2: [2, 3],
+    }
 
 
-def test_blank_images_are_no_near_copies_of_anything() -> None:
+def test_blank_images_are_no_near_duplicates_of_anything() -> None:
     rng = np.random.default_rng(0)
     blank = np.clip(128 + rng.normal(0, 1, (6, 48, 48)), 0, 255).astype(np.uint8)
-    assert len(np.unique(find_copies(blank).groups_n)) == 6
+    assert len(np.unique(find_duplicates(blank).groups_n)) == 6
 
 
 def test_nothing_and_one() -> None:
-    assert find_copies(np.zeros((0, 48, 48), np.uint8)).groups_n.shape == (0,)
-    assert find_copies(np.zeros((1, 48, 48), np.uint8)).groups_n.tolist() == [0]
+    assert find_duplicates(np.zeros((0, 48, 48), np.uint8)).groups_n.shape == (0,)
+    assert find_duplicates(np.zeros((1, 48, 48), np.uint8)).groups_n.tolist() == [0]
 
 
 def test_other_sizes_are_compared_too(examples: Path) -> None:
     faces = [np.asarray(Image.fromarray(f).resize((64, 64))) for f in portraits(examples)[:8]]
     images = np.stack([*faces, faces[0][:, ::-1]])
-    assert find_copies(images).groups_n[8] == 0
+    assert find_duplicates(images).groups_n[8] == 0
 
 
 def test_hashes(examples: Path) -> None:
@@ -95,7 +98,7 @@ def test_hashes(examples: Path) -> None:
 
 
 @pytest.mark.real_data
-def test_fer2013_exact_copies_are_all_found(fer2013: Path) -> None:
+def test_fer2013_exact_duplicates_are_all_found(fer2013: Path) -> None:
     with np.load(fer2013) as file:
         images = file["images"]
     _, counts = np.unique(pixel_hashes(images), return_counts=True)

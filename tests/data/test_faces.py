@@ -88,9 +88,9 @@ def test_photos_are_cropped_as_prediction_crops_them(photos: Path, tmp_path: Pat
     image = np.asarray(Image.open(photos / "sad" / "group.png"))
     box = np.array([[10, 20, 100, 110]], np.float32)
     assert np.array_equal(data.images_nhw[row], crop_faces(image, box, FRAMING, 48)[0])
-    assert data.facts["copied_images"] == 0
+    assert data.facts["duplicate_images"] == 0
     whole = imported(photos, tmp_path / "whole", "whole")
-    assert whole.facts["copied_images"] >= 2, "the shared background made copies of photos"
+    assert whole.facts["duplicate_images"] >= 2, "the shared background made duplicates of photos"
 
 
 def test_images_without_a_clear_face_are_listed_and_shown(photos: Path, tmp_path: Path) -> None:
@@ -181,15 +181,15 @@ def test_images_in_which_nothing_is_found_are_not_taken_in_silence(tmp_path: Pat
     out = imported(root, tmp_path / "out")
     assert [w["kind"] for w in out.facts["warnings"]] == ["faces"]
     assert "a face was found in 0 of 24 sampled" in out.facts["warnings"][0]["message"]
-    with pytest.raises(DataError, match="24 images were left out: no face was found") as caught:
+    with pytest.raises(DataError, match="24 images were skipped: no face was found") as caught:
         imported(root, tmp_path / "find", "find")
     assert "faces='whole'" in caught.value.hint
     without = prepare(root, tmp_path / "none", PrepareOptions())
     assert "no face detector was given" in without.facts["warnings"][0]["message"]
 
 
-def test_ways_that_cannot_be(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="faces: 'fnd' is not a way") as caught:
+def test_invalid_modes(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="faces: unknown value 'fnd'") as caught:
         imported(photos, tmp_path / "out", "fnd")
     assert "did you mean 'find'?" in caught.value.hint
     with pytest.raises(ConfigError, match="needs a face detector"):

@@ -1,4 +1,4 @@
-"""Every way in which an import can lose images, or its figures: told, with a count and names."""
+"""Every way in which an import can lose images is reported, with a count and names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from mien.data.dataset import Dataset, load_dataset
-from mien.data.drawn import draw_collection
+from mien.data.drawn import draw_faces
 from mien.data.prepare import PrepareOptions, prepare
 from mien.data.sources.registry import read_source
 from mien.data.sources.tables import FERPLUS_HEADER, read_votes
@@ -39,7 +39,7 @@ def classes(root: Path, **counts: int) -> Path:
     return root
 
 
-def told(dataset: Dataset, kind: str) -> list[dict[str, object]]:
+def notices(dataset: Dataset, kind: str) -> list[dict[str, object]]:
     return [w for w in dataset.facts["warnings"] if w["kind"] == kind]
 
 
@@ -58,7 +58,7 @@ def test_splits_within_a_class_folder_are_read(tmp_path: Path) -> None:
     for i in range(4):
         noise(tmp_path / ("happy", "sad")[i % 2] / ("train", "test")[i // 2] / f"{i}.png")
     data = read_source(tmp_path, "", None, 48)
-    assert sorted(zip(data.sources_n.tolist(), data.splits_n.tolist(), strict=True)) == [
+    assert sorted(zip(data.sources_n.tolist(), data.source_splits_n.tolist(), strict=True)) == [
         ("happy/test/2.png", "test"),
         ("happy/train/0.png", "train"),
         ("sad/test/3.png", "test"),
@@ -66,15 +66,15 @@ def test_splits_within_a_class_folder_are_read(tmp_path: Path) -> None:
     ]
 
 
-def test_classes_below_folders_of_people_are_refused(tmp_path: Path) -> None:
+def test_classes_below_folders_of_subjects_are_refused(tmp_path: Path) -> None:
     root = tmp_path / "people"
     for person in ("anna", "ben"):
         classes(root / person, happy=2, sad=2)
-    with pytest.raises(DataError, match=r"lie a level deeper: anna/happy|deeper: ben/happy") as e:
+    with pytest.raises(DataError, match=r"one level deeper: anna/happy|deeper: ben/happy") as e:
         read_source(root, "", None, 48)
-    assert "CLASS/PERSON" in e.value.hint
+    assert "CLASS/SUBJECT" in e.value.hint
     shutil.rmtree(root / "ben")
-    with pytest.raises(DataError, match="lie a level deeper") as e:
+    with pytest.raises(DataError, match="one level deeper") as e:
         read_source(root, "", None, 48)
     assert e.value.hint == f"give {root / 'anna'}"
 
@@ -90,7 +90,7 @@ def test_each_kind_of_lost_file_is_counted_and_named(tmp_path: Path) -> None:
     dataset = prepare(root, tmp_path / "out", PrepareOptions())
     about = {w["kind"]: w for w in dataset.facts["warnings"]}
     assert {kind: w["count"] for kind, w in about.items()} == {
-        "missing": 1, "not-a-image": 1, "unreadable": 5, "outside-class": 1, "hidden": 1,
+        "missing": 1, "not-an-image": 1, "unreadable": 5, "outside-class": 1, "hidden": 1,
     }  # fmt: skip
     assert about["unreadable"]["examples"] == [f"happy/torn{i}.jpg" for i in range(3)]
     assert about["unreadable"]["message"].startswith("5 images could not be read: happy/torn0")
@@ -114,18 +114,21 @@ def test_animations_pages_and_a_jpeg_without_its_end_are_noted(tmp_path: Path) -
     path.write_bytes(whole[:-2])
     dataset = prepare(root, tmp_path / "out", PrepareOptions())
     assert len(dataset) == 27
-    assert told(dataset, "animation")[0]["examples"] == ["happy/moving.gif", "happy/pages.tif"]
-    assert told(dataset, "no-end-marker")[0]["examples"] == ["sad/cut.jpg"]
+    assert notices(dataset, "animation")[0]["examples"] == [
+        "happy/moving.gif",
+        "happy/pages.tif",
+    ]
+    assert notices(dataset, "no-end-marker")[0]["examples"] == ["sad/cut.jpg"]
 
 
 def test_classes_that_are_empty_rare_or_missing_from_a_split(tmp_path: Path) -> None:
     root = classes(tmp_path / "faces", neutral=60, happy=2, sad=0)
     dataset = prepare(root, tmp_path / "out", PrepareOptions())
-    assert told(dataset, "empty-class")[0]["message"] == "1 class has no image: sad"
-    assert told(dataset, "rare-class")[0]["examples"] == ["happy"]
-    absent = told(dataset, "split-without-class")
+    assert notices(dataset, "empty-class")[0]["message"] == "1 class has no image: sad"
+    assert notices(dataset, "rare-class")[0]["examples"] == ["happy"]
+    absent = notices(dataset, "split-without-class")
     assert [w["message"] for w in absent] == [
-        "the validation split has no image of happy: figures on it say nothing of it"
+        "the validation split has no image of happy: metrics on it do not cover it"
     ]
     full = prepare(classes(tmp_path / "b", sad=40, happy=40), tmp_path / "c", PrepareOptions())
     assert full.facts["warnings"] == []
@@ -135,17 +138,17 @@ def test_a_class_whose_images_are_all_lost_is_named(tmp_path: Path) -> None:
     root = classes(tmp_path / "faces", neutral=20, happy=20, sad=0)
     (root / "sad" / "1.jpg").write_bytes(b"torn")
     dataset = prepare(root, tmp_path / "out", PrepareOptions())
-    assert told(dataset, "empty-class")[0]["examples"] == ["sad"]
+    assert notices(dataset, "empty-class")[0]["examples"] == ["sad"]
 
 
-def test_rows_without_a_label_are_told_of(tmp_path: Path) -> None:
+def test_rows_without_a_label_are_reported(tmp_path: Path) -> None:
     lines = ["path,label"]
     for i in range(20):
         noise(tmp_path / f"{i}.png")
         lines.append(f"{i}.png,{('happy', 'sad')[i % 2] if i < 18 else ''}")
     (tmp_path / "list.csv").write_text("\n".join(lines))
     dataset = prepare(tmp_path / "list.csv", tmp_path / "out", PrepareOptions())
-    assert told(dataset, "unlabelled")[0]["message"] == (
+    assert notices(dataset, "unlabelled")[0]["message"] == (
         "2 images without a label were excluded: 18.png, 19.png"
     )
 
@@ -192,7 +195,7 @@ def test_blank_lines_at_the_end_of_votes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["zip", "gztar"])
-def test_an_archive_is_refused_with_a_way_on(tmp_path: Path, form: str) -> None:
+def test_an_archive_is_refused_with_a_hint(tmp_path: Path, form: str) -> None:
     classes(tmp_path / "faces", happy=2, sad=2)
     archive = Path(shutil.make_archive(str(tmp_path / "faces"), form, tmp_path / "faces"))
     with pytest.raises(DataError, match="is an archive") as caught:
@@ -204,12 +207,12 @@ def test_training_images_that_are_all_graded_elsewhere(tmp_path: Path) -> None:
     classes(tmp_path / "faces" / "train", happy=3, sad=3)
     shutil.copytree(tmp_path / "faces" / "train", tmp_path / "faces" / "validation")
     with pytest.raises(
-        DataError, match=r"all 6 training images are copies of images in validation: nothing"
+        DataError, match=r"all 6 training images are duplicates of images in validation: nothing"
     ):
         prepare(tmp_path / "faces", tmp_path / "out", PrepareOptions())
 
 
-def test_folders_without_a_image(tmp_path: Path) -> None:
+def test_folders_without_an_image(tmp_path: Path) -> None:
     classes(tmp_path / "faces", happy=0, sad=0)
     with pytest.raises(DataError, match="the class folders hold no images: happy, sad"):
         read_source(tmp_path / "faces", "", None, 48)
@@ -218,35 +221,35 @@ def test_folders_without_a_image(tmp_path: Path) -> None:
         read_source(tmp_path / "loose", "", None, 48)
 
 
-# Two people, whose images are all alike: two groups that no split may cut.
+# Two subjects, whose images are all alike: two groups that no split may divide.
 
 
-def two_people(labels: list[int]) -> tuple[np.ndarray, ...]:
-    people = np.repeat([0, 1], 20)
+def two_subjects(labels: list[int]) -> tuple[np.ndarray, ...]:
+    groups = np.repeat([0, 1], 20)
     none = np.full(40, "")
-    return np.array(labels), people, none, none
+    return np.array(labels), groups, none, none
 
 
-def test_of_two_people_one_is_held_out_where_both_have_every_class() -> None:
-    splits = make_splits(*two_people([0, 1] * 20))
+def test_of_two_subjects_one_is_held_out_where_both_have_every_class() -> None:
+    splits = make_splits(*two_subjects([0, 1] * 20))
     assert np.bincount(splits.splits_n == "validation").tolist() == [20, 20]
     assert [n.kind for n in splits.notices] == ["large-validation"]
-    assert "15% of training asked for, 50% held out" in splits.rule
+    assert "15% of training requested, 50% held out" in splits.rule
 
 
-def test_two_people_with_an_expression_each_have_ways_on() -> None:
+def test_two_subjects_with_an_expression_each_get_a_hint() -> None:
     with pytest.raises(DataError, match="too few to hold 15% out") as caught:
-        make_splits(*two_people([0] * 20 + [1] * 20))
+        make_splits(*two_subjects([0] * 20 + [1] * 20))
     assert "duplicates to 'exact'" in caught.value.hint
     assert "validation to 0" in caught.value.hint
-    splits = make_splits(*two_people([0] * 20 + [1] * 20), share=0)
+    splits = make_splits(*two_subjects([0] * 20 + [1] * 20), fraction=0)
     assert set(splits.splits_n.tolist()) == {"train"}
     assert [n.kind for n in splits.notices] == ["no-validation"]
 
 
-def near_copies(root: Path) -> Path:
+def near_duplicates(root: Path) -> Path:
     """Two drawn faces, 20 images of each that differ in a few grey levels."""
-    faces = draw_collection(12).images_nhw[[0, 8]]
+    faces = draw_faces(12).images_nhw[[0, 8]]
     for i in range(40):
         name = ("happy", "sad")[i // 20]
         (root / name).mkdir(parents=True, exist_ok=True)
@@ -257,20 +260,22 @@ def near_copies(root: Path) -> Path:
     return root
 
 
-def test_a_set_of_near_copies_can_be_imported_at_a_named_risk(tmp_path: Path) -> None:
-    root = near_copies(tmp_path / "faces")
+def test_a_set_of_near_duplicates_can_be_imported_at_a_named_risk(tmp_path: Path) -> None:
+    root = near_duplicates(tmp_path / "faces")
     with pytest.raises(DataError, match="40 images in 2 independent groups"):
         prepare(root, tmp_path / "a", PrepareOptions())
     exact = prepare(root, tmp_path / "b", PrepareOptions(duplicates="exact"))
     assert len(exact.split("validation")) == 6
-    assert "figures on this dataset are too good" in str(told(exact, "near-duplicates-split"))
-    assert len(set(exact.groups_n.tolist())) == 2  # they are still listed as copies
+    assert "metrics on this dataset are too optimistic" in str(
+        notices(exact, "near-duplicates-split")
+    )
+    assert len(set(exact.groups_n.tolist())) == 2  # they are still listed as duplicates
     none = prepare(root, tmp_path / "c", PrepareOptions(validation=0))
     assert "validation 0" in none.facts["split_rule"]
     with pytest.raises(DataError) as caught:
         none.split("validation")
     assert "validation above 0" in caught.value.hint
-    with pytest.raises(ConfigError, match="duplicates: 'all'"):
+    with pytest.raises(ConfigError, match="duplicates: unknown value 'all'"):
         prepare(root, tmp_path / "d", PrepareOptions(duplicates="all"))
 
 
@@ -285,11 +290,11 @@ def test_subjects_by_file_and_folder(tmp_path: Path) -> None:
         held = set(out.split("validation").subjects_n.tolist())
         assert held
         assert not held & set(out.split("train").subjects_n.tolist())
-        assert told(out, "subjects-by-name")[0]["count"] == 6
-    with pytest.raises(ConfigError, match="subjects: 'file' is not a way"):
+        assert notices(out, "subjects-by-name")[0]["count"] == 6
+    with pytest.raises(ConfigError, match="subjects: unknown value 'file'"):
         prepare(root, tmp_path / "no", PrepareOptions(subjects="file"))
     flat = classes(tmp_path / "flat", happy=4, sad=4)
-    with pytest.raises(ConfigError, match="subjects: 0 subjects are told by the folder"):
+    with pytest.raises(ConfigError, match="subjects: found 0 by folder"):
         prepare(flat, tmp_path / "no", PrepareOptions(subjects="folder"))
 
 

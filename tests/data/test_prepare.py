@@ -20,7 +20,7 @@ from mien.imaging.crop import crop_whole
 from mien.labels import THREE
 
 RNG = np.random.default_rng(0)
-# Everyone is drawn once: two drawings of one person are so alike that they count as copies.
+# Everyone is drawn once: two drawings of one person are so alike that they count as duplicates.
 FACES = np.stack([crop_whole(draw_face(THREE[i % 3], RNG), 48) for i in range(60)])
 
 
@@ -42,7 +42,7 @@ def read_csv(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def test_import_finds_copies_splits_and_writes(folders: Path, tmp_path: Path) -> None:
+def test_import_finds_duplicates_splits_and_writes(folders: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     stages: set[str] = set()
     made = prepare(folders, out, PrepareOptions(), lambda stage, done, total: stages.add(stage))
@@ -59,9 +59,9 @@ def test_import_finds_copies_splits_and_writes(folders: Path, tmp_path: Path) ->
     assert len(conflicts) == 2
     assert conflicts[1][1:] == ["neutral sad", "neutral/01.png sad/other.png"]
     assert dataset.facts["conflicting_groups"] == 1
-    assert len(read_csv(out / "copies.csv")) >= 5
+    assert len(read_csv(out / "duplicates.csv")) >= 5
     assert read_csv(out / "skipped.csv") == [["source", "reason", "kind"]]
-    assert stages == {"reading", "finding copies"}
+    assert stages == {"reading", "finding duplicates"}
 
 
 def test_the_same_source_gives_the_same_dataset(folders: Path, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_nothing_readable(tmp_path: Path) -> None:
         prepare(tmp_path / "faces", tmp_path / "out", PrepareOptions())
 
 
-def test_what_stands_there_is_not_overwritten(folders: Path, tmp_path: Path) -> None:
+def test_an_existing_folder_is_not_overwritten(folders: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     prepare(folders, out, PrepareOptions())
     before = (out / "dataset.json").read_text()
@@ -192,3 +192,19 @@ def test_splits_by_name(folders: Path, tmp_path: Path) -> None:
     assert caught.value.hint == "it has: train, validation"
     about = json.loads((tmp_path / "out" / "dataset.json").read_text())
     assert about["facts"]["alignment"] == "square-1"
+
+
+def test_a_folder_with_the_facts_of_an_older_version(folders: Path, tmp_path: Path) -> None:
+    made = prepare(folders, tmp_path / "out", PrepareOptions())
+    file = tmp_path / "out" / "dataset.json"
+    about = json.loads(file.read_text())
+    facts = about["facts"]
+    for new, old in (
+        ("duplicate_images", "copied_pictures"), ("duplicate_groups", "copy_groups"),
+        ("exact_duplicate_groups", "exact_groups"), ("near_duplicate_pairs", "near_pairs"),
+        ("excluded_duplicates", "excluded_copies"),
+    ):  # fmt: skip
+        facts[old] = facts.pop(new)
+    file.write_text(json.dumps(about))
+    (tmp_path / "out" / "skipped.csv").unlink()
+    assert load_dataset(tmp_path / "out").facts == made.facts

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 from tests.conftest import not_root
 
-from mien.data.drawn import draw_collection
-from mien.data.sources.registry import FORMS, detect_form, read_source
+from mien.data.drawn import draw_faces
+from mien.data.sources.registry import SOURCES, detect_format, read_source
 from mien.data.sources.tables import FERPLUS_HEADER
 from mien.errors import ConfigError, DataError
 
-FACES = draw_collection(24).images_nhw
+FACES = draw_faces(24).images_nhw
 
 
 def save(path: Path, index: int) -> Path:
@@ -69,7 +69,7 @@ def test_class_folders(folders: Path) -> None:
     assert np.bincount(data.labels_n).tolist() == [6, 6]
     assert data.sources_n[0] == "Happy/0.png"
     assert np.array_equal(data.images_nhw[0], FACES[0])
-    assert set(data.splits_n.tolist()) == {""}
+    assert set(data.source_splits_n.tolist()) == {""}
 
 
 def test_kaggle_folders_keep_their_splits(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_kaggle_folders_keep_their_splits(tmp_path: Path) -> None:
         save(tmp_path / ("train", "test")[i % 2] / ("happy", "neutral")[i // 4] / f"{i}.png", i)
     data = read_source(tmp_path, "", None, 48)
     assert data.label_names == ("happy", "neutral")
-    assert sorted(set(data.splits_n.tolist())) == ["test", "train"]
+    assert sorted(set(data.source_splits_n.tolist())) == ["test", "train"]
     assert data.sources_n[0] == "test/happy/1.png"
 
 
@@ -93,7 +93,7 @@ def test_an_unreadable_image_is_listed_and_the_rest_is_read(folders: Path) -> No
 def test_list(listing: Path) -> None:
     data = read_source(listing, "", None, 48)
     assert data.labels_n.tolist() == [0, 0, 0, 1, 1, 1]
-    assert data.splits_n.tolist() == ["train", "train", "test"] * 2
+    assert data.source_splits_n.tolist() == ["train", "train", "test"] * 2
     assert data.subjects_n.tolist() == ["person 0", "person 1"] * 3
     assert np.array_equal(data.images_nhw[5], FACES[5])
 
@@ -108,7 +108,7 @@ def test_fer2013(fer: Path) -> None:
     data = read_source(fer, "", None, 48)
     assert data.label_names == ("happy", "sad", "neutral")
     assert data.labels_n.tolist() == [0, 1, 2, 0]
-    assert data.splits_n.tolist() == ["train", "train", "validation", "test"]
+    assert data.source_splits_n.tolist() == ["train", "train", "validation", "test"]
     assert np.array_equal(data.images_nhw, FACES[:4])
     assert data.sources_n[1] == "fer2013.csv#1"
 
@@ -125,7 +125,7 @@ def test_arrays(tmp_path: Path) -> None:
     data = read_source(path, "", None, 48)
     assert data.labels_n.tolist() == [3, 4, 6, 3]
     assert data.label_names[3] == "happy"
-    assert data.splits_n.tolist() == ["train", "train", "validation", "test"]
+    assert data.source_splits_n.tolist() == ["train", "train", "validation", "test"]
     assert data.vote_names[1] == "happy"
     assert data.sources_n[2] == "faces.npz#2"
 
@@ -141,7 +141,7 @@ def test_arrays_with_names_of_their_own(tmp_path: Path) -> None:
     )
     data = read_source(path, "arrays", None, 32)
     assert data.label_names == ("sad", "smirk")
-    assert data.splits_n.tolist() == ["train", "validation", "train", "test"]
+    assert data.source_splits_n.tolist() == ["train", "validation", "train", "test"]
     assert data.subjects_n.tolist() == ["a", "b", "a", "c"]
     assert data.images_nhw.shape == (4, 32, 32)
 
@@ -155,16 +155,19 @@ def test_arrays_with_names_of_their_own(tmp_path: Path) -> None:
         ({"labels": np.array([3, 4, 6])}, "labels has 3 rows, images has 4"),
         ({"labels": np.array([3, 4, 7, 3])}, "row 2 has label 7, outside 0 to 6"),
         ({"labels": np.array([3.0, 4, 6, 3])}, "labels must be integers"),
-        ({"votes": np.ones((4, 9))}, r"votes must be numbers \[n, 10\], .* got float64 \[4, 9\]"),
-        ({"votes": -np.ones((4, 10))}, "none of them negative"),
-        ({"votes": np.full((4, 10), np.nan)}, "votes must be numbers"),
-        ({"votes": np.full((4, 10), "a")}, "votes must be numbers"),
+        (
+            {"votes": np.ones((4, 9))},
+            r"votes must be finite numbers \[n, 10\], .* got float64 \[4, 9\]",
+        ),
+        ({"votes": -np.ones((4, 10))}, "at least 0, got float64"),
+        ({"votes": np.full((4, 10), np.nan)}, "votes must be finite numbers"),
+        ({"votes": np.full((4, 10), "a")}, "votes must be finite numbers"),
         ({"images": np.array(3)}, r"images must be uint8 \[n, size, size\], got int64 \[\]"),
         ({"labels": np.array(3)}, r"labels must have 1 axes, got shape \[\]"),
         ({"label_names": np.array("happy")}, "label_names must have 1 axes"),
         ({"usage": np.zeros((4, 2), str)}, r"usage must have 1 axes, got shape \[4, 2\]"),
         ({"subjects": np.zeros((4, 2))}, "subjects must have 1 axes"),
-        ({"usage": np.array([0, 0, 1, 5])}, "row 3 has usage 5"),
+        ({"usage": np.array([0, 0, 1, 5])}, "row 3 has usage 5, outside 0 to 2"),
         ({"usage": np.array(["a"] * 4)}, "unknown split 'a'"),
     ],
 )
@@ -176,7 +179,9 @@ def test_arrays_that_do_not_fit(tmp_path: Path, changes: dict[str, object], mess
 def test_files_that_are_no_arrays(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", FACES)
     (tmp_path / "a.npz").write_bytes((tmp_path / "a.npy").read_bytes())
-    with pytest.raises(DataError, match="as a NumPy .npz file: it is none, or cut short") as caught:
+    with pytest.raises(
+        DataError, match="as a NumPy .npz file: not a zip archive, or truncated"
+    ) as caught:
         read_source(tmp_path / "a.npz", "", None, 48)
     assert "unsafely" not in caught.value.message  # NumPy's advice to unpickle is not passed on
     np.savez_compressed(tmp_path / "b.npz", images=FACES, labels=np.zeros(24, int))
@@ -198,8 +203,8 @@ def test_arrays_of_objects_are_never_unpickled(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("emotion,pixels,Usage", "emotion,pixel,Usage", "no column 'path'|no column 'pixels'"),
-        ("emotion,pixels", "emotoin,pixels", "has a column 'emotoin', which is not one"),
-        ("pixels,Usage", "pixels,useage", "has a column 'useage', which is not one"),
+        ("emotion,pixels", "emotoin,pixels", "has an unknown column 'emotoin'"),
+        ("pixels,Usage", "pixels,useage", "has an unknown column 'useage'"),
         ("PublicTest", "Publictset", "line 4: unknown split 'Publictset'"),
         ("\n4,", "\n9,", "line 3: unknown label '9'"),
         ("\n4,", "\nsad,", "line 3: unknown label 'sad'"),
@@ -250,7 +255,7 @@ def test_votes_that_do_not_fit(fer: Path, votes: Path, old: str, new: str, messa
 
 
 def test_votes_need_rows_in_an_order(folders: Path, votes: Path) -> None:
-    with pytest.raises(ConfigError, match="joins by row"):
+    with pytest.raises(ConfigError, match="joined by row"):
         read_source(folders, "", votes, 48)
 
 
@@ -258,8 +263,8 @@ def test_votes_need_rows_in_an_order(folders: Path, votes: Path) -> None:
     ("old", "new", "message"),
     [
         ("path,label", "file,label", "has no column 'path'"),
-        (",subject", ",subjects", "has a column 'subjects', which is not one that is read"),
-        (",split,", ",slpit,", "has a column 'slpit', which is not one that is read"),
+        (",subject", ",subjects", "has an unknown column 'subjects'"),
+        (",split,", ",slpit,", "has an unknown column 'slpit'"),
         ("images/1.png,", ",", "line 3: the path is empty"),
         (",test,", ",tset,", "line 4: unknown split 'tset'"),
         ("1.png,happy", "1.png,hapy", "line 3: unknown label 'hapy'"),
@@ -325,7 +330,7 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a.csv is empty"):
         read_source(tmp_path / "a.csv", "", None, 48)
     (tmp_path / "b.csv").write_text("path,label\n")
-    with pytest.raises(DataError, match="holds no rows"):
+    with pytest.raises(DataError, match="has no rows"):
         read_source(tmp_path / "b.csv", "", None, 48)
     (tmp_path / "c.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="is not a CSV file in UTF-8"):
@@ -334,16 +339,16 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot read"):
         read_source(tmp_path / "d.npz", "", None, 48)
     (tmp_path / "e.zip").write_bytes(b"")
-    with pytest.raises(DataError, match="is an archive, which is not read"):
-        detect_form(tmp_path / "e.zip")
+    with pytest.raises(DataError, match="is an archive, which cannot be read"):
+        detect_format(tmp_path / "e.zip")
 
 
 def test_unknown_form_and_size(folders: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read_source(folders, "folder", None, 48)
     assert "did you mean 'folders'?" in caught.value.hint
-    assert set(FORMS) == {"folders", "list", "fer2013", "arrays"}
-    with pytest.raises(ConfigError, match="--size must be from 8 to 1024"):
+    assert set(SOURCES) == {"folders", "list", "fer2013", "arrays"}
+    with pytest.raises(ConfigError, match="size: 4 is out of range 8 to 1024"):
         read_source(folders, "", None, 4)
-    with pytest.raises(ConfigError, match="--size must be from 8 to 1024"):
-        draw_collection(24, size=4)
+    with pytest.raises(ConfigError, match="size: 4 is out of range 8 to 1024"):
+        draw_faces(24, size=4)

@@ -33,12 +33,11 @@ def mien(
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from mien.data.drawn import draw_collection, split_drawn
-    from mien.data.prepare import write_collection
+    from mien.data.build import write_dataset
+    from mien.data.drawn import draw_faces, split_drawn
 
-    collection = draw_collection(360, 3)
     folder = tmp_path_factory.mktemp("doctor") / "drawn"
-    write_collection(collection, *split_drawn(collection), folder)
+    write_dataset(split_drawn(draw_faces(360, 3)), folder)
     return folder
 
 

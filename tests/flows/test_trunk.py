@@ -219,7 +219,7 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
     [
         (["train", "smal", "--data", "DATA"], 2, "there is no recipe smal", "did you mean 'small'"),
         (["train"], 2, "mien train needs a recipe and --data DIR", "for example"),
-        (["train", "poster", "--data", "nowhere"], 1, "is not a dataset of mien", "make one"),
+        (["train", "poster", "--data", "nowhere"], 1, "is not a dataset of mien", "create one"),
         (["train", "poster", "--data", "DATA", "--set", "fit.epoch=3"], 2,
          "unknown setting fit.epoch", "did you mean 'epochs'?"),
         (["train", "poster", "--data", "DATA", "--set", "network.withd=3"], 2,
@@ -252,7 +252,7 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
          "it knows: happy, neutral, sad"),
         (["export", "nowhere", "m.onnx"], 1, "is not a run folder", "mien train wrote"),
         (["data", "import", "nowhere", "out"], 1, "nowhere does not exist", "check the path"),
-        (["data", "draw", "DATA"], 1, "exists already", "--force replaces it"),
+        (["data", "draw", "DATA"], 1, "exists already", "set force to replace it"),
         (["data", "show", "nowhere"], 1, "is not a dataset of mien", "mien data import"),
     ],
 )  # fmt: skip

@@ -62,8 +62,11 @@ def test_a_checkpoint_cut_short(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "is damaged"),
-        ("{}", "is not a checkpoint of mien"),
-        (json.dumps({"schema": 9, "tensors": "", "sha256": "", "epoch": 1}), "has schema 9"),
+        ("{}", "was not written by mien"),
+        (
+            json.dumps({"schema": 9, "tensors": "", "sha256": "", "epoch": 1}),
+            "has checkpoint schema 9",
+        ),
     ],
 )
 def test_a_damaged_description(tmp_path: Path, text: str, message: str) -> None:
@@ -73,5 +76,5 @@ def test_a_damaged_description(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_none_at_all(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="no checkpoint at"):
+    with pytest.raises(ModelFileError, match="is not a checkpoint of mien"):
         load_checkpoint(tmp_path, "last")

@@ -285,11 +285,9 @@ def test_the_scorer_predicts_with_the_best_epochs_weights(tmp_path: Path, drawn:
 
 
 def test_saved_datasets_train_alike(tmp_path: Path, drawn: Dataset) -> None:
-    from mien.data.drawn import draw_collection, split_drawn
-    from mien.data.prepare import write_collection
+    from mien.data.build import write_dataset
 
-    collection = draw_collection(240, 0)
-    write_collection(collection, *split_drawn(collection), tmp_path / "data")
+    write_dataset(drawn, tmp_path / "data")
     loaded = load_dataset(tmp_path / "data")
     assert loaded.fingerprint == drawn.fingerprint
     first = start(tmp_path / "a", drawn, fit={"epochs": 1})

@@ -72,12 +72,12 @@ def audit(
         import sklearn  # noqa: F401
 
         from mien.data.audit.audit import audit as run_audit
-        from mien.data.audit.open import open_subject
+        from mien.data.audit.open import open_dataset
         from mien.data.sources.images import ImageCropper
     tools = _tools(model)
     folder = out or _default_folder(source)
     with progress_bars() as progress:
-        collection, kept = open_subject(
+        dataset = open_dataset(
             source,
             form,
             votes,
@@ -85,7 +85,7 @@ def audit(
             lambda d, t: progress("reading", d, t),
             ImageCropper(faces, photo_detector),
         )
-        found = run_audit(collection, tools, kept, progress)
+        found = run_audit(dataset, tools, progress)
     _write(found, folder)
     if as_json:
         from mien.data.audit.table import to_json
@@ -141,7 +141,7 @@ def _tools(model: Path | None) -> Tools:
 def _print(found: Audit) -> None:
     from mien.data.audit.problem import DROP, RELABEL
 
-    n, suggested, rows = len(found.collection), found.suggested(), []
+    n, suggested, rows = len(found.dataset), found.suggested(), []
     for check, count in found.counts().items():
         actions = [f"{suggested[check][a]:,}" if a in suggested[check] else ""
                    for a in (DROP, RELABEL)]  # fmt: skip
@@ -149,15 +149,18 @@ def _print(found: Audit) -> None:
         fraction = "" if check == "unreadable" else f"{count / n:.1%}"
         rows.append([check, f"{count:,}", fraction, *actions])
     columns = [Column("check"), *right_aligned("images", "fraction", DROP, RELABEL)]
-    print_table(make_table(columns, rows, title=f"{found.collection.name}: {n:,} images"))
+    print_table(make_table(columns, rows, title=f"{found.dataset.name}: {n:,} images"))
     for check, reason in found.not_checked.items():
         typer.echo(f"not checked: {check}: {reason}")
-    for where, leaks in (("the source", found.leaks), ("this dataset", found.kept_leaks or [])):
+    for where, leaks in (
+        ("the source", found.leaks),
+        ("this dataset", found.leaks_after_import or []),
+    ):
         for leak in leaks:
-            share = leak.share
+            share = leak.fraction
             typer.echo(
                 f"leak: in {where}, {share.value:.1%} of {leak.split} has a duplicate in training: "
-                f"{leak.copied:,} of {leak.n:,} ({share.low:.1%} to {share.high:.1%}), "
+                f"{leak.duplicated:,} of {leak.n:,} ({share.low:.1%} to {share.high:.1%}), "
                 f"{leak.exact:,} exact"
             )
     if found.agreement is not None:

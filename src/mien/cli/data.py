@@ -141,13 +141,11 @@ def draw(
 ) -> None:
     """Draw a dataset of cartoon faces (happy, neutral, sad); no image shows a real person."""
     with needs("data", "mien data"):
+        from mien.data.build import write_dataset
         from mien.data.dataset import refuse_existing
-        from mien.data.drawn import draw_collection, split_drawn
-        from mien.data.prepare import write_collection
+        from mien.data.drawn import draw_dataset
     refuse_existing(out, force=force)
-    collection = draw_collection(count, seed, size)
-    copies, splits = split_drawn(collection, seed=seed)
-    write_collection(collection, copies, splits, out, force=force)
+    write_dataset(draw_dataset(count, seed, size), out, force=force)
     _print_dataset(out)
 
 
@@ -182,14 +180,11 @@ def _sentences(about: dict[str, Any]) -> Iterator[str]:
         yield f"faces: {done[about['faces']['mode']]} ({about['faces']['why']})"
     yield f"split: {about['split_rule']}"
     yield (
-        f"duplicates: {about['copied_images']:,} images in {about['copy_groups']:,} groups "
-        f"({about['exact_groups']:,} groups of exact duplicates, {about['near_pairs']:,} pairs of "
-        f"near-duplicates); {about['excluded_copies']:,} excluded because a duplicate lies in "
+        f"duplicates: {about['duplicate_images']:,} images in {about['duplicate_groups']:,} groups "
+        f"({about['exact_duplicate_groups']:,} groups of exact duplicates, "
+        f"{about['near_duplicate_pairs']:,} pairs of near"
+        f"-duplicates); {about['excluded_duplicates']:,} excluded because a duplicate is in "
         "another split"
-    )
-    yield (
-        f"duplicates with conflicting labels: {about['conflicting_groups']:,} groups "
-        "(conflicts.csv)"
     )
     if "audit_dropped" in about:
         dropped, relabelled = about["audit_dropped"], about["audit_relabelled"]

@@ -1,1 +1,1 @@
-"""Labelled collections to one leak-free, compact dataset. Read prepare.py first."""
+"""Labelled images to one leak-free, compact dataset. Read prepare.py first."""

@@ -1,9 +1,9 @@
-"""Pairs of images that may be copies: those whose coarse looks are near.
+"""Candidate pairs of near-duplicates: images whose perceptual hashes are near.
 
-An image's look is 12x12 means, normalised for light and contrast; two are compared by their
-cosine. All against all takes most of an audit's time, so it is done in fewer dimensions first:
-by the leading principal components and, as one more dimension, the length of what they leave
-out. That product is never below the cosine (Cauchy and Schwarz), so no candidate is lost.
+The hash of an image is 12x12 means, normalised for brightness and contrast; two are compared by
+their cosine. Comparing all pairs takes most of an audit's time, so it is first done in fewer
+dimensions: the leading principal components and, as one more dimension, the length of the
+remainder. That product is never below the cosine (Cauchy-Schwarz), so no candidate is lost.
 """
 
 from __future__ import annotations
@@ -20,26 +20,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GRID = 12
-COSINE = 0.88
-"""Least cosine of two looks that makes a candidate pair."""
-FLAT = 1.0
-"""Deviation of the grid's means, in grey levels, below which an image is too flat to compare."""
+"""Side of the grid of means."""
+MIN_COSINE = 0.88
+"""Minimum cosine of the hashes of a candidate pair."""
+MIN_DEVIATION = 1.0
+"""Standard deviation of the means, in grey levels, below which an image is too flat to compare."""
 CROPS = (
     (0.0, 0.5, 0.5),
     (0.05, 0.5, 0.5),
     (0.1, 0.5, 0.5),
     *((0.1, x, y) for x in (0.15, 0.85) for y in (0.15, 0.85)),
 )
-"""Crops that are compared: share cut off, and where the rest lies (0 left or top, 1 other end)."""
+"""Crops that are compared: fraction of each side that is cut off, and where the rest lies (x from 0
+left to 1 right, y from 0 top to 1 bottom)."""
 COMPONENTS = 31
+"""Principal components of the first comparison."""
 ROWS, COLUMNS = 1024, 4096
-"""One tile of the table of all pairs: what fits the processor's cache, more or less."""
+"""One tile of the table of all pairs; it about fits the processor's cache."""
 
 
 def find_candidates(
     images_nhw: NDArray[np.uint8], progress: Callable[[int, int], None] | None = None
 ) -> NDArray[np.int64]:
-    """Return the pairs whose looks are near, int64 [m, 3]: (i, j, mirrored), i < j, each once.
+    """Return the pairs whose hashes are near, int64 [m, 3]: (i, j, mirrored), i < j, each once.
 
     Args:
         images_nhw: uint8 [n, CANVAS, CANVAS].
@@ -57,9 +60,9 @@ def find_candidates(
         for mirrored in (0, 1):
             vectors = variant[:, _MIRROR] if mirrored else variant
             reduced = _reduced(vectors, components)
-            # Uncropped, i beside j is j beside i: half of the table is enough.
+            # Without a crop the table is symmetric: half of it is enough.
             for rows, i, j in _near(reduced, few, half=cut == 0):
-                near = np.einsum("nd,nd->n", vectors[i], plain[j]) > COSINE
+                near = np.einsum("nd,nd->n", vectors[i], plain[j]) > MIN_COSINE
                 near &= i < j if cut == 0 else i != j
                 pair = np.stack([i[near], j[near], np.full(int(near.sum()), mirrored)], axis=1)
                 found.append(pair)
@@ -74,13 +77,13 @@ def find_candidates(
 def describe(
     images_nhw: NDArray[np.uint8], cut: float = 0.0, x: float = 0.5, y: float = 0.5
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the looks, float32 [n, GRID * GRID] of unit length, and which are too flat.
+    """Return the hashes, float32 [n, GRID * GRID] of unit length, and which images are too flat.
 
     Args:
         images_nhw: uint8 [n, CANVAS, CANVAS].
-        cut: share of each side to crop off, and...
-        x: ...where the rest lies from left (0) to right (1), and...
-        y: ...from top to bottom.
+        cut: fraction of each side to cut off before hashing, 0 to 1.
+        x: where the rest lies, from 0 (left) to 1 (right).
+        y: where the rest lies, from 0 (top) to 1 (bottom).
     """
     mean = np.kron(np.eye(GRID), np.full(CANVAS // GRID, GRID / CANVAS)).astype(np.float32)
     down, across = mean @ zoom(cut, y), mean @ zoom(cut, x)
@@ -88,34 +91,35 @@ def describe(
     for start in range(0, len(grid), ROWS):
         images = images_nhw[start : start + ROWS].astype(np.float32)
         grid[start : start + ROWS] = down @ images @ across.T
-    looks = grid.reshape(len(grid), -1)
-    looks -= looks.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(looks, axis=1)
-    flat = length < FLAT * GRID
-    looks /= np.maximum(length, 1e-6)[:, None]
-    looks[flat] = 0
-    return looks, flat
+    hashes = grid.reshape(len(grid), -1)
+    hashes -= hashes.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(hashes, axis=1)
+    flat = length < MIN_DEVIATION * GRID
+    hashes /= np.maximum(length, 1e-6)[:, None]
+    hashes[flat] = 0
+    return hashes, flat
 
 
 _MIRROR = np.arange(GRID * GRID).reshape(GRID, GRID)[:, ::-1].ravel()
-"""The order of a look's values in that of the mirrored image."""
+"""Positions of the hash of an image in the hash of its mirror image."""
 
 
-def _reduced(looks: NDArray[np.float32], components: NDArray[np.float32]) -> NDArray[np.float32]:
-    leading = looks @ components
-    rest = (looks**2).sum(axis=1) - (leading**2).sum(axis=1)
+def _reduced(hashes: NDArray[np.float32], components: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the components and the length of the remainder, float32 [n, COMPONENTS + 1]."""
+    leading = hashes @ components
+    rest = (hashes**2).sum(axis=1) - (leading**2).sum(axis=1)
     return np.concatenate([leading, np.sqrt(np.maximum(rest, 0))[:, None]], axis=1)
 
 
 def _near(
     left: NDArray[np.float32], right: NDArray[np.float32], *, half: bool
 ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield (rows done, i, j) of the pairs whose product is above COSINE, by bands of rows."""
+    """Yield (rows done, i, j) of the pairs whose product is above MIN_COSINE, by bands of rows."""
     columns = [
         (start, np.ascontiguousarray(right[start : start + COLUMNS].T))
         for start in range(0, len(right), COLUMNS)
     ]
-    # One buffer for all tiles: memory that is new to the process costs more than the product.
+    # One buffer for all tiles: fresh memory would cost more than the product.
     product, above = np.empty(ROWS * COLUMNS, np.float32), np.empty(ROWS * COLUMNS, bool)
     for top in range(0, len(left), ROWS):
         rows = left[top : top + ROWS]
@@ -126,7 +130,7 @@ def _near(
                 continue
             size = len(rows) * width
             np.matmul(rows, block, out=product[:size].reshape(len(rows), width))
-            np.greater(product[:size], COSINE, out=above[:size])
+            np.greater(product[:size], MIN_COSINE, out=above[:size])
             hits = np.flatnonzero(above[:size])
             i.append(top + hits // width)
             j.append(start + hits % width)

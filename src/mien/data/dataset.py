@@ -1,85 +1,199 @@
-"""A dataset on disk and in memory: one manifest, one compact cache of grey crops.
+"""The one dataset type: built by a source, then split, saved to a folder and loaded from it.
 
 manifest.parquet   one row per image: source, label, votes, subject, source_split, split,
-                   group, sha256, phash; of image files their width and height, and the
-                   box, score and landmarks of the face that was cropped (null: the whole image)
+                   group, sha256, phash; for image files also source_width and source_height,
+                   and face_box, face_score and face_landmarks of the face that was cropped
+                   (null: the whole image is the crop)
 images.npy         uint8 [n, size, size], in the manifest's order
-dataset.json       schema, names of labels and votes, how it was split, what was found
+dataset.json       schema version, label and vote names, fingerprint, facts about the import
+skipped.csv        files that were not imported, with the reason
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
-import shutil
-import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mien.data.duplicates import perceptual_hashes, pixel_hashes
+from mien.data.records import Origin, Skipped, Thumbnail
 from mien.errors import DataError, MissingExtraError
-from mien.files import WriteError, atomic_write, write_error, write_json, write_text
-from mien.installation import upgrade_command
+from mien.files import (
+    JsonKind,
+    atomic_folder,
+    atomic_write,
+    csv_text,
+    read_schema_json,
+    write_json,
+    write_text,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test", "excluded")
-"""'excluded' holds the training copies of images that a model is graded on."""
+"""'excluded' holds duplicates of images in a stronger split, and images that nothing can use."""
+DATASET_JSON = JsonKind(
+    noun="dataset",
+    newest=SCHEMA_VERSION,
+    required=("name", "label_names", "vote_names", "fingerprint", "facts"),
+    error=DataError,
+    if_missing="create one: mien data import SOURCE OUT, or mien data draw OUT",
+    if_damaged="import it again",
+)
+_OLD_FACTS = {
+    "copied_pictures": "duplicate_images",
+    "copied_images": "duplicate_images",
+    "copy_groups": "duplicate_groups",
+    "exact_groups": "exact_duplicate_groups",
+    "near_pairs": "near_duplicate_pairs",
+    "excluded_copies": "excluded_duplicates",
+}
+"""Former names of facts, to be read until the next schema version."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
-    """Labelled grey face crops; every array shares its first axis.
+    """Labelled grey face crops; every array has one row per image.
+
+    A source returns it unsplit (`Dataset.unsplit`): `splits_n` is '' everywhere and every image is
+    a group of its own. `mien.data.build.split_dataset` then sets splits, groups, fingerprint and
+    facts. An existing dataset never changes: use `dataclasses.replace`.
 
     Attributes:
         name: of the collection.
         images_nhw: uint8 [n, size, size], grey; may be a read-only memory map.
         label_names: what `labels_n` indexes into.
         labels_n: int64 [n], -1 where a row has no label.
+        sources_n: str [n], the path or row that each image came from.
+        source_splits_n: str [n], the split that the source gives, in our spelling; '' for none.
+        subjects_n: str [n], who is on the image; '' where unknown.
+        splits_n: str [n], one of SPLITS; '' before the dataset is split.
+        groups_n: int64 [n]; exact and near-duplicates of one image share a number.
         votes_nk: float32 [n, k] raters' votes, or None where the source has none.
-        vote_names: names of the votes' columns, in our spelling.
-        splits_n: str [n], one of SPLITS.
-        groups_n: int64 [n]; copies of one image, exact or near, share a number.
-        sources_n: str [n], the path or row that each came from.
-        subjects_n: str [n], '' where unknown.
-        fingerprint: of images, labels, votes and splits, hexadecimal.
-        facts: what was found on import: counts, copies, conflicts, how it was split.
+        vote_names: names of the columns of `votes_nk`, in our spelling.
+        fingerprint: 16 hexadecimal digits over images, labels, votes, groups and splits; '' before
+            the dataset is split.
+        facts: about the import, as JSON types: duplicates, conflicts, how it was split.
+        skipped: files that were not read.
+        notes: files that were read with a warning.
+        declared: classes that the source names, including those without any image.
+        origins: where each crop comes from, [n]; empty where the source holds crops itself.
+        thumbnails: images for the page of the import.
     """
 
     name: str
     images_nhw: NDArray[np.uint8]
     label_names: tuple[str, ...]
     labels_n: NDArray[np.int64]
-    votes_nk: NDArray[np.float32] | None
-    vote_names: tuple[str, ...]
+    sources_n: NDArray[np.str_]
+    source_splits_n: NDArray[np.str_]
+    subjects_n: NDArray[np.str_]
     splits_n: NDArray[np.str_]
     groups_n: NDArray[np.int64]
-    sources_n: NDArray[np.str_]
-    subjects_n: NDArray[np.str_]
+    votes_nk: NDArray[np.float32] | None = None
+    vote_names: tuple[str, ...] = ()
     fingerprint: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[Skipped, ...] = ()
+    declared: tuple[str, ...] = ()
+    origins: tuple[Origin, ...] = ()
+    thumbnails: tuple[Thumbnail, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that every array has one row per image, in constant time.
+
+        Raises:
+            DataError: one of them has another length.
+        """
+        for name in _ROW_ARRAYS:
+            rows = getattr(self, name)
+            if rows is not None and len(rows) != len(self.images_nhw):
+                raise DataError(
+                    f"dataset {self.name!r}: {name} has {len(rows)} rows, images_nhw has "
+                    f"{len(self.images_nhw)}",
+                    hint="every array needs one row per image",
+                )
+        if self.origins and len(self.origins) != len(self.images_nhw):
+            raise DataError(
+                f"dataset {self.name!r}: {len(self.origins)} origins for {len(self.images_nhw)} "
+                "images",
+                hint="give one origin per image, or none at all",
+            )
+
+    @classmethod
+    def unsplit(  # noqa: PLR0913 - one argument per field that a source knows
+        cls,
+        *,
+        name: str,
+        images_nhw: NDArray[np.uint8],
+        label_names: tuple[str, ...],
+        labels_n: NDArray[np.int64],
+        sources_n: NDArray[np.str_],
+        source_splits_n: NDArray[np.str_] | None = None,
+        subjects_n: NDArray[np.str_] | None = None,
+        votes_nk: NDArray[np.float32] | None = None,
+        vote_names: tuple[str, ...] = (),
+        facts: Mapping[str, Any] | None = None,
+        skipped: tuple[Skipped, ...] = (),
+        notes: tuple[Skipped, ...] = (),
+        declared: tuple[str, ...] = (),
+        origins: tuple[Origin, ...] = (),
+        thumbnails: tuple[Thumbnail, ...] = (),
+    ) -> Dataset:
+        """Return what a source has read, without splits of ours and without groups of duplicates.
+
+        The arguments are the attributes of the class; `source_splits_n` and `subjects_n` are None
+        where the source has no splits, or names no subjects.
+        """
+        n = len(images_nhw)
+        return cls(
+            name=name, images_nhw=images_nhw, label_names=label_names, labels_n=labels_n,
+            sources_n=sources_n,
+            source_splits_n=np.full(n, "", "<U10") if source_splits_n is None else source_splits_n,
+            subjects_n=np.full(n, "", np.str_) if subjects_n is None else subjects_n,
+            splits_n=np.full(n, "", "<U10"), groups_n=np.arange(n, dtype=np.int64),
+            votes_nk=votes_nk, vote_names=vote_names, facts=facts or {}, skipped=skipped,
+            notes=notes, declared=declared, origins=origins, thumbnails=thumbnails,
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.images_nhw)
 
+    @property
+    def size(self) -> int:
+        """Height and width of a crop, in pixels."""
+        return int(self.images_nhw.shape[1])
+
+    @property
+    def is_split(self) -> bool:
+        """Whether `splits_n` is set: false for what a source has just read."""
+        return bool((self.splits_n != "").any())
+
     def subset(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Dataset:
-        """Return the rows of a mask or of indices, under the same name and fingerprint."""
+        """Return the rows of a mask or of indices, under the same name and fingerprint.
+
+        Skipped files stay listed: they belong to no row.
+        """
+        rows = np.arange(len(self))[chosen]
+        parts: dict[str, Any] = {
+            name: None if (values := getattr(self, name)) is None else values[chosen]
+            for name in _ROW_ARRAYS
+        }
         return replace(
             self,
             images_nhw=self.images_nhw[chosen],
-            labels_n=self.labels_n[chosen],
-            votes_nk=None if self.votes_nk is None else self.votes_nk[chosen],
-            splits_n=self.splits_n[chosen],
-            groups_n=self.groups_n[chosen],
-            sources_n=self.sources_n[chosen],
-            subjects_n=self.subjects_n[chosen],
+            origins=tuple(self.origins[i] for i in rows) if self.origins else (),
+            **parts,
         )
 
     def split(self, name: str) -> Dataset:
@@ -93,9 +207,18 @@ class Dataset:
             present = [s for s in SPLITS if (self.splits_n == s).any()]
             hint = f"it has: {', '.join(present) or 'none'}"
             if name == "validation":
-                hint += "; import it again with validation above 0 to hold images out"
+                hint += (
+                    "; import the source again with validation above 0, such as 0.15, to hold "
+                    "images out"
+                )
             raise DataError(f"{self.name} has no {name} split", hint=hint)
         return self.subset(chosen)
+
+
+_ROW_ARRAYS = (
+    "labels_n", "sources_n", "source_splits_n", "subjects_n", "splits_n", "groups_n", "votes_nk",
+)  # fmt: skip
+"""Arrays beside `images_nhw` with one row per image; `votes_nk` may be None."""
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -108,98 +231,82 @@ def fingerprint(dataset: Dataset) -> str:
     return digest.hexdigest()[:16]
 
 
-def save_dataset(  # noqa: PLR0913  (each is a part of the folder, by name)
+def save_dataset(
     dataset: Dataset,
     folder: Path,
     *,
-    source_splits_n: NDArray[np.str_],
-    sha256_n: list[str],
-    phash_n: list[str],
-    extra_files: dict[str, str] | None = None,
-    extra_columns: dict[str, list[Any]] | None = None,
+    extra_files: Mapping[str, str] | None = None,
     force: bool = False,
 ) -> Dataset:
-    """Write a dataset folder, whole or not at all; return it with its fingerprint.
+    """Write a dataset folder, whole or not at all; return the dataset with its fingerprint.
 
     Args:
-        dataset: to write.
-        folder: to make.
-        source_splits_n: the split that the source itself gave each row, '' where none.
-        sha256_n: of each crop's pixels.
-        phash_n: perceptual hash of each crop, 16 hexadecimal digits.
-        extra_files: further text files, by name.
-        extra_columns: further columns of the manifest, by name, a value a row.
-        force: replace a dataset that stands there.
+        dataset: dataset to write.
+        folder: folder to create.
+        extra_files: contents of further text files by name, such as duplicates.csv.
+        force: replace an existing dataset in `folder`.
 
     Raises:
-        DataError: something stands at `folder` already and `force` is not given, or is no dataset.
-        WriteError: it could not be written; what stood there is as it was.
+        DataError: `folder` exists and `force` is false, or it holds something else than a dataset.
+        WriteError: it could not be written; a dataset that was in `folder` is unchanged.
     """
     pyarrow, parquet = _pyarrow()
     refuse_existing(folder, force=force)
     dataset = replace(dataset, fingerprint=fingerprint(dataset))
-    columns = {**_columns(dataset, source_splits_n), "sha256": sha256_n, "phash": phash_n}
-    columns |= extra_columns or {}
     about = {
         "schema": SCHEMA_VERSION,
         "name": dataset.name,
         "fingerprint": dataset.fingerprint,
-        "size": int(dataset.images_nhw.shape[1]),
+        "size": dataset.size,
         "label_names": list(dataset.label_names),
         "vote_names": list(dataset.vote_names),
-        "facts": dataset.facts,
+        "facts": dict(dataset.facts),
     }
-    with _whole_or_not_at_all(folder) as beside:
-        # Not np.save's own file: where a disk is full, that says neither so nor why.
+    skipped = [[record.source, record.reason, record.kind] for record in dataset.skipped]
+    with atomic_folder(folder) as beside:
+        # np.save to a path would report a full disk without naming the file or the reason.
         with atomic_write(beside / "images.npy") as stream:
             np.save(stream, dataset.images_nhw)
-        parquet.write_table(pyarrow.table(columns), beside / "manifest.parquet")
+        parquet.write_table(pyarrow.table(_columns(dataset)), beside / "manifest.parquet")
+        write_text(beside / "skipped.csv", csv_text(["source", "reason", "kind"], skipped))
         for name, text in (extra_files or {}).items():
             write_text(beside / name, text)
+        # Last: a folder without this file does not count as a dataset.
         write_json(beside / "dataset.json", about)
     return dataset
 
 
-def _columns(dataset: Dataset, source_splits_n: NDArray[np.str_]) -> dict[str, Any]:
+def _columns(dataset: Dataset) -> dict[str, Any]:
+    """Return the columns of the manifest; votes and origins only where there are any."""
     votes = {} if dataset.votes_nk is None else {"votes": dataset.votes_nk.tolist()}
-    return {
+    columns = {
         "source": dataset.sources_n.tolist(),
         "label": [dataset.label_names[i] if i >= 0 else None for i in dataset.labels_n],
         **votes,
         "subject": dataset.subjects_n.tolist(),
-        "source_split": source_splits_n.tolist(),
+        "source_split": dataset.source_splits_n.tolist(),
         "split": dataset.splits_n.tolist(),
         "group": dataset.groups_n.tolist(),
+        "sha256": pixel_hashes(dataset.images_nhw).tolist(),
+        "phash": perceptual_hashes(dataset.images_nhw).tolist(),
+    }
+    origins = dataset.origins
+    if not origins:
+        return columns
+    return columns | {
+        "source_width": [o.width for o in origins],
+        "source_height": [o.height for o in origins],
+        "face_box": [None if o.box is None else list(o.box) for o in origins],
+        "face_score": [o.score for o in origins],
+        "face_landmarks": [
+            None if o.landmarks is None else [v for point in o.landmarks for v in point]
+            for o in origins
+        ],
     }
 
 
-@contextmanager
-def _whole_or_not_at_all(folder: Path) -> Iterator[Path]:
-    """Make a folder beside `folder`, which takes its place when the block ends well."""
-    beside: Path | None = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(
-            tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part")
-        )
-        yield beside
-        beside.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        beside.rename(folder)
-    except (OSError, WriteError) as error:
-        cause = error.__cause__ if isinstance(error, WriteError) else error
-        if not isinstance(cause, OSError):
-            raise
-        # The folder that was asked for, not the one beside it that nobody knows of.
-        raise write_error(folder, cause) from error
-    finally:
-        if beside is not None:
-            shutil.rmtree(beside, ignore_errors=True)
-
-
 def refuse_existing(folder: Path, *, force: bool) -> None:
-    """Raise a DataError where `folder` stands already, unless a dataset may be replaced."""
+    """Raise a DataError where `folder` is not empty, unless it is a dataset and `force` is true."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / "dataset.json").is_file():
@@ -208,88 +315,58 @@ def refuse_existing(folder: Path, *, force: bool) -> None:
             hint="give a new folder; nothing was changed",
         )
     if not force:
-        raise DataError(f"{folder} exists already", hint="--force replaces it")
+        raise DataError(f"{folder} exists already", hint="set force to replace it")
 
 
 def load_dataset(folder: Path) -> Dataset:
     """Read a dataset folder; its images are mapped into memory, not copied.
 
+    Origins, thumbnails and notes are not read back: only an import needs them.
+
     Raises:
-        DataError: not a dataset, damaged, or written by a newer mien.
+        DataError: `folder` is not a dataset, is damaged, or was written by a newer mien.
     """
-    about = _read_about(folder)
+    about = read_schema_json(folder / "dataset.json", DATASET_JSON, shown=folder)
     pyarrow, parquet = _pyarrow()
     try:
         table = parquet.read_table(folder / "manifest.parquet")
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        columns = {name: table.column(name) for name in table.column_names}
+        columns = {name: table.column(name).to_pylist() for name in table.column_names}
+        if table.num_rows != len(images):
+            raise ValueError(f"{len(images)} images, {table.num_rows} rows in its manifest")
         names = tuple(about["label_names"])
         index = {name: i for i, name in enumerate(names)}
         votes = columns.get("votes")
-        dataset = Dataset(
+        return Dataset(
             name=about["name"],
             images_nhw=images,
             label_names=names,
-            labels_n=np.array([index.get(v, -1) for v in columns["label"].to_pylist()], np.int64),
-            votes_nk=None if votes is None else np.array(votes.to_pylist(), np.float32),
+            labels_n=np.array([index.get(v, -1) for v in columns["label"]], np.int64),
+            sources_n=np.array(columns["source"], np.str_),
+            source_splits_n=np.array(columns["source_split"], "<U10"),
+            subjects_n=np.array(columns["subject"], np.str_),
+            splits_n=np.array(columns["split"], np.str_),
+            groups_n=np.array(columns["group"], np.int64),
+            votes_nk=None if votes is None else np.array(votes, np.float32),
             vote_names=tuple(about["vote_names"]),
-            splits_n=np.array(columns["split"].to_pylist(), np.str_),
-            groups_n=np.array(columns["group"].to_pylist(), np.int64),
-            sources_n=np.array(columns["source"].to_pylist(), np.str_),
-            subjects_n=np.array(columns["subject"].to_pylist(), np.str_),
             fingerprint=about["fingerprint"],
-            facts=about["facts"],
+            facts={_OLD_FACTS.get(key, key): value for key, value in about["facts"].items()},
+            skipped=_read_skipped(folder / "skipped.csv"),
         )
     except (OSError, KeyError, ValueError, pyarrow.ArrowException) as error:
         raise DataError(
-            f"the dataset {folder} is damaged: {error}", hint="import it again with --force"
+            f"the dataset {folder} is damaged: {error}",
+            hint="import it again, with force to replace it",
         ) from error
-    if len(dataset.labels_n) != len(images):
-        raise DataError(
-            f"the dataset {folder} is damaged: {len(images)} images, "
-            f"{len(dataset.labels_n)} rows in its manifest",
-            hint="import it again with --force",
-        )
-    return dataset
 
 
-def load_source_splits(folder: Path) -> NDArray[np.str_]:
-    """Return the split that a dataset's source gave each row, str [n], '' where it gave none.
-
-    Raises:
-        DataError: not a dataset, or damaged.
-    """
-    _read_about(folder)
-    pyarrow, parquet = _pyarrow()
+def _read_skipped(path: Path) -> tuple[Skipped, ...]:
     try:
-        table = parquet.read_table(folder / "manifest.parquet", columns=["source_split"])
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise DataError(
-            f"the dataset {folder} is damaged: {error}", hint="import it again with --force"
-        ) from error
-    return np.array(table.column("source_split").to_pylist(), "<U10")
-
-
-def _read_about(folder: Path) -> dict[str, Any]:
-    file = folder / "dataset.json"
-    try:
-        about = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(
-            f"{folder} is not a dataset of mien: cannot read {file.name} ({error.strerror})",
-            hint="make one: mien data import SOURCE OUT, or mien data draw OUT",
-        ) from error
-    except ValueError as error:
-        raise DataError(f"{file} is damaged: {error}", hint="import it again") from error
-    if not isinstance(about, dict) or not isinstance(about.get("schema"), int):
-        raise DataError(f"{file} was not written by mien", hint="check the path")
-    if about["schema"] > SCHEMA_VERSION:
-        raise DataError(
-            f"{folder} has dataset schema {about['schema']}; "
-            f"this mien reads up to {SCHEMA_VERSION}",
-            hint=f"upgrade mien: {upgrade_command()}",
-        )
-    return about
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in list(csv.reader(file))[1:] if len(row) in (2, 3)]
+    except FileNotFoundError:  # a dataset that another program wrote may lack the list
+        return ()
+    return tuple(Skipped(*row) for row in rows)
 
 
 def _pyarrow() -> tuple[Any, Any]:

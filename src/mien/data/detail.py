@@ -1,8 +1,8 @@
-"""Do two images share their fine detail? Correlation of what a high pass leaves of them.
+"""Compare the fine detail of two images: the correlation of what a high-pass filter leaves of them.
 
-Faces look alike at low resolution; only copies share the fine detail. Each image is
-high-passed, windowed and Fourier transformed once, at each scale; a pair then costs one product
-of spectra and a few small matrix products: the inverse transform is needed at few shifts only.
+Faces look alike at low resolution; only duplicates share the fine detail. Each image is high-pass
+filtered, windowed and Fourier transformed once per scale; a pair then costs one product of spectra
+and a few small matrix products, since the inverse transform is needed at a few shifts only.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ if TYPE_CHECKING:
 CANVAS = 48
 """Side at which details are compared, in pixels."""
 SCALES = (1.0, 0.97, 0.94, 0.91, 0.88)
+"""Scales of the one image that are compared with the other: fractions of its side that are kept."""
 REACH = 4
-"""Largest shift that is looked at, in pixels; beyond it the two would share too little."""
+"""Largest shift that is compared, in pixels; beyond it the two would overlap too little."""
 BLUR = 3.0
-"""Deviation of the Gaussian that is taken away, in pixels."""
+"""Standard deviation of the Gaussian that is subtracted, in pixels."""
 BLOCK = 512
-"""Pairs, or images, that are worked on at once: few enough for the processor's cache."""
-DETAIL = 0.81
-"""Least correlation of the fine detail that makes a copy; measured in docs/log.md."""
-SCREEN_BAND, SCREEN_SCALES, SCREEN = 10, (0.97, 0.91), 0.7
-"""A cheap look at the lower frequencies comes first. Of 5,982 pairs of copies in FER2013 the
-lowest scored 0.767 in it, of 112,834 other candidates about 2% more than 0.7."""
+"""Pairs, or images, that are computed at once: few enough for the processor's cache."""
+MIN_DETAIL = 0.81
+"""Minimum correlation of the fine detail of a near-duplicate; measured in docs/log.md."""
+SCREEN_BAND, SCREEN_SCALES, MIN_SCREEN = 10, (0.97, 0.91), 0.7
+"""A fast comparison of the lower frequencies comes first. Of 5,982 pairs of duplicates in FER2013
+the lowest scored 0.767 in it, of 112,834 other candidates about 2% more than 0.7."""
 
 
 def compare_details(images_nhw: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return how far the pairs share their fine detail, float32 [m], 0 to 1.
+    """Return the correlation of the pairs' fine detail, float32 [m], 0 to 1.
 
-    Pairs that share little get 0: what decides is whether a score is DETAIL or more.
+    Pairs that the screening rejects get 0, since only scores of MIN_DETAIL and more matter.
 
     Args:
         images_nhw: uint8 [n, CANVAS, CANVAS].
@@ -42,11 +43,14 @@ def compare_details(images_nhw: NDArray[np.uint8], pairs: NDArray[np.int64]) -> 
     """
     scores = np.zeros(len(pairs), np.float32)
     close = np.arange(len(pairs))
-    for band, scales, least in ((SCREEN_BAND, SCREEN_SCALES, SCREEN), (CANVAS // 2, SCALES, 0.0)):
+    for band, scales, minimum in (
+        (SCREEN_BAND, SCREEN_SCALES, MIN_SCREEN),
+        (CANVAS // 2, SCALES, 0.0),
+    ):
         rows, places = np.unique(pairs[close, :2], return_inverse=True)
         here = np.concatenate([places.reshape(-1, 2), pairs[close, 2:]], axis=1)
         found = _best_over_scales(images_nhw[rows], here, band, scales)
-        close, found = close[found >= least], found[found >= least]
+        close, found = close[found >= minimum], found[found >= minimum]
     scores[close] = found
     return scores
 
@@ -54,6 +58,7 @@ def compare_details(images_nhw: NDArray[np.uint8], pairs: NDArray[np.int64]) -> 
 def _best_over_scales(
     images: NDArray[np.uint8], pairs: NDArray[np.int64], band: int, scales: tuple[float, ...]
 ) -> NDArray[np.float32]:
+    """Return the largest correlation of each pair over the scales, float32 [m]."""
     whole = Details(images, band=band)
     best = np.zeros(len(pairs), np.float32)
     for scale in scales:
@@ -61,7 +66,7 @@ def _best_over_scales(
             np.maximum(best, correlate(whole, whole, pairs), out=best)
             continue
         crops = Details(images, scale, band)
-        # Either of the two may be the crop of the other; mirroring either comes to the same.
+        # Either of the two may be a crop of the other; which one is mirrored does not matter.
         for order in ((0, 1, 2), (1, 0, 2)):
             np.maximum(best, correlate(crops, whole, pairs[:, order]), out=best)
     return best
@@ -72,8 +77,8 @@ class Details:
 
     Args:
         images_nhw: uint8 [n, CANVAS, CANVAS].
-        scale: share of each side that is kept, around the middle, and enlarged again.
-        band: highest frequency that counts, in periods an image.
+        scale: fraction of each side that is kept, around the middle, and enlarged again.
+        band: highest frequency that is used, in periods per image.
     """
 
     def __init__(
@@ -107,9 +112,9 @@ def correlate(left: Details, right: Details, pairs: NDArray[np.int64]) -> NDArra
     """Return the largest correlation over shifts of each pair's detail, float32 [m], -1 to 1.
 
     Args:
-        left: of the images in the pairs' first column.
-        right: of those in the second.
-        pairs: int64 [m, 3], (i, j, mirrored): whether the left image is mirrored.
+        left: spectra of the images in the pairs' first column.
+        right: spectra of the images in the second.
+        pairs: int64 [m, 3], (i, j, mirrored), where the left image may be mirrored.
     """
     across, down = _inverse(left.band)
     scores = np.zeros(len(pairs), np.float32)
@@ -129,6 +134,7 @@ def correlate(left: Details, right: Details, pairs: NDArray[np.int64]) -> NDArra
 
 @cache
 def _rows_of(band: int) -> NDArray[np.int64]:
+    """Return the rows of a spectrum with frequencies up to `band`, negative ones too."""
     if band == CANVAS // 2:
         return np.arange(CANVAS)
     return np.concatenate([np.arange(band + 1), np.arange(CANVAS - band, CANVAS)])
@@ -136,14 +142,14 @@ def _rows_of(band: int) -> NDArray[np.int64]:
 
 @cache
 def _weights(band: int) -> NDArray[np.float32]:
-    """How often each column of half a spectrum stands in the whole one."""
+    """Return how often each column of a half spectrum occurs in the whole one."""
     columns = np.arange(band + 1)
     return np.where((columns == 0) | (columns == CANVAS // 2), 1, 2).astype(np.float32)
 
 
 @cache
 def _inverse(band: int) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
-    """Return the inverse transform to the shifts in reach: across [columns, s], down [rows, s]."""
+    """Return the inverse transform up to a shift of REACH: across [columns, s], down [rows, s]."""
     shifts = np.arange(-REACH, REACH + 1)
     across = np.exp(2j * np.pi * np.outer(np.arange(band + 1), shifts) / CANVAS)
     down = np.exp(2j * np.pi * np.outer(_rows_of(band), shifts) / CANVAS)
@@ -153,26 +159,27 @@ def _inverse(band: int) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
 
 @cache
 def _window() -> NDArray[np.float32]:
+    """Return the Hann window, float32 [CANVAS, CANVAS]."""
     return np.outer(np.hanning(CANVAS), np.hanning(CANVAS)).astype(np.float32)
 
 
 @cache
 def zoom(cut: float, place: float) -> NDArray[np.float32]:
-    """Return the matrix [CANVAS, CANVAS] that enlarges what is left of a line, bilinearly.
+    """Return the matrix [CANVAS, CANVAS] that crops a line and enlarges it again, bilinearly.
 
     Args:
-        cut: share of the line that is cut off.
+        cut: fraction of the line that is cut off, 0 to 1.
         place: where the rest lies, from 0 (start) to 1 (end).
     """
     if cut == 0:
         return np.eye(CANVAS, dtype=np.float32)
     at = place * CANVAS * cut + (np.arange(CANVAS) + 0.5) * (1 - cut) - 0.5
     low = np.clip(np.floor(at), 0, CANVAS - 1).astype(np.int64)
-    share = np.clip(at - low, 0, 1)
+    weight = np.clip(at - low, 0, 1)
     matrix = np.zeros((CANVAS, CANVAS), np.float32)
     rows = np.arange(CANVAS)
-    np.add.at(matrix, (rows, low), 1 - share)
-    np.add.at(matrix, (rows, np.minimum(low + 1, CANVAS - 1)), share)
+    np.add.at(matrix, (rows, low), 1 - weight)
+    np.add.at(matrix, (rows, np.minimum(low + 1, CANVAS - 1)), weight)
     return matrix
 
 
@@ -183,7 +190,7 @@ def _high_pass(scale: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     reach = np.arange(-int(4 * BLUR), int(4 * BLUR) + 1)
     weight = np.exp(-(reach**2) / (2 * BLUR**2))
     blur = np.zeros((CANVAS, CANVAS), np.float32)
-    for offset, share in zip(reach, weight / weight.sum(), strict=True):
-        np.add.at(blur, (rows, np.clip(rows + offset, 0, CANVAS - 1)), share)  # edges go on
+    for offset, part in zip(reach, weight / weight.sum(), strict=True):
+        np.add.at(blur, (rows, np.clip(rows + offset, 0, CANVAS - 1)), part)  # edges are repeated
     kept = zoom(round(1 - scale, 4), 0.5)
     return kept, blur @ kept

@@ -1,7 +1,7 @@
-"""Drawn faces: our own cartoon people, so that everything runs with no data at hand.
+"""Drawn faces: cartoons, so that everything can be tried without any data.
 
-They are called drawn wherever they appear, and no figure measured on them is ever reported as
-accuracy on people.
+They are called drawn wherever they appear, and no metric measured on them is reported as accuracy
+on people.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from mien.data.dataset import Dataset, fingerprint
-from mien.data.duplicates import Copies
-from mien.data.sources.collection import Collection, check_size
+from mien.data.build import split_dataset
+from mien.data.dataset import Dataset
+from mien.data.duplicates import Duplicates
+from mien.data.sources.fields import check_size
 from mien.data.split import Splits, hold_out
 from mien.errors import ConfigError
 from mien.imaging.crop import crop_whole
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OVERSAMPLING = 4
+"""Faces are drawn this many times larger and then reduced, for smooth edges."""
 IMAGES_PER_PERSON = 6
+MIN_COUNT = 12
+"""Minimum number of faces of a dataset: two people, every label twice for each."""
 SKINS = (
     (255, 224, 196),
     (241, 194, 145),
@@ -45,7 +49,7 @@ HAIRS = (
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What stays the same between the drawings of one drawn person; lengths in face widths."""
+    """Features that all drawings of one person share; lengths in face widths."""
 
     skin: tuple[int, int, int]
     hair: tuple[int, int, int]
@@ -59,7 +63,7 @@ class Person:
 
     @classmethod
     def make(cls, rng: np.random.Generator) -> Person:
-        """Return a new person."""
+        """Return a random person."""
         return cls(
             skin=SKINS[rng.integers(len(SKINS))],
             hair=HAIRS[rng.integers(len(HAIRS))],
@@ -75,12 +79,12 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """What the face does; each is near 0 for neutral, and varies within a label.
+    """Position of mouth, brows and lids; each is near 0 for neutral, and varies within a label.
 
     Attributes:
-        curve: of the mouth: up for happy, down for sad.
-        open: of the mouth, 0 closed.
-        brow: inner ends up (positive, sad) or down.
+        curve: curve of the mouth, positive for happy, negative for sad.
+        open: opening of the mouth, 0 closed.
+        brow: height of the brows' inner ends, positive for sad.
         lids: how far the eyes are closed, 0 to 1.
     """
 
@@ -91,7 +95,7 @@ class Expression:
 
     @classmethod
     def make(cls, label: str, rng: np.random.Generator) -> Expression:
-        """Return one way of looking `label`, one of happy, neutral and sad."""
+        """Return a random expression of `label`, one of happy, neutral and sad."""
         if label == "happy":
             return cls(
                 rng.uniform(0.05, 0.13),
@@ -121,17 +125,15 @@ def draw_face(
 
     Args:
         label: 'happy', 'neutral' or 'sad'.
-        rng: all chance comes from it.
+        rng: random generator of the drawing.
         size: height and width, in pixels.
-        person: whom to draw; someone new where not given.
+        person: person to draw; a random one where None.
 
     Raises:
-        ConfigError: another label.
+        ConfigError: unknown label.
     """
     if label not in THREE:
-        raise ConfigError(
-            f"drawn faces cannot look {label!r}", hint=f"they can look: {', '.join(THREE)}"
-        )
+        raise ConfigError(f"label: unknown value {label!r}", hint=f"allowed: {', '.join(THREE)}")
     person = person or Person.make(rng)
     side = size * OVERSAMPLING
     background = tuple(int(v) for v in rng.integers(40, 230, 3))
@@ -139,15 +141,27 @@ def draw_face(
     _Pen(canvas, person, Expression.make(label, rng), rng).draw()
     angle, zoom = rng.normal(0, 7), rng.uniform(0.9, 1.15)
     shift = rng.normal(0, 0.03, 2) * side
-    canvas = _pose(canvas, angle, zoom, shift, background)
+    canvas = _turn(canvas, angle, zoom, shift, background)
     canvas = canvas.resize((size, size), Image.Resampling.LANCZOS)
-    return _light(canvas, rng)
+    return _add_lighting(canvas, rng)
 
 
-def draw_collection(count: int, seed: int = 0, size: int = 48) -> Collection:
-    """Return `count` drawn faces, the three labels in turn, a few images for each person."""
-    if count < 12:
-        raise ConfigError(f"--count must be at least 12, got {count}", hint="for example 3000")
+def draw_faces(count: int, seed: int = 0, size: int = 48) -> Dataset:
+    """Return drawn faces as an unsplit dataset: the three labels in turn, six images per person.
+
+    Args:
+        count: number of faces, at least 12.
+        seed: seed of the drawing.
+        size: height and width of a crop, 8 to 1024 pixels.
+
+    Raises:
+        ConfigError: `count` or `size` is out of range.
+    """
+    if count < MIN_COUNT:
+        raise ConfigError(
+            f"count: {count} is out of range, must be at least {MIN_COUNT}",
+            hint="for example 3000",
+        )
     check_size(size)
     rng = np.random.default_rng(seed)
     images, subjects = [], []
@@ -157,61 +171,48 @@ def draw_collection(count: int, seed: int = 0, size: int = 48) -> Collection:
             face = draw_face(THREE[i % len(THREE)], rng, size * 2, person)
             images.append(crop_whole(face, size))
             subjects.append(f"drawn-person-{start // IMAGES_PER_PERSON:05d}")
-    return Collection(
+    return Dataset.unsplit(
         name="drawn",
         images_nhw=np.stack(images),
         label_names=label_set("three"),
         labels_n=np.arange(count, dtype=np.int64) % len(THREE),
         sources_n=np.array([f"drawn#{seed}/{i}" for i in range(count)], np.str_),
-        splits_n=np.full(count, "", "<U10"),
         subjects_n=np.array(subjects, np.str_),
     )
 
 
-def split_drawn(collection: Collection, share: float = 0.2, seed: int = 0) -> tuple[Copies, Splits]:
-    """Return (copies, splits) of drawn faces: people are held out; there are no copies."""
-    rows = np.arange(len(collection), dtype=np.int64)
-    held = hold_out(collection.labels_n, rows, collection.subjects_n, share, seed)
+def split_drawn(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> Dataset:
+    """Return drawn faces with a fraction of the people held out; there are no duplicates."""
+    rows = np.arange(len(dataset), dtype=np.int64)
+    held = hold_out(dataset.labels_n, rows, dataset.subjects_n, fraction, seed)
     splits = np.full(len(rows), "train", "<U10")
     splits[held] = "validation"
-    copies = Copies(rows, 0, np.zeros((0, 2), np.int64), np.zeros(0, np.float32))
-    return copies, Splits(splits, 0, True, f"{share:.0%} of the drawn people held out, seed {seed}")
+    rule = f"{fraction:.0%} of the drawn people held out, seed {seed}"
+    return split_dataset(dataset, Duplicates.none(len(rows)), Splits(splits, 0, True, rule))
 
 
 def draw_dataset(count: int, seed: int = 0, size: int = 48) -> Dataset:
-    """Return drawn faces as a dataset in memory, with drawn people held out for validation."""
-    collection = draw_collection(count, seed, size)
-    copies, splits = split_drawn(collection, seed=seed)
-    dataset = Dataset(
-        name=collection.name,
-        images_nhw=collection.images_nhw,
-        label_names=collection.label_names,
-        labels_n=collection.labels_n,
-        votes_nk=None,
-        vote_names=(),
-        splits_n=splits.splits_n,
-        groups_n=copies.groups_n,
-        sources_n=collection.sources_n,
-        subjects_n=collection.subjects_n,
-    )
-    object.__setattr__(dataset, "fingerprint", fingerprint(dataset))
-    return dataset
+    """Return drawn faces with a fifth of the drawn people held out for validation.
+
+    The arguments and errors are those of `draw_faces`.
+    """
+    return split_drawn(draw_faces(count, seed, size), seed=seed)
 
 
 class _Pen:
-    """Draws one face in the middle of a square canvas; lengths are shares of its side."""
+    """Draws one face in the middle of a square canvas; lengths are fractions of its side."""
 
     def __init__(
-        self, canvas: Image.Image, person: Person, look: Expression, rng: np.random.Generator
+        self, canvas: Image.Image, person: Person, expression: Expression, rng: np.random.Generator
     ) -> None:
         self.pen = ImageDraw.Draw(canvas)
         self.side = canvas.width
-        self.person, self.look, self.rng = person, look, rng
+        self.person, self.expression, self.rng = person, expression, rng
         self.dark = tuple(int(v * 0.35) for v in person.skin)
         self.width = 0.66  # of the face
 
     def draw(self) -> None:
-        """Draw from the back to the front."""
+        """Draw hair, skin, fringe, eyes, brows, nose and mouth, from back to front."""
         person = self.person
         height = self.width * person.length
         self._ellipse(0.5, 0.47, self.width * 0.56, height * 0.56, person.hair)
@@ -233,7 +234,7 @@ class _Pen:
 
     def _eye(self, sign: int) -> None:
         x, y, size = 0.5 + sign * self.person.eye_gap * 0.75, 0.45, self.person.eye_size
-        opening = size * 0.75 * (1 - 0.8 * self.look.lids)
+        opening = size * 0.75 * (1 - 0.8 * self.expression.lids)
         self._ellipse(x, y, size, opening, (245, 245, 245))
         self._ellipse(x, y, min(size * 0.5, opening * 1.05), min(size * 0.5, opening), (30, 24, 20))
         lid = [(x + t * size, y - opening * (1 - t * t)) for t in np.linspace(-1, 1, 9)]
@@ -247,26 +248,27 @@ class _Pen:
     def _brow(self, sign: int) -> None:
         x, size = 0.5 + sign * self.person.eye_gap * 0.75, self.person.eye_size * 1.5
         y = 0.45 - self.person.eye_size * 1.75
-        tilt = self.look.brow * size
+        tilt = self.expression.brow * size
         inner, outer = (x - sign * size, y - tilt), (x + sign * size, y + tilt)
         self._line([inner, (x, y - size * 0.2), outer], 0.026, self.person.hair)
 
     def _mouth(self) -> None:
-        look, half = self.look, self.person.mouth_width
+        expression, half = self.expression, self.person.mouth_width
         y = 0.74 + self.rng.normal(0, 0.008)
         across = np.linspace(-1, 1, 21)
         lower = [
-            (0.5 + t * half, y + look.curve * (1 - t * t) * 1.4 - look.curve * 0.5) for t in across
+            (0.5 + t * half, y + expression.curve * (1 - t * t) * 1.4 - expression.curve * 0.5)
+            for t in across
         ]
         lip = tuple(int(v) for v in np.array(self.person.skin) * (0.75, 0.4, 0.4))
-        if look.open > 0.012:
+        if expression.open > 0.012:
             upper = [
-                (px, py - look.open * 2.2 * (1 - t * t))
+                (px, py - expression.open * 2.2 * (1 - t * t))
                 for (px, py), t in zip(lower, across, strict=True)
             ]
             points = [(px * self.side, py * self.side) for px, py in lower + upper[::-1]]
             self.pen.polygon(points, fill=(60, 16, 20))
-            if look.curve > 0:
+            if expression.curve > 0:
                 teeth = [(px, py + 0.012) for px, py in upper]
                 self._line(teeth[3:-3], 0.02, (250, 248, 240))
             self._line(upper, 0.018, lip)
@@ -293,16 +295,17 @@ class _Pen:
         self.pen.line(scaled, fill=fill or self.dark, width=int(width * self.side), joint="curve")
 
 
-def _pose(
+def _turn(
     canvas: Image.Image,
     angle: float,
     zoom: float,
     shift: NDArray[np.float64],
     background: tuple[int, ...],
 ) -> Image.Image:
+    """Return the canvas rotated by `angle` degrees, enlarged by `zoom`, shifted in pixels."""
     side, centre = canvas.width, canvas.width / 2
     cos, sin = np.cos(np.radians(angle)) / zoom, np.sin(np.radians(angle)) / zoom
-    # Maps each output point to its input point around the centre.
+    # Pillow wants the inverse map: from each output point to its input point.
     coefficients = (
         cos,
         sin,
@@ -320,8 +323,8 @@ def _pose(
     )
 
 
-def _light(canvas: Image.Image, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Add a gradient of light, blur and noise, as a camera would."""
+def _add_lighting(canvas: Image.Image, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return the canvas with a gradient of brightness, blur and noise, as a camera adds them."""
     side = canvas.width
     if rng.random() < 0.5:
         canvas = canvas.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.015) * side))

@@ -1,11 +1,11 @@
-"""Copies of one image, exact and near: found, grouped, and those with conflicting labels listed.
+"""Duplicates of one image, exact and near: found and grouped.
 
-Exact copies have the same pixels. Near copies are found in two steps. Candidates come from a
-perceptual hash: 12x12 means of the crop, normalised for light and contrast, compared as cosines
-with every other image as it is, mirrored, and slightly cropped (`candidates.py`). Each candidate
-pair is then checked on its pixels: the largest normalised cross-correlation of the high-passed
-crops over shifts and a few scales (`detail.py`). Faces look alike at low resolution; only copies
-share the fine detail that the high pass leaves.
+Exact duplicates have the same pixels. Near-duplicates are found in two steps. Candidates come from
+a perceptual hash: 12x12 means of the crop, normalised for brightness and contrast, compared as
+cosines with every other image as it is, mirrored, and slightly cropped (`candidates.py`). Each
+candidate pair is then verified on its pixels: the largest normalised cross-correlation of the
+high-passed crops over shifts and a few scales (`detail.py`). Faces look alike at low resolution;
+only duplicates share the fine detail that the high-pass filter leaves.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from mien.data.candidates import COSINE, describe, find_candidates
-from mien.data.detail import CANVAS, DETAIL, compare_details
+from mien.data.candidates import MIN_COSINE, describe, find_candidates
+from mien.data.detail import CANVAS, MIN_DETAIL, compare_details
 from mien.files import sha256
 
 if TYPE_CHECKING:
@@ -26,17 +26,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK = 2048
+"""Images that are compared at once, to bound the memory."""
 
 
 @dataclass(frozen=True, slots=True)
-class Copies:
-    """What was found.
+class Duplicates:
+    """The duplicates among n images.
 
     Attributes:
-        groups_n: int64 [n]; copies share a number, every other image has its own.
-        exact_groups: groups of at least two images with the same pixels.
-        near_pairs: int64 [m, 2], pairs (i < j) of near copies between different pixels; where
-            several images have the same pixels, the first stands for them.
+        groups_n: int64 [n]; duplicates share a number, every other image has its own.
+        exact_groups: number of groups of at least two images with the same pixels.
+        near_pairs: int64 [m, 2], pairs (i < j) of near-duplicates with different pixels; where
+            several images have the same pixels, only the first is paired.
         near_scores: float32 [m], correlation of their fine detail, 0 to 1.
     """
 
@@ -45,31 +46,36 @@ class Copies:
     near_pairs: NDArray[np.int64]
     near_scores: NDArray[np.float32]
 
-    def members(self) -> dict[int, NDArray[np.int64]]:
-        """Return the rows of each group of two or more images."""
-        order = np.argsort(self.groups_n, kind="stable")
-        numbers, starts, counts = np.unique(
-            self.groups_n[order], return_index=True, return_counts=True
-        )
-        return {
-            int(number): order[start : start + count]
-            for number, start, count in zip(numbers, starts, counts, strict=True)
-            if count > 1
-        }
+    @classmethod
+    def none(cls, n: int) -> Duplicates:
+        """Return the result for n images without any duplicate."""
+        pairs, scores = np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
+        return cls(np.arange(n, dtype=np.int64), 0, pairs, scores)
 
 
-def find_copies(
+def group_members(groups_n: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+    """Return the rows of each group of two or more images, by the group's number."""
+    order = np.argsort(groups_n, kind="stable")
+    numbers, starts, counts = np.unique(groups_n[order], return_index=True, return_counts=True)
+    return {
+        int(number): order[start : start + count]
+        for number, start, count in zip(numbers, starts, counts, strict=True)
+        if count > 1
+    }
+
+
+def find_duplicates(
     images_nhw: NDArray[np.uint8], progress: Callable[[int, int], None] | None = None
-) -> Copies:
-    """Find the copies among grey crops, uint8 [n, s, s].
+) -> Duplicates:
+    """Find the duplicates among grey crops.
 
     Args:
-        images_nhw: the images.
+        images_nhw: uint8 [n, size, size].
         progress: called with (done, total) now and then.
     """
     n = len(images_nhw)
     if n == 0:
-        return Copies(np.zeros(0, np.int64), 0, np.zeros((0, 2), np.int64), np.zeros(0, np.float32))
+        return Duplicates.none(0)
     hashes = pixel_hashes(images_nhw)
     _, first, inverse, counts = np.unique(
         hashes, return_index=True, return_inverse=True, return_counts=True
@@ -81,25 +87,27 @@ def find_copies(
     small = _resized(np.asarray(images_nhw)[unique])
     candidates = find_candidates(small, progress)
     scores = compare_details(small, candidates)
-    near = scores >= DETAIL
+    near = scores >= MIN_DETAIL
     pairs = unique[candidates[near, :2]].reshape(-1, 2)
     for left, right in pairs:
         groups.join(int(left), int(right))
-    return Copies(groups.labels(), int((counts > 1).sum()), pairs, scores[near].astype(np.float32))
+    return Duplicates(
+        groups.labels(), int((counts > 1).sum()), pairs, scores[near].astype(np.float32)
+    )
 
 
-def share_copied(
-    few_nhw: NDArray[np.uint8], many_mhw: NDArray[np.uint8], detail: float = DETAIL
+def duplicate_fraction(
+    few_nhw: NDArray[np.uint8], many_mhw: NDArray[np.uint8], min_detail: float = MIN_DETAIL
 ) -> float:
-    """Return the share of `few_nhw` with an exact or near copy in `many_mhw`, quickly.
+    """Return the fraction of `few_nhw` with a duplicate in `many_mhw`, quickly: a lower bound.
 
     Only images whose hashes are near as they are, or mirrored, are compared in detail, and of
-    those the nearest for each image: other crops may escape. `find_copies` looks for all.
+    those only the nearest for each image. `find_duplicates` compares cropped images too.
 
     Args:
-        few_nhw: uint8 [n, s, s].
-        many_mhw: uint8 [m, s, s].
-        detail: least correlation of the fine detail that makes a copy.
+        few_nhw: uint8 [n, size, size].
+        many_mhw: uint8 [m, size, size].
+        min_detail: minimum correlation of the fine detail of a duplicate, 0 to 1.
     """
     if not len(few_nhw) or not len(many_mhw):
         return 0.0
@@ -117,9 +125,9 @@ def share_copied(
             better = cosines[rows, top] > best[side]
             best[side][better] = cosines[rows, top][better]
             where[side][better] = start + top[better]
-    copied = np.zeros(len(few), bool)
+    found = np.zeros(len(few), bool)
     for side in (0, 1):
-        near = np.flatnonzero((best[side] > COSINE) & ~flat)
+        near = np.flatnonzero((best[side] > MIN_COSINE) & ~flat)
         if len(near):
             partners = _resized(np.asarray(many_mhw[where[side][near]]))
             pairs = np.stack(
@@ -127,8 +135,8 @@ def share_copied(
                 axis=1,
             )
             scores = compare_details(np.concatenate([few[near], partners]), pairs)
-            copied[near] |= scores >= detail
-    return float(copied.mean())
+            found[near] |= scores >= min_detail
+    return float(found.mean())
 
 
 def pixel_hashes(images_nhw: NDArray[np.uint8]) -> NDArray[np.str_]:
@@ -139,7 +147,7 @@ def pixel_hashes(images_nhw: NDArray[np.uint8]) -> NDArray[np.str_]:
 def perceptual_hashes(images_nhw: NDArray[np.uint8]) -> NDArray[np.str_]:
     """Return a 64-bit difference hash of each image, 16 hexadecimal digits, str [n].
 
-    Each bit tells whether one of 8x9 means is darker than its right neighbour (Krawetz's dHash).
+    Each bit is 1 where one of 8x9 means is darker than its right neighbour (Krawetz's dHash).
     """
     if not len(images_nhw):
         return np.zeros(0, "<U16")
@@ -161,14 +169,14 @@ def _resized(images_nhw: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 class _Union:
-    """Disjoint sets; a set's number is its smallest member."""
+    """Disjoint sets (union-find); a set's number is its smallest member."""
 
     def __init__(self, n: int) -> None:
         self.parent = list(range(n))
 
     def root(self, i: int) -> int:
         while self.parent[i] != i:
-            self.parent[i] = self.parent[self.parent[i]]
+            self.parent[i] = self.parent[self.parent[i]]  # path halving keeps the trees flat
             i = self.parent[i]
         return i
 

@@ -1,4 +1,4 @@
-"""What a model should have answered: the data set's own label, and the raters' panel."""
+"""Ground truth: the dataset's own labels, and the consensus of the raters."""
 
 from __future__ import annotations
 
@@ -12,36 +12,43 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONSENSUS_FRACTION = 0.5
-"""Share of a row's votes that a label needs to be the panel's answer."""
+"""Fraction of a row's votes that a label needs to be the consensus label."""
 
 
 def label_targets(
-    labels_n: NDArray[np.int64], label_names: Sequence[str], answers: Sequence[str]
+    labels_n: NDArray[np.int64], label_names: Sequence[str], model_labels: Sequence[str]
 ) -> NDArray[np.int64]:
-    """Return the data set's labels as indices into `answers`, int64 [n], -1 for any other label."""
-    index = {label: position for position, label in enumerate(answers)}
+    """Return the dataset's labels as indices into `model_labels`, int64 [n], -1 for others.
+
+    Args:
+        labels_n: int64 [n], indices into `label_names`, -1 for none.
+        label_names: names of the labels.
+        model_labels: labels of the model.
+    """
+    index = {label: position for position, label in enumerate(model_labels)}
+    # The last entry serves label -1, which indexes from the end.
     lookup = np.array([index.get(name, -1) for name in label_names] + [-1], np.int64)
     return lookup[labels_n]
 
 
 def consensus_targets(
-    votes_nk: NDArray[np.float32], vote_names: Sequence[str], answers: Sequence[str]
+    votes_nk: NDArray[np.float32], vote_names: Sequence[str], model_labels: Sequence[str]
 ) -> NDArray[np.int64]:
-    """Return the raters' majority as indices into `answers`, int64 [n], -1 where there is none.
+    """Return the consensus labels as indices into `model_labels`, int64 [n], -1 for none.
 
-    A label is the majority when it has at least half of all the row's votes (those for other
-    expressions, 'unknown' and 'not a face' count too) and no other answer has as many.
+    A label is the consensus when it has at least half of all the row's votes (those for other
+    expressions, 'unknown' and 'not a face' count too) and no other label of the model has as many.
 
     Args:
-        votes_nk: votes per row, not negative.
+        votes_nk: float32 [n, k], votes per row, at least 0.
         vote_names: names of the columns.
-        answers: labels that can be the majority; one that was not voted on never is.
+        model_labels: labels of the model; one without a column of votes is never the consensus.
     """
-    columns = np.zeros((len(votes_nk), len(answers)), np.float32)
-    for position, label in enumerate(answers):
+    columns = np.zeros((len(votes_nk), len(model_labels)), np.float32)
+    for position, label in enumerate(model_labels):
         if label in vote_names:
             columns[:, position] = votes_nk[:, list(vote_names).index(label)]
-    most = columns.max(axis=1)
-    tie = (columns == most[:, None]).sum(axis=1) > 1
-    clear = (most > 0) & (most >= CONSENSUS_FRACTION * votes_nk.sum(axis=1)) & ~tie
+    top = columns.max(axis=1)
+    tie = (columns == top[:, None]).sum(axis=1) > 1
+    clear = (top > 0) & (top >= CONSENSUS_FRACTION * votes_nk.sum(axis=1)) & ~tie
     return np.where(clear, columns.argmax(axis=1), -1).astype(np.int64)

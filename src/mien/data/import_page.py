@@ -12,8 +12,8 @@ from mien.data.thumbnails import SHOWN
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mien.data.dataset import Dataset
     from mien.data.notices import Notice
-    from mien.data.sources.collection import Collection
 
 TITLES = {
     "no-face": "Left out: no face was found",
@@ -26,7 +26,7 @@ figure img { width: auto; height: auto; max-width: 100%; max-height: 150px; }
 """
 
 
-def import_page(collection: Collection, notices: Sequence[Notice]) -> str:
+def import_page(collection: Dataset, notices: Sequence[Notice]) -> str:
     """Return the page, HTML without any link to the network; it contains the images."""
     name = escape(collection.name)
     decision = collection.facts["faces"]
@@ -52,8 +52,8 @@ def import_page(collection: Collection, notices: Sequence[Notice]) -> str:
     )
 
 
-def _section(collection: Collection, kind: str, count: int) -> str:
-    shown = [s for s in collection.shown if s.kind == kind][:SHOWN]
+def _section(collection: Dataset, kind: str, count: int) -> str:
+    shown = [s for s in collection.thumbnails if s.kind == kind][:SHOWN]
     cards = "".join(
         f'<figure><div><img src="data:image/jpeg;base64,{base64.b64encode(s.jpeg).decode()}" '
         f'alt=""></div><figcaption>{escape(s.source)} <span class="soft">{escape(s.reason)}</span>'

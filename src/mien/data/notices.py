@@ -1,66 +1,68 @@
-"""What an import passes over, and what it warns of: one notice a kind, with a count and names."""
+"""Warnings of an import: one notice per kind, with a count and the first names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
-    from mien.data.sources.collection import Collection, Skipped
+    from mien.data.dataset import Dataset
+    from mien.data.records import Skipped
 
 KINDS = {
     "missing": ("file was not found", "files were not found"),
-    "not-a-image": (
+    "not-an-image": (
         "file in the class folders is not an image",
         "files in the class folders are not images",
     ),
     "unreadable": ("image could not be read", "images could not be read"),
     "outside-class": (
-        "image lies in no class folder and was passed over",
-        "images lie in no class folder and were passed over",
+        "image outside of any class folder was skipped",
+        "images outside of any class folder were skipped",
     ),
-    "hidden": ("hidden image was passed over", "hidden images were passed over"),
+    "hidden": ("hidden image was skipped", "hidden images were skipped"),
     "no-face": (
-        "image was left out: no face was found in it",
-        "images were left out: no face was found in them",
+        "image was skipped: no face was found in it",
+        "images were skipped: no face was found in them",
     ),
     "several-faces": (
-        "image was left out: it shows several faces of similar size",
-        "images were left out: they show several faces of similar size",
+        "image was skipped: it shows several faces of similar size",
+        "images were skipped: they show several faces of similar size",
     ),
     "no-end-marker": (
-        "JPEG file without its end marker was read; all its pixels are there",
-        "JPEG files without their end marker were read; all their pixels are there",
+        "JPEG file has no end marker; all its pixels were read",
+        "JPEG files have no end marker; all their pixels were read",
     ),
     "animation": (
-        "animation was read: its first frame only",
-        "animations were read: their first frame only",
+        "animation was read as its first frame only",
+        "animations were read as their first frames only",
     ),
     "small-face": (
-        "face is smaller than a crop and was enlarged",
-        "faces are smaller than a crop and were enlarged",
+        "face is smaller than a crop and was upscaled",
+        "faces are smaller than a crop and were upscaled",
     ),
 }
-"""Kinds of files with trouble, in the order of the output: one such file, and several."""
+"""Kinds of file warnings in the order of the output, with their singular and plural wording."""
 NAMED = 3
-"""Names that a notice shows."""
-FEW = 10
-"""Images of a class below which training it is warned of."""
+"""Maximum number of names in a notice."""
+MIN_PER_CLASS = 10
+"""Number of images below which a class is reported as rare."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that a user should know of an import.
+    """A warning of an import.
 
     Attributes:
         kind: for programs, such as 'missing' or 'rare-class'.
         message: for people, one line.
-        count: of the files, images or classes that it is about.
+        count: number of files, images or classes that it is about.
         examples: the first names, at most NAMED.
     """
 
@@ -78,9 +80,14 @@ class Notice:
             "examples": list(self.examples),
         }
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Notice:
+        """Return the notice that `to_dict` described."""
+        return cls(**{**values, "examples": tuple(values["examples"])})
+
 
 def file_notices(records: Sequence[Skipped]) -> list[Notice]:
-    """Return a notice for each kind of file that was passed over or read with a note."""
+    """Return a notice for each kind of file that was skipped, or read with a warning."""
     notices = []
     for kind, (one, several) in KINDS.items():
         own = [record for record in records if record.kind == kind]
@@ -98,53 +105,44 @@ def _named(record: Skipped) -> str:
     return f"{record.source} ({record.reason.partition(record.source)[2].strip() or record.reason})"
 
 
-def class_notices(collection: Collection, splits_n: NDArray[np.str_]) -> list[Notice]:
-    """Return what is to be known of classes: without images, rare, missing from a split."""
-    notices = []
-    labels, names = collection.labels_n, collection.label_names
+def class_notices(dataset: Dataset, splits_n: NDArray[np.str_]) -> list[Notice]:
+    """Return warnings about classes: without images, rare, or missing from a split."""
+    labels, names = dataset.labels_n, dataset.label_names
     counts = {name: int((labels == i).sum()) for i, name in enumerate(names)}
-    empty = [name for name in dict.fromkeys(collection.declared) if not counts.get(name)]
+    notices = []
+    empty = [name for name in dict.fromkeys(dataset.declared) if not counts.get(name)]
     if empty:
         message = f"{_classes(empty)} no image: {', '.join(empty)}"
         notices.append(Notice("empty-class", message, len(empty), tuple(empty)))
-    rare = {name: n for name, n in counts.items() if 0 < n < FEW}
+    rare = {name: n for name, n in counts.items() if 0 < n < MIN_PER_CLASS}
     if rare:
         listed = ", ".join(f"{name} ({n})" for name, n in rare.items())
-        message = f"{_classes(list(rare))} fewer than {FEW} images: {listed}"
+        message = f"{_classes(list(rare))} fewer than {MIN_PER_CLASS} images: {listed}"
         notices.append(Notice("rare-class", message, len(rare), tuple(rare)))
     present = [i for i, name in enumerate(names) if counts[name]]
     for split in ("train", "validation", "test"):
         inside = labels[(splits_n == split) & (labels >= 0)]
         absent = [names[i] for i in present if not (inside == i).any()]
         if len(inside) and absent:
-            message = (
-                f"the {split} split has no image of {_or(absent)}: figures on it say nothing of "
-                f"{'it' if len(absent) == 1 else 'them'}"
-            )
-            if split == "train":
-                message = f"the train split has no image of {_or(absent)}: it cannot be learnt"
+            effect = "it cannot be learnt" if split == "train" else "metrics on it do not cover it"
+            message = f"the {split} split has no image of {_or(absent)}: {effect}"
             notices.append(Notice("split-without-class", message, len(absent), tuple(absent)))
     return notices
 
 
-def row_notices(collection: Collection) -> list[Notice]:
+def unlabelled_notices(dataset: Dataset) -> list[Notice]:
     """Return a notice for images without a label outside of a test split: nothing uses them."""
-    chosen = (collection.labels_n < 0) & (collection.splits_n != "test")
-    return _rows_notice(collection, chosen, "unlabelled", "without a label", "excluded")
-
-
-def _rows_notice(
-    collection: Collection, chosen: NDArray[np.bool_], kind: str, what: str, done: str
-) -> list[Notice]:
-    rows = np.flatnonzero(chosen)
+    rows = np.flatnonzero((dataset.labels_n < 0) & (dataset.source_splits_n != "test"))
     if not len(rows):
         return []
-    names = tuple(str(s) for s in collection.sources_n[rows[:NAMED]])
+    names = tuple(str(s) for s in dataset.sources_n[rows[:NAMED]])
     more = f" and {len(rows) - NAMED:,} more" if len(rows) > NAMED else ""
-    images = "image" if len(rows) == 1 else "images"
-    verb = "was" if len(rows) == 1 else "were"
-    message = f"{len(rows):,} {images} {what} {verb} {done}: {', '.join(names)}{more}"
-    return [Notice(kind, message, len(rows), names)]
+    subject = (
+        "1 image without a label was"
+        if len(rows) == 1
+        else (f"{len(rows):,} images without a label were")
+    )
+    return [Notice("unlabelled", f"{subject} excluded: {', '.join(names)}{more}", len(rows), names)]
 
 
 def _classes(names: Sequence[str]) -> str:

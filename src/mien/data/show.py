@@ -1,4 +1,4 @@
-"""A dataset at a glance: counts, copies, and a contact sheet of its images."""
+"""A summary of a dataset: counts, facts, and a contact sheet of its images."""
 
 from __future__ import annotations
 
@@ -12,30 +12,37 @@ from mien.data.dataset import SPLITS, Dataset
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mien.data.sources.collection import Collection
-
 NO_SPLIT, NO_LABEL = "no split", "no label"
 CELL, GAP, MARGIN, CAPTION = 64, 4, 16, 26
+"""Measures of the contact sheet in pixels: a face, the space around it, the edge, a title."""
 
 
-def count_table(images: Dataset | Collection) -> dict[str, dict[str, int]]:
-    """Return images per class and split: {label: {split: count}}, splits that occur only."""
-    splits = [s for s in (*SPLITS, "") if (images.splits_n == s).any()]
+def count_table(
+    dataset: Dataset, splits_n: NDArray[np.str_] | None = None
+) -> dict[str, dict[str, int]]:
+    """Return images per class and split: {label: {split: count}}, without empty splits.
+
+    Args:
+        dataset: images to count.
+        splits_n: str [n], splits to count by; the dataset's own where None.
+    """
+    splits_n = dataset.splits_n if splits_n is None else splits_n
+    splits = [s for s in (*SPLITS, "") if (splits_n == s).any()]
     rows: dict[str, dict[str, int]] = {}
-    for index, name in [*enumerate(images.label_names), (-1, NO_LABEL)]:
-        mask = images.labels_n == index
+    for index, name in [*enumerate(dataset.label_names), (-1, NO_LABEL)]:
+        mask = dataset.labels_n == index
         if index >= 0 or mask.any():
-            rows[name] = {s or NO_SPLIT: int((mask & (images.splits_n == s)).sum()) for s in splits}
+            rows[name] = {s or NO_SPLIT: int((mask & (splits_n == s)).sum()) for s in splits}
     return rows
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """Return what `mien data show` tells, as JSON types."""
+    """Return what `mien data show --json` prints, as JSON types."""
     return {
         "name": dataset.name,
         "fingerprint": dataset.fingerprint,
         "n": len(dataset),
-        "size": int(dataset.images_nhw.shape[1]),
+        "size": dataset.size,
         "votes": list(dataset.vote_names),
         "counts": count_table(dataset),
         **dataset.facts,
@@ -43,7 +50,13 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def contact_sheet(dataset: Dataset, columns: int = 14, seed: int = 0) -> NDArray[np.uint8]:
-    """Return an image, uint8 [h, w], of random faces of each class, two rows for each."""
+    """Return a grey image, uint8 [h, w], with two rows of random faces for each class.
+
+    Args:
+        dataset: faces to show.
+        columns: faces per row.
+        seed: seed of the choice.
+    """
     rng = np.random.default_rng(seed)
     font = ImageFont.load_default(15)
     classes = [(i, n) for i, n in enumerate(dataset.label_names) if (dataset.labels_n == i).any()]

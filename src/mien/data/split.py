@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STRENGTH = {"excluded": 0, "": 0, "train": 1, "validation": 2, "test": 3}
-"""Of copies in several splits, those in the strongest stay and the others are excluded."""
+"""Duplicates stay in their strongest split, and are excluded from the weaker ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """Which image goes where.
+    """The split of every image.
 
     Attributes:
         splits_n: str [n], 'train', 'validation', 'test' or 'excluded'.
-        excluded: images taken out of a split because a copy is graded in a stronger one.
-        held_out: whether validation was cut from training here.
-        rule: in words, for people.
-        notices: what speaks against figures on this split.
+        excluded: number of images excluded because a duplicate is in a stronger split.
+        held_out: whether validation was held out of training here.
+        rule: how the dataset was split, for people.
+        notices: reasons to distrust metrics on these splits.
     """
 
     splits_n: NDArray[np.str_]
@@ -42,91 +42,111 @@ def make_splits(
     subjects_n: NDArray[np.str_],
     source_splits_n: NDArray[np.str_],
     *,
-    share: float = 0.15,
+    fraction: float = 0.15,
     seed: int = 0,
 ) -> Splits:
-    """Split images so that no group of copies, and no held-out subject, is on both sides.
+    """Split images so that no group of duplicates, and no held-out subject, is on both sides.
 
-    Rows without a split of their own count as training. Validation that the source does not
-    have is held out of its training rows; a test set without targets (label -1) stays 'test'.
+    Rows without a split of their own count as training. Where the source has no validation split,
+    one is held out of its training rows. A test set without labels (-1) stays 'test'.
 
     Args:
         labels_n: int64 [n], -1 where there is none.
-        groups_n: int64 [n], copies share a number.
+        groups_n: int64 [n], duplicates share a number.
         subjects_n: str [n], '' where unknown.
         source_splits_n: str [n], 'train', 'validation', 'test' or ''.
-        share: of the training images to hold out, below 1; 0 holds none out.
-        seed: of the hold-out.
+        fraction: fraction of the training images to hold out, at least 0 and below 1.
+        seed: seed of the hold-out.
 
     Raises:
-        DataError: there is nothing to train on, or too little to hold any out.
+        DataError: `fraction` is out of range, or too few training images are left.
     """
-    if not 0 <= share < 1:
+    if not 0 <= fraction < 1:
         raise DataError(
-            f"validation: the share to hold out must be at least 0 and below 1, got {share:g}",
+            f"validation: {fraction:g} is out of range, must be at least 0 and below 1",
             hint="for example 0.15; 0 holds nothing out",
         )
-    splits = np.where(source_splits_n == "", "train", source_splits_n).astype("<U10")
-    splits[(splits != "test") & (labels_n < 0)] = "excluded"  # nothing to learn or grade
-    unlabelled = int((splits == "excluded").sum())
-    splits = exclude_copies(splits, groups_n)
-    excluded = int((splits == "excluded").sum()) - unlabelled
-    if not (splits == "train").any():
-        raise _nothing_left(splits, excluded)
+    splits, excluded = _source_splits(labels_n, groups_n, source_splits_n)
     own = sorted(set(splits.tolist()) - {"excluded"})
     rule = f"the source's own splits ({', '.join(own)})"
     if "validation" in own:
         return Splits(splits, excluded, False, rule)
     kept = "; the source's own test split kept" if "test" in own else ""
-    if share == 0:
-        rule = f"nothing held out, as asked for (validation 0){kept}"
+    if fraction == 0:
+        rule = f"nothing held out, as requested (validation 0){kept}"
         return Splits(splits, excluded, False, rule, (_NOTHING_HELD_OUT,))
     train = np.flatnonzero(splits == "train")
-    chosen = hold_out(labels_n[train], groups_n[train], subjects_n[train], share, seed)
+    chosen = hold_out(labels_n[train], groups_n[train], subjects_n[train], fraction, seed)
     splits[train[chosen]] = "validation"
-    by = "by subject" if (subjects_n[train] != "").any() else "by group of copies"
-    rule = f"{share:.0%} of training held out, stratified, {by}, seed {seed}{kept}"
-    part = len(chosen) / len(train)
-    if part <= max(2 * share, share + 0.1):
-        return Splits(splits, excluded, True, rule)
-    rule = rule.replace("of training held out", f"of training asked for, {part:.0%} held out")
+    by = "by subject" if (subjects_n[train] != "").any() else "by group of duplicates"
+    actual = len(chosen) / len(train)
+    notices = _size_notices(actual, fraction, len(chosen))
+    amount = f"{fraction:.0%} of training held out"
+    if notices:
+        amount = f"{fraction:.0%} of training requested, {actual:.0%} held out"
+    rule = f"{amount}, stratified, {by}, seed {seed}{kept}"
+    return Splits(splits, excluded, True, rule, notices)
+
+
+def _source_splits(
+    labels_n: NDArray[np.int64], groups_n: NDArray[np.int64], source_splits_n: NDArray[np.str_]
+) -> tuple[NDArray[np.str_], int]:
+    """Return the source's splits without leaks, and how many duplicates were excluded for it.
+
+    Raises:
+        DataError: no training image is left.
+    """
+    splits = np.where(source_splits_n == "", "train", source_splits_n).astype("<U10")
+    splits[(splits != "test") & (labels_n < 0)] = "excluded"  # no use in training or validation
+    unlabelled = int((splits == "excluded").sum())
+    splits = exclude_duplicates(splits, groups_n)
+    excluded = int((splits == "excluded").sum()) - unlabelled
+    if not (splits == "train").any():
+        raise _nothing_left(splits, excluded)
+    return splits, excluded
+
+
+def _size_notices(actual: float, fraction: float, count: int) -> tuple[Notice, ...]:
+    """Return a warning where far more than `fraction` of the training images were held out."""
+    if actual <= max(2 * fraction, fraction + 0.1):
+        return ()
     message = (
-        f"{part:.0%} of the training images were held out, not {share:.0%}: copies and subjects "
-        "tie the images into few groups, and no group is in two splits"
+        f"{actual:.0%} of the training images were held out, not {fraction:.0%}: duplicates and "
+        "subjects tie the images into few groups, and a group is never divided"
     )
-    notice = Notice("large-validation", message, len(chosen))
-    return Splits(splits, excluded, True, rule, (notice,))
+    return (Notice("large-validation", message, count),)
 
 
 _NOTHING_HELD_OUT = Notice(
     "no-validation",
-    "nothing is held out: mien train and mien export need a validation split, and figures on "
-    "images that a model learnt from say little",
+    "no validation split: mien train, mien study and mien export cannot use this dataset; import "
+    "it again with validation above 0, such as 0.15, to train on it",
     0,
 )
 
 
 def _nothing_left(splits: NDArray[np.str_], excluded: int) -> DataError:
-    graded = sorted({"validation", "test"} & set(splits.tolist()))
+    """Return the error for a source without a training image, by its cause."""
+    others = sorted({"validation", "test"} & set(splits.tolist()))
     if excluded:
         return DataError(
-            f"all {excluded:,} training images are copies of images in {' or '.join(graded)}: "
+            f"all {excluded:,} training images are duplicates of images in {' or '.join(others)}: "
             "nothing is left to train on",
-            hint="check whether the source's splits are the same folder; or give it without splits",
+            hint="check whether two splits are the same folder; or remove the source's splits",
         )
-    if graded:
+    if others:
         return DataError(
-            f"every labelled image is in the {' or '.join(graded)} split: nothing is left to "
+            f"every labelled image is in the {' or '.join(others)} split: nothing is left to "
             "train on",
-            hint="name a train split in the source, or give it without splits",
+            hint="name a train split in the source, or remove the splits from it",
         )
     return DataError(
         "no image has a label: nothing is left to train on", hint="check the source's labels"
     )
 
 
-def exclude_copies(splits_n: NDArray[np.str_], groups_n: NDArray[np.int64]) -> NDArray[np.str_]:
-    """Return the splits with every copy of a more strongly split image marked 'excluded'."""
+def exclude_duplicates(splits_n: NDArray[np.str_], groups_n: NDArray[np.int64]) -> NDArray[np.str_]:
+    """Return the splits, with every image that has a duplicate in a stronger split 'excluded'."""
     strength = np.array([STRENGTH[s] for s in splits_n.tolist()], np.int64)
     _, inverse = np.unique(groups_n, return_inverse=True)
     strongest = np.zeros(inverse.max(initial=-1) + 1, np.int64)
@@ -138,13 +158,14 @@ def hold_out(
     labels_n: NDArray[np.int64],
     groups_n: NDArray[np.int64],
     subjects_n: NDArray[np.str_],
-    share: float,
+    fraction: float,
     seed: int,
 ) -> NDArray[np.int64]:
-    """Return the rows to hold out: whole subjects and groups, about `share` of every class.
+    """Return the rows to hold out: whole subjects and groups, about `fraction` of every class.
 
-    Units (images tied by a subject or by copies) are taken in random order; one is held out
-    where that brings the held-out counts per class nearer to their goals.
+    Units (images tied by a subject or by duplicates) are visited in random order; one is held out
+    where that brings the held-out counts per class nearer to their goals. scikit-learn's
+    StratifiedGroupKFold gives other splits and only fractions of 1/k, so it is not used.
 
     Raises:
         DataError: the images are tied into a single unit, or are too few to hold any out.
@@ -153,7 +174,7 @@ def hold_out(
     classes = int(labels_n.max(initial=0)) + 1
     counts = np.zeros((len(names), classes), np.int64)
     np.add.at(counts, (unit_n, labels_n), 1)
-    goal = counts.sum(axis=0) * share
+    goal = counts.sum(axis=0) * fraction
     taken = np.zeros(classes)
     chosen = np.zeros(len(names), bool)
     order = np.random.default_rng(seed).permutation(len(names))
@@ -164,19 +185,20 @@ def hold_out(
             chosen[unit] = True
             taken += counts[unit]
     if not chosen.any():
-        unit = _one_that_can_go(counts, goal)
+        unit = _best_single_unit(counts, goal)
         if unit < 0:
             raise DataError(
                 f"{len(labels_n)} images in {len(names)} independent groups are too few to hold "
-                f"{100 * share:g}% out: near-duplicates and images of one subject stay together",
-                hint="add images of other people; or set duplicates to 'exact', which lets near-"
-                "duplicates into both splits (figures then are too good); or validation to 0",
+                f"{100 * fraction:g}% out: near-duplicates and images of one subject stay together",
+                hint="add images of other subjects; or set duplicates to 'exact', which lets near-"
+                "duplicates into both splits (metrics are then too optimistic); or set "
+                "validation to 0, which makes a dataset for evaluation only",
             )
         chosen[unit] = True
     return np.flatnonzero(chosen[unit_n])
 
 
-def _one_that_can_go(counts_uk: NDArray[np.int64], goal_k: NDArray[np.float64]) -> int:
+def _best_single_unit(counts_uk: NDArray[np.int64], goal_k: NDArray[np.float64]) -> int:
     """Return the unit nearest to the goal that has every class and leaves every class, or -1."""
     present = counts_uk.sum(axis=0) > 0
     fits = ((counts_uk > 0) & (counts_uk.sum(axis=0) - counts_uk > 0))[:, present].all(axis=1)
@@ -198,7 +220,8 @@ def units(groups_n: NDArray[np.int64], subjects_n: NDArray[np.str_]) -> NDArray[
     _, subject = np.unique(subjects_n, return_inverse=True)
     unit = np.arange(n)
     known = subjects_n != ""
-    while True:  # spread the smallest number until nothing changes; a few rounds suffice
+    # Label propagation: the smallest number spreads until nothing changes, in a few rounds.
+    while True:
         before = unit.copy()
         unit = _smallest(unit, group, np.ones(n, bool))
         unit = _smallest(unit, subject, known)
@@ -209,6 +232,7 @@ def units(groups_n: NDArray[np.int64], subjects_n: NDArray[np.str_]) -> NDArray[
 def _smallest(
     unit: NDArray[np.int64], key: NDArray[np.int64], member: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    least = np.full(int(key.max(initial=0)) + 1, np.iinfo(np.int64).max)
-    np.minimum.at(least, key[member], unit[member])
-    return np.where(member, np.minimum(unit, least[key]), unit)
+    """Return for each member the smallest unit of its key; other rows keep theirs."""
+    smallest = np.full(int(key.max(initial=0)) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(smallest, key[member], unit[member])
+    return np.where(member, np.minimum(unit, smallest[key]), unit)

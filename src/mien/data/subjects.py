@@ -1,63 +1,65 @@
-"""Who is on an image, by the name of its file or folder, where the source does not say."""
+"""Subjects from the names of files or folders, where the source does not name them."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.data.notices import Notice
+from mien.data.notices import NAMED, Notice
 from mien.errors import ConfigError, did_you_mean
 from mien.labels import canonical
 
 if TYPE_CHECKING:
-    from mien.data.sources.collection import Collection
+    from numpy.typing import NDArray
 
-WAYS = ("filename", "folder")
+    from mien.data.dataset import Dataset
+
+RULES = ("filename", "folder")
 
 
-def name_subjects(collection: Collection, way: str) -> tuple[Collection, list[Notice]]:
-    """Return the collection with subjects from its names, and a notice of the risk.
+def name_subjects(dataset: Dataset, rule: str) -> tuple[NDArray[np.str_], Notice]:
+    """Return subjects taken from the names of the images, str [n], and a warning about the risk.
 
     Args:
-        collection: without subjects.
-        way: 'filename' takes what stands before the first `_`, `-`, `.` or space of the file's
-            name (anna_03.jpg is anna), else the name without its last digits (anna03.jpg); 'folder'
-            the folder that holds the file, unless that is the class.
+        dataset: without subjects.
+        rule: 'filename' takes the part of the file's name before the first `_`, `-`, `.` or space
+            (anna_03.jpg is anna), else the name without its last digits (anna03.jpg); 'folder'
+            takes the folder that holds the file, unless that is the class.
 
     Raises:
-        ConfigError: another way, or the source names subjects or none can be told by these names.
+        ConfigError: unknown rule, the source names subjects already, or the names give fewer than
+            two subjects.
     """
-    if way not in WAYS:
+    if rule not in RULES:
         raise ConfigError(
-            f"subjects: {way!r} is not a way to tell subjects",
-            hint=did_you_mean(way, WAYS) + f"known: {', '.join(WAYS)}",
+            f"subjects: unknown value {rule!r}",
+            hint=did_you_mean(rule, RULES) + f"allowed: {', '.join(RULES)}",
         )
-    if (collection.subjects_n != "").any():
+    if (dataset.subjects_n != "").any():
         raise ConfigError(
             "subjects: the source names its subjects already", hint="leave the setting out"
         )
-    texts = [text.replace("\\", "/") for text in collection.sources_n.tolist()]
-    tell = _by_file if way == "filename" else _by_folder
-    labels = [collection.label_names[i] if i >= 0 else "" for i in collection.labels_n]
-    subjects = [tell(PurePosixPath(t), label) for t, label in zip(texts, labels, strict=True)]
+    texts = [text.replace("\\", "/") for text in dataset.sources_n.tolist()]
+    read = _by_file if rule == "filename" else _by_folder
+    labels = [dataset.label_names[i] if i >= 0 else "" for i in dataset.labels_n]
+    subjects = [read(PurePosixPath(t), label) for t, label in zip(texts, labels, strict=True)]
     known = sorted(set(subjects) - {""})
     if len(known) < 2:
         raise ConfigError(
-            f"subjects: {len(known)} subjects are told by the {way}",
+            f"subjects: found {len(known)} by {rule}, at least 2 are needed",
             hint="name files SUBJECT_1.jpg or order them CLASS/SUBJECT/1.jpg; or give a CSV of "
             "path,label,subject",
         )
     message = (
-        f"{len(known):,} subjects are told by the {way} ({', '.join(known[:3])}"
-        f"{', …' if len(known) > 3 else ''}): where that is wrong, one person is in two splits and "
-        "figures are too good"
+        f"{len(known):,} subjects were taken from the {rule} ({', '.join(known[:NAMED])}"
+        f"{', …' if len(known) > NAMED else ''}): where a name is wrong, one subject is in two "
+        "splits and metrics are too optimistic"
     )
-    notice = Notice("subjects-by-name", message, len(known), tuple(known[:3]))
-    return replace(collection, subjects_n=np.array(subjects, np.str_)), [notice]
+    notice = Notice("subjects-by-name", message, len(known), tuple(known[:NAMED]))
+    return np.array(subjects, np.str_), notice
 
 
 def _by_file(path: PurePosixPath, _: str) -> str:

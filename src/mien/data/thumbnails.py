@@ -1,4 +1,4 @@
-"""Small copies of images for the import's page, with the faces that were found."""
+"""Thumbnails for the page of an import, with the detected faces framed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mien.data.faces import Found
+    from mien.data.faces import FaceCrop
 
 SIDE = 192
 """Longer side of a thumbnail, in pixels."""
 SHOWN = 60
-"""Images of one kind that the page shows; the table holds all."""
+"""Maximum number of images of one kind on the page; skipped.csv lists all."""
 CHOSEN, OTHER = (63, 185, 110), (230, 126, 34)
+"""RGB colors of the frame around the cropped face, and around other faces."""
 
 
-def make_thumbnail(image_hwc: NDArray[np.uint8], found: Found) -> bytes:
-    """Return a JPEG of an image, uint8 [h, w, 3], with its faces framed."""
+def make_thumbnail(image_hwc: NDArray[np.uint8], found: FaceCrop) -> bytes:
+    """Return a JPEG of an image, uint8 [h, w, 3], with its detected faces framed."""
     image = Image.fromarray(image_hwc)
     width = image.width
     image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from mien.data.duplicates import share_copied
+from mien.data.duplicates import duplicate_fraction
 from mien.doctor.baseline import hog_baseline, hog_features
 from mien.errors import MienError
 from mien.train.loop.loader import make_examples
@@ -166,7 +166,7 @@ def gather(run: RunFolder, dataset: Dataset) -> Evidence:
             "validation": _pixel_statistics(run, held_pixels, train),
         },
         domain_shift_auc=_domain_shift_auc(train_pixels, held_pixels),
-        duplicates=(share_copied(searched, train.images_nhw, MIN_CORRELATION), len(searched)),
+        duplicates=(duplicate_fraction(searched, train.images_nhw, MIN_CORRELATION), len(searched)),
         shared_subjects=len(subjects[0] & subjects[1]),
     )
 

@@ -1,1 +1,1 @@
-"""What is wrong with a labelled collection, image by image."""
+"""Find problems in labelled images, image by image. Read audit.py first."""

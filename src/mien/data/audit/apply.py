@@ -1,4 +1,4 @@
-"""Obey an audit's table: images dropped and relabelled while a collection is imported."""
+"""Apply an audit's table: drop and relabel images while they are imported."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from mien.labels import canonical
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mien.data.sources.collection import Collection
+    from mien.data.dataset import Dataset
 
 REQUIRED = ("source", "sha256", "action", "new_label")
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What is to happen to one image; `line` is where the table says so."""
+    """The action for one image, and its line in the table, from 1."""
 
     source: str
     sha256: str
@@ -34,34 +34,33 @@ class Edit:
     line: int
 
 
-def apply_table(collection: Collection, table: Path) -> tuple[Collection, dict[str, int]]:
-    """Return the collection after an audit's table, and how many images were dropped, relabelled.
+def apply_table(dataset: Dataset, table: Path) -> tuple[Dataset, dict[str, int]]:
+    """Return the dataset with a table's actions applied, and the counts of these actions.
 
-    An image is known by its source and the SHA-256 of its pixels. Of several rows about one
-    image, dropping wins over relabelling, and either over keeping.
+    An image is identified by its source and the SHA-256 of its pixels. Of several rows about one
+    image, drop has precedence over relabel, and both over keep.
 
     Args:
-        collection: as it was read; it stays as it is.
-        table: a CSV that `mien data audit` wrote and, perhaps, a person edited.
+        dataset: dataset to edit, unchanged.
+        table: audit.csv of `mien data audit`, edited or not.
 
     Raises:
-        DataError: no such table, a column is missing, an unknown action or label, two new labels
-            for one image, or an image that is not in the collection as the table has it.
+        DataError: the table cannot be read, lacks a column, has an unknown action or label or two
+            new labels for one image, or names an image that is not in the dataset.
     """
     edits = read_edits(table)
-    known = set(collection.label_names)
+    known = set(dataset.label_names)
     for edit in edits:
         if edit.action == RELABEL and edit.new_label not in known:
-            shown = edit.new_label or "nothing"
             raise DataError(
-                f"{table}, line {edit.line}: relabel to {shown!r}, which is no label of "
-                f"{collection.name}",
+                f"{table}, line {edit.line}: new_label {edit.new_label!r} is not a label of "
+                f"{dataset.name}",
                 hint=did_you_mean(edit.new_label, known)
-                + f"its labels: {', '.join(collection.label_names)}",
+                + f"allowed: {', '.join(dataset.label_names)}",
             )
-    rows = _find_rows(collection, edits, table)
-    labels = collection.labels_n.copy()
-    dropped = np.zeros(len(collection), bool)
+    rows = _find_rows(dataset, edits, table)
+    labels = dataset.labels_n.copy()
+    dropped = np.zeros(len(dataset), bool)
     chosen: dict[int, Edit] = {}
     for row, edit in zip(rows, edits, strict=True):
         if edit.action == DROP:
@@ -72,12 +71,12 @@ def apply_table(collection: Collection, table: Path) -> tuple[Collection, dict[s
             raise DataError(
                 f"{table}: {edit.source} is relabelled {other.new_label} in line {other.line} and "
                 f"{edit.new_label} in line {edit.line}",
-                hint="set the action of one of the two to keep",
+                hint="set the action of one of the lines to keep",
             )
-        labels[row] = collection.label_names.index(edit.new_label)
-    changed = int(((labels != collection.labels_n) & ~dropped).sum())
+        labels[row] = dataset.label_names.index(edit.new_label)
+    changed = int(((labels != dataset.labels_n) & ~dropped).sum())
     counts = {"audit_dropped": int(dropped.sum()), "audit_relabelled": changed}
-    return replace(collection, labels_n=labels).subset(~dropped), counts
+    return replace(dataset, labels_n=labels).subset(~dropped), counts
 
 
 def read_edits(table: Path) -> list[Edit]:
@@ -103,21 +102,21 @@ def _edit(table: Path, line: int, row: dict[str, str]) -> Edit:
     if action not in ACTIONS:
         raise DataError(
             f"{table}, line {line}: unknown action {row['action']!r}",
-            hint=did_you_mean(action, ACTIONS) + f"actions: {', '.join(ACTIONS)}",
+            hint=did_you_mean(action, ACTIONS) + f"allowed: {', '.join(ACTIONS)}",
         )
     new = row["new_label"].strip()
     return Edit(row["source"], row["sha256"].strip(), action, canonical(new) if new else "", line)
 
 
-def _find_rows(collection: Collection, edits: list[Edit], table: Path) -> list[int]:
+def _find_rows(dataset: Dataset, edits: list[Edit], table: Path) -> list[int]:
     """Return the row of each edit's image."""
-    counts = Counter(collection.sources_n.tolist())
+    counts = Counter(dataset.sources_n.tolist())
     index: dict[str, list[int]] = {}
-    for row, source in enumerate(collection.sources_n.tolist()):
+    for row, source in enumerate(dataset.sources_n.tolist()):
         index.setdefault(source, []).append(row)
     needed = sorted({row for edit in edits for row in index.get(edit.source, [])})
     hashes = dict(
-        zip(needed, pixel_hashes(np.asarray(collection.images_nhw)[needed]).tolist(), strict=True)
+        zip(needed, pixel_hashes(np.asarray(dataset.images_nhw)[needed]).tolist(), strict=True)
     )
     rows, lost = [], []
     for edit in edits:
@@ -125,13 +124,13 @@ def _find_rows(collection: Collection, edits: list[Edit], table: Path) -> list[i
         if found:
             rows.append(found[0])
         else:
-            why = "other pixels now" if counts[edit.source] else "not in the source"
+            why = "its pixels differ" if counts[edit.source] else "not in the source"
             lost.append(f"line {edit.line}: {edit.source} ({why})")
     if lost:
         more = f"; and {len(lost) - 5} more" if len(lost) > 5 else ""
         raise DataError(
-            f"{table} does not fit: {len(lost)} of {len(edits)} rows name an image that is not "
-            f"in {collection.name}: {'; '.join(lost[:5])}{more}",
-            hint="apply it to the source that was audited, with the same --size; or audit again",
+            f"{table} does not match: {len(lost)} of {len(edits)} rows name an image that is not "
+            f"in {dataset.name}: {'; '.join(lost[:5])}{more}",
+            hint="apply it to the source that was audited, with the same size; or audit again",
         )
     return rows

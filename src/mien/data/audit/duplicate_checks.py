@@ -1,4 +1,4 @@
-"""What copies do to a collection: conflicting labels, and tests that are answered by memory."""
+"""Duplicates of a dataset: conflicting labels, and leaks from training into validation and test."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.data.audit.problem import DROP, KEEP, NOTE, SEVERE, WARNING, Problem
+from mien.data.duplicates import group_members
 from mien.intervals import Estimate, wilson
 
 if TYPE_CHECKING:
@@ -15,85 +16,86 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mien.data.duplicates import Copies
+    from mien.data.duplicates import Duplicates
 
-GRADED = ("test", "validation")
+HELD_OUT = ("test", "validation")
 
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """How much of a graded split has a copy in training.
+    """The images of a held-out split that have a duplicate in training.
 
     Attributes:
         split: 'test' or 'validation'.
-        n: its images.
-        exact: of them, with the same pixels in training.
-        copied: of them, with an exact or near copy in training.
-        training: training images that are such copies.
+        n: number of its images.
+        exact: number of them with the same pixels as a training image.
+        duplicated: number of them with an exact or near-duplicate in training.
+        training: number of training images that are such duplicates.
     """
 
     split: str
     n: int
     exact: int
-    copied: int
+    duplicated: int
     training: int
 
     @property
-    def share(self) -> Estimate:
-        """The share with a copy in training, with its 95% Wilson interval."""
-        return wilson(self.copied, self.n)
+    def fraction(self) -> Estimate:
+        """Fraction with a duplicate in training, with its 95% Wilson interval."""
+        return wilson(self.duplicated, self.n)
 
 
 def measure_leaks(
     splits_n: NDArray[np.str_], groups_n: NDArray[np.int64], pixels_n: NDArray[np.int64]
 ) -> list[Leak]:
-    """Return the leak from training into each graded split that there is.
+    """Return the leak from training into each held-out split that has images.
 
     Args:
         splits_n: str [n].
-        groups_n: int64 [n], exact and near copies share a number.
-        pixels_n: int64 [n], the same pixels share a number.
+        groups_n: int64 [n], exact and near-duplicates share a number.
+        pixels_n: int64 [n], images with the same pixels share a number.
     """
     train = splits_n == "train"
     leaks = []
-    for split in GRADED:
-        graded = splits_n == split
-        if graded.any() and train.any():
-            copied = np.isin(groups_n, groups_n[train]) & graded
-            exact = np.isin(pixels_n, pixels_n[train]) & graded
-            training = np.isin(groups_n, groups_n[graded]) & train
-            counts = (int(m.sum()) for m in (graded, exact, copied, training))
+    for split in HELD_OUT:
+        held_out = splits_n == split
+        if held_out.any() and train.any():
+            duplicated = np.isin(groups_n, groups_n[train]) & held_out
+            exact = np.isin(pixels_n, pixels_n[train]) & held_out
+            training = np.isin(groups_n, groups_n[held_out]) & train
+            counts = (int(m.sum()) for m in (held_out, exact, duplicated, training))
             leaks.append(Leak(split, *counts))
     return leaks
 
 
-def check_copies(
-    copies: Copies,
+def check_duplicates(
+    duplicates: Duplicates,
     pixels_n: NDArray[np.int64],
     labels_n: NDArray[np.int64],
     label_names: Sequence[str],
     splits_n: NDArray[np.str_],
     sources_n: NDArray[np.str_],
 ) -> list[Problem]:
-    """Return the copies, the conflicts among them and the training copies of graded images.
+    """Return duplicates, conflicts among their labels, and duplicates across splits.
 
     Args:
-        copies: as found.
+        duplicates: duplicates among the images.
         pixels_n: int64 [n], row of the first image with the same pixels.
         labels_n: int64 [n], -1 for none.
-        label_names: of the labels.
+        label_names: names of the labels.
         splits_n: str [n], the source's own splits.
-        sources_n: str [n].
+        sources_n: str [n], names of the images.
     """
     problems = [
-        Problem(int(i), "exact-copy", NOTE, f"of {sources_n[j]}", score=1.0, other=int(j))
+        Problem(int(i), "exact-duplicate", NOTE, f"of {sources_n[j]}", score=1.0, other=int(j))
         for i, j in enumerate(pixels_n)
         if i != j
     ]
-    for (i, j), score in zip(copies.near_pairs.tolist(), copies.near_scores, strict=True):
+    pairs = zip(duplicates.near_pairs.tolist(), duplicates.near_scores, strict=True)
+    for (i, j), score in pairs:
         text = f"of {sources_n[i]}; fine detail correlates {score:.2f}"
-        problems.append(Problem(j, "near-copy", NOTE, text, score=float(score), other=i))
-    for members in copies.members().values():
+        problems.append(Problem(j, "near-duplicate", NOTE, text, score=float(score), other=i))
+    for members in group_members(duplicates.groups_n).values():
         problems += _conflicts(members, pixels_n, labels_n, label_names)
         problems += _across(members, splits_n, sources_n)
     return problems
@@ -105,7 +107,7 @@ def _conflicts(
     labels_n: NDArray[np.int64],
     label_names: Sequence[str],
 ) -> list[Problem]:
-    """Return the members of a group whose labels differ; the outvoted exact copies may go."""
+    """Return the members of a group whose labels differ; drop the outvoted exact duplicates."""
     members = members[labels_n[members] >= 0]
     kinds, counts = np.unique(labels_n[members], return_counts=True)
     if len(kinds) < 2:
@@ -120,7 +122,7 @@ def _conflicts(
             other = next(int(m) for m in same if labels_n[m] != labels_n[row])
         votes = np.bincount(labels_n[same], minlength=len(label_names))
         outvoted = exact and votes[labels_n[row]] < votes.max()
-        text = f"labelled {label_names[labels_n[row]]}; its copies: {words}"
+        text = f"labelled {label_names[labels_n[row]]}; its duplicates: {words}"
         severity, action = SEVERE if exact else WARNING, DROP if outvoted else KEEP
         score = 1.0 + outvoted if exact else 0.0
         problems.append(Problem(row, "conflict", severity, text, action, score=score, other=other))
@@ -130,17 +132,18 @@ def _conflicts(
 def _across(
     members: NDArray[np.int64], splits_n: NDArray[np.str_], sources_n: NDArray[np.str_]
 ) -> list[Problem]:
-    graded = [int(m) for m in members if splits_n[m] in GRADED]
-    if not graded:
+    """Return the training images of a group that has images in a held-out split."""
+    held_out = [int(m) for m in members if splits_n[m] in HELD_OUT]
+    if not held_out:
         return []
     return [
         Problem(
             int(m),
-            "copy-across-splits",
+            "duplicate-across-splits",
             SEVERE,
-            f"in training, with a copy in {splits_n[graded[0]]}: {sources_n[graded[0]]}",
+            f"in train, with a duplicate in {splits_n[held_out[0]]}: {sources_n[held_out[0]]}",
             score=1.0,
-            other=graded[0],
+            other=held_out[0],
         )
         for m in members
         if splits_n[m] == "train"

@@ -1,4 +1,4 @@
-"""Images without a face: a cheap score for all, a detector for the few that it doubts."""
+"""Images without a face: a fast score for all, a full detector for those with a low score."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DOUBTFUL = 0.1
-"""Score below which the detector looks: 409 of 420 planted images without a face are below it
-(bench/audit.py, seed 1), and 1.5% of FER2013's."""
-TOO_MANY = 0.1
-"""Share of faceless images above which the detector, not the collection, is at fault."""
-LEAST = 10
+"""Score below which the full detector is run: 409 of 420 planted images without a face are below
+it (bench/audit.py, seed 1), and 1.5% of FER2013's."""
+MAX_FACELESS = 0.1
+"""Fraction of faceless images above which the detector fails on this kind of image."""
+ALWAYS_LISTED = 10
+"""Number of faceless images that are listed whatever their fraction: small datasets have few."""
 
 
 class FaceFinder(Protocol):
-    """Knows faces; given by the command line, since data knows no networks."""
+    """Detects faces; passed in by the command line, since this package imports no networks."""
 
     def scores(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return how much each crop, uint8 [n, s, s], looks like a face, float32 [n], 0 to 1."""
+        """Return a face score for each crop, uint8 [n, size, size]: float32 [n], 0 to 1."""
         ...
 
     def has_face(self, crop_hw: NDArray[np.uint8]) -> bool:
-        """Return whether a face is found on one crop, slowly and surely."""
+        """Return whether a face is detected in one crop, slower and more reliably."""
         ...
 
 
@@ -39,32 +40,33 @@ def check_faces(
     skip_n: NDArray[np.bool_],
     progress: Callable[[int, int], None],
 ) -> tuple[list[Problem], str]:
-    """Return the images without a face, and why none are listed where that cannot be told.
+    """Return the images without a face, and '' or the reason why none can be listed.
 
     Args:
-        images_nhw: uint8 [n, s, s].
-        finder: that knows faces.
-        skip_n: bool [n], images that are not looked at: blank ones.
-        progress: called with (done, total).
+        images_nhw: uint8 [n, size, size].
+        finder: detects faces.
+        skip_n: bool [n], images that are not checked: blank ones.
+        progress: called with (done, total), in images with a low score.
     """
     rows = np.flatnonzero(~skip_n)
     scores = finder.scores(np.asarray(images_nhw)[rows])
     doubtful = np.flatnonzero(scores < DOUBTFUL)
     reason = (
-        "the face detector does not know images of this kind: it doubts {share:.0%} of them "
-        "(drawings, or crops far wider or tighter than a face?)"
+        "the face detector does not know images of this kind: it finds no face in "
+        "{fraction:.0%} of them (drawings, or crops far wider or tighter than a face?)"
     )
-    most = max(TOO_MANY * len(rows), LEAST)
-    if len(doubtful) > 2 * most:
-        return [], reason.format(share=len(doubtful) / len(rows))
+    limit = max(MAX_FACELESS * len(rows), ALWAYS_LISTED)
+    # Before the slow detector is run on all of them.
+    if len(doubtful) > 2 * limit:
+        return [], reason.format(fraction=len(doubtful) / len(rows))
     problems = []
     for done, i in enumerate(doubtful, start=1):
         if not finder.has_face(np.asarray(images_nhw[rows[i]])):
-            text = f"no face found; face score {scores[i]:.2f} of 1"
+            text = f"no face detected; face score {scores[i]:.2f} of 1"
             problems.append(
                 Problem(int(rows[i]), "faceless", WARNING, text, score=1 - float(scores[i]))
             )
         progress(done, len(doubtful))
-    if len(problems) > most:
-        return [], reason.format(share=len(problems) / len(rows))
+    if len(problems) > limit:
+        return [], reason.format(fraction=len(problems) / len(rows))
     return problems, ""

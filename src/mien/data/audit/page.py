@@ -30,7 +30,7 @@ TITLES = {check: check.replace("-", " ").capitalize() for check in CHECKS}
 
 def page(audit: Audit) -> str:
     """Return the page, HTML without any link to the network; it contains the images."""
-    name = escape(audit.collection.name)
+    name = escape(audit.dataset.name)
     sections = [_section(audit, check) for check, count in audit.counts().items() if count]
     return "\n".join(
         [
@@ -50,7 +50,7 @@ def page(audit: Audit) -> str:
 
 
 def _lead(audit: Audit) -> str:
-    n = len(audit.collection)
+    n = len(audit.dataset)
     touched = len({p.row for p in audit.problems if p.row >= 0})
     drop, relabel = (
         len({p.row for p in audit.problems if p.action == action}) for action in (DROP, RELABEL)
@@ -85,15 +85,15 @@ def _leaks(audit: Audit) -> str:
         return ""
     parts = ["<h2>How much of the graded splits has a copy in training</h2>", '<div class="tiles">']
     parts += [_leak(leak, "as the source splits them") for leak in audit.leaks]
-    parts += [_leak(leak, "in this dataset") for leak in audit.kept_leaks or []]
+    parts += [_leak(leak, "in this dataset") for leak in audit.leaks_after_import or []]
     return "\n".join([*parts, "</div>"])
 
 
 def _leak(leak: Leak, where: str) -> str:
-    share = leak.share
+    share = leak.fraction
     return (
-        f'<div class="tile"><b class="{"bad" if leak.copied else "good"}">{share.value:.1%}</b>'
-        f"<p>of {leak.split}, {where}: {leak.copied:,} of {leak.n:,} pictures "
+        f'<div class="tile"><b class="{"bad" if leak.duplicated else "good"}">{share.value:.1%}</b>'
+        f"<p>of {leak.split}, {where}: {leak.duplicated:,} of {leak.n:,} pictures "
         f"(95% interval {share.low:.1%} to {share.high:.1%}); {leak.exact:,} with the same pixels. "
         f"{leak.training:,} training pictures are such copies.</p></div>"
     )
@@ -119,8 +119,8 @@ def _balance(audit: Audit) -> str:
         text += "The source names no subjects."
     else:
         text += (
-            f"{subjects['n']:,} subjects, {subjects['least']} to {subjects['most']} pictures each "
-            f"(median {subjects['median']:g}); {subjects['in_training_and_graded']:,} of them are "
+            f"{subjects['n']:,} subjects, {subjects['min']} to {subjects['max']} pictures each "
+            f"(median {subjects['median']:g}); {subjects['in_train_and_held_out']:,} of them are "
             "both in training and in a graded split."
         )
     return (
@@ -152,7 +152,7 @@ def _section(audit: Audit, check: str) -> str:
 
 def _spread(problems: list[Problem]) -> list[Problem]:
     """Return what is shown: the clearest; of near copies the least clear ones too."""
-    if problems[0].check != "near-copy" or len(problems) <= SHOWN:
+    if problems[0].check != "near-duplicate" or len(problems) <= SHOWN:
         return problems[:SHOWN]
     places = np.linspace(0, len(problems) - 1, SHOWN).astype(int)
     return [problems[i] for i in places]
@@ -160,7 +160,7 @@ def _spread(problems: list[Problem]) -> list[Problem]:
 
 def _about(audit: Audit, check: str) -> str:
     words = escape(CHECKS[check]).capitalize() + "."
-    if check == "near-copy":
+    if check == "near-duplicate":
         words += " From the surest to the least sure."
     if check == "likely-wrong-label":
         words += (
@@ -178,7 +178,7 @@ def _about(audit: Audit, check: str) -> str:
 
 
 def _card(audit: Audit, problem: Problem) -> str:
-    collection = audit.collection
+    collection = audit.dataset
     rows = [problem.row] if problem.other < 0 else [problem.row, problem.other]
     images = "".join(
         f'<img src="{_uri(collection.images_nhw[r])}" alt="{escape(_caption(audit, r))}">'
@@ -197,8 +197,8 @@ def _card(audit: Audit, problem: Problem) -> str:
 
 
 def _caption(audit: Audit, row: int) -> str:
-    label = int(audit.collection.labels_n[row])
-    return audit.collection.label_names[label] if label >= 0 else NO_LABEL
+    label = int(audit.dataset.labels_n[row])
+    return audit.dataset.label_names[label] if label >= 0 else NO_LABEL
 
 
 def _uri(image: NDArray[np.uint8]) -> str:

@@ -1,8 +1,8 @@
-"""Images that show nothing, or show it badly: blank, mostly flat, blurred, dark, bright.
+"""Images of low quality: blank, mostly flat, blurred, too dark, too bright.
 
-Blank and flat are told by fixed limits. Blur and exposure are told by how far an image lies from
-its own collection: the modified z-score, 0.6745 times the distance from the median over the median
-absolute deviation, beyond 3.5 (Iglewicz and Hoaglin 1993).
+Blank and flat images are found by fixed limits. Blur and exposure are outliers of the dataset, by
+the modified z-score: 0.6745 times the distance from the median over the median absolute deviation,
+beyond 3.5 (Iglewicz and Hoaglin 1993).
 """
 
 from __future__ import annotations
@@ -16,25 +16,27 @@ from mien.data.audit.problem import DROP, NOTE, SEVERE, WARNING, Problem
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BLANK = 4.0
-"""Deviation of an image's pixels, in grey levels, below which nothing can be seen on it."""
-BLACK, WHITE = 16.0, 239.0
-"""An image whose 99th percentile is below, or whose 1st is above, shows nothing."""
+MAX_BLANK_DEVIATION = 4.0
+"""Standard deviation of an image's pixels, in grey levels, below which it is blank."""
+MAX_BLACK, MIN_WHITE = 16.0, 239.0
+"""Grey levels: an image is blank where its 99th percentile is below the first, or its 1st
+percentile above the second."""
 EVEN = 3
 """Grey levels within which an area counts as even."""
-FLAT_SHARE = 0.6
-"""Share of the image that is one grey level, plus or minus EVEN, from which it is listed."""
-BORDER_SHARE = 0.35
-"""Share of the image that even borders take, from which it is listed."""
+FLAT_FRACTION = 0.6
+"""Minimum fraction of a mostly flat image that is one grey level, plus or minus EVEN."""
+BORDER_FRACTION = 0.35
+"""Minimum fraction of an image that even borders take, for it to be listed as mostly flat."""
 OUTLIER = 3.5
 """Modified z-score of an outlier."""
-FEWEST = 30
-"""Images that an outlier has to be compared with."""
+MIN_IMAGES = 30
+"""Number of images below which there are no outliers."""
 BLOCK = 2048
+"""Images that are measured at once, to bound the memory."""
 
 
 def check_quality(images_nhw: NDArray[np.uint8]) -> list[Problem]:
-    """Return the blank, flat, blurred, dark and bright images among uint8 [n, s, s]."""
+    """Return the blank, flat, blurred, dark and bright images among uint8 [n, size, size]."""
     blocks = [
         _measure(np.asarray(images_nhw[start : start + BLOCK]))
         for start in range(0, len(images_nhw), BLOCK)
@@ -42,12 +44,13 @@ def check_quality(images_nhw: NDArray[np.uint8]) -> list[Problem]:
     if not blocks:
         return []
     m = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-    blank = (m["deviation"] < BLANK) | (m["high"] < BLACK) | (m["low"] > WHITE)
+    blank = m["deviation"] < MAX_BLANK_DEVIATION
+    blank |= (m["high"] < MAX_BLACK) | (m["low"] > MIN_WHITE)
     problems = [
         Problem(int(i), "blank", SEVERE, _blank(m, int(i)), DROP, score=-float(m["deviation"][i]))
         for i in np.flatnonzero(blank)
     ]
-    flat = ~blank & ((m["even"] >= FLAT_SHARE) | (m["border"] >= BORDER_SHARE))
+    flat = ~blank & ((m["even"] >= FLAT_FRACTION) | (m["border"] >= BORDER_FRACTION))
     for i in np.flatnonzero(flat):
         words = f"{m['even'][i]:.0%} one grey level, even borders {m['border'][i]:.0%}"
         score = float(max(m["even"][i], m["border"][i]))
@@ -66,8 +69,8 @@ def check_quality(images_nhw: NDArray[np.uint8]) -> list[Problem]:
 
 
 def modified_z(values_n: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the modified z-scores, float64 [n]; all 0 where there is too little to compare."""
-    if len(values_n) < FEWEST:
+    """Return the modified z-scores, float64 [n]; all 0 for fewer than MIN_IMAGES values."""
+    if len(values_n) < MIN_IMAGES:
         return np.zeros(len(values_n))
     distance = values_n - np.median(values_n)
     spread = float(np.median(np.abs(distance)))
@@ -75,6 +78,7 @@ def modified_z(values_n: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _measure(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
+    """Return measures of each image, float64 [n] each, for uint8 [n, size, size]."""
     n, side = images.shape[:2]
     pixels = images.astype(np.float32)
     variance = pixels.var(axis=(1, 2))
@@ -86,26 +90,27 @@ def _measure(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
         "deviation": np.sqrt(variance, dtype=np.float64),
         "low": levels[:, int(0.01 * side * side)].astype(np.float64),
         "high": levels[:, int(0.99 * side * side)].astype(np.float64),
-        # On a logarithmic scale, and free of the image's contrast.
+        # Logarithmic, since sharpness spans magnitudes; over the variance, which is contrast.
         "sharpness": np.log((laplacian + 0.1) / (variance + 1.0)).astype(np.float64),
-        "even": _even_share(images),
-        "border": _border_share(images),
+        "even": _even_fraction(images),
+        "border": _border_fraction(images),
     }
 
 
-def _even_share(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return the largest share of pixels within EVEN grey levels of one another's middle."""
+def _even_fraction(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the largest fraction of pixels within EVEN grey levels around one level, [n]."""
     n = len(images)
+    # One histogram per image: each image's levels are shifted to bins of their own.
     offsets = (np.arange(n) * 256)[:, None] + images.reshape(n, -1)
     counts = np.bincount(offsets.ravel(), minlength=256 * n).reshape(n, 256)
     sums = np.cumsum(np.pad(counts, ((0, 0), (1, 2 * EVEN))), axis=1)
     window = sums[:, 2 * EVEN + 1 :] - sums[:, : -2 * EVEN - 1]
-    share: NDArray[np.float64] = window.max(axis=1) / images[0].size
-    return share
+    fraction: NDArray[np.float64] = window.max(axis=1) / images[0].size
+    return fraction
 
 
-def _border_share(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return the share of the image outside of the smallest box that is not even, [n]."""
+def _border_fraction(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the fraction of the image outside of the smallest box that is not even, [n]."""
     spread_rows = np.ptp(images, axis=2) > 2 * EVEN
     spread_columns = np.ptp(images, axis=1) > 2 * EVEN
     kept = np.ones(len(images))
@@ -117,5 +122,6 @@ def _border_share(images: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _blank(m: dict[str, NDArray[np.float64]], i: int) -> str:
-    kind = "black" if m["high"][i] < BLACK else "white" if m["low"][i] > WHITE else "grey"
+    """Return the evidence that image `i` is blank."""
+    kind = "black" if m["high"][i] < MAX_BLACK else "white" if m["low"][i] > MIN_WHITE else "grey"
     return f"{kind}: mean grey level {m['mean'][i]:.0f}, deviation {m['deviation'][i]:.1f}"

@@ -1,4 +1,4 @@
-"""An audit as a table that people edit and `mien data import --apply` obeys, and as JSON."""
+"""An audit as a CSV table that `mien data import --apply` applies, and as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = (
 
 
 def to_csv(audit: Audit) -> str:
-    """Return one row per finding, in the order of the page."""
+    """Return the text of audit.csv: one row per finding, in the order of the page."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -27,12 +27,12 @@ def to_csv(audit: Audit) -> str:
 
 def describe_problem(audit: Audit, problem: Problem) -> dict[str, str]:
     """Return a finding as a row of the table."""
-    row, collection = problem.row, audit.collection
-    label = int(collection.labels_n[row]) if row >= 0 else -1
+    row, dataset = problem.row, audit.dataset
+    label = int(dataset.labels_n[row]) if row >= 0 else -1
     return {
-        "source": str(collection.sources_n[row]) if row >= 0 else problem.source,
+        "source": str(dataset.sources_n[row]) if row >= 0 else problem.source,
         "sha256": str(audit.sha256_n[row]) if row >= 0 else "",
-        "label": collection.label_names[label] if label >= 0 else "",
+        "label": dataset.label_names[label] if label >= 0 else "",
         "check": problem.check,
         "severity": problem.severity,
         "detail": problem.detail,
@@ -47,15 +47,15 @@ def to_json(audit: Audit) -> dict[str, Any]:
     if audit.agreement is not None:
         agreement = {"n": audit.agreement[1], **audit.agreement[0].to_dict()}
     return {
-        "name": audit.collection.name,
-        "n": len(audit.collection),
+        "name": audit.dataset.name,
+        "n": len(audit.dataset),
         "counts": audit.counts(),
         "suggested": audit.suggested(),
         "not_checked": audit.not_checked,
         "leaks": [describe_leak(leak) for leak in audit.leaks],
         "leaks_after_import": None
-        if audit.kept_leaks is None
-        else [describe_leak(leak) for leak in audit.kept_leaks],
+        if audit.leaks_after_import is None
+        else [describe_leak(leak) for leak in audit.leaks_after_import],
         "balance": audit.balance,
         "likely_wrong_confirmed_by_raters": agreement,
         "model": audit.model,
@@ -69,7 +69,7 @@ def describe_leak(leak: Leak) -> dict[str, Any]:
         "split": leak.split,
         "n": leak.n,
         "exact": leak.exact,
-        "copied": leak.copied,
-        "training_copies": leak.training,
-        "share": leak.share.to_dict(),
+        "duplicated": leak.duplicated,
+        "training_duplicates": leak.training,
+        "fraction": leak.fraction.to_dict(),
     }

@@ -1,1 +1,1 @@
-"""Readers of labelled collections, one file per form."""
+"""Readers of labelled images, one file per kind of format; registry.py lists them."""

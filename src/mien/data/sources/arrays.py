@@ -1,4 +1,4 @@
-"""The 'arrays' source: one NumPy file (.npz) of crops that are in memory's form already.
+"""The 'arrays' source: one NumPy file (.npz) that holds crops and labels as arrays.
 
 images   uint8 [n, size, size], grey                                           required
 labels   integers [n], an index into label_names; -1 for none                  required
@@ -6,7 +6,7 @@ label_names  str [k]; where absent, labels are FER2013's: 0 angry, 1 disgust,
          2 fear, 3 happy, 4 sad, 5 surprise, 6 neutral
 usage    [n]: 0 Training, 1 PublicTest, 2 PrivateTest, or such names
 votes    [n, k] raters' votes; vote_names str [k], where absent FERPlus's ten columns
-names    str [n], what each row is called
+names    str [n], name of each row
 subjects str [n]
 """
 
@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.data.sources.collection import Collection, split_name
+from mien.data.dataset import Dataset
+from mien.data.sources.fields import split_name
 from mien.data.sources.resize import resize_crops
 from mien.errors import DataError, did_you_mean
 from mien.labels import FERPLUS_VOTES, SEVEN, canonical
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -33,15 +35,22 @@ _BROKEN = (
     OSError, ValueError, EOFError, RuntimeError, NotImplementedError, MemoryError, zlib.error,
     zipfile.BadZipFile,
 )  # fmt: skip
-"""What NumPy and zipfile raise over damaged, encrypted or foreign files."""
+"""Exceptions of NumPy and zipfile for damaged, encrypted or foreign files."""
 USAGES = ("Training", "PublicTest", "PrivateTest")
 
 
-def read_arrays(path: Path, size: int) -> Collection:
+def read_arrays(
+    path: Path, size: int, progress: Callable[[int, int], None] | None = None
+) -> Dataset:
     """Read an .npz file as documented above.
 
+    Args:
+        path: file to read.
+        size: height and width of a crop, in pixels.
+        progress: called once, with (n, n): the file is read in one go.
+
     Raises:
-        DataError: not such a file, an array is missing, or shapes and values do not fit.
+        DataError: not such a file, an array is missing, or shapes or values do not fit.
     """
     arrays = _load(path)
     for required in ("images", "labels"):
@@ -61,13 +70,15 @@ def read_arrays(path: Path, size: int) -> Collection:
     _check_shapes(path, arrays, n)
     label_names = _names(arrays, "label_names", SEVEN)
     votes, vote_names = _votes(path, arrays)
-    return Collection(
+    if progress:
+        progress(n, n)
+    return Dataset.unsplit(
         name=path.stem,
         images_nhw=resize_crops(images, size),
         label_names=label_names,
         labels_n=_labels(path, labels, label_names),
         sources_n=_text(arrays.get("names"), n, prefix=f"{path.name}#"),
-        splits_n=_splits(path, arrays.get("usage"), n),
+        source_splits_n=_splits(path, arrays.get("usage"), n),
         subjects_n=_text(arrays.get("subjects"), n),
         votes_nk=votes,
         vote_names=vote_names,
@@ -76,28 +87,29 @@ def read_arrays(path: Path, size: int) -> Collection:
 
 
 def _few(names: list[str]) -> str:
-    """Return the first names: a zip of images that is called .npz holds thousands."""
+    """Return the first names; a zip of images with the suffix .npz holds thousands."""
     more = f" and {len(names) - 8:,} more" if len(names) > 8 else ""
     return ", ".join(names[:8]) + more
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
-    hint = "write it with numpy.savez_compressed; object arrays are not read"
+    hint = "write it with numpy.savez_compressed, without object arrays"
     try:
         if not zipfile.is_zipfile(path):
-            # np.load would advise to unpickle it.
+            # np.load would suggest allow_pickle=True, which runs code from the file.
             raise DataError(
-                f"cannot read {path} as a NumPy .npz file: it is none, or cut short", hint=hint
+                f"cannot read {path} as a NumPy .npz file: not a zip archive, or truncated",
+                hint=hint,
             )
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except _BROKEN as error:
-        reason = str(error).split(" If you trust")[0]  # that advice is dangerous
+        reason = str(error).split(" If you trust")[0]  # the rest suggests allow_pickle=True
         raise DataError(f"cannot read {path} as a NumPy .npz file: {reason}", hint=hint) from error
 
 
 def _check_shapes(path: Path, arrays: dict[str, NDArray[Any]], n: int) -> None:
-    """Raise a DataError for an array with other axes, or another number of rows, than it needs."""
+    """Raise a DataError for an array with a wrong number of axes or rows."""
     for name, array in arrays.items():
         axes = {"images": 3, "votes": 2}.get(name, 1)
         if name in KNOWN and array.ndim != axes:
@@ -122,7 +134,7 @@ def _labels(path: Path, labels: NDArray[Any], names: tuple[str, ...]) -> NDArray
     if labels.dtype.kind not in "iu":
         raise DataError(
             f"{path}: labels must be integers [n], got {labels.dtype}",
-            hint="an index into label_names each, -1 for none",
+            hint="each is an index into label_names, -1 for none",
         )
     wrong = np.flatnonzero((labels < -1) | (labels >= len(names)))
     if len(wrong):
@@ -144,7 +156,7 @@ def _votes(
     counts = votes.dtype.kind in "iufb" and bool(np.isfinite(votes).all() and (votes >= 0).all())
     if votes.shape[1] != len(names) or not counts:
         raise DataError(
-            f"{path}: votes must be numbers [n, {len(names)}], none of them negative, got "
+            f"{path}: votes must be finite numbers [n, {len(names)}], at least 0, got "
             f"{votes.dtype} {list(votes.shape)}",
             hint=f"its columns are: {', '.join(names)}; or give vote_names",
         )
@@ -158,8 +170,8 @@ def _splits(path: Path, usage: NDArray[Any] | None, n: int) -> NDArray[np.str_]:
         wrong = np.flatnonzero((usage < 0) | (usage >= len(USAGES)))
         if len(wrong):
             raise DataError(
-                f"{path}: row {wrong[0]} has usage {usage[wrong[0]]}",
-                hint="0 Training, 1 PublicTest, 2 PrivateTest",
+                f"{path}: row {wrong[0]} has usage {usage[wrong[0]]}, outside 0 to 2",
+                hint="0 is Training, 1 PublicTest, 2 PrivateTest",
             )
         names_k = np.array([split_name(name, str(path)) for name in USAGES], "<U10")
         return names_k[usage.astype(np.int64)]

@@ -1,4 +1,4 @@
-"""Image files to crops; those that cannot be used are listed, never a reason to stop."""
+"""Image files to crops; a file that cannot be used is listed and never ends the import."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from mien.data.faces import MODES, SAMPLE, SMALL, Decision, Found, decide, find_face
-from mien.data.sources.collection import Origin, Shown, Skipped
+from mien.data.faces import MODES, SAMPLE, SMALL, FaceCrop, FaceMode, choose_mode, crop_face
+from mien.data.records import Origin, Skipped, Thumbnail
 from mien.data.thumbnails import SHOWN, make_thumbnail
 from mien.errors import ConfigError, SourceError, did_you_mean
 from mien.imaging.codec import (
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Crops:
-    """What became of image files.
+    """The crops of image files, and the files that have none.
 
     Attributes:
         images_nhw: uint8 [n, size, size], grey.
-        kept: positions of the crops in the list of files.
+        kept: positions of the crops in the list of files, n.
         skipped: files that could not be used.
-        notes: images that were used, with something to know about them.
-        origins: where each crop comes from, [n].
-        decision: how faces were taken.
-        shown: images for the import's page.
+        notes: files that were read with a warning.
+        origins: where each crop comes from, n.
+        mode: whether faces were detected.
+        thumbnails: images for the page of the import.
     """
 
     images_nhw: NDArray[np.uint8]
@@ -51,25 +51,34 @@ class Crops:
     skipped: list[Skipped]
     notes: list[Skipped]
     origins: tuple[Origin, ...]
-    decision: Decision
-    shown: list[Shown] = field(default_factory=list)
+    mode: FaceMode
+    thumbnails: list[Thumbnail] = field(default_factory=list)
 
     def facts(self) -> dict[str, Any]:
-        """Return how the faces were taken, as JSON types."""
-        return {"faces": self.decision.to_dict()}
+        """Return whether faces were detected, and why, as JSON types."""
+        return {"faces": self.mode.to_dict()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Detected:
+    """What detection gave for one file; kept for the files of the sample, to do it once."""
+
+    face: FaceCrop
+    note: str
+    thumbnail: bytes
 
 
 class ImageCropper:
     """Turns image files into crops.
 
     Args:
-        faces: 'find' crops the one face of each image, 'whole' takes each image for a crop,
-            'auto' decides by a sample of the images.
-        make_detector: makes what finds faces, when it is first needed. Without it 'auto' takes
-            every image whole, and says so.
+        faces: 'find' crops the main face of each image, 'whole' resizes each image to a crop,
+            'auto' chooses one of the two by a sample of the images.
+        make_detector: returns a face detector; called when one is first needed. Without it 'auto'
+            reads every image whole, with a warning.
 
     Raises:
-        ConfigError: another word for `faces`, or 'find' without a detector.
+        ConfigError: unknown value of `faces`, or 'find' without a detector.
     """
 
     def __init__(
@@ -77,8 +86,8 @@ class ImageCropper:
     ) -> None:
         if faces not in MODES:
             raise ConfigError(
-                f"faces: {faces!r} is not a way to take faces",
-                hint=did_you_mean(faces, MODES) + f"known: {', '.join(MODES)}",
+                f"faces: unknown value {faces!r}",
+                hint=did_you_mean(faces, MODES) + f"allowed: {', '.join(MODES)}",
             )
         if faces == "find" and make_detector is None:
             raise ConfigError(
@@ -96,100 +105,100 @@ class ImageCropper:
         size: int,
         progress: Callable[[int, int], None] | None = None,
     ) -> Crops:
-        """Return the crops of the files that can be used, and what became of the others.
+        """Return the crops of the files that can be used, and a list of the others.
 
         Args:
-            files: to read.
-            names: for messages, one a file.
+            files: files to read.
+            names: name of each file, for messages.
             size: height and width of a crop, in pixels.
-            progress: called with (done, total).
+            progress: called with (done, total), in files.
         """
-        decision, known = self._decide(files, size)
+        mode, known = self._choose_mode(files, size)
         images: list[NDArray[np.uint8]] = []
         origins: list[Origin] = []
-        out = Crops(np.zeros((0, size, size), np.uint8), [], [], [], (), decision)
+        out = Crops(np.zeros((0, size, size), np.uint8), [], [], [], (), mode)
         for position, (file, name) in enumerate(zip(files, names, strict=True)):
             try:
-                crop, origin = self._crop(file, name, size, out, known.get(position))
+                if mode.mode == "whole":
+                    crop, origin = _read_whole(file, name, size, out)
+                else:
+                    detected = known.get(position) or self._detect(file, size)
+                    crop, origin = _use_detected(detected, name, size, out)
             except SourceError as error:
-                out.skipped.append(Skipped(name, error.message, _kind(file)))
-                crop, origin = None, Origin(0, 0)
-            if crop is not None:
-                images.append(crop)
-                origins.append(origin)
-                out.kept.append(position)
+                out.skipped.append(Skipped(name, error.message, _error_kind(file)))
+            else:
+                if crop is not None:
+                    images.append(crop)
+                    origins.append(origin)
+                    out.kept.append(position)
             if progress:
                 progress(position + 1, len(files))
         if images:
             out.images_nhw, out.origins = np.stack(images), tuple(origins)
         return out
 
-    def _crop(
-        self, file: Path, name: str, size: int, out: Crops, known: _Looked | None
-    ) -> tuple[NDArray[np.uint8] | None, Origin]:
-        """Return the crop of one file, or None where it has no clear face; list what is to know."""
-        if out.decision.mode == "whole":
-            image, note = _read(file)
-            crop = crop_whole(image, size)
-            origin = Origin(image.shape[1], image.shape[0])
-            kind = ""
-        else:
-            looked = known or self._look(file, size)
-            found, note, kind = looked.found, looked.note, looked.found.kind
-            if kind:
-                out.skipped.append(Skipped(name, found.reason, kind))
-            elif found.origin.box is not None and found.share * _shorter(found.origin) < size:
-                out.notes.append(Skipped(name, "its face is smaller than the crop", "small-face"))
-            if sum(s.kind == kind for s in out.shown) < SHOWN:
-                out.shown.append(Shown(name, kind, found.reason, looked.thumbnail))
-            if found.crop is None:
-                return None, found.origin
-            crop, origin = found.crop, found.origin
-        if note:
-            out.notes.append(Skipped(name, "", note))
-        return crop, origin
-
-    def _look(self, file: Path, size: int) -> _Looked:
-        image, note = _read(file)
-        found = find_face(image, self._load(), size, crops=self.faces == "auto")
-        return _Looked(found, note, make_thumbnail(image, found))
+    def _detect(self, file: Path, size: int) -> _Detected:
+        image, note = _decode(file)
+        face = crop_face(image, self._load(), size, allow_whole=self.faces == "auto")
+        return _Detected(face, note, make_thumbnail(image, face))
 
     def _load(self) -> FaceDetector:
         if self._detector is None:
-            assert self._make_detector is not None  # noqa: S101 - __init__ and _decide see to it
+            assert self._make_detector is not None  # noqa: S101 - __init__ and _choose_mode ensure it
             self._detector = self._make_detector()
         return self._detector
 
-    def _decide(self, files: Sequence[Path], size: int) -> tuple[Decision, dict[int, _Looked]]:
-        """Return how faces are taken, and what the sample has shown already, by position."""
+    def _choose_mode(
+        self, files: Sequence[Path], size: int
+    ) -> tuple[FaceMode, dict[int, _Detected]]:
+        """Return whether to detect faces, and the faces of the sample by their position."""
         if self.faces != "auto":
             name = self._load().name if self.faces == "find" else ""
-            return Decision(self.faces, self.faces, "asked for", name), {}
+            return FaceMode(self.faces, self.faces, "as requested", name), {}
         sample = np.unique(np.linspace(0, max(len(files) - 1, 0), SAMPLE).astype(int)).tolist()
         sides = {i: side for i in sample if i < len(files) and (side := _longer_side(files[i]))}
         large = [i for i, side in sides.items() if side > SMALL]
         if len(large) <= 0.05 * len(sides):
             why = f"face crops: {len(sides)} sampled images are at most {SMALL} pixels large"
-            return Decision("auto", "whole", why if sides else "no image to look at"), {}
+            return FaceMode("auto", "whole", why if sides else "no readable image"), {}
         if self._make_detector is None:
-            doubt = "photos would be shrunk whole, and teach their backgrounds"
-            return Decision("auto", "whole", "no face detector was given", doubt=doubt), {}
-        looked: dict[int, _Looked] = {}
+            doubt = "if the images are photos, a network would learn their backgrounds"
+            return FaceMode("auto", "whole", "no face detector was given", doubt=doubt), {}
+        detected: dict[int, _Detected] = {}
         for i in large:
             try:
-                looked[i] = self._look(files[i], size)
+                detected[i] = self._detect(files[i], size)
             except SourceError:
-                continue  # told of when its turn comes
-        if not looked:
-            return Decision("auto", "whole", "no image could be read to look at"), {}
-        return decide([look.found for look in looked.values()], self._load()), looked
+                continue  # `read` lists it when it comes to this file
+        if not detected:
+            return FaceMode("auto", "whole", "no readable image"), {}
+        return choose_mode([found.face for found in detected.values()], self._load()), detected
 
 
-@dataclass(frozen=True, slots=True)
-class _Looked:
-    found: Found
-    note: str
-    thumbnail: bytes
+def _read_whole(file: Path, name: str, size: int, out: Crops) -> tuple[NDArray[np.uint8], Origin]:
+    """Return the whole image as a crop; add its note to `out`."""
+    image, note = _decode(file)
+    if note:
+        out.notes.append(Skipped(name, "", note))
+    return crop_whole(image, size), Origin(image.shape[1], image.shape[0])
+
+
+def _use_detected(
+    detected: _Detected, name: str, size: int, out: Crops
+) -> tuple[NDArray[np.uint8] | None, Origin]:
+    """Return the crop of the main face, None where it is unclear; add notes to `out`."""
+    face = detected.face
+    if face.kind:
+        out.skipped.append(Skipped(name, face.reason, face.kind))
+    elif face.origin.box is not None and (
+        face.fraction * min(face.origin.width, face.origin.height) < size
+    ):
+        out.notes.append(Skipped(name, "its face is smaller than the crop", "small-face"))
+    if sum(thumbnail.kind == face.kind for thumbnail in out.thumbnails) < SHOWN:
+        out.thumbnails.append(Thumbnail(name, face.kind, face.reason, detected.thumbnail))
+    if detected.note and face.crop is not None:
+        out.notes.append(Skipped(name, "", detected.note))
+    return face.crop, face.origin
 
 
 NOTICES = {
@@ -197,27 +206,27 @@ NOTICES = {
     FIRST_FRAME: "animation",
     FIRST_PAGE: "animation",
 }
-"""Kinds of an import's notices by the notes of decoded files."""
+"""Kinds of notices, by the notes of decoded files."""
 
 
-def _read(file: Path) -> tuple[NDArray[np.uint8], str]:
-    """Return an image, uint8 [h, w, 3] RGB, and the kind of note on it, or ''."""
+def _decode(file: Path) -> tuple[NDArray[np.uint8], str]:
+    """Return an image, uint8 [h, w, 3] RGB, and the kind of its notice, or ''."""
     pixels, notes = decode_with_notes(read_content(file), str(file))
     return pixels, next((NOTICES[note] for note in notes if note in NOTICES), "")
 
 
-def _kind(file: Path) -> str:
-    """Return the kind of trouble with a file that could not be read."""
+def _error_kind(file: Path) -> str:
+    """Return the kind of notice for a file that could not be read."""
     try:
         if not file.exists():
             return "missing"
     except (OSError, ValueError):
         return "unreadable"
-    return "unreadable" if file.suffix.lower() in SUFFIXES else "not-a-image"
+    return "unreadable" if file.suffix.lower() in SUFFIXES else "not-an-image"
 
 
 def _longer_side(file: Path) -> int:
-    """Return an image's longer side by its header, 0 where it cannot be read."""
+    """Return an image's longer side in pixels from its header, 0 where it cannot be read."""
     try:
         with Image.open(file) as image:
             return max(image.size)
@@ -226,7 +235,3 @@ def _longer_side(file: Path) -> int:
         RuntimeError, struct.error,
     ):  # fmt: skip
         return 0
-
-
-def _shorter(origin: Origin) -> int:
-    return min(origin.width, origin.height)

@@ -1,13 +1,14 @@
-"""The forms of labelled collections, and which of them a source is in."""
+"""The registry of data sources, and detection of a source's format."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from stat import S_ISDIR, S_ISREG
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
 
 from mien.data.sources.arrays import read_arrays
-from mien.data.sources.collection import check_size
+from mien.data.sources.fields import check_size
 from mien.data.sources.folders import read_folders
 from mien.data.sources.tables import (
     is_pixels,
@@ -20,78 +21,137 @@ from mien.errors import ConfigError, DataError, did_you_mean
 from mien.labels import FERPLUS_VOTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from mien.data.sources.collection import Collection
+    from mien.data.dataset import Dataset
     from mien.data.sources.images import ImageCropper
 
-FORMS = {
-    "folders": "a folder per class (happy/*.jpg), perhaps within a folder per split",
-    "list": "a CSV of path,label[,split,subject]",
-    "fer2013": "FER2013's CSV: emotion,pixels,Usage",
-    "arrays": "a NumPy .npz of images, labels and, perhaps, usage, votes, names, subjects",
-}
+
+class ReadCrops(Protocol):
+    """Reads a source that holds crops."""
+
+    def __call__(
+        self, path: Path, size: int, progress: Callable[[int, int], None] | None = None, /
+    ) -> Dataset:
+        """Return an unsplit dataset; `progress` is called with (done, total), at last (n, n)."""
+        ...
+
+
+class ReadImages(Protocol):
+    """Reads a source that holds image files."""
+
+    def __call__(
+        self,
+        path: Path,
+        size: int,
+        progress: Callable[[int, int], None] | None = None,
+        cropper: ImageCropper | None = None,
+        /,
+    ) -> Dataset:
+        """Return an unsplit dataset; `progress` is called with (done, total), at last (n, n)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CropSource:
+    """A format that holds crops. Its rows have an order, so that votes can be joined to them.
+
+    Attributes:
+        description: one line, for people.
+        read: reads it.
+    """
+
+    description: str
+    read: ReadCrops
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSource:
+    """A format that names image files, in which faces can be detected.
+
+    Attributes:
+        description: one line, for people.
+        read: reads it.
+    """
+
+    description: str
+    read: ReadImages
+
+
+SOURCES: Mapping[str, CropSource | ImageSource] = MappingProxyType(
+    {
+        "folders": ImageSource(
+            "a folder per class (happy/*.jpg), optionally within a folder per split", read_folders
+        ),
+        "list": ImageSource("a CSV of path,label[,split,subject]", read_list),
+        "fer2013": CropSource("FER2013's CSV: emotion,pixels,Usage", read_fer2013),
+        "arrays": CropSource(
+            "a NumPy .npz of images and labels, optionally usage, votes, names, subjects",
+            read_arrays,
+        ),
+    }
+)
+"""Every format that is read, by its name; tests/data/test_source_contract.py checks each."""
 
 
 def read_source(
     source: Path,
-    form: str,
-    votes: Path | None,
-    size: int,
+    format: str = "",
+    votes: Path | None = None,
+    size: int = 48,
     progress: Callable[[int, int], None] | None = None,
     cropper: ImageCropper | None = None,
-) -> Collection:
-    """Read a labelled collection in any known form; `form` '' finds out which.
+) -> Dataset:
+    """Read labelled images in any registered format.
 
     Args:
         source: folder or file.
-        form: one of FORMS, or ''.
+        format: one of SOURCES; '' detects it.
         votes: FERPlus's vote file, or None.
-        size: height and width of a crop, in pixels.
-        progress: called with (done, total).
+        size: height and width of a crop, 8 to 1024 pixels.
+        progress: called with (done, total), total 0 while it is unknown; at last (n, n).
         cropper: how image files become crops; whole where None.
+
+    Returns:
+        The unsplit dataset.
 
     Raises:
         DataError: the source is missing or cannot be used.
-        ConfigError: an unknown form, or faces are to be found where there are only crops.
+        ConfigError: unknown format, `size` out of range, faces='find' for a source of crops, or
+            votes for a source whose rows have no order.
     """
     check_size(size)
-    if form and form not in FORMS:
+    if format and format not in SOURCES:
         raise ConfigError(
-            f"no source form is called {form!r}",
-            hint=did_you_mean(form, FORMS) + f"known: {', '.join(FORMS)}",
+            f"format: unknown value {format!r}",
+            hint=did_you_mean(format, SOURCES) + f"allowed: {', '.join(SOURCES)}",
         )
-    form = form or detect_form(source)
-    if cropper is not None and cropper.faces == "find" and form in ("arrays", "fer2013"):
+    reader = SOURCES[format or detect_format(source)]
+    if isinstance(reader, ImageSource):
+        if votes is not None:
+            raise ConfigError(
+                f"votes: they are joined by row, and the rows of {source} have no order",
+                hint="use votes with FER2013's CSV, or put them into an .npz",
+            )
+        return reader.read(source, size, progress, cropper)
+    if cropper is not None and cropper.faces == "find":
         raise ConfigError(
             f"faces: 'find' needs image files, and {source} holds crops",
-            hint="take them whole (faces='whole' or 'auto')",
+            hint="set faces to 'whole' or 'auto'",
         )
-    if form == "folders":
-        collection = read_folders(source, size, progress, cropper)
-    elif form == "arrays":
-        collection = read_arrays(source, size)
-    elif form == "fer2013":
-        collection = read_fer2013(source, size, progress)
-    else:
-        collection = read_list(source, size, progress, cropper)
+    dataset = reader.read(source, size, progress)
     if votes is None:
-        return collection
-    if form not in ("fer2013", "arrays"):
-        raise ConfigError(
-            "--votes joins by row, so it needs a source whose rows have an order",
-            hint="use it with FER2013's CSV, or put the votes into an .npz",
-        )
-    counts = read_votes(votes, len(collection))
-    return replace(collection, votes_nk=counts, vote_names=FERPLUS_VOTES)
+        return dataset
+    counts = read_votes(votes, len(dataset))
+    return replace(dataset, votes_nk=counts, vote_names=FERPLUS_VOTES)
 
 
-def detect_form(source: Path) -> str:
-    """Return the form of a source.
+def detect_format(source: Path) -> str:
+    """Return the name of a source's format, one of SOURCES.
 
     Raises:
-        DataError: it is missing, or in none of the known forms.
+        DataError: the source does not exist, or is in none of the formats.
     """
     try:
         kind = source.stat().st_mode
@@ -109,12 +169,12 @@ def detect_form(source: Path) -> str:
         return "fer2013" if crops else "list"
     if _is_archive(source):
         raise DataError(
-            f"{source} is an archive, which is not read",
-            hint="unpack it, then import the folder of class folders that it holds",
+            f"{source} is an archive, which cannot be read",
+            hint="unpack it, then import the folder of class folders in it",
         )
     raise DataError(
-        f"{source} is in no known form",
-        hint="; ".join(f"{name}: {about}" for name, about in FORMS.items()),
+        f"{source} is in no known format",
+        hint="; ".join(f"{name}: {known.description}" for name, known in SOURCES.items()),
     )
 
 

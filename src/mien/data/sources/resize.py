@@ -1,4 +1,4 @@
-"""Square grey crops to the size of the cache, through the one alignment."""
+"""Resize square grey crops with the same function that crops faces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CSV files: a list of labelled images, FER2013's pixels, and FERPlus's votes."""
+"""CSV sources: 'list' (paths and labels), 'fer2013' (pixels), and FERPlus's votes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.data.sources.collection import Collection, index_labels, split_name
+from mien.data.dataset import Dataset
+from mien.data.sources.fields import index_labels, split_name
 from mien.data.sources.images import ImageCropper
 from mien.data.sources.resize import resize_crops
 from mien.errors import DataError, did_you_mean
@@ -40,7 +41,7 @@ FERPLUS_HEADER = (
 
 
 FER2013_SIDE = 48
-"""Height and width of its crops; other sizes are read too, where all rows have the same."""
+"""Height and width of FER2013's crops; other sizes are read where all rows have the same."""
 
 
 def read_header(path: Path) -> list[str]:
@@ -55,24 +56,22 @@ def read_list(
     size: int,
     progress: Callable[[int, int], None] | None = None,
     cropper: ImageCropper | None = None,
-) -> Collection:
+) -> Dataset:
     """Read a CSV of `path,label[,split,subject]`; paths are relative to the file's folder.
 
-    Paths as Windows writes them, with backslashes, are read everywhere.
+    Paths with backslashes, as Windows writes them, are read on every system. An empty label means
+    that there is none, as in a test set without labels.
 
-    An empty label means that there is none, as in a test set without targets.
+    Args:
+        path: CSV file to read.
+        size: height and width of a crop, in pixels.
+        progress: called with (done, total), in images.
+        cropper: how images become crops; ImageCropper() where None.
 
     Raises:
         DataError: a column is missing, a row is short or names no path, a split is unknown.
     """
-    rows = list(
-        _records(path, required=("path", "label"), known=("path", "label", "split", "subject"))
-    )
-    if not rows:
-        raise DataError(f"{path} holds no rows", hint="add lines such as faces/1.jpg,happy")
-    for number, row in rows:
-        if not row["path"].strip():
-            raise DataError(f"{path}, line {number}: the path is empty", hint="fill or delete it")
+    rows = _list_rows(path)
     texts = [row["path"].strip() for _, row in rows]
     files = [_file(path.parent, text) for text in texts]
     crops = (cropper or ImageCropper()).read(files, [plain(t) for t in texts], size, progress)
@@ -82,30 +81,42 @@ def read_list(
         [class_name(row["label"], f"{path}, line {n}") for n, row in rows], SEVEN
     )
     splits = [split_name(row.get("split", ""), f"{path}, line {n}") for n, row in rows]
-    return Collection(
+    return Dataset.unsplit(
         name=path.stem,
         images_nhw=crops.images_nhw,
         label_names=names,
         labels_n=labels,
         sources_n=np.array([texts[i] for i in crops.kept], np.str_),
-        splits_n=np.array(splits, "<U10"),
+        source_splits_n=np.array(splits, "<U10"),
         subjects_n=np.array([row.get("subject", "").strip() for _, row in rows], np.str_),
-        skipped=crops.skipped,
-        notes=crops.notes,
+        skipped=tuple(crops.skipped),
+        notes=tuple(crops.notes),
         declared=tuple(dict.fromkeys(canonical(text) for text in declared if text.strip())),
         origins=crops.origins,
-        shown=crops.shown,
+        thumbnails=tuple(crops.thumbnails),
         facts=crops.facts(),
     )
 
 
+def _list_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Return (line, row) of each image of a list; no row, or an empty path, is a DataError."""
+    known = ("path", "label", "split", "subject")
+    rows = list(_records(path, required=("path", "label"), known=known))
+    if not rows:
+        raise DataError(f"{path} has no rows", hint="add lines such as faces/1.jpg,happy")
+    for number, row in rows:
+        if not row["path"].strip():
+            raise DataError(f"{path}, line {number}: the path is empty", hint="fill or delete it")
+    return rows
+
+
 def _file(folder: Path, text: str) -> Path:
-    r"""Return the file that a row names; where none is called so, img\1.png is img/1.png."""
+    r"""Return the file of a row; img\1.png is read as img/1.png where no file has that name."""
     file = folder / text
     if "\\" in text:
         try:
             found = file.exists()
-        except (OSError, ValueError):  # told of when it is read
+        except (OSError, ValueError):  # reading it will report why
             return file
         return file if found else folder / PureWindowsPath(text).as_posix()
     return file
@@ -113,8 +124,13 @@ def _file(folder: Path, text: str) -> Path:
 
 def read_fer2013(
     path: Path, size: int, progress: Callable[[int, int], None] | None = None
-) -> Collection:
+) -> Dataset:
     """Read FER2013's CSV: `emotion,pixels[,Usage]`, 48x48 grey values in each row.
+
+    Args:
+        path: CSV file to read.
+        size: height and width of a crop, in pixels.
+        progress: called with (rows, 0) while the number of rows is unknown, at last with (n, n).
 
     Raises:
         DataError: wrong columns, a wrong number of pixels, a value that is no grey level, an
@@ -133,7 +149,7 @@ def read_fer2013(
         if len(pixels) != side * side:
             raise DataError(
                 f"{where}: {len(pixels)} pixels, expected {side * side} ({side} x {side})",
-                hint="the row is cut or damaged; restore it or delete it",
+                hint="the row is truncated or damaged; restore it or delete it",
             )
         images.append(pixels.reshape(side, side))
         labels.append(_emotion(row.get("emotion", ""), where))
@@ -141,23 +157,28 @@ def read_fer2013(
         if progress and number % 1000 == 0:
             progress(number, 0)
     if not images:
-        raise DataError(f"{path} holds no rows", hint="restore the file")
+        raise DataError(f"{path} has no rows", hint="restore the file")
+    if progress:
+        progress(len(images), len(images))
     names, indices = index_labels(labels, SEVEN)
-    return Collection(
+    return Dataset.unsplit(
         name=path.stem,
         images_nhw=resize_crops(np.stack(images), size),
         label_names=names,
         labels_n=indices,
         sources_n=np.array([f"{path.name}#{i}" for i in range(len(images))], np.str_),
-        splits_n=np.array(splits, "<U10"),
-        subjects_n=np.full(len(images), "", np.str_),
+        source_splits_n=np.array(splits, "<U10"),
     )
 
 
 def read_votes(path: Path, rows: int) -> NDArray[np.float32]:
     """Read FERPlus's votes, float32 [rows, 10] in the order of labels.FERPLUS_VOTES.
 
-    FERPlus joins FER2013 by row: its n-th line is about FER2013's n-th line.
+    FERPlus joins FER2013 by row: its n-th row votes on FER2013's n-th row.
+
+    Args:
+        path: FERPlus's fer2013new.csv.
+        rows: expected number of rows.
 
     Raises:
         DataError: other columns, another number of rows, or a vote that is no count.
@@ -170,7 +191,7 @@ def read_votes(path: Path, rows: int) -> NDArray[np.float32]:
         )
     votes: list[list[int]] = []
     for number, row in islice(read_rows(path), 1, None):
-        if not any(cell.strip() for cell in row):  # spreadsheets end in such lines
+        if not any(cell.strip() for cell in row):  # spreadsheets append empty rows
             continue
         counts = [int(cell) if cell.strip().isdecimal() else -1 for cell in row[2:]]
         if len(counts) != len(FERPLUS_VOTES) or min(counts) < 0:
@@ -182,8 +203,8 @@ def read_votes(path: Path, rows: int) -> NDArray[np.float32]:
         votes.append(counts)
     if len(votes) != rows:
         raise DataError(
-            f"{path} holds votes on {len(votes)} images, the source has {rows}",
-            hint="the two are joined by row; use the vote file that belongs to this source",
+            f"{path} has votes on {len(votes)} images, the source has {rows}",
+            hint="votes are joined by row; use the vote file that belongs to this source",
         )
     return np.array(votes, np.float32)
 
@@ -221,9 +242,7 @@ def _records(
     _refuse_headless(path, header, required, known)
     twice = sorted({name for name in known if header.count(name) > 1})
     if twice:
-        raise DataError(
-            f"{path} has two columns {twice[0]!r}", hint="rename or delete the one not meant"
-        )
+        raise DataError(f"{path} has two columns {twice[0]!r}", hint="rename or delete one of them")
     for name in required:
         if name not in header:
             raise DataError(
@@ -242,14 +261,17 @@ def _records(
         yield number, dict(zip(header, row, strict=True))
 
 
-CELL, CELLS = 24, 8
-"""Characters of a cell, and cells of a row, that a message shows."""
+MAX_CHARACTERS, MAX_CELLS = 24, 8
+"""Maximum length of a cell, and number of cells of a row, in a message."""
 
 
 def _shown(cells: Sequence[str]) -> str:
-    """Return a row for a message; a row of pixels would fill screens."""
-    short = [cell if len(cell) <= CELL else f"{cell[:CELL]}…" for cell in cells[:CELLS]]
-    more = f" and {len(cells) - CELLS} more" if len(cells) > CELLS else ""
+    """Return a row for a message, shortened: a row of pixels would fill screens."""
+    short = [
+        cell if len(cell) <= MAX_CHARACTERS else f"{cell[:MAX_CHARACTERS]}…"
+        for cell in cells[:MAX_CELLS]
+    ]
+    more = f" and {len(cells) - MAX_CELLS} more" if len(cells) > MAX_CELLS else ""
     return ", ".join(short) + more
 
 
@@ -276,35 +298,34 @@ def _refuse_headless(
 
 
 def _refuse_misspelt(path: Path, header: list[str], known: tuple[str, ...]) -> None:
-    """Raise a DataError for a column that is nearly one we know, and would be passed over.
+    """Raise a DataError for a column whose name is nearly a known one, and would be ignored.
 
-    A 'subjects' that is not read would put one person into two splits without a word.
+    An ignored 'subjects' would silently put one subject into two splits.
     """
     absent = [name for name in known if name not in header]
     for name in header:
         near = get_close_matches(name, absent, n=1, cutoff=0.7) if name not in known else []
         if near:
             raise DataError(
-                f"{path} has a column {name!r}, which is not one that is read",
-                hint=f"did you mean {near[0]!r}? otherwise rename it; "
-                f"columns that are read: {', '.join(known)}",
+                f"{path} has an unknown column {name!r}",
+                hint=f"did you mean {near[0]!r}? otherwise rename it; known: {', '.join(known)}",
             )
 
 
 def _delimiter(header: str) -> str:
-    """Return what separates the columns: spreadsheets write semicolons in much of the world."""
+    """Return the delimiter of a header line: spreadsheets in many countries write semicolons."""
     return next((mark for mark in ",;\t|" if mark in header), ",")
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (line, cells) of a CSV file in UTF-8, the header too; commas, semicolons, tabs or bars.
 
-    UTF-16 is read too where the file says so by its first bytes, as spreadsheets write it.
+    UTF-16 with a byte order mark is read too, as spreadsheets write it.
 
     Raises:
-        DataError: it cannot be read, or is no such file.
+        DataError: the file cannot be read, or is not a CSV file.
     """
-    csv.field_size_limit(1 << 24)  # a row of pixels is longer than csv's default limit
+    csv.field_size_limit(1 << 24)  # a row of pixels exceeds csv's default limit
     try:
         with path.open("rb") as start:
             wide = start.read(2) in (b"\xff\xfe", b"\xfe\xff")

@@ -1,4 +1,4 @@
-"""What lies in a tree of class folders: images by class and split, and what is passed over."""
+"""Walk a tree of class folders: images by class and split, and the files that are skipped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mien.data.sources.collection import SPLIT_NAMES, Skipped, split_name
+from mien.data.records import Skipped
+from mien.data.sources.fields import SPLIT_NAMES, split_name
 from mien.errors import DataError
 from mien.files import plain
 from mien.imaging.codec import SUFFIXES
@@ -15,21 +16,21 @@ from mien.labels import EIGHT, canonical, class_name
 
 @dataclass(slots=True)
 class Tree:
-    """What was found.
+    """The images of a folder.
 
     Attributes:
         images: (file, label, split) of every file in a class folder, however deep.
-        passed_over: images outside of the class folders, and hidden ones.
-        classes: names of all class folders in our spelling, those without an image too.
+        skipped: images outside of the class folders, and hidden ones.
+        classes: names of all class folders in our spelling, including those without any image.
     """
 
     images: list[tuple[Path, str, str]] = field(default_factory=list)
-    passed_over: list[Skipped] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
 
 
 def walk_classes(path: Path) -> Tree:
-    """Return what lies in `path`: class folders, or split folders that hold class folders.
+    """Return the images in class folders, or in split folders that hold class folders.
 
     A class folder's subfolders belong to the class.
 
@@ -52,7 +53,7 @@ def _collect(path: Path, root: Path, split: str, tree: Tree) -> None:
     _refuse_deeper_classes(path, folders)
     for file in sorted(path.iterdir()):
         if file.suffix.lower() in SUFFIXES and file.is_file():
-            tree.passed_over.append(_passed_over(file, root, "outside-class"))
+            tree.skipped.append(_skipped(file, root, "outside-class"))
     for folder in folders:
         if not split and folder.name.lower() in SPLIT_NAMES and _folders(folder):
             _collect(folder, root, split_name(folder.name, str(folder)), tree)
@@ -62,22 +63,25 @@ def _collect(path: Path, root: Path, split: str, tree: Tree) -> None:
         for file, parts in _files(folder):
             if any(part.startswith(".") for part in parts):
                 if file.suffix.lower() in SUFFIXES:
-                    tree.passed_over.append(_passed_over(file, root, "hidden"))
+                    tree.skipped.append(_skipped(file, root, "hidden"))
                 continue
             within = parts[0] if len(parts) > 1 and parts[0].lower() in SPLIT_NAMES else ""
-            own = split or split_name(within, str(folder))  # happy/train/1.jpg too
+            own = split or split_name(within, str(folder))  # happy/train/1.jpg is read too
             tree.images.append((file, label, own))
 
 
-def _passed_over(file: Path, root: Path, kind: str) -> Skipped:
-    reasons = {"outside-class": "lies in no class folder", "hidden": "its name starts with a dot"}
+def _skipped(file: Path, root: Path, kind: str) -> Skipped:
+    reasons = {
+        "outside-class": "outside of any class folder",
+        "hidden": "its name starts with a dot",
+    }
     return Skipped(plain(file.relative_to(root).as_posix()), reasons[kind], kind)
 
 
 def _refuse_deeper_classes(path: Path, folders: list[Path]) -> None:
-    """Raise a DataError where expressions are folders within folders that are not.
+    """Raise a DataError where expressions are folders within folders that are none.
 
-    Person/happy/1.jpg would otherwise be read as one class for each person.
+    anna/happy/1.jpg would otherwise be read as one class per subject.
     """
     if any(canonical(f.name) in EIGHT or f.name.lower() in SPLIT_NAMES for f in folders):
         return
@@ -86,10 +90,10 @@ def _refuse_deeper_classes(path: Path, folders: list[Path]) -> None:
     if len(classes) < 2:
         return
     raise DataError(
-        f"the class folders of {path} lie a level deeper: {inner[classes[0]].name}/{classes[0]}",
+        f"the class folders of {path} are one level deeper: {inner[classes[0]].name}/{classes[0]}",
         hint=f"give {folders[0]}"
         if len(folders) == 1
-        else "order them CLASS/PERSON/1.jpg, or give a CSV of path,label,split,subject",
+        else "rename them to CLASS/SUBJECT/1.jpg, or give a CSV of path,label,split,subject",
     )
 
 
@@ -98,9 +102,9 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> list[tuple[Path, tuple[str, ...]]]:
-    """Return the files of a folder and of its subfolders, and the names from the folder on.
+    """Return the files of a folder and of its subfolders, each with its path's parts below it.
 
-    Links to folders are followed, once.
+    Links to folders are followed, each folder once.
     """
     found: list[tuple[Path, tuple[str, ...]]] = []
     seen: set[tuple[int, int]] = set()
@@ -110,7 +114,7 @@ def _files(folder: Path) -> list[tuple[Path, tuple[str, ...]]]:
 
     for here, inner, names in os.walk(folder, onerror=fail, followlinks=True):
         status = Path(here).stat()
-        if (status.st_dev, status.st_ino) in seen:  # a link that leads back
+        if (status.st_dev, status.st_ino) in seen:  # a circle of links
             inner.clear()
             continue
         seen.add((status.st_dev, status.st_ino))

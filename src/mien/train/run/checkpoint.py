@@ -7,7 +7,6 @@ leaves the previous checkpoint or the new one, never a mixture.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,8 +15,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from mien.errors import ModelFileError
-from mien.files import sha256, write_bytes, write_json
-from mien.installation import upgrade_command
+from mien.files import JsonKind, read_schema_json, sha256, write_bytes, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +24,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SCHEMA_VERSION = 1
+STATE_JSON = JsonKind(
+    noun="checkpoint",
+    newest=SCHEMA_VERSION,
+    required=("tensors", "sha256", "epoch"),
+    error=ModelFileError,
+    if_missing="train first: mien train RECIPE",
+    if_damaged="restore it from a copy, or train again",
+)
 
 
 def save_checkpoint(
@@ -58,7 +64,7 @@ def load_checkpoint(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[st
         ModelFileError: missing, cut short, changed since it was written, or of a newer schema.
     """
     path = folder / f"{name}.json"
-    state = _read_state(path)
+    state = read_schema_json(path, STATE_JSON)
     file = folder / str(state["tensors"])
     try:
         content = file.read_bytes()
@@ -78,28 +84,6 @@ def load_checkpoint(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[st
         raise ModelFileError(
             f"checkpoint {file} is not a safetensors file: {error}", hint="train again"
         ) from error
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelFileError(
-            f"no checkpoint at {path}: {error.strerror}", hint="train first: mien train RECIPE"
-        ) from error
-    except ValueError as error:
-        raise ModelFileError(
-            f"checkpoint {path} is damaged: {error}", hint="restore it from a copy, or train again"
-        ) from error
-    if not isinstance(state, dict) or not {"schema", "tensors", "sha256", "epoch"} <= set(state):
-        raise ModelFileError(f"{path} is not a checkpoint of mien", hint="check the run folder")
-    if state["schema"] > SCHEMA_VERSION:
-        raise ModelFileError(
-            f"checkpoint {path} has schema {state['schema']}; "
-            f"this mien reads up to {SCHEMA_VERSION}",
-            hint=f"upgrade mien: {upgrade_command()}",
-        )
-    return state
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -27,8 +27,7 @@ from torch import nn
 
 from mien import __version__
 from mien.errors import ConfigError, RunFolderError
-from mien.files import read_json, write_json, write_text
-from mien.installation import upgrade_command
+from mien.files import JsonKind, read_json, read_schema_json, write_json, write_text
 from mien.train.loop.signals import EpochSignals
 from mien.train.networks.ensemble import Ensemble
 from mien.train.networks.normalise import Normalise
@@ -50,6 +49,14 @@ T = TypeVar("T")
 M_co = TypeVar("M_co", bound=nn.Module, covariant=True)
 
 SCORING_BATCH = 256
+CONFIG_JSON = JsonKind(
+    noun="run folder",
+    newest=SCHEMA_VERSION,
+    required=("recipe", "data", "fingerprint", "input_size"),
+    error=RunFolderError,
+    if_missing="give the folder that mien train wrote",
+    if_damaged="start a new run; its checkpoints are unharmed",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,25 +199,7 @@ def open_run(path: Path) -> RunFolder:
     Raises:
         RunFolderError: it is missing, not a run folder, damaged, or of a newer schema.
     """
-    file = path / "config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunFolderError(
-            f"{path} is not a run folder: {file.name} cannot be read ({error.strerror})",
-            hint="give the folder that mien train wrote",
-        ) from error
-    except ValueError as error:
-        raise RunFolderError(
-            f"{file} is damaged: {error}", hint="start a new run; its checkpoints are unharmed"
-        ) from error
-    if not isinstance(config, dict) or "recipe" not in config or "schema" not in config:
-        raise RunFolderError(f"{file} was not written by mien", hint="check the path")
-    if config["schema"] > SCHEMA_VERSION:
-        raise RunFolderError(
-            f"{path} has run schema {config['schema']}; this mien reads up to {SCHEMA_VERSION}",
-            hint=f"upgrade mien: {upgrade_command()}",
-        )
+    config = read_schema_json(path / "config.json", CONFIG_JSON, shown=path)
     recipe = recipe_from_dict(upgraded(config["recipe"], config["schema"]))
     return RunFolder(path, recipe, config["data"], config["fingerprint"], int(config["input_size"]))
 
