@@ -315,5 +315,5 @@ def test_the_timeline_is_drawn_without_holes(rate: float) -> None:
     text = page(summary(readings), THREE, svg, None)
     frames = "1 frame," if len(times) == 1 else f"{len(times):,} frames,"
     assert frames in text
-    assert "1 person," in text
+    assert "1 track," in text
     assert all(f"<th>{name}</th>" in text for name in (*THREE, "unsure", "unread"))

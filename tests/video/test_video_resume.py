@@ -181,7 +181,7 @@ def test_a_timeline_without_images_goes_on(clip: Path, tmp_path: Path) -> None:
     _, begin = run(clip, tmp_path / "out", wanted=wanted, resume=True)
     assert begin > 0
     lanes = [
-        (tmp_path / n / "clip.timeline.svg").read_text().count("person") for n in ("whole", "out")
+        (tmp_path / n / "clip.timeline.svg").read_text().count("track ") for n in ("whole", "out")
     ]
     assert lanes[0] == lanes[1] > 0
 

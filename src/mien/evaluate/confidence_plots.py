@@ -10,8 +10,8 @@ from mien.evaluate.bootstrap import wilson
 from mien.evaluate.confidence import accuracy_when_answering
 from mien.evaluate.plots import clean_axes
 from mien.evaluate.report import YARDSTICKS, yardsticks
-from mien.palette import BLUE, GREY, INK, ORANGE, label_colour
 from mien.report.figure import new_figure, png_bytes
+from mien.report.palette import BLUE, GREY, INK, ORANGE, label_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

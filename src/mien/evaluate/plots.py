@@ -9,8 +9,8 @@ import numpy as np
 from mien.evaluate.bootstrap import wilson
 from mien.evaluate.metrics import BINS
 from mien.evaluate.report import YARDSTICKS, yardsticks
-from mien.palette import BLUE, GREY, INK, ORANGE
 from mien.report.figure import new_figure, png_bytes
+from mien.report.palette import BLUE, GREY, INK, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,8 +10,8 @@ from PIL import Image
 from mien.evaluate.corruption import CORRUPTIONS, corrupt
 from mien.evaluate.plots import clean_axes
 from mien.evaluate.report import YARDSTICKS
-from mien.palette import BLUE, GREY, INK
 from mien.report.figure import new_figure, png_bytes
+from mien.report.palette import BLUE, GREY, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

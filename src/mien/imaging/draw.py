@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mien import palette
+from mien.report import palette
 from mien.types import FaceReading
 
 if TYPE_CHECKING:

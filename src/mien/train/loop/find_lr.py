@@ -18,8 +18,8 @@ import torch
 
 from mien.errors import RunFolderError, TrainingError
 from mien.files import read_json, write_bytes, write_json
-from mien.palette import BLUE, GREY, INK, ORANGE
 from mien.report.figure import png_bytes
+from mien.report.palette import BLUE, GREY, INK, ORANGE
 from mien.train.loop.fit import choose_device, start_state, train_step
 from mien.train.loop.loader import batches, make_examples
 from mien.train.loop.signals import Recorder
