@@ -25,21 +25,21 @@ def calibrate(
     refuse_file(out, "OUT", [".onnx"])
     with needs("train", "mien calibrate"):
         from mien.data.dataset import load_dataset
-        from mien.evaluate.report import YARDSTICKS, yardsticks
+        from mien.evaluate.report import GROUND_TRUTHS, by_ground_truth
         from mien.model.classifier import Classifier
         from mien.model.resolve import model_content
         from mien.publish.rewrite import write_model
     content, name = model_content(model)
     classifier = Classifier.from_bytes(content, name=name)
     info, evaluation = write_model(classifier, content, out, load_dataset(data), split, note)
-    by, metrics = next(yardsticks(evaluation))
-    for one in metrics.confidence.sets:
+    by, metrics = next(by_ground_truth(evaluation))
+    for one in metrics.confidence.prediction_sets:
         typer.echo(
-            f"--coverage {one.asked:g}: fitted on one half, {one.got.value:.1%} of sets hold the "
-            f"right label on the other; {one.size:.2f} labels a set"
+            f"--coverage {one.coverage:g}: fitted on one half, {one.observed.value:.1%} of sets "
+            f"hold the true label on the other; {one.mean_size:.2f} labels per set"
         )
     fitted = info.coverage
     typer.echo(
-        f"{out}: fitted to the {YARDSTICKS[by]} of {fitted['n']:,} faces of "
+        f"{out}: fitted to the {GROUND_TRUTHS[by]} of {fitted['n']:,} faces of "
         f"{fitted['data']}; card: {out.with_suffix('.md')}"
     )

@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mien.cli.evaluate_tables import print_evaluation, print_raters, print_robustness
 from mien.cli.extras import needs, refuse_missing
 from mien.cli.paths import refuse_file
-from mien.cli.render import print_table
 from mien.errors import ConfigError
 from mien.labels import label_set
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Console
-
     from mien.data.dataset import Dataset
-    from mien.evaluate.evaluate import Evaluation, Metrics
     from mien.evaluate.predictions import Scorer
+    from mien.evaluate.raters import RaterAgreement
     from mien.evaluate.robustness import Robustness
 
 
@@ -47,8 +45,14 @@ def evaluate(
     corruptions: bool = typer.Option(
         False, "--corruptions", help="Also measure what blur, noise, turning and more cost."
     ),
+    raters: bool = typer.Option(
+        False,
+        "--raters",
+        help="Also measure human raters: the pooled votes of 1 to 5 of them against the majority "
+        "of the others. Needs a dataset with votes, such as FERPlus.",
+    ),
 ) -> None:
-    """Grade a model: the raters' panel where there are votes, and the raw labels beside it."""
+    """Evaluate a model against the rater consensus, where there are votes, and the raw labels."""
     with needs("data", "mien evaluate"):
         from mien.data.dataset import load_dataset
         from mien.evaluate.confidence_plots import confidence_image
@@ -63,13 +67,20 @@ def evaluate(
     if split == "test":
         typer.echo("note: this looks at the test set; choose nothing by it", err=True)
     robustness = _robustness(scorer, dataset, split, chosen) if corruptions else None
+    agreement = _raters(scorer, dataset, split, evaluation.labels) if raters else ()
     if as_json:
-        more = {} if robustness is None else {"corruptions": robustness.to_dict()}
+        more: dict[str, object] = {}
+        if robustness is not None:
+            more["corruptions"] = robustness.to_dict()
+        if raters:
+            more["raters"] = [one.to_dict() for one in agreement]
         typer.echo(json.dumps({**evaluation.to_dict(), **more}, indent=2))
     else:
-        _print(evaluation)
+        print_evaluation(evaluation)
+        if raters:
+            print_raters(evaluation, agreement)
         if robustness is not None:
-            _print_robustness(robustness)
+            print_robustness(robustness)
     sys.stdout.flush()
     path = image or _image_path(model, dataset, split)
     if path is None:
@@ -132,6 +143,21 @@ def _robustness(
         )  # fmt: skip
 
 
+def _raters(
+    scorer: Scorer, dataset: Dataset, split: str, labels: tuple[str, ...]
+) -> tuple[RaterAgreement, ...]:
+    from mien.cli.progress import stages
+    from mien.evaluate.predictions import predict_table
+    from mien.evaluate.raters import rater_agreement
+
+    chosen = dataset.split(split)
+    with stages() as update:
+        return rater_agreement(
+            chosen, labels, y_pred_n=predict_table(scorer, chosen, labels).logits_nk.argmax(axis=1),
+            progress=lambda done, total: update("raters", done, total),
+        )  # fmt: skip
+
+
 def load_scorer(model: Path, labels: Sequence[str] = ()) -> Scorer:
     """Return the model in an ONNX file, a shipped one, or the best network of a run folder.
 
@@ -151,104 +177,3 @@ def load_scorer(model: Path, labels: Sequence[str] = ()) -> Scorer:
     classifier = Classifier.load(model)
     also = any(set(labels) == set(head.labels) for head in classifier.info.heads)
     return classifier.answering(labels) if also else classifier
-
-
-def _print(evaluation: Evaluation) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from mien.evaluate.report import NAMES, YARDSTICKS, class_cells, in_words, yardsticks
-
-    console = Console(highlight=False)
-    console.print(
-        f"[bold]{evaluation.model}[/bold] on {evaluation.data}, {evaluation.split} "
-        f"(fingerprint {evaluation.fingerprint}); 95% intervals"
-    )
-    graded = list(yardsticks(evaluation))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("")
-    for name, metrics in graded:
-        table.add_column(f"{YARDSTICKS[name]}, n = {metrics.n:,}", justify="right")
-    for key, title in NAMES.items():
-        table.add_row(title, *(in_words(metrics.headlines[key]) for _, metrics in graded))
-    print_table(table)
-    for name, metrics in graded:
-        for text in metrics.warnings:
-            console.print(f"warning ({YARDSTICKS[name]}): {text}")
-    for name, metrics in graded:
-        classes = Table(box=None, pad_edge=False, header_style="bold")
-        columns = [f"→ {label}" for label in metrics.labels]
-        for column in (YARDSTICKS[name], "n", *columns, "precision", "recall", "F1"):
-            classes.add_column(column, justify="left" if column == YARDSTICKS[name] else "right")
-        for i, (label, own) in enumerate(zip(metrics.labels, class_cells(metrics), strict=True)):
-            counts = [f"{c:,}" for c in metrics.confusion[i]]
-            classes.add_row(label, f"{metrics.rows.support_k[i]:,}", *counts, *own)
-        console.print()
-        print_table(classes)
-    _print_confidence(console, graded[0][0], graded[0][1])
-
-
-def _print_confidence(console: Console, yardstick: str, metrics: Metrics) -> None:
-    """Tell what sets and thresholds keep of their promise on the half they were not fitted on."""
-    from rich.table import Table
-
-    from mien.evaluate.report import YARDSTICKS
-
-    confidence = metrics.confidence
-    if not confidence.sets:
-        return
-    sets = Table(box=None, pad_edge=False, header_style="bold")
-    sets.add_column(f"sets of labels, {YARDSTICKS[yardstick]}")
-    for column in ("hold the right one", "of halves", "labels a set", "single",
-                   *(f"of {label}" for label in metrics.labels)):  # fmt: skip
-        sets.add_column(column, justify="right")
-    for one in confidence.sets:
-        own = [f"{one.by_label[label]:.1%}" if label in one.by_label else ""
-               for label in metrics.labels]  # fmt: skip
-        spread = f"{one.got.low:.1%} to {one.got.high:.1%}"
-        sets.add_row(f"--coverage {one.asked:g}", f"{one.got.value:.1%}", spread,
-                     f"{one.size:.2f}", f"{one.single:.0%}", *own)  # fmt: skip
-    console.print()
-    print_table(sets)
-    if not confidence.abstaining:
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("answering only when sure")
-    for column in ("answered", "wrong among them", "of halves"):
-        table.add_column(column, justify="right")
-    for rule in confidence.abstaining:
-        table.add_row(
-            f"--min-confidence {rule.min_confidence:.3f}", f"{rule.answered:.0%}",
-            f"{rule.got.value:.1%}", f"{rule.got.low:.1%} to {rule.got.high:.1%}",
-        )  # fmt: skip
-    console.print()
-    print_table(table)
-
-
-def _print_robustness(robustness: Robustness) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from mien.evaluate.corruption import CORRUPTIONS
-    from mien.evaluate.report import YARDSTICKS
-
-    about = {corruption.name: corruption.about for corruption in CORRUPTIONS}
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(f"corruption, {YARDSTICKS[robustness.yardstick]}, n = {robustness.n:,}")
-    for column in ("strength", "accuracy", "lost, points", "95% interval"):
-        table.add_column(column, justify="right")
-    table.add_row("none", "", f"{robustness.clean:.4f}")
-    for loss in robustness.losses:
-        low, high = 100 * loss.drop.low, 100 * loss.drop.high
-        table.add_row(
-            f"{loss.corruption} ({about[loss.corruption]})", f"{loss.strength:g}",
-            f"{loss.accuracy:.4f}", f"{100 * loss.drop.value:.1f}", f"{low:.1f} to {high:.1f}",
-        )  # fmt: skip
-    mean = robustness.mean_drop
-    left, low, high = robustness.clean - mean.value, 100 * mean.low, 100 * mean.high
-    table.add_row(
-        "mean of all", "", f"{left:.4f}", f"{100 * mean.value:.1f}", f"{low:.1f} to {high:.1f}"
-    )
-    console.print()
-    print_table(table)

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 SCHEMA_VERSION = 1
+PRIOR_TOLERANCE = 1e-3
+"""By how much the probabilities of a class prior may miss a sum of 1: files round them."""
 METADATA_KEY = "mien"
-SHOWN = ("name", "labels", "input_size", "colour", "coverage")
+SHOWN = ("name", "labels", "input_size", "colour", "coverage", "training_prior", "prior")
 """What is shown of a description that makes no sense."""
 INPUT_NAME = "pixels"
 OUTPUT_NAME = "logits"
@@ -36,11 +38,13 @@ class Head:
         output: its name in the graph.
         labels: in the order of its logits.
         temperature: that they were divided by, inside the graph.
+        training_prior: probability of each label in the training data; None if unknown.
     """
 
     output: str
     labels: tuple[str, ...]
     temperature: float = 1.0
+    training_prior: dict[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,10 @@ class ModelInfo:
         mien_version: that wrote the file.
         heads: what the network answers besides `labels`.
         learnt: labels of the last layer's rows, for whoever trains it further; empty if unknown.
+        training_prior: probability of each of `labels` in the training data, above 0, sum 1; None
+            if unknown. mien.predict.prior corrects probabilities from it to another prior.
+        prior: to which probabilities are corrected by default, a probability per label; None
+            leaves them as the network gives them.
     """
 
     name: str
@@ -97,6 +105,8 @@ class ModelInfo:
     mien_version: str = ""
     heads: tuple[Head, ...] = ()
     learnt: tuple[str, ...] = ()
+    training_prior: dict[str, float] | None = None
+    prior: dict[str, float] | None = None
 
     def answering(self, labels: Sequence[str] = ()) -> tuple[ModelInfo, str]:
         """Return the description of the output with these labels, in any order, and its name.
@@ -116,6 +126,8 @@ class ModelInfo:
                     temperature=head.temperature,
                     metrics={},
                     coverage={},
+                    training_prior=head.training_prior,
+                    prior=None,
                 )
                 return chosen, head.output
         raise ConfigError(
@@ -146,7 +158,8 @@ class ModelInfo:
 
     def to_metadata(self) -> dict[str, str]:
         """Return the string properties to store in an ONNX file."""
-        return {METADATA_KEY: json.dumps({"schema": SCHEMA_VERSION, **asdict(self)})}
+        values = asdict(self, dict_factory=_without_unknown_priors)
+        return {METADATA_KEY: json.dumps({"schema": SCHEMA_VERSION, **values})}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], *, path: str) -> ModelInfo:
@@ -180,7 +193,12 @@ class ModelInfo:
         known = {f.name for f in fields(cls)}
         chosen = {key: value for key, value in values.items() if key in known}
         heads = tuple(
-            Head(head["output"], tuple(head["labels"]), head["temperature"])
+            Head(
+                head["output"],
+                tuple(head["labels"]),
+                head["temperature"],
+                head.get("training_prior"),
+            )
             for head in values.get("heads", [])
         )
         # JSON has no tuples.
@@ -203,7 +221,32 @@ def _makes_sense(values: dict[str, Any]) -> bool:
         and _can_make_sets(values.get("coverage", {}))
         and isinstance(values.get("heads", []), list)
         and all(_is_head(head) for head in values.get("heads", []))
+        and _is_training_prior(values.get("training_prior"), labels)
+        and _is_prior(values.get("prior"), labels)
     )
+
+
+def _without_unknown_priors(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the items as a dictionary; a prior that is not known has no key in the file."""
+    priors = ("training_prior", "prior")
+    return {key: value for key, value in items if key not in priors or value is not None}
+
+
+def _is_prior(values: Any, labels: list[str]) -> bool:
+    """Return whether this is None, or a probability for each label that sum to 1."""
+    if values is None:
+        return True
+    return (
+        isinstance(values, dict)
+        and set(values) == set(labels)
+        and all(isinstance(p, int | float) and 0 <= p <= 1 for p in values.values())
+        and abs(sum(values.values()) - 1) <= PRIOR_TOLERANCE
+    )
+
+
+def _is_training_prior(values: Any, labels: list[str]) -> bool:
+    """Return whether this is None, or a prior by which one can divide."""
+    return values is None or (_is_prior(values, labels) and min(values.values()) > 0)
 
 
 def _are_labels(labels: Any) -> bool:
@@ -221,6 +264,7 @@ def _is_head(values: Any) -> bool:
         and isinstance(values.get("labels"), list)
         and len(values["labels"]) >= 2
         and isinstance(values.get("temperature"), float)
+        and _is_training_prior(values.get("training_prior"), values["labels"])
     )
 
 
