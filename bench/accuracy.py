@@ -60,7 +60,7 @@ def main() -> None:
     first: dict[str, np.ndarray] = {}
     for model in arguments.models:
         table = predict_table(load_scorer(Path(model)), faces, labels)
-        for name, right in (("panel", table.panel_n), ("raw", table.raw_n)):
+        for name, right in (("consensus", table.consensus_n), ("raw", table.raw_n)):
             metrics = None if right is None else grade(table, right)
             if right is None or metrics is None:
                 continue

@@ -60,9 +60,9 @@ def main() -> None:
 
 def print_row(model: str, shift: str, table: PredictionTable, shift_k: NDArray[np.float64]) -> None:
     """Print the figures of one model with `shift_k`, float64 [k], added to its logits."""
-    assert table.panel_n is not None
-    kept = table.panel_n >= 0
-    y_true_n = table.panel_n[kept]
+    assert table.consensus_n is not None
+    kept = table.consensus_n >= 0
+    y_true_n = table.consensus_n[kept]
     probs_nk = softmax((table.logits_nk[kept] + shift_k).astype(np.float32))
     rows = Rows.of(y_true_n, probs_nk)
     accuracy, balanced = headline_estimates(rows, table.groups_n[kept])[:2]

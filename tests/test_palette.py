@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien import palette, types
+from mien import types
 from mien.imaging.draw import COLOURS
 from mien.labels import EIGHT
-from mien.video.sinks.timeline import STYLE as TIMELINE
+from mien.report import palette
+from mien.report.page import stylesheet
 
 SOURCES = Path(__file__).parents[1] / "src" / "mien"
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
@@ -57,21 +58,33 @@ def test_labels_and_series_can_be_told_apart(vision: str) -> None:
 
 
 def test_what_is_read_has_contrast() -> None:
-    for ink in (palette.INK, palette.SOFT, palette.BLUE):
-        assert contrast(ink, palette.PAPER) >= 4.5
-    for ink in (palette.DARK_INK, palette.DARK_SOFT):
-        assert contrast(ink, palette.DARK_PAPER) >= 4.5
+    for page in (palette.LIGHT_PAGE, palette.DARK_PAGE):
+        for text in ("ink", "soft", "blue", "good", "bad", "open"):
+            assert contrast(page[text], page["paper"]) >= 4.5, text
+        for text in ("ink", "soft", "good", "bad"):
+            assert contrast(page[text], page["card"]) >= 4.5, text
+        assert contrast(page["orange"], page["paper"]) >= 3
     for line in palette.SERIES:
         assert contrast(line, palette.PAPER) >= 3
     for label, colour in palette.LABELS_ON_DARK.items():
         assert contrast(colour, palette.DARK_PAPER) >= 3, label
 
 
+def test_the_stylesheet_takes_every_colour_from_the_palette() -> None:
+    css = stylesheet()
+    used = set(re.findall(r"var\(--([a-z]+)\)", css))
+    assert set(palette.LIGHT_PAGE) == set(palette.DARK_PAGE)
+    assert used <= set(palette.LIGHT_PAGE)
+    light, dark = css.split("@media (prefers-color-scheme: dark)")
+    for name in palette.LIGHT_PAGE:
+        assert f"--{name}: {palette.LIGHT_PAGE[name]}" in light
+        assert f"--{name}: {palette.DARK_PAGE[name]}" in dark
+
+
 def test_every_label_has_a_colour_of_its_own() -> None:
     assert set(palette.LABELS) == {*EIGHT, types.UNSURE}
     assert palette.label_colour("calm") == palette.OTHER
     assert {k: palette.rgb(v) for k, v in palette.LABELS.items()} == COLOURS
-    assert palette.INK in TIMELINE
 
 
 def test_the_web_page_has_the_same_labels() -> None:
@@ -87,7 +100,8 @@ def test_the_web_page_has_the_same_labels() -> None:
         assert {k: own[k] for k in palette.LABELS} == dict(palette.LABELS_ON_DARK)
 
 
-def test_no_python_file_has_colours_of_its_own() -> None:
-    for path in SOURCES.rglob("*.py"):
+def test_no_file_has_colours_of_its_own() -> None:
+    report = SOURCES / "report"
+    for path in [*SOURCES.rglob("*.py"), *(report / "templates").iterdir(), report / "style.css"]:
         if path.name != "palette.py":
             assert not re.findall(r"#[0-9a-fA-F]{6}\b", path.read_text()), path

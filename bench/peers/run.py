@@ -145,7 +145,7 @@ def graded(answered: Answered, split: Dataset) -> dict[str, Metrics | None]:
     if split.votes_nk is not None:
         panel = consensus_targets(split.votes_nk, split.vote_names, THREE)
     table = PredictionTable(THREE, answered.logits_nk, raw, panel, split.groups_n, split.sources_n)
-    return {"panel": None if panel is None else grade(table, panel), "raw": grade(table, raw)}
+    return {"consensus": None if panel is None else grade(table, panel), "raw": grade(table, raw)}
 
 
 def with_an_answer(split: Dataset) -> Dataset:

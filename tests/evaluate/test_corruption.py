@@ -121,7 +121,7 @@ def test_what_is_lost_is_measured(plain: Dataset) -> None:
         Brightness(), plain, "validation", corruptions=(harmless, harmful),
         progress=lambda d, t: told.append((d, t)),
     )  # fmt: skip
-    assert (done.yardstick, done.n, done.clean) == ("raw", len(plain), 1.0)
+    assert (done.ground_truth, done.n, done.clean) == ("raw", len(plain), 1.0)
     assert told == [(i, 6) for i in range(1, 7)]
     drops = {(loss.corruption, loss.strength): loss.drop for loss in done.losses}
     assert all(drops["blur", s].value == drops["blur", s].high == 0 for s in harmless.strengths)

@@ -18,7 +18,7 @@ from mien.labels import FERPLUS_VOTES
 
 
 class Knows:
-    """Answers as it is told, with logits of 3 for the answer."""
+    """Predicts the given classes, with a logit of 3 for each."""
 
     name = "knows"
     input_size = 48
@@ -48,11 +48,11 @@ def test_a_model_that_knows_everything(voted: Dataset) -> None:
     right = voted.split("validation").labels_n
     done = evaluate(Knows(right, voted.label_names), voted, "validation")
     assert done.raw is not None
-    assert done.panel is not None
+    assert done.consensus is not None
     assert done.raw.n == len(right)
-    assert done.panel.n == len(right) - 1
+    assert done.consensus.n == len(right) - 1
     assert done.raw.headlines["accuracy"].value == 1
-    assert (done.panel.confusion == np.diag(np.diag(done.panel.confusion))).all()
+    assert (done.consensus.confusion == np.diag(np.diag(done.consensus.confusion))).all()
 
 
 def test_json_has_the_documented_form(voted: Dataset) -> None:
@@ -62,7 +62,7 @@ def test_json_has_the_documented_form(voted: Dataset) -> None:
     values = json.loads(json.dumps(values))
     assert values["accuracy"]["value"] == pytest.approx(0.75, abs=0.02)
     assert values["accuracy"]["low"] < 0.75 < values["accuracy"]["high"]
-    for part in (values, values["panel"]):
+    for part in (values, values["consensus"]):
         headlines = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier",
                      "calibration_error")  # fmt: skip
         assert {"n", "confusion", "per_class", *headlines} <= set(part)
@@ -71,15 +71,15 @@ def test_json_has_the_documented_form(voted: Dataset) -> None:
             assert part[name]["low"] <= part[name]["value"] <= part[name]["high"]
         assert set(part["per_class"]) == {"happy", "neutral", "sad"}
         assert sum(map(sum, part["confusion"])) == part["n"]
-    assert set(values) == {"model", "data", "labels", "panel", *values["panel"]}
+    assert set(values) == {"model", "data", "labels", "consensus", *values["consensus"]}
     assert values["data"] == {
         "name": "drawn", "fingerprint": voted.fingerprint, "split": "validation",
     }  # fmt: skip
 
 
-def test_without_votes_there_is_no_panel(drawn: Dataset) -> None:
+def test_without_votes_there_is_no_consensus(drawn: Dataset) -> None:
     right = drawn.split("validation").labels_n
-    assert evaluate(Knows(right, drawn.label_names), drawn, "validation").panel is None
+    assert evaluate(Knows(right, drawn.label_names), drawn, "validation").consensus is None
 
 
 def test_more_labels_are_restricted_by_name(drawn: Dataset) -> None:
@@ -98,7 +98,7 @@ def test_more_labels_are_restricted_by_name(drawn: Dataset) -> None:
 def test_mistakes(drawn: Dataset) -> None:
     right = drawn.split("validation").labels_n
     knows = Knows(right, drawn.label_names)
-    with pytest.raises(ConfigError, match="knows does not know the label 'hapy'"):
+    with pytest.raises(ConfigError, match="knows does not have the label 'hapy'"):
         evaluate(knows, drawn, "validation", ("hapy", "sad"))
     with pytest.raises(ConfigError, match="there is no split 'val'") as told:
         evaluate(knows, drawn, "val")
@@ -122,7 +122,7 @@ def test_image_and_words(voted: Dataset, tmp_path: Path) -> None:
         assert drawing.width > 1000
         assert np.asarray(drawing.convert("L")).std() > 20
     text = markdown(done)
-    assert f"raters' panel (n = {len(right) - 1:,})" in text
+    assert f"rater consensus (n = {len(right) - 1:,})" in text
     assert text.count("| accuracy |") == 1
 
 
@@ -135,19 +135,24 @@ def test_a_model_that_says_one_word_is_not_called_perfect(drawn: Dataset) -> Non
     assert done["accuracy"]["low"] < 0.95
     assert done["balanced_accuracy"]["value"] is done["macro_f1"]["value"] is None
     assert done["classes_without_images"] == ["happy", "sad"]
-    assert done["per_class"]["sad"] == {"precision": None, "recall": None, "f1": None, "n": 0}
+    undefined = {"value": None, "low": None, "high": None}
+    assert done["per_class"]["sad"] == {
+        "n": 0, "n_predicted": 0, "recall": undefined, "precision": undefined, "f1": undefined,
+    }  # fmt: skip
+    assert done["per_class"]["neutral"]["recall"]["value"] == 1
     no_image, few, one_word = done["warnings"]
-    assert no_image.startswith("no image of happy, sad in the graded split")
+    assert no_image.startswith("no image of happy, sad in the evaluated split")
     assert few.startswith(f"fewer than 30 images of neutral (n = {len(rows)})")
-    assert one_word == "the model answers neutral for every image"
+    assert one_word == "the model predicts neutral for every image"
     text = markdown(evaluate(Knows(only.labels_n, drawn.label_names), only, "validation"))
     assert "| macro F1 | not defined |" in text
+    assert "| sad | 0 | not defined | 0 | not defined | not defined |" in text
 
 
 def test_each_threshold_is_named_once(drawn: Dataset) -> None:
     right = drawn.split("validation").labels_n
     done = evaluate(Knows(right, drawn.label_names), drawn, "validation")
     assert done.raw is not None
-    thresholds = [rule.min_confidence for rule in done.raw.confidence.abstaining]
+    thresholds = [rule.min_confidence for rule in done.raw.confidence.abstention]
     assert len(thresholds) == len(set(thresholds)) == 1
-    assert done.raw.confidence.abstaining[0].error == 0.01
+    assert done.raw.confidence.abstention[0].target_error == 0.01

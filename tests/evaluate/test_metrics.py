@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from mien.evaluate.bootstrap import group_weights, headline_estimates, paired_difference, wilson
+from mien.evaluate.class_metrics import class_metrics
 from mien.evaluate.metrics import BINS, FIGURES, Rows, confusion_matrix, per_class
 
 
@@ -48,6 +49,46 @@ def test_by_hand() -> None:
     own = [0.9, 0.8, 0.3, 0.6, 0.9, 0.4]
     assert log_loss == pytest.approx(-np.log(own).mean(), rel=1e-6)
     assert brier == pytest.approx(2 * np.mean([(1 - p) ** 2 for p in own]), rel=1e-6)
+
+
+def rows_of(y_true: list[int], y_pred: list[int], classes: int) -> Rows:
+    probs = 0.1 + 0.7 * np.eye(classes, dtype=np.float32)[y_pred]
+    return Rows.of(np.array(y_true), probs)
+
+
+def test_classes_by_hand() -> None:
+    # Ground truth: 4 a, 3 b, 0 c; predictions: 3 of a and 2 of b are right, one a is called c.
+    rows = rows_of([0, 0, 0, 0, 1, 1, 1], [0, 0, 0, 2, 1, 1, 0], 3)
+    a, b, c = class_metrics(rows, np.arange(7), ("a", "b", "c"))
+    assert (a.n, a.n_predicted, a.recall.value, a.precision.value) == (4, 4, 0.75, 0.75)
+    assert (b.n, b.n_predicted, b.precision.value) == (3, 2, 1.0)
+    assert b.recall.value == pytest.approx(2 / 3)
+    # Wilson for 3 of 4: (0.75 + z2 / 8 -+ z sqrt(0.75 0.25 / 4 + z2 / 64)) / (1 + z2 / 4).
+    assert a.recall.low == pytest.approx(0.300642, abs=1e-5)
+    assert a.recall.high == pytest.approx(0.954413, abs=1e-5)
+    assert b.f1.value == pytest.approx(2 * 1 * (2 / 3) / (1 + 2 / 3))
+    assert (c.n, c.n_predicted, c.precision.value) == (0, 1, 0.0)
+    assert not c.recall.is_defined
+    assert not c.f1.is_defined
+
+
+def test_classes_agree_with_scikit_learn() -> None:
+    right, probs = sample(3, 200, 5)
+    rows = Rows.of(right, probs)
+    found = class_metrics(rows, np.arange(200), tuple("abcde"))
+    theirs = reference.precision_recall_fscore_support(right, probs.argmax(axis=1))
+    ours = [[one.precision.value, one.recall.value, one.f1.value, one.n] for one in found]
+    np.testing.assert_allclose(np.transpose(ours), theirs)
+    for one in found:
+        for estimate in (one.precision, one.recall, one.f1):
+            assert estimate.low < estimate.value < estimate.high
+
+
+def test_duplicates_count_once_in_the_intervals_of_classes() -> None:
+    rows = rows_of([0, 0, 0, 0, 1, 1], [0, 0, 1, 1, 1, 1], 2)
+    tied = class_metrics(rows, np.array([0, 0, 1, 1, 2, 2]), ("a", "b"))[0]
+    assert (tied.n, tied.recall.value) == (4, 0.5)
+    assert tied.recall == wilson(1, 2)
 
 
 def test_averages_over_classes_are_not_defined_where_a_class_has_no_image() -> None:

@@ -74,8 +74,8 @@ def test_weights_in_16_bits(run: Path, drawn: Dataset, tmp_path: Path) -> None:
     done = export.export_run(run, half, drawn, half=True)
     assert done.info.stored == "float16"
     assert half.stat().st_size < 0.7 * whole.stat().st_size
-    assert "stored in 16 bits" in half.with_suffix(".md").read_text()
-    assert "16 bits" not in whole.with_suffix(".md").read_text()
+    assert "stored as fp16" in half.with_suffix(".md").read_text()
+    assert "fp16" not in whole.with_suffix(".md").read_text()
     split = drawn.split("validation")
     before, after = (Classifier.load(path).logits(split.images_nhw) for path in (whole, half))
     # Rounding shows, and is what was told; the figures in the file are of the rounded weights.
@@ -147,8 +147,19 @@ def test_the_file_describes_itself(run: Path, drawn: Dataset, tmp_path: Path) ->
     assert info.parameters > 0
     assert info.metrics["raw"]["n"] == len(drawn.split("validation"))
     card = (tmp_path / "m.md").read_text()
+    train = drawn.split("train")
+    counts = np.bincount(train.labels_n, minlength=3) / len(train)
+    assert info.training_prior == pytest.approx(
+        {name: counts[drawn.label_names.index(name)] for name in THREE}, abs=1e-6
+    )
+    assert info.licence == "Apache-2.0"
+    assert (
+        info.metrics["raw"]["recall"]["sad"]["n"] == (drawn.split("validation").labels_n == 2).sum()
+    )
     for words in (
         "# mien-test",
+        "balanced accuracy **",
+        "recall: happy ",
         "n = ",
         "must not be used for",
         "never trained on",
@@ -165,10 +176,9 @@ def test_a_file_that_answers_otherwise_is_not_written(
 ) -> None:
     to_onnx = export._to_onnx
 
-    def otherwise(answer: export.Answer) -> onnx.ModelProto:
-        warmer = [replace(o, temperature=o.temperature * 1.05) for o in answer.outputs]
-        answer.outputs = warmer
-        return to_onnx(answer)
+    def otherwise(graph: export.ExportedGraph) -> onnx.ModelProto:
+        graph.outputs = [replace(o, temperature=o.temperature * 1.05) for o in graph.outputs]
+        return to_onnx(graph)
 
     monkeypatch.setattr(export, "_to_onnx", otherwise)
     with pytest.raises(ModelFileError, match="logits differ from torch's by up to") as caught:

@@ -180,7 +180,7 @@ def test_a_timeline_without_images_is_resumed(clip: Path, tmp_path: Path) -> Non
     _, begin = run(clip, tmp_path / "out", wanted=wanted, resume=True)
     assert begin > 0
     lanes = [
-        (tmp_path / n / "clip.timeline.svg").read_text().count(">track ") for n in ("whole", "out")
+        (tmp_path / n / "clip.timeline.svg").read_text().count("track ") for n in ("whole", "out")
     ]
     assert lanes[0] == lanes[1] > 0
 

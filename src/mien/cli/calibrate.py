@@ -31,23 +31,23 @@ def calibrate(
     refuse_file(out, "OUT", [".onnx"])
     with needs("train", "mien calibrate"):
         from mien.data.dataset import load_dataset
-        from mien.evaluate.report import YARDSTICKS, yardsticks
+        from mien.evaluate.report import GROUND_TRUTHS, by_ground_truth
         from mien.model.classifier import Classifier
         from mien.model.resolve import model_content
         from mien.publish.rewrite import write_model
     content, name = model_content(model)
     classifier = Classifier.from_bytes(content, name=name)
     info, evaluation = write_model(classifier, content, out, load_dataset(data), split, note)
-    by, metrics = next(yardsticks(evaluation))
+    by, metrics = next(by_ground_truth(evaluation))
     columns = [Column("prediction sets"), *right_aligned("true label in set", "labels per set")]
     rows = [
-        [f"--coverage {one.asked:g}", f"{one.got.value:.1%}", f"{one.size:.2f}"]
-        for one in metrics.confidence.sets
+        [f"--coverage {one.coverage:g}", f"{one.observed.value:.1%}", f"{one.mean_size:.2f}"]
+        for one in metrics.confidence.prediction_sets
     ]
     print_table(make_table(columns, rows))
     typer.echo("These sets were calibrated on one half of the faces and measured on the other.")
     fitted = info.coverage
     typer.echo(
-        f"{out}: calibrated to the {YARDSTICKS[by]} of {fitted['n']:,} faces of "
+        f"{out}: calibrated to the {GROUND_TRUTHS[by]} of {fitted['n']:,} faces of "
         f"{fitted['data']}; card: {out.with_suffix('.md')}"
     )

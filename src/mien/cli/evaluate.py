@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.evaluate_tables import print_evaluation, print_robustness
+from mien.cli.evaluate_tables import print_evaluation, print_raters, print_robustness
 from mien.cli.extras import needs
 from mien.cli.options import AnyModel, Json, RunDatasetFolder
 from mien.cli.paths import refuse_file
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mien.data.dataset import Dataset
     from mien.evaluate.evaluate import Evaluation
     from mien.evaluate.predictions import Scorer
+    from mien.evaluate.raters import RaterAgreement
     from mien.evaluate.robustness import Robustness
 
 Split = Annotated[
@@ -51,6 +52,14 @@ Corruptions = Annotated[
         "--corruptions", help="Also measure the accuracy under blur, noise, rotation and more."
     ),
 ]
+Raters = Annotated[
+    bool,
+    typer.Option(
+        "--raters",
+        help="Also measure human raters: the pooled votes of 1 to 5 of them against the majority "
+        "of the others. Needs a dataset with votes, such as FERPlus.",
+    ),
+]
 
 
 def evaluate(
@@ -61,6 +70,7 @@ def evaluate(
     as_json: Json = False,
     image: Image = None,
     corruptions: Corruptions = False,
+    raters: Raters = False,
 ) -> None:
     """Evaluate a model: accuracy, per-class metrics, calibration, with 95% confidence intervals.
 
@@ -78,13 +88,20 @@ def evaluate(
     if split == "test":
         typer.echo("note: this is the test split; do not choose a model by it", err=True)
     robustness = _robustness(scorer, dataset, split, chosen) if corruptions else None
+    agreement = _raters(scorer, dataset, split, evaluation.labels) if raters else ()
     if as_json:
-        more = {} if robustness is None else {"corruptions": robustness.to_dict()}
+        more: dict[str, object] = {}
+        if robustness is not None:
+            more["corruptions"] = robustness.to_dict()
+        if raters:
+            more["raters"] = [one.to_dict() for one in agreement]
         typer.echo(json.dumps({**evaluation.to_dict(), **more}, indent=2))
     else:
         print_evaluation(evaluation)
         if robustness is not None:
             print_robustness(robustness)
+        if raters:
+            print_raters(evaluation, agreement)
     sys.stdout.flush()
     path = image or _image_path(model, dataset, split)
     if path is None:
@@ -157,6 +174,21 @@ def _robustness(
         return measure_robustness(
             scorer, dataset, split, labels,
             progress=lambda done, total: update("corruptions", done, total),
+        )  # fmt: skip
+
+
+def _raters(
+    scorer: Scorer, dataset: Dataset, split: str, labels: tuple[str, ...]
+) -> tuple[RaterAgreement, ...]:
+    from mien.cli.progress import stages
+    from mien.evaluate.predictions import predict_table
+    from mien.evaluate.raters import rater_agreement
+
+    chosen = dataset.split(split)
+    with stages() as update:
+        return rater_agreement(
+            chosen, labels, y_pred_n=predict_table(scorer, chosen, labels).logits_nk.argmax(axis=1),
+            progress=lambda done, total: update("raters", done, total),
         )  # fmt: skip
 
 

@@ -128,13 +128,13 @@ def _print(rows: Sequence[_Row]) -> None:
 
 def _accuracy(row: _Row) -> tuple[str, str]:
     """Return the headline accuracy in a model file and its ground truth: consensus, else raw."""
-    from mien.evaluate.report import YARDSTICKS
+    from mien.evaluate.report import GROUND_TRUTHS
 
     metrics = row.classifier.info.metrics
-    for name in ("panel", "raw"):
+    for name in ("consensus", "raw"):
         if name in metrics:
             value, low, high = (metrics[name]["accuracy"][key] for key in ("value", "low", "high"))
             data = " ".join(metrics[key] for key in ("data", "split") if key in metrics)
-            by = f"{YARDSTICKS[name]}, n = {metrics[name]['n']:,}"
+            by = f"{GROUND_TRUTHS[name]}, n = {metrics[name]['n']:,}"
             return f"{value:.3f} ({low:.3f} to {high:.3f})", f"{by}, {data}".rstrip(", ")
     return "not measured", "-"

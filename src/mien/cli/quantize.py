@@ -53,14 +53,14 @@ def quantize(
 
 def print_quantized(done: Quantized, out: Path) -> None:
     """Print size, speed and accuracy of an int8 model beside its float32 one."""
-    from mien.evaluate.report import YARDSTICKS
+    from mien.evaluate.report import GROUND_TRUTHS
     from mien.model.throughput import suits_int8
 
     low, value, high = (0.0 - 100 * v for v in (done.loss.high, done.loss.value, done.loss.low))
     typer.echo(
         f"{out}: {done.size:.0%} of the size, {done.speed:.2f} times as fast here (one thread, "
         f"batches of 64); accuracy {value:+.2f} points ({low:+.2f} to {high:+.2f}, "
-        f"{YARDSTICKS[done.by]}, n = {done.n:,}), {done.changed:.1%} of labels change; "
+        f"{GROUND_TRUTHS[done.by]}, n = {done.n:,}), {done.changed:.1%} of labels change; "
         f"card: {out.with_suffix('.md')}"
     )
     if suits_int8() is False:

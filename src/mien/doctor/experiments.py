@@ -14,7 +14,7 @@ import numpy as np
 from mien.doctor.finding import Finding, Plot
 from mien.evaluate.bootstrap import Estimate, paired_difference
 from mien.evaluate.evaluate import evaluate
-from mien.evaluate.report import yardsticks
+from mien.evaluate.report import by_ground_truth
 from mien.train.loop.fit import fit
 from mien.train.networks.registry import network_options
 from mien.train.recipe.recipe import recipe_from_dict
@@ -66,7 +66,8 @@ def compare_smaller(
     """
     other = _train(run, smaller_recipe(run.recipe), dataset, "half-width", callbacks)
     metrics = [
-        dict(yardsticks(evaluate(load_scorer(r.path), dataset, "validation"))) for r in (run, other)
+        dict(by_ground_truth(evaluate(load_scorer(r.path), dataset, "validation")))
+        for r in (run, other)
     ]
     name = next(iter(metrics[0]))
     ours, theirs = (m[name] for m in metrics)
@@ -112,7 +113,7 @@ def learning_curve(
         runs.append(_train(run, recipe, part, f"fraction-{fraction:g}", callbacks))
     accuracies = []
     for one in [*runs, run]:
-        graded = dict(yardsticks(evaluate(load_scorer(one.path), dataset, "validation")))
+        graded = dict(by_ground_truth(evaluate(load_scorer(one.path), dataset, "validation")))
         accuracies.append(next(iter(graded.values())).headlines["accuracy"])
     curve = LearningCurve((*FRACTIONS, 1.0), tuple(accuracies))
     last, before = accuracies[-1], accuracies[-2]

@@ -6,8 +6,8 @@ import math
 import textwrap
 from typing import TYPE_CHECKING
 
-from mien.palette import GREY, INK, SERIES
 from mien.report.figure import new_figure, png_bytes, whole_epochs
+from mien.report.palette import GREY, INK, SERIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

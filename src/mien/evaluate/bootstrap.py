@@ -1,7 +1,7 @@
-"""Intervals by bootstrap over groups of copies, and others where a bootstrap would collapse.
+"""Intervals by bootstrap over groups of duplicates, and others where a bootstrap would collapse.
 
-Copies of one image are not independent, so whole groups are drawn with replacement (the
-cluster bootstrap; Field and Welsh 2007), and the 2.5% and 97.5% quantiles taken. Where a share
+Duplicates of one image are not independent, so whole groups are resampled with replacement (the
+cluster bootstrap; Field and Welsh 2007), and the 2.5% and 97.5% quantiles taken. Where a proportion
 rests on few errors, or none, resamples cannot differ enough: see `few_errors_estimates`.
 """
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.evaluate.calibration import calibration_error
+from mien.evaluate.class_metrics import f1_of_jaccard
 from mien.evaluate.metrics import confusion_matrix
 from mien.intervals import UNDEFINED
 from mien.intervals import Estimate as Estimate
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 RESAMPLES = 1000
 LEVEL = 0.95
 FEW = 10
-"""Right or wrong answers below which the bootstrap of a share is not used: the usual rule for when
-a binomial may be taken for normal."""
+"""Right or wrong predictions below which the bootstrap of a proportion is not used: the usual rule
+for when a binomial is close to normal."""
 
 
 def headline_estimates(
@@ -51,13 +52,13 @@ def headline_estimates(
 
 
 def few_errors_estimates(rows: Rows, groups_n: NDArray[np.int64]) -> list[Estimate | None]:
-    """Return accuracy, balanced accuracy and macro F1 where too few answers are wrong or right.
+    """Return accuracy, balanced accuracy and macro F1 where too few predictions are wrong or right.
 
     A model without an error has none in any resample: its bootstrap interval is 1 to 1. With
     fewer than FEW errors (or hits; for averages in any one class) the accuracy gets Wilson's
     interval, and averages over classes the one that follows from Wilson's of each class (MOVER;
-    Zou and Donner 2008); F1 by way of TP / (TP + FP + FN), which is a share (Lam, Gopal and Qian
-    2023, arXiv:2309.14621). Copies of one image count once in n.
+    Zou and Donner 2008); F1 by way of TP / (TP + FP + FN), which is a proportion (Lam, Gopal and
+    Qian 2023, arXiv:2309.14621). Duplicates of one image count once in n.
 
     Returns:
         An estimate for each, None where the bootstrap serves or the figure is not defined.
@@ -72,13 +73,12 @@ def few_errors_estimates(rows: Rows, groups_n: NDArray[np.int64]) -> list[Estima
     if (support > 0).all() and np.minimum(hits, support - hits).min() < FEW:
         balanced = _mean([wilson(h * once, n * once) for h, n in zip(hits, support, strict=True)])
         jaccard = [wilson(h * once, n * once) for h, n in zip(hits, union, strict=True)]
-        macro = _mean([Estimate(*(2 * v / (1 + v) for v in (j.value, j.low, j.high)))
-                       for j in jaccard])  # fmt: skip
+        macro = _mean([f1_of_jaccard(j) for j in jaccard])
     return [accuracy, balanced, macro]
 
 
 def _mean(estimates: list[Estimate]) -> Estimate:
-    """Return the mean of independent figures, with the interval that follows from theirs."""
+    """Return the mean of independent estimates, with the interval that follows from theirs."""
     value, low, high = np.array([[e.value, e.low, e.high] for e in estimates]).T
     below, above = np.sqrt(((value - low) ** 2).sum()), np.sqrt(((high - value) ** 2).sum())
     middle, k = value.mean(), len(estimates)
@@ -95,7 +95,7 @@ def paired_difference(
 ) -> list[Estimate]:
     """Return the estimates of first minus second for metrics.FIGURES, on the same images.
 
-    Both models are measured on the same resamples, so what is hard for both cancels out.
+    Both models are measured on the same resamples, so images that are hard for both cancel out.
     """
     values = first.figures() - second.figures()
     draws = np.stack(
@@ -115,11 +115,11 @@ def paired_accuracy(
     """Return the mean of `first_n` minus that of `second_n`, on the same images.
 
     Args:
-        first_n: float64 [n], how right the first model was: 1 or 0, or a mean over several tries.
-        second_n: of the second, likewise.
-        groups_n: int64 [n], copies of one image share a number.
-        resamples: of groups.
-        seed: of the resampling.
+        first_n: float64 [n], 1 where the first model is right, else 0; or a mean over repetitions.
+        second_n: float64 [n], the same for the second model.
+        groups_n: int64 [n], duplicates of one image share a number.
+        resamples: number of resamples of the groups.
+        seed: seed of the resampling.
     """
     _, inverse = np.unique(groups_n, return_inverse=True)
     sizes = np.bincount(inverse).astype(np.float64)
@@ -127,15 +127,15 @@ def paired_accuracy(
     rng = np.random.default_rng(seed)
     draws = np.empty((resamples, 1))
     for row in range(resamples):
-        drawn = rng.integers(len(sizes), size=len(sizes))
-        draws[row] = sums[drawn].sum() / sizes[drawn].sum()
+        chosen = rng.integers(len(sizes), size=len(sizes))
+        draws[row] = sums[chosen].sum() / sizes[chosen].sum()
     return _estimates(np.array([(first_n - second_n).mean()]), draws)[0]
 
 
 def group_weights(
     groups_n: NDArray[np.int64], resamples: int, seed: int
 ) -> Iterator[NDArray[np.float64]]:
-    """Yield, for each resample, how often each row was drawn, float64 [n]."""
+    """Yield, for each resample, how often each row was sampled, float64 [n]."""
     rng = np.random.default_rng(seed)
     _, inverse = np.unique(groups_n, return_inverse=True)
     groups = int(inverse.max(initial=-1)) + 1
@@ -148,10 +148,10 @@ def _estimates(values: NDArray[np.float64], draws: NDArray[np.float64]) -> list[
     tail = (1 - LEVEL) / 2
     estimates = []
     for value, column in zip(values, draws.T, strict=True):
-        drawn = column[~np.isnan(column)]  # a resample may lack a rare class
-        if np.isnan(value) or not len(drawn):
+        defined = column[~np.isnan(column)]  # a resample may lack a rare class
+        if np.isnan(value) or not len(defined):
             estimates.append(UNDEFINED)
             continue
-        low, high = np.quantile(drawn, [tail, 1 - tail])
+        low, high = np.quantile(defined, [tail, 1 - tail])
         estimates.append(Estimate(float(value), float(low), float(high)))
     return estimates

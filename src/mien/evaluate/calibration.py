@@ -30,9 +30,9 @@ def calibration_error(
     Bröcker 2012), from the resamples twice, so that they scatter around the figure.
 
     Args:
-        rows: answers and confidences; 15 bins of equal width.
-        groups_n: int64 [n], copies of one image share a number; they are not independent.
-        weights_rn: float64 [resamples, n], how often each row was drawn.
+        rows: predictions and confidences; 15 bins of equal width.
+        groups_n: int64 [n], duplicates of one image share a number; they are not independent.
+        weights_rn: float64 [resamples, n], how often each row was sampled.
         tail: probability below the interval, and above it.
 
     Returns:
@@ -42,13 +42,13 @@ def calibration_error(
     counts = np.bincount(rows.bins_n, minlength=BINS).astype(np.float64)
     sums = np.bincount(rows.bins_n, residual_n, BINS)
     mean = sums / np.maximum(counts, 1)
-    # The variance of each bin's sum: groups of copies are drawn together.
+    # The variance of each bin's sum: groups of duplicates are sampled together.
     _, group_n = np.unique(groups_n, return_inverse=True)
     cells, cell_n = np.unique(group_n * BINS + rows.bins_n, return_inverse=True)
     deviations = np.bincount(cell_n, residual_n - mean[rows.bins_n])
     groups = np.bincount(cells % BINS, minlength=BINS).astype(np.float64)
     variance = np.bincount(cells % BINS, deviations**2, BINS).astype(np.float64)
-    known = groups > 1  # one group alone does not tell how much is noise
+    known = groups > 1  # one group alone has no variance to estimate
     variance[known] = variance[known] * groups[known] / (groups[known] - 1)
     noise = (variance[known] / counts[known]).sum() / len(residual_n)
     plugin = (sums[known] ** 2 / counts[known]).sum() / len(residual_n)

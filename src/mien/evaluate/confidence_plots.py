@@ -1,4 +1,4 @@
-"""A model's confidence as one image: what abstaining gains, and what sets of labels hold."""
+"""A model's confidence as one image: the risk-coverage curve, and prediction sets by label."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.evaluate.bootstrap import wilson
-from mien.evaluate.confidence import accuracy_when_answering
+from mien.evaluate.confidence import risk_coverage_curve
 from mien.evaluate.plots import clean_axes
-from mien.evaluate.report import YARDSTICKS, yardsticks
-from mien.palette import BLUE, GREY, INK, ORANGE, label_colour
+from mien.evaluate.report import GROUND_TRUTHS, by_ground_truth
 from mien.report.figure import new_figure, png_bytes
+from mien.report.palette import BLUE, GREY, INK, ORANGE, label_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,63 +20,63 @@ if TYPE_CHECKING:
 
 
 def confidence_image(evaluation: Evaluation) -> bytes:
-    """Return PNG bytes: accuracy against share answered, and sets by label.
+    """Return PNG bytes: accuracy by the fraction classified, and prediction sets by label.
 
-    How often answers of each confidence are right stands in the image of the evaluation.
-    Graded by the panel where there is one, else by the raw labels.
+    The reliability diagram is part of the evaluation's own image. The ground truth is the rater
+    consensus where there are votes, else the raw label.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    name, metrics = next(yardsticks(evaluation))
+    name, metrics = next(by_ground_truth(evaluation))
     figure = new_figure((11, 4.6), "the image of a confidence")
     selective, sets = figure.subplots(1, 2)
-    _answering(selective, metrics)
-    _sets(sets, metrics)
+    _abstention(selective, metrics)
+    _prediction_sets(sets, metrics)
     figure.suptitle(
         f"{evaluation.model}: can its confidence be relied on? {evaluation.data}, "
-        f"{evaluation.split}, {YARDSTICKS[name]}, n = {metrics.n:,}",
+        f"{evaluation.split}, {GROUND_TRUTHS[name]}, n = {metrics.n:,}",
         x=0.01, ha="left", weight="bold", color=INK,
     )  # fmt: skip
     return png_bytes(figure)
 
 
-def _answering(axes: Axes, metrics: Metrics) -> None:
+def _abstention(axes: Axes, metrics: Metrics) -> None:
     rows = metrics.rows
-    shares, accuracy = accuracy_when_answering(rows.confidence_n, rows.y_pred_n == rows.y_true_n)
-    first = min(20, len(shares) - 1)  # an accuracy over fewer faces says nothing
-    picks = np.unique(np.linspace(first, len(shares) - 1, 200).astype(int))
+    fractions, accuracy = risk_coverage_curve(rows.confidence_n, rows.y_pred_n == rows.y_true_n)
+    first = min(20, len(fractions) - 1)  # the accuracy of fewer faces is noise
+    picks = np.unique(np.linspace(first, len(fractions) - 1, 200).astype(int))
     bounds = [wilson(accuracy[i] * (i + 1), i + 1) for i in picks]
-    axes.fill_between(shares[picks], [b.low for b in bounds], [b.high for b in bounds],
+    axes.fill_between(fractions[picks], [b.low for b in bounds], [b.high for b in bounds],
                       color=BLUE, alpha=0.15, lw=0)  # fmt: skip
-    axes.plot(shares[picks], accuracy[picks], color=BLUE, lw=1.8)
-    rules = {rule.min_confidence: rule for rule in metrics.confidence.abstaining}
+    axes.plot(fractions[picks], accuracy[picks], color=BLUE, lw=1.8)
+    rules = {rule.min_confidence: rule for rule in metrics.confidence.abstention}
     for marker, rule in zip("osD^v", rules.values(), strict=False):
-        axes.plot([rule.answered], [1 - rule.got.value], marker, color=ORANGE, ms=6, mec=INK,
-                  mew=0.6, ls="", label=f"confidence of {rule.min_confidence:.3f} or more",
-                  clip_on=False, zorder=3)  # fmt: skip
+        axes.plot([rule.classified], [1 - rule.observed_error.value], marker, color=ORANGE,
+                  ms=6, mec=INK, mew=0.6, ls="", clip_on=False, zorder=3,
+                  label=f"confidence of {rule.min_confidence:.3f} or more")  # fmt: skip
     floor = min(b.low for b in bounds)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(floor - 0.12 * (1.01 - floor), 1.01)  # room for the legend
     if rules:
         axes.legend(frameon=False, fontsize=8, loc="lower left")
-    axes.set_xlabel("share of faces answered, surest first")
+    axes.set_xlabel("fraction of faces classified, most confident first")
     axes.set_ylabel("accuracy among them")
-    axes.set_title("answering only when sure", loc="left", fontsize=10)
+    axes.set_title("abstaining below a confidence threshold", loc="left", fontsize=10)
     clean_axes(axes)
 
 
-def _sets(axes: Axes, metrics: Metrics) -> None:
-    sets = metrics.confidence.sets
-    axes.set_title("sets of labels: how often they hold the right one", loc="left", fontsize=10)
+def _prediction_sets(axes: Axes, metrics: Metrics) -> None:
+    sets = metrics.confidence.prediction_sets
+    axes.set_title("prediction sets: how often they hold the true label", loc="left", fontsize=10)
     clean_axes(axes)
     if not sets:
         return
     places = np.arange(len(sets))
     for place, one in zip(places, sets, strict=True):
-        axes.plot([place - 0.4, place + 0.4], [one.asked] * 2, color=GREY, lw=1.2, ls="--")
-        spread = [[one.got.value - one.got.low], [one.got.high - one.got.value]]
-        axes.errorbar(place - 0.25, one.got.value, np.array(spread), fmt="s", ms=6, color=INK,
+        axes.plot([place - 0.4, place + 0.4], [one.coverage] * 2, color=GREY, lw=1.2, ls="--")
+        spread = [[one.observed.value - one.observed.low], [one.observed.high - one.observed.value]]
+        axes.errorbar(place - 0.25, one.observed.value, np.array(spread), fmt="s", ms=6, color=INK,
                       label="all faces" if place == 0 else None)  # fmt: skip
         offsets = np.linspace(-0.08, 0.3, len(metrics.labels))
         for label, offset in zip(metrics.labels, offsets, strict=True):
@@ -84,7 +84,7 @@ def _sets(axes: Axes, metrics: Metrics) -> None:
                 axes.plot(place + offset, one.by_label[label], "o", ms=6, mec=INK, mew=0.6,
                           color=label_colour(label),
                           label=label if place == 0 else None)  # fmt: skip
-    names = [f"asked {one.asked:.0%}\n{one.size:.2f} labels a set" for one in sets]
+    names = [f"coverage {one.coverage:.0%}\n{one.mean_size:.2f} labels per set" for one in sets]
     axes.set_xticks(places, names, fontsize=8)
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom - 0.35 * (top - bottom), top)  # room for the legend, below every mark

@@ -1,4 +1,4 @@
-"""What the world does to face crops: nine corruptions, three strengths each, from one seed.
+"""Corruptions of face crops: nine kinds, three strengths each, from one seed.
 
 After Hendrycks and Dietterich 2019, "Benchmarking neural network robustness to common
 corruptions", arXiv:1903.12261, with strengths that suit crops of 48 pixels. Lengths are in pixels
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 SIDE = 48
 """Side of the crops, in pixels, that lengths below are meant for."""
 PAD = 0.3
-"""Of the side, repeated around a crop before it is turned or moved: 30 degrees need 0.19."""
+"""Padding as a fraction of the side before a crop is rotated or moved: 30 degrees need 0.19."""
 
 
 @dataclass(frozen=True, slots=True)
 class Corruption:
-    """One thing that happens to images.
+    """One kind of corruption.
 
     Attributes:
         name: such as 'blur'.
-        about: in words, with the unit of the strengths.
-        strengths: from weak to strong.
+        about: description with the unit of the strengths.
+        strengths: strengths from weak to strong.
         apply: changes one crop, uint8 [s, s], by a strength and a generator; returns uint8 [s, s].
     """
 
@@ -100,22 +100,25 @@ def _rotation(
 
 
 def _off_centre(
-    image: NDArray[np.uint8], share: float, rng: np.random.Generator
+    image: NDArray[np.uint8], fraction: float, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """A crop that missed the face's middle by a share of its side, in any direction."""
+    """A crop that misses the face's middle by a fraction of its side, in any direction."""
     angle = rng.uniform(0, 2 * np.pi)
     side, pad = len(image), _pad(image)
-    left, top = pad + share * side * np.cos(angle), pad + share * side * np.sin(angle)
+    left, top = pad + fraction * side * np.cos(angle), pad + fraction * side * np.sin(angle)
     box = (left, top, left + side, top + side)
     return np.asarray(_padded(image).resize((side, side), Image.Resampling.BILINEAR, box=box))
 
 
 def _cover(
-    image: NDArray[np.uint8], share: float, rows: tuple[float, float], columns: tuple[float, float]
+    image: NDArray[np.uint8],
+    fraction: float,
+    rows: tuple[float, float],
+    columns: tuple[float, float],
 ) -> NDArray[np.uint8]:
-    """Lay the image's mean grey over a share of the height of a region, from its middle."""
+    """Cover a fraction of the height of a region, from its middle."""
     side = len(image)
-    middle, half = sum(rows) / 2, (rows[1] - rows[0]) / 2 * share
+    middle, half = sum(rows) / 2, (rows[1] - rows[0]) / 2 * fraction
     top, bottom = round((middle - half) * side), round((middle + half) * side)
     left, right = (round(column * side) for column in columns)
     changed = image.copy()
@@ -123,12 +126,12 @@ def _cover(
     return changed
 
 
-def _mouth(image: NDArray[np.uint8], share: float, _: np.random.Generator) -> NDArray[np.uint8]:
-    return _cover(image, share, (0.62, 0.98), (0.2, 0.8))
+def _mouth(image: NDArray[np.uint8], fraction: float, _: np.random.Generator) -> NDArray[np.uint8]:
+    return _cover(image, fraction, (0.62, 0.98), (0.2, 0.8))
 
 
-def _eyes(image: NDArray[np.uint8], share: float, _: np.random.Generator) -> NDArray[np.uint8]:
-    return _cover(image, share, (0.18, 0.52), (0.08, 0.92))
+def _eyes(image: NDArray[np.uint8], fraction: float, _: np.random.Generator) -> NDArray[np.uint8]:
+    return _cover(image, fraction, (0.18, 0.52), (0.08, 0.92))
 
 
 def _pad(image: NDArray[np.uint8]) -> int:
@@ -148,10 +151,10 @@ CORRUPTIONS: tuple[Corruption, ...] = (
     Corruption("blur", "Gaussian, standard deviation in pixels", (1.0, 1.5, 2.5), _blur),
     Corruption("noise", "Gaussian, standard deviation in grey levels", (10, 20, 40), _noise),
     Corruption("jpeg", "quality of the JPEG file", (40, 20, 10), _jpeg),
-    Corruption("low-light", "share of the light", (0.3, 0.1, 0.03), _low_light),
+    Corruption("low-light", "fraction of the light", (0.3, 0.1, 0.03), _low_light),
     Corruption("low-resolution", "pixels across the face", (32, 24, 16), _low_resolution),
     Corruption("rotation", "degrees to either side", (10, 20, 30), _rotation),
-    Corruption("off-centre", "share of the side, any direction", (0.05, 0.1, 0.2), _off_centre),
-    Corruption("mouth-covered", "share of the mouth's height", (0.4, 0.7, 1.0), _mouth),
-    Corruption("eyes-covered", "share of the eyes' height", (0.4, 0.7, 1.0), _eyes),
+    Corruption("off-centre", "fraction of the side, any direction", (0.05, 0.1, 0.2), _off_centre),
+    Corruption("mouth-covered", "fraction of the mouth's height", (0.4, 0.7, 1.0), _mouth),
+    Corruption("eyes-covered", "fraction of the eyes' height", (0.4, 0.7, 1.0), _eyes),
 )

@@ -1,7 +1,7 @@
-"""Metrics of classification; each takes weights, so that a bootstrap is a matter of counts.
+"""Classification metrics with sample weights: a bootstrap resample is a vector of counts.
 
-All take `y_true_n`, int64 [n], the right answers, and `probs_nk`, float [n, k], and weights,
-float [n], how often each row counts (1 for plain metrics).
+`y_true_n` is int64 [n], the ground truth; `probs_nk` float [n, k], the predicted probabilities;
+weights float [n], how often each row counts (1 for plain metrics).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BINS = 15
 FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier")
 """What `Rows.figures` returns, in that order."""
 HEADLINES = (*FIGURES, "calibration_error")
-"""Every figure that an evaluation gives; the last is `calibration.calibration_error`'s."""
+"""Every headline metric of an evaluation; the last comes from `calibration.calibration_error`."""
 
 
 def confusion_matrix(
@@ -28,22 +28,22 @@ def confusion_matrix(
     classes: int,
     weights: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """Return counts, float64 [k, k]: rows are the right answers, columns the model's."""
+    """Return counts, float64 [k, k]: rows are the ground truth, columns the predictions."""
     flat = np.bincount(y_true_n * classes + y_pred_n, weights, classes * classes)
     return flat.reshape(classes, classes).astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What the metrics need of each row, worked out once for any number of weightings.
+    """Per-row terms of the metrics, computed once for any number of weightings.
 
     Attributes:
-        y_true_n: int64 [n].
+        y_true_n: int64 [n], the ground truth.
         y_pred_n: int64 [n], the most probable class.
-        classes: their number k.
-        log_loss_n: float64 [n], -log of the right class's probability.
+        classes: number of classes, k.
+        log_loss_n: float64 [n], -log of the true class's probability.
         brier_n: float64 [n], summed squared error over the classes, 0 to 2.
-        confidence_n: float64 [n], of the answer.
+        confidence_n: float64 [n], probability of the predicted class.
         bins_n: int64 [n], the bin of that confidence.
     """
 
@@ -57,7 +57,7 @@ class Rows:
 
     @classmethod
     def of(cls, y_true_n: NDArray[np.int64], probs_nk: NDArray[np.float32]) -> Rows:
-        """Return the rows for right answers and probabilities."""
+        """Return the rows for ground truth, int64 [n], and probabilities, float [n, k]."""
         probs = probs_nk.astype(np.float64)
         n, classes = probs.shape
         own = probs[np.arange(n), y_true_n]
@@ -76,14 +76,14 @@ class Rows:
 
     @property
     def support_k(self) -> NDArray[np.int64]:
-        """Images of each class, int64 [k]."""
+        """Number of images of each class, int64 [k]."""
         return np.bincount(self.y_true_n, minlength=self.classes)
 
     def figures(self, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """Return the FIGURES, float64 [5], under `weights`.
 
         Averages over classes are nan where a class has no image: a mean over the other classes
-        would answer another question, and 1.0 for a model that knows one class.
+        would be another metric, and 1.0 for a model that always predicts the one class.
         """
         w = np.ones(len(self.y_true_n)) if weights is None else weights
         total = w.sum()
@@ -106,8 +106,8 @@ def per_class(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return precision, recall and F1 of each class, float64 [k]; 0 where undefined."""
     hits = np.diag(confusion)
-    answered, actual = confusion.sum(axis=0), confusion.sum(axis=1)
-    precision = hits / np.maximum(answered, 1e-12)
+    predicted, actual = confusion.sum(axis=0), confusion.sum(axis=1)
+    precision = hits / np.maximum(predicted, 1e-12)
     recall = hits / np.maximum(actual, 1e-12)
-    f1 = 2 * hits / np.maximum(answered + actual, 1e-12)
+    f1 = 2 * hits / np.maximum(predicted + actual, 1e-12)
     return precision, recall, f1

@@ -8,9 +8,9 @@ import numpy as np
 
 from mien.evaluate.bootstrap import wilson
 from mien.evaluate.metrics import BINS
-from mien.evaluate.report import YARDSTICKS, yardsticks
-from mien.palette import BLUE, GREY, INK, ORANGE
+from mien.evaluate.report import GROUND_TRUTHS, NAMES, UNDEFINED_TEXT, by_ground_truth
 from mien.report.figure import new_figure, png_bytes
+from mien.report.palette import BLUE, GREY, INK, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,23 +18,21 @@ if TYPE_CHECKING:
     from mien.evaluate.evaluate import Evaluation, Metrics
 
 FEW = 10
-"""Faces in a bin below which its share is drawn faintly."""
+"""Faces in a bin below which its accuracy is drawn faintly."""
 
 
 def image(evaluation: Evaluation) -> bytes:
-    """Return the evaluation as PNG bytes, a row for each yardstick, the panel first.
+    """Return the evaluation as PNG bytes, a row for each ground truth, the consensus first.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    graded = list(yardsticks(evaluation))
+    graded = list(by_ground_truth(evaluation))
     figure = new_figure((13, 4.4 * len(graded) + 0.5), "the image of an evaluation")
     parts = figure.subfigures(len(graded), 1, squeeze=False)[:, 0]
     for part, (name, metrics) in zip(parts, graded, strict=True):
-        accuracy = metrics.headlines["accuracy"]
         part.suptitle(
-            f"{YARDSTICKS[name]}, n = {metrics.n:,}: accuracy {accuracy.value:.1%} "
-            f"(95% interval {accuracy.low:.1%} to {accuracy.high:.1%})",
+            f"{GROUND_TRUTHS[name]}, n = {metrics.n:,}: {_headlines(metrics)} (95% intervals)",
             x=0.01,
             ha="left",
             color=INK,
@@ -53,38 +51,48 @@ def image(evaluation: Evaluation) -> bytes:
     return png_bytes(figure)
 
 
+def _headlines(metrics: Metrics) -> str:
+    """Return accuracy, balanced accuracy and macro F1 with their intervals."""
+    parts = []
+    for key in ("accuracy", "balanced_accuracy", "macro_f1"):
+        e = metrics.headlines[key]
+        value = f"{e.value:.1%} [{e.low:.1%}, {e.high:.1%}]" if e.is_defined else UNDEFINED_TEXT
+        parts.append(f"{NAMES[key]} {value}")
+    return ", ".join(parts)
+
+
 def _confusion(axes: Axes, metrics: Metrics) -> None:
     counts = metrics.confusion
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     places = range(len(metrics.labels))
     for i in places:
         for j in places:
-            colour = "white" if shares[i, j] > 0.55 else INK
-            share = f"{shares[i, j]:.0%}" if counts[i].any() else "no image"
-            text = f"{share}\n{counts[i, j]:,}"
+            colour = "white" if fractions[i, j] > 0.55 else INK
+            fraction = f"{fractions[i, j]:.0%}" if counts[i].any() else "no image"
+            text = f"{fraction}\n{counts[i, j]:,}"
             axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=9)
     axes.set_xticks(list(places), metrics.labels, rotation=30 if len(places) > 4 else 0)
     axes.set_yticks(list(places), metrics.labels)
-    axes.set_xlabel("answered")
-    axes.set_ylabel("right answer")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("ground truth")
     axes.set_title("confusion", loc="left", fontsize=10)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
 
 
 def calibration_axes(axes: Axes, metrics: Metrics) -> None:
-    """Draw the reliability diagram: how often answers of each confidence are right."""
+    """Draw the reliability diagram: accuracy by confidence, and how often each occurs."""
     rows = metrics.rows
-    right = rows.y_pred_n == rows.y_true_n
+    correct = rows.y_pred_n == rows.y_true_n
     counts = np.bincount(rows.bins_n, minlength=BINS)
     used = np.flatnonzero(counts)
     confidence = np.bincount(rows.bins_n, rows.confidence_n, BINS)[used] / counts[used]
-    hits = np.bincount(rows.bins_n, right.astype(float), BINS)[used]
-    shares = [wilson(h, n) for h, n in zip(hits, counts[used], strict=True)]
+    hits = np.bincount(rows.bins_n, correct.astype(float), BINS)[used]
+    accuracy = [wilson(h, n) for h, n in zip(hits, counts[used], strict=True)]
     axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
-    middle = np.array([s.value for s in shares])
-    spread = [[s.value - s.low for s in shares], [s.high - s.value for s in shares]]
+    middle = np.array([a.value for a in accuracy])
+    spread = [[a.value - a.low for a in accuracy], [a.high - a.value for a in accuracy]]
     for few, alpha in ((False, 1.0), (True, 0.3)):  # a handful of faces says little: faint
         own = (counts[used] < FEW) == few
         bars = np.array(spread)[:, own]
@@ -94,8 +102,8 @@ def calibration_axes(axes: Axes, metrics: Metrics) -> None:
     axes.bar(edges, counts / counts.max() * 0.2, 1 / BINS, align="edge", color=GREY, alpha=0.35)
     axes.set_xlim(1 / len(metrics.labels) - 0.03, 1.02)
     axes.set_ylim(0, 1.04)
-    axes.set_xlabel("confidence (grey: how often)")
-    axes.set_ylabel("share right")
+    axes.set_xlabel("confidence (grey: fraction of faces)")
+    axes.set_ylabel("accuracy")
     error = metrics.headlines["calibration_error"]
     title = f"calibration error {error.value:.3f} ({error.low:.3f} to {error.high:.3f})"
     axes.set_title(title, loc="left", fontsize=10)
@@ -103,24 +111,23 @@ def calibration_axes(axes: Axes, metrics: Metrics) -> None:
 
 
 def _classes(axes: Axes, metrics: Metrics) -> None:
-    hits = np.diag(metrics.confusion)
-    totals = (metrics.confusion.sum(axis=1), metrics.confusion.sum(axis=0))
-    places = np.arange(len(metrics.labels))
-    for offset, name, colour, n in zip(
-        (0.18, -0.18), ("recall", "precision"), (BLUE, ORANGE), totals, strict=True
+    classes = metrics.classes
+    places = np.arange(len(classes))
+    for offset, name, colour, estimates in (
+        (0.18, "recall", BLUE, [one.recall for one in classes]),
+        (-0.18, "precision", ORANGE, [one.precision for one in classes]),
     ):
-        shares = [wilson(float(h), float(t)) for h, t in zip(hits, n, strict=True)]
-        middle = np.array([s.value for s in shares])
-        spread = [[s.value - s.low for s in shares], [s.high - s.value for s in shares]]
+        middle = np.array([e.value for e in estimates])
+        spread = [[e.value - e.low for e in estimates], [e.high - e.value for e in estimates]]
         axes.errorbar(
             middle, places - offset, xerr=np.array(spread), fmt="o", ms=5, color=colour, label=name
         )
-        for place, share in zip(places, shares, strict=True):
-            if np.isfinite(share.value):  # beside the interval, which it would hide
-                axes.annotate(f"{share.value:.0%}", (share.high, place - offset), (5, 0),
+        for place, estimate in zip(places, estimates, strict=True):
+            if estimate.is_defined:  # beside the interval, which it would hide
+                axes.annotate(f"{estimate.value:.0%}", (estimate.high, place - offset), (5, 0),
                               textcoords="offset points", va="center", fontsize=8,
                               color=colour)  # fmt: skip
-    names = [f"{label}\nn = {int(n):,}" for label, n in zip(metrics.labels, totals[0], strict=True)]
+    names = [f"{one.label}\nn = {one.n:,}" for one in classes]
     axes.set_yticks(places, names)
     axes.set_ylim(len(places) - 0.5, -1.0)  # room for the legend
     axes.set_xlim(-0.02, 1.15)

@@ -1,4 +1,4 @@
-"""The predictions table: what a model said of each image, beside what would have been right."""
+"""The predictions table: a model's logits for each image, beside the ground truth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mien.data.dataset import Dataset
 
-SCORED_AT_ONCE = 512
+BATCH = 512
 
 
 class Scorer(Protocol):
@@ -50,18 +50,18 @@ class PredictionTable:
     """One row per image of a split; arrays share their first axis.
 
     Attributes:
-        labels: that the columns stand for.
+        labels: labels of the columns.
         logits_nk: float32 [n, k].
-        raw_n: int64 [n], the data set's label as an index into `labels`, -1 for another or none.
-        panel_n: int64 [n], the raters' majority likewise, -1 for none; None without votes.
-        groups_n: int64 [n], copies of one image share a number.
+        raw_n: int64 [n], the dataset's label as an index into `labels`, -1 for another or none.
+        consensus_n: int64 [n], the raters' majority as an index, -1 for none; None without votes.
+        groups_n: int64 [n], duplicates of one image share a number.
         sources_n: str [n], the path or row of each image.
     """
 
     labels: tuple[str, ...]
     logits_nk: NDArray[np.float32]
     raw_n: NDArray[np.int64]
-    panel_n: NDArray[np.int64] | None
+    consensus_n: NDArray[np.int64] | None
     groups_n: NDArray[np.int64]
     sources_n: NDArray[np.str_]
 
@@ -77,51 +77,52 @@ def predict_table(
     labels: tuple[str, ...] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> PredictionTable:
-    """Let a model answer every image of a split.
+    """Classify every image of a split.
 
     Args:
         scorer: the model.
         split: one split of a dataset.
-        labels: to choose among; those of the model where empty. Fewer than the model's own are
-            a restriction: the others' logits are dropped, which renormalises the rest.
-        progress: called with (done, total) now and then.
+        labels: labels to choose among; all of the model's where empty. With fewer, the logits of
+            the others are dropped, which renormalises the rest.
+        progress: progress callback, called with (done, total).
 
     Raises:
-        ConfigError: a label that the model does not know.
+        ConfigError: a label that the model does not have.
         DataError: none of the labels occurs in the split.
     """
     labels = labels or scorer.labels
     unknown = [label for label in labels if label not in scorer.labels]
     if unknown:
         raise ConfigError(
-            f"{scorer.name} does not know the label {unknown[0]!r}",
-            hint=did_you_mean(unknown[0], scorer.labels) + f"it knows: {', '.join(scorer.labels)}",
+            f"{scorer.name} does not have the label {unknown[0]!r}",
+            hint=did_you_mean(unknown[0], scorer.labels)
+            + f"its labels are: {', '.join(scorer.labels)}",
         )
     raw = label_targets(split.labels_n, split.label_names, labels)
-    panel = None
+    consensus = None
     if split.votes_nk is not None:
-        panel = consensus_targets(split.votes_nk, split.vote_names, labels)
-    if not (raw >= 0).any() and (panel is None or not (panel >= 0).any()):
+        consensus = consensus_targets(split.votes_nk, split.vote_names, labels)
+    if not (raw >= 0).any() and (consensus is None or not (consensus >= 0).any()):
         raise DataError(
             f"no image of {split.name}'s {split.splits_n[0]} split is labelled {', '.join(labels)}",
             hint=f"its labels are: {', '.join(split.label_names) or 'none'}",
         )
     parts = []
-    for start in range(0, len(split), SCORED_AT_ONCE):
-        images = np.asarray(split.images_nhw[start : start + SCORED_AT_ONCE])
+    for start in range(0, len(split), BATCH):
+        images = np.asarray(split.images_nhw[start : start + BATCH])
         parts.append(scorer.logits(resize_crops(images, scorer.input_size)))
-        progress(min(start + SCORED_AT_ONCE, len(split)), len(split))
+        progress(min(start + BATCH, len(split)), len(split))
     columns = [scorer.labels.index(label) for label in labels]
     return PredictionTable(
         labels=tuple(labels),
         logits_nk=np.concatenate(parts)[:, columns],
         raw_n=raw,
-        panel_n=panel,
+        consensus_n=consensus,
         groups_n=split.groups_n,
         sources_n=split.sources_n,
     )
 
 
-def yardstick_of(table: PredictionTable) -> tuple[str, NDArray[np.int64]]:
-    """Return ('panel', the raters' majority) where there are votes, else ('raw', the labels)."""
-    return ("raw", table.raw_n) if table.panel_n is None else ("panel", table.panel_n)
+def ground_truth_of(table: PredictionTable) -> tuple[str, NDArray[np.int64]]:
+    """Return ('consensus', majority of the raters) where there are votes, else ('raw', labels)."""
+    return ("raw", table.raw_n) if table.consensus_n is None else ("consensus", table.consensus_n)

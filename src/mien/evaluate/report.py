@@ -1,11 +1,11 @@
-"""An evaluation in words, for the terminal and for model cards."""
+"""An evaluation as texts and tables, for the terminal and for model cards."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mien.evaluate.evaluate import Evaluation, Metrics
     from mien.intervals import Estimate
@@ -18,53 +18,64 @@ NAMES = {
     "brier": "Brier score",
     "calibration_error": "calibration error",
 }
-YARDSTICKS = {"panel": "raters' panel", "raw": "raw label"}
+GROUND_TRUTHS = {"consensus": "rater consensus", "raw": "raw label"}
+"""Ground truths of an evaluation: the raters' majority, and the dataset's own label."""
+UNDEFINED_TEXT = "not defined"
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """Return the evaluation as Markdown: a table of headlines, then of classes, per yardstick."""
-    graded = list(yardsticks(evaluation))
-    head = ["", *(f"{YARDSTICKS[name]} (n = {m.n:,})" for name, m in graded)]
+    """Return the evaluation as Markdown: headline metrics, then classes, per ground truth."""
+    graded = list(by_ground_truth(evaluation))
+    head = ["", *(f"{GROUND_TRUTHS[name]} (n = {m.n:,})" for name, m in graded)]
     lines = [_row(head), _row(["---"] * len(head))]
     for key, name in NAMES.items():
         lines.append(_row([name, *(in_words(m.headlines[key]) for _, m in graded)]))
     for name, metrics in graded:
-        lines += ["", f"Against the {YARDSTICKS[name]}:", "", *_class_table(metrics)]
+        lines += ["", f"Against the {GROUND_TRUTHS[name]}:", ""]
+        lines += [*_table(CLASS_HEAD, class_rows(metrics)), ""]
+        lines += _table(*confusion_table(metrics))
         lines += [line for text in metrics.warnings for line in ("", f"Warning: {text}.")]
     return "\n".join(lines) + "\n"
 
 
-def in_words(estimate: Estimate) -> str:
-    """Return '0.8966 (0.8841 to 0.9095)', or that the figure is not defined."""
+def in_words(estimate: Estimate, digits: int = 4) -> str:
+    """Return '0.8966 (0.8841 to 0.9095)', or that the metric is not defined."""
     if not estimate.is_defined:
-        return "not defined"
-    return f"{estimate.value:.4f} ({estimate.low:.4f} to {estimate.high:.4f})"
+        return UNDEFINED_TEXT
+    value, low, high = (f"{v:.{digits}f}" for v in (estimate.value, estimate.low, estimate.high))
+    return f"{value} ({low} to {high})"
 
 
-def class_cells(metrics: Metrics) -> Iterator[list[str]]:
-    """Yield precision, recall and F1 of each class; '-' for what is not defined."""
-    for values in metrics.to_dict()["per_class"].values():
-        shares = (values[key] for key in ("precision", "recall", "f1"))
-        yield ["-" if share is None else f"{share:.3f}" for share in shares]
+CLASS_HEAD = ("class", "n", "recall (95%)", "predicted", "precision (95%)", "F1 (95%)")
 
 
-def yardsticks(evaluation: Evaluation) -> Iterator[tuple[str, Metrics]]:
-    """Yield ('panel', its metrics) first, as the headline, then ('raw', its), where they exist."""
-    if evaluation.panel is not None:
-        yield "panel", evaluation.panel
+def class_rows(metrics: Metrics) -> Iterator[list[str]]:
+    """Yield the cells of CLASS_HEAD for each class."""
+    for one in metrics.classes:
+        recall, precision, f1 = (in_words(e, 3) for e in (one.recall, one.precision, one.f1))
+        yield [one.label, f"{one.n:,}", recall, f"{one.n_predicted:,}", precision, f1]
+
+
+def confusion_table(metrics: Metrics) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the rows of the confusion matrix: rows are the ground truth."""
+    rows = zip(metrics.labels, metrics.confusion, strict=True)
+    return (
+        ["ground truth", *(f"predicted {label}" for label in metrics.labels)],
+        [[label, *(f"{count:,}" for count in counts)] for label, counts in rows],
+    )
+
+
+def by_ground_truth(evaluation: Evaluation) -> Iterator[tuple[str, Metrics]]:
+    """Yield ('consensus', its metrics) first, then ('raw', its metrics), where they exist."""
+    if evaluation.consensus is not None:
+        yield "consensus", evaluation.consensus
     if evaluation.raw is not None:
         yield "raw", evaluation.raw
 
 
-def _class_table(metrics: Metrics) -> Iterator[str]:
-    answers = [f"answered {label}" for label in metrics.labels]
-    head = ["right answer", "n", *answers, "precision", "recall", "F1"]
-    yield _row(head)
-    yield _row(["---"] * len(head))
-    for i, (label, own) in enumerate(zip(metrics.labels, class_cells(metrics), strict=True)):
-        counts = [str(c) for c in metrics.confusion[i]]
-        yield _row([label, str(metrics.confusion[i].sum()), *counts, *own])
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [_row(head), _row(["---"] * len(head)), *(_row(row) for row in rows)]
 
 
-def _row(cells: list[str]) -> str:
+def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"

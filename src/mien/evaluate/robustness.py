@@ -1,4 +1,4 @@
-"""How much a model loses to each corruption: read `measure_robustness` first."""
+"""How much accuracy a model loses under each corruption: read `measure_robustness` first."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from mien.errors import DataError
 from mien.evaluate.bootstrap import paired_accuracy
 from mien.evaluate.corruption import CORRUPTIONS, corrupt
-from mien.evaluate.evaluate import FEWEST
-from mien.evaluate.predictions import PredictionTable, predict_table, yardstick_of
+from mien.evaluate.evaluate import MIN_IMAGES
+from mien.evaluate.predictions import PredictionTable, ground_truth_of, predict_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,10 +29,10 @@ class Loss:
     """A model under one corruption of one strength.
 
     Attributes:
-        corruption: its name.
-        strength: in the corruption's unit.
-        accuracy: on the corrupted images.
-        drop: clean accuracy minus that one; its interval is of the paired difference.
+        corruption: the corruption's name.
+        strength: strength in the corruption's unit.
+        accuracy: accuracy on the corrupted images.
+        drop: clean accuracy minus that one, with the interval of the paired difference.
     """
 
     corruption: str
@@ -55,21 +55,21 @@ class Robustness:
     """A model under every corruption.
 
     Attributes:
-        model: its name.
+        model: the model's name.
         data: the dataset's name.
-        split: of it.
-        yardstick: 'panel' where there are votes, else 'raw'.
-        n: images.
+        split: the dataset's split.
+        ground_truth: 'consensus' where there are votes, else 'raw'.
+        n: number of images.
         clean: accuracy on the images as they are.
-        losses: in the order of the corruptions, weak to strong.
-        mean_drop: over all losses, with its interval.
-        seed: of the corruptions' randomness.
+        losses: one for each corruption and strength, weak to strong.
+        mean_drop: mean drop over all losses, with its interval.
+        seed: seed of the corruptions' randomness.
     """
 
     model: str
     data: str
     split: str
-    yardstick: str
+    ground_truth: str
     n: int
     clean: float
     losses: tuple[Loss, ...]
@@ -77,9 +77,9 @@ class Robustness:
     seed: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the whole as JSON types."""
+        """Return the results as JSON types."""
         return {
-            "yardstick": self.yardstick,
+            "ground_truth": self.ground_truth,
             "n": self.n,
             "seed": self.seed,
             "clean": round(self.clean, 6),
@@ -98,46 +98,46 @@ def measure_robustness(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Robustness:
-    """Let a model answer a split's images as they are and corrupted, and compare.
+    """Classify a split's images as they are and corrupted, and compare the accuracy.
 
-    Graded by the raters' panel where there are votes, else by the raw labels.
+    The ground truth is the rater consensus where there are votes, else the raw label.
 
     Args:
         scorer: the model.
-        dataset: whose `split` is taken.
+        dataset: images with labels, votes or both.
         split: 'train', 'validation' or 'test'.
-        labels: to choose among, where fewer than the model's.
-        corruptions: to try.
-        seed: of the corruptions' randomness.
-        progress: called with (done, total) after each strength.
+        labels: labels to choose among; empty for all of the model's.
+        corruptions: corruptions to apply, each at all of its strengths.
+        seed: seed of the corruptions' randomness.
+        progress: progress callback, called with (done, total) after each strength.
 
     Raises:
         DataError: no such split, or too few images in it carry one of the labels.
-        ConfigError: a label that the model does not know.
+        ConfigError: a label that the model does not have.
     """
     chosen = dataset.split(split)
     table = predict_table(scorer, chosen, labels)
-    yardstick, right = yardstick_of(table)
-    known = np.flatnonzero(right >= 0)
-    if len(known) < FEWEST:
+    ground_truth, y_true = ground_truth_of(table)
+    known = np.flatnonzero(y_true >= 0)
+    if len(known) < MIN_IMAGES:
         raise DataError(
-            f"only {len(known)} images of {dataset.name}'s {split} split have a right answer",
-            hint="too few to say anything; evaluate on more images",
+            f"only {len(known)} images of {dataset.name}'s {split} split have ground truth",
+            hint="evaluate on more images",
         )
     graded = chosen.subset(known)
     images = np.asarray(graded.images_nhw)
-    clean = _hits(table, known, right[known])
+    clean = _hits(table, known, y_true[known])
     settings = [(corruption, s) for corruption in corruptions for s in corruption.strengths]
     losses, changed = [], []
     for number, (corruption, strength) in enumerate(settings, 1):
         worse = replace(graded, images_nhw=corrupt(images, corruption, strength, seed))
-        hits = _hits(predict_table(scorer, worse, labels), slice(None), right[known])
+        hits = _hits(predict_table(scorer, worse, labels), slice(None), y_true[known])
         drop = paired_accuracy(clean, hits, graded.groups_n)
         losses.append(Loss(corruption.name, strength, float(hits.mean()), drop))
         changed.append(hits)
         progress(number, len(settings))
     return Robustness(
-        model=scorer.name, data=dataset.name, split=split, yardstick=yardstick, n=len(known),
+        model=scorer.name, data=dataset.name, split=split, ground_truth=ground_truth, n=len(known),
         clean=float(clean.mean()), losses=tuple(losses), seed=seed,
         mean_drop=paired_accuracy(clean, np.mean(changed, axis=0), graded.groups_n),
     )  # fmt: skip

@@ -9,9 +9,9 @@ from PIL import Image
 
 from mien.evaluate.corruption import CORRUPTIONS, corrupt
 from mien.evaluate.plots import clean_axes
-from mien.evaluate.report import YARDSTICKS
-from mien.palette import BLUE, GREY, INK
+from mien.evaluate.report import GROUND_TRUTHS
 from mien.report.figure import new_figure, png_bytes
+from mien.report.palette import BLUE, GREY, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,7 @@ def robustness_image(robustness: Robustness) -> bytes:
         f"{robustness.model} on corrupted faces of {robustness.data}, {robustness.split}: "
         f"{100 * drop.value:.1f} points lost on average "
         f"({100 * drop.low:.1f} to {100 * drop.high:.1f})\n"
-        f"accuracy against the {YARDSTICKS[robustness.yardstick]}, n = {robustness.n:,}; "
+        f"accuracy against the {GROUND_TRUTHS[robustness.ground_truth]}, n = {robustness.n:,}; "
         "bars: 95% intervals of what is lost",
         x=0.01, ha="left", color=INK, fontsize=11,
     )  # fmt: skip

@@ -12,8 +12,8 @@ from mien.errors import MissingExtraError
 from mien.explain.explain import GRAD_CAM, enlarged
 from mien.explain.sanity import signed as signed_number
 from mien.imaging.draw import percent
-from mien.palette import BLUE, GREY, INK
 from mien.report.figure import new_figure, png_bytes
+from mien.report.palette import BLUE, GREY, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

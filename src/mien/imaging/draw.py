@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mien import palette
+from mien.report import palette
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import os
 import sys
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +14,7 @@ from mien.errors import MienError, SourceError
 from mien.imaging.codec import write_image
 from mien.imaging.draw import COLOURS, OTHER, annotate, percent
 from mien.imaging.load import image_input
+from mien.report.page import render
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,48 +157,45 @@ def jpeg_bytes(pixels_hwc: NDArray[np.uint8], side: int, quality: int = 80) -> b
 
 def reading_html(reading: DrawableReading, side: int = SIDE) -> str:
     """Return a table of the faces beside a thumbnail with their boxes; all text is escaped."""
-    size = f"{reading.width} x {reading.height}"
-    about = escape(f"{reading.source}, {size}" if reading.error is None else reading.source)
-    rows = "".join(_row(number, face) for number, face in enumerate(reading.faces[:MAX_FACES]))
-    more = len(reading.faces) - MAX_FACES
-    words = [f"and {more} more faces"] if more > 0 else []
-    words += [reading.error] if reading.error else [] if reading.faces else ["no face"]
-    words += reading.notes
-    table = f"<table>{_HEAD}{rows}</table>" if rows else ""
-    lines = "".join(f"<div>{escape(line)}</div>" for line in words)
-    return (
-        '<div style="display:flex;gap:1em;align-items:flex-start">'
-        f"{_thumbnail(reading, side)}<div><b>{about}</b>{table}{lines}</div></div>"
-    )
+    return render("notebook.html", readings=[_shown(reading, side)], more=0)
 
 
 def readings_html(readings: Sequence[DrawableReading]) -> str:
     """Return the first readings as HTML, and how many more there are."""
-    shown = "<hr>".join(reading_html(one, SMALL_SIDE) for one in readings[:MAX_IMAGES])
-    more = len(readings) - MAX_IMAGES
-    return shown + (f"<div>and {more} more readings</div>" if more > 0 else "")
+    shown = [_shown(one, SMALL_SIDE) for one in readings[:MAX_IMAGES]]
+    return render("notebook.html", readings=shown, more=max(0, len(readings) - MAX_IMAGES))
 
 
-_HEAD = "<tr><th>face</th><th>expression</th><th>probabilities</th><th>box</th></tr>"
+def _shown(reading: DrawableReading, side: int) -> dict[str, object]:
+    size = f"{reading.width} x {reading.height}"
+    more = len(reading.faces) - MAX_FACES
+    lines = [f"and {more} more faces"] if more > 0 else []
+    lines += [reading.error] if reading.error else [] if reading.faces else ["no face"]
+    return {
+        "source": reading.source,
+        "about": f"{reading.source}, {size}" if reading.error is None else reading.source,
+        "jpeg": _thumbnail(reading, side),
+        "rows": [_row(number, face) for number, face in enumerate(reading.faces[:MAX_FACES])],
+        "lines": [*lines, *reading.notes],
+    }
 
 
-def _row(number: int, face: DrawableFace) -> str:
-    colour = "#{:02x}{:02x}{:02x}".format(*COLOURS.get(face.label, OTHER))
-    probabilities = ", ".join(f"{name} {percent(p)}" for name, p in face.probabilities.items())
-    box = " ".join(f"{v:.0f}" for v in face.box)
-    label = f'<span style="border-left:.6em solid {colour};padding-left:.4em">'
-    label += f"{escape(face.label)} {escape(percent(face.confidence))}</span>"
-    return (
-        f"<tr><td>{number}</td><td>{label}</td><td>{escape(probabilities)}</td><td>{box}</td></tr>"
-    )
+def _row(number: int, face: DrawableFace) -> dict[str, object]:
+    return {
+        "number": number,
+        "colour": "#{:02x}{:02x}{:02x}".format(*COLOURS.get(face.label, OTHER)),
+        "label": f"{face.label} {percent(face.confidence)}",
+        "probabilities": ", ".join(
+            f"{name} {percent(p)}" for name, p in face.probabilities.items()
+        ),
+        "box": " ".join(f"{v:.0f}" for v in face.box),
+    }
 
 
-def _thumbnail(reading: DrawableReading, side: int) -> str:
+def _thumbnail(reading: DrawableReading, side: int) -> bytes | None:
     if reading.error is not None:
-        return ""
+        return None
     try:
-        content = jpeg_bytes(draw_reading(reading), side)
-    except MienError:  # without its image the table is still worth showing
-        return ""
-    encoded = base64.b64encode(content).decode("ascii")
-    return f'<img alt="{escape(reading.source)}" src="data:image/jpeg;base64,{encoded}">'
+        return jpeg_bytes(draw_reading(reading), side)
+    except MienError:  # the file is gone; the table is still worth showing
+        return None

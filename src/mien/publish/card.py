@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mien.evaluate.report import YARDSTICKS, markdown, yardsticks
+from mien.evaluate.report import GROUND_TRUTHS, by_ground_truth, in_words, markdown
 
 if TYPE_CHECKING:
     from mien.evaluate.evaluate import Evaluation
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 LIMITS = """\
 ## What it can and cannot tell
 
-It names the expression that a face shows in one image, as people who look at that image would
-name it. **It does not tell what someone feels, intends or is.** People smile without joy and are
+It predicts the expression that a face shows in one image, as people who look at that image would
+label it. **It does not tell what someone feels, intends or is.** People smile without joy and are
 sad without showing it; faces at rest differ, and some are taken for sad or angry. Where no
 expression has more than {unsure:.0%} of the probability, mien answers 'unsure'.
 
@@ -27,8 +27,8 @@ Known limits:
   finds such models unequal, and neutral elderly faces read as sad.
 - Small (below about 30 pixels), blurred, dark, covered or turned faces are read worse.
 - It sees one grey image of 48 x 48 pixels: no speech, no situation, no change over time.
-- Its confidence was calibrated on images like those above, against the answers that chose its
-  best epoch: the raters' panel where votes taught it, else the raw labels.
+- Its confidence was calibrated on images like those above, against the ground truth that chose its
+  best epoch: the rater consensus where it learnt from votes, else the raw labels.
 
 ## What it must not be used for
 
@@ -46,20 +46,26 @@ def model_card(info: ModelInfo, evaluation: Evaluation, command: str, note: str 
     """Return a model card in Markdown.
 
     Args:
-        info: what the model file says of itself.
-        evaluation: on a split that was not trained on.
-        command: that made the figures.
-        note: on the data, by whoever trained the model: where the images are from, who is shown.
+        info: the description in the model file.
+        evaluation: evaluation on a split that was not trained on.
+        command: command that made the figures.
+        note: text on the data by whoever trained the model: origin of the images, who is shown.
     """
-    graded = next(yardsticks(evaluation))
-    name, metrics = graded
-    accuracy = metrics.headlines["accuracy"]
+    name, metrics = next(by_ground_truth(evaluation))
+    recall = ", ".join(
+        f"{one.label} {in_words(one.recall, 3)} of {one.n:,}" for one in metrics.classes
+    )
     return f"""\
 # {info.name}
 
 Reads {", ".join(info.labels)} in a grey face crop of {info.input_size} x {info.input_size} pixels.
-Against the {YARDSTICKS[name]}: accuracy **{accuracy.value:.3f}** (95% interval {accuracy.low:.3f}
-to {accuracy.high:.3f}, n = {metrics.n:,}, {evaluation.split} split).
+Against the {GROUND_TRUTHS[name]} ({evaluation.split} split, n = {metrics.n:,}; 95% intervals in
+brackets):
+
+- accuracy **{in_words(metrics.headlines["accuracy"], 3)}**
+- balanced accuracy **{in_words(metrics.headlines["balanced_accuracy"], 3)}**
+- macro F1 **{in_words(metrics.headlines["macro_f1"], 3)}**
+- recall: {recall}
 
 | | |
 | --- | --- |
@@ -76,49 +82,52 @@ to {accuracy.high:.3f}, n = {metrics.n:,}, {evaluation.split} split).
 
 Data: {evaluation.data}, {evaluation.split} split, fingerprint `{evaluation.fingerprint}`. It was
 never trained on, but the best epoch and the temperature were chosen by it: **it is validation, not
-a test**. Intervals are 95%, by bootstrap over groups of copies. Command: `{command}`
+a test**. Intervals are 95%: Wilson's for recall and precision, by bootstrap over groups of
+duplicates for the others. Command: `{command}`
 
 {markdown(evaluation)}{_about_confidence(evaluation)}
-The raw label is the data set's own. The raters' panel, where there are votes, is their majority,
-where it has at least half of the votes and no tie.
+The raw label is the dataset's own. The rater consensus, where there are votes, is the label with at
+least half of them and no tie.
 
 {_about_int8(info)}{_about_data(evaluation, note)}{LIMITS.format(unsure=info.unsure_below)}"""
 
 
 def _about_confidence(evaluation: Evaluation) -> str:
-    """Return what sets of labels and thresholds keep of their promise, as a Markdown section."""
-    name, metrics = next(yardsticks(evaluation))
+    """Return the observed coverage of prediction sets, and thresholds, as a Markdown section."""
+    name, metrics = next(by_ground_truth(evaluation))
     confidence = metrics.confidence
-    if not confidence.sets:
+    if not confidence.prediction_sets:
         return ""
-    weakest = [min(one.by_label.items(), key=lambda pair: pair[1]) for one in confidence.sets]
+    lowest = [min(s.by_label.items(), key=lambda pair: pair[1]) for s in confidence.prediction_sets]
     rows = [
-        f"| `--coverage {one.asked:g}` | {one.got.value:.1%} ({one.got.low:.1%} to "
-        f"{one.got.high:.1%}) | {one.size:.2f} | {one.single:.0%} | {label} {share:.1%} |"
-        for one, (label, share) in zip(confidence.sets, weakest, strict=True)
+        f"| `--coverage {one.coverage:g}` | {one.observed.value:.1%} ({one.observed.low:.1%} to "
+        f"{one.observed.high:.1%}) | {one.mean_size:.2f} | {one.single:.0%} | {label} "
+        f"{fraction:.1%} |"
+        for one, (label, fraction) in zip(confidence.prediction_sets, lowest, strict=True)
     ]
     rules = [
-        f"With `--min-confidence {rule.min_confidence:.3f}` {rule.answered:.0%} of faces are "
-        f"answered, {rule.got.value:.1%} of them wrongly ({rule.got.low:.1%} to "
-        f"{rule.got.high:.1%})."
-        for rule in confidence.abstaining
+        f"With `--min-confidence {rule.min_confidence:.3f}` {rule.classified:.0%} of faces are "
+        f"classified, {rule.observed_error.value:.1%} of them wrongly "
+        f"({rule.observed_error.low:.1%} to {rule.observed_error.high:.1%})."
+        for rule in confidence.abstention
     ]
     return "\n".join([
-        "", f"Sets of labels and thresholds, against the {YARDSTICKS[name]}, fitted on one half of",
-        "these faces and tried on the other, 200 times (in brackets: 95% of the halvings). The",
-        "promise is for faces like these, over all of them, and not for each label:", "",
-        "| asked for | sets that hold the right label | labels a set | single | least held |",
+        "", f"Conformal prediction sets and thresholds, against the {GROUND_TRUTHS[name]}, fitted",
+        "on one half of these faces and tested on the other, 200 times (in brackets: 95% of the",
+        "halvings). Coverage holds for faces like these, over all of them, and not for each label:",
+        "",
+        "| coverage | sets that hold the true label | labels per set | single | lowest coverage |",
         "| --- | --- | --- | --- | --- |", *rows, "",
         *(part for rule in rules for part in (rule, "")),
     ])  # fmt: skip
 
 
 def _about_storage(info: ModelInfo) -> str:
-    return "" if info.stored == "float32" else ", stored in 16 bits, computed in 32"
+    return "" if info.stored == "float32" else ", stored as fp16, computed as float32"
 
 
 def _about_int8(info: ModelInfo) -> str:
-    """Return what quantisation did to the model, as a Markdown section; '' for float32."""
+    """Return the effect of quantization, as a Markdown section; '' for float32."""
     done = info.quantised
     if not done:
         return ""
@@ -126,8 +135,8 @@ def _about_int8(info: ModelInfo) -> str:
     return (
         f"## int8\n\nThe int8 form of {done['from']}: static quantisation, weights of 7 bits by "
         f"output channel,\nranges measured on {done['faces']:,} training faces. Accuracy changes "
-        f"by {value:+.2f} points\n({low:+.2f} to {high:+.2f}, paired, {YARDSTICKS[done['by']]}, "
-        f"n = {done['n']:,}), and {done['changed']:.1%} of faces are answered otherwise. It is "
+        f"by {value:+.2f} points\n({low:+.2f} to {high:+.2f}, paired, {GROUND_TRUTHS[done['by']]}, "
+        f"n = {done['n']:,}), and the label of {done['changed']:.1%} of faces changes. It is "
         "faster only where the processor\nmultiplies bytes fast (VNNI).\n\n"
     )
 

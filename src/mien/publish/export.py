@@ -24,6 +24,8 @@ from mien.labels import label_set
 from mien.model.classifier import Classifier
 from mien.model.fp16 import to_fp16
 from mien.model.info import INPUT_NAME, OUTPUT_NAME, Head, ModelInfo
+from mien.publish.licence import weights_licence
+from mien.publish.prior import class_prior
 from mien.publish.rewrite import refuse_form, with_info, write_model
 from mien.train.loop.validate import true_labels
 from mien.train.networks.registry import measure_cost
@@ -42,19 +44,19 @@ MAX_DIFFERENCE = 1e-3
 """Largest difference between the exported file's logits and torch's that is accepted."""
 OPSET = 18
 UNSURE_BELOW = 0.5
-"""Confidence below which a reading is 'unsure': no expression has more than half of it."""
+"""Confidence below which a label is 'unsure': no expression has more than half of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What `export_run` made.
+    """Result of `export_run`.
 
     Attributes:
         info: the description inside the file.
         max_difference: largest absolute difference of a logit, torch against ONNX.
-        compared: images behind it: the whole validation split.
-        half_difference: largest change of a logit by storing weights in 16 bits, where they are.
-        half_changed: images that are answered otherwise by that.
+        compared: number of images compared: the whole validation split.
+        half_difference: largest change of a logit by fp16 weights; 0 without them.
+        half_changed: number of images whose predicted label changes with fp16 weights.
     """
 
     info: ModelInfo
@@ -64,7 +66,7 @@ class Exported:
     half_changed: int = 0
 
 
-class Answer(nn.Module):
+class ExportedGraph(nn.Module):
     """The graph that is exported: uint8 pixels [n, 1, s, s] → logits / T, for each output."""
 
     def __init__(self, scorer: RunScorer[nn.Module], outputs: Sequence[Output]) -> None:
@@ -81,16 +83,25 @@ class Answer(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output of the exported graph: which learnt labels, calibrated by which temperature."""
+    """One output of the exported graph.
+
+    Attributes:
+        name: name of the output in the graph.
+        labels: labels in the order of its logits.
+        columns: columns of the network's logits that it takes.
+        temperature: calibration temperature that divides them.
+        training_prior: fraction of the training images of each label; None where one has none.
+    """
 
     name: str
     labels: tuple[str, ...]
     columns: tuple[int, ...]
     temperature: float
+    training_prior: dict[str, float] | None
 
 
 def _columns(logits: Tensor, columns: tuple[int, ...]) -> Tensor:
-    # The first so many are a slice, which needs no constants in the graph.
+    # Leading columns are a slice, which needs no constants in the graph.
     if columns == tuple(range(len(columns))):
         return logits[:, : len(columns)]
     return logits[:, list(columns)]
@@ -106,22 +117,22 @@ def export_run(
     half: bool = False,
     others: Sequence[Path] = (),
 ) -> Exported:
-    """Write the run's best network to `destination`, once it was shown to answer as torch does.
+    """Write the run's best network to `destination`, once its logits were compared with torch's.
 
     Args:
-        path: of the run folder.
-        others: run folders whose networks answer together with it: the mean of their logits.
+        path: the run folder.
+        others: further run folders, for an ensemble: the mean of all logits.
         destination: the ONNX file; its card is written beside it.
-        dataset: with the validation split that the run was chosen by.
-        name: of the model; that of the recipe where empty.
-        note: words on the data for the model card.
-        half: store the weights in 16 bits. They are rounded after the comparison with torch, and
-            what that changes is told apart from it; all figures are of the rounded ones.
+        dataset: the run's dataset, with its train and validation splits.
+        name: the model's name; mien-RECIPE where empty.
+        note: text on the data for the model card.
+        half: store the weights as fp16. They are rounded after the comparison with torch, and the
+            change is reported separately; all metrics are of the rounded weights.
 
     Raises:
         ConfigError: the runs learnt different labels, or `destination` does not end in .onnx.
         ModelFileError: the exported file's logits differ by more than MAX_DIFFERENCE, or weights
-            do not fit into 16 bits; nothing is written then.
+            out of the range of fp16; nothing is written then.
     """
     refuse_form(destination)
     run = open_run(path)
@@ -129,10 +140,10 @@ def export_run(
     validation = dataset.split("validation")
     learnt = replace(scorer, columns=tuple(range(len(run.recipe.learnt_labels))))
     logits = learnt.logits(validation.images_nhw)
-    outputs = _outputs(run, validation, logits)
+    outputs = _outputs(run, dataset, logits)
     runs = [run, *(open_run(other) for other in others)]
     info = _describe(runs, scorer, dataset, outputs, name or f"mien-{run.recipe.name}")
-    content = with_info(bytes(_to_onnx(Answer(scorer, outputs)).SerializeToString()), info)
+    content = with_info(bytes(_to_onnx(ExportedGraph(scorer, outputs)).SerializeToString()), info)
     difference = 0.0
     exported = Classifier.from_bytes(content, name=str(destination))
     for output in outputs:
@@ -157,8 +168,15 @@ def export_run(
     return Exported(info, difference, len(logits), change, changed)
 
 
-def _outputs(run: RunFolder, split: Dataset, logits_nk: NDArray[np.float32]) -> list[Output]:
-    """Return the recipe's answers and, where it has them, its further labels, each calibrated."""
+def _outputs(run: RunFolder, dataset: Dataset, logits_nk: NDArray[np.float32]) -> list[Output]:
+    """Return the recipe's labels and, where it has them, its further labels, each calibrated.
+
+    Args:
+        run: the run.
+        dataset: its dataset.
+        logits_nk: float32 [n, k], learnt logits of the validation split.
+    """
+    train, validation = dataset.split("train"), dataset.split("validation")
     wanted = [(OUTPUT_NAME, run.recipe.answer_labels)]
     extra = run.recipe.extra_labels
     if extra:
@@ -166,10 +184,14 @@ def _outputs(run: RunFolder, split: Dataset, logits_nk: NDArray[np.float32]) -> 
     found = []
     for name, labels in wanted:
         columns = run.recipe.columns_of(labels)
-        right = true_labels(split, run.recipe, labels)
-        clear = right >= 0
-        temperature = fit_temperature(logits_nk[clear][:, list(columns)], right[clear])
-        found.append(Output(name, labels, columns, temperature))
+        y_true = true_labels(validation, run.recipe, labels)
+        known = y_true >= 0
+        temperature = fit_temperature(logits_nk[known][:, list(columns)], y_true[known])
+        prior = class_prior(true_labels(train, run.recipe, labels), labels)
+        if prior is not None and run.recipe.loss.class_weights == "balanced":
+            # The weighted classes count the same, whatever their number of images.
+            prior = dict.fromkeys(labels, 1 / len(labels))
+        found.append(Output(name, labels, columns, temperature, prior))
     return found
 
 
@@ -217,31 +239,32 @@ def _describe(
         alignment=ALIGNMENT_ID,
         temperature=outputs[0].temperature,
         learnt=run.recipe.learnt_labels,
-        heads=tuple(Head(o.name, o.labels, o.temperature) for o in outputs[1:]),
+        heads=tuple(Head(o.name, o.labels, o.temperature, o.training_prior) for o in outputs[1:]),
+        training_prior=outputs[0].training_prior,
         unsure_below=UNSURE_BELOW,
         network=f"{SEVERAL} {names}" if others else names,
         parameters=cost.parameters,
         multiply_adds=cost.multiply_adds,
         config_sha256=hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
         data=f"{dataset.name}, train split, fingerprint {dataset.fingerprint}",
-        licence="Apache-2.0",
+        licence=weights_licence(r.recipe for r in runs),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         mien_version=__version__,
     )
 
 
-def _to_onnx(answer: Answer) -> onnx.ModelProto:
-    size = answer.size
+def _to_onnx(graph: ExportedGraph) -> onnx.ModelProto:
+    size = graph.size
     example = torch.zeros(2, 1, size, size, dtype=torch.uint8)
     # The exporter logs that torchvision, which we do not use, is missing.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         program = torch.onnx.export(
-            answer.eval(),
+            graph.eval(),
             (example,),
             input_names=[INPUT_NAME],
-            output_names=[output.name for output in answer.outputs],
+            output_names=[output.name for output in graph.outputs],
             dynamic_shapes=({0: torch.export.Dim("n")},),
             opset_version=OPSET,
             dynamo=True,

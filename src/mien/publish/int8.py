@@ -1,8 +1,7 @@
 """A float32 model to an int8 one: static quantisation by ONNX Runtime's own tools.
 
-Weights become int8 of 7 bits, one scale for each output channel; what flows between layers becomes
-uint8, with ranges measured on training faces. Pixels' normalisation and the
-last layer's sum stay float32.
+Weights become int8 of 7 bits, one scale for each output channel; activations become uint8, with
+ranges measured on training faces. The pixels' normalisation and the last layer's sum stay float32.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ if TYPE_CHECKING:
     from onnx import GraphProto
 
 QUANTIZED = ("Conv", "Relu", "Add", "AveragePool", "MaxPool", "GlobalAveragePool", "Concat")
-"""Kinds of nodes that become int8: convolutions, and what lies between them."""
-AT_ONCE = 64
+"""Kinds of nodes that become int8: convolutions, and the nodes between them."""
+BATCH = 64
 
 
 def quantize(content: bytes, crops_nhw: NDArray[np.uint8]) -> bytes:
     """Return an ONNX file's int8 form, with the description that it carried.
 
     Args:
-        content: of a float32 model file.
+        content: content of a float32 model file.
         crops_nhw: uint8 [n, size, size], training faces that the ranges are measured on.
 
     Raises:
@@ -63,7 +62,7 @@ def quantize(content: bytes, crops_nhw: NDArray[np.uint8]) -> bytes:
             _Faces(crops_nhw),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTIZED),
-            nodes_to_exclude=_aligning(onnx.load(prepared).graph),
+            nodes_to_exclude=_alignment_nodes(onnx.load(prepared).graph),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -76,13 +75,13 @@ def quantize(content: bytes, crops_nhw: NDArray[np.uint8]) -> bytes:
             extra_options={"CalibMovingAverage": True},
         )
         model = onnx.load_model(done)
-    _share(model.graph)
+    _merge_duplicates(model.graph)
     onnx.helper.set_model_props(model, metadata)
     return bytes(model.SerializeToString())
 
 
-def _aligning(graph: GraphProto) -> list[str]:
-    """Return the names of the nodes that find the face's place: rounded, it would be another."""
+def _alignment_nodes(graph: GraphProto) -> list[str]:
+    """Return the nodes of the spatial transformer, which stays float32: rounding moves the face."""
     makers = {output: node for node in graph.node for output in node.output}
     wanted = [node.input[1] for node in graph.node if node.op_type == ALIGNMENT_NODE]
     found: dict[str, None] = {}
@@ -94,10 +93,10 @@ def _aligning(graph: GraphProto) -> list[str]:
     return list(found)
 
 
-def _share(graph: GraphProto) -> None:
+def _merge_duplicates(graph: GraphProto) -> None:
     """Keep one of all stored tensors that are equal.
 
-    The branch of the mirror image had its own copy of all weights, half of the file.
+    The quantizer gives the branch of the mirror image a copy of all weights, half of the file.
     """
     kept: dict[bytes, str] = {}
     same: dict[str, str] = {}
@@ -119,8 +118,8 @@ class _Faces:
 
     @staticmethod
     def _split(crops_nhw: NDArray[np.uint8]) -> Iterator[dict[str, Any]]:
-        for start in range(0, len(crops_nhw), AT_ONCE):
-            pixels = np.ascontiguousarray(crops_nhw[start : start + AT_ONCE])
+        for start in range(0, len(crops_nhw), BATCH):
+            pixels = np.ascontiguousarray(crops_nhw[start : start + BATCH])
             yield {INPUT_NAME: pixels[:, None]}
 
     def get_next(self) -> dict[str, Any] | None:

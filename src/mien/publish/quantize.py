@@ -1,4 +1,4 @@
-"""A model made int8, and what that costs and brings: read `quantize_model` first."""
+"""Quantization to int8, its accuracy and its speed: read `quantize_model` first."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from mien.data.sources.resize import resize_crops
 from mien.errors import ModelFileError
 from mien.evaluate.bootstrap import paired_accuracy
-from mien.evaluate.predictions import predict_table, yardstick_of
-from mien.evaluate.report import YARDSTICKS
+from mien.evaluate.predictions import ground_truth_of, predict_table
+from mien.evaluate.report import GROUND_TRUTHS
 from mien.model.classifier import Classifier
 from mien.model.resolve import INT8
 from mien.model.throughput import faces_per_second
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from mien.model.info import ModelInfo
 
 FACES = 1024
-"""Training faces that the ranges of activations are measured on."""
+"""Number of training faces that the ranges of activations are measured on."""
 MAX_LOSS = 0.003
-"""Largest loss of accuracy, as a share, that is accepted unless asked otherwise."""
+"""Largest loss of accuracy that is accepted by default, as a fraction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """What `quantize_model` made.
+    """Result of `quantize_model`.
 
     Attributes:
         info: the description inside the file.
-        by: the yardstick, 'panel' or 'raw'.
-        n: faces that both forms answered.
+        by: the ground truth, 'consensus' or 'raw'.
+        n: number of faces with that ground truth.
         loss: accuracy of float32 minus that of int8 on them, with the interval of the difference.
-        changed: share of faces that int8 answers otherwise.
-        speed: faces a second of int8 over that of float32, in one run, one thread, batches of 64.
-        size: bytes of int8 over those of float32.
+        changed: fraction of faces whose predicted label changes.
+        speed: speed of int8 over that of float32, in one run, one thread, batches of 64.
+        size: size of the int8 file over that of the float32 file.
     """
 
     info: ModelInfo
@@ -65,18 +65,18 @@ def quantize_model(
     note: str = "",
     timing_s: float = 2.0,
 ) -> Quantized:
-    """Write a model's int8 form and its card, unless that loses too much.
+    """Write a model's int8 form and its card, unless it loses too much accuracy.
 
     Ranges are measured on training faces; accuracy is compared on the validation split.
 
     Args:
-        content: of the float32 model file.
-        name: of it, for messages.
+        content: content of the float32 model file.
+        name: its name, for messages.
         destination: the file to write.
-        dataset: with a train and a validation split.
-        max_loss: largest loss of accuracy, as a share, that is accepted.
-        note: words on the data for the model card.
-        timing_s: seconds spent on timing each form.
+        dataset: dataset with a train and a validation split.
+        max_loss: largest accepted loss of accuracy, as a fraction.
+        note: text on the data for the model card.
+        timing_s: seconds of timing for each form.
 
     Raises:
         ConfigError: `destination` does not end in .onnx.
@@ -96,8 +96,8 @@ def quantize_model(
     if loss.value > max_loss:
         raise ModelFileError(
             f"int8 loses {100 * loss.value:.2f} points of accuracy ({100 * loss.low:.2f} to "
-            f"{100 * loss.high:.2f}, {YARDSTICKS[by]}, n = {n:,}); at most {100 * max_loss:g} are "
-            "accepted",
+            f"{100 * loss.high:.2f}, {GROUND_TRUTHS[by]}, n = {n:,}); "
+            f"max_loss accepts at most {100 * max_loss:g}",
             hint="no int8 file was written; a larger max_loss accepts more",
         )
     slow, fast = faces_per_second([before, after], seconds=timing_s, clock=time.process_time)
@@ -127,9 +127,9 @@ def _compare(
 ) -> tuple[str, int, Estimate, float]:
     split = dataset.split("validation")
     first, second = predict_table(before, split), predict_table(after, split)
-    by, right = yardstick_of(first)
-    known = right >= 0
-    answers = [table.logits_nk[known].argmax(axis=1) for table in (first, second)]
-    hits = [(answer == right[known]).astype(np.float64) for answer in answers]
+    by, y_true = ground_truth_of(first)
+    known = y_true >= 0
+    predicted = [table.logits_nk[known].argmax(axis=1) for table in (first, second)]
+    hits = [(y_pred == y_true[known]).astype(np.float64) for y_pred in predicted]
     loss = paired_accuracy(hits[0], hits[1], split.groups_n[known])
-    return by, int(known.sum()), loss, float((answers[0] != answers[1]).mean())
+    return by, int(known.sum()), loss, float((predicted[0] != predicted[1]).mean())

@@ -1,4 +1,4 @@
-"""A model file written anew with another description; its network stays as it is."""
+"""A model file with another description; its network stays as it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mien.errors import ConfigError, MissingExtraError
 from mien.evaluate.evaluate import evaluate
-from mien.evaluate.report import yardsticks
+from mien.evaluate.report import by_ground_truth
 from mien.files import write_bytes, write_text
 from mien.publish.card import model_card
 
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from mien.model.info import ModelInfo
 
 
-def refuse_form(destination: Path) -> None:
-    """Raise a ConfigError where a file to write is not named as an ONNX file.
+CARRIED = ("accuracy", "balanced_accuracy", "macro_f1")
+"""Headline metrics in a model file."""
 
-    ONNX under the name of a checkpoint (x.pt) would be opened by nobody, mien included.
+
+def refuse_form(destination: Path) -> None:
+    """Raise a ConfigError where the name of a file to write does not end in .onnx.
+
+    No program, mien included, opens ONNX under the name of a checkpoint (x.pt).
     """
     if destination.suffix.lower() != ".onnx":
         raise ConfigError(
@@ -50,25 +54,29 @@ def with_info(content: bytes, info: ModelInfo) -> bytes:
 
 
 def _headlines(evaluation: Evaluation) -> dict[str, Any]:
-    """Return n and accuracy on each yardstick, as a model file carries them."""
+    """Return the metrics that a model file carries, for each ground truth."""
     return {
-        name: {"n": metrics.n, "accuracy": metrics.headlines["accuracy"].to_dict()}
-        for name, metrics in yardsticks(evaluation)
+        name: {
+            "n": metrics.n,
+            **{key: metrics.headlines[key].to_dict() for key in CARRIED},
+            "recall": {one.label: {"n": one.n, **one.recall.to_dict()} for one in metrics.classes},
+        }
+        for name, metrics in by_ground_truth(evaluation)
     } | {"split": evaluation.split, "data": evaluation.data}
 
 
 def write_model(
     model: Classifier, content: bytes, destination: Path, dataset: Dataset, split: str, note: str
 ) -> tuple[ModelInfo, Evaluation]:
-    """Grade a model, and write it with its figures and its sets of labels, and its card.
+    """Evaluate a model, and write it with its metrics, thresholds of prediction sets and card.
 
     Args:
-        model: whose `info` is the description to complete.
-        content: of its ONNX file, whose own description is replaced.
+        model: the model; its `info` is the description to complete.
+        content: its ONNX file, whose own description is replaced.
         destination: the file to write.
         dataset: labelled faces that the model was not trained on.
-        split: of the dataset.
-        note: words on the data for the model card.
+        split: split of the dataset.
+        note: text on the data for the model card.
 
     Raises:
         ConfigError: `destination` does not end in .onnx.
@@ -85,7 +93,7 @@ def write_model(
 
 
 def coverage_metadata(evaluation: Evaluation) -> dict[str, Any]:
-    """Return what a model file carries so that `mien predict --coverage` can make sets."""
-    by, metrics = next(yardsticks(evaluation))
+    """Return what a model file carries for the prediction sets of `mien predict --coverage`."""
+    by, metrics = next(by_ground_truth(evaluation))
     data = f"{evaluation.data}, {evaluation.split} split, fingerprint {evaluation.fingerprint}"
-    return {"by": by, "n": metrics.n, "data": data, "least": metrics.confidence.least}
+    return {"by": by, "n": metrics.n, "data": data, "least": metrics.confidence.thresholds}

@@ -1,1 +1,1 @@
-"""The one look of every report and plot."""
+"""The one look of every report and plot: a palette, a stylesheet, HTML templates, figures."""

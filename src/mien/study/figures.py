@@ -6,8 +6,8 @@ import io
 import math
 from typing import TYPE_CHECKING
 
-from mien.palette import BLUE, INK, ORANGE, SOFT
 from mien.report.figure import png_bytes
+from mien.report.palette import BLUE, INK, ORANGE, SOFT
 from mien.study.verdict import BOUNDS, points
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mien.study.verdict import CellOutcome, FactorOutcome
 
 DOT = ORANGE
-THEMED = {INK: "currentColor", SOFT: "var(--soft)", BLUE: "var(--blue)", DOT: "var(--dot)"}
-"""Colors of the SVG that follow the page's theme."""
+THEMED = {INK: "currentColor", SOFT: "var(--soft)", BLUE: "var(--blue)", DOT: "var(--orange)"}
+"""In a page, colours follow its theme."""
 NAMES = {
     "accuracy": "validation accuracy, %",
     "balanced_accuracy": "balanced accuracy, %",

@@ -7,15 +7,14 @@ import platform
 import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from mien import __version__
 from mien.files import write_bytes, write_json, write_text
+from mien.report.page import render
 from mien.study.figures import png, svg
 from mien.study.plan import MEASURES
 from mien.study.study import places
-from mien.study.style import STYLE
 from mien.study.verdict import points
 
 if TYPE_CHECKING:
@@ -77,64 +76,48 @@ def write_report(outcome: Outcome, folder: Path, command: str) -> None:
 def page(outcome: Outcome, provenance: Provenance) -> str:
     """Return the report as one HTML page that loads nothing from the network."""
     plan = outcome.plan
-    sections = "\n".join(_section(factor) for factor in outcome.factors)
-    failed = _failed(outcome)
-    return f"""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(plan.title)}</title>
-<style>{STYLE}</style>
-<h1>{escape(plan.title)}</h1>
-<p>{escape(plan.note)}</p>
-<p class="soft">{escape(_data(outcome))} {escape(provenance.cost)}. {escape(provenance.date)};
-{escape(provenance.machine)}.</p>
-<pre>{escape(provenance.command)}</pre>
-{failed}
-<h2>Verdicts</h2>
-<div class="claims">
-{"".join(_claim_row(claim) for factor in outcome.factors for claim in factor.claims)}
-</div>
-{sections}
-<h2>Method</h2>
-<p>{escape(RULE)}</p>
-<p>{escape(LIMITS)}</p>
-</html>
-"""
-
-
-def _claim_row(claim: ClaimOutcome) -> str:
-    sentences = "".join(f"<li>{escape(c.sentence())}</li>" for c in claim.comparisons)
-    kind = claim.verdict.replace(" ", "-")
-    return (
-        f'<article class="{kind}"><b>{SIGNS[claim.verdict]} {claim.verdict}</b>'
-        f"<div><p>{escape(claim.claim.words)}</p><ul>{sentences}</ul></div></article>\n"
+    return render(
+        "study.html",
+        title=plan.title,
+        note=plan.note,
+        provenance=f"{_data(outcome)} {provenance.cost}. {provenance.date}; {provenance.machine}.",
+        command=provenance.command,
+        failures=[f"{place} (training {key}): {why}" for place, key, why in _failures(outcome)],
+        claims=[_claim(claim) for factor in outcome.factors for claim in factor.claims],
+        factors=[_factor(factor) for factor in outcome.factors],
+        rule=RULE,
+        limits=LIMITS,
     )
 
 
 SIGNS = {"supported": "✓", "not supported": "✗", "undecided": "?"}
+KINDS = {"supported": "good", "not supported": "bad", "undecided": "open"}
+"""Classes of the stylesheet."""
 
 
-def _section(outcome: FactorOutcome) -> str:
+def _claim(claim: ClaimOutcome) -> dict[str, object]:
+    return {
+        "kind": KINDS[claim.verdict],
+        "sign": SIGNS[claim.verdict],
+        "verdict": claim.verdict,
+        "words": claim.claim.words,
+        "evidence": [c.sentence() for c in claim.comparisons],
+    }
+
+
+def _factor(outcome: FactorOutcome) -> dict[str, object]:
     factor = outcome.factor
-    head = "".join(f"<th>{escape(m.replace('_', ' '))}</th>" for m in factor.shown)
-    rows = "".join(
-        f"<tr><td>{escape(cell.name)}</td><td>{_size(cell)}</td><td>{_done(cell)}</td>"
-        + "".join(f"<td>{_mean(cell.means[m], m)}</td>" for m in factor.shown)
-        + "</tr>"
-        for cell in outcome.cells
-    )
-    measures = "; ".join(f"{m.replace('_', ' ')}: {MEASURES[m]}" for m in factor.shown)
-    return f"""<section>
-<h2>{escape(factor.title)}</h2>
-<p>{escape(factor.note)}</p>
-<figure class="wide">{svg(outcome)}
-<figcaption>Dots are seeds; bars are 95% intervals of the mean. {escape(measures)}.</figcaption>
-</figure>
-<div class="wide"><table>
-<thead><tr><th>cell</th><th>parameters</th><th>seeds</th>{head}</tr></thead>
-<tbody>{rows}</tbody></table></div>
-</section>"""
+    return {
+        "title": factor.title,
+        "note": factor.note,
+        "svg": svg(outcome),
+        "measures": "; ".join(f"{m.replace('_', ' ')}: {MEASURES[m]}" for m in factor.shown),
+        "head": ["cell", "parameters", "seeds", *(m.replace("_", " ") for m in factor.shown)],
+        "rows": [
+            [cell.name, _size(cell), _done(cell), *(_mean(cell.means[m], m) for m in factor.shown)]
+            for cell in outcome.cells
+        ],
+    }
 
 
 def markdown(outcome: Outcome, provenance: Provenance) -> str:
@@ -225,19 +208,6 @@ def _data(outcome: Outcome) -> str:
         f"Data {outcome.dataset_name} (fingerprint {outcome.fingerprint}): {size[0]:,} training "
         f"images, sampled by each seed, and {size[1]:,} validation images; {plan.seeds} seeds per "
         "cell."
-    )
-
-
-def _failed(outcome: Outcome) -> str:
-    if not outcome.failed:
-        return ""
-    rows = "".join(
-        f"<li>{escape(place)} (training {escape(key)}): {escape(why)}</li>"
-        for place, key, why in _failures(outcome)
-    )
-    return (
-        f'<div class="failed"><p>{len(outcome.failed)} trainings failed and are missing below; '
-        f"the same command repeats them.</p><ul>{rows}</ul></div>"
     )
 
 

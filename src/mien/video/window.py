@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from mien.errors import SourceError
-from mien.palette import DARK_INK, DARK_PAPER
+from mien.report.palette import DARK_INK, DARK_PAPER
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import io
-from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from mien.data.audit.problem import CHECKS, DROP, KEEP, RELABEL
-from mien.data.audit.style import STYLE
 from mien.data.show import NO_LABEL
+from mien.report.page import render
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,30 +20,25 @@ if TYPE_CHECKING:
     from mien.data.audit.problem import Problem
 
 SHOWN = 24
-"""Findings of one check that the page shows; the table holds all."""
+"""Findings of each check that the page shows; audit.csv holds all of them."""
 THUMBNAIL = 96
-"""Largest side of an image on the page, in pixels."""
+"""Longest side of an image on the page, in pixels."""
 TITLES = {check: check.replace("-", " ").capitalize() for check in CHECKS}
 
 
 def page(audit: Audit) -> str:
     """Return the page, HTML without any link to the network; it contains the images."""
-    name = escape(audit.dataset.name)
-    sections = [_section(audit, check) for check, count in audit.counts().items() if count]
-    return "\n".join(
-        [
-            '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>Audit of {name}</title>\n<style>{STYLE}</style>",
-            f"<h1>Audit of {name}</h1>",
-            f'<p class="lead">{_lead(audit)}</p>',
-            _summary(audit),
-            _leaks(audit),
-            _balance(audit),
-            *sections,
-            _footer(audit),
-            "</html>\n",
-        ]
+    return render(
+        "audit.html",
+        title=f"Audit of {audit.dataset.name}",
+        lead=_lead(audit),
+        checks=_checks(audit),
+        leaks=[
+            *(_leak(leak, "as the source splits them") for leak in audit.leaks),
+            *(_leak(leak, "in this dataset") for leak in audit.leaks_after_import or []),
+        ],
+        balance=_balance(audit),
+        sections=[_section(audit, check) for check, count in audit.counts().items() if count],
     )
 
 
@@ -56,102 +49,88 @@ def _lead(audit: Audit) -> str:
         len({p.row for p in audit.problems if p.action == action}) for action in (DROP, RELABEL)
     )
     return (
-        f"{n:,} pictures, {touched:,} of them with something to know. Suggested: drop {drop:,}, "
+        f"{n:,} images, {touched:,} of them with a finding. Suggested: drop {drop:,}, "
         f"relabel {relabel:,}; everything else is for you to judge. Findings overlap."
     )
 
 
-def _summary(audit: Audit) -> str:
+def _checks(audit: Audit) -> list[dict[str, object]]:
+    """Return a row for each check; its count is None where it was not run."""
     counts, suggested, rows = audit.counts(), audit.suggested(), []
-    for check, words in CHECKS.items():
-        title = TITLES[check]
+    for check, about in CHECKS.items():
+        row: dict[str, object] = {"id": check, "title": TITLES[check], "about": about}
         if check in audit.not_checked:
-            reason = escape(audit.not_checked[check])
-            cell = '<td class="soft">not checked'
-            rows.append(f"<tr><td>{title}<td class='what'>{reason}{cell}<td></tr>")
-            continue
-        link = f'<a href="#{check}">{title}</a>' if counts[check] else title
-        parts = [f"{action} {n:,}" for action, n in suggested[check].items()]
-        rows.append(
-            f"<tr><td>{link}<td class='what'>{escape(words)}<td>{counts[check]:,}"
-            f"<td>{', '.join(parts)}</tr>"
-        )
-    head = "<tr><th>check<th class='what'>finds<th>images<th>suggested</tr>"
-    return f'<div class="wide"><table class="summary">{head}{"".join(rows)}</table></div>'
+            row |= {"about": audit.not_checked[check], "count": None}
+        else:
+            actions = ", ".join(f"{action} {n:,}" for action, n in suggested[check].items())
+            row |= {"count": counts[check], "suggested": actions}
+        rows.append(row)
+    return rows
 
 
-def _leaks(audit: Audit) -> str:
-    if not audit.leaks:
-        return ""
-    parts = ["<h2>How much of the graded splits has a copy in training</h2>", '<div class="tiles">']
-    parts += [_leak(leak, "as the source splits them") for leak in audit.leaks]
-    parts += [_leak(leak, "in this dataset") for leak in audit.leaks_after_import or []]
-    return "\n".join([*parts, "</div>"])
+def _leak(leak: Leak, where: str) -> dict[str, object]:
+    fraction = leak.fraction
+    return {
+        "kind": "bad" if leak.duplicated else "good",
+        "value": f"{fraction.value:.1%}",
+        "text": f"of {leak.split}, {where}: {leak.duplicated:,} of {leak.n:,} images "
+        f"(95% interval {fraction.low:.1%} to {fraction.high:.1%}); {leak.exact:,} with the same "
+        f"pixels. {leak.training:,} training images are such duplicates.",
+    }
 
 
-def _leak(leak: Leak, where: str) -> str:
-    share = leak.fraction
-    return (
-        f'<div class="tile"><b class="{"bad" if leak.duplicated else "good"}">{share.value:.1%}</b>'
-        f"<p>of {leak.split}, {where}: {leak.duplicated:,} of {leak.n:,} pictures "
-        f"(95% interval {share.low:.1%} to {share.high:.1%}); {leak.exact:,} with the same pixels. "
-        f"{leak.training:,} training pictures are such copies.</p></div>"
-    )
-
-
-def _balance(audit: Audit) -> str:
+def _balance(audit: Audit) -> dict[str, object]:
     counts = audit.balance["counts"]
     splits = list(next(iter(counts.values()))) if counts else []
     totals = {label: sum(row.values()) for label, row in counts.items()}
-    most = max(totals.values(), default=1) or 1
+    largest = max(totals.values(), default=1) or 1
     rows = [
-        f"<tr><td>{escape(label)}{''.join(f'<td>{row[s]:,}' for s in splits)}"
-        f"<td>{totals[label]:,}<td class='bar'><i style='width:{100 * totals[label] / most:.1f}%'>"
-        "</i></tr>"
+        {
+            "label": label,
+            "counts": [row[split] for split in splits],
+            "total": totals[label],
+            "percent": 100 * totals[label] / largest,
+        }
         for label, row in counts.items()
     ]
-    head = "".join(f"<th>{escape(s)}" for s in splits)
+    return {"splits": splits, "rows": rows, "about": _about_balance(audit)}
+
+
+def _about_balance(audit: Audit) -> str:
     text = ""
     if audit.balance["imbalance"]:
         text = f"The largest class has {audit.balance['imbalance']:g} times the smallest. "
     subjects = audit.balance["subjects"]
     if subjects is None:
-        text += "The source names no subjects."
-    else:
-        text += (
-            f"{subjects['n']:,} subjects, {subjects['min']} to {subjects['max']} pictures each "
-            f"(median {subjects['median']:g}); {subjects['in_train_and_held_out']:,} of them are "
-            "both in training and in a graded split."
-        )
-    return (
-        f"<h2>Balance</h2><p>{text}</p>"
-        f'<div class="wide"><table class="balance"><tr><th>class{head}<th>all<th></tr>'
-        f"{''.join(rows)}</table></div>"
+        return text + "The source names no subjects."
+    return text + (
+        f"{subjects['n']:,} subjects, {subjects['min']} to {subjects['max']} images each "
+        f"(median {subjects['median']:g}); {subjects['in_train_and_held_out']:,} of them are "
+        "both in training and in another split."
     )
 
 
-def _section(audit: Audit, check: str) -> str:
+def _section(audit: Audit, check: str) -> dict[str, object]:
     problems = [p for p in audit.problems if p.check == check]
-    parts = [f'<section id="{check}"><h2>{TITLES[check]}</h2>']
-    parts.append(f'<p class="soft">{_about(audit, check)}</p>')
-    if check == "unreadable":
-        items = [
-            f"<li>{escape(p.source)}: {escape(p.detail.removeprefix(p.source).strip())}"
-            for p in problems[:SHOWN]
-        ]
-        parts.append(f"<ul>{''.join(items)}</ul>")
-    else:
-        shown = _spread(problems)
-        pairs = " pairs" if shown[0].other >= 0 else ""
-        parts.append(f'<div class="grid{pairs}">{"".join(_card(audit, p) for p in shown)}</div>')
-    more = len(problems) - SHOWN
-    if more > 0:
-        parts.append(f'<p class="soft">And {more:,} more in audit.csv.</p>')
-    return "\n".join([*parts, "</section>"])
+    section: dict[str, object] = {
+        "id": check,
+        "title": TITLES[check],
+        "about": _about(audit, check),
+        "more": len(problems) - SHOWN,
+        "lines": [],
+    }
+    if check == "unreadable":  # nothing to show but its name
+        return section | {
+            "lines": [
+                f"{p.source}: {p.detail.removeprefix(p.source).strip()}" for p in problems[:SHOWN]
+            ]
+        }
+    shown = _spread(problems)
+    return section | {"pairs": shown[0].other >= 0, "cards": [_card(audit, p) for p in shown]}
 
 
 def _spread(problems: list[Problem]) -> list[Problem]:
-    """Return what is shown: the clearest; of near copies the least clear ones too."""
+    """Return the problems to show: the clearest; of near-duplicates also less clear ones."""
     if problems[0].check != "near-duplicate" or len(problems) <= SHOWN:
         return problems[:SHOWN]
     places = np.linspace(0, len(problems) - 1, SHOWN).astype(int)
@@ -159,41 +138,40 @@ def _spread(problems: list[Problem]) -> list[Problem]:
 
 
 def _about(audit: Audit, check: str) -> str:
-    words = escape(CHECKS[check]).capitalize() + "."
+    words = CHECKS[check].capitalize() + "."
     if check == "near-duplicate":
-        words += " From the surest to the least sure."
+        words += " From the most to the least certain."
     if check == "likely-wrong-label":
         words += (
-            f" Likely, not certain: {escape(audit.model)} and a classifier that was taught with "
-            "these labels say so, and both err. The percentages are theirs. Images that the "
+            f" Likely, not certain: {audit.model} and a classifier trained on these labels "
+            "disagree with the label, and both err. The percentages are theirs. Images that the "
             "model itself was trained on agree with it too readily."
         )
         if audit.agreement is not None:
-            share, n = audit.agreement
+            agreement, n = audit.agreement
             words += (
                 f" Of those on which the raters have a majority (n = {n:,}), it is against the "
-                f"label too in {share.value:.0%} ({share.low:.0%} to {share.high:.0%})."
+                f"label too in {agreement.value:.0%} "
+                f"({agreement.low:.0%} to {agreement.high:.0%})."
             )
     return words
 
 
-def _card(audit: Audit, problem: Problem) -> str:
-    collection = audit.dataset
+def _card(audit: Audit, problem: Problem) -> dict[str, object]:
+    dataset = audit.dataset
     rows = [problem.row] if problem.other < 0 else [problem.row, problem.other]
-    images = "".join(
-        f'<img src="{_uri(collection.images_nhw[r])}" alt="{escape(_caption(audit, r))}">'
-        for r in rows
-    )
-    names = " | ".join(escape(_caption(audit, r)) for r in rows)
-    action = ""
-    if problem.action != KEEP:
-        new = f" to {escape(problem.new_label)}" if problem.action == RELABEL else ""
-        action = f'<span class="action">{problem.action}{new}</span>'
-    return (
-        f"<figure><div>{images}</div><figcaption><b>{names}</b> {escape(problem.detail)} {action}"
-        f'<span class="source">{escape(str(collection.sources_n[problem.row]))}</span>'
-        "</figcaption></figure>"
-    )
+    action = problem.action if problem.action != KEEP else ""
+    if problem.action == RELABEL:
+        action += f" to {problem.new_label}"
+    return {
+        "images": [
+            {"png": _thumbnail(dataset.images_nhw[row]), "caption": _caption(audit, row)}
+            for row in rows
+        ],
+        "detail": problem.detail,
+        "action": action,
+        "source": str(dataset.sources_n[problem.row]),
+    }
 
 
 def _caption(audit: Audit, row: int) -> str:
@@ -201,20 +179,9 @@ def _caption(audit: Audit, row: int) -> str:
     return audit.dataset.label_names[label] if label >= 0 else NO_LABEL
 
 
-def _uri(image: NDArray[np.uint8]) -> str:
-    picture = Image.fromarray(np.asarray(image))
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+def _thumbnail(pixels: NDArray[np.uint8]) -> bytes:
+    image = Image.fromarray(np.asarray(pixels))
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _footer(audit: Audit) -> str:
-    return (
-        "<footer><p>audit.csv has a row for each finding. Set its column <code>action</code> to "
-        "keep, drop or relabel (to <code>new_label</code>), then: <code>mien data import SOURCE "
-        "OUT --apply audit.csv</code>. Labels: confident learning (Northcutt et al. 2021, JAIR "
-        "70). Outliers: modified z-score above 3.5 (Iglewicz &amp; Hoaglin 1993).</p>"
-        "<p>This page contains the images themselves: share it as you would share them.</p>"
-        "</footer>"
-    )
+    image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from mien.files import write_bytes
-from mien.palette import GREY, SERIES
 from mien.report.figure import png_bytes, whole_epochs
+from mien.report.palette import GREY, SERIES
 from mien.train.loop.callbacks import Callback
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ import torch
 
 from mien.errors import RunFolderError, TrainingError
 from mien.files import read_json, write_bytes, write_json
-from mien.palette import BLUE, GREY, INK, ORANGE
 from mien.report.figure import png_bytes
+from mien.report.palette import BLUE, GREY, INK, ORANGE
 from mien.train.loop.initial_state import choose_device, initial_state
 from mien.train.loop.loader import make_examples
 from mien.train.loop.signals import Recorder

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from dataclasses import dataclass, field
-from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from mien import palette
 from mien.imaging.draw import percent
+from mien.report.page import render
+from mien.report.palette import label_colour
 from mien.video.pace import UNSEEN_INTERVALS, Pace
 
 if TYPE_CHECKING:
@@ -23,26 +22,14 @@ if TYPE_CHECKING:
     from mien.video.pace import Standing
 
 MAX_POINTS = 1200
-"""Points of a track: above this number every second one is dropped."""
+"""Points kept for each track; beyond them every second one is dropped."""
 MAX_TRACKS = 12
 GAP_S = 0.25
-"""After so many seconds without a face, or a sampling interval, the areas are cut: a line across
-would be a guess."""
+"""Seconds without a detection after which the areas are cut: a line across would be a guess.
+Where frames are sampled further apart, the sampling interval counts instead."""
 THUMB = 88
 WIDTH, LEFT, RIGHT = 1000, 78, 16
 LANE, THUMBS, SPACE, TOP, FOOT = 96, 74, 26, 40, 34
-STYLE = (
-    f"""
-.ink{{fill:{palette.INK}}}.soft{{fill:{palette.SOFT}}}.rule{{stroke:{palette.LINE}}}
-.bed{{fill:{palette.BED}}}.stem{{stroke:{palette.SOFT}}}.head{{stroke:{palette.ALERT};stroke-width:2}}
-@media (prefers-color-scheme:dark){{.ink{{fill:{palette.DARK_INK}}}.soft{{fill:{palette.DARK_SOFT}}}
-.rule{{stroke:{palette.DARK_LINE}}}.bed{{fill:{palette.DARK_BED}}}
-.stem{{stroke:{palette.DARK_SOFT}}}}}
-"""
-    + """
-text{font:13px system-ui,-apple-system,"Segoe UI",sans-serif}.name{font-weight:600;font-size:14px}
-.small{font-size:12px}"""
-)
 
 
 @dataclass(slots=True)
@@ -59,7 +46,7 @@ class _Point:
     start_s: float
     end_s: float
     gap_s: float
-    shares: tuple[float, ...] | None
+    probabilities: tuple[float, ...] | None
 
 
 @dataclass(slots=True)
@@ -105,10 +92,10 @@ class Timeline:
             lane = self._lanes[face.track]
             lane.seen_s += standing.seconds
             values = face.probabilities
-            shares = None if values is None else tuple(values[name] for name in self._labels)
+            probabilities = None if values is None else tuple(values[name] for name in self._labels)
             last = lane.points[-1] if lane.points else None
             if last is None or standing.start_s - last.start_s >= lane.step_s:
-                lane.points.append(_Point(standing.start_s, standing.end_s, gap_s, shares))
+                lane.points.append(_Point(standing.start_s, standing.end_s, gap_s, probabilities))
             elif standing.start_s - last.end_s <= gap_s:
                 last.end_s = standing.end_s
             if len(lane.points) > MAX_POINTS:
@@ -142,51 +129,52 @@ class Timeline:
         thumbs = THUMBS if any(lane.peaks for _, lane in shown) else 0
         pitch = LANE + thumbs + SPACE
         height = TOP + pitch * max(len(shown), 1) + FOOT
-        parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-            f'aria-label="{escape(title)}" data-begin="{begin:.6f}" data-end="{end:.6f}" '
-            f'data-left="{LEFT}" data-right="{WIDTH - RIGHT}"><style>{STYLE}</style>',
-            *self._legend(),
-        ]
         scale = _Scale(begin, end)
-        bottom = height - FOOT
-        parts += _axis(scale, TOP, bottom)
-        for number, (track, lane) in enumerate(shown):
-            top = TOP + number * pitch + thumbs
-            parts += [
-                f'<text class="ink name" x="0" y="{top + LANE / 2}">track {track}</text>',
-                f'<rect class="bed" x="{LEFT}" y="{top}" width="{WIDTH - LEFT - RIGHT}" '
-                f'height="{LANE}" rx="3"/>',
-                *self._areas(lane, top, scale),
-                *_thumbnails(lane, top, scale),
-            ]
-        if not shown:
-            parts.append(f'<text class="soft" x="{LEFT}" y="{TOP + 40}">no face was found</text>')
-        if len(lanes) > MAX_TRACKS:
-            parts.append(
-                f'<text class="soft small" x="{LEFT}" y="{height - 2}">the {MAX_TRACKS} tracks '
-                f"seen longest, of {len(lanes)}</text>"
-            )
-        if moving:
-            x = scale.x(begin)
-            parts.append(f'<line class="head" x1="{x}" x2="{x}" y1="{TOP - 8}" y2="{bottom}"/>')
-        return "".join([*parts, "</svg>"])
+        more = f"the {MAX_TRACKS} tracks seen longest, of {len(lanes)}"
+        return render(
+            "timeline.svg",
+            title=title,
+            width=WIDTH,
+            height=height,
+            left=LEFT,
+            right=WIDTH - RIGHT,
+            top=TOP,
+            bottom=height - FOOT,
+            lane_height=LANE,
+            begin_s=begin,
+            end_s=end,
+            legend=list(self._legend()),
+            ticks=list(_ticks(scale)),
+            lanes=[
+                self._lane(track, lane, TOP + number * pitch + thumbs, scale)
+                for number, (track, lane) in enumerate(shown)
+            ],
+            footnote=more if len(lanes) > MAX_TRACKS else "",
+            moving_x=scale.x(begin) if moving else None,
+        )
 
-    def _legend(self) -> Iterator[str]:
+    def _legend(self) -> Iterator[dict[str, object]]:
         x = LEFT
         for label in self._labels:
-            colour = _colour(label)
-            yield f'<rect x="{x}" y="6" width="13" height="13" rx="3" fill="{colour}"/>'
-            yield f'<text class="ink" x="{x + 19}" y="17">{escape(label)}</text>'
+            yield {"x": x, "colour": label_colour(label), "label": label}
             x += 42 + 8 * len(label)
 
-    def _areas(self, lane: _Lane, top: float, scale: _Scale) -> Iterator[str]:
+    def _lane(self, track: int, lane: _Lane, top: float, scale: _Scale) -> dict[str, object]:
+        return {
+            "name": f"track {track}",
+            "top": top,
+            "areas": list(self._areas(lane, top, scale)),
+            "thumbnails": list(_thumbnails(lane, top, scale)),
+        }
+
+    def _areas(self, lane: _Lane, top: float, scale: _Scale) -> Iterator[dict[str, str]]:
         """Stack the labels' probabilities, from bottom to top in the labels' order."""
         for run in _runs(lane.points, 2.5 * lane.step_s):
             times = np.array([scale.x(point.start_s) for point in run])
-            shares = np.array([point.shares for point in run])
-            edges = np.concatenate([np.zeros((len(run), 1)), shares.cumsum(axis=1)], axis=1)
-            # The last moment stands for a while, and a single one would be invisible.
+            probabilities = np.array([point.probabilities for point in run])
+            bottom = np.zeros((len(run), 1))
+            edges = np.concatenate([bottom, probabilities.cumsum(axis=1)], axis=1)
+            # The last moment lasts a while, and a single one would be invisible.
             last = max(scale.x(run[-1].end_s), times[0] + 1.5)
             times, edges = np.append(times, last), np.concatenate([edges, edges[-1:]])
             for number, label in enumerate(self._labels):
@@ -196,7 +184,7 @@ class Timeline:
                     *zip(times[::-1], top + LANE * (1 - low[::-1]), strict=True),
                 ]
                 path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-                yield f'<polygon points="{path}" fill="{_colour(label)}"/>'
+                yield {"points": path, "colour": label_colour(label)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,42 +193,39 @@ class _Scale:
     end: float
 
     def x(self, time_s: float) -> float:
-        share = (time_s - self.begin) / (self.end - self.begin)
-        return LEFT + share * (WIDTH - LEFT - RIGHT)
+        fraction = (time_s - self.begin) / (self.end - self.begin)
+        return LEFT + fraction * (WIDTH - LEFT - RIGHT)
 
 
 def _runs(points: list[_Point], step_s: float) -> Iterator[list[_Point]]:
-    """Cut where there is no face or no probabilities; points may be `step_s` apart."""
+    """Cut where no face was found, or the face could not be read; points may lie `step_s` apart."""
     run: list[_Point] = []
     for point in points:
         apart = run and point.start_s - run[-1].end_s > max(point.gap_s, step_s)
-        if run and (point.shares is None or apart):
+        if run and (point.probabilities is None or apart):
             yield run
             run = []
-        if point.shares is not None:
+        if point.probabilities is not None:
             run.append(point)
     if run:
         yield run
 
 
-def _axis(scale: _Scale, top: float, bottom: float) -> Iterator[str]:
+def _ticks(scale: _Scale) -> Iterator[dict[str, object]]:
+    """Yield at most eleven round moments; every second hour where a video is longer than that."""
     span = scale.end - scale.begin
     step = next(
         (s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
          if span / s <= 10),
         7200,
     )  # fmt: skip
+    # Without the margin rounding would lose a tick that lies on an end.
     first = int(np.ceil(scale.begin / step - 1e-9))
     for tick in range(first, int(scale.end / step + 1e-9) + 1):
-        x = scale.x(tick * step)
-        yield f'<line class="rule" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 6}" y2="{bottom}"/>'
-        yield (
-            f'<text class="soft small" x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">'
-            f"{clock(tick * step)}</text>"
-        )
+        yield {"x": scale.x(tick * step), "text": clock(tick * step)}
 
 
-def _thumbnails(lane: _Lane, top: float, scale: _Scale) -> Iterator[str]:
+def _thumbnails(lane: _Lane, top: float, scale: _Scale) -> Iterator[dict[str, object]]:
     side, free = THUMBS - 14, LEFT - 1e-6
     for label, peak in sorted(lane.peaks.items(), key=lambda kv: kv[1].time_s):
         x = scale.x(peak.time_s)
@@ -248,16 +233,15 @@ def _thumbnails(lane: _Lane, top: float, scale: _Scale) -> Iterator[str]:
         if left < free:
             continue  # no room beside the one before
         free = left + side + 6
-        data = base64.b64encode(peak.jpeg).decode()
-        yield (
-            f'<line class="stem" x1="{left + side / 2:.1f}" y1="{top - 8}" x2="{x:.1f}" '
-            f'y2="{top}"/>'
-            f'<image x="{left:.1f}" y="{top - THUMBS + 4}" width="{side}" height="{side}" '
-            f'href="data:image/jpeg;base64,{data}"><title>{escape(label)} '
-            f"{percent(peak.confidence)} at {clock(peak.time_s)}</title></image>"
-            f'<rect x="{left:.1f}" y="{top - THUMBS + 4}" width="{side}" height="{side}" '
-            f'fill="none" stroke="{_colour(label)}" stroke-width="3" rx="2"/>'
-        )
+        yield {
+            "x": x,
+            "left": left,
+            "top": top - THUMBS + 4,
+            "side": side,
+            "jpeg": peak.jpeg,
+            "colour": label_colour(label),
+            "title": f"{label} {percent(peak.confidence)} at {clock(peak.time_s)}",
+        }
 
 
 def clock(time_s: float) -> str:
@@ -267,7 +251,3 @@ def clock(time_s: float) -> str:
     minutes, seconds = divmod(round(time_s), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-def _colour(label: str) -> str:
-    return palette.label_colour(label)

@@ -43,15 +43,27 @@ ALERT = "#d6336c"
 SERIES = (BLUE, ORANGE, INK, GREY, "#9b30c9", "#7b4442")
 """Lines of a plot that are no labels, in the order in which they are taken."""
 
-PAGE = f"""
-:root {{ color-scheme: light dark; --ink: {INK}; --soft: {SOFT}; --line: {LINE};
-  --paper: {PAPER}; --card: {CARD}; --blue: {BLUE}; --dot: {ORANGE};
-  --good: #24704a; --bad: #b3361f; --open: #7a5c10; }}
-@media (prefers-color-scheme: dark) {{ :root {{ --ink: {DARK_INK}; --soft: {DARK_SOFT};
-  --line: {DARK_LINE}; --paper: {DARK_PAPER}; --card: {DARK_CARD}; --blue: #7fb0e0;
-  --dot: #ff9a7a; --good: #6cc79a; --bad: #ff8f7a; --open: #e0bf6a; }} }}
-"""
-"""The first rules of each written page's style, for light and dark."""
+GOOD, BAD, OPEN = "#24704a", "#b3361f", "#7a5c10"
+"""Text of a verdict: passed, failed, undecided; on light pages."""
+DARK_BLUE, DARK_ORANGE = "#7fb0e0", "#ff9a7a"
+DARK_GOOD, DARK_BAD, DARK_OPEN = "#6cc79a", "#ff8f7a", "#e0bf6a"
+VIDEO_BACKGROUND = "#000000"
+
+LIGHT_PAGE: Mapping[str, str] = MappingProxyType(
+    {
+        "ink": INK, "soft": SOFT, "line": LINE, "paper": PAPER, "card": CARD, "bed": BED,
+        "blue": BLUE, "orange": ORANGE, "good": GOOD, "bad": BAD, "open": OPEN,
+    }
+)  # fmt: skip
+"""CSS custom properties of every HTML report, by name without the leading dashes."""
+DARK_PAGE: Mapping[str, str] = MappingProxyType(
+    {
+        "ink": DARK_INK, "soft": DARK_SOFT, "line": DARK_LINE, "paper": DARK_PAPER,
+        "card": DARK_CARD, "bed": DARK_BED, "blue": DARK_BLUE, "orange": DARK_ORANGE,
+        "good": DARK_GOOD, "bad": DARK_BAD, "open": DARK_OPEN,
+    }
+)  # fmt: skip
+"""The same properties where the reader prefers a dark color scheme."""
 
 
 def label_colour(label: str, *, dark: bool = False) -> str:
