@@ -21,7 +21,8 @@ from mien.doctor.requirements import Requirement
 from mien.doctor.rule import RULES, Abstention, rule
 from mien.doctor.thresholds import Thresholds
 from mien.train.networks.registry import network_options
-from mien.train.recipe.recipe import apply_setting, recipe_from_dict
+from mien.train.recipe.convert import apply_setting
+from mien.train.recipe.recipe import recipe_from_dict
 
 ROOT = Path(__file__).parents[2]
 LIMITS = Thresholds()

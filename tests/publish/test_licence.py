@@ -17,7 +17,7 @@ DLIB = "Apache-2.0; started from dlib's face-recognition weights, CC0-1.0, distr
 
 def started_from(start: str = "", pretrained: str = "") -> Recipe:
     plain = recipe()
-    return replace(plain, fit=replace(plain.fit, start=start, pretrained=pretrained))  # type: ignore[arg-type]
+    return replace(plain, fit=replace(plain.fit, init_from=start, pretrained=pretrained))  # type: ignore[arg-type]
 
 
 def test_weights_from_random_ones_are_our_own() -> None:

@@ -102,7 +102,7 @@ def test_a_training_aligns_and_its_average_too(
     monkeypatch.setattr(landmarks, "STEPS", 20)
     heard: list[tuple[int, int]] = []
     run = start(tmp_path / "a", drawn, network={"align": 4}, fit={"epochs": 2, "ema_decay": 0.9})
-    state = fit(run, drawn, progress=lambda done, total: heard.append((done, total)))
+    state = fit(run, drawn, align_progress=lambda done, total: heard.append((done, total)))
     assert heard[-1] == (20, 20)
     assert state.average is not None
     ours, theirs = (dict(m.named_parameters()) for m in (state.model, state.scored_model))
@@ -127,7 +127,7 @@ def test_a_training_aligns_and_its_average_too(
         tmp_path / "b", drawn, network=wanted, fit={"epochs": 1, "init_from": str(tmp_path / "a")}
     )
     heard.clear()
-    second = fit(again, drawn, progress=lambda done, total: heard.append((done, total)))
+    second = fit(again, drawn, align_progress=lambda done, total: heard.append((done, total)))
     assert heard == []
     assert all(torch.equal(dict(second.model.named_parameters())[n], ours[n]) for n in places)
     assert load_scorer(again.path).model.align is not None
@@ -141,7 +141,7 @@ def test_fine_tuning_can_add_an_alignment(
     settings = {"epochs": 1, "init_from": str(tmp_path / "a")}
     heard: list[int] = []
     run = start(tmp_path / "b", drawn, network={"align": 4}, fit=settings)
-    fit(run, drawn, progress=lambda done, total: heard.append(done))
+    fit(run, drawn, align_progress=lambda done, total: heard.append(done))
     assert heard == [1, 2, 3, 4, 5]
     back = {"epochs": 1, "init_from": str(tmp_path / "b")}
     with pytest.raises(ConfigError, match="not this recipe's"):

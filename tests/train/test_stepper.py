@@ -15,7 +15,7 @@ from mien.train.loop.find_lr import find_lr
 from mien.train.loop.fit import fit
 from mien.train.loop.initial_state import initial_state
 from mien.train.loop.loader import Examples, make_examples
-from mien.train.loop.loss import class_weights
+from mien.train.loop.loss import balanced_weights, class_fractions
 from mien.train.loop.signals import Recorder
 from mien.train.loop.stepper import Stepper
 from mien.train.recipe.recipe import Recipe
@@ -49,7 +49,8 @@ def test_a_step_is_plain_gradient_descent_on_the_weighted_loss(
     pixels, targets, weights = batch_of(stepper.examples, 32)
     model = copy.deepcopy(stepper.state.model).train()
     if balance == "balanced":
-        own = class_weights(stepper.examples.targets_nk, stepper.examples.weights_n)
+        examples = stepper.examples
+        own = balanced_weights(class_fractions(examples.targets_nk, examples.weights_n))
         assert own.max() > 1.5 * own.min()
         weights = weights * (targets @ own)
     each = -(targets * model(pixels.float()).log_softmax(1)).sum(1)

@@ -8,7 +8,7 @@ from mien.data.thumbnails import SHOWN
 from mien.report.page import render
 
 if TYPE_CHECKING:
-    from datasets.abc import Sequence
+    from collections.abc import Sequence
 
     from mien.data.dataset import Dataset
     from mien.data.notices import Notice

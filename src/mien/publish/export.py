@@ -97,7 +97,7 @@ class Output:
     labels: tuple[str, ...]
     columns: tuple[int, ...]
     temperature: float
-    training_prior: dict[str, float] | None
+    training_prior: dict[str, float] | None = None
 
 
 def _columns(logits: Tensor, columns: tuple[int, ...]) -> Tensor:

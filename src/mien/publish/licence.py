@@ -40,13 +40,13 @@ def _origins(recipe: Recipe) -> list[str]:
     """Return the licences of what a training started from, besides mien's own."""
     if recipe.fit.pretrained:
         return [PRETRAINED[recipe.fit.pretrained]]
-    if not recipe.fit.start:
+    if not recipe.fit.init_from:
         return []
-    start = Path(recipe.fit.start)
+    start = Path(recipe.fit.init_from)
     try:
         if start.is_dir():
             return _origins(open_run(start).recipe)
-        if start.suffix == ".onnx" or recipe.fit.start in shipped_models():
+        if start.suffix == ".onnx" or recipe.fit.init_from in shipped_models():
             own, *others = Classifier.load(start).info.licence.split("; ")
             return others if own == OWN else ["; ".join([own or UNKNOWN, *others])]
     except MienError:  # it was moved or deleted since the training

@@ -10,7 +10,7 @@ from mien.doctor.facts import class_recalls
 from mien.doctor.finding import Finding, Plot
 from mien.doctor.requirements import CLASS_COUNTS, VALIDATION_PREDICTIONS
 from mien.doctor.rule import LEARNS_NOTHING, Abstention, rule
-from mien.evaluate.evaluate import TRUSTED
+from mien.evaluate.evaluate import MIN_TRUSTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,9 +106,9 @@ def class_recall(evidence: Evidence, limits: Thresholds) -> Finding | Abstention
     """One class's recall is far below that of all others, beyond what its sample size explains."""
     labels, recalls = evidence.recipe.answer_labels, class_recalls(evidence.validation) or []
     counts = np.bincount(evidence.validation.y_true_n, minlength=len(labels))
-    judged = [k for k in range(len(labels)) if counts[k] >= TRUSTED]
-    few = [f"{labels[k]} (n = {counts[k]})" for k in range(len(labels)) if counts[k] < TRUSTED]
-    unjudged = f"fewer than {TRUSTED} validation images of {', '.join(few)}"
+    judged = [k for k in range(len(labels)) if counts[k] >= MIN_TRUSTED]
+    few = [f"{labels[k]} (n = {counts[k]})" for k in range(len(labels)) if counts[k] < MIN_TRUSTED]
+    unjudged = f"fewer than {MIN_TRUSTED} validation images of {', '.join(few)}"
     if len(judged) < 2:
         return Abstention(unjudged)
     # The upper bound, not the recall: a small class with a wide interval is not accused.

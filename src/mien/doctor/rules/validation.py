@@ -11,7 +11,7 @@ from mien.doctor.plots import width_plot
 from mien.doctor.requirements import VALIDATION_LABELS
 from mien.doctor.rule import Abstention, rule
 from mien.evaluate.bootstrap import wilson
-from mien.evaluate.evaluate import TRUSTED
+from mien.evaluate.evaluate import MIN_TRUSTED
 
 if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence
@@ -54,7 +54,7 @@ def validation_class_counts(evidence: Evidence, limits: Thresholds) -> Finding |
     labels, y_true_n = evidence.recipe.answer_labels, evidence.validation.y_true_n
     counts = np.bincount(y_true_n, minlength=len(labels))
     absent = [label for label, n in zip(labels, counts, strict=True) if n == 0]
-    few = [label for label, n in zip(labels, counts, strict=True) if 0 < n < TRUSTED]
+    few = [label for label, n in zip(labels, counts, strict=True) if 0 < n < MIN_TRUSTED]
     if not absent and not few:
         return None
     if evidence.history and evidence.history[-1].validation_n > len(y_true_n):
@@ -72,7 +72,7 @@ def validation_class_counts(evidence: Evidence, limits: Thresholds) -> Finding |
         "macro averages (balanced accuracy, macro F1) are not defined, and the accuracy does not "
         "cover what is missing"
         if absent
-        else f"with fewer than {TRUSTED} an interval cannot be trusted"
+        else f"with fewer than {MIN_TRUSTED} an interval cannot be trusted"
     )
     return Finding(
         "validation-class-counts",
@@ -84,5 +84,5 @@ def validation_class_counts(evidence: Evidence, limits: Thresholds) -> Finding |
         (),
         {"absent": ", ".join(absent), "few": ", ".join(few)},
         Plot("bars", "validation images", labels, {"images": [float(n) for n in counts]},
-             limit=float(TRUSTED), xlabel=""),
+             limit=float(MIN_TRUSTED), xlabel=""),
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mien.train.networks.registry import NetworkCost
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mien.train.run.metrics import EpochMetrics
 
 
-class Callback(Protocol):
+class Callback:
     """Receives the events of a training; must not change it.
 
     Subclasses override the events that they need; the others do nothing.
