@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mien.data.dataset import load_dataset
+from mien.train.loop.callbacks import Callback
 from mien.train.loop.fit import fit
 from mien.train.recipe.find import find_recipe
 from mien.train.recipe.recipe import load_recipe
@@ -41,7 +42,7 @@ class EpochOver(KeyboardInterrupt):
     """Stops a training after one epoch as Ctrl-C does, so that it can be resumed."""
 
 
-class OneEpoch:
+class OneEpoch(Callback):
     """Runs one epoch and records its CPU time."""
 
     def __init__(self) -> None:

@@ -15,12 +15,13 @@ import pytest
 
 from mien.data.dataset import Dataset
 from mien.files import WriteError
+from mien.train.loop.callbacks import Callback
 from mien.train.loop.fit import fit
 from mien.train.run.folder import RunFolder, load_scorer, open_run
 from tests.train.test_fit import assert_same, start
 
 
-class StopAfter:
+class StopAfter(Callback):
     """Interrupts a training, as Ctrl-C would, at a given step of a given epoch."""
 
     def __init__(self, epoch: int, step: int) -> None:
