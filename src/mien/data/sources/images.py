@@ -118,6 +118,7 @@ class ImageCropper:
         origins: list[Origin] = []
         out = Crops(np.zeros((0, size, size), np.uint8), [], [], [], (), mode)
         for position, (file, name) in enumerate(zip(files, names, strict=True)):
+            crop: NDArray[np.uint8] | None
             try:
                 if mode.mode == "whole":
                     crop, origin = _read_whole(file, name, size, out)
