@@ -159,6 +159,7 @@ def _new(recipe: Path | None, data: Path | None, set_: list[str], out: Path | No
     path = out or next_run_path(Path("runs"), resolved.name)
     refuse_existing(path)
     dataset = load_dataset(folder)
+    dataset.split("validation")  # fails here, not after a learning-rate test of minutes
     resolved, test = with_found_rate(resolved, dataset, _test_progress())
     run = create_run(path, resolved, dataset, folder)
     if given.labels == "auto":
