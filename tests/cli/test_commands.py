@@ -16,10 +16,6 @@ from mien.cli.main import command_line, commands
 COMMANDS = dict(commands(command_line()))
 NAMES = sorted(COMMANDS)
 MAX_LINES = 50
-UNFINISHED = {"predict", "video"}
-"""Commands whose options are still to be described so. Remove a name once its test passes."""
-LONG = {"predict.py: predict", "video.py: video"}
-"""Functions that are still too long. Remove a name once it is short."""
 
 
 def test_every_command_has_an_example_of_its_own() -> None:
@@ -49,10 +45,7 @@ def test_every_option_is_described_by_sentences(path: str) -> None:
         if not getattr(parameter, "hidden", False)
         and not _is_sentence(text := str(parameter.help or ""))
     ]
-    if path in UNFINISHED:
-        assert wrong, f"{path} is finished: remove it from UNFINISHED"
-    else:
-        assert not wrong
+    assert not wrong
 
 
 def _is_sentence(text: str) -> bool:
@@ -82,7 +75,7 @@ def test_every_function_of_the_command_line_is_short() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef) and _length(node) > MAX_LINES
     }
-    assert long == LONG
+    assert long == set()
 
 
 def _length(node: ast.FunctionDef) -> int:
@@ -97,8 +90,4 @@ def test_tables_and_bars_are_drawn_in_one_place() -> None:
         for path in (ROOT / "src" / "mien" / "cli").glob("*.py")
         if drawn.search(path.read_text(encoding="utf-8"))
     }
-    assert own - OWN_TABLES == {"render.py"}
-
-
-OWN_TABLES = {"predict.py", "video.py"}
-"""Files that still draw their own. Remove a name once it uses render.py."""
+    assert own == {"render.py"}

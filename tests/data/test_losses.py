@@ -310,3 +310,20 @@ def test_the_command_line_warns_in_words_and_in_json(tmp_path: Path) -> None:
         "outside-class", "empty-class", "rare-class", "split-without-class",
     }  # fmt: skip
     assert [f"warning: {w['message']}" for w in warnings] == done.stderr.splitlines()
+
+
+def test_training_without_validation_is_refused_before_anything_is_computed(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("torch")
+    root = near_duplicates(tmp_path / "faces")
+    prepare(root, tmp_path / "data", PrepareOptions(validation=0))
+    done = subprocess.run(
+        [MIEN, "train", "poster", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"),
+         "--set", "optimizer.lr=auto"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: faces has no validation split\nhint: it has: train; ")
+    assert "validation above 0, such as 0.15" in done.stderr
+    assert not (tmp_path / "run").exists()

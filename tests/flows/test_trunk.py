@@ -74,7 +74,7 @@ def test_run_and_model_are_graded_alike(data: Path, run: Path, model: Path, fold
     assert graded[0]["confusion"] == graded[1]["confusion"]
     assert graded[0]["accuracy"] == graded[1]["accuracy"]
     assert graded[0]["accuracy"]["value"] > 0.5
-    assert graded[0]["panel"] is None
+    assert graded[0]["consensus"] is None
     assert (folder / "e.png").read_bytes().startswith(b"\x89PNG")
     assert "raw label, n = " in mien("evaluate", model, "--data", data, cwd=folder)
 
@@ -236,9 +236,9 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
         (["train", "poster", "--data", "DATA", "--set", "fit.batch_size=5000"], 1,
          "fewer than one batch of 5000", "--set fit.batch_size="),
         (["train", "poster", "--data", "DATA", "--set", "network.depth=9"], 2,
-         "network.depth 9", "at most 5 blocks"),
+         "network.depth: 9 blocks", "5"),
         (["train", "poster", "--data", "DATA", "--set", "fit.init_from=nowhere"], 1,
-         "no run folder, model file or shipped model nowhere", "shipped: mien-small"),
+         "fit.init_from: there is no model nowhere", "shipped: mien-small"),
         (["train", "small", "--data", "DATA", "--set", "fit.init_from=RUN"], 2,
          "is not this recipe's", "leave fit.init_from out"),
         (["train", "poster", "--data", "DATA", "--set", "distillation.teachers=['nowhere']"], 1,
@@ -248,11 +248,11 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
         (["train", "--resume", "nowhere"], 1, "is not a run folder", "mien train wrote"),
         (["evaluate", "nowhere.onnx", "--data", "DATA"], 1, "there is no model", "run folder"),
         (["evaluate", "RUN", "--data", "DATA", "--split", "test"], 1, "no test split", "it has:"),
-        (["evaluate", "RUN", "--data", "DATA", "--labels", "seven"], 2, "does not know the label",
+        (["evaluate", "RUN", "--data", "DATA", "--labels", "seven"], 2, "does not have the label",
          "it knows: happy, neutral, sad"),
         (["export", "nowhere", "m.onnx"], 1, "is not a run folder", "mien train wrote"),
         (["data", "import", "nowhere", "out"], 1, "nowhere does not exist", "check the path"),
-        (["data", "draw", "DATA"], 1, "exists already", "set force to replace it"),
+        (["data", "draw", "DATA"], 1, "exists already", "set --force to replace it"),
         (["data", "show", "nowhere"], 1, "is not a dataset of mien", "mien data import"),
     ],
 )  # fmt: skip

@@ -110,4 +110,4 @@ def test_on_the_command_line(
     ):
         code, _, err = predict("--prior", wrong)
         assert code == 2
-        assert f"error: prior: {message}" in err
+        assert f"error: --prior: {message}" in err

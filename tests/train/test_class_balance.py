@@ -22,7 +22,9 @@ EXAMPLES = Examples(
 
 
 def loss(**settings: object) -> torch.Tensor:
-    fitted = TrainingLoss.fitted(replace(LossConfig(), **settings), EXAMPLES)  # type: ignore[arg-type]
+    fitted = TrainingLoss.fitted(
+        replace(LossConfig(), **settings), EXAMPLES.targets_nk, EXAMPLES.weights_n
+    )  # type: ignore[arg-type]
     return fitted(LOGITS, EXAMPLES.targets_nk, EXAMPLES.weights_n)
 
 
@@ -45,7 +47,9 @@ def test_logit_adjustment_adds_the_log_prior(tau: float) -> None:
 def test_logit_adjustment_learns_to_predict_without_the_prior() -> None:
     """Without any evidence in the input, the best constant logits are uniform, not the prior."""
     for tau, expected in ((0.0, [5 / 8, 2 / 8, 1 / 8]), (1.0, [1 / 3, 1 / 3, 1 / 3])):
-        fitted = TrainingLoss.fitted(LossConfig(logit_adjustment=tau), EXAMPLES)
+        fitted = TrainingLoss.fitted(
+            LossConfig(logit_adjustment=tau), EXAMPLES.targets_nk, EXAMPLES.weights_n
+        )
         logits = torch.zeros(3, requires_grad=True)
         optimizer = torch.optim.LBFGS([logits], max_iter=100)
 

@@ -61,7 +61,7 @@ def with_flags(text: str, flags: Mapping[str, str]) -> str:
     """Return the text with the flags of a command in place of Python arguments.
 
     'every: 0 is out of range' becomes '--every: 0 is out of range'; 'force=True' becomes
-    '--force'; 'fit.epochs=2' becomes '--set fit.epochs=2' where the command has --set. A word that
+    '--force'; 'images=False' becomes '--no-images'; 'fit.epochs=2' becomes '--set fit.epochs=2' where the command has --set. A word that
     is no argument of the command stays.
     """
 
@@ -74,6 +74,8 @@ def with_flags(text: str, flags: Mapping[str, str]) -> str:
             return match[0]
         value = match[2].rstrip(".")
         end = match[2][len(value) :]
+        if value == "False":  # of an option that is on unless --no-NAME is given
+            return f"--no-{flag.removeprefix('--')}{end}"
         return f"{flag}{end}" if value == "True" else f"{flag} {value}{end}"
 
     def phrase(match: re.Match[str]) -> str:

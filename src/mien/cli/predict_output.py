@@ -11,7 +11,7 @@ import typer
 
 from mien.cli import exit_codes
 from mien.cli.paths import MAX_LISTED, print_problems, similar_file
-from mien.cli.render import print_table, tab_line
+from mien.cli.render import Column, make_table, print_table
 from mien.errors import counted
 
 if TYPE_CHECKING:
@@ -76,18 +76,12 @@ def _rows(reading: ImageReading) -> Iterator[list[str]]:
 def _write_table(
     readings: Iterable[ImageReading], columns: Sequence[str], labels: Sequence[str], stream: IO[str]
 ) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, column in enumerate(columns):
-        right = column in (*labels, "box")
-        table.add_column(
-            column, justify="right" if right else "left", overflow="ellipsis" if number else "fold"
-        )
-    for reading in readings:
-        for row in _rows(reading):
-            table.add_row(*row)
-    print_table(table, stream)
+    titles = [
+        Column(title, right=title in (*labels, "box"), fold=not number)
+        for number, title in enumerate(columns)
+    ]
+    rows = (row for reading in readings for row in _rows(reading))
+    print_table(make_table(titles, rows), stream)
 
 
 class Tally:

@@ -166,6 +166,7 @@ def _create_run(request: Request) -> RunFolder:
     path = request.out or next_run_path(Path("runs"), given.name)
     refuse_existing(path)
     dataset = load_dataset(folder)
+    dataset.split("validation")  # fails here, not after a range test of minutes
     progress = step_lines("learning-rate range test", every=40)
     resolved, test = with_found_lr(given, dataset, progress)
     run = create_run(path, resolved, dataset, folder)

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from mien.train.loop.loader import Examples
     from mien.train.recipe.settings import LossConfig
 
 
@@ -29,14 +28,14 @@ class TrainingLoss:
     class_weights_k: Tensor | None
 
     @classmethod
-    def fitted(cls, config: LossConfig, examples: Examples) -> TrainingLoss:
-        """Return the loss for these training examples, on their device."""
-        fractions = class_fractions(examples.targets_nk, examples.weights_n)
+    def fitted(cls, config: LossConfig, targets_nk: Tensor, weights_n: Tensor) -> TrainingLoss:
+        """Return the loss for training targets and weights (as `Examples` has them)."""
+        fractions = class_fractions(targets_nk, weights_n)
         weights = None
         if config.class_weights == "balanced":
             weights = balanced_weights(fractions)
         elif config.class_weights == "effective":
-            counts_k = (examples.targets_nk * examples.weights_n[:, None]).sum(dim=0)
+            counts_k = (targets_nk * weights_n[:, None]).sum(dim=0)
             weights = effective_weights(counts_k, config.effective_beta)
         # A class that never occurs must not get a logit of minus infinity: its gradient would be
         # lost in rounding. One in a million is far below one image of the largest data set.

@@ -51,7 +51,7 @@ class Stepper:
         self.steps_per_epoch = len(examples) // recipe.fit.batch_size
         # A checkpoint is saved between two epochs: a resumed training starts at a whole one.
         self.next_step = state.epoch * self.steps_per_epoch
-        self.loss = TrainingLoss.fitted(recipe.loss, examples)
+        self.loss = TrainingLoss.fitted(recipe.loss, examples.targets_nk, examples.weights_n)
         self.chance_n = sampling_chance(examples, recipe.fit.sampling)
 
     def train_epoch(self, recorder: Recorder) -> float:
