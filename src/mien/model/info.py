@@ -80,8 +80,8 @@ class ModelInfo:
         learnt: labels of the last layer's rows, for fine-tuning; empty if unknown.
         training_prior: probability of each of `labels` in the training data, above 0, sum 1; None
             if unknown. mien.predict.prior corrects probabilities from it to another prior.
-        prior: default class prior to which probabilities are corrected, a probability per label;
-            None leaves them as the network gives them.
+        prior: class prior that the outputs have, a probability per label, above 0: the graph
+            corrects its logits to it. None: that of the training data.
     """
 
     name: str
@@ -222,8 +222,8 @@ def _invalid_keys(values: dict[str, Any]) -> list[str]:
         "coverage": _are_set_limits(values.get("coverage", {})),
         "heads": isinstance(heads, list) and all(map(_is_head, heads)),
         "learnt": _are_labels(values.get("learnt", [])),
-        "training_prior": _is_training_prior(values.get("training_prior"), labels),
-        "prior": _is_prior(values.get("prior"), labels),
+        "training_prior": _is_positive_prior(values.get("training_prior"), labels),
+        "prior": _is_positive_prior(values.get("prior"), labels),
     }
     return [key for key, is_valid in valid.items() if not is_valid]
 
@@ -246,7 +246,7 @@ def _is_prior(values: Any, labels: list[str]) -> bool:
     )
 
 
-def _is_training_prior(values: Any, labels: list[str]) -> bool:
+def _is_positive_prior(values: Any, labels: list[str]) -> bool:
     """Return whether this is None, or a prior by which one can divide."""
     return values is None or (_is_prior(values, labels) and min(values.values()) > 0)
 
@@ -266,7 +266,7 @@ def _is_head(values: Any) -> bool:
         and isinstance(values.get("labels"), list)
         and len(values["labels"]) >= 2
         and isinstance(values.get("temperature"), float)
-        and _is_training_prior(values.get("training_prior"), values["labels"])
+        and _is_positive_prior(values.get("training_prior"), values["labels"])
     )
 
 

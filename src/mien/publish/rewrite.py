@@ -92,6 +92,16 @@ def write_model(
     return info, evaluation
 
 
+def write_without_metrics(info: ModelInfo, content: bytes, destination: Path) -> None:
+    """Write a changed model whose metrics and prediction sets no longer hold, without them.
+
+    Raises:
+        ConfigError: `destination` does not end in .onnx.
+    """
+    refuse_form(destination)
+    write_bytes(destination, with_info(content, replace(info, metrics={}, coverage={})))
+
+
 def coverage_metadata(evaluation: Evaluation) -> dict[str, Any]:
     """Return what a model file carries for the prediction sets of `mien predict --coverage`."""
     by, metrics = next(by_ground_truth(evaluation))
