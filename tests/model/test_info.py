@@ -54,7 +54,7 @@ def test_later_additions_of_the_same_schema_are_ignored() -> None:
         (changed(input_size=0), "invalid: input_size 0"),
         (changed(colour="rgb"), "invalid: colour 'rgb'"),
         (changed(colour="rgb", input_size=0), "invalid: input_size 0, colour 'rgb'"),
-        (changed(coverage={"least": {"0.9": 2}}), "invalid: coverage"),
+        (changed(coverage={"min_probability": {"0.9": 2}}), "invalid: coverage"),
         (changed(training_prior={"happy": 1.0}), "invalid: training_prior"),
         (changed(training_prior={"happy": 1.0, "sad": 0.0}), "invalid: training_prior"),
         (changed(training_prior={"happy": 0.5, "sad": 0.4}), "invalid: training_prior"),

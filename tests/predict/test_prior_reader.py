@@ -80,7 +80,7 @@ def test_a_corrected_reader_can_be_pickled() -> None:
 
 
 def test_sets_and_a_prior_correction_exclude_each_other() -> None:
-    coverage = {"n": 100, "data": "d", "by": "raw", "least": {"0.9": 0.3}}
+    coverage = {"n": 100, "data": "d", "by": "raw", "min_probability": {"0.9": 0.3}}
     own = classifier(coverage=coverage)
     with pytest.raises(ConfigError, match="coverage and prior exclude each other"):
         Reader(own, detector=DETECTOR, coverage=0.9, prior="uniform")
