@@ -106,6 +106,13 @@ class Reader:
         if model is None or isinstance(model, str | Path):
             model = Classifier.load(model, threads, provider, labels)
         self.classifier: FaceClassifier = model if prior is None else WithPrior(model, prior)
+        if coverage is not None and self.classifier.info.prior != model.info.prior:
+            # The limits of the sets were fitted to probabilities with the model's own prior.
+            raise ConfigError(
+                "coverage and prior exclude each other: prediction sets are calibrated for the "
+                "model's own prior",
+                hint="leave one out, or write a model with that prior: mien calibrate",
+            )
         self.policy = DecisionPolicy.of(self.classifier.info, min_confidence, coverage)
         self._workers = min(threads or cores(), MAX_WORKERS)
         spec = "whole" if faces == "whole" else detector

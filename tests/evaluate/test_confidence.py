@@ -109,7 +109,7 @@ def test_sets_by_hand() -> None:
 
 
 def test_levels_between_and_beyond() -> None:
-    info = tiny_info(coverage={"least": {"0.9": 0.3, "0.95": 0.2}})
+    info = tiny_info(coverage={"min_probability": {"0.9": 0.3, "0.95": 0.2}})
     assert min_set_probability(info, 0.9) == 0.3
     assert min_set_probability(info, 0.91) == 0.2
     assert min_set_probability(info, 0.5) == 0.3
@@ -119,7 +119,7 @@ def test_levels_between_and_beyond() -> None:
         with pytest.raises(ConfigError, match="above 0 and below 1"):
             min_set_probability(info, wrong)
     seven = Head("logits_seven", SEVEN, 1.0)
-    fitted = tiny_info(coverage={"least": {"0.9": 0.2}}, heads=(seven,))
+    fitted = tiny_info(coverage={"min_probability": {"0.9": 0.2}}, heads=(seven,))
     with pytest.raises(ModelFileError, match="calibrated for its first label set, not for angry"):
         min_set_probability(fitted.answering(SEVEN)[0], 0.9)
     with pytest.raises(ModelFileError, match="tiny was not calibrated for prediction sets"):

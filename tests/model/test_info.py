@@ -28,7 +28,7 @@ def test_priors_travel_and_have_no_key_where_they_are_unknown() -> None:
     given = replace(
         info(),
         training_prior={"happy": 0.6, "sad": 0.4},
-        prior={"happy": 1, "sad": 0},
+        prior={"happy": 0.9, "sad": 0.1},
         heads=(head,),
     )
     again = ModelInfo.from_metadata(given.to_metadata(), path="m.onnx")
@@ -54,7 +54,7 @@ def test_later_additions_of_the_same_schema_are_ignored() -> None:
         (changed(input_size=0), "invalid: input_size 0"),
         (changed(colour="rgb"), "invalid: colour 'rgb'"),
         (changed(colour="rgb", input_size=0), "invalid: input_size 0, colour 'rgb'"),
-        (changed(coverage={"least": {"0.9": 2}}), "invalid: coverage"),
+        (changed(coverage={"min_probability": {"0.9": 2}}), "invalid: coverage"),
         (changed(training_prior={"happy": 1.0}), "invalid: training_prior"),
         (changed(training_prior={"happy": 1.0, "sad": 0.0}), "invalid: training_prior"),
         (changed(training_prior={"happy": 0.5, "sad": 0.4}), "invalid: training_prior"),

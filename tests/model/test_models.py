@@ -25,7 +25,7 @@ from mien.publish.quantize import quantize_model
 from mien.publish.rewrite import with_info, write_model
 from mien.testing import FakeClassifier, FakeDetector
 
-SETS = {"least": {"0.9": 0.4, "0.95": 0.2}, "by": "raw", "n": 60, "data": "drawn"}
+SETS = {"min_probability": {"0.9": 0.4, "0.95": 0.2}, "by": "raw", "n": 60, "data": "drawn"}
 
 
 def test_models_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from mien.model.info import ModelInfo
 from mien.predict.decision import DecisionPolicy
 from mien.types import UNSURE
 
-INFO = ModelInfo("m", THREE, 48, ALIGNMENT_ID, unsure_below=0.5, coverage={"least": {"0.9": 0.3}})
+INFO = ModelInfo("m", THREE, 48, ALIGNMENT_ID, unsure_below=0.5, coverage={"min_probability": {"0.9": 0.3}})
 PROBS = np.array([0.2, 0.45, 0.35], np.float32)
 
 
@@ -57,24 +57,6 @@ def test_sets_need_a_calibrated_model() -> None:
         DecisionPolicy.of(replace(INFO, coverage={}), coverage=0.9)
 
 
-def test_sets_and_a_prior_correction_exclude_each_other() -> None:
-    info = replace(INFO, training_prior={"happy": 0.4, "neutral": 0.4, "sad": 0.2})
-    with pytest.raises(ConfigError, match="coverage and prior exclude each other"):
-        DecisionPolicy.of(info, coverage=0.9, prior="uniform")
-    assert DecisionPolicy.of(info, coverage=0.9, prior="training").set_threshold == 0.3
-
-
-def test_the_prior_is_corrected_before_the_threshold() -> None:
-    info = replace(INFO, training_prior={"happy": 0.4, "neutral": 0.4, "sad": 0.2})
-    decision = DecisionPolicy.of(info, prior="uniform").decide(PROBS)
-    # 0.2 / 0.4 : 0.45 / 0.4 : 0.35 / 0.2 = 0.5 : 1.125 : 1.75
-    expected = np.array([0.5, 1.125, 1.75]) / 3.375
-    np.testing.assert_allclose(list(decision.probabilities.values()), expected, rtol=1e-6)
-    assert decision.label == "sad"
-    assert decision.confidence == pytest.approx(expected[2])
-
-
 def test_policies_travel_to_other_processes() -> None:
-    info = replace(INFO, training_prior={"happy": 0.4, "neutral": 0.4, "sad": 0.2})
-    policy = DecisionPolicy.of(info, 0.6, prior="uniform")
+    policy = DecisionPolicy.of(INFO, 0.6)
     assert pickle.loads(pickle.dumps(policy)) == policy  # noqa: S301

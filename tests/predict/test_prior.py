@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mien.errors import ConfigError, ModelFileError
 from mien.imaging.crop import ALIGNMENT_ID
 from mien.labels import THREE
+from mien.model.classifier import softmax
 from mien.model.info import ModelInfo
 from mien.predict.prior import MIN_FACES, PriorShift, estimate_prior, prior_shift
 
@@ -80,13 +81,22 @@ def test_names_and_the_default() -> None:
     assert uniform == PriorShift((0.5, 0.3, 0.2), (1 / 3, 1 / 3, 1 / 3))
 
 
-def test_the_prior_of_the_file_is_the_default() -> None:
+def test_outputs_that_have_another_prior_are_corrected_from_it() -> None:
     target = {"sad": 0.6, "happy": 0.2, "neutral": 0.2}
     info = replace(INFO, prior=target)
-    shift = prior_shift(info)
-    assert shift is not None
-    assert shift.target_k == pytest.approx((0.2, 0.2, 0.6))
-    assert prior_shift(info, "training") is None
+    assert prior_shift(info) is None
+    assert prior_shift(info, target) is None
+    assert prior_shift(info, "training") == PriorShift((0.2, 0.2, 0.6), (0.5, 0.3, 0.2))
+    uniform = prior_shift(info, "uniform")
+    assert uniform == PriorShift((0.2, 0.2, 0.6), (1 / 3, 1 / 3, 1 / 3))
+
+
+def test_the_offset_of_the_logits_is_the_same_correction() -> None:
+    shift = PriorShift((0.5, 0.3, 0.2), (0.1, 0.2, 0.7))
+    logits = np.random.default_rng(0).normal(0, 3, (50, 3)).astype(np.float32)
+    np.testing.assert_allclose(
+        softmax(logits + shift.offset_k), shift.correct(softmax(logits)), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(

@@ -49,10 +49,16 @@ def test_without_a_correction_every_bit_stays(prior: str | None) -> None:
     assert after.faces == before.faces
 
 
-def test_the_prior_in_the_file_holds_unless_another_is_given() -> None:
+def test_outputs_that_have_a_prior_are_corrected_from_it() -> None:
     own = classifier(prior={"happy": 1 / 3, "neutral": 1 / 3, "sad": 1 / 3})
-    assert Reader(own, detector=DETECTOR).read(IMAGE).faces[0].label == "sad"
-    assert Reader(own, detector=DETECTOR, prior="training").read(IMAGE).faces[0].label == "happy"
+    plain = Reader(own, detector=DETECTOR).read(IMAGE).faces[0]
+    assert plain.probabilities == {"happy": 0.5, "neutral": 0.25, "sad": 0.25}
+    same = Reader(own, detector=DETECTOR, prior="uniform").read(IMAGE).faces[0]
+    assert same.probabilities == plain.probabilities
+    back = Reader(own, detector=DETECTOR, prior="training").read(IMAGE).faces[0]
+    weights = {"happy": 0.5 * 0.5, "neutral": 0.25 * 0.3, "sad": 0.25 * 0.2}
+    expected = {label: w / sum(weights.values()) for label, w in weights.items()}
+    assert back.probabilities == pytest.approx(expected, abs=1e-6)
 
 
 def test_videos_are_corrected_too() -> None:
@@ -64,7 +70,6 @@ def test_videos_are_corrected_too() -> None:
     for face in faces:
         assert face.label == "sad"
         assert face.probabilities == pytest.approx(corrected(), abs=1e-6)
-        assert face.raw is None or face.raw["happy"] == pytest.approx(0.5)
 
 
 def test_a_corrected_reader_can_be_pickled() -> None:
@@ -72,6 +77,14 @@ def test_a_corrected_reader_can_be_pickled() -> None:
     # FakeClassifier holds an iterator that starts again in the copy.
     face = pickle.loads(pickle.dumps(reader)).read(IMAGE).faces[0]  # noqa: S301
     assert face.label == "sad"
+
+
+def test_sets_and_a_prior_correction_exclude_each_other() -> None:
+    coverage = {"n": 100, "data": "d", "by": "raw", "min_probability": {"0.9": 0.3}}
+    own = classifier(coverage=coverage)
+    with pytest.raises(ConfigError, match="coverage and prior exclude each other"):
+        Reader(own, detector=DETECTOR, coverage=0.9, prior="uniform")
+    assert Reader(own, detector=DETECTOR, coverage=0.9, prior="training").policy.set_threshold
 
 
 def test_mistakes() -> None:

@@ -72,7 +72,7 @@ def test_weights_in_16_bits(run: Path, drawn: Dataset, tmp_path: Path) -> None:
     whole, half = tmp_path / "whole.onnx", tmp_path / "half.onnx"
     export.export_run(run, whole, drawn)
     done = export.export_run(run, half, drawn, half=True)
-    assert done.info.stored == "float16"
+    assert done.info.weight_format == "float16"
     assert half.stat().st_size < 0.7 * whole.stat().st_size
     assert "stored as fp16" in half.with_suffix(".md").read_text()
     assert "fp16" not in whole.with_suffix(".md").read_text()
@@ -94,7 +94,7 @@ def test_weights_in_16_bits(run: Path, drawn: Dataset, tmp_path: Path) -> None:
     small = quantize_model(
         half.read_bytes(), "half", tmp_path / "q.onnx", drawn, max_loss=1.0, timing_s=0.01
     )
-    assert (small.info.precision, small.info.stored) == ("int8", "float32")
+    assert (small.info.precision, small.info.weight_format) == ("int8", "float32")
     # Nothing is stored twice, as the weights of a mirror image's branch once were.
     graph = onnx.load(tmp_path / "q.onnx").graph
     arrays = [onnx.numpy_helper.to_array(t) for t in graph.initializer]

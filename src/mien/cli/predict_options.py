@@ -93,8 +93,8 @@ Prior = Annotated[
     str,
     typer.Option(
         "--prior",
-        help="Correct probabilities to this class prior: uniform, training (no correction), or "
-        "happy=0.2,neutral=0.5,sad=0.3 (default: the model file's, usually none).",
+        help="Correct probabilities to this class prior: uniform, training (that of the training "
+        "data), or happy=0.2,neutral=0.5,sad=0.3 (default: the model's own).",
     ),
 ]
 Rotate = Annotated[

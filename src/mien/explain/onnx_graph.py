@@ -56,7 +56,7 @@ class OnnxExplainable:
         if self.info.precision != "float32":
             raise ModelFileError(
                 f"{name} is an {self.info.precision} model, which has no slopes to explain it by",
-                hint=f"explain {self.info.quantised.get('from', 'the float32 model it was')}",
+                hint=f"explain {self.info.quantized.get('from', 'the float32 model it was')}",
             )
         self._name, self._threads = name, threads
         self._model: ModelProto = to_fp32(onnx.load_model_from_string(content))

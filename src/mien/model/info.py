@@ -60,10 +60,10 @@ class ModelInfo:
         temperature: by which the logits are divided, inside the graph; 1.0 if uncalibrated.
         unsure_below: default decision threshold, 0 to 1: below it a face is 'unsure'.
         precision: 'float32', or 'int8' if weights and activations were quantized.
-        quantised: of an int8 file: 'from', the name of the float32 model; 'loss' of accuracy with
+        quantized: of an int8 file: 'from', the name of the float32 model; 'loss' of accuracy with
             its 'n'; fraction of predictions 'changed'; number of 'faces' for calibration. Else
             empty.
-        stored: 'float16' for weights of 16 bits in the file, else 'float32'.
+        weight_format: 'float16' for weights of 16 bits in the file, else 'float32'.
         network: name in the registry of networks.
         parameters: number of trainable parameters.
         multiply_adds: for one face.
@@ -71,17 +71,17 @@ class ModelInfo:
         data: name, split and fingerprint of the training data.
         licence: of the weights.
         metrics: headline figures on validation data, each with n and interval; may be empty.
-        coverage: for conformal prediction sets (mien.model.conformal): 'least', the minimum
+        coverage: for conformal prediction sets (mien.model.conformal): 'min_probability', the minimum
             probability of a label in a set, by coverage; 'n' faces and 'data' of the calibration;
             'by', its ground truth: panel or raw. Empty if not calibrated.
         created: ISO 8601 date and time, UTC.
         mien_version: that wrote the file.
         heads: further outputs, with other label sets.
-        learnt: labels of the last layer's rows, for fine-tuning; empty if unknown.
+        trained_labels: labels of the last layer's rows, for fine-tuning; empty if unknown.
         training_prior: probability of each of `labels` in the training data, above 0, sum 1; None
             if unknown. mien.predict.prior corrects probabilities from it to another prior.
-        prior: default class prior to which probabilities are corrected, a probability per label;
-            None leaves them as the network gives them.
+        prior: class prior that the outputs have, a probability per label, above 0: the graph
+            corrects its logits to it. None: that of the training data.
     """
 
     name: str
@@ -92,8 +92,8 @@ class ModelInfo:
     temperature: float = 1.0
     unsure_below: float = 0.0
     precision: str = "float32"
-    quantised: dict[str, Any] = field(default_factory=dict)
-    stored: str = "float32"
+    quantized: dict[str, Any] = field(default_factory=dict)
+    weight_format: str = "float32"
     network: str = ""
     parameters: int = 0
     multiply_adds: int = 0
@@ -105,7 +105,7 @@ class ModelInfo:
     created: str = ""
     mien_version: str = ""
     heads: tuple[Head, ...] = ()
-    learnt: tuple[str, ...] = ()
+    trained_labels: tuple[str, ...] = ()
     training_prior: dict[str, float] | None = None
     prior: dict[str, float] | None = None
 
@@ -204,8 +204,8 @@ class ModelInfo:
             for head in values.get("heads", [])
         )
         # JSON has no tuples.
-        labels, learnt = tuple(values["labels"]), tuple(values.get("learnt", ()))
-        return cls(**{**chosen, "labels": labels, "heads": heads, "learnt": learnt})
+        labels, trained_labels = tuple(values["labels"]), tuple(values.get("trained_labels", ()))
+        return cls(**{**chosen, "labels": labels, "heads": heads, "trained_labels": trained_labels})
 
 
 def _invalid_keys(values: dict[str, Any]) -> list[str]:
@@ -221,9 +221,9 @@ def _invalid_keys(values: dict[str, Any]) -> list[str]:
         "alignment": isinstance(values.get("alignment"), str),
         "coverage": _are_set_limits(values.get("coverage", {})),
         "heads": isinstance(heads, list) and all(map(_is_head, heads)),
-        "learnt": _are_labels(values.get("learnt", [])),
-        "training_prior": _is_training_prior(values.get("training_prior"), labels),
-        "prior": _is_prior(values.get("prior"), labels),
+        "trained_labels": _are_labels(values.get("trained_labels", [])),
+        "training_prior": _is_positive_prior(values.get("training_prior"), labels),
+        "prior": _is_positive_prior(values.get("prior"), labels),
     }
     return [key for key, is_valid in valid.items() if not is_valid]
 
@@ -246,7 +246,7 @@ def _is_prior(values: Any, labels: list[str]) -> bool:
     )
 
 
-def _is_training_prior(values: Any, labels: list[str]) -> bool:
+def _is_positive_prior(values: Any, labels: list[str]) -> bool:
     """Return whether this is None, or a prior by which one can divide."""
     return values is None or (_is_prior(values, labels) and min(values.values()) > 0)
 
@@ -266,7 +266,7 @@ def _is_head(values: Any) -> bool:
         and isinstance(values.get("labels"), list)
         and len(values["labels"]) >= 2
         and isinstance(values.get("temperature"), float)
-        and _is_training_prior(values.get("training_prior"), values["labels"])
+        and _is_positive_prior(values.get("training_prior"), values["labels"])
     )
 
 
@@ -274,7 +274,7 @@ def _are_set_limits(coverage: Any) -> bool:
     """Return whether `coverage` is empty, or holds limits from 0 to 1 by level."""
     if not isinstance(coverage, dict):
         return False
-    limits = coverage.get("least", None if coverage else {})
+    limits = coverage.get("min_probability", None if coverage else {})
     return isinstance(limits, dict) and all(
         _is_fraction(level) and isinstance(limit, int | float) and 0 <= limit <= 1
         for level, limit in limits.items()

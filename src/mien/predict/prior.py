@@ -40,10 +40,10 @@ Prior = str | Mapping[str, float]
 
 
 class WithPrior:
-    """A classifier whose description names another default prior than its file does.
+    """A classifier whose outputs are corrected to another class prior.
 
-    Every decision about its probabilities, of images and of videos, then applies that prior; the
-    logits stay those of the model.
+    The correction is a constant added to the logits, so that images, videos and the server need
+    not know of it.
 
     Args:
         classifier: the model.
@@ -55,31 +55,47 @@ class WithPrior:
 
     def __init__(self, classifier: FaceClassifier, prior: Prior) -> None:
         shift = prior_shift(classifier.info, prior)
-        labels = classifier.info.labels
-        target = None if shift is None else dict(zip(labels, shift.target_k, strict=True))
-        self.info = replace(classifier.info, prior=target)
-        self.logits = classifier.logits
+        self._classifier, self._offset_k = classifier, None
+        self.info = classifier.info
+        if shift is not None:
+            self._offset_k = shift.offset_k
+            target = dict(zip(self.info.labels, shift.target_k, strict=True))
+            self.info = replace(self.info, prior=target)
+
+    def logits(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the corrected logits, float32 [n, k], of crops, uint8 [n, size, size]."""
+        logits_nk = self._classifier.logits(crops_nhw)
+        return logits_nk if self._offset_k is None else logits_nk + self._offset_k
 
 
 @dataclass(frozen=True, slots=True)
 class PriorShift:
-    """A correction from the training prior to another one.
+    """A correction of probabilities from one class prior to another.
 
     Attributes:
-        training_k: probability of each label in the training data, in the model's order; above 0.
-        target_k: probability of each label where the model is used, in the same order.
+        source_k: prior that the probabilities have, in the model's order; above 0.
+        target_k: prior where the model is used, in the same order.
     """
 
-    training_k: tuple[float, ...]
+    source_k: tuple[float, ...]
     target_k: tuple[float, ...]
 
+    @property
+    def offset_k(self) -> NDArray[np.float32]:
+        """What is added to the logits, float32 [k]; minus infinity for a probability of 0."""
+        with np.errstate(divide="ignore"):
+            offset_k: NDArray[np.float32] = np.log(
+                np.asarray(self.target_k) / np.asarray(self.source_k)
+            ).astype(np.float32)
+        return offset_k
+
     def correct(self, probabilities_nk: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return p'(k), proportional to p(k) target(k) / training(k), float32 [n, k].
+        """Return p'(k), proportional to p(k) target(k) / source(k), float32 [n, k].
 
         Args:
             probabilities_nk: float32 [n, k], each row sums to 1.
         """
-        ratio_k = np.asarray(self.target_k) / np.asarray(self.training_k)
+        ratio_k = np.asarray(self.target_k) / np.asarray(self.source_k)
         return _reweigh(probabilities_nk, ratio_k).astype(np.float32)
 
 
@@ -87,18 +103,17 @@ def prior_shift(info: ModelInfo, prior: Prior | None = None) -> PriorShift | Non
     """Return the correction to a prior, or None where probabilities stay as the model gives them.
 
     Args:
-        info: of the model; its `training_prior` is what the correction starts from.
-        prior: 'uniform' gives each label the same probability; 'training' corrects nothing; a
-            mapping gives one probability per label, 0 to 1, which sum to 1 (tolerance 1e-3);
-            None takes the prior in the model file, which usually has none.
+        info: of the model. Its outputs have the prior `info.prior`, or `info.training_prior`
+            where that is None.
+        prior: 'uniform' gives each label the same probability; 'training' the frequencies of the
+            training data; a mapping gives one probability per label, 0 to 1, which sum to 1
+            (tolerance 1e-3); None corrects nothing.
 
     Raises:
         ConfigError: an unknown name or label, a missing label, a probability out of range, or
             probabilities that do not sum to 1.
         ModelFileError: the model file carries no training prior.
     """
-    if prior is None:
-        prior = info.prior
     if prior is None:
         return None
     target_k = _target(prior, info)
@@ -108,9 +123,11 @@ def prior_shift(info: ModelInfo, prior: Prior | None = None) -> PriorShift | Non
             "probabilities cannot be corrected",
             hint="export the model again with this version of mien, or leave prior out",
         )
-    if target_k is None:
-        return None
-    return PriorShift(tuple(info.training_prior[label] for label in info.labels), target_k)
+    training_k = tuple(info.training_prior[label] for label in info.labels)
+    source = info.prior or info.training_prior
+    source_k = tuple(source[label] for label in info.labels)
+    target_k = target_k or training_k
+    return None if target_k == source_k else PriorShift(source_k, target_k)
 
 
 def parse_prior(text: str) -> Prior | None:

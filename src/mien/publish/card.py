@@ -123,12 +123,12 @@ def _about_confidence(evaluation: Evaluation) -> str:
 
 
 def _about_storage(info: ModelInfo) -> str:
-    return "" if info.stored == "float32" else ", stored as fp16, computed as float32"
+    return "" if info.weight_format == "float32" else ", stored as fp16, computed as float32"
 
 
 def _about_int8(info: ModelInfo) -> str:
     """Return the effect of quantization, as a Markdown section; '' for float32."""
-    done = info.quantised
+    done = info.quantized
     if not done:
         return ""
     low, value, high = (0.0 - 100 * done["loss"][key] for key in ("high", "value", "low"))

@@ -159,7 +159,7 @@ def export_run(
     change, changed = 0.0, 0
     if half:
         before = exported.logits(validation.images_nhw)
-        content = to_fp16(with_info(content, replace(info, stored="float16")))
+        content = to_fp16(with_info(content, replace(info, weight_format="float16")))
         exported = Classifier.from_bytes(content, name=str(destination))
         after = exported.logits(validation.images_nhw)
         change = float(np.abs(after - before).max(initial=0.0))
@@ -238,7 +238,7 @@ def _describe(
         input_size=run.input_size,
         alignment=ALIGNMENT_ID,
         temperature=outputs[0].temperature,
-        learnt=run.recipe.learnt_labels,
+        trained_labels=run.recipe.learnt_labels,
         heads=tuple(Head(o.name, o.labels, o.temperature, o.training_prior) for o in outputs[1:]),
         training_prior=outputs[0].training_prior,
         unsure_below=UNSURE_BELOW,

@@ -1,4 +1,4 @@
-"""The class prior of a model's training data, and its place in a model file."""
+"""The class priors of a model: that of its training data, and that of its outputs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.data.ground_truth import consensus_targets, label_targets
-from mien.errors import DataError
+from mien.errors import ConfigError, DataError
 from mien.files import write_bytes
 from mien.model.classifier import Classifier
+from mien.predict.prior import TRAINING, estimate_prior, prior_shift
 from mien.publish.rewrite import with_info
 
 if TYPE_CHECKING:
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
 
     from mien.data.dataset import Dataset
     from mien.model.info import ModelInfo
+    from mien.predict.prior import Prior
 
 DIGITS = 6
+OFFSET, UNCORRECTED = "prior_offset", "logits_before_prior"
+"""Names of the constant that corrects the prior, and of the logits before it, in the graph."""
+MIN_PRIOR = 0.001
+"""Smallest probability of a label in an estimated prior."""
 
 
 def class_prior(y_true_n: NDArray[np.int64], labels: Sequence[str]) -> dict[str, float] | None:
@@ -83,6 +89,79 @@ def write_training_prior(
     info = replace(info, training_prior=prior, heads=heads)
     write_bytes(destination or path, with_info(content, info))
     return info
+
+
+def with_output_prior(content: bytes, info: ModelInfo, prior: Prior) -> tuple[bytes, ModelInfo]:
+    """Return a model file whose first output has another class prior, and its description.
+
+    The correction is one addition to the logits at the end of the graph (Saerens et al. 2002;
+    Menon et al. 2021, arXiv:2007.07314), so that whatever runs the file gets it. Further outputs
+    stay as they are.
+
+    Args:
+        content: an ONNX file of mien.
+        info: its description, with a training prior.
+        prior: see `mien.predict.prior.prior_shift`; every probability above 0.
+
+    Raises:
+        ConfigError: an invalid prior, or one that rules a label out.
+        ModelFileError: the file carries no training prior.
+    """
+    shift = prior_shift(info, prior)
+    if shift is None:
+        return content, info
+    if min(shift.target_k) <= 0:
+        raise ConfigError(
+            "prior: a probability of 0 would rule a label out for good",
+            hint="give every label a probability above 0, such as 0.01",
+        )
+    target = {label: round(p, DIGITS) for label, p in zip(info.labels, shift.target_k, strict=True)}
+    changed = replace(info, prior=None if target == info.training_prior else target)
+    return _with_offset(content, shift.offset_k, changed), changed
+
+
+def _with_offset(content: bytes, offset_k: NDArray[np.float32], info: ModelInfo) -> bytes:
+    """Return the file with a constant added to its first output; see `with_output_prior`."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load_model_from_string(content)
+    graph = model.graph
+    known = {tensor.name: tensor for tensor in graph.initializer}
+    if OFFSET in known:
+        before = numpy_helper.to_array(known[OFFSET])
+        known[OFFSET].CopyFrom(numpy_helper.from_array(before + offset_k, OFFSET))
+    else:
+        output = graph.output[0].name
+        for node in graph.node:
+            node.output[:] = [UNCORRECTED if name == output else name for name in node.output]
+        graph.initializer.append(numpy_helper.from_array(offset_k, OFFSET))
+        graph.node.append(helper.make_node("Add", [UNCORRECTED, OFFSET], [output], name=OFFSET))
+    onnx.checker.check_model(model)
+    helper.set_model_props(model, info.to_metadata())
+    return bytes(model.SerializeToString())
+
+
+def estimate_output_prior(
+    probabilities_nk: NDArray[np.float32], info: ModelInfo
+) -> dict[str, float]:
+    """Return the class prior of unlabelled faces, by EM; see `estimate_prior`.
+
+    Args:
+        probabilities_nk: the model's probabilities of the faces, float32 [n, k].
+        info: of the model.
+
+    Raises:
+        ModelFileError: the file carries no training prior.
+    """
+    back = prior_shift(info, TRAINING)
+    probabilities = probabilities_nk if back is None else back.correct(probabilities_nk)
+    assert info.training_prior is not None  # noqa: S101  (`prior_shift` has refused others)
+    training_k = np.array([info.training_prior[label] for label in info.labels])
+    found = estimate_prior(probabilities, training_k / training_k.sum())
+    # EM may reach 0 exactly, and a prior of 0 could never be corrected again.
+    found = np.maximum(found, MIN_PRIOR) / np.maximum(found, MIN_PRIOR).sum()
+    return {label: float(p) for label, p in zip(info.labels, found, strict=True)}
 
 
 def _prior_of(train: Dataset, labels: Sequence[str]) -> dict[str, float] | None:

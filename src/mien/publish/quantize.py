@@ -101,14 +101,14 @@ def quantize_model(
             hint="no int8 file was written; a larger max_loss accepts more",
         )
     slow, fast = faces_per_second([before, after], seconds=timing_s, clock=time.process_time)
-    quantised = {"from": before.info.name, "loss": loss.to_dict(), "by": by, "n": n,
+    quantized = {"from": before.info.name, "loss": loss.to_dict(), "by": by, "n": n,
                  "changed": round(changed, 6), "faces": FACES}  # fmt: skip
     info = replace(
         before.info,
         name=before.info.name + INT8,
         precision="int8",
-        quantised=quantised,
-        stored="float32",
+        quantized=quantized,
+        weight_format="float32",
     )
     model = Classifier(after.session, info)
     info, _ = write_model(model, after_content, destination, dataset, "validation", note)

@@ -92,8 +92,18 @@ def write_model(
     return info, evaluation
 
 
+def write_without_metrics(info: ModelInfo, content: bytes, destination: Path) -> None:
+    """Write a changed model whose metrics and prediction sets no longer hold, without them.
+
+    Raises:
+        ConfigError: `destination` does not end in .onnx.
+    """
+    refuse_form(destination)
+    write_bytes(destination, with_info(content, replace(info, metrics={}, coverage={})))
+
+
 def coverage_metadata(evaluation: Evaluation) -> dict[str, Any]:
     """Return what a model file carries for the prediction sets of `mien predict --coverage`."""
     by, metrics = next(by_ground_truth(evaluation))
     data = f"{evaluation.data}, {evaluation.split} split, fingerprint {evaluation.fingerprint}"
-    return {"by": by, "n": metrics.n, "data": data, "least": metrics.confidence.thresholds}
+    return {"by": by, "n": metrics.n, "data": data, "min_probability": metrics.confidence.thresholds}

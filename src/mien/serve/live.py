@@ -92,9 +92,7 @@ class Camera:
         max_pixels: int,
     ) -> None:
         self._mailbox, self._detector, self._classifier = mailbox, detector, classifier
-        policy = DecisionPolicy.of(classifier.info, min_confidence)
-        # The probabilities of a tracked face are corrected to the prior already.
-        self._policy = replace(policy, prior=None)
+        self._policy = DecisionPolicy.of(classifier.info, min_confidence)
         self._max_pixels = max_pixels
 
     @property

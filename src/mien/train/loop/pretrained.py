@@ -120,7 +120,7 @@ def _read_model_file(path: Path) -> Pretrained:
         raise ModelFileError(
             f"fit.init_from: the weights of {name} are {info.precision}, not float32",
             hint="fine-tune from the model it was quantized from: "
-            + str(info.quantised.get("from", "its float32 form")),
+            + str(info.quantized.get("from", "its float32 form")),
         )
     weights = _weights(to_fp32(graph))
     # The exporter names a convolution's bias so once it has folded a normalisation into it.
@@ -130,7 +130,7 @@ def _read_model_file(path: Path) -> Pretrained:
             "normalisation into the convolutions; it cannot be trained further",
             hint="fine-tune from the run folder that it was exported from",
         )
-    return Pretrained(weights, info.learnt)
+    return Pretrained(weights, info.trained_labels)
 
 
 def _weights(model: ModelProto) -> dict[str, Tensor]:
