@@ -249,7 +249,7 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
         (["evaluate", "nowhere.onnx", "--data", "DATA"], 1, "there is no model", "run folder"),
         (["evaluate", "RUN", "--data", "DATA", "--split", "test"], 1, "no test split", "it has:"),
         (["evaluate", "RUN", "--data", "DATA", "--labels", "seven"], 2, "does not have the label",
-         "it knows: happy, neutral, sad"),
+         "its labels are: happy, neutral, sad"),
         (["export", "nowhere", "m.onnx"], 1, "is not a run folder", "mien train wrote"),
         (["data", "import", "nowhere", "out"], 1, "nowhere does not exist", "check the path"),
         (["data", "draw", "DATA"], 1, "exists already", "set --force to replace it"),

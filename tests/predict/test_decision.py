@@ -15,7 +15,9 @@ from mien.model.info import ModelInfo
 from mien.predict.decision import DecisionPolicy
 from mien.types import UNSURE
 
-INFO = ModelInfo("m", THREE, 48, ALIGNMENT_ID, unsure_below=0.5, coverage={"min_probability": {"0.9": 0.3}})
+INFO = ModelInfo(
+    "m", THREE, 48, ALIGNMENT_ID, unsure_below=0.5, coverage={"min_probability": {"0.9": 0.3}}
+)
 PROBS = np.array([0.2, 0.45, 0.35], np.float32)
 
 

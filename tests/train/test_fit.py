@@ -252,7 +252,7 @@ def test_run_folders(tmp_path: Path, drawn: Dataset) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [("{", "is damaged"), ("[]", "was not written by mien"),
-     ('{"schema": 9, "recipe": {}}', "has run schema 9; this mien reads up to 2")],
+     ('{"schema": 9, "recipe": {}}', "has run folder schema 9; this mien reads up to 2")],
 )  # fmt: skip
 def test_a_damaged_run_folder(tmp_path: Path, drawn: Dataset, text: str, message: str) -> None:
     run = start(tmp_path / "run", drawn)

@@ -61,8 +61,8 @@ def with_flags(text: str, flags: Mapping[str, str]) -> str:
     """Return the text with the flags of a command in place of Python arguments.
 
     'every: 0 is out of range' becomes '--every: 0 is out of range'; 'force=True' becomes
-    '--force'; 'images=False' becomes '--no-images'; 'fit.epochs=2' becomes '--set fit.epochs=2' where the command has --set. A word that
-    is no argument of the command stays.
+    '--force'; 'images=False' becomes '--no-images'; 'fit.epochs=2' becomes '--set fit.epochs=2'
+    where the command has --set. A word that is no argument of the command stays.
     """
 
     def subject(match: re.Match[str]) -> str:

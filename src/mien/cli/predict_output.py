@@ -11,7 +11,7 @@ import typer
 
 from mien.cli import exit_codes
 from mien.cli.paths import MAX_LISTED, print_problems, similar_file
-from mien.cli.render import Column, make_table, print_table
+from mien.cli.render import Column, make_table, print_table, tab_line
 from mien.errors import counted
 
 if TYPE_CHECKING:

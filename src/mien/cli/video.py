@@ -12,7 +12,7 @@ import typer
 from mien.cli import exit_codes
 from mien.cli import video_options as options
 from mien.cli.paths import similar_file
-from mien.cli.render import print_table
+from mien.cli.render import Column, make_table, print_table, right_aligned
 from mien.errors import ConfigError, SourceError, counted
 from mien.video.sinks.base import Sink
 
@@ -258,7 +258,6 @@ def _in_words(summary: dict[str, Any]) -> str:
 
 def _print_tracks(summary: dict[str, Any], labels: Sequence[str]) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     from mien.video.summary import order
 
@@ -267,17 +266,12 @@ def _print_tracks(summary: dict[str, Any], labels: Sequence[str]) -> None:
     console.print(_in_words(summary), soft_wrap=True)
     if not summary["tracks"]:
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("track")
-    names = order(labels)
-    for name in ("from", "seen", *names, "valence"):
-        table.add_column(name, justify="right")
+    names, rows = order(labels), []
     for track in summary["tracks"]:
         fractions = [f"{track['fraction_of_time'].get(name, 0):.0%}" for name in names]
         valence = track["mean_valence"]
-        table.add_row(
-            str(track["track"]),
-            *(f"{track[k]:.1f} s" if track["seen_s"] else "" for k in ("first_s", "seen_s")),
-            *fractions, "" if valence is None else f"{valence:+.2f}",
-        )  # fmt: skip
-    print_table(table)
+        times = (f"{track[k]:.1f} s" if track["seen_s"] else "" for k in ("first_s", "seen_s"))
+        mean = "" if valence is None else f"{valence:+.2f}"
+        rows.append([str(track["track"]), *times, *fractions, mean])
+    columns = [Column("track"), *right_aligned("from", "seen", *names, "valence")]
+    print_table(make_table(columns, rows))

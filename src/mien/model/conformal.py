@@ -49,7 +49,8 @@ def min_set_probability(info: ModelInfo, coverage: float) -> float:
             f"{info.name} was not calibrated for prediction sets",
             hint="calibrate it on labelled faces: mien calibrate MODEL OUT --data DIR",
         )
-    limits = sorted((float(level), limit) for level, limit in info.coverage["min_probability"].items())
+    by_level = info.coverage["min_probability"]
+    limits = sorted((float(level), limit) for level, limit in by_level.items())
     for level, limit in limits:
         if level >= coverage - 1e-9:
             return float(limit)

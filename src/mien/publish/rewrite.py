@@ -106,4 +106,9 @@ def coverage_metadata(evaluation: Evaluation) -> dict[str, Any]:
     """Return what a model file carries for the prediction sets of `mien predict --coverage`."""
     by, metrics = next(by_ground_truth(evaluation))
     data = f"{evaluation.data}, {evaluation.split} split, fingerprint {evaluation.fingerprint}"
-    return {"by": by, "n": metrics.n, "data": data, "min_probability": metrics.confidence.thresholds}
+    return {
+        "by": by,
+        "n": metrics.n,
+        "data": data,
+        "min_probability": metrics.confidence.thresholds,
+    }
