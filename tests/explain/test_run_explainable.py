@@ -51,7 +51,7 @@ def scorer(name: str, *, mirror: bool, align: int = 0, **options: object) -> Run
 def as_onnx(network: RunScorer[Model]) -> OnnxExplainable:
     info = ModelInfo("mine", LABELS, 48, ALIGNMENT_ID, temperature=TEMPERATURE)
     output = export.Output("logits", LABELS, network.columns, TEMPERATURE)
-    graph = export._to_onnx(export.Answer(network, [output])).SerializeToString()
+    graph = export._to_onnx(export.ExportedGraph(network, [output])).SerializeToString()
     return OnnxExplainable(with_info(graph, info), "mine.onnx")
 
 

@@ -160,7 +160,7 @@ def _print(explanation: Explanation, found: list[tuple[str, FaceReading]]) -> No
     for column in ("upper", "middle", "lower third"):
         table.add_column(column, justify="right")
     for (source, _), face in zip(found, explanation.faces, strict=True):
-        first = [source, f"{labels[face.answer]} {percent(float(face.probs_k[face.answer]))}",
+        first = [source, f"{labels[face.target]} {percent(float(face.probs_k[face.target]))}",
                  face.label(explanation.info)]  # fmt: skip
         for method, map_hw in face.maps.items():
             empty = map_hw.max(initial=0) <= 0
