@@ -73,7 +73,7 @@ def test_run_and_model_are_graded_alike(data: Path, run: Path, model: Path, fold
     assert graded[0]["confusion"] == graded[1]["confusion"]
     assert graded[0]["accuracy"] == graded[1]["accuracy"]
     assert graded[0]["accuracy"]["value"] > 0.5
-    assert graded[0]["panel"] is None
+    assert graded[0]["consensus"] is None
     assert (folder / "e.png").read_bytes().startswith(b"\x89PNG")
     assert "raw label, n = " in mien("evaluate", model, "--data", data, cwd=folder)
 
@@ -237,8 +237,8 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
         (["train", "--resume", "nowhere"], 1, "is not a run folder", "mien train wrote"),
         (["evaluate", "nowhere.onnx", "--data", "DATA"], 1, "there is no model", "run folder"),
         (["evaluate", "RUN", "--data", "DATA", "--split", "test"], 1, "no test split", "it has:"),
-        (["evaluate", "RUN", "--data", "DATA", "--labels", "seven"], 2, "does not know the label",
-         "it knows: happy, neutral, sad"),
+        (["evaluate", "RUN", "--data", "DATA", "--labels", "seven"], 2, "does not have the label",
+         "its labels are: happy, neutral, sad"),
         (["export", "nowhere", "m.onnx"], 1, "is not a run folder", "mien train wrote"),
         (["data", "import", "nowhere", "out"], 1, "nowhere does not exist", "check the path"),
         (["data", "draw", "DATA"], 1, "exists already", "--force replaces it"),

@@ -48,7 +48,7 @@ def test_the_list_of_models(tmp_path: Path) -> None:
     rows = {row["model"]: row for row in json.loads(done.stdout)}
     assert {*rows, *shipped_models()} == {*shipped_models(), str(path)}
     small, mine = rows["mien-small"], rows[str(path)]
-    assert small["metrics"]["panel"]["n"] > 2000
+    assert small["metrics"]["consensus"]["n"] > 2000
     assert small["labels"] == ["happy", "neutral", "sad"]
     assert (mine["parameters"], mine["licence"], mine["metrics"]) == (7, "CC0-1.0", {})
     assert mine["faces_per_second"] > small["faces_per_second"] > 0
