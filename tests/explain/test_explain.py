@@ -14,7 +14,7 @@ from tests.conftest import tiny_info, tiny_model
 from mien.errors import ConfigError
 from mien.explain import sanity
 from mien.explain.explain import OCCLUSION, explain, thirds
-from mien.explain.explainable import choose_side, redraw, unmoved
+from mien.explain.explainable import choose_side, random_weights, unmoved
 from mien.explain.figures import overlay
 from mien.explain.folder import file_names, write_folder
 from mien.explain.occlusion import default_patch, log_odds, occlude
@@ -54,21 +54,21 @@ class Looks:
     def feature_maps(self, crop_hw: np.ndarray) -> dict[int, np.ndarray]:
         return {48: crop_hw[None].astype(np.float32)}
 
-    def grad_cam(self, crops_nhw: np.ndarray, y_pred_n: np.ndarray, side: int) -> np.ndarray:
-        signs = 1 - y_pred_n[:, None, None]
+    def grad_cam(self, crops_nhw: np.ndarray, targets_n: np.ndarray, side: int) -> np.ndarray:
+        signs = 1 - targets_n[:, None, None]
         return (signs * self.weights_hw * crops_nhw).astype(np.float32)
 
     def places(self, crops_nhw: np.ndarray) -> np.ndarray:
         return unmoved(len(crops_nhw))
 
     def randomised(self, last: int, seed: int) -> Looks:
-        return type(self)(redraw(self.weights_hw, seed, 0))
+        return type(self)(random_weights(self.weights_hw, seed, 0))
 
 
 class ShowsEdges(Looks):
     """Its 'explanation' is an edge detector, which knows nothing of the weights."""
 
-    def grad_cam(self, crops_nhw: np.ndarray, y_pred_n: np.ndarray, side: int) -> np.ndarray:
+    def grad_cam(self, crops_nhw: np.ndarray, targets_n: np.ndarray, side: int) -> np.ndarray:
         crops = crops_nhw.astype(np.float32)
         return np.abs(np.diff(crops, axis=1, append=crops[:, -1:]))
 
@@ -123,7 +123,7 @@ def test_every_pixel_is_covered(bright: np.ndarray, patch: int) -> None:
 
 @pytest.mark.parametrize("patch", [0, -3, 48, 100])
 def test_impossible_patches_are_refused(bright: np.ndarray, patch: int) -> None:
-    with pytest.raises(ConfigError, match=f"at least 1 and below 48 pixels, got {patch}"):
+    with pytest.raises(ConfigError, match=f"patch: {patch} is out of range, 1 to 47 pixels"):
         occlude(Looks.at(MOUTH), bright, 0, patch)
 
 
@@ -147,8 +147,8 @@ def test_maps_that_follow_the_weights_pass(noise: np.ndarray, weights_hw: np.nda
 class ShowsNothing(Looks):
     """Its Grad-CAM has no place that speaks for the label, as of an untrained network."""
 
-    def grad_cam(self, crops_nhw: np.ndarray, y_pred_n: np.ndarray, side: int) -> np.ndarray:
-        return -np.abs(super().grad_cam(crops_nhw, y_pred_n, side))
+    def grad_cam(self, crops_nhw: np.ndarray, targets_n: np.ndarray, side: int) -> np.ndarray:
+        return -np.abs(super().grad_cam(crops_nhw, targets_n, side))
 
 
 def test_an_empty_map_neither_passes_nor_fails(noise: np.ndarray, weights_hw: np.ndarray) -> None:
@@ -168,9 +168,9 @@ def test_an_unsure_answer_is_called_so(noise: np.ndarray, weights_hw: np.ndarray
     model = Looks(weights_hw)
     model.info = replace(model.info, unsure_below=1.0)
     done = explain(model, noise[None], draws=0)
-    explained = model.info.labels[done.faces[0].answer]
+    explained = model.info.labels[done.faces[0].target]
     assert done.to_dict()["faces"][0]["label"] == "unsure"
-    assert f"{explained} (the answer is unsure)" in page(done, ["a.png"], Sheets())
+    assert f"{explained} (predicted: unsure)" in page(done, ["a.png"], Sheets())
     sure = replace(model.info, unsure_below=0.0)
     assert done.faces[0].title(sure) == explained
 
@@ -214,31 +214,31 @@ def test_numbers_for_people_have_no_negative_zero() -> None:
 
 def test_redrawn_weights_keep_their_scale(rng: np.random.Generator) -> None:
     weights = rng.normal(0.3, 2.0, (64, 32, 3, 3)).astype(np.float32)
-    drawn = redraw(weights, seed=1, layer=4)
+    drawn = random_weights(weights, seed=1, layer=4)
     assert drawn.dtype == np.float32
     assert drawn.shape == weights.shape
     assert float(drawn.mean()) == pytest.approx(0.3, abs=0.05)
     assert float(drawn.std()) == pytest.approx(2.0, rel=0.02)
     assert abs(np.corrcoef(drawn.ravel(), weights.ravel())[0, 1]) < 0.02
-    assert (drawn == redraw(weights, seed=1, layer=4)).all()
-    assert (drawn != redraw(weights, seed=2, layer=4)).any()
-    assert (drawn != redraw(weights, seed=1, layer=5)).any()
+    assert (drawn == random_weights(weights, seed=1, layer=4)).all()
+    assert (drawn != random_weights(weights, seed=2, layer=4)).any()
+    assert (drawn != random_weights(weights, seed=1, layer=5)).any()
 
 
 def test_settings_that_cannot_be(bright: np.ndarray) -> None:
     model = Looks.at(MOUTH)
-    with pytest.raises(ConfigError, match="does not know the label 'hapy'") as told:
+    with pytest.raises(ConfigError, match="does not have the label 'hapy'") as told:
         explain(model, bright[None], label="hapy")
     assert told.value.hint.startswith("did you mean 'happy'?")
     with pytest.raises(ConfigError, match="no feature maps of 7x7 cells"):
         choose_side(model, 7)
-    with pytest.raises(ConfigError, match="must not be negative, got -1"):
+    with pytest.raises(ConfigError, match="draws: -1 is out of range"):
         explain(model, bright[None], draws=-1)
 
 
 def test_the_label_asked_for_is_explained(bright: np.ndarray) -> None:
     done = explain(Looks.at(MOUTH), np.stack([bright, bright]), label="sad", draws=0)
-    assert [face.answer for face in done.faces] == [2, 2]
+    assert [face.target for face in done.faces] == [2, 2]
     assert done.sanity is None
     assert done.to_dict()["faces"][0]["explained"] == "sad"
 

@@ -238,7 +238,7 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
         (["train", "poster", "--data", "DATA", "--set", "network.depth=9"], 2,
          "network.depth: 9 blocks", "5"),
         (["train", "poster", "--data", "DATA", "--set", "fit.init_from=nowhere"], 1,
-         "fit.init_from: there is no model nowhere", "shipped: mien-small"),
+         "fit.init_from: there is no model nowhere", "mien-small"),
         (["train", "small", "--data", "DATA", "--set", "fit.init_from=RUN"], 2,
          "is not this recipe's", "leave fit.init_from out"),
         (["train", "poster", "--data", "DATA", "--set", "distillation.teachers=['nowhere']"], 1,

@@ -176,7 +176,7 @@ def _print_thirds(explanation: Explanation, sources: list[str]) -> None:
     labels = explanation.info.labels
     rows = []
     for source, face in zip(sources, explanation.faces, strict=True):
-        first = [source, f"{labels[face.answer]} {percent(float(face.probs_k[face.answer]))}",
+        first = [source, f"{labels[face.target]} {percent(float(face.probs_k[face.target]))}",
                  face.label(explanation.info)]  # fmt: skip
         for method, map_hw in face.maps.items():
             empty = map_hw.max(initial=0) <= 0

@@ -113,11 +113,7 @@ def rater_agreement(
         ConfigError: `pooled` or `repeats` is out of range.
         DataError: the images have no votes, votes that are no whole numbers, or too few raters.
     """
-    if repeats < 1 or min(pooled, default=0) < 1:
-        raise ConfigError(
-            f"pooled and repeats must be at least 1, got {tuple(pooled)} and {repeats}",
-            hint="for example pooled=(1, 2, 3), repeats=20",
-        )
+    _refuse(pooled, repeats)
     votes = _whole_votes(split)
     names = tuple(labels)
     found = []
@@ -133,14 +129,22 @@ def rater_agreement(
     return tuple(found)
 
 
+def _refuse(pooled: Sequence[int], repeats: int) -> None:
+    if repeats < 1 or min(pooled, default=0) < 1:
+        raise ConfigError(
+            f"pooled and repeats must be at least 1, got {tuple(pooled)} and {repeats}",
+            hint="for example pooled=(1, 2, 3), repeats=20",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Counts:
     """Sums over the repeats, float64 [n, k] by image and consensus label.
 
     Attributes:
         graded_nk: repeats in which the label was the consensus of the other raters.
-        hits_nk: how many of those the pooled raters got right.
-        model_nk: how many of those the model got right; None without a model.
+        hits_nk: in how many of those the pooled raters predicted it.
+        model_nk: in how many of those the model predicted it; None without a model.
         repeats: number of repeats.
     """
 
@@ -274,8 +278,8 @@ def _estimate(hits: float, graded: float, draws: NDArray[np.float64], repeats: i
     if graded == 0:
         return UNDEFINED
     # The repeats are not independent: n is the number of images, and not of repeats.
-    right, n = hits / repeats, graded / repeats
-    if min(right, n - right) < FEW:
-        return wilson(right, n)
+    correct, n = hits / repeats, graded / repeats
+    if min(correct, n - correct) < FEW:
+        return wilson(correct, n)
     low, high = np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(float(hits / graded), float(low), float(high))

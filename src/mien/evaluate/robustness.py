@@ -119,11 +119,7 @@ def measure_robustness(
     table = predict_table(scorer, chosen, labels)
     ground_truth, y_true = ground_truth_of(table)
     known = np.flatnonzero(y_true >= 0)
-    if len(known) < MIN_IMAGES:
-        raise DataError(
-            f"only {len(known)} images of {dataset.name}'s {split} split have ground truth",
-            hint="evaluate on more images",
-        )
+    _refuse_few(len(known), f"{dataset.name}'s {split} split")
     graded = chosen.subset(known)
     images = np.asarray(graded.images_nhw)
     clean = _hits(table, known, y_true[known])
@@ -141,6 +137,13 @@ def measure_robustness(
         clean=float(clean.mean()), losses=tuple(losses), seed=seed,
         mean_drop=paired_accuracy(clean, np.mean(changed, axis=0), graded.groups_n),
     )  # fmt: skip
+
+
+def _refuse_few(n: int, where: str) -> None:
+    if n < MIN_IMAGES:
+        raise DataError(
+            f"only {n} images of {where} have ground truth", hint="evaluate on more images"
+        )
 
 
 def _hits(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 GRAD_CAM, OCCLUSION = "Grad-CAM", "occlusion"
 CHECKED = 3
-"""Faces that the sanity check uses at most: it draws every map some 25 times."""
+"""Maximum number of faces in the sanity check, which computes every map some 25 times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +36,25 @@ class FaceExplanation:
     """What the model looks at in one face.
 
     Attributes:
-        crop_hw: uint8 [s, s], the very crop that the model reads.
+        crop_hw: uint8 [s, s], the crop that the model reads.
         probs_k: float32 [k], probabilities.
-        answer: index of the label that is explained.
+        target: index of the label that is explained.
         grad_cam_hw: float32 [s, s], logits a cell, before its rectification; None for a network
             without convolutions.
-        occlusion: what covering costs.
+        occlusion: loss of log-odds where the face is covered.
         features: maps by side, float32 [c, side, side], of the crop as it is given.
     """
 
     crop_hw: NDArray[np.uint8]
     probs_k: NDArray[np.float32]
-    answer: int
+    target: int
     grad_cam_hw: NDArray[np.float32] | None
     occlusion: Occlusion
     features: dict[int, NDArray[np.float32]]
 
     @property
     def maps(self) -> dict[str, NDArray[np.float32]]:
-        """The maps by method, float32 [s, s]: positive where a place speaks for the answer."""
+        """The maps by method, float32 [s, s]: positive where a place speaks for the target."""
         maps = {} if self.grad_cam_hw is None else {GRAD_CAM: self.grad_cam_hw}
         return {**maps, OCCLUSION: self.occlusion.drop_hw}
 
@@ -63,16 +63,16 @@ class FaceExplanation:
         return DecisionPolicy.of(info).decide(self.probs_k).label
 
     def title(self, info: ModelInfo) -> str:
-        """The explained label, and what mien predict says where that is something else."""
-        explained, label = info.labels[self.answer], self.label(info)
-        return explained if label == explained else f"{explained} (the answer is {label})"
+        """The explained label, and the predicted one where it is another."""
+        explained, label = info.labels[self.target], self.label(info)
+        return explained if label == explained else f"{explained} (predicted: {label})"
 
     def to_dict(self, info: ModelInfo) -> dict[str, Any]:
         """Return the figures, without the maps, as JSON types."""
         occlusion, labels = self.occlusion, info.labels
         return {
             "label": self.label(info),
-            "explained": labels[self.answer],
+            "explained": labels[self.target],
             "empty_maps": [m for m, map_hw in self.maps.items() if map_hw.max(initial=0) <= 0],
             "probabilities": {
                 n: round(float(p), 4) for n, p in zip(labels, self.probs_k, strict=True)
@@ -93,11 +93,11 @@ class Explanation:
 
     Attributes:
         info: the model's description.
-        kernels: of its first convolution, float32 [c, h, w]; [0, 0, 0] without any.
+        kernels: kernels of its first convolution, float32 [c, h, w]; [0, 0, 0] without any.
         faces: one for each crop, in order.
-        side: of the feature maps that Grad-CAM is drawn on, in cells; None without any.
-        patch: side of the patch that covered, in pixels of the crop.
-        sanity: whether the maps depend on the weights; None where not checked.
+        side: side of the feature maps that Grad-CAM is computed on, in cells; None without any.
+        patch: side of the covering patch, in pixels of the crop.
+        sanity: check whether the maps depend on the weights; None where it was not run.
     """
 
     info: ModelInfo
@@ -108,7 +108,7 @@ class Explanation:
     sanity: SanityCheck | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON types; the maps stand in arrays."""
+        """Return the figures as JSON types, without the maps."""
         return {
             "model": self.info.name,
             "labels": list(self.info.labels),
@@ -130,34 +130,34 @@ def explain(
     draws: int = 5,
     progress: Progress = lambda stage, done, total: None,
 ) -> Explanation:
-    """Show what a model looks at in faces, and check that this depends on its weights.
+    """Compute saliency maps of faces, and check that they depend on the model's weights.
 
     Args:
-        model: an ONNX file or a run folder, opened to be explained.
+        model: an ONNX file or a run folder, opened as Explainable.
         crops_nhw: uint8 [n, s, s], grey, as the model reads them; at least one.
-        label: to explain; of each face the most probable one where None.
-        side: of the feature maps for Grad-CAM, in cells; the last ones where None.
+        label: label to explain; each face's most probable one where None.
+        side: side of the feature maps for Grad-CAM, in cells; the last ones where None.
         patch: side of the covering patch in pixels; a fifth of the crop where None.
-        draws: of random weights at each level of the sanity check; 0 skips it.
-        progress: called with (stage, done, total) now and then.
+        draws: samples of random weights at each level of the sanity check; 0 skips it.
+        progress: progress callback, called with (stage, done, total).
 
     Raises:
         ConfigError: a label, side, patch or number of draws that this model cannot have.
     """
     if draws < 0:
-        raise ConfigError(f"the draws must not be negative, got {draws}", hint="0 skips the check")
+        raise ConfigError(f"draws: {draws} is out of range, 0 or more", hint="0 skips the check")
     side = choose_side(model, side)
     patch = default_patch(model.info.input_size) if patch is None else patch
     probs = softmax(model.logits(crops_nhw))
-    answers = _answers(model.info, probs, label)
-    cams = grad_cams(model, crops_nhw, answers, side) if side is not None else None
+    targets = _targets(model.info, probs, label)
+    cams = grad_cams(model, crops_nhw, targets, side) if side is not None else None
     faces = []
     for i, crop in enumerate(crops_nhw):
         progress("maps", i, len(crops_nhw))
-        covered = occlude(model, crop, int(answers[i]), patch)
+        covered = occlude(model, crop, int(targets[i]), patch)
         cam = cams[i] if cams is not None else None
         features = model.feature_maps(crop)
-        faces.append(FaceExplanation(crop, probs[i], int(answers[i]), cam, covered, features))
+        faces.append(FaceExplanation(crop, probs[i], int(targets[i]), cam, covered, features))
     sanity = None
     if draws and model.layers:
         sanity = check_maps(model, faces[:CHECKED], side, patch, draws, progress)
@@ -165,14 +165,14 @@ def explain(
 
 
 def grad_cams(
-    model: Explainable, crops_nhw: NDArray[np.uint8], y_pred_n: NDArray[np.int64], side: int
+    model: Explainable, crops_nhw: NDArray[np.uint8], targets_n: NDArray[np.int64], side: int
 ) -> NDArray[np.float32]:
     """Return Grad-CAM on the crops as they are given, float32 [n, s, s], bilinear.
 
     It is 0 where a model that aligns faces does not look at all.
     """
     size = crops_nhw.shape[1]
-    maps, places = model.grad_cam(crops_nhw, y_pred_n, side), model.places(crops_nhw)
+    maps, places = model.grad_cam(crops_nhw, targets_n, side), model.places(crops_nhw)
     return np.stack([_placed(enlarged(m, size), p) for m, p in zip(maps, places, strict=True)])
 
 
@@ -198,24 +198,24 @@ def _placed(map_hw: NDArray[np.float32], place_23: NDArray[np.float32]) -> NDArr
 
 
 def thirds(map_hw: NDArray[np.float32]) -> dict[str, float]:
-    """Return which share of a map's positive part lies in each third of the crop, top first."""
+    """Return the fraction of a map's positive part in each third of the crop, top first."""
     positive = np.maximum(map_hw, 0).sum(axis=1)
-    shares = [float(part.sum()) for part in np.array_split(positive, 3)]
-    total = sum(shares) or 1.0
+    sums = [float(part.sum()) for part in np.array_split(positive, 3)]
+    total = sum(sums) or 1.0
     names = ("upper", "middle", "lower")
-    return {name: round(share / total, 4) for name, share in zip(names, shares, strict=True)}
+    return {name: round(part / total, 4) for name, part in zip(names, sums, strict=True)}
 
 
-def _answers(
+def _targets(
     info: ModelInfo, probs_nk: NDArray[np.float32], label: str | None
 ) -> NDArray[np.int64]:
     if label is None:
-        likeliest: NDArray[np.int64] = probs_nk.argmax(axis=1).astype(np.int64)
-        return likeliest
+        most_probable: NDArray[np.int64] = probs_nk.argmax(axis=1).astype(np.int64)
+        return most_probable
     if label not in info.labels:
         raise ConfigError(
-            f"{info.name} does not know the label {label!r}",
-            hint=did_you_mean(label, info.labels) + f"it knows: {', '.join(info.labels)}",
+            f"{info.name} does not have the label {label!r}",
+            hint=did_you_mean(label, info.labels) + f"its labels are: {', '.join(info.labels)}",
         )
     return np.full(len(probs_nk), info.labels.index(label), np.int64)
 
@@ -231,23 +231,23 @@ def check_maps(
     """Compare the maps of some faces with those under random weights; see `sanity.check`.
 
     Args:
-        model: that explained the faces, and has at least one layer.
-        faces: as `explain` made them with this side and patch; at least one.
-        side: of the feature maps for Grad-CAM, in cells; None without any.
+        model: the model that explained the faces, with at least one layer.
+        faces: explained faces, with this side and patch; at least one.
+        side: side of the feature maps for Grad-CAM, in cells; None without any.
         patch: side of the covering patch, in pixels.
-        draws: of random weights at each level; 1 or more.
-        progress: called with ('sanity', done, total) now and then.
+        draws: samples of random weights at each level; 1 or more.
+        progress: progress callback, called with ('sanity', done, total).
     """
     crops = np.stack([face.crop_hw for face in faces])
-    answers = np.array([face.answer for face in faces], np.int64)
+    targets = np.array([face.target for face in faces], np.int64)
 
     def occlusions(random: Explainable) -> NDArray[np.float32]:
-        pairs = zip(crops, answers, strict=True)
-        return np.stack([occlude(random, crop, int(a), patch).drop_hw for crop, a in pairs])
+        pairs = zip(crops, targets, strict=True)
+        return np.stack([occlude(random, crop, int(t), patch).drop_hw for crop, t in pairs])
 
     explainers: dict[str, Explainer] = {}
     if side is not None:
-        explainers[GRAD_CAM] = lambda random: grad_cams(random, crops, answers, side)
+        explainers[GRAD_CAM] = lambda random: grad_cams(random, crops, targets, side)
     explainers[OCCLUSION] = occlusions
     trained = {method: np.stack([face.maps[method] for face in faces]) for method in explainers}
     return check(

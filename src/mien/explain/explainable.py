@@ -1,4 +1,4 @@
-"""What a model must offer to be explained: ONNX files and run folders both do."""
+"""The protocol of a model that can be explained: ONNX files and run folders both follow it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Explainable(Protocol):
-    """A model whose inside can be read.
+    """A model with access to its layers.
 
     Feature maps are told apart by their side in cells: of all maps with that side, the one meant
-    is the last that convolutions computed. Models that answer with the mean over a face and its
-    mirror image are explained as they answer: maps are summed over both views, turned back.
+    is the last that convolutions computed. Models that average the logits of a face and its mirror
+    image are explained as they predict: maps are summed over both views, flipped back.
 
     Attributes:
         info: labels, input size and name.
@@ -50,12 +50,12 @@ class Explainable(Protocol):
         ...
 
     def grad_cam(
-        self, crops_nhw: NDArray[np.uint8], y_pred_n: NDArray[np.int64], side: int
+        self, crops_nhw: NDArray[np.uint8], targets_n: NDArray[np.int64], side: int
     ) -> NDArray[np.float32]:
         """Return Grad-CAM before its rectification, float32 [n, side, side].
 
         Selvaraju et al. 2017 (arXiv:1610.02391): the feature maps' sum, each weighted by the
-        mean gradient of the answer's logit, `y_pred_n` being indices of labels. In logits.
+        mean gradient of the target's logit, `targets_n` being indices of labels. In logits.
         """
         ...
 
@@ -68,7 +68,7 @@ class Explainable(Protocol):
         ...
 
     def randomised(self, last: int, seed: int) -> Explainable:
-        """Return this model with the weights of its `last` layers drawn anew (see `redraw`)."""
+        """Return this model with `random_weights` in its `last` layers."""
         ...
 
 
@@ -77,7 +77,7 @@ def unmoved(count: int) -> NDArray[np.float32]:
     return np.tile(np.eye(2, 3, dtype=np.float32), (count, 1, 1))
 
 
-def redraw(weights: NDArray[np.float32], seed: int, layer: int) -> NDArray[np.float32]:
+def random_weights(weights: NDArray[np.float32], seed: int, layer: int) -> NDArray[np.float32]:
     """Return random weights of the same shape, mean and deviation, for layer number `layer`.
 
     The scale is kept because the normalisation layers keep their constants: with other scales
@@ -85,8 +85,8 @@ def redraw(weights: NDArray[np.float32], seed: int, layer: int) -> NDArray[np.fl
     """
     rng = np.random.default_rng([seed, layer])
     noise = rng.standard_normal(weights.shape) * weights.std() + weights.mean()
-    drawn: NDArray[np.float32] = noise.astype(np.float32)
-    return drawn
+    random: NDArray[np.float32] = noise.astype(np.float32)
+    return random
 
 
 def choose_side(model: Explainable, wanted: int | None) -> int | None:
@@ -103,7 +103,7 @@ def choose_side(model: Explainable, wanted: int | None) -> int | None:
             or "none, for it has no convolutions, or those of several networks"
         )
         raise ConfigError(
-            f"{model.info.name} has no feature maps of {wanted}x{wanted} cells",
-            hint=f"--layer takes one of its sides: {known}",
+            f"side: {model.info.name} has no feature maps of {wanted}x{wanted} cells",
+            hint=f"its sides are: {known}",
         )
     return wanted

@@ -1,4 +1,4 @@
-"""The inside of an ONNX file, without torch: its feature maps, gradients and random weights.
+"""Feature maps, gradients and random weights of an ONNX file, without torch.
 
 A graph has no gradients, but Grad-CAM needs little of one: the *mean* gradient over a feature
 map is the slope of the logit when a constant is added to that map. So the graph is cut at the
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.errors import MissingExtraError, ModelFileError
-from mien.explain.explainable import redraw, unmoved
+from mien.explain.explainable import random_weights, unmoved
 from mien.model.classifier import Classifier
 from mien.model.fp16 import to_fp32
 from mien.model.info import ALIGNMENT_NODE, INPUT_NAME, OUTPUT_NAME
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
 STEP = 0.003
-"""How far a map is moved, in root mean squares of all maps: above rounding, below most kinks."""
+"""Finite difference step, in root mean squares of all maps: above rounding, below most kinks."""
 SEVERAL = "mean of"
-"""How the description of networks that answer together begins: of them only occlusion is drawn."""
+"""Prefix of an ensemble's network name: an ensemble is explained by occlusion only."""
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
@@ -37,9 +37,9 @@ class OnnxExplainable:
     """An ONNX file as mien.explain.explainable.Explainable.
 
     Args:
-        content: of the file.
-        name: for messages.
-        threads: of the processor; 0 takes all cores.
+        content: content of the file.
+        name: name for messages.
+        threads: CPU threads (0 = all cores).
 
     Raises:
         ModelFileError: damaged, int8, or not a model that this mien can use.
@@ -55,13 +55,13 @@ class OnnxExplainable:
         self.info = self._classifier.info
         if self.info.precision != "float32":
             raise ModelFileError(
-                f"{name} is an {self.info.precision} model, which has no slopes to explain it by",
+                f"{name} is an {self.info.precision} model, which has no gradients",
                 hint=f"explain {self.info.quantized.get('from', 'the float32 model it was')}",
             )
         self._name, self._threads = name, threads
         self._model: ModelProto = to_fp32(onnx.load_model_from_string(content))
         graph = self._model.graph
-        self._weighted = _weighted_nodes(graph if self._several else _answering(graph))
+        self._weighted = _weighted_nodes(graph if self._several else _without_alignment(graph))
         self.layers = tuple(_layer_name(node, weights) for node, weights in self._weighted)
 
     @classmethod
@@ -97,17 +97,17 @@ class OnnxExplainable:
         return {side: maps[0] for side, maps in zip(features, found, strict=True)}
 
     def grad_cam(
-        self, crops_nhw: NDArray[np.uint8], y_pred_n: NDArray[np.int64], side: int
+        self, crops_nhw: NDArray[np.uint8], targets_n: NDArray[np.int64], side: int
     ) -> NDArray[np.float32]:
         """Return Grad-CAM before its rectification, float32 [n, side, side], in logits."""
         names = [view[side] for view in self._features]
         tail = self._tail(side)
         cams = []
-        for crop, answer in zip(crops_nhw, y_pred_n, strict=True):
+        for crop, target in zip(crops_nhw, targets_n, strict=True):
             maps = self._session.run(names, **{INPUT_NAME: crop[None, None]})
             cam = np.zeros((side, side), np.float32)
             for view, own in enumerate(maps):
-                weights = self._slopes(tail, names, maps, view)[:, answer] / side**2
+                weights = self._slopes(tail, names, maps, view)[:, target] / side**2
                 summed = np.tensordot(weights, own[0], 1)
                 cam += summed[:, ::-1] if view else summed  # the second view is mirrored
             cams.append(cam)
@@ -126,7 +126,7 @@ class OnnxExplainable:
         return places
 
     def randomised(self, last: int, seed: int) -> OnnxExplainable:
-        """Return this model with the weights of its `last` layers drawn anew (see `redraw`)."""
+        """Return this model with `random_weights` in its `last` layers."""
         import onnx
 
         model = onnx.ModelProto()
@@ -135,8 +135,8 @@ class OnnxExplainable:
         for index in range(len(self._weighted) - last, len(self._weighted)):
             for number, name in enumerate(self._weighted[index][1]):
                 trained = np.asarray(onnx.numpy_helper.to_array(tensors[name]))
-                drawn = redraw(trained, seed, 2 * index + number)
-                tensors[name].CopyFrom(onnx.numpy_helper.from_array(drawn, name))
+                random = random_weights(trained, seed, 2 * index + number)
+                tensors[name].CopyFrom(onnx.numpy_helper.from_array(random, name))
         return OnnxExplainable(bytes(model.SerializeToString()), self._name, self._threads)
 
     def _slopes(
@@ -176,7 +176,7 @@ class OnnxExplainable:
         """Names of the last feature maps of each side: of the face, then of its mirror image."""
         if self._several:
             return [{}]
-        graph = _answering(self._inferred.graph)
+        graph = _without_alignment(self._inferred.graph)
         mirrored = _mirrored(graph)
         views = [_last_of_each_side(graph, lambda name: name not in mirrored)]
         if mirrored:
@@ -213,15 +213,15 @@ class OnnxExplainable:
         return Session(bytes(part.SerializeToString()), self._name, self._threads)
 
 
-def _answering(graph: GraphProto) -> GraphProto:
-    """Return the graph without what brings the face to its place, which comes before all else."""
+def _without_alignment(graph: GraphProto) -> GraphProto:
+    """Return the graph without the spatial transformer, which comes first."""
     at = max((i for i, node in enumerate(graph.node) if node.op_type == ALIGNMENT_NODE), default=-1)
     if at < 0:
         return graph
-    answering = type(graph)()
-    answering.CopyFrom(graph)
-    del answering.node[: at + 1]
-    return answering
+    rest = type(graph)()
+    rest.CopyFrom(graph)
+    del rest.node[: at + 1]
+    return rest
 
 
 def _weighted_nodes(graph: GraphProto) -> list[tuple[NodeProto, list[str]]]:

@@ -63,10 +63,10 @@ class Level:
     """One step of the cascade.
 
     Attributes:
-        name: of the lowest layer that was randomised; every layer above it was, too.
-        layers: how many were.
-        similarity: of each method's maps to the trained network's.
-        maps: of each method with the first draw, float32 [n, s, s], to be shown.
+        name: the lowest layer that was randomised; every layer above it was, too.
+        layers: number of randomised layers.
+        similarity: similarity of each method's maps to the trained network's.
+        maps: maps of each method with the first sample, float32 [n, s, s], for the page.
     """
 
     name: str
@@ -136,8 +136,8 @@ def check(
         model: the trained one, with at least one layer.
         explainers: by method, model to maps, float32 [n, s, s], of the same faces each time.
         trained: their maps of the trained model.
-        draws: random weights tried at each level; 1 or more.
-        progress: called with (done, total) now and then.
+        draws: samples of random weights at each level; 1 or more.
+        progress: progress callback, called with (done, total).
 
     Raises:
         MissingExtraError: scipy is not installed.

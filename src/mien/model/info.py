@@ -71,9 +71,9 @@ class ModelInfo:
         data: name, split and fingerprint of the training data.
         licence: of the weights.
         metrics: headline figures on validation data, each with n and interval; may be empty.
-        coverage: for conformal prediction sets (mien.model.conformal): 'min_probability', the minimum
-            probability of a label in a set, by coverage; 'n' faces and 'data' of the calibration;
-            'by', its ground truth: panel or raw. Empty if not calibrated.
+        coverage: for conformal prediction sets (mien.model.conformal): 'min_probability', the
+            minimum probability of a label in a set, by coverage; 'n' faces and 'data' of the
+            calibration; 'by', its ground truth: consensus or raw. Empty if not calibrated.
         created: ISO 8601 date and time, UTC.
         mien_version: that wrote the file.
         heads: further outputs, with other label sets.

@@ -144,18 +144,8 @@ def export_run(
     runs = [run, *(open_run(other) for other in others)]
     info = _describe(runs, scorer, dataset, outputs, name or f"mien-{run.recipe.name}")
     content = with_info(bytes(_to_onnx(ExportedGraph(scorer, outputs)).SerializeToString()), info)
-    difference = 0.0
     exported = Classifier.from_bytes(content, name=str(destination))
-    for output in outputs:
-        ours = logits[:, list(output.columns)] / output.temperature
-        theirs = exported.answering(output.labels).logits(validation.images_nhw)
-        difference = max(difference, float(np.abs(theirs - ours).max(initial=0.0)))
-    if not difference <= MAX_DIFFERENCE:
-        raise ModelFileError(
-            f"the exported network's logits differ from torch's by up to {difference:.2g} over "
-            f"{len(logits)} validation images; at most {MAX_DIFFERENCE:g} is accepted",
-            hint="nothing was written; report this with the run's config.json",
-        )
+    difference = _compare(exported, outputs, logits, validation)
     change, changed = 0.0, 0
     if half:
         before = exported.logits(validation.images_nhw)
@@ -166,6 +156,31 @@ def export_run(
         changed = int((before.argmax(axis=1) != after.argmax(axis=1)).sum())
     info, _ = write_model(exported, content, destination, dataset, "validation", note)
     return Exported(info, difference, len(logits), change, changed)
+
+
+def _compare(
+    exported: Classifier,
+    outputs: Sequence[Output],
+    logits_nk: NDArray[np.float32],
+    validation: Dataset,
+) -> float:
+    """Return the largest difference of a logit from torch's; raise where it is too large.
+
+    Raises:
+        ModelFileError: it exceeds MAX_DIFFERENCE, or is not a number.
+    """
+    difference = 0.0
+    for output in outputs:
+        ours = logits_nk[:, list(output.columns)] / output.temperature
+        theirs = exported.answering(output.labels).logits(validation.images_nhw)
+        difference = max(difference, float(np.abs(theirs - ours).max(initial=0.0)))
+    if not difference <= MAX_DIFFERENCE:
+        raise ModelFileError(
+            f"the exported network's logits differ from torch's by up to {difference:.2g} over "
+            f"{len(logits_nk)} validation images; at most {MAX_DIFFERENCE:g} is accepted",
+            hint="nothing was written; report this with the run's config.json",
+        )
+    return difference
 
 
 def _outputs(run: RunFolder, dataset: Dataset, logits_nk: NDArray[np.float32]) -> list[Output]:

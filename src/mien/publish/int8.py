@@ -39,12 +39,7 @@ def quantize(content: bytes, crops_nhw: NDArray[np.uint8]) -> bytes:
     """
     try:
         import onnx
-        from onnxruntime.quantization import (
-            CalibrationMethod,
-            QuantFormat,
-            QuantType,
-            quantize_static,
-        )
+        import onnxruntime.quantization as ort
         from onnxruntime.quantization.shape_inference import quant_pre_process
     except ModuleNotFoundError as error:
         raise MissingExtraError.of("train", "int8 models") from error
@@ -56,22 +51,22 @@ def quantize(content: bytes, crops_nhw: NDArray[np.uint8]) -> bytes:
         given.write_bytes(to_fp32(model).SerializeToString())
         # Folds batch normalisation into the convolutions before them, and infers shapes.
         quant_pre_process(given, prepared, skip_symbolic_shape=True)
-        quantize_static(
+        ort.quantize_static(
             prepared,
             done,
             _Faces(crops_nhw),
-            quant_format=QuantFormat.QDQ,
+            quant_format=ort.QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTIZED),
             nodes_to_exclude=_alignment_nodes(onnx.load(prepared).graph),
             per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
+            activation_type=ort.QuantType.QUInt8,
+            weight_type=ort.QuantType.QInt8,
             # Weights of 7 bits. Processors without VNNI add two products of a uint8 and an int8 in
             # 16 bits, which saturate: 2 x 255 x 127 is more than 32,767, 2 x 255 x 64 is not. With
             # 8 bits mien-tiny lost 1.2 points there and mien-small 7.
             reduce_range=True,
             # Ranges are the batches' mean extremes: those of one odd face would be too wide.
-            calibrate_method=CalibrationMethod.MinMax,
+            calibrate_method=ort.CalibrationMethod.MinMax,
             extra_options={"CalibMovingAverage": True},
         )
         model = onnx.load_model(done)

@@ -94,12 +94,7 @@ def quantize_model(
     after = Classifier.from_bytes(after_content, name=f"{name} as int8", threads=1)
     by, n, loss, changed = _compare(before, after, dataset)
     if loss.value > max_loss:
-        raise ModelFileError(
-            f"int8 loses {100 * loss.value:.2f} points of accuracy ({100 * loss.low:.2f} to "
-            f"{100 * loss.high:.2f}, {GROUND_TRUTHS[by]}, n = {n:,}); "
-            f"max_loss accepts at most {100 * max_loss:g}",
-            hint="no int8 file was written; a larger max_loss accepts more",
-        )
+        raise _too_much_lost(loss, f"{GROUND_TRUTHS[by]}, n = {n:,}", max_loss)
     slow, fast = faces_per_second([before, after], seconds=timing_s, clock=time.process_time)
     quantized = {"from": before.info.name, "loss": loss.to_dict(), "by": by, "n": n,
                  "changed": round(changed, 6), "faces": FACES}  # fmt: skip
@@ -114,6 +109,14 @@ def quantize_model(
     info, _ = write_model(model, after_content, destination, dataset, "validation", note)
     size = destination.stat().st_size / len(content)
     return Quantized(info, by, n, loss, changed, fast / slow, size)
+
+
+def _too_much_lost(loss: Estimate, sample: str, max_loss: float) -> ModelFileError:
+    return ModelFileError(
+        f"int8 loses {100 * loss.value:.2f} points of accuracy ({100 * loss.low:.2f} to "
+        f"{100 * loss.high:.2f}, {sample}); max_loss accepts at most {100 * max_loss:g}",
+        hint="no int8 file was written; a larger max_loss accepts more",
+    )
 
 
 def _training_faces(dataset: Dataset, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mien.explain.explainable import redraw, unmoved
+from mien.explain.explainable import random_weights, unmoved
 from mien.imaging.crop import ALIGNMENT_ID
 from mien.model.info import ModelInfo
 from mien.train.run.folder import load_scorer
@@ -96,13 +96,13 @@ class RunExplainable:
         return {side: maps[0].numpy() for side, maps in views.features(0).items()}
 
     def grad_cam(
-        self, crops_nhw: NDArray[np.uint8], y_pred_n: NDArray[np.int64], side: int
+        self, crops_nhw: NDArray[np.uint8], targets_n: NDArray[np.int64], side: int
     ) -> NDArray[np.float32]:
         """Return Grad-CAM before its rectification, float32 [n, side, side], in logits."""
         with torch.enable_grad():
             logits, views = self._watch(crops_nhw)
             features = [views.features(view)[side] for view in range(len(views.outputs))]
-            chosen = logits[torch.arange(len(logits)), torch.from_numpy(y_pred_n)]
+            chosen = logits[torch.arange(len(logits)), torch.from_numpy(targets_n)]
             # Faces of a batch do not interact: the sum's gradient holds each face's own.
             gradients = torch.autograd.grad(chosen.sum(), features)
         total = torch.zeros(len(crops_nhw), side, side)
@@ -123,14 +123,14 @@ class RunExplainable:
         return places
 
     def randomised(self, last: int, seed: int) -> RunExplainable:
-        """Return this model with the weights of its `last` layers re-initialised (see `redraw`)."""
+        """Return this model with `random_weights` in its `last` layers."""
         model = copy.deepcopy(self._scorer.model)
         modules = dict(model.named_modules())
         for index in range(len(self.layers) - last, len(self.layers)):
             module = modules[self.layers[index]]
             for number, weights in enumerate((module.weight, module.bias)):
                 if isinstance(weights, Tensor):
-                    random = redraw(weights.detach().numpy(), seed, 2 * index + number)
+                    random = random_weights(weights.detach().numpy(), seed, 2 * index + number)
                     weights.data.copy_(torch.from_numpy(random))
         return RunExplainable(replace(self._scorer, model=model))
 
