@@ -94,7 +94,8 @@ def choose(table: PredictionTable, training_k: NDArray[np.float64]) -> NDArray[n
         prior_k /= prior_k.sum()
         accuracy, recall_k, _ = metrics(table, training_k, prior_k)
         scored.append((accuracy + recall_k.mean(), prior_k))
-    return max(scored, key=lambda one: float(one[0]))[1]
+    best: NDArray[np.float64] = max(scored, key=lambda one: float(one[0]))[1]
+    return best
 
 
 def metrics(

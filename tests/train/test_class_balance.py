@@ -22,9 +22,8 @@ EXAMPLES = Examples(
 
 
 def loss(**settings: object) -> torch.Tensor:
-    fitted = TrainingLoss.fitted(
-        replace(LossConfig(), **settings), EXAMPLES.targets_nk, EXAMPLES.weights_n
-    )  # type: ignore[arg-type]
+    config = replace(LossConfig(), **settings)  # type: ignore[arg-type]
+    fitted = TrainingLoss.fitted(config, EXAMPLES.targets_nk, EXAMPLES.weights_n)
     return fitted(LOGITS, EXAMPLES.targets_nk, EXAMPLES.weights_n)
 
 
