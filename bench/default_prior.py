@@ -28,6 +28,7 @@ from mien.intervals import wilson
 from mien.model.classifier import Classifier, softmax
 from mien.model.resolve import model_content
 from mien.publish.prior import class_prior, with_output_prior
+from mien.publish.quantize import compare_accuracy
 from mien.publish.rewrite import with_info, write_model
 
 LABELS = ("happy", "neutral", "sad")
@@ -40,15 +41,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="dataset folder with votes")
     parser.add_argument("--models", nargs="+", default=["mien-tiny", "mien-small", "mien-base"])
     parser.add_argument("--write", help="model to write with its chosen prior, into --out")
-    parser.add_argument("--like", help="take the prior that is chosen for this model (int8 forms)")
+    parser.add_argument("--float", help="float32 form of an int8 model, to measure its loss again")
     parser.add_argument("--out", type=Path, default=Path("models"))
     args = parser.parse_args()
     dataset = load_dataset(args.data)
     training = training_prior(dataset, LABELS)
     training_k = np.array([training[label] for label in LABELS])
     if args.write:
-        table = table_of(args.like or args.write, dataset)
-        write(args.write, dataset, choose(table, training_k), args.out)
+        table = table_of(args.write, dataset)
+        write(args.write, dataset, choose(table, training_k), args.out, args.float)
         return
     print("| model | prior happy / neutral / sad | accuracy | balanced accuracy | recall happy / ")
     print("neutral / sad | balanced log loss | calibration error |\n" + "| --- " * 7 + "|")
@@ -158,8 +159,14 @@ def print_row(
     )
 
 
-def write(model: str, dataset: Dataset, prior_k: NDArray[np.float64], out: Path) -> None:
-    """Write a shipped model with its training priors and the chosen output prior."""
+def write(
+    model: str, dataset: Dataset, prior_k: NDArray[np.float64], out: Path, full: str | None
+) -> None:
+    """Write a shipped model with its training priors and the chosen output prior.
+
+    An int8 model has a prior of its own, for quantization moves the logits of rare classes too;
+    its loss of accuracy is measured again, against the float32 form `full` as it is shipped.
+    """
     content, name = model_content(model)
     info = Classifier.from_bytes(content, name=name).info
     heads = tuple(
@@ -169,6 +176,12 @@ def write(model: str, dataset: Dataset, prior_k: NDArray[np.float64], out: Path)
     prior = dict(zip(LABELS, prior_k.tolist(), strict=True))
     content, info = with_output_prior(with_info(content, info), info, prior)
     classifier = Classifier.from_bytes(content, name=name)
+    if full is not None:
+        by, n, loss, changed = compare_accuracy(Classifier.load(full), classifier, dataset)
+        measured = {"by": by, "n": n, "loss": loss.to_dict(), "changed": round(changed, 6)}
+        info = replace(info, quantized={**info.quantized, **measured})
+        classifier = Classifier(classifier.session, info)
+        print(f"loss of accuracy: {loss}")
     path = out / f"{info.name}.onnx"
     write_model(classifier, content, path, dataset, "validation", "")
     print(f"{path}: prior {info.prior}")

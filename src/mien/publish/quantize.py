@@ -92,7 +92,7 @@ def quantize_model(
         )
     after_content = quantize(content, _training_faces(dataset, before.input_size))
     after = Classifier.from_bytes(after_content, name=f"{name} as int8", threads=1)
-    by, n, loss, changed = _compare(before, after, dataset)
+    by, n, loss, changed = compare_accuracy(before, after, dataset)
     if loss.value > max_loss:
         raise _too_much_lost(loss, f"{GROUND_TRUTHS[by]}, n = {n:,}", max_loss)
     slow, fast = faces_per_second([before, after], seconds=timing_s, clock=time.process_time)
@@ -125,9 +125,15 @@ def _training_faces(dataset: Dataset, size: int) -> np.ndarray[Any, np.dtype[np.
     return resize_crops(np.asarray(train.images_nhw[np.sort(chosen)]), size)
 
 
-def _compare(
+def compare_accuracy(
     before: Classifier, after: Classifier, dataset: Dataset
 ) -> tuple[str, int, Estimate, float]:
+    """Compare two models on the validation split, paired by image.
+
+    Returns:
+        Name of the ground truth, its n, the loss of accuracy (first minus second, 0 to 1, with a
+        95% interval), and the fraction of images that get another label.
+    """
     split = dataset.split("validation")
     first, second = predict_table(before, split), predict_table(after, split)
     by, y_true = ground_truth_of(first)
