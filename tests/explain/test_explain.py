@@ -123,7 +123,7 @@ def test_every_pixel_is_covered(bright: np.ndarray, patch: int) -> None:
 
 @pytest.mark.parametrize("patch", [0, -3, 48, 100])
 def test_impossible_patches_are_refused(bright: np.ndarray, patch: int) -> None:
-    with pytest.raises(ConfigError, match=f"at least 1 and below 48 pixels, got {patch}"):
+    with pytest.raises(ConfigError, match=f"patch: {patch} is out of range 1 to 47 pixels"):
         occlude(Looks.at(MOUTH), bright, 0, patch)
 
 
@@ -168,9 +168,9 @@ def test_an_unsure_answer_is_called_so(noise: np.ndarray, weights_hw: np.ndarray
     model = Looks(weights_hw)
     model.info = replace(model.info, unsure_below=1.0)
     done = explain(model, noise[None], draws=0)
-    explained = model.info.labels[done.faces[0].answer]
+    explained = model.info.labels[done.faces[0].label_index]
     assert done.to_dict()["faces"][0]["label"] == "unsure"
-    assert f"{explained} (the answer is unsure)" in page(done, ["a.png"], Sheets())
+    assert f"{explained} (the prediction is unsure)" in page(done, ["a.png"], Sheets())
     sure = replace(model.info, unsure_below=0.0)
     assert done.faces[0].title(sure) == explained
 
@@ -238,7 +238,7 @@ def test_settings_that_cannot_be(bright: np.ndarray) -> None:
 
 def test_the_label_asked_for_is_explained(bright: np.ndarray) -> None:
     done = explain(Looks.at(MOUTH), np.stack([bright, bright]), label="sad", draws=0)
-    assert [face.answer for face in done.faces] == [2, 2]
+    assert [face.label_index for face in done.faces] == [2, 2]
     assert done.sanity is None
     assert done.to_dict()["faces"][0]["explained"] == "sad"
 

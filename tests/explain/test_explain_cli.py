@@ -74,8 +74,8 @@ def test_mistakes_are_two_lines_and_no_traceback(examples: Path, tmp_path: Path)
         ([tmp_path, image], 1, "is not a run folder"),
         (["mien-small-int8", image], 1, "hint: explain mien-small"),
         (["mien-small", image, "--label", "hapy"], 2, "hint: did you mean 'happy'?"),
-        (["mien-small", image, "--layer", 7], 2, "hint: --layer takes one of its sides: 24, 12"),
-        (["mien-small", image, "--patch", 48], 2, "must be at least 1 and below 48 pixels"),
+        (["mien-small", image, "--layer", 7], 2, "hint: its sides: 24, 12"),
+        (["mien-small", image, "--patch", 48], 2, "--patch: 48 is out of range 1 to 47 pixels"),
         (["mien-small", image, "--draws", 0, "--out", tmp_path / "file"], 1, "cannot write"),
     ]
     for arguments, code, words in cases:

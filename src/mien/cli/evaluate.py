@@ -216,4 +216,4 @@ def load_scorer(model: Path, labels: Sequence[str] = ()) -> Scorer:
 
     classifier = Classifier.load(model)
     also = any(set(labels) == set(head.labels) for head in classifier.info.heads)
-    return classifier.answering(labels) if also else classifier
+    return classifier.select_labels(labels) if also else classifier

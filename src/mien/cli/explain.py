@@ -68,7 +68,7 @@ def explain(
     paths: Images,
     out: Out = Path("explanation"),
     label: Label = None,
-    layer: Layer = None,
+    side: Layer = None,
     patch: Patch = None,
     draws: Draws = 5,
     detector: Detector = "mtcnn",
@@ -92,7 +92,7 @@ def explain(
     found, code = _read(reader, paths)
     with progress_bars() as progress:
         explanation = run_explanation(
-            recorder.model, recorder.crops_nhw, label=label, side=layer, patch=patch, draws=draws,
+            recorder.model, recorder.crops_nhw, label=label, side=side, patch=patch, draws=draws,
             progress=progress,
         )  # fmt: skip
     values = write_folder(out, explanation, found)
@@ -176,8 +176,9 @@ def _print_thirds(explanation: Explanation, sources: list[str]) -> None:
     labels = explanation.info.labels
     rows = []
     for source, face in zip(sources, explanation.faces, strict=True):
-        first = [source, f"{labels[face.answer]} {percent(float(face.probs_k[face.answer]))}",
-                 face.label(explanation.info)]  # fmt: skip
+        explained = face.label_index
+        probability = percent(float(face.probs_k[explained]))
+        first = [source, f"{labels[explained]} {probability}", face.label(explanation.info)]
         for method, map_hw in face.maps.items():
             empty = map_hw.max(initial=0) <= 0
             fractions = ["empty"] if empty else [f"{f:.0%}" for f in thirds(map_hw).values()]

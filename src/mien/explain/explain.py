@@ -38,7 +38,7 @@ class FaceExplanation:
     Attributes:
         crop_hw: uint8 [s, s], the very crop that the model reads.
         probs_k: float32 [k], probabilities.
-        answer: index of the label that is explained.
+        label_index: index of the label that is explained.
         grad_cam_hw: float32 [s, s], logits a cell, before its rectification; None for a network
             without convolutions.
         occlusion: what covering costs.
@@ -47,32 +47,32 @@ class FaceExplanation:
 
     crop_hw: NDArray[np.uint8]
     probs_k: NDArray[np.float32]
-    answer: int
+    label_index: int
     grad_cam_hw: NDArray[np.float32] | None
     occlusion: Occlusion
     features: dict[int, NDArray[np.float32]]
 
     @property
     def maps(self) -> dict[str, NDArray[np.float32]]:
-        """The maps by method, float32 [s, s]: positive where a place speaks for the answer."""
+        """The maps by method, float32 [s, s]: positive where a place supports the label."""
         maps = {} if self.grad_cam_hw is None else {GRAD_CAM: self.grad_cam_hw}
         return {**maps, OCCLUSION: self.occlusion.drop_hw}
 
     def label(self, info: ModelInfo) -> str:
-        """What mien predict says of this face by itself: a label, or 'unsure'."""
+        """What mien predicts for this face by itself: a label, or 'unsure'."""
         return DecisionPolicy.of(info).decide(self.probs_k).label
 
     def title(self, info: ModelInfo) -> str:
-        """The explained label, and what mien predict says where that is something else."""
-        explained, label = info.labels[self.answer], self.label(info)
-        return explained if label == explained else f"{explained} (the answer is {label})"
+        """The explained label, and what mien predicts where that differs."""
+        explained, label = info.labels[self.label_index], self.label(info)
+        return explained if label == explained else f"{explained} (the prediction is {label})"
 
     def to_dict(self, info: ModelInfo) -> dict[str, Any]:
         """Return the figures, without the maps, as JSON types."""
         occlusion, labels = self.occlusion, info.labels
         return {
             "label": self.label(info),
-            "explained": labels[self.answer],
+            "explained": labels[self.label_index],
             "empty_maps": [m for m, map_hw in self.maps.items() if map_hw.max(initial=0) <= 0],
             "probabilities": {
                 n: round(float(p), 4) for n, p in zip(labels, self.probs_k, strict=True)
@@ -145,19 +145,19 @@ def explain(
         ConfigError: a label, side, patch or number of draws that this model cannot have.
     """
     if draws < 0:
-        raise ConfigError(f"the draws must not be negative, got {draws}", hint="0 skips the check")
+        raise ConfigError(f"draws: {draws} is out of range, 0 or more", hint="0 skips the check")
     side = choose_side(model, side)
     patch = default_patch(model.info.input_size) if patch is None else patch
     probs = softmax(model.logits(crops_nhw))
-    answers = _answers(model.info, probs, label)
-    cams = grad_cams(model, crops_nhw, answers, side) if side is not None else None
+    indices_n = _label_indices(model.info, probs, label)
+    cams = grad_cams(model, crops_nhw, indices_n, side) if side is not None else None
     faces = []
     for i, crop in enumerate(crops_nhw):
         progress("maps", i, len(crops_nhw))
-        covered = occlude(model, crop, int(answers[i]), patch)
+        covered = occlude(model, crop, int(indices_n[i]), patch)
         cam = cams[i] if cams is not None else None
         features = model.feature_maps(crop)
-        faces.append(FaceExplanation(crop, probs[i], int(answers[i]), cam, covered, features))
+        faces.append(FaceExplanation(crop, probs[i], int(indices_n[i]), cam, covered, features))
     sanity = None
     if draws and model.layers:
         sanity = check_maps(model, faces[:CHECKED], side, patch, draws, progress)
@@ -198,15 +198,15 @@ def _placed(map_hw: NDArray[np.float32], place_23: NDArray[np.float32]) -> NDArr
 
 
 def thirds(map_hw: NDArray[np.float32]) -> dict[str, float]:
-    """Return which share of a map's positive part lies in each third of the crop, top first."""
+    """Return which fraction of a map's positive part lies in each third of the crop, top first."""
     positive = np.maximum(map_hw, 0).sum(axis=1)
-    shares = [float(part.sum()) for part in np.array_split(positive, 3)]
-    total = sum(shares) or 1.0
+    sums = [float(part.sum()) for part in np.array_split(positive, 3)]
+    total = sum(sums) or 1.0
     names = ("upper", "middle", "lower")
-    return {name: round(share / total, 4) for name, share in zip(names, shares, strict=True)}
+    return {name: round(part / total, 4) for name, part in zip(names, sums, strict=True)}
 
 
-def _answers(
+def _label_indices(
     info: ModelInfo, probs_nk: NDArray[np.float32], label: str | None
 ) -> NDArray[np.int64]:
     if label is None:
@@ -239,15 +239,15 @@ def check_maps(
         progress: called with ('sanity', done, total) now and then.
     """
     crops = np.stack([face.crop_hw for face in faces])
-    answers = np.array([face.answer for face in faces], np.int64)
+    indices_n = np.array([face.label_index for face in faces], np.int64)
 
     def occlusions(random: Explainable) -> NDArray[np.float32]:
-        pairs = zip(crops, answers, strict=True)
+        pairs = zip(crops, indices_n, strict=True)
         return np.stack([occlude(random, crop, int(a), patch).drop_hw for crop, a in pairs])
 
     explainers: dict[str, Explainer] = {}
     if side is not None:
-        explainers[GRAD_CAM] = lambda random: grad_cams(random, crops, answers, side)
+        explainers[GRAD_CAM] = lambda random: grad_cams(random, crops, indices_n, side)
     explainers[OCCLUSION] = occlusions
     trained = {method: np.stack([face.maps[method] for face in faces]) for method in explainers}
     return check(

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class Explainable(Protocol):
     """A model whose inside can be read.
 
-    Feature maps are told apart by their side in cells: of all maps with that side, the one meant
-    is the last that convolutions computed. Models that answer with the mean over a face and its
-    mirror image are explained as they answer: maps are summed over both views, turned back.
+    Feature maps are identified by their side in cells: of all maps with that side, the one meant
+    is the last that convolutions computed. Models that predict the mean over a face and its
+    mirror image are explained as they predict: maps are summed over both views, turned back.
 
     Attributes:
         info: labels, input size and name.
@@ -55,7 +55,7 @@ class Explainable(Protocol):
         """Return Grad-CAM before its rectification, float32 [n, side, side].
 
         Selvaraju et al. 2017 (arXiv:1610.02391): the feature maps' sum, each weighted by the
-        mean gradient of the answer's logit, `y_pred_n` being indices of labels. In logits.
+        mean gradient of the label's logit, `y_pred_n` being indices of labels. In logits.
         """
         ...
 
@@ -68,7 +68,7 @@ class Explainable(Protocol):
         ...
 
     def randomised(self, last: int, seed: int) -> Explainable:
-        """Return this model with the weights of its `last` layers drawn anew (see `redraw`)."""
+        """Return this model with the weights of its `last` layers re-initialised (see `redraw`)."""
         ...
 
 
@@ -103,7 +103,7 @@ def choose_side(model: Explainable, wanted: int | None) -> int | None:
             or "none, for it has no convolutions, or those of several networks"
         )
         raise ConfigError(
-            f"{model.info.name} has no feature maps of {wanted}x{wanted} cells",
-            hint=f"--layer takes one of its sides: {known}",
+            f"side: {model.info.name} has no feature maps of {wanted}x{wanted} cells",
+            hint=f"its sides: {known}",
         )
     return wanted

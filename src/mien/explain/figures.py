@@ -93,8 +93,8 @@ def face_image(explanation: Explanation, index: int) -> bytes:
         _map(axes, face, method, map_hw)
     _probabilities(top[-1], face, info.labels)
     parts[0].suptitle(
-        f"{info.name}: what the score of '{info.labels[face.answer]}' depends on"
-        + ("" if face.title(info) == info.labels[face.answer] else f"; the answer is "
+        f"{info.name}: what the score of '{info.labels[face.label_index]}' depends on"
+        + ("" if face.title(info) == info.labels[face.label_index] else f"; the prediction is "
            f"{face.label(info)}"),
         x=0.01, ha="left", weight="bold", color=INK,
     )  # fmt: skip
@@ -193,7 +193,7 @@ def _map(axes: Axes, face: FaceExplanation, method: str, map_hw: NDArray[np.floa
 
 def _probabilities(axes: Axes, face: FaceExplanation, labels: tuple[str, ...]) -> None:
     places = np.arange(len(labels))
-    colours = [BLUE if i == face.answer else GREY for i in places]
+    colours = [BLUE if i == face.label_index else GREY for i in places]
     axes.barh(places, face.probs_k, color=colours, height=0.55)
     for place, p in enumerate(face.probs_k):
         axes.text(float(p) + 0.03, place, percent(float(p)), va="center", fontsize=8, color=INK)

@@ -1,4 +1,4 @@
-"""Occlusion: what the answer loses when a part of the face is covered."""
+"""Occlusion: what a label loses when a part of the face is covered."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ STEPS = 16
 """Positions of the patch along each side: enough for a smooth map, 256 crops a face."""
 
 
-class Answers(Protocol):
-    """All that occlusion needs of a model."""
+class LogitModel(Protocol):
+    """The part of a model that occlusion needs."""
 
     def logits(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return logits, float32 [n, k], for grey crops, uint8 [n, size, size]."""
@@ -29,10 +29,10 @@ class Occlusion:
     """One face under a sliding patch.
 
     Attributes:
-        drop_hw: float32 [s, s], log-odds: how much the answer loses, averaged over the patches
+        drop_hw: float32 [s, s], log-odds: how much the label loses, averaged over the patches
             that cover a pixel; negative where covering helps it.
-        before: the answer's probability, uncovered.
-        after: the same under the patch that costs most.
+        before: the label's probability, 0 to 1, uncovered.
+        after: the same under the patch that lowers it most.
         patch_xyxy: that patch, in pixels of the crop.
     """
 
@@ -48,17 +48,17 @@ def default_patch(size: int) -> int:
 
 
 def occlude(
-    model: Answers, crop_hw: NDArray[np.uint8], answer: int, patch: int | None = None
+    model: LogitModel, crop_hw: NDArray[np.uint8], label_index: int, patch: int | None = None
 ) -> Occlusion:
     """Slide a patch of the crop's mean grey over a face (Zeiler & Fergus 2014, arXiv:1311.2901).
 
     They map the probability; we map its log-odds, natural logarithm. The order is the same, but
-    the probability of a sure answer hardly moves, and a map of it would be rounding.
+    the probability of a confident prediction hardly moves, and a map of it would be rounding.
 
     Args:
         model: to explain.
         crop_hw: uint8 [s, s], grey.
-        answer: index of the label that is explained.
+        label_index: index of the label that is explained.
         patch: its side in pixels; a fifth of the crop where None.
 
     Raises:
@@ -68,12 +68,12 @@ def occlude(
     patch = default_patch(size) if patch is None else patch
     if not 1 <= patch < size:
         raise ConfigError(
-            f"the patch must be at least 1 and below {size} pixels, got {patch}",
+            f"patch: {patch} is out of range 1 to {size - 1} pixels",
             hint=f"{default_patch(size)} is the default for crops of {size} pixels",
         )
     masks = _masks(size, patch)
     covered = np.where(masks, np.uint8(round(float(crop_hw.mean()))), crop_hw)
-    odds = log_odds(model.logits(np.concatenate([crop_hw[None], covered])), answer)
+    odds = log_odds(model.logits(np.concatenate([crop_hw[None], covered])), label_index)
     drops = odds[0] - odds[1:]
     total = np.tensordot(drops, masks.astype(np.float64), 1)
     worst = int(drops.argmax())
@@ -86,13 +86,13 @@ def occlude(
     )
 
 
-def log_odds(logits_nk: NDArray[np.float32], answer: int) -> NDArray[np.float64]:
+def log_odds(logits_nk: NDArray[np.float32], label_index: int) -> NDArray[np.float64]:
     """Return log(p / (1 - p)) of a label, float64 [n], from logits, without rounding p to 1."""
     logits = logits_nk.astype(np.float64)
-    others = np.delete(logits, answer, axis=1)
+    others = np.delete(logits, label_index, axis=1)
     top = others.max(axis=1)
     rest = np.log(np.exp(others - top[:, None]).sum(axis=1)) + top
-    odds: NDArray[np.float64] = logits[:, answer] - rest
+    odds: NDArray[np.float64] = logits[:, label_index] - rest
     return odds
 
 

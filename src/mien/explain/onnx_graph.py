@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 STEP = 0.003
 """How far a map is moved, in root mean squares of all maps: above rounding, below most kinks."""
 SEVERAL = "mean of"
-"""How the description of networks that answer together begins: of them only occlusion is drawn."""
+"""Start of the description of an ensemble, of which only occlusion maps are drawn."""
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
@@ -39,7 +39,7 @@ class OnnxExplainable:
     Args:
         content: of the file.
         name: for messages.
-        threads: of the processor; 0 takes all cores.
+        threads: CPU threads, 0 or more (0 = all cores).
 
     Raises:
         ModelFileError: damaged, int8, or not a model that this mien can use.
@@ -61,7 +61,7 @@ class OnnxExplainable:
         self._name, self._threads = name, threads
         self._model: ModelProto = to_fp32(onnx.load_model_from_string(content))
         graph = self._model.graph
-        self._weighted = _weighted_nodes(graph if self._several else _answering(graph))
+        self._weighted = _weighted_nodes(graph if self._several else _without_alignment(graph))
         self.layers = tuple(_layer_name(node, weights) for node, weights in self._weighted)
 
     @classmethod
@@ -103,11 +103,11 @@ class OnnxExplainable:
         names = [view[side] for view in self._features]
         tail = self._tail(side)
         cams = []
-        for crop, answer in zip(crops_nhw, y_pred_n, strict=True):
+        for crop, label in zip(crops_nhw, y_pred_n, strict=True):
             maps = self._session.run(names, **{INPUT_NAME: crop[None, None]})
             cam = np.zeros((side, side), np.float32)
             for view, own in enumerate(maps):
-                weights = self._slopes(tail, names, maps, view)[:, answer] / side**2
+                weights = self._slopes(tail, names, maps, view)[:, label] / side**2
                 summed = np.tensordot(weights, own[0], 1)
                 cam += summed[:, ::-1] if view else summed  # the second view is mirrored
             cams.append(cam)
@@ -126,7 +126,7 @@ class OnnxExplainable:
         return places
 
     def randomised(self, last: int, seed: int) -> OnnxExplainable:
-        """Return this model with the weights of its `last` layers drawn anew (see `redraw`)."""
+        """Return this model with the weights of its `last` layers re-initialised (see `redraw`)."""
         import onnx
 
         model = onnx.ModelProto()
@@ -176,7 +176,7 @@ class OnnxExplainable:
         """Names of the last feature maps of each side: of the face, then of its mirror image."""
         if self._several:
             return [{}]
-        graph = _answering(self._inferred.graph)
+        graph = _without_alignment(self._inferred.graph)
         mirrored = _mirrored(graph)
         views = [_last_of_each_side(graph, lambda name: name not in mirrored)]
         if mirrored:
@@ -213,15 +213,15 @@ class OnnxExplainable:
         return Session(bytes(part.SerializeToString()), self._name, self._threads)
 
 
-def _answering(graph: GraphProto) -> GraphProto:
-    """Return the graph without what brings the face to its place, which comes before all else."""
+def _without_alignment(graph: GraphProto) -> GraphProto:
+    """Return the graph without its spatial transformer, which runs before all other nodes."""
     at = max((i for i, node in enumerate(graph.node) if node.op_type == ALIGNMENT_NODE), default=-1)
     if at < 0:
         return graph
-    answering = type(graph)()
-    answering.CopyFrom(graph)
-    del answering.node[: at + 1]
-    return answering
+    aligned = type(graph)()
+    aligned.CopyFrom(graph)
+    del aligned.node[: at + 1]
+    return aligned
 
 
 def _weighted_nodes(graph: GraphProto) -> list[tuple[NodeProto, list[str]]]:

@@ -92,7 +92,7 @@ def _verdict(sanity: SanityCheck, method: str) -> dict[str, str]:
 
 def _face(explanation: Explanation, index: int, name: str, sheets: Sheets) -> dict[str, object]:
     face, labels = explanation.faces[index], explanation.info.labels
-    explained = labels[face.answer]
+    explained = labels[face.label_index]
     size = len(face.crop_hw)
     crop = _figure(face.crop_hw, f"the crop of {name}", "", MAP_SIZE) | {
         "name": "What the model reads",
@@ -101,7 +101,7 @@ def _face(explanation: Explanation, index: int, name: str, sheets: Sheets) -> di
     return {
         "title": f"{name}: {face.title(explanation.info)}",
         "probabilities": [
-            {"label": label, "percent": 100 * p, "text": percent(p), "own": i == face.answer}
+            {"label": label, "percent": 100 * p, "text": percent(p), "own": i == face.label_index}
             for i, (label, p) in enumerate(zip(labels, map(float, face.probs_k), strict=True))
         ],
         "figures": [crop, *(_map(face, method, explained) for method in face.maps)],

@@ -63,7 +63,7 @@ def make_examples(dataset: Dataset, recipe: Recipe) -> Examples:
     if recipe.targets.kind == "votes":
         targets, weights = _vote_targets(dataset, recipe, labels)
     else:
-        targets, weights = _label_targets(dataset, labels, recipe.answer_labels)
+        targets, weights = _label_targets(dataset, labels, recipe.predicted_labels)
     rows = np.flatnonzero(weights > 0)
     counts = targets[rows].sum(axis=0)
     present = [label for label, count in zip(labels, counts, strict=True) if count > 0]

@@ -280,7 +280,7 @@ def load_scorer(
     )
     model.load_state_dict(weights)
     model.eval()
-    predicted = tuple(labels) or recipe.answer_labels
+    predicted = tuple(labels) or recipe.predicted_labels
     columns = recipe.columns_of(predicted)
     return RunScorer(recipe.name, predicted, run.input_size, state["epoch"], model, columns)
 
@@ -299,7 +299,7 @@ def load_ensemble(paths: Sequence[Path]) -> RunScorer[nn.Module]:
         theirs = open_run(path)
         for what, mine, its in (
             ("learnt", ours.recipe.learnt_labels, theirs.recipe.learnt_labels),
-            ("predicts", ours.recipe.answer_labels, theirs.recipe.answer_labels),
+            ("predicts", ours.recipe.predicted_labels, theirs.recipe.predicted_labels),
             ("reads crops of", (str(ours.input_size),), (str(theirs.input_size),)),
         ):
             if mine != its:
