@@ -232,7 +232,7 @@ def test_settings_that_cannot_be(bright: np.ndarray) -> None:
     assert told.value.hint.startswith("did you mean 'happy'?")
     with pytest.raises(ConfigError, match="no feature maps of 7x7 cells"):
         choose_side(model, 7)
-    with pytest.raises(ConfigError, match="must not be negative, got -1"):
+    with pytest.raises(ConfigError, match="draws: -1 is out of range, 0 or more"):
         explain(model, bright[None], draws=-1)
 
 

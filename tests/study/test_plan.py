@@ -53,7 +53,7 @@ def test_a_shipped_study_is_found_by_name(name: str) -> None:
 def test_a_recipe_is_not_accepted_as_a_study() -> None:
     with pytest.raises(ConfigError, match="there is no study plan small") as error:
         load_plan(Path("small"))
-    assert "one of: ablation, finetune, poster" in error.value.hint
+    assert "one of: ablation, balance, finetune, poster" in error.value.hint
 
 
 def test_the_example_of_the_documentation_trains_on_plain_labels(
@@ -135,7 +135,7 @@ def test_settings_of_a_cell_override_factor_and_study(tmp_path: Path) -> None:
          'comparisons = [{ higher = "a", lower = "b", min_difference = 0 }]\n',
          "min_difference must be above 0", ""),
         (HEAD + FACTOR + '[factor.grid]\n"optimizer.lr" = 1\n', "must be a list", "for example"),
-        (HEAD.replace("3", "1") + FACTOR + CELLS, "seeds = 1", "needs 2"),
+        (HEAD.replace("3", "1") + FACTOR + CELLS, "seeds = 1 is out of range", "needs 2"),
         ("title = \n", "not valid TOML", "fix that line"),
         (HEAD.replace("poster", "postre") + FACTOR + CELLS, "no recipe postre", "poster"),
     ],

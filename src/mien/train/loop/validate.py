@@ -36,7 +36,8 @@ def scored_examples(split: Dataset, recipe: Recipe) -> Examples:
         raise DataError(
             f"{split.name}: the true label of no {split.splits_n[0]} image is one of "
             f"{', '.join(labels)}",
-            hint="check `mien data show DIR`; to hold images out, import with --validation 0.15",
+            hint="check `mien data show DIR`; `mien data import SOURCE OUT --validation 0.15` "
+            "holds out a validation split",
         )
     pixels = torch.from_numpy(np.ascontiguousarray(split.images_nhw[rows]))[:, None]
     targets = np.eye(len(labels), dtype=np.float32)[y_true_n[rows]]
