@@ -48,7 +48,7 @@ class Head:
         )
         self.mask = self.mask.filter(ImageFilter.GaussianBlur(side * 0.04))
         self.face = (box - np.tile(frame[:2], 2)) / np.tile(self.image.size, 2)
-        """Share of the cut-out's size: left, top, right, bottom."""
+        """Fractions of the cut-out's size: left, top, right, bottom."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Grey crops to logits, in batches; knows nothing of images or detectors."""
+"""Grey crops to logits, in batches; independent of images and detectors."""
 
 from __future__ import annotations
 
