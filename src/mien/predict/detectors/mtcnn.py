@@ -41,7 +41,7 @@ class Mtcnn:
 
     Args:
         min_face: minimum side of a face in pixels.
-        min_share: minimum side of a face as a fraction of the image's shorter side, 0 to 1; the
+        min_fraction: minimum side of a face as a fraction of the image's shorter side, 0 to 1; the
             larger of the two minima counts.
         threads: CPU threads (0 = all cores).
 
@@ -53,13 +53,13 @@ class Mtcnn:
     framing = Framing(scale=0.95, shift_x=0.015)
     parallel = True
 
-    def __init__(self, min_face: int = 24, min_share: float = 0.06, threads: int = 0) -> None:
+    def __init__(self, min_face: int = 24, min_fraction: float = 0.06, threads: int = 0) -> None:
         folder = weights_folder()
         self._pnet, self._rnet, self._onet = (
             Session(read_model(folder / f"{name}.onnx"), f"{name}.onnx", threads)
             for name in ("pnet", "rnet", "onet")
         )
-        self._min_face, self._min_share = min_face, min_share
+        self._min_face, self._min_fraction = min_face, min_fraction
 
     def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
         """Return the faces' boxes and landmarks."""
@@ -100,7 +100,7 @@ class Mtcnn:
     def _propose(self, image: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Run the first network over a pyramid of sizes."""
         shorter = min(image.size)
-        scale = CELL / max(self._min_face, self._min_share * shorter)
+        scale = CELL / max(self._min_face, self._min_fraction * shorter)
         boxes, scores = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
         while shorter * scale >= CELL:
             found, score = self._propose_at(image, scale)
