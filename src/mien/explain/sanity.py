@@ -142,6 +142,7 @@ def check(
     Raises:
         MissingExtraError: scipy is not installed.
     """
+    # Before the maps, which take minutes, and not after them.
     if find_spec("scipy") is None:
         raise MissingExtraError.of("explain", "the sanity check of maps")
     counts = cascade(len(model.layers))
@@ -150,6 +151,7 @@ def check(
         found: dict[str, list[Similarity]] = {method: [] for method in explainers}
         shown: dict[str, NDArray[np.float32]] = {}
         for draw in range(draws):
+            # All methods explain the same random weights, so that they can be compared.
             random = model.randomised(count, seed=draw)
             for method, explain in explainers.items():
                 maps = explain(random)

@@ -100,6 +100,7 @@ def quantize_model(
             f"max_loss accepts at most {100 * max_loss:g}",
             hint="no int8 file was written; a larger max_loss accepts more",
         )
+    # CPU time, because other programs slow down the wall clock.
     slow, fast = faces_per_second([before, after], seconds=timing_s, clock=time.process_time)
     quantised = {"from": before.info.name, "loss": loss.to_dict(), "by": by, "n": n,
                  "changed": round(changed, 6), "faces": FACES}  # fmt: skip
@@ -118,6 +119,7 @@ def quantize_model(
 
 def _training_faces(dataset: Dataset, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     train = dataset.split("train")
+    # A fixed seed: the same data give the same int8 file.
     chosen = np.random.default_rng(0).permutation(len(train))[:FACES]
     return resize_crops(np.asarray(train.images_nhw[np.sort(chosen)]), size)
 

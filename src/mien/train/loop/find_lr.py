@@ -44,9 +44,9 @@ SMOOTHING = 0.9
 SETTLED = 10
 """First step whose running mean averages enough losses to be compared with later ones."""
 GAIN = 0.85
-"""Gain ratio at the suggested rate: the loss falls nearly as predicted, and steps are not tiny."""
+"""Actual / predicted loss reduction at the suggested rate: nearly as predicted, no tiny steps."""
 WINDOW = 9
-"""Steps over which the gain ratio is taken."""
+"""Steps over which actual / predicted loss reduction is taken."""
 BLOWN_UP = 3.0
 """The test ends once the running loss is this many times that of the first steps."""
 
@@ -58,7 +58,7 @@ class RangeTest:
     Attributes:
         rates: learning rate of each step, growing.
         losses: running mean of the training loss at each step.
-        gains: gain ratio around each step; None where no loss reduction was predicted.
+        gains: actual / predicted loss reduction around each step; None where none was predicted.
         min_loss_lr: learning rate at the lowest running loss.
         suggestion: learning rate to train with.
     """
@@ -107,6 +107,7 @@ def find_lr(
     rates = np.geomspace(MIN_LR, MAX_LR, STEPS)
     recorder = Recorder(1, stride=1)
     try:
+        # The test must not change the random numbers of the training after it.
         with torch.random.fork_rng(devices=[]):
             size = int(dataset.images_nhw.shape[1])
             state = initial_state(recipe, examples, size, device)

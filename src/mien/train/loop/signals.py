@@ -174,6 +174,7 @@ class Recorder:
         optimizer.step()
         with torch.no_grad():
             steps = torch._foreach_sub([p.detach() for p in parameters], before)
+            # First order: the gradient times the step.
             predicted = sum(float((g * s).sum()) for g, s in zip(gradients, steps, strict=True))
             lengths = [torch._foreach_norm(x) for x in (gradients, before, steps)]
         self._layers(named, [[float(v) for v in norms] for norms in lengths])
@@ -183,6 +184,7 @@ class Recorder:
         rows = {}
         for (name, p), gradient, weight, step in zip(named, *lengths, strict=True):
             if p.ndim > 1:
+                # Root mean squares, which layers of different size can be compared by.
                 root = p.numel() ** 0.5
                 rows[name] = LayerSignals(gradient / root, weight / root, step / max(weight, 1e-12))
         self.rows.append(rows)

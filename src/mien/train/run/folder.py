@@ -91,6 +91,7 @@ class RunFolder:
         """Whether the run was started on this CPU with this torch and number of threads."""
         config = read_json(self.path / "config.json")
         machine = config.get("machine", {})
+        # Sums of floats, and so all weights, depend on the CPU, torch and the threads.
         threads = self.recipe.fit.threads or torch.get_num_threads()
         return (
             config.get("versions", {}).get("torch") == torch.__version__
