@@ -52,6 +52,7 @@ PRIVATE = {
     r"mass|masses": "class counts, fraction",
     r"share right|shares? of (the|a|all|each|its)|shares? that|(which|what) shares? of|share =":
         "fraction, proportion",
+    r"gain ratios?|promised? loss": "actual / predicted loss reduction",
     r"right_n|answers_n": "y_true_n, y_pred_n",
     r"pictures?": "image",
     r"of the processor|processor (time|seconds?)": "CPU threads, CPU time",

@@ -164,8 +164,8 @@ def _print(found: Audit) -> None:
                 f"{leak.exact:,} exact"
             )
     if found.agreement is not None:
-        fraction, n = found.agreement
+        agreed, n = found.agreement
         typer.echo(
-            f"likely label errors that the rater majority also calls wrong: {fraction.value:.1%} "
-            f"({fraction.low:.1%} to {fraction.high:.1%}), n = {n:,}"
+            f"likely label errors that the rater majority also calls wrong: {agreed.value:.1%} "
+            f"({agreed.low:.1%} to {agreed.high:.1%}), n = {n:,}"
         )

@@ -137,6 +137,7 @@ class OnnxExplainable:
                 trained = np.asarray(onnx.numpy_helper.to_array(tensors[name]))
                 drawn = redraw(trained, seed, 2 * index + number)
                 tensors[name].CopyFrom(onnx.numpy_helper.from_array(drawn, name))
+        # Loaded again, since ONNX Runtime cannot change the weights of a session.
         return OnnxExplainable(bytes(model.SerializeToString()), self._name, self._threads)
 
     def _slopes(
@@ -149,6 +150,7 @@ class OnnxExplainable:
         size = self.info.input_size
         logits = []
         for sign in (1, -1):
+            # One batch moves every channel at once: one row per channel.
             inputs: dict[str, NDArray[Any]] = {
                 name: np.repeat(own, channels, axis=0)
                 for name, own in zip(names, maps, strict=True)
@@ -158,6 +160,7 @@ class OnnxExplainable:
             if INPUT_NAME in tail.inputs:
                 inputs[INPUT_NAME] = np.zeros((channels, 1, size, size), np.uint8)
             logits.append(tail.run([OUTPUT_NAME], **inputs)[0])
+        # Central differences: ONNX Runtime computes no gradients for inference.
         slopes: NDArray[np.float32] = (logits[0] - logits[1]) / (2 * step)
         return slopes
 

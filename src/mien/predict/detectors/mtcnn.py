@@ -104,6 +104,7 @@ class Mtcnn:
         boxes, scores = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
         while shorter * scale >= CELL:
             found, score = self._propose_at(image, scale)
+            # Within each size first: suppression is quadratic in the number of boxes.
             kept = suppress(found, score, 0.5)
             boxes.append(found[kept])
             scores.append(score[kept])
@@ -116,6 +117,7 @@ class Mtcnn:
         width, height = (int(np.ceil(side * scale)) for side in image.size)
         # Box filtering first and bilinear after is Pillow's fast way down from large images.
         small = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        # [x, y]: the weights come from a column-major framework.
         tensor = _normalised(np.asarray(small)).transpose(1, 0, 2)[None]
         offsets, probability = self._pnet.run(
             ["conv2d_4", "softmax"], input_1=np.ascontiguousarray(tensor)
@@ -132,6 +134,7 @@ class Mtcnn:
         """Let the second network drop and move the boxes."""
         if not len(boxes):
             return boxes, scores
+        # The networks were trained on squares.
         squared = _squared(boxes)
         crops = _crops(image, squared, 24)
         offsets, probability = self._rnet.run(["dense_2", "softmax_1"], input_2=crops)
