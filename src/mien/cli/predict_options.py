@@ -39,8 +39,8 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Write FILE instead of stdout; in the format of its suffix: .json, .jsonl, .csv, .tsv, "
-        ".txt.",
+        help="Write FILE instead of stdout, in the format of its suffix: .json, .jsonl, .csv, "
+        ".tsv, .txt.",
     ),
 ]
 Annotate = Annotated[
