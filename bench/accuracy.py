@@ -54,7 +54,7 @@ def main() -> None:
     faces = graded_faces(arguments.data, arguments.split)
     labels = label_set(arguments.labels)
     print(f"{faces.name}: {len(faces):,} faces, labels {', '.join(labels)}")
-    print("| model | yardstick | n | accuracy | macro F1 | calibration error | to the first |")
+    print("| model | truth | n | accuracy | macro F1 | calibration error | to the first |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     rows = []
     first: dict[str, np.ndarray] = {}
@@ -75,7 +75,7 @@ def main() -> None:
             cells = [model, name, f"{metrics.n:,}", *shown, points]
             print("| " + " | ".join(cells) + " |", flush=True)
             headlines = {k: e.to_dict() for k, e in metrics.headlines.items()}
-            rows.append({"model": model, "yardstick": name, "n": metrics.n, **headlines,
+            rows.append({"model": model, "truth": name, "n": metrics.n, **headlines,
                          "gain": gain.to_dict()})  # fmt: skip
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n")

@@ -86,10 +86,10 @@ def wrong_labels(data: Path, hog: bool, seed: int) -> None:
             known = panel[rows] >= 0
             wrong = (panel[rows] != given[rows]) & known
             sure = np.array([p.action == "relabel" for p in problems])
-            share, certain = wilson(wrong.sum(), known.sum()), (wrong & sure).sum()
+            fraction, certain = wilson(wrong.sum(), known.sum()), (wrong & sure).sum()
             print(
                 f"{method}, PublicTest's labels {what}: {len(rows):,} likely wrong; the raters "
-                f"agree in {share.value:.1%} ({share.low:.1%} to {share.high:.1%}, "
+                f"agree in {fraction.value:.1%} ({fraction.low:.1%} to {fraction.high:.1%}, "
                 f"n = {known.sum():,}); of those to relabel in {certain} of {(known & sure).sum()}"
             )
             if given is labels:

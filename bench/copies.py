@@ -25,10 +25,10 @@ from mien.data.duplicates import find_duplicates
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-def crop(image: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+def crop(image: np.ndarray, rng: np.random.Generator, fraction: float) -> np.ndarray:
     size = len(image)
-    left, top = rng.uniform(0, size * share, 2)
-    side = size * (1 - share)
+    left, top = rng.uniform(0, size * fraction, 2)
+    side = size * (1 - fraction)
     box = (left, top, left + side, top + side)
     return np.asarray(Image.fromarray(image).resize((size, size), box=box))
 
@@ -94,8 +94,8 @@ def report(found: Found) -> None:
     for name, (hits, planted) in found.by_change.items():
         print(f"{name}: {hits / planted:.1%} of {planted} found")
     print(f"all planted near copies: {found.recall:.1%} found (at least 95%)")
-    share = found.false_pairs / max(found.pairs, 1)
-    print(f"false pairs: {share:.2%}, {found.false_pairs} of {found.pairs} (at most 1%)")
+    fraction = found.false_pairs / max(found.pairs, 1)
+    print(f"false pairs: {fraction:.2%}, {found.false_pairs} of {found.pairs} (at most 1%)")
 
 
 def main() -> None:

@@ -3,8 +3,8 @@
     python bench/crops.py --data DIR --out RUNS [--recipe recipes/tiny.toml] [--train 4000]
                           [--seeds 3] [--epochs 16]
 
-Each variant trains the recipe on the same number of images, drawn by the seed, and is evaluated on
-the whole validation split, prepared as its training images:
+Each variant trains the recipe on the same number of images, sampled by the seed, and is evaluated
+on the whole validation split, prepared as its training images:
 
     48 pixels  as in the dataset
     64 pixels  the same, enlarged

@@ -32,11 +32,11 @@ def portraits() -> dict[str, np.ndarray]:
         found[name] = np.asarray(image)
         for angle in (-30, -15, 15, 30):
             found[f"{name} turned by {angle}"] = np.asarray(image.rotate(angle))
-        for share in (0.5, 0.25, 0.15):
-            size = (round(image.width * share), round(image.height * share))
+        for fraction in (0.5, 0.25, 0.15):
+            size = (round(image.width * fraction), round(image.height * fraction))
             canvas = Image.new("RGB", (1280, 720), (90, 110, 90))
             canvas.paste(image.resize(size), (300, 200))
-            found[f"{name} at {share:.0%} in 1280 x 720"] = np.asarray(canvas)
+            found[f"{name} at {fraction:.0%} in 1280 x 720"] = np.asarray(canvas)
         for light in (0.5, 0.2):
             dark = ImageEnhance.Brightness(image).enhance(light)
             found[f"{name} at {light:.0%} light"] = np.asarray(dark)

@@ -58,10 +58,10 @@ def keep(n: int, split: str = "train") -> Change:
     return change
 
 
-def mislabel(share: float, splits: tuple[str, ...] = ("train", "validation")) -> Change:
+def mislabel(fraction: float, splits: tuple[str, ...] = ("train", "validation")) -> Change:
     def change(data: Dataset, rng: np.random.Generator) -> Dataset:
         labels = data.labels_n.copy()
-        rows = np.flatnonzero(np.isin(data.splits_n, splits) & (rng.random(len(data)) < share))
+        rows = np.flatnonzero(np.isin(data.splits_n, splits) & (rng.random(len(data)) < fraction))
         labels[rows] = (labels[rows] + rng.integers(1, 3, len(rows))) % 3
         return replace(data, labels_n=labels)
 

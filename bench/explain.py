@@ -41,9 +41,11 @@ def main() -> None:
         seconds = (time.perf_counter() - start) / len(done.faces)
         print(f"{label}, n = {len(done.faces)}, {seconds:.2f} s a face")
         for method in done.faces[0].maps:
-            shares = np.array([list(thirds(face.maps[method]).values()) for face in done.faces])
-            half = 1.96 * shares.std(axis=0, ddof=1) / np.sqrt(len(shares))
-            parts = [f"{m:.0%} ± {h:.0%}" for m, h in zip(shares.mean(axis=0), half, strict=True)]
+            fractions = np.array([list(thirds(face.maps[method]).values()) for face in done.faces])
+            half = 1.96 * fractions.std(axis=0, ddof=1) / np.sqrt(len(fractions))
+            parts = [
+                f"{m:.0%} ± {h:.0%}" for m, h in zip(fractions.mean(axis=0), half, strict=True)
+            ]
             print(f"  {method:9} upper, middle, lower third: {', '.join(parts)}")
         chosen += done.faces[: arguments.checked // len(model.info.labels)]
     check = check_maps(model, chosen, done.side, done.patch, arguments.draws)

@@ -46,9 +46,9 @@ def wander(rng: np.random.Generator, side: float, seconds: float) -> Place:
         number = max(k for k, (begin, _, _) in enumerate(points) if begin <= time_s)
         begin, x, y = points[number]
         end, to_x, to_y = points[min(number + 1, len(points) - 1)]
-        share = 0.5 - 0.5 * np.cos(np.pi * (time_s - begin) / max(end - begin, 1e-6))
+        fraction = 0.5 - 0.5 * np.cos(np.pi * (time_s - begin) / max(end - begin, 1e-6))
         width = side * (1 + grows * np.sin(time_s * 0.7 + phase))
-        return float(x + share * (to_x - x)), float(y + share * (to_y - y)), float(width)
+        return float(x + fraction * (to_x - x)), float(y + fraction * (to_y - y)), float(width)
 
     return path
 

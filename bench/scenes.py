@@ -48,7 +48,7 @@ class Head:
         )
         self.mask = self.mask.filter(ImageFilter.GaussianBlur(side * 0.04))
         self.face = (box - np.tile(frame[:2], 2)) / np.tile(self.image.size, 2)
-        """Share of the cut-out's size: left, top, right, bottom."""
+        """Fractions of the cut-out's size: left, top, right, bottom."""
 
 
 @dataclass
@@ -170,10 +170,10 @@ def across(
     """Walk back and forth between two points, `seconds` each way, swaying slightly."""
 
     def path(time_s: float) -> tuple[float, float, float]:
-        share = 0.5 - 0.5 * np.cos(np.pi * time_s / seconds)
+        fraction = 0.5 - 0.5 * np.cos(np.pi * time_s / seconds)
         sway = 6 * np.sin(time_s * 5)
-        x = start[0] + share * (end[0] - start[0])
-        y = start[1] + share * (end[1] - start[1]) + sway
+        x = start[0] + fraction * (end[0] - start[0])
+        y = start[1] + fraction * (end[1] - start[1]) + sway
         return float(x), float(y), width * (1 + 0.05 * np.sin(time_s * 1.3))
 
     return path

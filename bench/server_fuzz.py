@@ -180,7 +180,7 @@ async def socket(port: int, messages: list[str | bytes]) -> str:
 async def run(fuzz: Fuzz, port: int, count: int) -> tuple[dict[str, Counter[int | str]], float]:
     seen: dict[str, Counter[int | str]] = defaultdict(Counter)
     slowest, room = 0.0, asyncio.Semaphore(CONCURRENCY)
-    # Half heads wait for the server's 15 s: all at once, while the others go on.
+    # Half heads wait for the server's 15 s: all at once, while the others continue.
     waits: list[asyncio.Task[None]] = []
 
     async def send(name: str, message: bytes | list[str | bytes]) -> None:

@@ -177,7 +177,7 @@ def main() -> None:
     arguments = parser.parse_args()
     split = with_an_answer(load_dataset(arguments.data).split("validation"))
     faces = np.ascontiguousarray(split.images_nhw)
-    print("| system | panel accuracy | raw accuracy | faces/CPU s | runtime | trained on |")
+    print("| system | consensus accuracy | raw accuracy | faces/CPU s | runtime | trained on |")
     print("| --- | --- | --- | --- | --- | --- |")
     results = []
     tasks = [("mien", model) for model in arguments.models]

@@ -1,4 +1,4 @@
-"""Addresses such as https://host/file, told apart from paths."""
+"""Distinguish addresses such as https://host/file from paths."""
 
 from __future__ import annotations
 

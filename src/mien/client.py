@@ -31,7 +31,7 @@ UNREADABLE = "urn:mien:unreadable-image"
 BUSY = (429, 502, 503, 504)
 """Statuses after which a request is sent again."""
 RETRIES = 8
-"""Times that a request without an answer is sent again."""
+"""Times that a request without a response is sent again."""
 MAX_PAUSE_S = 10.0
 POLL_S = 0.5
 """Seconds between two requests for the status of a video job."""
@@ -51,10 +51,10 @@ class Client:
         min_confidence: decision threshold, 0 to 1; below it a face is 'unsure' (default: the
             model's calibrated threshold).
         faces: 'find' them, or 'whole' if each image is a face crop already.
-        timeout_s: for one answer, in seconds. A refused request is not sent again once so many
+        timeout_s: for one response, in seconds. A refused request is not sent again once so many
             seconds have passed since it was first sent.
         retries: maximum number of times that one request is sent again (default: refused requests
-            until `timeout_s` has passed, requests without an answer 8 times).
+            until `timeout_s` has passed, requests without a response 8 times).
 
     Raises:
         MissingExtraError: httpx is not installed.
@@ -108,7 +108,7 @@ class Client:
         """Return the models served: name, labels, metrics and so on.
 
         Raises:
-            ServerError: no answer, or an error status.
+            ServerError: no response, or an error status.
         """
         models: list[dict[str, Any]] = self._ask("GET", "/v1/models").json()["models"]
         return models
@@ -120,7 +120,7 @@ class Client:
 
         Raises:
             SourceError: an array of another shape or type.
-            ServerError: no answer, or the server refuses the request.
+            ServerError: no response, or the server refuses the request.
         """
         return self._read(image, {})[0]
 
@@ -132,12 +132,12 @@ class Client:
         The PNG is empty for an image that cannot be read.
 
         Raises:
-            ServerError: no answer, or the server refuses the request.
+            ServerError: no response, or the server refuses the request.
         """
         from base64 import b64decode
 
-        reading, answer = self._read(image, {"annotate": "true"})
-        return reading, b64decode(answer.get("annotated", "").partition(",")[2])
+        reading, response = self._read(image, {"annotate": "true"})
+        return reading, b64decode(response.get("annotated", "").partition(",")[2])
 
     def read_many(
         self, images: Iterable[str | Path | bytes | NDArray[np.uint8]], at_once: int = 8
@@ -145,7 +145,7 @@ class Client:
         """Yield a reading for each image, in order; `at_once` requests are sent concurrently.
 
         Raises:
-            ServerError: no answer, or the server refuses a request.
+            ServerError: no response, or the server refuses a request.
         """
         with ThreadPoolExecutor(at_once) as pool:
             waiting: deque[Future[ImageReading]] = deque()
@@ -172,7 +172,7 @@ class Client:
 
         Raises:
             SourceError: nothing of it can be read.
-            ServerError: no answer, or the server refuses the request.
+            ServerError: no response, or the server refuses the request.
         """
         job = self.submit(path, every=every)
         try:
@@ -185,14 +185,14 @@ class Client:
 
         Raises:
             SourceError: the file cannot be read.
-            ServerError: no answer, or the server refuses the request.
+            ServerError: no response, or the server refuses the request.
         """
         content = _content(Path(path))
-        answer = self._ask(
+        response = self._ask(
             "POST", "/v1/video", params={**self._params, "every": every}, content=content,
             headers=_RAW, twice=False,
         )  # fmt: skip
-        return VideoJob(self, answer.json()["id"], str(path))
+        return VideoJob(self, response.json()["id"], str(path))
 
     def _read(
         self, image: str | Path | bytes | NDArray[np.uint8], more: dict[str, str]
@@ -208,15 +208,15 @@ class Client:
             return _unreadable(name, error), {}
         params = {**self._params, **self._faces, **more}
         try:
-            answer = self._ask(
+            response = self._ask(
                 "POST", "/v1/predict", params=params, content=content, headers=_RAW
             ).json()["images"][0]
         except SourceError as error:
             return _unreadable(name, error), {}
-        return _image(name, answer), answer
+        return _image(name, response), response
 
     def _ask(self, method: str, path: str, *, twice: bool = True, **request: Any) -> Any:
-        """Return the answer to a request; send it again while the server is busy or unreachable.
+        """Return the response to a request; send it again while the server is busy or unreachable.
 
         Args:
             method: of HTTP.
@@ -229,22 +229,22 @@ class Client:
         for sent in itertools.count():
             last = self._retries is not None and sent >= self._retries
             try:
-                answer = self._http.request(method, path, **request)
+                response = self._http.request(method, path, **request)
             except self._failures as error:
                 failed += 1
                 many = self._retries is None and failed > RETRIES
                 if last or many or not isinstance(error, again):
                     raise ServerError(
-                        f"no answer from {self._url}: {str(error) or type(error).__name__}",
+                        f"no response from {self._url}: {str(error) or type(error).__name__}",
                         hint="is it running (mien serve), and is the address right?",
                     ) from error
                 wait = pause
             else:
-                if answer.status_code not in BUSY or last:
-                    return _checked(answer)
-                wait = max(_retry_after(answer), pause)
+                if response.status_code not in BUSY or last:
+                    return _checked(response)
+                wait = max(_retry_after(response), pause)
                 if time.monotonic() + wait > end:
-                    return _checked(answer)
+                    return _checked(response)
             # Random jitter keeps many clients from retrying at the same moment.
             time.sleep(wait * random.uniform(1.0, 1.5))  # noqa: S311  (no secret)
             pause = min(2 * pause, MAX_PAUSE_S)
@@ -287,7 +287,7 @@ class VideoJob:
 
         Raises:
             SourceError: nothing of it can be read, or it was cancelled.
-            ServerError: no answer.
+            ServerError: no response.
         """
         while True:
             now = self.status()
@@ -303,11 +303,11 @@ class VideoJob:
         """Return the result of a video that has been read.
 
         Raises:
-            ServerError: it has not been read yet, or no answer.
+            ServerError: it has not been read yet, or no response.
         """
-        answer = self._client._ask("GET", f"{self._path}/result").json()
-        summary = {**answer["summary"], "source": self._source}
-        frames = groupby(answer["rows"], key=lambda row: row["frame"])
+        response = self._client._ask("GET", f"{self._path}/result").json()
+        summary = {**response["summary"], "source": self._source}
+        frames = groupby(response["rows"], key=lambda row: row["frame"])
         size = (summary["width"], summary["height"])
         return VideoResult([_frame(self._source, list(rows), size) for _, rows in frames], summary)
 
@@ -339,23 +339,23 @@ def _content(image: str | Path | bytes | NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _checked(answer: Any) -> Any:
-    """Return a successful answer; raise the error that another one reports."""
-    if answer.is_success:
-        return answer
+def _checked(response: Any) -> Any:
+    """Return a successful response; raise the error that another one reports."""
+    if response.is_success:
+        return response
     try:
-        body = answer.json()
+        body = response.json()
         detail, hint, kind = body["detail"], body["hint"], body["type"]
     except (ValueError, KeyError, TypeError):
-        detail, hint, kind = answer.reason_phrase, "is that a mien server?", ""
+        detail, hint, kind = response.reason_phrase, "is that a mien server?", ""
     if kind == UNREADABLE:
         raise SourceError(detail, hint=hint)
-    raise ServerError(f"the server answers {answer.status_code}: {detail}", hint=hint)
+    raise ServerError(f"the server answers {response.status_code}: {detail}", hint=hint)
 
 
-def _retry_after(answer: Any) -> float:
+def _retry_after(response: Any) -> float:
     """Return the seconds to wait; the Retry-After header holds seconds or a date; 0 without one."""
-    value = answer.headers.get("Retry-After", "")
+    value = response.headers.get("Retry-After", "")
     if value.isascii() and value.isdecimal():
         return float(value)
     try:
@@ -368,17 +368,17 @@ def _unreadable(name: str, error: SourceError) -> ImageReading:
     return ImageReading(name, 0, 0, "", "", error=f"{error.message}; {error.hint}")
 
 
-def _image(name: str, answer: dict[str, Any]) -> ImageReading:
-    about = (answer["width"], answer["height"], answer["detector"], answer["model"])
+def _image(name: str, response: dict[str, Any]) -> ImageReading:
+    about = (response["width"], response["height"], response["detector"], response["model"])
     faces = [
         FaceReading(
             tuple(f["box"]), f["score"], f["label"], f["confidence"], f["probabilities"],
             box_inside=tuple(f.get("box_inside") or clip_box(f["box"], *about[:2])),
         )
-        for f in answer["faces"]
+        for f in response["faces"]
     ]  # fmt: skip
-    notes = tuple(answer.get("notes", ()))
-    return ImageReading(name, *about, faces, turn=answer.get("turn", 0), notes=notes)
+    notes = tuple(response.get("notes", ()))
+    return ImageReading(name, *about, faces, turn=response.get("turn", 0), notes=notes)
 
 
 def _frame(source: str, rows: list[dict[str, Any]], size: tuple[int, int]) -> FrameReading:

@@ -88,6 +88,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part")
         )
         yield temporary
+        # mkdtemp makes folders that only their owner can enter.
         temporary.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""A share and its interval: what every part of mien that counts something needs."""
+"""A proportion and its Wilson interval, used wherever mien counts something."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ UNDEFINED = Estimate(math.nan, math.nan, math.nan)
 
 
 def wilson(hits: float, n: float) -> Estimate:
-    """Return a share with its 95% Wilson interval (Wilson 1927), for a class's recall."""
+    """Return the proportion hits / n with its 95% Wilson interval (Wilson 1927)."""
     if n <= 0:
         return Estimate(float("nan"), 0.0, 1.0)
     z = 1.959964
-    share = hits / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    # At 0 and 1 rounding could leave the share itself just outside.
+    fraction = hits / n
+    middle = (fraction + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * np.sqrt(fraction * (1 - fraction) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    # At 0 and 1 rounding could leave the fraction itself just outside.
     return Estimate(
-        share, float(max(0, min(share, middle - half))), float(min(1, max(share, middle + half)))
+        fraction,
+        float(max(0, min(fraction, middle - half))),
+        float(min(1, max(fraction, middle + half))),
     )

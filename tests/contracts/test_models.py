@@ -71,7 +71,7 @@ def test_every_label_set_of_it_can_be_predicted(
     model: Classifier, crops: NDArray[np.uint8]
 ) -> None:
     for head in model.info.heads:
-        other = model.answering(head.labels)
+        other = model.select_labels(head.labels)
         assert other.labels == head.labels
         assert other.logits(crops).shape == (5, len(head.labels))
 

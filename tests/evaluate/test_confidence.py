@@ -121,6 +121,6 @@ def test_levels_between_and_beyond() -> None:
     seven = Head("logits_seven", SEVEN, 1.0)
     fitted = tiny_info(coverage={"min_probability": {"0.9": 0.2}}, heads=(seven,))
     with pytest.raises(ModelFileError, match="calibrated for its first label set, not for angry"):
-        min_set_probability(fitted.answering(SEVEN)[0], 0.9)
+        min_set_probability(fitted.select_labels(SEVEN)[0], 0.9)
     with pytest.raises(ModelFileError, match="tiny was not calibrated for prediction sets"):
         min_set_probability(replace(info, coverage={}), 0.9)

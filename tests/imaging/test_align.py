@@ -19,7 +19,7 @@ def test_a_crop_of_the_right_size_is_left_alone_bit_for_bit() -> None:
     assert np.array_equal(crop_whole(grey, 48), grey)
 
 
-def test_a_image_that_is_not_square_is_not_squashed() -> None:
+def test_an_image_that_is_not_square_is_not_squashed() -> None:
     # A circle in a wide image stays a circle.
     y, x = np.mgrid[:96, :192]
     circle = (((x - 96) ** 2 + (y - 48) ** 2) < 40**2).astype(np.uint8) * 255

@@ -136,7 +136,7 @@ def test_a_file_cut_short_is_named(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF"])
-def test_a_damaged_file_is_an_error_or_a_image(kind: str) -> None:
+def test_a_damaged_file_is_an_error_or_an_image(kind: str) -> None:
     if kind == "AVIF" and not features.check("avif"):
         pytest.skip("this Pillow has no AVIF")
     rng = np.random.default_rng(len(kind))

@@ -33,7 +33,7 @@ def test_priors_travel_and_have_no_key_where_they_are_unknown() -> None:
     )
     again = ModelInfo.from_metadata(given.to_metadata(), path="m.onnx")
     assert again == given
-    other, _ = again.answering(("b", "a"))
+    other, _ = again.select_labels(("b", "a"))
     assert (other.training_prior, other.prior) == (head.training_prior, None)
 
 

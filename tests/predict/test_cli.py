@@ -89,7 +89,7 @@ def test_output_file_and_annotated_images(examples: Path, tmp_path: Path) -> Non
     assert 0.002 < changed.mean() < 0.1
 
 
-def test_a_image_is_never_written_over_itself(examples: Path, tmp_path: Path) -> None:
+def test_an_image_is_never_written_over_itself(examples: Path, tmp_path: Path) -> None:
     path = tmp_path / "me.jpg"
     shutil.copy(examples / "astronaut.jpg", path)
     before = path.read_bytes()

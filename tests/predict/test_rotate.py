@@ -116,7 +116,7 @@ def test_upright_images_are_looked_at_once_and_unsure_ones_again() -> None:
         assert (reading.turn, len(reading.faces), detector.looks) == (0, 1, looks)
 
 
-def test_a_image_without_a_face_is_not_turned() -> None:
+def test_an_image_without_a_face_is_not_turned() -> None:
     blank = np.full((30, 40, 3), 90, np.uint8)
     reading = Reader(FakeClassifier(), detector=Upright(), rotate="auto").read(blank)
     assert (reading.turn, reading.faces, reading.width) == (0, [], 40)

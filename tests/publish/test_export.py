@@ -120,7 +120,7 @@ def test_seven_labels_are_an_output_of_the_same_network(tmp_path: Path, drawn: D
     three = Classifier.load(tmp_path / "m.onnx")
     seven = Classifier.load(tmp_path / "m.onnx", labels=SEVEN)
     assert (three.labels, seven.labels) == (THREE, SEVEN)
-    assert seven.answering(THREE).info == three.info
+    assert seven.select_labels(THREE).info == three.info
     # What was measured and fitted is of the three labels.
     assert three.info.coverage and three.info.metrics
     assert not seven.info.coverage and not seven.info.metrics

@@ -135,7 +135,7 @@ def test_settings_of_a_cell_override_factor_and_study(tmp_path: Path) -> None:
          'comparisons = [{ higher = "a", lower = "b", min_difference = 0 }]\n',
          "min_difference must be above 0", ""),
         (HEAD + FACTOR + '[factor.grid]\n"optimizer.lr" = 1\n', "must be a list", "for example"),
-        (HEAD.replace("3", "1") + FACTOR + CELLS, "seeds = 1", "needs 2"),
+        (HEAD.replace("3", "1") + FACTOR + CELLS, "seeds = 1 is out of range", "needs 2"),
         ("title = \n", "not valid TOML", "fix that line"),
         (HEAD.replace("poster", "postre") + FACTOR + CELLS, "no recipe postre", "poster"),
     ],

@@ -30,7 +30,7 @@ def test_plain_labels_of_any_number_are_taken(name: str, drawn: Dataset) -> None
     labels = ("zen", "surprise", "bored", "happy")  # the last column has no image: not learnt
     other = replace(drawn, label_names=labels)
     recipe = adapted(shipped(name), other)
-    assert recipe.answer_labels == recipe.learnt_labels == ("surprise", "bored", "zen")
+    assert recipe.predicted_labels == recipe.learnt_labels == ("surprise", "bored", "zen")
     assert (recipe.targets.kind, recipe.targets.classes, recipe.extra_labels) == ("labels", "", "")
     examples = make_examples(other.split("train"), recipe)
     assert examples.targets_nk.shape[1] == 3
@@ -38,7 +38,7 @@ def test_plain_labels_of_any_number_are_taken(name: str, drawn: Dataset) -> None
     # As a run keeps it, and as it is read again.
     assert adapted(recipe, other) == recipe
     two = adapted(shipped(name, "labels=zen,surprise"), other)
-    assert two.answer_labels == ("zen", "surprise")
+    assert two.predicted_labels == ("zen", "surprise")
 
 
 def test_votes_are_learnt_where_there_are_votes(drawn: Dataset) -> None:
@@ -47,7 +47,7 @@ def test_votes_are_learnt_where_there_are_votes(drawn: Dataset) -> None:
     for name in ("small", "tiny"):
         recipe = adapted(shipped(name), voted)
         assert recipe.targets.kind == "votes"
-        assert recipe.answer_labels == ("happy", "neutral", "sad")
+        assert recipe.predicted_labels == ("happy", "neutral", "sad")
         assert len(recipe.learnt_labels) == 8
         assert recipe.extra_labels == "seven"
     assert adapted(shipped("finetune"), voted).targets.kind == "labels"

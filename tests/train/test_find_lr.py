@@ -96,7 +96,7 @@ def test_auto_is_the_only_word_for_a_rate() -> None:
         recipe(optimizer={"lr": -1})
 
 
-def test_the_curve_is_a_image(tmp_path: Path) -> None:
+def test_the_curve_is_an_image(tmp_path: Path) -> None:
     test = suggest(RATES, *steps(1.0))
     assert draw_range_test(test, title="drawn").startswith(b"\x89PNG")
     assert json.loads(json.dumps(test.to_dict()))["suggestion"] == test.suggestion

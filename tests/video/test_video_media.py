@@ -135,7 +135,7 @@ def test_a_cover_is_no_video(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
-def test_an_animation_read_as_a_image_is_said_to_be_one(tmp_path: Path, suffix: str) -> None:
+def test_an_animation_read_as_an_image_is_called_one(tmp_path: Path, suffix: str) -> None:
     moving, still = animation(tmp_path / f"a{suffix}"), animation(tmp_path / f"b{suffix}", 1)
     command = [str(Path(sys.executable).with_name("mien")), "predict", str(moving), str(still)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)

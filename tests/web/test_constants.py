@@ -60,7 +60,7 @@ PYTHON: dict[str, Any] = {
     "THRESHOLDS": mtcnn.THRESHOLDS,
     "MAX_CANDIDATES": mtcnn.MAX_CANDIDATES,
     "MIN_FACE": Mtcnn.__init__.__defaults__[0],  # type: ignore[index]
-    "MIN_FACE_SHARE": Mtcnn.__init__.__defaults__[1],  # type: ignore[index]
+    "MIN_FACE_FRACTION": Mtcnn.__init__.__defaults__[1],  # type: ignore[index]
     "FRAMING_SCALE": Mtcnn.framing.scale,
     "FRAMING_SHIFT_X": Mtcnn.framing.shift_x,
     "FRAMING_SHIFT_Y": Mtcnn.framing.shift_y,

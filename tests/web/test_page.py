@@ -237,7 +237,7 @@ SUMMARISED = """async ([times, end]) => {
   const frames = times.map((time_s) => ({ time_s, faces: [face] }));
   const [person] = summarise(frames, 0.5, end);
   const late = frameAt(frames, times.at(-1) + 0.4 * times[1]);
-  return [person.seen_s, person.last_s, person.shares, late];
+  return [person.seen_s, person.last_s, person.fractions, late];
 }"""
 
 
@@ -246,10 +246,10 @@ def test_people_are_summed_up_alike_at_any_rate(visit: Visit, rate: float) -> No
     page = visit()
     times = [k / rate for k in range(max(round(12 * rate), 2))]
     for end in (None, times[-1] + 0.5 / rate):
-        seen, last, shares, at = page.evaluate(SUMMARISED, [times, end])
+        seen, last, fractions, at = page.evaluate(SUMMARISED, [times, end])
         expected = len(times) / rate if end is None else end
         assert (seen, last) == pytest.approx((expected, expected))
-        assert shares == {"happy": pytest.approx(1)}
+        assert fractions == {"happy": pytest.approx(1)}
         assert at["time_s"] == times[-1]
 
 

@@ -157,15 +157,15 @@ def _print(found: Audit) -> None:
         ("this dataset", found.leaks_after_import or []),
     ):
         for leak in leaks:
-            share = leak.fraction
+            part = leak.fraction
             typer.echo(
-                f"leak: in {where}, {share.value:.1%} of {leak.split} has a duplicate in training: "
-                f"{leak.duplicated:,} of {leak.n:,} ({share.low:.1%} to {share.high:.1%}), "
+                f"leak: in {where}, {part.value:.1%} of {leak.split} has a duplicate in training: "
+                f"{leak.duplicated:,} of {leak.n:,} ({part.low:.1%} to {part.high:.1%}), "
                 f"{leak.exact:,} exact"
             )
     if found.agreement is not None:
-        share, n = found.agreement
+        agreed, n = found.agreement
         typer.echo(
-            f"likely label errors that the rater majority also calls wrong: {share.value:.1%} "
-            f"({share.low:.1%} to {share.high:.1%}), n = {n:,}"
+            f"likely label errors that the rater majority also calls wrong: {agreed.value:.1%} "
+            f"({agreed.low:.1%} to {agreed.high:.1%}), n = {n:,}"
         )

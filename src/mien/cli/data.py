@@ -54,7 +54,7 @@ Subjects = Annotated[
     str,
     typer.Option(
         "--subjects",
-        help="Keep all images of a subject in one split, told apart by filename or folder "
+        help="Keep all images of a subject in one split; subjects come from filename or folder "
         "(default: subjects are unknown).",
     ),
 ]

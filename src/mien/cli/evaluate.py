@@ -180,12 +180,12 @@ def _robustness(
 def _raters(
     scorer: Scorer, dataset: Dataset, split: str, labels: tuple[str, ...]
 ) -> tuple[RaterAgreement, ...]:
-    from mien.cli.progress import stages
+    from mien.cli.render import progress_bars
     from mien.evaluate.predictions import predict_table
     from mien.evaluate.raters import rater_agreement
 
     chosen = dataset.split(split)
-    with stages() as update:
+    with progress_bars() as update:
         return rater_agreement(
             chosen, labels, y_pred_n=predict_table(scorer, chosen, labels).logits_nk.argmax(axis=1),
             progress=lambda done, total: update("raters", done, total),
@@ -216,4 +216,4 @@ def load_scorer(model: Path, labels: Sequence[str] = ()) -> Scorer:
 
     classifier = Classifier.load(model)
     also = any(set(labels) == set(head.labels) for head in classifier.info.heads)
-    return classifier.answering(labels) if also else classifier
+    return classifier.select_labels(labels) if also else classifier

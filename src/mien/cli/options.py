@@ -46,7 +46,7 @@ SourceForm = Annotated[
     str,
     typer.Option(
         "--format",
-        help="Form of SOURCE: folders, list, fer2013 or arrays (default: detected).",
+        help="Format of SOURCE: folders, list, fer2013 or arrays (default: detected).",
     ),
 ]
 Votes = Annotated[

@@ -26,7 +26,7 @@ Images = Annotated[
 FromFile = Annotated[
     str | None,
     typer.Option(
-        "--from-file", metavar="LIST", help="File with a path a line; - for standard input."
+        "--from-file", metavar="LIST", help="File with one path per line; - for standard input."
     ),
 ]
 
@@ -39,8 +39,8 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Write FILE instead of stdout; its form by its suffix: .json, .jsonl, .csv, .tsv, "
-        ".txt.",
+        help="Write FILE instead of stdout, in the format of its suffix: .json, .jsonl, .csv, "
+        ".tsv, .txt.",
     ),
 ]
 Annotate = Annotated[

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 StudyFile = Annotated[
     Path,
     typer.Argument(
-        metavar="STUDY", help="TOML file, or name of a shipped study: poster, finetune or ablation."
+        metavar="STUDY",
+        help="TOML file, or name of a shipped study: poster, finetune, ablation or balance.",
     ),
 ]
 Out = Annotated[

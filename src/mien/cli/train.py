@@ -172,7 +172,7 @@ def _create_run(request: Request) -> RunFolder:
     run = create_run(path, resolved, dataset, folder)
     if given.labels == "auto":
         targets = "rater votes" if run.recipe.targets.kind == "votes" else "labels"
-        typer.echo(f"targets: {targets}; {', '.join(run.recipe.answer_labels)}", err=True)
+        typer.echo(f"targets: {targets}; {', '.join(run.recipe.predicted_labels)}", err=True)
     if run.recipe.fit.batch_size != given.fit.batch_size:
         typer.echo(
             f"note: batch size reduced from {given.fit.batch_size} to {run.recipe.fit.batch_size}, "

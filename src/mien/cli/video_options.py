@@ -46,14 +46,14 @@ Resume = Annotated[
 # Which frames are read.
 Start = Annotated[
     float,
-    typer.Option("--start", help="First moment in seconds of the player's clock, 0 or more."),
+    typer.Option("--start", help="Start time in seconds of the player's clock, 0 or more."),
 ]
 End = Annotated[
     float | None,
-    typer.Option("--end", help="Moment to stop before, in seconds (default: the end)."),
+    typer.Option("--end", help="End time in seconds, exclusive (default: the end)."),
 ]
 Every = Annotated[
-    int, typer.Option("--every", help="Read each n-th frame, 1 or more (1 = all frames).")
+    int, typer.Option("--every", help="Read every n-th frame, 1 or more (1 = all frames).")
 ]
 Fps = Annotated[
     float | None,

@@ -62,6 +62,7 @@ def find_candidates(
             reduced = _reduced(vectors, components)
             # Without a crop the table is symmetric: half of it is enough.
             for rows, i, j in _near(reduced, few, half=cut == 0):
+                # The reduced product is an upper bound of the cosine; few pairs need the exact one.
                 near = np.einsum("nd,nd->n", vectors[i], plain[j]) > MIN_COSINE
                 near &= i < j if cut == 0 else i != j
                 pair = np.stack([i[near], j[near], np.full(int(near.sum()), mirrored)], axis=1)
@@ -86,6 +87,7 @@ def describe(
         y: where the rest lies, from 0 (top) to 1 (bottom).
     """
     mean = np.kron(np.eye(GRID), np.full(CANVAS // GRID, GRID / CANVAS)).astype(np.float32)
+    # Crop and means are both linear: one matrix does both.
     down, across = mean @ zoom(cut, y), mean @ zoom(cut, x)
     grid = np.empty((len(images_nhw), GRID, GRID), np.float32)
     for start in range(0, len(grid), ROWS):
@@ -126,6 +128,7 @@ def _near(
         i, j = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for start, block in columns:
             width = block.shape[1]
+            # Below the diagonal: another tile has these pairs.
             if half and start + width <= top:
                 continue
             size = len(rows) * width

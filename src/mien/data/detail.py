@@ -95,6 +95,7 @@ class Details:
             detail -= detail.mean(axis=(1, 2), keepdims=True)
             spectrum = np.fft.rfft2(detail).astype(np.complex64)[:, rows, : band + 1]
             power = (_weights(band) * (spectrum.real**2 + spectrum.imag**2)).sum(axis=(1, 2))
+            # A floor, so that the rounding noise of flat images does not count as detail.
             norm = np.maximum(np.sqrt(power), 1e-3 * CANVAS)
             self.spectra[start : start + BLOCK] = spectrum / norm[:, None, None]
 
@@ -103,6 +104,7 @@ class Details:
         rows = _rows_of(self.band)
         negative = np.argsort(rows)[np.searchsorted(np.sort(rows), -rows % CANVAS)]
         columns = np.arange(self.band + 1)
+        # Mirroring pixels 0 to n-1 is a mirroring about 0 and a shift by one pixel.
         phase = np.exp(2j * np.pi * columns / CANVAS).astype(np.complex64)
         flipped: NDArray[np.complex64] = self.spectra[chosen][:, negative].conj() * phase
         return flipped
@@ -124,7 +126,9 @@ def correlate(left: Details, right: Details, pairs: NDArray[np.int64]) -> NDArra
         turned = np.flatnonzero(mirrored)
         if len(turned):
             first[turned] = left.mirrored(i[turned])
+        # Correlation theorem: the product is the spectrum of the correlation over all shifts.
         first *= right.spectra[j].conj()
+        # Two products for the few shifts that matter are cheaper than a whole inverse FFT.
         half = (first.reshape(-1, left.band + 1) @ across).reshape(*first.shape[:2], -1)
         half = half.transpose(0, 2, 1).reshape(-1, first.shape[1])
         planes = half.real @ down.real - half.imag @ down.imag

@@ -83,12 +83,14 @@ def find_duplicates(
     groups = _Union(n)
     for row, position in enumerate(inverse.ravel()):
         groups.join(row, int(first[position]))
+    # Exact duplicates are compared once.
     unique = np.sort(first)
     small = _resized(np.asarray(images_nhw)[unique])
     candidates = find_candidates(small, progress)
     scores = compare_details(small, candidates)
     near = scores >= MIN_DETAIL
     pairs = unique[candidates[near, :2]].reshape(-1, 2)
+    # Transitive: two crops of one photo may only be similar to a third.
     for left, right in pairs:
         groups.join(int(left), int(right))
     return Duplicates(

@@ -151,6 +151,7 @@ def exclude_duplicates(splits_n: NDArray[np.str_], groups_n: NDArray[np.int64]) 
     _, inverse = np.unique(groups_n, return_inverse=True)
     strongest = np.zeros(inverse.max(initial=-1) + 1, np.int64)
     np.maximum.at(strongest, inverse, strength)
+    # Duplicates within one split stay: they do not leak.
     return np.where(strength == strongest[inverse], splits_n, "excluded").astype("<U10")
 
 
@@ -184,6 +185,7 @@ def hold_out(
         if after.sum() < before.sum() and not _would_empty(chosen, unit):
             chosen[unit] = True
             taken += counts[unit]
+    # Every unit alone overshoots the goals, as with few large subjects.
     if not chosen.any():
         unit = _best_single_unit(counts, goal)
         if unit < 0:
@@ -208,6 +210,7 @@ def _best_single_unit(counts_uk: NDArray[np.int64], goal_k: NDArray[np.float64])
 
 
 def _would_empty(chosen: NDArray[np.bool_], unit: int) -> bool:
+    # At least one unit stays in the training split.
     return bool(chosen.sum() + 1 >= len(chosen)) and not chosen[unit]
 
 

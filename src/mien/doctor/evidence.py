@@ -141,7 +141,7 @@ def gather(run: RunFolder, dataset: Dataset) -> Evidence:
     )
     train_pixels = np.ascontiguousarray(train.images_nhw[train_rows])
     held_pixels = np.ascontiguousarray(validation.images_nhw[held_rows])
-    baseline = hog_baseline(train_pixels, train_true, held_pixels, len(recipe.answer_labels))
+    baseline = hog_baseline(train_pixels, train_true, held_pixels, len(recipe.predicted_labels))
     train_probs, held_probs = (
         _probabilities(run, pixels) for pixels in (train_pixels, held_pixels)
     )

@@ -133,6 +133,7 @@ def decode_with_notes(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -
                 if image.format in JPEGS and lacks_end_marker(content):
                     notes = (NO_END_MARKER,)  # the decoder did not need it
             except OSError:
+                # A JPEG that only lacks its end marker has all pixels; others are cut short.
                 whole = with_end_marker(content) if image.format in JPEGS else None
                 if whole is None:
                     raise

@@ -93,6 +93,7 @@ def _crop(image_hwc: NDArray[np.uint8], frame: NDArray[np.float32], size: int) -
         columns = np.clip(np.arange(left, right), 0, width - 1)
         grey = _grey(image_hwc[rows[:, None], columns])
     box = (x0 - left, y0 - top, min(x1 - left, right - left), min(y1 - top, bottom - top))
+    # Resampling would blur crops of the right size, such as FER2013's, on import.
     if grey.shape == (size, size) and box == (0, 0, size, size):
         return grey
     resized = Image.fromarray(grey).resize((size, size), Image.Resampling.BILINEAR, box=box)

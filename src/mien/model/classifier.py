@@ -1,4 +1,4 @@
-"""Grey crops to logits, in batches; knows nothing of images or detectors."""
+"""Grey crops to logits, in batches; independent of images and detectors."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class Classifier:
         self.session, self._file = session, info
         if isinstance(labels, str):
             labels = info.named_labels(labels) if labels else ()
-        self.info, self._output = info.answering(labels)
+        self.info, self._output = info.select_labels(labels)
 
-    def answering(self, labels: Sequence[str]) -> Classifier:
+    def select_labels(self, labels: Sequence[str]) -> Classifier:
         """Return the same model, predicting these labels; their order does not matter.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Conformal prediction sets: sets of labels that contain the true one with a chosen coverage.
+"""Conformal prediction sets, which contain the true label with a chosen coverage.
 
 Split conformal prediction with the score 1 - p (Sadinle, Lei and Wasserman 2019, "Least ambiguous
 set-valued classifiers with bounded error levels", arXiv:1609.00451): a label is in the set if its

@@ -109,7 +109,7 @@ class ModelInfo:
     training_prior: dict[str, float] | None = None
     prior: dict[str, float] | None = None
 
-    def answering(self, labels: Sequence[str] = ()) -> tuple[ModelInfo, str]:
+    def select_labels(self, labels: Sequence[str] = ()) -> tuple[ModelInfo, str]:
         """Return the description of the output with these labels, in any order, and its name.
 
         Metrics and prediction sets belong to the first output; others have none.

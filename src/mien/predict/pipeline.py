@@ -117,6 +117,7 @@ def _find_all(
     try:
         for source in sources:
             prefetched.append(_submit(pool, source, detector, classifier, rotate))
+            # Bounded: a slow consumer must not fill the memory with decoded images.
             if len(prefetched) > 2 * workers:
                 yield prefetched.popleft().result()
         while prefetched:

@@ -19,7 +19,7 @@ LIMITS = """\
 It predicts the expression that a face shows in one image, as people who look at that image would
 label it. **It does not tell what someone feels, intends or is.** People smile without joy and are
 sad without showing it; faces at rest differ, and some are taken for sad or angry. Where no
-expression has more than {unsure:.0%} of the probability, mien answers 'unsure'.
+expression has more than {unsure:.0%} of the probability, mien returns 'unsure'.
 
 Known limits:
 - It works for faces like those it learnt from, and for no others that anyone has shown. Its

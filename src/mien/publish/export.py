@@ -172,7 +172,7 @@ def _compare(
     difference = 0.0
     for output in outputs:
         ours = logits_nk[:, list(output.columns)] / output.temperature
-        theirs = exported.answering(output.labels).logits(validation.images_nhw)
+        theirs = exported.select_labels(output.labels).logits(validation.images_nhw)
         difference = max(difference, float(np.abs(theirs - ours).max(initial=0.0)))
     if not difference <= MAX_DIFFERENCE:
         raise ModelFileError(
@@ -192,12 +192,12 @@ def _outputs(run: RunFolder, dataset: Dataset, logits_nk: NDArray[np.float32]) -
         logits_nk: float32 [n, k], learnt logits of the validation split.
     """
     train, validation = dataset.split("train"), dataset.split("validation")
-    wanted = [(OUTPUT_NAME, run.recipe.answer_labels)]
+    outputs = [(OUTPUT_NAME, run.recipe.predicted_labels)]
     extra = run.recipe.extra_labels
     if extra:
-        wanted.append((f"{OUTPUT_NAME}_{extra}", label_set(extra)))
+        outputs.append((f"{OUTPUT_NAME}_{extra}", label_set(extra)))
     found = []
-    for name, labels in wanted:
+    for name, labels in outputs:
         columns = run.recipe.columns_of(labels)
         y_true = true_labels(validation, run.recipe, labels)
         known = y_true >= 0

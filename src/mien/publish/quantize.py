@@ -95,6 +95,7 @@ def quantize_model(
     by, n, loss, changed = compare_accuracy(before, after, dataset)
     if loss.value > max_loss:
         raise _too_much_lost(loss, f"{GROUND_TRUTHS[by]}, n = {n:,}", max_loss)
+    # CPU time, because other programs slow down the wall clock.
     slow, fast = faces_per_second([before, after], seconds=timing_s, clock=time.process_time)
     quantized = {"from": before.info.name, "loss": loss.to_dict(), "by": by, "n": n,
                  "changed": round(changed, 6), "faces": FACES}  # fmt: skip
@@ -121,6 +122,7 @@ def _too_much_lost(loss: Estimate, sample: str, max_loss: float) -> ModelFileErr
 
 def _training_faces(dataset: Dataset, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     train = dataset.split("train")
+    # A fixed seed: the same data give the same int8 file.
     chosen = np.random.default_rng(0).permutation(len(train))[:FACES]
     return resize_crops(np.asarray(train.images_nhw[np.sort(chosen)]), size)
 

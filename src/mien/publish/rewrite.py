@@ -32,7 +32,7 @@ def refuse_form(destination: Path) -> None:
     """
     if destination.suffix.lower() != ".onnx":
         raise ConfigError(
-            f"destination: mien writes ONNX files, whose names end in .onnx; got {destination}",
+            f"destination: {destination} must end in .onnx, since mien writes ONNX files",
             hint=f"for example {destination.with_suffix('.onnx')}; a run's PyTorch weights stand "
             "in its folder checkpoints/, as safetensors",
         )

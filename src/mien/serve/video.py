@@ -69,7 +69,7 @@ def read_video(
     """
     length_s = _check(path, job.kind, limits)
     notes: list[str] = []
-    # FFmpeg is told the container's kind, so that it never takes a file for a playlist.
+    # The container's format is passed to FFmpeg, so that it never takes a file for a playlist.
     source = Source(NAME, "video", partial(_frames, path, job.kind, notes))
     session = Session(
         detector, classifier, VideoSettings(min_confidence=job.min_confidence),

@@ -213,7 +213,7 @@ def _size(value: Any, default: Any, name: str) -> float:
     size = default if value is None else value
     if isinstance(size, bool) or not isinstance(size, int | float) or size < 0:
         raise ConfigError(
-            f"{name} must be a number of images, got {size!r}",
+            f"{name} must be a number of images, 0 or more, got {size!r}",
             hint="0 takes all; below 1 is a fraction of all",
         )
     if 0 < size < 1 and default:
@@ -286,8 +286,8 @@ def _toml(value: Any) -> str:
 def _check(plan: Plan, file: Path) -> None:
     if plan.seeds < 2:
         raise ConfigError(
-            f"{file.name}: seeds = {plan.seeds}",
-            hint="a test across seeds needs 2 or more; use 5 or more",
+            f"{file.name}: seeds = {plan.seeds} is out of range, 2 or more",
+            hint="a statistical test across seeds needs 2; 5 or more is better",
         )
     names = [factor.name for factor in plan.factors]
     if not names or len(set(names)) < len(names):

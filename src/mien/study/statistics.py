@@ -87,6 +87,7 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Difference:
     wins = int((x > 0).sum())
     if len(x) < 2:
         return Difference(mean, 1.0, math.nan, wins)
+    # Equal differences have no t statistic: scipy would divide by zero.
     deviation = float(x.std(ddof=1))
     if deviation < EQUAL:
         same = abs(mean.value) < EQUAL
@@ -102,6 +103,7 @@ def holm(ps: Sequence[float]) -> list[float]:
     order = np.argsort(ps, kind="stable")
     corrected, largest = [0.0] * len(ps), 0.0
     for rank, i in enumerate(order):
+        # Step-down: a corrected value is never below that of a smaller p.
         largest = max(largest, min(1.0, (len(ps) - rank) * ps[i]))
         corrected[int(i)] = largest
     return corrected

@@ -62,6 +62,7 @@ def _seek(
         packets = container.demux(stream)
         first = next(packets)
         if first.pts is not None and not _is_complete(first, stream.codec_context):
+            # One key frame earlier, from which the refresh completes in time.
             container.seek(first.pts - 1, stream=stream, backward=True, any_frame=False)
             packets = container.demux(stream)
             first = next(packets)

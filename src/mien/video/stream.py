@@ -58,7 +58,7 @@ def read_stream(
             with opened(address, address, options=options, timeout_s=timeout_s) as (box, stream):
                 finite = bool(box.duration)
                 for frame in frames_of(box, stream, address, offset_s=offset, warn=warn):
-                    # Each connection counts its frames from 0; the source's numbers go on.
+                    # Each connection counts its frames from 0; the source's numbers continue.
                     yield replace(frame, index=index)
                     index, failures, newest = index + 1, 0, frame.time_s
                 if finite:

@@ -118,6 +118,7 @@ class Track:
         """Update the state by a detection; `predict` was called for its moment."""
         measured = _measured(detection.box_xyxy)
         noise = np.array([MEASURE * self.side] * 2 + [MEASURE] * 2) ** 2
+        # The four coordinates are independent, so each has a Kalman filter of its own.
         gain = self.covariance_422[:, :, 0] / (self.covariance_422[:, 0, 0] + noise)[:, None]
         self.state_42 = self.state_42 + gain * (measured - self.state_42[:, 0])[:, None]
         self.covariance_422 = (
@@ -137,6 +138,7 @@ class Track:
         # Missed in the frame before: it may have stopped where it was last detected.
         if self.previous is None and self.last_xy is not None:
             back = self.last_xy - expected
+            # The nearest point of the line between the last detection and the prediction.
             fraction = float(offset @ back) / max(float(back @ back), 1e-9)
             offset = offset - np.clip(fraction, 0, 1) * back
         return float(np.hypot(offset[0], offset[1]))
@@ -284,6 +286,7 @@ def _cost(
     offset = measured - track.state_42[:, 0]
     distance = track.distance(measured[:2]) / track.side
     unseen = min(time_s - track.last_detected_s, max_s)
+    # Sizes are logarithms: half and double the size are equally far.
     resize = float(np.abs(offset[2:]).mean())
     similarity = None
     if appearances is not None and track.appearance is not None:

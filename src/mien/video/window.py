@@ -33,13 +33,13 @@ class TkWindow:
         except ImportError as error:
             raise SourceError(
                 "this Python has no Tk, which shows the window",
-                hint="install it (Debian: apt install python3-tk), or use --headless",
+                hint="install it (Debian: apt install python3-tk), or use `headless`",
             ) from error
         try:
             self._root = tkinter.Tk()
         except tkinter.TclError as error:
             raise SourceError(
-                f"there is no screen to show the window on: {error}", hint="use --headless"
+                f"there is no screen to show the window on: {error}", hint="use `headless`"
             ) from error
         self._photo_of = ImageTk.PhotoImage
         self._gone = tkinter.TclError

@@ -121,8 +121,10 @@ def _conflicts(
         if exact:
             other = next(int(m) for m in same if labels_n[m] != labels_n[row])
         votes = np.bincount(labels_n[same], minlength=len(label_names))
+        # A tie drops no image: neither label is more likely.
         outvoted = exact and votes[labels_n[row]] < votes.max()
         text = f"labelled {label_names[labels_n[row]]}; its duplicates: {words}"
+        # Near-duplicates may be two frames with different expressions; equal pixels cannot.
         severity, action = SEVERE if exact else WARNING, DROP if outvoted else KEEP
         score = 1.0 + outvoted if exact else 0.0
         problems.append(Problem(row, "conflict", severity, text, action, score=score, other=other))

@@ -115,6 +115,7 @@ def check_labels(
     classes = np.unique(labels)
     probs = predicted.probs_mk[:, classes]
     probs = probs / np.maximum(probs.sum(axis=1, keepdims=True), 1e-12)
+    # 'both' was the most precise of cleanlab's rules, see docs/log.md.
     wrong = find_label_issues(np.searchsorted(classes, labels), probs, filter_by="both", n_jobs=1)
     problems = []
     for m in np.flatnonzero(wrong):

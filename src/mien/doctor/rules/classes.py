@@ -34,7 +34,7 @@ MIN_PREDICTABLE = 20
 @rule("class-imbalance", needs=(CLASS_COUNTS,), severities=("serious", "warning"))
 def class_imbalance(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Some predicted classes are rare in training, and nothing compensates for it."""
-    labels = evidence.recipe.answer_labels
+    labels = evidence.recipe.predicted_labels
     counts = evidence.class_counts_k[: len(labels)]
     rarest, commonest = int(counts.argmin()), int(counts.argmax())
     ratio = float(counts[commonest] / max(counts[rarest], 1e-9))
@@ -72,7 +72,7 @@ def class_imbalance(evidence: Evidence, limits: Thresholds) -> Finding | None:
 )
 def class_never_predicted(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The network hardly ever predicts one of its classes, though validation holds it."""
-    labels, recalls = evidence.recipe.answer_labels, class_recalls(evidence.validation) or []
+    labels, recalls = evidence.recipe.predicted_labels, class_recalls(evidence.validation) or []
     counts = np.bincount(evidence.validation.y_true_n, minlength=len(labels))
     missed = [
         k
@@ -104,7 +104,7 @@ def class_never_predicted(evidence: Evidence, limits: Thresholds) -> Finding | N
 )
 def class_recall(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """One class's recall is far below that of all others, beyond what its sample size explains."""
-    labels, recalls = evidence.recipe.answer_labels, class_recalls(evidence.validation) or []
+    labels, recalls = evidence.recipe.predicted_labels, class_recalls(evidence.validation) or []
     counts = np.bincount(evidence.validation.y_true_n, minlength=len(labels))
     judged = [k for k in range(len(labels)) if counts[k] >= MIN_TRUSTED]
     few = [f"{labels[k]} (n = {counts[k]})" for k in range(len(labels)) if counts[k] < MIN_TRUSTED]

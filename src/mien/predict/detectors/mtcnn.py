@@ -41,7 +41,7 @@ class Mtcnn:
 
     Args:
         min_face: minimum side of a face in pixels.
-        min_share: minimum side of a face as a fraction of the image's shorter side, 0 to 1; the
+        min_fraction: minimum side of a face as a fraction of the image's shorter side, 0 to 1; the
             larger of the two minima counts.
         threads: CPU threads (0 = all cores).
 
@@ -53,13 +53,13 @@ class Mtcnn:
     framing = Framing(scale=0.95, shift_x=0.015)
     parallel = True
 
-    def __init__(self, min_face: int = 24, min_share: float = 0.06, threads: int = 0) -> None:
+    def __init__(self, min_face: int = 24, min_fraction: float = 0.06, threads: int = 0) -> None:
         folder = weights_folder()
         self._pnet, self._rnet, self._onet = (
             Session(read_model(folder / f"{name}.onnx"), f"{name}.onnx", threads)
             for name in ("pnet", "rnet", "onet")
         )
-        self._min_face, self._min_share = min_face, min_share
+        self._min_face, self._min_fraction = min_face, min_fraction
 
     def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
         """Return the faces' boxes and landmarks."""
@@ -100,10 +100,11 @@ class Mtcnn:
     def _propose(self, image: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Run the first network over a pyramid of sizes."""
         shorter = min(image.size)
-        scale = CELL / max(self._min_face, self._min_share * shorter)
+        scale = CELL / max(self._min_face, self._min_fraction * shorter)
         boxes, scores = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
         while shorter * scale >= CELL:
             found, score = self._propose_at(image, scale)
+            # Within each size first: suppression is quadratic in the number of boxes.
             kept = suppress(found, score, 0.5)
             boxes.append(found[kept])
             scores.append(score[kept])
@@ -116,6 +117,7 @@ class Mtcnn:
         width, height = (int(np.ceil(side * scale)) for side in image.size)
         # Box filtering first and bilinear after is Pillow's fast way down from large images.
         small = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        # [x, y]: the weights come from a column-major framework.
         tensor = _normalised(np.asarray(small)).transpose(1, 0, 2)[None]
         offsets, probability = self._pnet.run(
             ["conv2d_4", "softmax"], input_1=np.ascontiguousarray(tensor)
@@ -132,6 +134,7 @@ class Mtcnn:
         """Let the second network drop and move the boxes."""
         if not len(boxes):
             return boxes, scores
+        # The networks were trained on squares.
         squared = _squared(boxes)
         crops = _crops(image, squared, 24)
         offsets, probability = self._rnet.run(["dense_2", "softmax_1"], input_2=crops)

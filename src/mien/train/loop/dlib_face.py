@@ -131,6 +131,7 @@ def _grey(stem: Convolution, weights: DlibFace, model: Model, sample: Tensor) ->
     filters = stem.filters.astype(np.float64)
     offsets = 255 * mean - np.array(weights.mean_rgb)
     bias = stem.bias + (filters * offsets[None, :, None, None]).sum(axis=(1, 2, 3)) / 256
+    # Grey is equal red, green and blue, so the filters add up; dlib divides by 256.
     grey = filters.sum(axis=1, keepdims=True) * (255 * deviation / 256)
     return type(stem)(grey.astype(np.float32), bias.astype(np.float32), stem.gamma, stem.beta)
 
@@ -181,6 +182,7 @@ def _calibrate(
         norm.bias.copy_(beta + gamma * mean)
 
     hooks = [norm.register_forward_pre_hook(set_norm) for norm in affine]
+    # Without the mirrored view, whose pass would overwrite the statistics of the first.
     was_training, mirror = model.training, model.mirror
     model.eval().mirror = False
     try:

@@ -1,8 +1,8 @@
 """The learning-rate range test: finds a learning rate that is neither too large nor too small.
 
 A fresh network trains while the rate grows from step to step (Smith 2017, arXiv:1506.01186).
-Where the loss falls fastest is hard to read off a noisy curve. The gain ratio of the steps, the
-actual over the predicted loss reduction (see signals.py), is not: it is 1 for tiny steps and falls
+Where the loss falls fastest is hard to read off a noisy curve. The reduction ratio of the steps,
+actual over predicted loss reduction (see signals.py), is not: it is 1 for tiny steps and falls
 smoothly as they grow. The suggestion is the rate at which it has fallen to GAIN, and at most a
 quarter of the rate at the lowest loss. The same recipe, data and seed give the same suggestion.
 """
@@ -44,9 +44,9 @@ SMOOTHING = 0.9
 SETTLED = 10
 """First step whose running mean averages enough losses to be compared with later ones."""
 GAIN = 0.85
-"""Gain ratio at the suggested rate: the loss falls nearly as predicted, and steps are not tiny."""
+"""Actual / predicted loss reduction at the suggested rate: nearly as predicted, no tiny steps."""
 WINDOW = 9
-"""Steps over which the gain ratio is taken."""
+"""Steps over which actual / predicted loss reduction is taken."""
 BLOWN_UP = 3.0
 """The test ends once the running loss is this many times that of the first steps."""
 
@@ -58,7 +58,7 @@ class RangeTest:
     Attributes:
         rates: learning rate of each step, growing.
         losses: running mean of the training loss at each step.
-        gains: gain ratio around each step; None where no loss reduction was predicted.
+        gains: actual / predicted loss reduction around each step; None where none was predicted.
         min_loss_lr: learning rate at the lowest running loss.
         suggestion: learning rate to train with.
     """
@@ -107,6 +107,7 @@ def find_lr(
     rates = np.geomspace(MIN_LR, MAX_LR, STEPS)
     recorder = Recorder(1, stride=1)
     try:
+        # The test must not change the random numbers of the training after it.
         with torch.random.fork_rng(devices=[]):
             size = int(dataset.images_nhw.shape[1])
             state = initial_state(recipe, examples, size, device)
@@ -182,7 +183,7 @@ def suggest(
 
 
 def running_gain(changes: list[tuple[float, float]]) -> list[float | None]:
-    """Return the gain ratio over a window around each step; None where none was predicted."""
+    """Return the reduction ratio over a window around each step; None where none was predicted."""
     half, result = WINDOW // 2, []
     for i in range(len(changes)):
         part = changes[max(0, i - half) : i + half + 1]
@@ -237,7 +238,7 @@ def read_range_test(folder: Path) -> RangeTest | None:
 
 
 def draw_range_test(test: RangeTest, *, title: str) -> bytes:
-    """Return the curves of loss and gain ratio, with the suggestion marked, as PNG bytes."""
+    """Return the curves of loss and reduction ratio, with the suggestion marked, as PNG bytes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 5), dpi=120, layout="constrained")
@@ -258,7 +259,7 @@ def draw_range_test(test: RangeTest, *, title: str) -> bytes:
     gains.plot(test.rates, known, color=INK)
     gains.axhline(GAIN, color=GREY, lw=1, ls="--")
     gains.set_ylim(-0.3, 1.15)
-    gains.set_ylabel("gain ratio (actual over\npredicted reduction)")
+    gains.set_ylabel("actual / predicted\nloss reduction")
     gains.set_xlabel("learning rate")
     for axes in (losses, gains):
         axes.set_xscale("log")

@@ -63,7 +63,7 @@ def make_examples(dataset: Dataset, recipe: Recipe) -> Examples:
     if recipe.targets.kind == "votes":
         targets, weights = _vote_targets(dataset, recipe, labels)
     else:
-        targets, weights = _label_targets(dataset, labels, recipe.answer_labels)
+        targets, weights = _label_targets(dataset, labels, recipe.predicted_labels)
     rows = np.flatnonzero(weights > 0)
     counts = targets[rows].sum(axis=0)
     present = [label for label, count in zip(labels, counts, strict=True) if count > 0]
@@ -83,7 +83,7 @@ def make_examples(dataset: Dataset, recipe: Recipe) -> Examples:
 
 
 def sampling_chance(examples: Examples, sampling: str) -> Tensor | None:
-    """Return the probability of each image to be drawn, up to a factor; see `fit.sampling`.
+    """Return the probability of each image to be sampled, up to a factor; see `fit.sampling`.
 
     An image with soft labels counts for each class in proportion.
 
@@ -110,7 +110,7 @@ def batches(
         examples: training images.
         batch_size: images per batch.
         generator: a CPU generator.
-        chance_n: draw with replacement, in proportion to these, float32 [n]; None takes each
+        chance_n: sample with replacement, in proportion to these, float32 [n]; None takes each
             image once.
 
     Raises:
@@ -131,9 +131,9 @@ def batches(
 
 
 def _label_targets(
-    dataset: Dataset, labels: tuple[str, ...], answers: tuple[str, ...]
+    dataset: Dataset, labels: tuple[str, ...], predicted: tuple[str, ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    absent = [label for label in answers if label not in dataset.label_names]
+    absent = [label for label in predicted if label not in dataset.label_names]
     if absent:
         raise DataError(
             f"{dataset.name} has no label {absent[0]!r}, which the recipe's labels contain",

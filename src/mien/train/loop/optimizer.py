@@ -75,6 +75,7 @@ def learning_rate(
     """Return the learning rate of a step, counted from 0 over the whole training."""
     warmup = config.warmup_epochs * steps_per_epoch
     if step < warmup:
+        # Above 0 in the first step, and below the peak in the last of the warm-up.
         return peak * (step + 1) / (warmup + 1)
     progress = (step - warmup) / max(1.0, steps_per_epoch * epochs - warmup)
     return peak * SCHEDULES[config.name](progress, config)
@@ -158,6 +159,7 @@ class WeightAverage:
         torch._foreach_lerp_(
             [ours for ours, _ in averaged], [theirs for _, theirs in averaged], weight
         )
+        # Integers, such as the number of batches, cannot be averaged.
         for ours, theirs in pairs:
             if not ours.is_floating_point():
                 ours.copy_(theirs)

@@ -1,11 +1,11 @@
-"""Training signals for the doctor: losses, gain ratios, gradients, updates and activations.
+"""Training signals for the doctor: losses, loss reductions, gradients, updates and activations.
 
 The loss of every batch is recorded. One step in `stride` is measured: the batch's loss is computed
-again after the step, with the same dropout. The step's gain ratio is the actual over the predicted
-loss reduction; the prediction is the gradient's, to first order (Nocedal and Wright 2006, section
-4.1). On a quadratic that ratio is 1 for a tiny step, 1/2 for the best one, 0 for one that changes
-nothing and negative for one that overshoots. Measuring does not change the training: random states
-and running statistics are restored.
+again after the step, with the same dropout. The step's reduction ratio is the actual over the
+predicted loss reduction; the prediction is first-order, gradient times step (Nocedal and Wright
+2006, section 4.1). On a quadratic that ratio is 1 for a tiny step, 1/2 for the best one, 0 for one
+that changes nothing and negative for one that overshoots. Measuring does not change the training:
+random states and running statistics are restored.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class EpochSignals:
         losses: training loss, means over up to POINTS consecutive segments.
         peaks: maximum loss in each segment.
         measured: number of measured steps.
-        gain: gain ratio over the measured steps, actual over predicted loss reduction; None if
+        gain: reduction ratio over the measured steps, actual / predicted loss reduction; None if
             no step was measured, or no reduction was predicted.
         worse: fraction of the measured steps that increased their own batch's loss.
         gradient_norm: median norm of the whole gradient; None if no step was measured.
@@ -174,6 +174,7 @@ class Recorder:
         optimizer.step()
         with torch.no_grad():
             steps = torch._foreach_sub([p.detach() for p in parameters], before)
+            # First order: the gradient times the step.
             predicted = sum(float((g * s).sum()) for g, s in zip(gradients, steps, strict=True))
             lengths = [torch._foreach_norm(x) for x in (gradients, before, steps)]
         self._layers(named, [[float(v) for v in norms] for norms in lengths])
@@ -183,6 +184,7 @@ class Recorder:
         rows = {}
         for (name, p), gradient, weight, step in zip(named, *lengths, strict=True):
             if p.ndim > 1:
+                # Root mean squares, which layers of different size can be compared by.
                 root = p.numel() ** 0.5
                 rows[name] = LayerSignals(gradient / root, weight / root, step / max(weight, 1e-12))
         self.rows.append(rows)

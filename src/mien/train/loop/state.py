@@ -68,6 +68,7 @@ class TrainingState:
             model=model,
             average=WeightAverage(model, recipe.fit.ema_decay) if recipe.fit.ema_decay else None,
             optimizer=make_optimizer(model, recipe.optimizer),
+            # Two generators: the augmentation must not change the order of the images.
             order=torch.Generator().manual_seed(seed * 2 + 1),
             changes=torch.Generator().manual_seed(seed * 2 + 2),
             select=recipe.fit.select,
@@ -111,6 +112,7 @@ def save_state(state: TrainingState, run: RunFolder, *, best: bool) -> None:
         "history": history,
         "signals": [signals.to_dict() for signals in state.signals],
     }
+    # 'best' first: after a kill in between, the epoch is trained again and writes both.
     if best:
         weights = {f"model.{n}": value for n, value in state.scored_model.state_dict().items()}
         only = {"epoch": state.epoch, "best_epoch": state.epoch, "metrics": history[-1]}

@@ -29,14 +29,15 @@ def scored_examples(split: Dataset, recipe: Recipe) -> Examples:
     Raises:
         DataError: no image of the split has one of the recipe's labels.
     """
-    labels = recipe.answer_labels
+    labels = recipe.predicted_labels
     y_true_n = true_labels(split, recipe)
     rows = np.flatnonzero(y_true_n >= 0)
     if not len(rows):
         raise DataError(
             f"{split.name}: the true label of no {split.splits_n[0]} image is one of "
             f"{', '.join(labels)}",
-            hint="check `mien data show DIR`; to hold images out, import with --validation 0.15",
+            hint="check `mien data show DIR`; `mien data import SOURCE OUT --validation 0.15` "
+            "holds out a validation split",
         )
     pixels = torch.from_numpy(np.ascontiguousarray(split.images_nhw[rows]))[:, None]
     targets = np.eye(len(labels), dtype=np.float32)[y_true_n[rows]]
@@ -54,7 +55,7 @@ def true_labels(split: Dataset, recipe: Recipe, labels: Sequence[str] = ()) -> N
         recipe: decides between consensus and label (`targets.kind`).
         labels: the labels to choose from; those of the recipe if empty.
     """
-    labels = labels or recipe.answer_labels
+    labels = labels or recipe.predicted_labels
     if recipe.targets.kind == "votes" and split.votes_nk is not None:
         return consensus_targets(split.votes_nk, split.vote_names, labels)
     return label_targets(split.labels_n, split.label_names, labels)

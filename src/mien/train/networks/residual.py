@@ -91,6 +91,7 @@ class Residual(nn.Module):
         for width, count in zip(stages, options.blocks, strict=True):
             for index in range(count):
                 depth += 1
+                # Stochastic depth: later blocks are dropped more often (Huang et al. 2016).
                 drop = options.drop_path * depth / total
                 layers.append(Block(channels, width, 2 if index == 0 else 1, drop, options))
                 channels = width
@@ -126,6 +127,7 @@ class Block(nn.Module):
         branch = self.gate(self.norm2(self.conv2(self.act(self.norm1(self.conv1(x))))))
         if self.training and self.drop:
             kept = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.drop
+            # Scaled, so that the expected output is that of evaluation.
             branch = branch * (kept / (1 - self.drop))
         result: Tensor = self.act(branch + self.shortcut(x))
         return result

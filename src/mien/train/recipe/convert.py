@@ -95,6 +95,7 @@ def _convert_scalar(kind: type, value: Any, where: str) -> Any:
     """Return a whole number as a float if one is required; other types must match exactly."""
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    # bool is a subclass of int: `epochs = true` must not pass as 1.
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         required = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
         raise _wrong_type(where, required, value)

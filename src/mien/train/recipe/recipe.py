@@ -54,7 +54,7 @@ class Recipe:
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
 
     @property
-    def answer_labels(self) -> tuple[str, ...]:
+    def predicted_labels(self) -> tuple[str, ...]:
         """Labels that the model predicts.
 
         Raises:
@@ -70,9 +70,9 @@ class Recipe:
     @property
     def learnt_labels(self) -> tuple[str, ...]:
         """Labels that the network learns: the predicted ones first, then any others."""
-        answers = self.answer_labels
-        learnt = label_set(self.targets.classes) if self.targets.classes else answers
-        return answers + tuple(label for label in learnt if label not in answers)
+        predicted = self.predicted_labels
+        learnt = label_set(self.targets.classes) if self.targets.classes else predicted
+        return predicted + tuple(label for label in learnt if label not in predicted)
 
     def columns_of(self, labels: Sequence[str]) -> tuple[int, ...]:
         """Return the indices of `labels` among the learnt ones.

@@ -91,6 +91,7 @@ class RunFolder:
         """Whether the run was started on this CPU with this torch and number of threads."""
         config = read_json(self.path / "config.json")
         machine = config.get("machine", {})
+        # Sums of floats, and so all weights, depend on the CPU, torch and the threads.
         threads = self.recipe.fit.threads or torch.get_num_threads()
         return (
             config.get("versions", {}).get("torch") == torch.__version__
@@ -280,7 +281,7 @@ def load_scorer(
     )
     model.load_state_dict(weights)
     model.eval()
-    predicted = tuple(labels) or recipe.answer_labels
+    predicted = tuple(labels) or recipe.predicted_labels
     columns = recipe.columns_of(predicted)
     return RunScorer(recipe.name, predicted, run.input_size, state["epoch"], model, columns)
 
@@ -299,7 +300,7 @@ def load_ensemble(paths: Sequence[Path]) -> RunScorer[nn.Module]:
         theirs = open_run(path)
         for what, mine, its in (
             ("learnt", ours.recipe.learnt_labels, theirs.recipe.learnt_labels),
-            ("predicts", ours.recipe.answer_labels, theirs.recipe.answer_labels),
+            ("predicts", ours.recipe.predicted_labels, theirs.recipe.predicted_labels),
             ("reads crops of", (str(ours.input_size),), (str(theirs.input_size),)),
         ):
             if mine != its:

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 ABOUT = ("source", "frame", "pts", "time_s")
 PLACE = ("track", "x0", "y0", "x1", "y1", "origin", "score", "quality", "landmarks")
-ANSWER = ("label", "confidence", "unsure")
+PREDICTION = ("label", "confidence", "unsure")
 
 
 def columns(labels: Sequence[str]) -> list[str]:
     """Return the names of the columns for a model's labels, in order."""
     raw = [f"raw_{label}" for label in labels]
     smoothed = [f"p_{label}" for label in labels]
-    return [*ABOUT, *PLACE, *raw, *smoothed, *ANSWER]
+    return [*ABOUT, *PLACE, *raw, *smoothed, *PREDICTION]
 
 
 def rows(reading: FrameReading, labels: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -133,14 +133,14 @@ class Live {
 /** Rows of a video, one per face and frame, as frames. */
 export function framesOf(rows, labels) {
   const frames = new Map();
-  const shares = (row, prefix) => (row[`${prefix}_${labels[0]}`] == null ? null
+  const fractions = (row, prefix) => (row[`${prefix}_${labels[0]}`] == null ? null
     : Object.fromEntries(labels.map((label) => [label, Number(row[`${prefix}_${label}`])])));
   for (const row of rows) {
     if (!frames.has(row.frame)) frames.set(row.frame, { frame: row.frame, time_s: row.time_s, faces: [] });
     if (row.track == null) continue;
     frames.get(row.frame).faces.push({
       track: row.track, box: row.box ?? [row.x0, row.y0, row.x1, row.y1], score: row.score,
-      quality: row.quality ?? "good", raw: shares(row, "raw"), probabilities: shares(row, "p"),
+      quality: row.quality ?? "good", raw: fractions(row, "raw"), probabilities: fractions(row, "p"),
     });
   }
   return [...frames.values()];

@@ -9,12 +9,12 @@ const THUMB = 128;
 export function faceCard(face, number, source, threshold) {
   const name = named(face, threshold);
   const bars = el("dl", { class: "bars" });
-  for (const [label, share] of Object.entries(face.probabilities)) {
+  for (const [label, fraction] of Object.entries(face.probabilities)) {
     const bar = el("i");
     bar.style.setProperty("--hue", hue(label));
-    bar.style.width = `${100 * share}%`;
+    bar.style.width = `${100 * fraction}%`;
     bars.append(el("dt", {}, label), el("dd", { class: "track", "aria-hidden": "true" }, bar),
-      el("dd", { class: "share" }, percent(share)));
+      el("dd", { class: "fraction" }, percent(fraction)));
   }
   const body = el("div", { class: "body" }, heading(name), name.why && el("p", { class: "why" }, name.why), bars);
   return el("li", { class: "card", "data-face": number }, thumb(source, face.box), body);
@@ -40,14 +40,14 @@ export class PersonCard {
     this.head.replaceChildren(...heading(name, `Person ${person.track}`).childNodes);
     const time = `${clock(Number(person.seen_s.toFixed(1)))} in sight`;
     this.why.textContent = name?.label === UNREAD ? `${time}; now ${name.why}` : time;
-    this.stack.replaceChildren(...Object.entries(person.shares).map(([label, share]) => {
+    this.stack.replaceChildren(...Object.entries(person.fractions).map(([label, fraction]) => {
       const part = el("i");
       part.style.setProperty("--hue", hue(label));
-      part.style.width = `${100 * share}%`;
+      part.style.width = `${100 * fraction}%`;
       return part;
     }));
-    this.parts.replaceChildren(...Object.entries(person.shares).map(([label, share]) =>
-      el("li", {}, dot(label), `${label} ${percent(share)}`)));
+    this.parts.replaceChildren(...Object.entries(person.fractions).map(([label, fraction]) =>
+      el("li", {}, dot(label), `${label} ${percent(fraction)}`)));
   }
 
   /** Update the thumbnail, at most every 0.7 s. */
@@ -63,9 +63,9 @@ export class PersonCard {
 function heading(name, who = null) {
   if (!name) return el("p", { class: "name" }, who);
   const text = name.label === UNREAD ? "not read" : name.label;
-  const share = name.unsure ? null : el("b", {}, percent(name.confidence));
+  const fraction = name.unsure ? null : el("b", {}, percent(name.confidence));
   const words = who ? `${who}: ${text}` : capital(text);
-  return el("p", { class: "name" }, dot(name.label), words, share);
+  return el("p", { class: "name" }, dot(name.label), words, fraction);
 }
 
 function dot(label) {

@@ -63,7 +63,7 @@ function setThreshold(value) {
   $("threshold").setAttribute("aria-valuetext", percent0(value));
 }
 
-const percent0 = (share) => `${Math.round(100 * share)}%`;
+const percent0 = (fraction) => `${Math.round(100 * fraction)}%`;
 
 /** Show what the model's file says about it. */
 function describe({ name, labels, parameters, licence, metrics }) {
@@ -87,7 +87,7 @@ async function goPrivate() {
   note.replaceChildren("Downloading the models, once", bar);
   document.body.dataset.private = "loading";
   try {
-    await prepare(choices.model, (share) => (bar.value = share));
+    await prepare(choices.model, (fraction) => (bar.value = fraction));
   } catch (error) {
     $("where").querySelector("[value=server]").checked = true;
     goServer();

@@ -23,7 +23,7 @@ export function imagesJson(items, threshold) {
     detector: reading?.detector ?? null, model: reading?.model ?? null,
     faces: (reading?.faces ?? []).map((face) => ({
       box: face.box.map((v) => rounded(v, 1)), score: rounded(face.score, 4),
-      ...answer(face, threshold), probabilities: shares(face.probabilities),
+      ...answer(face, threshold), probabilities: fractions(face.probabilities),
     })),
     error: error ? { message: error.message, hint: error.hint } : null,
   }));
@@ -51,9 +51,9 @@ export function imagesCsv(items, labels, threshold) {
 export function framesJson(frames, labels, threshold, source, end = null) {
   const [names, ...rows] = table(frames, labels, threshold, source);
   const objects = rows.map((row) => Object.fromEntries(names.map((name, i) => [name, row[i] === "" ? null : row[i]])));
-  const tracks = summarise(frames, threshold, end).map(({ now, shares: parts, ...person }) => ({
+  const tracks = summarise(frames, threshold, end).map(({ now, fractions: parts, ...person }) => ({
     ...person, first_s: rounded(person.first_s, 3), last_s: rounded(person.last_s, 3),
-    seen_s: rounded(person.seen_s, 3), fraction_of_time: shares(parts),
+    seen_s: rounded(person.seen_s, 3), fraction_of_time: fractions(parts),
   }));
   return JSON.stringify({ source, unsure_below: threshold, tracks, rows: objects }, null, 1);
 }
@@ -86,7 +86,7 @@ function answer(face, threshold) {
   return { label: label === UNREAD ? null : label, confidence: confidence === null ? null : rounded(confidence, 4) };
 }
 
-const shares = (values) => Object.fromEntries(Object.entries(values).map(([k, v]) => [k, rounded(v, 4)]));
+const fractions = (values) => Object.fromEntries(Object.entries(values).map(([k, v]) => [k, rounded(v, 4)]));
 const rounded = (value, digits) => Number(value.toFixed(digits));
 
 function csv(rows) {
@@ -166,12 +166,12 @@ class Panel {
     pen.font = this.font(600);
     pen.fillText(this.title, left + pad + text, top + pad);
     pen.font = this.font(400);
-    (short ? [] : this.rows).forEach(([label, share], i) => {
+    (short ? [] : this.rows).forEach(([label, fraction], i) => {
       const y = top + pad + (i + 1) * step, x = left + pad + this.names + text * 0.6;
       pen.fillStyle = "#fff";
       pen.fillText(label, left + pad, y);
       round(x, y + text * 0.3, text * 4, text * 0.42, text, "#ffffff30");
-      round(x, y + text * 0.3, Math.max(text * 4 * share, 1), text * 0.42, text, paint(label));
+      round(x, y + text * 0.3, Math.max(text * 4 * fraction, 1), text * 0.42, text, paint(label));
     });
   }
 }

@@ -11,14 +11,14 @@ const WHY = Object.fromEntries(QUALITY_REASONS.map((reason) => [reason, {
 }[reason]]));
 
 /** A probability as text; never 0% or 100%, which would read as certainty. */
-export function percent(share) {
-  return share > 0.99 ? ">99%" : share < 0.01 ? "<1%" : `${Math.round(share * 100)}%`;
+export function percent(fraction) {
+  return fraction > 0.99 ? ">99%" : fraction < 0.01 ? "<1%" : `${Math.round(fraction * 100)}%`;
 }
 
 /** The same for screen readers. */
-export function spoken(share) {
-  return share > 0.99 ? "over 99 percent" : share < 0.01 ? "under 1 percent"
-    : `${Math.round(share * 100)} percent`;
+export function spoken(fraction) {
+  return fraction > 0.99 ? "over 99 percent" : fraction < 0.01 ? "under 1 percent"
+    : `${Math.round(fraction * 100)} percent`;
 }
 
 /**

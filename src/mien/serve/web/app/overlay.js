@@ -77,14 +77,14 @@ export class Overlay {
 
   bars(mark, probabilities) {
     mark.rows.hidden = !probabilities;
-    for (const [label, share] of Object.entries(probabilities ?? {})) {
+    for (const [label, fraction] of Object.entries(probabilities ?? {})) {
       if (!mark.bars.has(label)) {
         const bar = el("i");
         bar.style.setProperty("--hue", hue(label));
         mark.bars.set(label, bar);
         mark.rows.append(el("div", { class: "row" }, el("span", {}, label), el("span", { class: "rail" }, bar)));
       }
-      mark.bars.get(label).style.width = `${100 * share}%`;
+      mark.bars.get(label).style.width = `${100 * fraction}%`;
     }
   }
 

@@ -29,7 +29,7 @@ export function durationOf(frames, index, end = null) {
 /**
  * @param {object[]} frames {time_s, faces} in order of time.
  * @param {number | null} end of the video, in seconds; null if unknown.
- * @returns {object[]} by number: {track, first_s, last_s, seen_s, shares: {label: 0..1}, now}; `now`
+ * @returns {object[]} by number: {track, first_s, last_s, seen_s, fractions: {label: 0..1}, now}; `now`
  *   is the face in the last frame, or null.
  */
 export function summarise(frames, threshold, end = null) {
@@ -49,9 +49,9 @@ export function summarise(frames, threshold, end = null) {
   for (const face of frames.at(-1)?.faces ?? []) people.get(face.track).now = face;
   return [...people.values()].sort((a, b) => a.track - b.track).map(({ shown, ...person }) => {
     const total = Math.max(person.seen_s, 1e-9);
-    const shares = Object.entries(shown).sort((a, b) => b[1] - a[1])
+    const fractions = Object.entries(shown).sort((a, b) => b[1] - a[1])
       .map(([label, seconds]) => [label, person.seen_s ? seconds / total : 1]);
-    return { ...person, shares: Object.fromEntries(shares) };
+    return { ...person, fractions: Object.fromEntries(fractions) };
   });
 }
 

@@ -42,9 +42,9 @@ export function nobody(heading, text, action = null) {
     button && el("p", { class: "then" }, button));
 }
 
-export function progress(share, words, cancel) {
+export function progress(fraction, words, cancel) {
   const box = $("progress");
-  if (share === null) {
+  if (fraction === null) {
     box.hidden = true;
     box.replaceChildren();
     return;
@@ -55,8 +55,8 @@ export function progress(share, words, cancel) {
       el("button", { type: "button", id: "cancel", onclick: cancel }, "Cancel"));
     say(words);
   }
-  box.querySelector("p").textContent = `${words}, ${Math.round(100 * share)}%`;
-  box.querySelector("progress").value = share;
+  box.querySelector("p").textContent = `${words}, ${Math.round(100 * fraction)}%`;
+  box.querySelector("progress").value = fraction;
 }
 
 export function canSave(yes) {

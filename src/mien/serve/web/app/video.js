@@ -36,7 +36,7 @@ export class Video extends Following {
     };
     try {
       const { reader, model } = this.choices;
-      const progress = (share, words) => signal.aborted || stage.progress(share, words, cancel);
+      const progress = (fraction, words) => signal.aborted || stage.progress(fraction, words, cancel);
       this.frames = await reader.readVideo(this.file, { model, signal, progress });
       if (!signal.aborted) this.play();
     } catch (error) {

@@ -122,9 +122,9 @@ function scaledUp(answer, factor) {
 }
 
 function labelled(answer, labels) {
-  const shares = (values) => values && Object.fromEntries(labels.map((label, i) => [label, values[i]]));
+  const fractions = (values) => values && Object.fromEntries(labels.map((label, i) => [label, values[i]]));
   const faces = answer.faces.map((face) =>
-    ({ ...face, raw: shares(face.raw), probabilities: shares(face.probabilities) }));
+    ({ ...face, raw: fractions(face.raw), probabilities: fractions(face.probabilities) }));
   return { ...answer, faces };
 }
 

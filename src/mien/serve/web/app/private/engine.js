@@ -22,7 +22,7 @@ export class Engine {
   /**
    * Download all files; there are no requests afterwards.
    * @param {object} model of /v1/models: name, labels, input_size.
-   * @param {(share: number) => void} progress called with 0 to 1.
+   * @param {(fraction: number) => void} progress called with 0 to 1.
    */
   static async load(model, progress) {
     const names = [WASM, `models/${model.name}.onnx`, ...DETECTOR.map((n) => `models/${n}.onnx`)];

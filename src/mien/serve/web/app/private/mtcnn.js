@@ -3,7 +3,7 @@
 // Its networks take images with x before y and give landmarks as five x, then five y.
 
 import {
-  CELL, FRAMING_SCALE, FRAMING_SHIFT_X, FRAMING_SHIFT_Y, MAX_CANDIDATES, MIN_FACE, MIN_FACE_SHARE,
+  CELL, FRAMING_SCALE, FRAMING_SHIFT_X, FRAMING_SHIFT_Y, MAX_CANDIDATES, MIN_FACE, MIN_FACE_FRACTION,
   PYRAMID, STRIDE, THRESHOLDS,
 } from "../constants.js";
 import { suppress } from "./boxes.js";
@@ -17,10 +17,10 @@ export class Mtcnn {
   /**
    * @param {object} networks pnet, rnet, onet: functions from (dims, Float32Array) to outputs.
    * @param {number} minFace side of the smallest face to detect, in pixels.
-   * @param {number} minShare the same as a fraction of the shorter side; the larger of both counts.
+   * @param {number} minFraction the same as a fraction of the shorter side; the larger of both counts.
    */
-  constructor(networks, minFace = MIN_FACE, minShare = MIN_FACE_SHARE) {
-    Object.assign(this, { networks, minFace, minShare });
+  constructor(networks, minFace = MIN_FACE, minFraction = MIN_FACE_FRACTION) {
+    Object.assign(this, { networks, minFace, minFraction });
   }
 
   /** Faces from left to right: [{box, score, landmarks: [[x, y] x 5]}]. */
@@ -32,7 +32,7 @@ export class Mtcnn {
 
   async propose(image) {
     const shorter = Math.min(image.width, image.height);
-    let scale = CELL / Math.max(this.minFace, this.minShare * shorter);
+    let scale = CELL / Math.max(this.minFace, this.minFraction * shorter);
     const boxes = [], scores = [];
     for (; shorter * scale >= CELL; scale *= PYRAMID) {
       const found = await this.proposeAt(image, scale);

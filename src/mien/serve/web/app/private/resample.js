@@ -83,10 +83,10 @@ function meanOfThree({ data, offset, line, step }, x, y, columns, rows, out, at)
       blue += data[i + 2];
     }
   }
-  const share = reciprocal(count);
-  out[at] = red * share;
-  out[at + 1] = green * share;
-  out[at + 2] = blue * share;
+  const fraction = reciprocal(count);
+  out[at] = red * fraction;
+  out[at + 1] = green * fraction;
+  out[at + 2] = blue * fraction;
 }
 
 function meanOfOne({ data, offset, line, step }, x, y, columns, rows, out, at) {
@@ -148,18 +148,18 @@ function weights(inputs, from, to, size) {
   const maxTaps = Math.ceil(reach) * 2 + 1;
   const starts = new Int32Array(size), counts = new Int32Array(size);
   const fixed = new Int32Array(size * maxTaps);
-  const share = new Float64Array(maxTaps);
+  const fraction = new Float64Array(maxTaps);
   for (let i = 0; i < size; i++) {
     const centre = from + (i + 0.5) * scale;
     const start = Math.max(Math.trunc(centre - reach + 0.5), 0);
     const count = Math.min(Math.trunc(centre + reach + 0.5), inputs) - start;
     let total = 0;
     for (let j = 0; j < count; j++) {
-      share[j] = Math.max(1 - Math.abs((j + start - centre + 0.5) * (1 / reach)), 0);
-      total += share[j];
+      fraction[j] = Math.max(1 - Math.abs((j + start - centre + 0.5) * (1 / reach)), 0);
+      total += fraction[j];
     }
     for (let j = 0; j < count; j++) {
-      const part = total === 0 ? share[j] : share[j] / total;
+      const part = total === 0 ? fraction[j] : fraction[j] / total;
       fixed[i * maxTaps + j] = Math.trunc(0.5 + part * (1 << BITS));
     }
     starts[i] = start;
@@ -179,10 +179,10 @@ function across(source, { starts, counts, fixed, maxTaps }, width, first = 0, la
       if (bands === 3) {
         let red = HALF, green = HALF, blue = HALF;
         for (let j = 0; j < count; j++, i += step) {
-          const share = fixed[weight + j];
-          red = (red + Math.imul(data[i], share)) | 0;
-          green = (green + Math.imul(data[i + 1], share)) | 0;
-          blue = (blue + Math.imul(data[i + 2], share)) | 0;
+          const fraction = fixed[weight + j];
+          red = (red + Math.imul(data[i], fraction)) | 0;
+          green = (green + Math.imul(data[i + 1], fraction)) | 0;
+          blue = (blue + Math.imul(data[i + 2], fraction)) | 0;
         }
         out.data[at++] = clipped(red);
         out.data[at++] = clipped(green);
@@ -208,8 +208,8 @@ function down(source, { starts, counts, fixed, maxTaps }, height, first = 0) {
   for (let y = 0; y < height; y++) {
     sums.fill(HALF);
     for (let j = 0; j < counts[y]; j++) {
-      const share = fixed[y * maxTaps + j], begin = offset + (starts[y] - first + j) * line;
-      for (let i = 0; i < bytes; i++) sums[i] += Math.imul(data[begin + i], share);
+      const fraction = fixed[y * maxTaps + j], begin = offset + (starts[y] - first + j) * line;
+      for (let i = 0; i < bytes; i++) sums[i] += Math.imul(data[begin + i], fraction);
     }
     for (let i = 0; i < bytes; i++) out.data[at++] = clipped(sums[i]);
   }
