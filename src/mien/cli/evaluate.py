@@ -200,12 +200,11 @@ def _robustness(
 def _raters(
     scorer: Scorer, dataset: Dataset, split: str, labels: tuple[str, ...]
 ) -> tuple[RaterAgreement, ...]:
-    from mien.cli.progress import stages
     from mien.evaluate.predictions import predict_table
     from mien.evaluate.raters import rater_agreement
 
     chosen = dataset.split(split)
-    with stages() as update:
+    with progress_bars() as update:
         return rater_agreement(
             chosen, labels, y_pred_n=predict_table(scorer, chosen, labels).logits_nk.argmax(axis=1),
             progress=lambda done, total: update("raters", done, total),
