@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.evaluate_tables import print_evaluation, print_raters, print_robustness
+from mien.cli.evaluate_tables import (
+    print_evaluation,
+    print_groups,
+    print_raters,
+    print_robustness,
+)
 from mien.cli.extras import needs
 from mien.cli.options import AnyModel, Json, RunDatasetFolder
 from mien.cli.paths import refuse_file
@@ -43,7 +48,16 @@ Image = Annotated[
         "--image",
         metavar="FILE",
         help="PNG file for the plots (default: in the run folder, or beside the ONNX file). "
-        "Further plots get its name with -confidence and -corruptions.",
+        "Further plots get its name with -confidence, -groups and -corruptions.",
+    ),
+]
+By = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--by",
+        metavar="COLUMN",
+        help="Also evaluate each group of a column of the dataset, such as age, sex, skin_tone or "
+        "subject, 2 to 50 groups; repeat it for further columns.",
     ),
 ]
 Corruptions = Annotated[
@@ -69,6 +83,7 @@ def evaluate(
     labels: Labels = "",
     as_json: Json = False,
     image: Image = None,
+    by: By = None,
     corruptions: Corruptions = False,
     raters: Raters = False,
 ) -> None:
@@ -84,7 +99,7 @@ def evaluate(
     refuse_file(image, "--image", [".png"])
     scorer = load_scorer(model, chosen)
     dataset = load_dataset(data or _own_data(model, split))
-    evaluation = run_evaluation(scorer, dataset, split, chosen)
+    evaluation = run_evaluation(scorer, dataset, split, chosen, by=by or ())
     if split == "test":
         typer.echo("note: this is the test split; do not choose a model by it", err=True)
     robustness = _robustness(scorer, dataset, split, chosen) if corruptions else None
@@ -98,6 +113,7 @@ def evaluate(
         typer.echo(json.dumps({**evaluation.to_dict(), **more}, indent=2))
     else:
         print_evaluation(evaluation)
+        print_groups(evaluation)
         if robustness is not None:
             print_robustness(robustness)
         if raters:
@@ -150,6 +166,10 @@ def _write_plots(path: Path, evaluation: Evaluation, robustness: Robustness | No
     from mien.files import write_bytes
 
     images = {path: draw(evaluation), _beside(path, "confidence"): confidence_image(evaluation)}
+    if evaluation.groups:
+        from mien.evaluate.subgroup_plots import groups_image
+
+        images[_beside(path, "groups")] = groups_image(evaluation)
     if robustness is not None:
         from mien.evaluate.robustness_plots import robustness_image
 

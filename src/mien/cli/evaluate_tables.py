@@ -1,4 +1,4 @@
-"""The tables of `mien evaluate`: headlines, classes, prediction sets, raters, corruptions."""
+"""The tables of `mien evaluate`: headlines, classes, prediction sets, groups, raters and more."""
 
 from __future__ import annotations
 
@@ -73,6 +73,17 @@ def print_raters(evaluation: Evaluation, found: Sequence[RaterAgreement]) -> Non
          *(f"recall {label}" for label in labels), "model's balanced accuracy, same images"],
         rows,
     )  # fmt: skip
+
+
+def print_groups(evaluation: Evaluation) -> None:
+    """Print the metrics of each group of the columns that were asked for, and what differs."""
+    from mien.evaluate.report import GROUND_TRUTHS, group_table, groups_found
+
+    for one in evaluation.groups:
+        head, rows = group_table(one)
+        typer.echo()
+        _print([f"{one.column}, {GROUND_TRUTHS[one.ground_truth]}", *head[1:]], rows)
+        typer.echo(groups_found(one))
 
 
 def print_robustness(robustness: Robustness) -> None:

@@ -3,7 +3,8 @@
 manifest.parquet   one row per image: source, label, votes, subject, source_split, split,
                    group, sha256, phash; for image files also source_width and source_height,
                    and face_box, face_score and face_landmarks of the face that was cropped
-                   (null: the whole image is the crop)
+                   (null: the whole image is the crop); then one column of text for each further
+                   column of the source, '' where it gives no value
 images.npy         uint8 [n, size, size], in the manifest's order
 dataset.json       schema version, label and vote names, fingerprint, facts about the import
 skipped.csv        files that were not imported, with the reason
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mien.data.columns import MANIFEST_COLUMNS, text_values
 from mien.data.duplicates import perceptual_hashes, pixel_hashes
 from mien.data.records import Origin, Skipped, Thumbnail
 from mien.errors import DataError, MissingExtraError
@@ -80,6 +82,8 @@ class Dataset:
         groups_n: int64 [n]; exact and near-duplicates of one image share a number.
         votes_nk: float32 [n, k] raters' votes, or None where the source has none.
         vote_names: names of the columns of `votes_nk`, in our spelling.
+        columns: further columns of the source by name, such as age group or lighting, each str
+            [n], '' where the source gives no value; named by `mien.data.columns.column_name`.
         fingerprint: 16 hexadecimal digits over images, labels, votes, groups and splits; '' before
             the dataset is split.
         facts: about the import, as JSON types: duplicates, conflicts, how it was split.
@@ -101,6 +105,7 @@ class Dataset:
     groups_n: NDArray[np.int64]
     votes_nk: NDArray[np.float32] | None = None
     vote_names: tuple[str, ...] = ()
+    columns: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     fingerprint: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
@@ -115,8 +120,11 @@ class Dataset:
         Raises:
             DataError: one of them has another length.
         """
-        for name in _ROW_ARRAYS:
-            rows = getattr(self, name)
+        arrays = {name: getattr(self, name) for name in _ROW_ARRAYS}
+        for name, rows in (
+            *arrays.items(),
+            *((f"column {k!r}", v) for k, v in self.columns.items()),
+        ):
             if rows is not None and len(rows) != len(self.images_nhw):
                 raise DataError(
                     f"dataset {self.name!r}: {name} has {len(rows)} rows, images_nhw has "
@@ -143,6 +151,7 @@ class Dataset:
         subjects_n: NDArray[np.str_] | None = None,
         votes_nk: NDArray[np.float32] | None = None,
         vote_names: tuple[str, ...] = (),
+        columns: Mapping[str, NDArray[np.str_]] | None = None,
         facts: Mapping[str, Any] | None = None,
         skipped: tuple[Skipped, ...] = (),
         notes: tuple[Skipped, ...] = (),
@@ -162,8 +171,8 @@ class Dataset:
             source_splits_n=np.full(n, "", "<U10") if source_splits_n is None else source_splits_n,
             subjects_n=np.full(n, "", np.str_) if subjects_n is None else subjects_n,
             splits_n=np.full(n, "", "<U10"), groups_n=np.arange(n, dtype=np.int64),
-            votes_nk=votes_nk, vote_names=vote_names, facts=facts or {}, skipped=skipped,
-            notes=notes, declared=declared, origins=origins, thumbnails=thumbnails,
+            votes_nk=votes_nk, vote_names=vote_names, columns=columns or {}, facts=facts or {},
+            skipped=skipped, notes=notes, declared=declared, origins=origins, thumbnails=thumbnails,
         )  # fmt: skip
 
     def __len__(self) -> int:
@@ -192,6 +201,7 @@ class Dataset:
         return replace(
             self,
             images_nhw=self.images_nhw[chosen],
+            columns={name: values_n[chosen] for name, values_n in self.columns.items()},
             origins=tuple(self.origins[i] for i in rows) if self.origins else (),
             **parts,
         )
@@ -290,19 +300,24 @@ def _columns(dataset: Dataset) -> dict[str, Any]:
         "sha256": pixel_hashes(dataset.images_nhw).tolist(),
         "phash": perceptual_hashes(dataset.images_nhw).tolist(),
     }
+    more = {name: values_n.tolist() for name, values_n in dataset.columns.items()}
     origins = dataset.origins
     if not origins:
-        return columns
-    return columns | {
-        "source_width": [o.width for o in origins],
-        "source_height": [o.height for o in origins],
-        "face_box": [None if o.box is None else list(o.box) for o in origins],
-        "face_score": [o.score for o in origins],
-        "face_landmarks": [
-            None if o.landmarks is None else [v for point in o.landmarks for v in point]
-            for o in origins
-        ],
-    }
+        return columns | more
+    return (
+        columns
+        | more
+        | {
+            "source_width": [o.width for o in origins],
+            "source_height": [o.height for o in origins],
+            "face_box": [None if o.box is None else list(o.box) for o in origins],
+            "face_score": [o.score for o in origins],
+            "face_landmarks": [
+                None if o.landmarks is None else [v for point in o.landmarks for v in point]
+                for o in origins
+            ],
+        }
+    )
 
 
 def refuse_existing(folder: Path, *, force: bool) -> None:
@@ -349,6 +364,11 @@ def load_dataset(folder: Path) -> Dataset:
             groups_n=np.array(columns["group"], np.int64),
             votes_nk=None if votes is None else np.array(votes, np.float32),
             vote_names=tuple(about["vote_names"]),
+            columns={
+                name: text_values(np.array(["" if v is None else v for v in values]))
+                for name, values in columns.items()
+                if name not in MANIFEST_COLUMNS
+            },
             fingerprint=about["fingerprint"],
             facts={_OLD_FACTS.get(key, key): value for key, value in about["facts"].items()},
             skipped=_read_skipped(folder / "skipped.csv"),

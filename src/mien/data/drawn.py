@@ -37,6 +37,10 @@ SKINS = (
     (141, 85, 54),
     (92, 56, 38),
 )
+SKIN_TONES = ("light", "light", "medium", "medium", "dark", "dark")
+"""Name of each of SKINS, in the column `skin_tone`."""
+DIM, BRIGHT = 0.8, 1.0
+"""Brightness factors below and from which the column `lighting` has 'dim' and 'bright'."""
 HAIRS = (
     (40, 28, 20),
     (92, 60, 30),
@@ -134,7 +138,13 @@ def draw_face(
     """
     if label not in THREE:
         raise ConfigError(f"label: unknown value {label!r}", hint=f"allowed: {', '.join(THREE)}")
-    person = person or Person.make(rng)
+    return _draw_lit(label, rng, size, person or Person.make(rng))[0]
+
+
+def _draw_lit(
+    label: str, rng: np.random.Generator, size: int, person: Person
+) -> tuple[NDArray[np.uint8], float]:
+    """Return a drawn face, uint8 [size, size, 3] RGB, and its brightness factor, 0.65 to 1.15."""
     side = size * OVERSAMPLING
     background = tuple(int(v) for v in rng.integers(40, 230, 3))
     canvas = Image.new("RGB", (side, side), background)
@@ -164,13 +174,15 @@ def draw_faces(count: int, seed: int = 0, size: int = 48) -> Dataset:
         )
     check_size(size)
     rng = np.random.default_rng(seed)
-    images, subjects = [], []
+    images, subjects, skin_tones, lighting = [], [], [], []
     for start in range(0, count, IMAGES_PER_PERSON):
         person = Person.make(rng)
         for i in range(start, min(start + IMAGES_PER_PERSON, count)):
-            face = draw_face(THREE[i % len(THREE)], rng, size * 2, person)
+            face, brightness = _draw_lit(THREE[i % len(THREE)], rng, size * 2, person)
             images.append(crop_whole(face, size))
             subjects.append(f"drawn-person-{start // IMAGES_PER_PERSON:05d}")
+            skin_tones.append(SKIN_TONES[SKINS.index(person.skin)])
+            lighting.append(_lighting_level(brightness))
     return Dataset.unsplit(
         name="drawn",
         images_nhw=np.stack(images),
@@ -178,7 +190,10 @@ def draw_faces(count: int, seed: int = 0, size: int = 48) -> Dataset:
         labels_n=np.arange(count, dtype=np.int64) % len(THREE),
         sources_n=np.array([f"drawn#{seed}/{i}" for i in range(count)], np.str_),
         subjects_n=np.array(subjects, np.str_),
-    )
+        columns={
+            "skin_tone": np.array(skin_tones, np.str_), "lighting": np.array(lighting, np.str_),
+        },
+    )  # fmt: skip
 
 
 def split_drawn(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> Dataset:
@@ -323,15 +338,25 @@ def _turn(
     )
 
 
-def _add_lighting(canvas: Image.Image, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return the canvas with a gradient of brightness, blur and noise, as a camera adds them."""
+def _lighting_level(brightness: float) -> str:
+    if brightness < DIM:
+        return "dim"
+    return "bright" if brightness >= BRIGHT else "normal"
+
+
+def _add_lighting(canvas: Image.Image, rng: np.random.Generator) -> tuple[NDArray[np.uint8], float]:
+    """Return the canvas with a gradient, blur and noise, as a camera adds them, and its brightness.
+
+    The order of the random numbers stays: datasets that were drawn before have the same images.
+    """
     side = canvas.width
     if rng.random() < 0.5:
         canvas = canvas.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.015) * side))
     direction = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
     slope = 1 + rng.uniform(0, 0.35) * (np.cos(direction) * x + np.sin(direction) * y)
-    pixels = np.asarray(canvas, np.float64) * slope[:, :, None] * rng.uniform(0.65, 1.15)
+    brightness = rng.uniform(0.65, 1.15)
+    pixels = np.asarray(canvas, np.float64) * slope[:, :, None] * brightness
     pixels += rng.normal(0, rng.uniform(0, 9), (side, side, 1))
     lit: NDArray[np.uint8] = np.clip(np.round(pixels), 0, 255).astype(np.uint8)
-    return lit
+    return lit, brightness

@@ -20,7 +20,7 @@ from mien.intervals import Estimate as Estimate
 from mien.intervals import wilson as wilson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -71,13 +71,14 @@ def few_errors_estimates(rows: Rows, groups_n: NDArray[np.int64]) -> list[Estima
     if min(hits.sum(), len(groups_n) - hits.sum()) < FEW:
         accuracy = wilson(hits.sum() * once, len(groups_n) * once)
     if (support > 0).all() and np.minimum(hits, support - hits).min() < FEW:
-        balanced = _mean([wilson(h * once, n * once) for h, n in zip(hits, support, strict=True)])
+        recalls = [wilson(h * once, n * once) for h, n in zip(hits, support, strict=True)]
+        balanced = mean_estimate(recalls)
         jaccard = [wilson(h * once, n * once) for h, n in zip(hits, union, strict=True)]
-        macro = _mean([f1_of_jaccard(j) for j in jaccard])
+        macro = mean_estimate([f1_of_jaccard(j) for j in jaccard])
     return [accuracy, balanced, macro]
 
 
-def _mean(estimates: list[Estimate]) -> Estimate:
+def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
     """Return the mean of independent estimates, with the interval that follows from theirs."""
     value, low, high = np.array([[e.value, e.low, e.high] for e in estimates]).T
     below, above = np.sqrt(((value - low) ** 2).sum()), np.sqrt(((high - value) ** 2).sum())

@@ -10,12 +10,14 @@ import numpy as np
 from mien.errors import ConfigError, DataError, did_you_mean
 from mien.evaluate.bootstrap import Estimate, headline_estimates
 from mien.evaluate.class_metrics import ClassMetrics, class_metrics
+from mien.evaluate.columns import group_values
 from mien.evaluate.confidence import Confidence, measure_confidence
 from mien.evaluate.metrics import HEADLINES, Rows, confusion_matrix
-from mien.evaluate.predictions import PredictionTable, Scorer, predict_table
+from mien.evaluate.predictions import PredictionTable, Scorer, ground_truth_of, predict_table
+from mien.evaluate.subgroups import ColumnGroups, GradedRows, group_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -106,6 +108,7 @@ class Evaluation:
         labels: labels that were predicted.
         raw: against the dataset's own labels; None where too few images of the split have one.
         consensus: against the raters' majority; None without votes.
+        groups: metrics by group, for each column that was asked for.
     """
 
     model: str
@@ -115,6 +118,7 @@ class Evaluation:
     labels: tuple[str, ...]
     raw: Metrics | None
     consensus: Metrics | None
+    groups: tuple[ColumnGroups, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as JSON types; the metrics at the top level are the raw labels'."""
@@ -125,7 +129,8 @@ class Evaluation:
         }
         raw = self.raw.to_dict() if self.raw is not None else {"n": 0}
         consensus = self.consensus.to_dict() if self.consensus is not None else None
-        return {**about, **raw, "consensus": consensus}
+        groups = {one.column: one.to_dict() for one in self.groups}
+        return {**about, **raw, "consensus": consensus, **({"groups": groups} if groups else {})}
 
 
 def evaluate(
@@ -134,6 +139,7 @@ def evaluate(
     split: str,
     labels: tuple[str, ...] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
+    by: Sequence[str] = (),
 ) -> Evaluation:
     """Classify a split's images and compare the predictions with the ground truth.
 
@@ -143,10 +149,12 @@ def evaluate(
         split: 'train', 'validation' or 'test'.
         labels: labels to choose among; empty for all of the model's.
         progress: progress callback, called with (done, total).
+        by: columns whose groups are evaluated too, against the consensus where there are votes.
 
     Raises:
-        DataError: the dataset has no such split, or too few of its images carry one of the labels.
-        ConfigError: an unknown split, or a label that the model does not have.
+        DataError: the dataset has no such split, too few of its images carry one of the labels, or
+            a column of `by` has no values, a single one, or too many.
+        ConfigError: an unknown split or column, or a label that the model does not have.
     """
     if split not in SPLITS:
         raise ConfigError(
@@ -154,6 +162,8 @@ def evaluate(
             hint=did_you_mean(split, SPLITS) + f"choose one of: {', '.join(SPLITS)}",
         )
     chosen = dataset.split(split)
+    for column in by:  # before the split is classified, which may take minutes
+        group_values(chosen, column)
     table = predict_table(scorer, chosen, labels, progress)
     raw = grade(table, table.raw_n)
     consensus = grade(table, table.consensus_n) if table.consensus_n is not None else None
@@ -163,9 +173,25 @@ def evaluate(
             f"{', '.join(table.labels)}",
             hint="evaluate on more images",
         )
+    groups = _groups(table, chosen, by) if by else ()
     return Evaluation(
-        scorer.name, dataset.name, dataset.fingerprint, split, table.labels, raw, consensus
+        scorer.name, dataset.name, dataset.fingerprint, split, table.labels, raw, consensus, groups
     )
+
+
+def _groups(table: PredictionTable, split: Dataset, by: Sequence[str]) -> tuple[ColumnGroups, ...]:
+    """Return the groups of each column over the images that have ground truth."""
+    truth, y_true_n = ground_truth_of(table)
+    if (y_true_n >= 0).sum() < MIN_IMAGES:
+        truth, y_true_n = "raw", table.raw_n
+    known = y_true_n >= 0
+    graded = split.subset(known)
+    rows = GradedRows(
+        y_true_n[known], table.logits_nk[known].argmax(axis=1), table.labels, graded.groups_n,
+        graded.subjects_n,
+    )  # fmt: skip
+    names = dict.fromkeys(column.strip().lower() for column in by)
+    return tuple(group_metrics(rows, group_values(graded, name), name, truth) for name in names)
 
 
 def grade(table: PredictionTable, y_true_n: NDArray[np.int64]) -> Metrics | None:

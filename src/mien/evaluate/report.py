@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from mien.evaluate.evaluate import Evaluation, Metrics
+    from mien.evaluate.subgroups import ColumnGroups
     from mien.intervals import Estimate
 
 NAMES = {
@@ -21,6 +22,8 @@ NAMES = {
 GROUND_TRUTHS = {"consensus": "rater consensus", "raw": "raw label"}
 """Ground truths of an evaluation: the raters' majority, and the dataset's own label."""
 UNDEFINED_TEXT = "not defined"
+TOO_FEW = "too few"
+"""In place of a difference: the group, or the rest, has fewer than subgroups.MIN_GROUP images."""
 
 
 def markdown(evaluation: Evaluation) -> str:
@@ -63,6 +66,45 @@ def confusion_table(metrics: Metrics) -> tuple[list[str], list[list[str]]]:
         ["ground truth", *(f"predicted {label}" for label in metrics.labels)],
         [[label, *(f"{count:,}" for count in counts)] for label, counts in rows],
     )
+
+
+def group_table(one: ColumnGroups) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the rows of the groups of a column, in points of accuracy."""
+    head = [
+        one.column, "n", "accuracy", "balanced accuracy",
+        *(f"recall {label}" for label in one.labels), "minus the rest, points", "p (Holm)",
+    ]  # fmt: skip
+    rows = []
+    for group in one.groups:
+        gap, p = group.difference, group.p_adjusted
+        figures = (group.accuracy, group.balanced_accuracy, *group.recalls)
+        rows.append([
+            group.name, f"{group.n:,}", *(in_words(e, 3) for e in figures),
+            TOO_FEW if group.too_few
+            else f"{100 * gap.value:+.1f} ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})",
+            "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}",
+        ])  # fmt: skip
+    return head, rows
+
+
+def groups_markdown(one: ColumnGroups) -> str:
+    """Return the groups of a column as a Markdown table."""
+    head, rows = group_table(one)
+    return "\n".join(_table(head, [[cell.replace("|", "\\|") for cell in row] for row in rows]))
+
+
+def groups_found(one: ColumnGroups) -> str:
+    """Return which groups differ from the rest after Holm's correction, as one sentence."""
+    found = [
+        f"{group.name} ({100 * group.difference.value:+.1f} points)"
+        for group in one.groups
+        if group.differs
+    ]
+    if found:
+        return f"{one.column}: accuracy differs from the other images for {', '.join(found)}"
+    if all(group.too_few for group in one.groups):
+        return f"{one.column}: too few images to compare any group with the others"
+    return f"{one.column}: no difference was found; one smaller than the intervals is not ruled out"
 
 
 def by_ground_truth(evaluation: Evaluation) -> Iterator[tuple[str, Metrics]]:

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mien.evaluate.report import GROUND_TRUTHS, by_ground_truth, in_words, markdown
+from mien.evaluate.report import (
+    GROUND_TRUTHS,
+    by_ground_truth,
+    groups_found,
+    groups_markdown,
+    in_words,
+    markdown,
+)
+from mien.evaluate.subgroups import MIN_GROUP
 
 if TYPE_CHECKING:
     from mien.evaluate.evaluate import Evaluation
@@ -23,7 +31,7 @@ expression has more than {unsure:.0%} of the probability, mien returns 'unsure'.
 
 Known limits:
 - It works for faces like those it learnt from, and for no others that anyone has shown. Its
-  accuracy for groups of people (age, sex, skin, region) **has not been measured**; the literature
+  accuracy for groups of people (age, sex, skin, region) {measured}; the literature
   finds such models unequal, and neutral elderly faces read as sad.
 - Small (below about 30 pixels), blurred, dark, covered or turned faces are read worse.
 - It sees one grey image of 48 x 48 pixels: no speech, no situation, no change over time.
@@ -85,11 +93,11 @@ never trained on, but the best epoch and the temperature were chosen by it: **it
 a test**. Intervals are 95%: Wilson's for recall and precision, by bootstrap over groups of
 duplicates for the others. Command: `{command}`
 
-{markdown(evaluation)}{_about_confidence(evaluation)}
+{markdown(evaluation)}{_about_confidence(evaluation)}{_about_groups(evaluation)}
 The raw label is the dataset's own. The rater consensus, where there are votes, is the label with at
 least half of them and no tie.
 
-{_about_int8(info)}{_about_data(evaluation, note)}{LIMITS.format(unsure=info.unsure_below)}"""
+{_about_int8(info)}{_about_data(evaluation, note)}{_limits(info, evaluation)}"""
 
 
 def _about_confidence(evaluation: Evaluation) -> str:
@@ -120,6 +128,32 @@ def _about_confidence(evaluation: Evaluation) -> str:
         "| --- | --- | --- | --- | --- |", *rows, "",
         *(part for rule in rules for part in (rule, "")),
     ])  # fmt: skip
+
+
+def _about_groups(evaluation: Evaluation) -> str:
+    """Return the metrics by group as a Markdown section; '' where no column was evaluated."""
+    if not evaluation.groups:
+        return ""
+    parts = [
+        "\n## Groups\n\nAccuracy of each group, and its difference to all other images (95% "
+        "intervals: Wilson, Newcombe;\np values of a score test, adjusted by Holm within a "
+        f"column). Groups with fewer than {MIN_GROUP} images are shown,\nbut nothing is claimed "
+        "about them."
+    ]
+    for one in evaluation.groups:
+        truth = GROUND_TRUTHS[one.ground_truth]
+        parts += [f"By {one.column}, {truth}, n = {one.n:,}:", groups_markdown(one),
+                  f"{groups_found(one)}."]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _limits(info: ModelInfo, evaluation: Evaluation) -> str:
+    """Return the limits; what was measured by group is named, and nothing beyond it."""
+    measured = "**has not been measured**"
+    if evaluation.groups:
+        columns = ", ".join(one.column for one in evaluation.groups)
+        measured = f"was measured by {columns} only, on one dataset (see Groups)"
+    return LIMITS.format(unsure=info.unsure_below, measured=measured)
 
 
 def _about_storage(info: ModelInfo) -> str:

@@ -8,6 +8,8 @@ usage    [n]: 0 Training, 1 PublicTest, 2 PrivateTest, or such names
 votes    [n, k] raters' votes; vote_names str [k], where absent FERPlus's ten columns
 names    str [n], name of each row
 subjects str [n]
+
+Any other array [n] of numbers or text, such as age_group, becomes a column of the dataset.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mien.data.columns import TEXT_KINDS, column_name, text_values
 from mien.data.dataset import Dataset
 from mien.data.sources.fields import split_name
 from mien.data.sources.resize import resize_crops
@@ -82,6 +85,11 @@ def read_arrays(
         subjects_n=_text(arrays.get("subjects"), n),
         votes_nk=votes,
         vote_names=vote_names,
+        columns={
+            column_name(name): text_values(array)
+            for name, array in arrays.items()
+            if name not in KNOWN and array.shape == (n,) and array.dtype.kind in TEXT_KINDS
+        },
         declared=label_names if "label_names" in arrays else (),
     )
 

@@ -84,7 +84,7 @@ SOURCES: Mapping[str, CropSource | ImageSource] = MappingProxyType(
         "folders": ImageSource(
             "a folder per class (happy/*.jpg), optionally within a folder per split", read_folders
         ),
-        "list": ImageSource("a CSV of path,label[,split,subject]", read_list),
+        "list": ImageSource("a CSV of path,label[,split,subject] and further columns", read_list),
         "fer2013": CropSource("FER2013's CSV: emotion,pixels,Usage", read_fer2013),
         "arrays": CropSource(
             "a NumPy .npz of images and labels, optionally usage, votes, names, subjects",

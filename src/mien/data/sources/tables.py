@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.data.columns import column_name
 from mien.data.dataset import Dataset
 from mien.data.sources.fields import index_labels, split_name
 from mien.data.sources.images import ImageCropper
@@ -40,6 +41,7 @@ FERPLUS_HEADER = (
 )
 
 
+LIST_COLUMNS = ("path", "label", "split", "subject")
 FER2013_SIDE = 48
 """Height and width of FER2013's crops; other sizes are read where all rows have the same."""
 
@@ -58,6 +60,8 @@ def read_list(
     cropper: ImageCropper | None = None,
 ) -> Dataset:
     """Read a CSV of `path,label[,split,subject]`; paths are relative to the file's folder.
+
+    Further columns, such as age or lighting, become the dataset's columns.
 
     Paths with backslashes, as Windows writes them, are read on every system. An empty label means
     that there is none, as in a test set without labels.
@@ -92,6 +96,7 @@ def read_list(
         skipped=tuple(crops.skipped),
         notes=tuple(crops.notes),
         declared=tuple(dict.fromkeys(canonical(text) for text in declared if text.strip())),
+        columns=_further_columns([row for _, row in rows]),
         origins=crops.origins,
         thumbnails=tuple(crops.thumbnails),
         facts=crops.facts(),
@@ -100,14 +105,21 @@ def read_list(
 
 def _list_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Return (line, row) of each image of a list; no row, or an empty path, is a DataError."""
-    known = ("path", "label", "split", "subject")
-    rows = list(_records(path, required=("path", "label"), known=known))
+    rows = list(_records(path, required=("path", "label"), known=LIST_COLUMNS))
     if not rows:
         raise DataError(f"{path} has no rows", hint="add lines such as faces/1.jpg,happy")
     for number, row in rows:
         if not row["path"].strip():
             raise DataError(f"{path}, line {number}: the path is empty", hint="fill or delete it")
     return rows
+
+
+def _further_columns(rows: Sequence[dict[str, str]]) -> dict[str, NDArray[np.str_]]:
+    """Return the columns of a list beside LIST_COLUMNS; a column without a name is left out."""
+    names = [name for name in (rows[0] if rows else ()) if name and name not in LIST_COLUMNS]
+    return {
+        column_name(name): np.array([row[name].strip() for row in rows], np.str_) for name in names
+    }
 
 
 def _file(folder: Path, text: str) -> Path:
