@@ -148,7 +148,7 @@ def group_metrics(
     clusters_n = rows.duplicates_n
     if column != "subject":
         clusters_n = units(rows.duplicates_n, rows.subjects_n)
-    right_n = rows.y_true_n == rows.y_pred_n
+    correct_n = rows.y_true_n == rows.y_pred_n
     names, counts = np.unique(values_n, return_counts=True)
     order = sorted(range(len(names)), key=lambda i: (-int(counts[i]), str(names[i])))
     measured = [_measure(rows, values_n == names[i], str(names[i]), clusters_n) for i in order]
@@ -161,7 +161,7 @@ def group_metrics(
         ground_truth=ground_truth,
         labels=rows.labels,
         n=len(values_n),
-        accuracy=_proportion(right_n, clusters_n, rows.duplicates_n)[0],
+        accuracy=_proportion(correct_n, clusters_n, rows.duplicates_n)[0],
         groups=tuple(
             GroupMetrics(
                 g.name, g.n, g.accuracy, g.balanced_accuracy, g.recalls, g.difference, g.p_value,
@@ -176,10 +176,10 @@ def _measure(
     rows: GradedRows, chosen_n: NDArray[np.bool_], name: str, clusters_n: NDArray[np.int64]
 ) -> GroupMetrics:
     """Return one group, with its p value not yet adjusted."""
-    right_n = rows.y_true_n == rows.y_pred_n
+    correct_n = rows.y_true_n == rows.y_pred_n
 
     def proportion(among_n: NDArray[np.bool_]) -> tuple[Estimate, float]:
-        return _proportion(right_n[among_n], clusters_n[among_n], rows.duplicates_n[among_n])
+        return _proportion(correct_n[among_n], clusters_n[among_n], rows.duplicates_n[among_n])
 
     accuracy, n = proportion(chosen_n)
     recalls = tuple(proportion(chosen_n & (rows.y_true_n == k))[0] for k in range(len(rows.labels)))
@@ -201,19 +201,19 @@ def _measure(
 
 
 def _proportion(
-    right_n: NDArray[np.bool_], clusters_n: NDArray[np.int64], duplicates_n: NDArray[np.int64]
+    correct_n: NDArray[np.bool_], clusters_n: NDArray[np.int64], duplicates_n: NDArray[np.int64]
 ) -> tuple[Estimate, float]:
     """Return the fraction that is right, and the number of independent images it is worth."""
-    n = len(right_n)
+    n = len(correct_n)
     if n == 0:
         return UNDEFINED, 0.0
     # Duplicates count once in any case: with few errors, their effect cannot be measured.
     once = len(np.unique(duplicates_n)) / n
-    effective = min(n * once, n / design_effect(right_n, clusters_n))
-    return wilson(float(right_n.mean()) * effective, effective), effective
+    effective = min(n * once, n / design_effect(correct_n, clusters_n))
+    return wilson(float(correct_n.mean()) * effective, effective), effective
 
 
-def design_effect(right_n: NDArray[np.bool_], clusters_n: NDArray[np.int64]) -> float:
+def design_effect(correct_n: NDArray[np.bool_], clusters_n: NDArray[np.int64]) -> float:
     """Return by how much clusters inflate the variance of a proportion, 1 or more.
 
     It is the variance of a ratio of cluster totals over the binomial variance (Rao and Scott 1992);
@@ -221,14 +221,14 @@ def design_effect(right_n: NDArray[np.bool_], clusters_n: NDArray[np.int64]) -> 
     all predictions are right or all wrong.
 
     Args:
-        right_n: bool [n], whether each prediction is right.
+        correct_n: bool [n], whether each prediction is right.
         clusters_n: int64 [n], dependent images share a number.
     """
     _, inverse = np.unique(clusters_n, return_inverse=True)
-    n, clusters, value = len(right_n), int(inverse.max(initial=-1)) + 1, right_n.mean()
+    n, clusters, value = len(correct_n), int(inverse.max(initial=-1)) + 1, correct_n.mean()
     if clusters < 2 or clusters == n or value in (0, 1):
         return 1.0
-    residuals = np.bincount(inverse, right_n - value)
+    residuals = np.bincount(inverse, correct_n - value)
     variance = clusters / (clusters - 1) * (residuals**2).sum() / n**2
     return max(1.0, float(variance / (value * (1 - value) / n)))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Explainable(Protocol):
     """A model with access to its layers.
 
-    Feature maps are told apart by their side in cells: of all maps with that side, the one meant
+    Feature maps are distinguished by their side in cells: of all maps with that side, the one meant
     is the last that convolutions computed. Models that average the logits of a face and its mirror
     image are explained as they predict: maps are summed over both views, flipped back.
 
