@@ -105,7 +105,7 @@ def test_the_saved_recipe_is_complete(tmp_path: Path, drawn: Dataset) -> None:
 
 OLD: dict[str, Any] = {
     "name": "old", "labels": "three", "also": "seven", "targets": {"classes": "eight"},
-    "network": {"name": "base", "squeeze": 0.5},
+    "network": {"name": "base", "squeeze": 0.5, "normalise": "picture"},
     "fit": {"average": 0.9, "first_size": 0.67, "start": "mien-small"},
     "distil": {"teachers": ["runs/a"], "weight": 0.25, "views": True},
 }  # fmt: skip
@@ -123,6 +123,7 @@ def test_a_recipe_of_schema_1_is_upgraded() -> None:
         True,
     )
     assert (recipe.network.name, recipe.network.options) == ("large", {"squeeze": 0.5})
+    assert recipe.network.normalise == "image"
     small = recipe_from_dict(upgraded({**OLD, "network": {"name": "small", "dropout": 0.1}}, 1))
     options = network_options("small", small.network.options)
     assert asdict(options) == asdict(NETWORKS["base"].options()) | {"dropout": 0.1}

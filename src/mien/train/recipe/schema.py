@@ -26,6 +26,9 @@ DEFAULTS_1 = {
 NETWORKS_1 = {"base": "large"}
 """Networks of schema 1 and their names today: `base` was the network that is now `large`."""
 
+VALUES_1 = {"network.normalise": {"picture": "image"}}
+"""Values of schema 1 and their names today, by key."""
+
 
 def upgraded(recipe: Mapping[str, Any], schema: int) -> dict[str, Any]:
     """Return a saved recipe, of schema 1 or 2, in the form of `Recipe.to_dict`."""
@@ -34,7 +37,10 @@ def upgraded(recipe: Mapping[str, Any], schema: int) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in recipe.items():
         if isinstance(value, dict):
-            value = {_leaf(f"{key}.{name}"): inner for name, inner in value.items()}
+            value = {
+                _leaf(f"{key}.{name}"): _value(f"{key}.{name}", inner)
+                for name, inner in value.items()
+            }
         values[_leaf(key)] = value
     network = values.get("network")
     if isinstance(network, dict):
@@ -46,3 +52,7 @@ def upgraded(recipe: Mapping[str, Any], schema: int) -> dict[str, Any]:
 
 def _leaf(path: str) -> str:
     return RENAMED_1.get(path, path).rpartition(".")[2]
+
+
+def _value(path: str, value: Any) -> Any:
+    return VALUES_1.get(path, {}).get(value, value) if isinstance(value, str) else value
