@@ -24,7 +24,8 @@ EXAMPLES = Examples(
 def loss(**settings: object) -> torch.Tensor:
     config = replace(LossConfig(), **settings)  # type: ignore[arg-type]
     fitted = TrainingLoss.fitted(config, EXAMPLES.targets_nk, EXAMPLES.weights_n)
-    return fitted(LOGITS, EXAMPLES.targets_nk, EXAMPLES.weights_n)
+    weights = fitted.weights(EXAMPLES.targets_nk, EXAMPLES.weights_n)
+    return fitted(LOGITS, EXAMPLES.targets_nk, weights)
 
 
 def test_without_settings_it_is_cross_entropy() -> None:

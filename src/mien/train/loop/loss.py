@@ -41,10 +41,20 @@ class TrainingLoss:
         # lost in rounding. One in a million is far below one image of the largest data set.
         return cls(config, fractions.clamp_min(1e-6).log(), weights)
 
+    def weights(self, targets_nk: Tensor, weights_n: Tensor) -> Tensor:
+        """Return the images' weights times those of their classes, float32 [n].
+
+        Args:
+            targets_nk: targets of the images themselves, before mixup, cutmix and distillation,
+                so that a mixed image counts as much as the one it was drawn for.
+            weights_n: weights of the images, float32 [n].
+        """
+        if self.class_weights_k is None:
+            return weights_n
+        return weights_n * (targets_nk @ self.class_weights_k)
+
     def __call__(self, logits_nk: Tensor, targets_nk: Tensor, weights_n: Tensor) -> Tensor:
         """Return the weighted mean loss, a scalar; arguments as `soft_cross_entropy` takes."""
-        if self.class_weights_k is not None:
-            weights_n = weights_n * (targets_nk @ self.class_weights_k)
         if self.config.logit_adjustment:
             logits_nk = logits_nk + self.config.logit_adjustment * self.log_prior_k
         return soft_cross_entropy(logits_nk, targets_nk, weights_n, self.config)

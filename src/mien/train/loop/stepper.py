@@ -139,6 +139,7 @@ class Stepper:
         """Return augmented inputs, their targets with the teachers' mixed in, and weights."""
         pixels, targets, weights = batch
         state, recipe = self.state, self.recipe
+        weights = self.loss.weights(targets, weights)
         inputs = augment(pixels, recipe.augment, state.changes)
         inputs, targets = mix(inputs, targets, recipe.augment, state.changes)
         # The teachers see the inputs at full size; only the student's are reduced.
