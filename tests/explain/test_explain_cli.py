@@ -93,7 +93,7 @@ def test_too_many_faces_are_refused_before_the_work(
     monkeypatch.setattr(cli, "MAX_FACES", 1)
     with pytest.raises(ConfigError, match="show 2 faces; one page takes at most 1"):
         cli.explain(
-            Path("mien-small"), [examples], out=tmp_path / "o", label=None, layer=None, patch=None,
+            Path("mien-small"), [examples], out=tmp_path / "o", label=None, side=None, patch=None,
             draws=0, detector="mtcnn", faces="find", threads=1, as_json=False,
         )  # fmt: skip
 

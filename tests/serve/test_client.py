@@ -226,7 +226,7 @@ def test_no_server_is_an_error_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("mien.client.time.sleep", lambda seconds: None)
     with Client("http://127.0.0.1:9", retries=1) as client, pytest.raises(ServerError) as error:
         client.models()
-    assert "no answer from http://127.0.0.1:9" in str(error.value)
+    assert "no response from http://127.0.0.1:9" in str(error.value)
     assert "mien serve" in error.value.hint
 
 

@@ -115,7 +115,7 @@ def test_a_data_folder_serves_one_server(tmp_path: Path) -> None:
 
 
 def test_invalid_settings_stop_the_start(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"cannot read the model none\.onnx"):
+    with pytest.raises(ModelFileError, match=r"there is no model none\.onnx"):
         serve(Settings(port=0, data=tmp_path, models=(("", Path("none.onnx")),)))
     (tmp_path / "file").write_text("")
     with pytest.raises(WriteError, match="cannot write"):

@@ -15,6 +15,7 @@ from mien.errors import ConfigError, ModelFileError, RunFolderError
 from mien.labels import THREE
 from mien.model.classifier import Classifier
 from mien.model.resolve import model_content
+from mien.predict.prior import prior_shift
 from mien.publish.export import export_run
 from mien.train.loop.fit import fit
 from mien.train.loop.pretrained import load_pretrained, read_pretrained
@@ -115,9 +116,11 @@ def test_a_shipped_model_is_fine_tuned(name: str) -> None:
     shipped = Classifier.from_bytes(content, name=name)
     faces = np.random.default_rng(0).integers(0, 256, (8, 48, 48), dtype=np.uint8)
     ours = model(torch.from_numpy(faces)[:, None].float()).detach().numpy()
-    # The same logits, before the temperature scales them.
+    # The same logits, before the temperature scales them and the prior shifts them.
+    back = prior_shift(shipped.info, "training")
+    assert back is not None
     np.testing.assert_allclose(
-        ours / shipped.info.temperature, shipped.logits(faces), atol=1e-3, rtol=0
+        ours / shipped.info.temperature, shipped.logits(faces) + back.offset_k, atol=1e-3, rtol=0
     )
 
 

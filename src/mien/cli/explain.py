@@ -68,7 +68,7 @@ def explain(
     paths: Images,
     out: Out = Path("explanation"),
     label: Label = None,
-    layer: Layer = None,
+    side: Layer = None,
     patch: Patch = None,
     draws: Draws = 5,
     detector: Detector = "mtcnn",
@@ -92,7 +92,7 @@ def explain(
     found, code = _read(reader, paths)
     with progress_bars() as progress:
         explanation = run_explanation(
-            recorder.model, recorder.crops_nhw, label=label, side=layer, patch=patch, draws=draws,
+            recorder.model, recorder.crops_nhw, label=label, side=side, patch=patch, draws=draws,
             progress=progress,
         )  # fmt: skip
     values = write_folder(out, explanation, found)

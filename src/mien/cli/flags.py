@@ -70,12 +70,12 @@ def with_flags(text: str, flags: Mapping[str, str]) -> str:
 
     def keyword(match: re.Match[str]) -> str:
         flag = _flag(match[1], flags)
+        if match[2].rstrip(".") == "False" and f"no_{match[1]}" in flags:
+            return flags[f"no_{match[1]}"] + match[2].removeprefix("False")
         if flag is None:
             return match[0]
         value = match[2].rstrip(".")
         end = match[2][len(value) :]
-        if value == "False":  # of an option that is on unless --no-NAME is given
-            return f"--no-{flag.removeprefix('--')}{end}"
         return f"{flag}{end}" if value == "True" else f"{flag} {value}{end}"
 
     def phrase(match: re.Match[str]) -> str:
