@@ -30,7 +30,7 @@ def test_a_recipe_of_the_literature_trains(
 ) -> None:
     # face-resnet would need dlib's weights and minutes
     recipe = load_recipe(RECIPES / f"{name}.toml", [*SHORT, f"network.name={network}"])
-    assert recipe.answer_labels == recipe.learnt_labels == labels
+    assert recipe.predicted_labels == recipe.learnt_labels == labels
     votes = np.zeros((len(drawn), len(FERPLUS_VOTES)), np.float32)
     columns = [FERPLUS_VOTES.index(label) for label in drawn.label_names]
     votes[np.arange(len(drawn)), np.array(columns)[drawn.labels_n]] = 10
