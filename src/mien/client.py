@@ -49,7 +49,7 @@ class Client:
         token: bearer token, if the server needs one.
         model: a name from `models` (default: the server's default model).
         min_confidence: decision threshold, 0 to 1; below it a face is 'unsure' (default: the
-            model's calibrated threshold).
+            model's own threshold).
         faces: 'find' them, or 'whole' if each image is a face crop already.
         timeout_s: for one response, in seconds. A refused request is not sent again once so many
             seconds have passed since it was first sent.

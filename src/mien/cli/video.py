@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mien.cli import exit_codes
+from mien.cli import options as shared
 from mien.cli import video_options as options
 from mien.cli.paths import similar_file
 from mien.cli.render import Column, make_table, print_table, right_aligned
@@ -46,22 +47,24 @@ def video(
     fps: options.Fps = None,
     detect_every: options.DetectEvery = None,
     read_every: options.ReadEvery = None,
-    smooth: options.Smooth = "exponential",
-    smooth_seconds: options.SmoothSeconds = 0.15,
+    smooth: shared.Smooth = "exponential",
+    smooth_seconds: shared.SmoothSeconds = 0.15,
     segments: options.Segments = "labels",
     lost_seconds: options.LostSeconds = 1.0,
     size: options.Size = None,
     rate: options.Rate = None,
-    model: options.Model = None,
-    detector: options.Detector = "mtcnn",
-    min_confidence: options.MinConfidence = None,
-    threads: options.Threads = 0,
+    model: shared.PredictionModel = None,
+    detector: shared.Detector = "mtcnn",
+    min_confidence: shared.MinConfidence = None,
+    prior: shared.Prior = "",
+    threads: shared.Threads = 0,
 ) -> None:
     """Track faces through videos and classify their expressions over time, on this machine.
 
     Prints a summary, or rows, one per face and frame; --out writes both while it runs. Exit code:
     0 done, 3 where some source shows no face, 1 where some could not be read to their end.
     """
+    from mien.predict.prior import parse_prior
     from mien.reader import Reader
     from mien.video.plan import Settings
     from mien.video.select import Selection
@@ -71,7 +74,8 @@ def video(
     annotate = annotate or (blur_faces and not (timeline or report or no_images))
     files = OutputOptions(rows, annotate, timeline, report, blur_faces, not no_images)
     kind = _check(files, out, as_json=as_json, as_csv=as_csv, resume=resume)
-    reader = Reader(model, detector=detector, min_confidence=min_confidence, threads=threads)
+    reader = Reader(model, detector=detector, min_confidence=min_confidence,
+                    prior=parse_prior(prior), threads=threads)  # fmt: skip
     detect_every = 1 if blur_faces and detect_every is None else detect_every  # misses no face
     settings = Settings(detect_every, read_every, smooth=smooth, smooth_s=smooth_seconds,
                         lost_s=lost_seconds, min_confidence=min_confidence)  # fmt: skip

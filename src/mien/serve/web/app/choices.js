@@ -50,7 +50,7 @@ async function load(changed) {
 function choose(name) {
   choices.model = choices.models.find((model) => model.name === name);
   $("model").value = name;
-  setThreshold(choices.model.unsure_below || 0.5);
+  setThreshold(choices.model.unsure_below ?? 0.5);
   $("labels").textContent = list(choices.model.labels);
   describe(choices.model);
 }
