@@ -108,9 +108,7 @@ def _register() -> None:
     app.command(short_help="Show which parts of a face a model relies on.")(explain)
     app.command(short_help="Export a trained network as one ONNX file.")(export)
     app.command(short_help="Quantize a model to int8.")(quantize)
-    app.command(short_help="Set a model's class prior, and calibrate its prediction sets.")(
-        calibrate
-    )
+    app.command(short_help="Set a class prior; calibrate prediction sets.")(calibrate)
     app.command(short_help="List the models: size, speed, accuracy, licence.")(models)
     app.command(short_help="List the network architectures and their cost.")(networks)
     app.command(short_help="Serve predictions over HTTP, with a web page.")(serve)

@@ -68,20 +68,27 @@ def video(
     from mien.reader import Reader
     from mien.video.plan import Settings
     from mien.video.select import Selection
-    from mien.video.sinks.outputs import OutputOptions
 
-    # Whoever wants the faces blurred, and asks for no images, wants to see the rest.
-    annotate = annotate or (blur_faces and not (timeline or report or no_images))
-    files = OutputOptions(rows, annotate, timeline, report, blur_faces, not no_images)
+    files = _wanted_files(rows, annotate, timeline, report, blur_faces, not no_images)
     kind = _check(files, out, as_json=as_json, as_csv=as_csv, resume=resume)
     reader = Reader(model, detector=detector, min_confidence=min_confidence,
                     prior=parse_prior(prior), threads=threads)  # fmt: skip
     detect_every = 1 if blur_faces and detect_every is None else detect_every  # misses no face
     settings = Settings(detect_every, read_every, smooth=smooth, smooth_s=smooth_seconds,
-                        lost_s=lost_seconds, min_confidence=min_confidence)  # fmt: skip
-    selection = Selection(start, end, every, fps)
-    session = reader.session(selection=selection, settings=settings, segments=segments)
+                        lost_s=lost_seconds)  # fmt: skip
+    session = reader.session(selection=Selection(start, end, every, fps), settings=settings,
+                             segments=segments)  # fmt: skip
     raise typer.Exit(_run(session, sources, kind, out, files, resume, (size, rate)))
+
+
+def _wanted_files(
+    rows: str, annotate: bool, timeline: bool, report: bool, blur: bool, images: bool
+) -> OutputOptions:
+    """Return the files to write: also an annotated video if only --blur-faces asks for images."""
+    from mien.video.sinks.outputs import OutputOptions
+
+    annotate = annotate or (blur and images and not (timeline or report))
+    return OutputOptions(rows, annotate, timeline, report, blur, images)
 
 
 def read_videos(reader: Reader, paths: list[Path], kind: str, annotate: Path | None) -> int:
