@@ -10,6 +10,7 @@ import pytest
 
 from mien.data.dataset import Dataset
 from mien.errors import ConfigError, DataError
+from mien.evaluate.evaluate import evaluate
 from mien.evaluate.raters import rater_agreement
 from mien.labels import FERPLUS_VOTES, THREE
 
@@ -104,3 +105,26 @@ def test_mistakes(drawn: Dataset) -> None:
     fractions = replace(split, votes_nk=np.full((20, 10), 0.1, np.float32))
     with pytest.raises(DataError, match="not whole numbers of raters"):
         rater_agreement(fractions, THREE)
+
+
+def test_an_evaluation_with_raters_classifies_once(drawn: Dataset) -> None:
+    class Counting:
+        name, labels, input_size = "m", THREE, drawn.images_nhw.shape[1]
+
+        def __init__(self) -> None:
+            self.seen = 0
+
+        def logits(self, images_nhw: np.ndarray) -> np.ndarray:
+            self.seen += len(images_nhw)
+            return np.tile(np.array([2, 1, 0], np.float32), (len(images_nhw), 1))
+
+    votes = np.concatenate([votes_of(40, (k, 10)) for k in (HAPPY, NEUTRAL, SAD)])
+    part = with_votes(drawn, votes)
+    part = replace(part, splits_n=np.full(len(part), "validation"))
+    scorer = Counting()
+    found = evaluate(scorer, part, "validation", raters=True)
+    assert scorer.seen == len(part)
+    expected = rater_agreement(part, THREE, y_pred_n=np.zeros(len(part), np.int64))
+    assert found.raters == expected
+    assert found.to_dict()["raters"] == [one.to_dict() for one in expected]
+    assert "raters" not in evaluate(scorer, part, "validation").to_dict()

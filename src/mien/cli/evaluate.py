@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from mien.data.dataset import Dataset
     from mien.evaluate.evaluate import Evaluation
     from mien.evaluate.predictions import Scorer
-    from mien.evaluate.raters import RaterAgreement
     from mien.evaluate.robustness import Robustness
 
 Split = Annotated[
@@ -99,17 +98,12 @@ def evaluate(
     refuse_file(image, "--image", [".png"])
     scorer = load_scorer(model, chosen)
     dataset = load_dataset(data or _own_data(model, split))
-    evaluation = run_evaluation(scorer, dataset, split, chosen, by=by or ())
+    evaluation = run_evaluation(scorer, dataset, split, chosen, by=by or (), raters=raters)
     if split == "test":
         typer.echo("note: this is the test split; do not choose a model by it", err=True)
     robustness = _robustness(scorer, dataset, split, chosen) if corruptions else None
-    agreement = _raters(scorer, dataset, split, evaluation.labels) if raters else ()
     if as_json:
-        more: dict[str, object] = {}
-        if robustness is not None:
-            more["corruptions"] = robustness.to_dict()
-        if raters:
-            more["raters"] = [one.to_dict() for one in agreement]
+        more = {} if robustness is None else {"corruptions": robustness.to_dict()}
         typer.echo(json.dumps({**evaluation.to_dict(), **more}, indent=2))
     else:
         print_evaluation(evaluation)
@@ -117,7 +111,7 @@ def evaluate(
         if robustness is not None:
             print_robustness(robustness)
         if raters:
-            print_raters(evaluation, agreement)
+            print_raters(evaluation)
     sys.stdout.flush()
     path = image or _image_path(model, dataset, split)
     if path is None:
@@ -194,21 +188,6 @@ def _robustness(
         return measure_robustness(
             scorer, dataset, split, labels,
             progress=lambda done, total: update("corruptions", done, total),
-        )  # fmt: skip
-
-
-def _raters(
-    scorer: Scorer, dataset: Dataset, split: str, labels: tuple[str, ...]
-) -> tuple[RaterAgreement, ...]:
-    from mien.cli.render import progress_bars
-    from mien.evaluate.predictions import predict_table
-    from mien.evaluate.raters import rater_agreement
-
-    chosen = dataset.split(split)
-    with progress_bars() as update:
-        return rater_agreement(
-            chosen, labels, y_pred_n=predict_table(scorer, chosen, labels).logits_nk.argmax(axis=1),
-            progress=lambda done, total: update("raters", done, total),
         )  # fmt: skip
 
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mien.evaluate.evaluate import Evaluation, Metrics
-    from mien.evaluate.raters import RaterAgreement
     from mien.evaluate.robustness import Robustness
     from mien.intervals import Estimate
 
@@ -44,7 +43,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     _print_thresholds(metrics)
 
 
-def print_raters(evaluation: Evaluation, found: Sequence[RaterAgreement]) -> None:
+def print_raters(evaluation: Evaluation) -> None:
     """Print pooled human raters and the model against the majority of the other raters."""
     from mien.evaluate.report import by_ground_truth
 
@@ -55,7 +54,7 @@ def print_raters(evaluation: Evaluation, found: Sequence[RaterAgreement]) -> Non
     rows = [
         [f"{evaluation.model}, all raters' majority", f"{metrics.n:,}", *headlines, *recall, ""]
     ]
-    for one in found:
+    for one in evaluation.raters:
         model = one.model_balanced_accuracy
         rows.append(
             [

@@ -14,6 +14,7 @@ from mien.evaluate.columns import group_values
 from mien.evaluate.confidence import Confidence, measure_confidence
 from mien.evaluate.metrics import HEADLINES, Rows, confusion_matrix
 from mien.evaluate.predictions import PredictionTable, Scorer, ground_truth_of, predict_table
+from mien.evaluate.raters import RaterAgreement, rater_agreement
 from mien.evaluate.subgroups import ColumnGroups, GradedRows, group_metrics
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class Evaluation:
         raw: against the dataset's own labels; None where too few images of the split have one.
         consensus: against the raters' majority; None without votes.
         groups: metrics by group, for each column that was asked for.
+        raters: pooled human raters against the others' majority, where they were asked for.
     """
 
     model: str
@@ -119,6 +121,7 @@ class Evaluation:
     raw: Metrics | None
     consensus: Metrics | None
     groups: tuple[ColumnGroups, ...] = ()
+    raters: tuple[RaterAgreement, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as JSON types; the metrics at the top level are the raw labels'."""
@@ -130,7 +133,10 @@ class Evaluation:
         raw = self.raw.to_dict() if self.raw is not None else {"n": 0}
         consensus = self.consensus.to_dict() if self.consensus is not None else None
         groups = {one.column: one.to_dict() for one in self.groups}
-        return {**about, **raw, "consensus": consensus, **({"groups": groups} if groups else {})}
+        more: dict[str, Any] = {"groups": groups} if groups else {}
+        if self.raters:
+            more["raters"] = [one.to_dict() for one in self.raters]
+        return {**about, **raw, "consensus": consensus, **more}
 
 
 def evaluate(
@@ -140,6 +146,8 @@ def evaluate(
     labels: tuple[str, ...] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
     by: Sequence[str] = (),
+    *,
+    raters: bool = False,
 ) -> Evaluation:
     """Classify a split's images and compare the predictions with the ground truth.
 
@@ -150,6 +158,7 @@ def evaluate(
         labels: labels to choose among; empty for all of the model's.
         progress: progress callback, called with (done, total).
         by: columns whose groups are evaluated too, against the consensus where there are votes.
+        raters: also measure pooled human raters, see `rater_agreement`.
 
     Raises:
         DataError: the dataset has no such split, too few of its images carry one of the labels, or
@@ -175,8 +184,10 @@ def evaluate(
         )
     groups = _groups(table, chosen, by) if by else ()
     return Evaluation(
-        scorer.name, dataset.name, dataset.fingerprint, split, table.labels, raw, consensus, groups
-    )
+        scorer.name, dataset.name, dataset.fingerprint, split, table.labels, raw, consensus, groups,
+        rater_agreement(chosen, table.labels, y_pred_n=table.logits_nk.argmax(axis=1))
+        if raters else (),
+    )  # fmt: skip
 
 
 def _groups(table: PredictionTable, split: Dataset, by: Sequence[str]) -> tuple[ColumnGroups, ...]:
