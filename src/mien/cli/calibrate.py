@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mien.evaluate.evaluate import Evaluation
     from mien.model.classifier import Classifier
     from mien.model.info import ModelInfo
+    from mien.predict.prior import Prior
 
 ESTIMATE = "estimate"
 BATCH = 256
@@ -101,13 +102,15 @@ def calibrate(
 
 def _target(
     prior: str, classifier: Classifier, faces: list[Path], data: Path | None, split: str
-) -> str | dict[str, float]:
+) -> Prior:
     """Return the prior that the option names or that the faces have."""
     from mien.predict.prior import MIN_FACES, parse_prior
     from mien.publish.prior import estimate_output_prior
 
     if prior != ESTIMATE:
-        return parse_prior(prior) or ""  # type: ignore[return-value]
+        given = parse_prior(prior)
+        assert given is not None  # noqa: S101  (the text is not empty)
+        return given
     probabilities = _probabilities(classifier, faces, data, split)
     n = len(probabilities)
     if n < MIN_FACES:

@@ -25,8 +25,10 @@ from mien.model.classifier import Classifier
 from mien.model.fp16 import to_fp16
 from mien.model.info import INPUT_NAME, OUTPUT_NAME, Head, ModelInfo
 from mien.publish.licence import weights_licence
-from mien.publish.prior import class_prior
+from mien.publish.prior import DIGITS, class_prior
 from mien.publish.rewrite import refuse_form, with_info, write_model
+from mien.train.loop.loader import sampling_factors
+from mien.train.loop.loss import class_weights
 from mien.train.loop.validate import true_labels
 from mien.train.networks.registry import measure_cost
 from mien.train.run.folder import load_ensemble, open_run
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.data.dataset import Dataset
+    from mien.train.recipe.recipe import Recipe
     from mien.train.run.folder import RunFolder, RunScorer
 
 MAX_DIFFERENCE = 1e-3
@@ -202,12 +205,31 @@ def _outputs(run: RunFolder, dataset: Dataset, logits_nk: NDArray[np.float32]) -
         y_true = true_labels(validation, run.recipe, labels)
         known = y_true >= 0
         temperature = fit_temperature(logits_nk[known][:, list(columns)], y_true[known])
-        prior = class_prior(true_labels(train, run.recipe, labels), labels)
-        if prior is not None and run.recipe.loss.class_weights == "balanced":
-            # The weighted classes count the same, whatever their number of images.
-            prior = dict.fromkeys(labels, 1 / len(labels))
+        prior = _learned_prior(true_labels(train, run.recipe, labels), labels, run.recipe)
         found.append(Output(name, labels, columns, temperature, prior))
     return found
+
+
+def _learned_prior(
+    y_true_n: NDArray[np.int64], labels: Sequence[str], recipe: Recipe
+) -> dict[str, float] | None:
+    """Return the class prior that a network has learned; None where a label has no image.
+
+    It is that of the training data times the weights of the classes and the frequencies of
+    sampling; a logit adjustment of tau leaves the power 1 - tau of the data's.
+    """
+    prior = class_prior(y_true_n, labels)
+    if prior is None:
+        return None
+    fractions_k = torch.tensor([prior[label] for label in labels])
+    learned_k = fractions_k ** (1 - recipe.loss.logit_adjustment)
+    learned_k = learned_k * sampling_factors(fractions_k, recipe.fit.sampling)
+    counts_k = fractions_k * float((y_true_n >= 0).sum())
+    weights_k = class_weights(counts_k, recipe.loss)
+    if weights_k is not None:
+        learned_k = learned_k * weights_k
+    learned = (learned_k / learned_k.sum()).tolist()
+    return {label: round(p, DIGITS) for label, p in zip(labels, learned, strict=True)}
 
 
 def fit_temperature(logits_nk: NDArray[np.float32], y_true_n: NDArray[np.int64]) -> float:

@@ -77,14 +77,14 @@ def write_training_prior(
             hint="give the dataset that the model was trained on",
         )
     train = dataset.split("train")
-    prior = _prior_of(train, info.labels)
+    prior = training_prior(train, info.labels)
     if prior is None:
         raise DataError(
             f"{dataset.name}'s train split has no image of one of {', '.join(info.labels)}",
             hint="a prior needs training images of every label",
         )
     heads = tuple(
-        replace(head, training_prior=_prior_of(train, head.labels)) for head in info.heads
+        replace(head, training_prior=training_prior(train, head.labels)) for head in info.heads
     )
     info = replace(info, training_prior=prior, heads=heads)
     write_bytes(destination or path, with_info(content, info))
@@ -164,7 +164,8 @@ def estimate_output_prior(
     return {label: float(p) for label, p in zip(info.labels, found, strict=True)}
 
 
-def _prior_of(train: Dataset, labels: Sequence[str]) -> dict[str, float] | None:
+def training_prior(train: Dataset, labels: Sequence[str]) -> dict[str, float] | None:
+    """Return `class_prior` of a training split's consensus, or of its labels without votes."""
     if train.votes_nk is not None:
         return class_prior(consensus_targets(train.votes_nk, train.vote_names, labels), labels)
     return class_prior(label_targets(train.labels_n, train.label_names, labels), labels)

@@ -93,9 +93,13 @@ def sampling_chance(examples: Examples, sampling: str) -> Tensor | None:
     if sampling == "uniform":
         return None
     fractions_k = class_fractions(examples.targets_nk, examples.weights_n)
-    power = 1.0 if sampling == "balanced" else 0.5
-    factors_k = torch.where(fractions_k > 0, fractions_k.clamp_min(1e-12) ** -power, 0.0)
-    return (examples.targets_nk @ factors_k).cpu()
+    return (examples.targets_nk @ sampling_factors(fractions_k, sampling)).cpu()
+
+
+def sampling_factors(fractions_k: Tensor, sampling: str) -> Tensor:
+    """Return how much oftener an image of each class is drawn, float32 [k], up to a factor."""
+    power = {"uniform": 0.0, "square_root": 0.5, "balanced": 1.0}[sampling]
+    return torch.where(fractions_k > 0, fractions_k.clamp_min(1e-12) ** -power, 0.0)
 
 
 def batches(

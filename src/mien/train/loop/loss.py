@@ -30,13 +30,9 @@ class TrainingLoss:
     @classmethod
     def fitted(cls, config: LossConfig, targets_nk: Tensor, weights_n: Tensor) -> TrainingLoss:
         """Return the loss for training targets and weights (as `Examples` has them)."""
-        fractions = class_fractions(targets_nk, weights_n)
-        weights = None
-        if config.class_weights == "balanced":
-            weights = balanced_weights(fractions)
-        elif config.class_weights == "effective":
-            counts_k = (targets_nk * weights_n[:, None]).sum(dim=0)
-            weights = effective_weights(counts_k, config.effective_beta)
+        counts_k = (targets_nk * weights_n[:, None]).sum(dim=0)
+        fractions = counts_k / counts_k.sum()
+        weights = class_weights(counts_k, config)
         # A class that never occurs must not get a logit of minus infinity: its gradient would be
         # lost in rounding. One in a million is far below one image of the largest data set.
         return cls(config, fractions.clamp_min(1e-6).log(), weights)
@@ -81,6 +77,20 @@ def soft_cross_entropy(
         log_probabilities = focus * log_probabilities
     each = -(targets_nk * log_probabilities).sum(dim=1)
     return (each * weights_n).sum() / weights_n.sum()
+
+
+def class_weights(counts_k: Tensor, config: LossConfig) -> Tensor | None:
+    """Return the weight of each class, float32 [k]; None where every class counts alike.
+
+    Args:
+        counts_k: float32 [k], images of each class; soft labels count in parts.
+        config: its `class_weights` and `effective_beta`.
+    """
+    if config.class_weights == "balanced":
+        return balanced_weights(counts_k / counts_k.sum())
+    if config.class_weights == "effective":
+        return effective_weights(counts_k, config.effective_beta)
+    return None
 
 
 def class_fractions(targets_nk: Tensor, weights_n: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from mien.errors import ConfigError, ModelFileError
 from mien.model.fp16 import GRAPH, to_fp32
 from mien.model.info import ModelInfo
-from mien.model.resolve import model_content, resolve
+from mien.model.resolve import resolve
 from mien.train.networks.align import ALIGNMENT
 from mien.train.run.folder import load_scorer, open_run
 
@@ -100,15 +100,14 @@ def read_pretrained(source: str) -> Pretrained:
     except ModelFileError as error:
         raise ModelFileError(f"fit.init_from: {error.message}", hint=error.hint) from None
     if not found.is_run:
-        return _read_model_file(Path(source))
+        return _read_model_file(found.read(), found.name)
     path = Path(source)
     return Pretrained(load_scorer(path).model.state_dict(), open_run(path).recipe.learnt_labels)
 
 
-def _read_model_file(path: Path) -> Pretrained:
+def _read_model_file(content: bytes, name: str) -> Pretrained:
     import onnx  # imported here: trainings from random weights need not wait for it
 
-    content, name = model_content(path)
     try:
         graph = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own exception, which has no public name
