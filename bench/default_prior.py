@@ -21,18 +21,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.dataset import Dataset, load_dataset
-from mien.data.ground_truth import consensus_targets
 from mien.evaluate.metrics import BINS
 from mien.evaluate.predictions import PredictionTable, predict_table
 from mien.intervals import wilson
 from mien.model.classifier import Classifier, softmax
 from mien.model.resolve import model_content
-from mien.publish.prior import class_prior, with_output_prior
+from mien.predict.prior import prior_shift
+from mien.publish.prior import training_prior, with_output_prior
 from mien.publish.quantize import compare_accuracy
 from mien.publish.rewrite import with_info, write_model
 
 LABELS = ("happy", "neutral", "sad")
 RARE = LABELS.index("sad")
+COLUMNS = (
+    "model", "prior happy / neutral / sad", "accuracy", "balanced accuracy",
+    "recall happy / neutral / sad", "balanced log loss", "calibration error",
+)  # fmt: skip
 FACTORS = np.round(np.arange(1.0, 3.51, 0.1), 2)
 
 
@@ -45,37 +49,33 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("models"))
     args = parser.parse_args()
     dataset = load_dataset(args.data)
-    training = training_prior(dataset, LABELS)
+    training = prior_of(dataset, LABELS)
     training_k = np.array([training[label] for label in LABELS])
     if args.write:
         table = table_of(args.write, dataset)
         write(args.write, dataset, choose(table, training_k), args.out, args.float)
         return
-    print("| model | prior happy / neutral / sad | accuracy | balanced accuracy | recall happy / ")
-    print("neutral / sad | balanced log loss | calibration error |\n" + "| --- " * 7 + "|")
+    print(f"| {' | '.join(COLUMNS)} |\n" + "| --- " * len(COLUMNS) + "|")
     for model in args.models:
         table = table_of(model, dataset)
         for prior_k in (training_k, choose(table, training_k), np.full(3, 1 / 3)):
             print_row(model, table, training_k, prior_k)
 
 
-def training_prior(dataset: Dataset, labels: tuple[str, ...]) -> dict[str, float]:
-    """Return the fractions of the consensus labels of the training split."""
-    train = dataset.split("train")
-    assert train.votes_nk is not None
-    prior = class_prior(consensus_targets(train.votes_nk, train.vote_names, labels), labels)
+def prior_of(dataset: Dataset, labels: tuple[str, ...]) -> dict[str, float]:
+    """Return the class prior of the training split, which has an image of each label."""
+    prior = training_prior(dataset.split("train"), labels)
     assert prior is not None
     return prior
 
 
 def table_of(model: str, dataset: Dataset) -> PredictionTable:
-    """Return the predictions with a consensus label; shipped priors are undone."""
+    """Return the predictions with a consensus label, under the prior of the training data."""
     classifier = Classifier.load(Path(model), threads=1)
     table = predict_table(classifier, dataset.split("validation"), LABELS)
-    logits_nk, info = table.logits_nk, classifier.info
-    if info.prior is not None and info.training_prior is not None:
-        ratio_k = [info.training_prior[label] / info.prior[label] for label in LABELS]
-        logits_nk = (logits_nk + np.log(ratio_k)).astype(np.float32)
+    logits_nk = table.logits_nk
+    if (back := prior_shift(classifier.info, "training")) is not None:
+        logits_nk = logits_nk + back.offset_k
     assert table.consensus_n is not None
     kept = table.consensus_n >= 0
     return replace(
@@ -170,9 +170,9 @@ def write(
     content, name = model_content(model)
     info = Classifier.from_bytes(content, name=name).info
     heads = tuple(
-        replace(head, training_prior=training_prior(dataset, head.labels)) for head in info.heads
+        replace(head, training_prior=prior_of(dataset, head.labels)) for head in info.heads
     )
-    info = replace(info, training_prior=training_prior(dataset, info.labels), heads=heads)
+    info = replace(info, training_prior=prior_of(dataset, info.labels), heads=heads)
     prior = dict(zip(LABELS, prior_k.tolist(), strict=True))
     content, info = with_output_prior(with_info(content, info), info, prior)
     classifier = Classifier.from_bytes(content, name=name)

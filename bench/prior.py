@@ -2,7 +2,8 @@
 
     python bench/prior.py --data datasets/fer2013
 
-For each model, on the consensus labels of the validation split:
+For each model, on the consensus labels of the validation split, from logits under the prior of the
+training data:
 - tau: tau * log(training prior) is subtracted from the logits (Menon et al. 2021,
   arXiv:2007.07314; tau = 1 is Saerens et al. 2002 for a uniform prior),
 - bias: a constant is added to the logit of `sad` only.
@@ -18,15 +19,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from default_prior import LABELS, prior_of, table_of, truth
 from mien.data.dataset import load_dataset
-from mien.data.ground_truth import consensus_targets
 from mien.evaluate.bootstrap import headline_estimates
 from mien.evaluate.metrics import Rows, confusion_matrix
-from mien.evaluate.predictions import PredictionTable, predict_table
+from mien.evaluate.predictions import PredictionTable
 from mien.intervals import Estimate, wilson
-from mien.model.classifier import Classifier, softmax
+from mien.model.classifier import softmax
 
-LABELS = ("happy", "neutral", "sad")
 TAUS = (0.0, 0.25, 0.5, 0.75, 1.0)
 BIASES = (0.25, 0.5, 0.75, 1.0)
 
@@ -37,11 +37,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["mien-tiny", "mien-small", "mien-base"])
     args = parser.parse_args()
     dataset = load_dataset(args.data)
-    train = dataset.split("train")
-    if train.votes_nk is None:
-        parser.error(f"{args.data} holds no votes: the consensus labels need them")
-    labels_n = consensus_targets(train.votes_nk, train.vote_names, LABELS)
-    prior_k = np.bincount(labels_n[labels_n >= 0], minlength=len(LABELS)) / (labels_n >= 0).sum()
+    prior_k = np.array(list(prior_of(dataset, LABELS).values()))
     print(
         "training prior:", ", ".join(f"{a} {p:.4f}" for a, p in zip(LABELS, prior_k, strict=True))
     )
@@ -50,8 +46,7 @@ def main() -> None:
     )
     print("| log loss | balanced log loss |\n" + "| --- " * 10 + "|")
     for model in args.models:
-        classifier = Classifier.load(Path(model), threads=1)
-        table = predict_table(classifier, dataset.split("validation"), LABELS)
+        table = table_of(model, dataset)
         for tau in TAUS:
             print_row(model, f"tau {tau:g}", table, -tau * np.log(prior_k))
         for bias in BIASES:
@@ -60,12 +55,10 @@ def main() -> None:
 
 def print_row(model: str, shift: str, table: PredictionTable, shift_k: NDArray[np.float64]) -> None:
     """Print the figures of one model with `shift_k`, float64 [k], added to its logits."""
-    assert table.consensus_n is not None
-    kept = table.consensus_n >= 0
-    y_true_n = table.consensus_n[kept]
-    probs_nk = softmax((table.logits_nk[kept] + shift_k).astype(np.float32))
+    y_true_n = truth(table)
+    probs_nk = softmax((table.logits_nk + shift_k).astype(np.float32))
     rows = Rows.of(y_true_n, probs_nk)
-    accuracy, balanced = headline_estimates(rows, table.groups_n[kept])[:2]
+    accuracy, balanced = headline_estimates(rows, table.groups_n)[:2]
     hits_k = np.diag(confusion_matrix(y_true_n, rows.y_pred_n, rows.classes))
     recalls = [wilson(hits, n) for hits, n in zip(hits_k, rows.support_k, strict=True)]
     balanced_loss = np.mean([rows.log_loss_n[y_true_n == k].mean() for k in range(rows.classes)])
