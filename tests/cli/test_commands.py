@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -91,3 +93,14 @@ def test_tables_are_drawn_in_one_place() -> None:
         if drawn.search(path.read_text(encoding="utf-8"))
     }
     assert own == {"render.py"}
+
+
+def test_a_command_does_not_import_the_others() -> None:
+    code = (
+        "import sys; from mien.cli.main import run\n"
+        "try:\n    run(['predict', '-h'])\n"
+        "finally:\n    print([m for m in sys.modules if m.startswith('mien.cli.')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "'mien.cli.predict'" in done.stdout
+    assert not [name for name in ("train", "serve", "study") if f"'mien.cli.{name}'" in done.stdout]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 import typer
@@ -14,22 +16,32 @@ from mien.cli.streams import NoteStream, open_standard_streams
 from mien.errors import ConfigError, MienError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__bases__[0])
 """Typer's exception for a wrong command line, which has no public name."""
 SHARED = ("quiet", "verbose")
 """Options that are accepted before and after the name of a command."""
 
-app = typer.Typer(
-    name="mien",
-    help="Predict facial expressions in images and videos, and train models of your own. mien "
-    "predicts what a face shows, never what a person feels.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+COMMANDS = {
+    "predict": "Predict the expression of each face in images.",
+    "video": "Track faces in videos and predict their expressions.",
+    "live": "Predict expressions on a live camera image.",
+    "data": "Build, inspect and audit datasets.",
+    "train": "Train a network from a recipe.",
+    "doctor": "Diagnose a training run and suggest remedies.",
+    "study": "Test claims over a grid of trainings.",
+    "evaluate": "Evaluate a model, with confidence intervals.",
+    "explain": "Show which parts of a face a model relies on.",
+    "export": "Export a trained network as one ONNX file.",
+    "quantize": "Quantize a model to int8.",
+    "calibrate": "Set a class prior; calibrate prediction sets.",
+    "models": "List the models: size, speed, accuracy, licence.",
+    "networks": "List the network architectures and their cost.",
+    "serve": "Serve predictions over HTTP, with a web page.",
+}
+"""Short help of each command, in the order of the help; a command is a function, or a group called
+`app`, in a file of its name. Each file imports heavy packages only when it is called."""
 
 
 def _be_quiet(value: bool) -> bool:
@@ -51,7 +63,6 @@ def _be_verbose(value: bool) -> bool:
     return value
 
 
-@app.callback(invoke_without_command=True)
 def _options(
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
     quiet: bool = typer.Option(
@@ -77,51 +88,41 @@ def _options(
         raise typer.Exit
 
 
-def _register() -> None:
-    """Register every command; each file imports heavy packages only when it is called."""
-    if app.registered_commands:
-        return
-    from mien.cli.calibrate import calibrate
-    from mien.cli.data import app as data
-    from mien.cli.doctor import doctor
-    from mien.cli.evaluate import evaluate
-    from mien.cli.explain import explain
-    from mien.cli.export import export
-    from mien.cli.live import live
-    from mien.cli.models import models
-    from mien.cli.networks import networks
-    from mien.cli.predict import predict
-    from mien.cli.quantize import quantize
-    from mien.cli.serve import serve
-    from mien.cli.study import study
-    from mien.cli.train import train
-    from mien.cli.video import video
-
-    app.command(short_help="Predict the expression of each face in images.")(predict)
-    app.command(short_help="Track faces in videos and predict their expressions.")(video)
-    app.command(short_help="Predict expressions on a live camera image.")(live)
-    app.add_typer(data, name="data", short_help="Build, inspect and audit datasets.")
-    app.command(short_help="Train a network from a recipe.")(train)
-    app.command(short_help="Diagnose a training run and suggest remedies.")(doctor)
-    app.command(short_help="Test claims over a grid of trainings.")(study)
-    app.command(short_help="Evaluate a model, with confidence intervals.")(evaluate)
-    app.command(short_help="Show which parts of a face a model relies on.")(explain)
-    app.command(short_help="Export a trained network as one ONNX file.")(export)
-    app.command(short_help="Quantize a model to int8.")(quantize)
-    app.command(short_help="Set a class prior; calibrate prediction sets.")(calibrate)
-    app.command(short_help="List the models: size, speed, accuracy, licence.")(models)
-    app.command(short_help="List the network architectures and their cost.")(networks)
-    app.command(short_help="Serve predictions over HTTP, with a web page.")(serve)
+def _application(names: Iterable[str]) -> typer.Typer:
+    """Return the application with these commands."""
+    app = typer.Typer(
+        name="mien",
+        help="Predict facial expressions in images and videos, and train models of your own. mien "
+        "predicts what a face shows, never what a person feels.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(_options)
+    for name in names:
+        module = import_module(f"mien.cli.{name}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name, short_help=COMMANDS[name])
+        else:
+            app.command(name, short_help=COMMANDS[name])(getattr(module, name))
+    return app
 
 
-def command_line() -> Any:
-    """Return the whole command, with examples and the shared options in each part of it."""
+def command_line(name: str = "") -> Any:
+    """Return the whole command, with examples and the shared options in each part of it.
+
+    Args:
+        name: the only command that will run; the others are not imported then, which saves an
+            eighth of the start. '' takes all.
+    """
     from mien.cli.examples import epilog
 
-    _register()
-    group: Any = typer.main.get_command(app)
-    _order(group, "predict", "video", "live", "data")
-    _order(group.commands["data"], "import", "show", "audit", "draw")
+    names = [name] if name else list(COMMANDS)
+    group: Any = typer.main.get_command(_application(names))
+    _order(group, *names)
+    if "data" in names:
+        _order(group.commands["data"], "import", "show", "audit", "draw")
     shared = [parameter for parameter in group.params if parameter.name in SHARED]
     for path, command in commands(group):
         command.epilog = epilog(path)
@@ -197,10 +198,18 @@ def run(arguments: Sequence[str] | None = None) -> None:
         sys.stderr = stderr
 
 
+def _command_name(arguments: Sequence[str] | None) -> str:
+    """Return the command that the arguments start with; '' where all commands are needed."""
+    first, *_ = [*(sys.argv[1:] if arguments is None else arguments), ""]
+    # Shell completion gets the words from its own variable.
+    return first if first in COMMANDS and "_MIEN_COMPLETE" not in os.environ else ""
+
+
 def _run(arguments: Sequence[str] | None) -> int:
     """Run the command and return its exit code; report every error a user can act upon."""
     try:
-        code = command_line()(arguments, prog_name="mien", standalone_mode=False) or 0
+        command = command_line(_command_name(arguments))
+        code = command(arguments, prog_name="mien", standalone_mode=False) or 0
         sys.stdout.flush()  # here, where a full disk can still be reported
         return int(code)
     except USAGE_ERROR as error:
