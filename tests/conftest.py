@@ -25,6 +25,20 @@ settings.register_profile("mien", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("mien")
 
 
+def run_mien(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object
+) -> tuple[int, str, str]:
+    """Run the command line in this process; return its exit code, stdout and stderr."""
+    from mien.cli import main
+
+    # A run folder records sys.argv, so arguments are not passed to `run`.
+    monkeypatch.setattr("sys.argv", ["mien", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main.run()
+    out, err = capsys.readouterr()
+    return int(end.value.code or 0), out, err
+
+
 @pytest.fixture(scope="session")
 def fer2013() -> Path:
     """The FER2013 arrays; they may not be distributed, so most machines lack them."""

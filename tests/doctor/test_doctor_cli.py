@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.conftest import run_mien
 from tests.train.test_fit import recipe
 
-from mien.cli import main as cli
 from mien.data.dataset import Dataset, load_dataset
 from mien.doctor import experiments
 from mien.doctor.experiments import compare_smaller, learning_curve, smaller_recipe
@@ -19,16 +19,6 @@ from mien.train.loop.state import TrainingState
 from mien.train.run.folder import RunFolder, create_run, open_run
 
 TINY = ["--set", "network.width=4", "--set", "network.hidden=8", "--set", "fit.threads=1"]
-
-
-def mien(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object
-) -> tuple[int, str, str]:
-    monkeypatch.setattr("sys.argv", ["mien", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        cli.run()
-    out, err = capsys.readouterr()
-    return int(end.value.code or 0), out, err
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +37,12 @@ def test_a_training_ends_with_the_doctor_s_findings(
     run = tmp_path / "run"
     arguments = ["train", "poster", "--data", data, *TINY, "--set", "fit.epochs=3",
                  "--set", "optimizer.lr=1e-6", "--out", run]  # fmt: skip
-    code, out, _ = mien(capsys, monkeypatch, *arguments)
+    code, out, _ = run_mien(capsys, monkeypatch, *arguments)
     assert code == 0
     assert "doctor: the learning rate is too low" in out
     assert "--set optimizer.lr=" in out
     assert (run / "doctor.png").read_bytes().startswith(b"\x89PNG")
-    code, out, _ = mien(capsys, monkeypatch, "doctor", run, "--json")
+    code, out, _ = run_mien(capsys, monkeypatch, "doctor", run, "--json")
     found = json.loads(out)["findings"]
     assert code == 0
     assert found == json.loads((run / "doctor.json").read_text())["findings"]
@@ -70,7 +60,7 @@ def test_a_damaged_range_test_is_an_error_that_says_so(
     run = create_run(tmp_path / "run", recipe(fit={"epochs": 1}), dataset, data)
     fit(run, dataset)
     (run.path / "lr-range-test.json").write_text('{"rates": [1]}')
-    code, _, err = mien(capsys, monkeypatch, "doctor", run.path)
+    code, _, err = run_mien(capsys, monkeypatch, "doctor", run.path)
     assert code == 1
     assert "lr-range-test.json is damaged" in err
     assert "delete it" in err
@@ -82,14 +72,14 @@ def test_a_training_that_diverges_says_so_and_fails(
     run = tmp_path / "run"
     wild = ["--set", "optimizer.name=sgd", "--set", "optimizer.lr=1e6",
             "--set", "network.batch_norm=false"]  # fmt: skip
-    code, _, err = mien(
+    code, _, err = run_mien(
         capsys, monkeypatch, "train", "poster", "--data", data, *TINY, *wild, "--out", run
     )
     assert code == 1
     assert "doctor: the training diverged" in err
     assert "error: the loss became" in err
     assert json.loads((run / "status.json").read_text())["reason"].startswith("the loss became")
-    code, out, _ = mien(capsys, monkeypatch, "doctor", run)
+    code, out, _ = run_mien(capsys, monkeypatch, "doctor", run)
     assert code == 0
     assert "diverged" in out
 
@@ -110,7 +100,7 @@ def test_a_half_written_run_is_an_error_that_says_what(
     run = create_run(tmp_path / "run", recipe(fit={"epochs": 1}), dataset, data)
     fit(run, dataset)
     (run.path / file).write_text(content)
-    code, _, err = mien(capsys, monkeypatch, "doctor", run.path)
+    code, _, err = run_mien(capsys, monkeypatch, "doctor", run.path)
     assert code == 1
     assert message in err
     assert "hint:" in err
@@ -124,7 +114,7 @@ def test_other_data_is_refused(
     run = create_run(tmp_path / "run", recipe(fit={"epochs": 1}), dataset, data)
     config = run.path / "config.json"
     config.write_text(config.read_text().replace(dataset.fingerprint, "0" * 16))
-    code, _, err = mien(capsys, monkeypatch, "doctor", run.path)
+    code, _, err = run_mien(capsys, monkeypatch, "doctor", run.path)
     assert code == 2
     assert "other data" in err
 
@@ -133,7 +123,7 @@ def test_find_lr_writes_its_curve_and_trains_nothing(
     tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "test"
-    code, printed, _ = mien(
+    code, printed, _ = run_mien(
         capsys, monkeypatch, "train", "poster", "--data", data, *TINY, "--find-lr", "--out", out
     )
     assert code == 0
@@ -145,7 +135,7 @@ def test_auto_is_resolved_once_and_kept(
     tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    code, _, _ = mien(
+    code, _, _ = run_mien(
         capsys, monkeypatch, "train", "poster", "--data", data, *TINY, "--set", "fit.epochs=1",
         "--set", "optimizer.lr=auto", "--out", run,
     )  # fmt: skip

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.conftest import run_mien
 
-from mien.cli import main as cli
 from mien.data.dataset import load_dataset
 from mien.errors import ConfigError, DataError, counted
 from mien.study.cell import Result, random_subset, read_result, run_training
@@ -74,16 +74,6 @@ def plan(tmp_path: Path) -> Plan:
     return load_plan(tmp_path / "two.toml")
 
 
-def mien(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object
-) -> tuple[int, str, str]:
-    monkeypatch.setattr("sys.argv", ["mien", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        cli.run()
-    out, err = capsys.readouterr()
-    return int(end.value.code or 0), out, err
-
-
 def test_durations_and_counts_in_words() -> None:
     assert duration(0.4) == duration(1) == "1 minute"
     assert duration(2.2) == "2 minutes"
@@ -97,7 +87,7 @@ def test_a_study_writes_reports_and_repeats_no_training(
 ) -> None:  # fmt: skip
     out = tmp_path / "out"
     command = ["study", tmp_path / "two.toml", "--data", data, "--out", out, "--jobs", 2]
-    code, printed, err = mien(capsys, monkeypatch, *command)
+    code, printed, err = run_mien(capsys, monkeypatch, *command)
     assert code == 0
     assert "0.01 is better." in printed
     assert "4 trainings to do, 0 done" in err
@@ -113,7 +103,7 @@ def test_a_study_writes_reports_and_repeats_no_training(
     # A half-written result is repeated, and no other training.
     first = next(iter(stamps))
     (out / CELLS / first / "result.json").write_text('{"key": "')
-    code, _, err = mien(capsys, monkeypatch, *command)
+    code, _, err = run_mien(capsys, monkeypatch, *command)
     assert "1 training to do, 3 done" in err
     again = {key: (out / CELLS / key / "result.json").stat().st_mtime_ns for key in unique(plan)}
     assert {key for key in stamps if again[key] != stamps[key]} == {first}
@@ -212,7 +202,7 @@ def test_a_costly_study_is_not_started_without_yes(
     text += f'[factor.grid]\n"optimizer.lr" = [{grid}]\n"fit.epochs" = [1, 2, 3, 4, 5]\n'
     (tmp_path / "grid.toml").write_text(text)
     out = tmp_path / "out"
-    code, _, err = mien(
+    code, _, err = run_mien(
         capsys, monkeypatch, "study", tmp_path / "grid.toml", "--data", data, "--out", out
     )
     assert code == 2
@@ -253,7 +243,7 @@ def test_invalid_command_lines_are_refused_with_a_hint(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     command = [str(data) if a == "D" else a for a in arguments]
-    code, _, err = mien(capsys, monkeypatch, "study", *command)
+    code, _, err = run_mien(capsys, monkeypatch, "study", *command)
     assert code in (1, 2)
     assert message in err
     assert "hint:" in err
