@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from mien import Reader
+from mien.model.classifier import Classifier
 from mien.video.pace import Pace
 from tests.web.conftest import downloaded
 
@@ -42,6 +43,19 @@ def grey(tmp_path: Path) -> Path:
     path = tmp_path / "grey.png"
     Image.new("RGB", (160, 120), (140, 140, 140)).save(path)
     return path
+
+
+def test_the_page_states_the_models_accuracy(visit: Visit) -> None:
+    page = visit()
+    consensus = Classifier.load("mien-small").info.metrics["consensus"]
+    accuracy, n = consensus["accuracy"], consensus["n"]
+    for place in ("#fact-right", "#about-model"):
+        text = page.locator(place).text_content()
+        assert f"in {100 * accuracy['value']:.1f}% of {n:,} pictures" in text
+        assert f"95% interval {100 * accuracy['low']:.1f}% to {100 * accuracy['high']:.1f}%" in text
+        assert "validation data" in text
+        for label, recall in consensus["recall"].items():
+            assert f"{label} {100 * recall['value']:.0f}%" in text
 
 
 def test_an_image_is_read_and_its_answer_downloaded(visit: Visit, portraits: list[Path]) -> None:

@@ -63,20 +63,25 @@ function setThreshold(value) {
   $("threshold").setAttribute("aria-valuetext", percent0(value));
 }
 
+const percent1 = (fraction) => `${(100 * fraction).toFixed(1)}%`;
 const percent0 = (fraction) => `${Math.round(100 * fraction)}%`;
 
 /** Show what the model's file says about it. */
 function describe({ name, labels, parameters, licence, metrics }) {
-  const { panel, split } = metrics ?? {};
-  const accuracy = panel?.accuracy;
-  const figure = accuracy && `${(100 * accuracy.value).toFixed(1)}%`;
-  if (figure) {
-    $("fact-right").replaceChildren("It agrees with the majority of ten people in ", el("b", {}, figure),
-      ` of ${panel.n.toLocaleString("en")} pictures (95% interval ${(100 * accuracy.low).toFixed(1)} to ${(100 * accuracy.high).toFixed(1)}), on ${split} data.`);
-  } else $("fact-right").textContent = "This model's file states no accuracy.";
+  const { consensus, split } = metrics ?? {};
+  const accuracy = consensus?.accuracy;
+  const right = $("fact-right");
+  let quality = "";
+  if (accuracy) {
+    const figure = percent1(accuracy.value);
+    const rest = ` of ${consensus.n.toLocaleString("en")} pictures (95% interval ${percent1(accuracy.low)} to ${percent1(accuracy.high)})`;
+    const recall = Object.entries(consensus.recall ?? {}).map(([label, { value }]) => `${label} ${percent0(value)}`);
+    const found = recall.length ? ` It finds ${list(recall, "and")} of them.` : "";
+    right.replaceChildren("It agrees with the majority of ten people in ", el("b", {}, figure), `${rest}, on ${split} data.${found}`);
+    quality = `On ${split} data it agrees with the majority of ten raters in ${figure}${rest}.${found} This is not a test result: the best epoch was chosen on the same data.`;
+  } else right.textContent = "This model's file states no accuracy.";
   $("about-model").replaceChildren(el("h3", {}, `This model: ${name}`),
-    el("p", {}, `Labels: ${list(labels, "and")}. ${parameters ? `${parameters.toLocaleString("en")} parameters. ` : ""}${licence ? `Licence: ${licence}. ` : ""}`,
-      figure ? `On ${split} data it agrees with the majority of ten raters in ${figure} of ${panel.n.toLocaleString("en")} pictures (95% interval ${(100 * accuracy.low).toFixed(1)} to ${(100 * accuracy.high).toFixed(1)}). This is not a test result: the best epoch was chosen on the same data.` : ""));
+    el("p", {}, `Labels: ${list(labels, "and")}. ${parameters ? `${parameters.toLocaleString("en")} parameters. ` : ""}${licence ? `Licence: ${licence}. ` : ""}`, quality));
 }
 
 async function goPrivate() {
