@@ -240,7 +240,6 @@ def test_of_two_subjects_one_is_held_out_where_both_have_every_class() -> None:
 def test_two_subjects_with_an_expression_each_get_a_hint() -> None:
     with pytest.raises(DataError, match="too few to hold 15% out") as caught:
         make_splits(*two_subjects([0] * 20 + [1] * 20))
-    assert "duplicates to 'exact'" in caught.value.hint
     assert "validation to 0" in caught.value.hint
     splits = make_splits(*two_subjects([0] * 20 + [1] * 20), fraction=0)
     assert set(splits.splits_n.tolist()) == {"train"}
@@ -264,6 +263,7 @@ def test_a_set_of_near_duplicates_can_be_imported_at_a_named_risk(tmp_path: Path
     root = near_duplicates(tmp_path / "faces")
     with pytest.raises(DataError, match="40 images in 2 independent groups"):
         prepare(root, tmp_path / "a", PrepareOptions())
+    assert "set duplicates to 'exact'" in hint_of(root, tmp_path, PrepareOptions())
     exact = prepare(root, tmp_path / "b", PrepareOptions(duplicates="exact"))
     assert len(exact.split("validation")) == 6
     assert "metrics on this dataset are too optimistic" in str(
@@ -277,6 +277,29 @@ def test_a_set_of_near_duplicates_can_be_imported_at_a_named_risk(tmp_path: Path
     assert "validation above 0" in caught.value.hint
     with pytest.raises(ConfigError, match="duplicates: unknown value 'all'"):
         prepare(root, tmp_path / "d", PrepareOptions(duplicates="all"))
+
+
+def hint_of(root: Path, folder: Path, options: PrepareOptions) -> str:
+    with pytest.raises(DataError, match="too few to hold 15% out") as caught:
+        prepare(root, folder / "refused", options)
+    return caught.value.hint
+
+
+def test_the_hint_names_no_way_that_was_taken_or_cannot_help(tmp_path: Path) -> None:
+    root = near_duplicates(tmp_path / "faces")
+    for duplicates in ("near", "exact"):
+        options = PrepareOptions(subjects="filename", duplicates=duplicates)
+        hint = hint_of(root, tmp_path, options)
+        assert "leave subjects out, which lets one subject into both splits" in hint
+        assert "'exact'" not in hint
+    same = classes(tmp_path / "same", happy=0, sad=0)
+    for name in ("happy", "sad"):
+        for i in range(4):
+            noise(same / name / f"{i}.png")
+            (same / name / f"{i}.png").write_bytes((same / name / "0.png").read_bytes())
+    hint = hint_of(same, tmp_path, PrepareOptions(duplicates="exact"))
+    assert "'exact'" not in hint
+    assert "set validation to 0" in hint
 
 
 def test_subjects_by_file_and_folder(tmp_path: Path) -> None:

@@ -105,9 +105,20 @@ def prepare(
         dataset.source_splits_n,
         fraction=options.validation,
         seed=options.seed,
+        ways_out=_ways_out(options),
     )
     dataset = split_dataset(dataset, duplicates, splits, more_facts=edited, notices=notices)
     return write_dataset(dataset, folder, force=options.force)
+
+
+def _ways_out(options: PrepareOptions) -> list[str]:
+    """Return the options that hold images together, and what changing them costs."""
+    cost = "(metrics are then too optimistic)"
+    if options.subjects:
+        return [f"leave subjects out, which lets one subject into both splits {cost}"]
+    if options.duplicates == "near":
+        return [f"set duplicates to 'exact', which lets near-duplicates into both splits {cost}"]
+    return []
 
 
 _NEAR_ACROSS = Notice(

@@ -11,6 +11,8 @@ from mien.data.notices import Notice
 from mien.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 STRENGTH = {"excluded": 0, "": 0, "train": 1, "validation": 2, "test": 3}
@@ -44,6 +46,7 @@ def make_splits(
     *,
     fraction: float = 0.15,
     seed: int = 0,
+    ways_out: Sequence[str] = (),
 ) -> Splits:
     """Split images so that no group of duplicates, and no held-out subject, is on both sides.
 
@@ -57,6 +60,7 @@ def make_splits(
         source_splits_n: str [n], 'train', 'validation', 'test' or ''.
         fraction: fraction of the training images to hold out, at least 0 and below 1.
         seed: seed of the hold-out.
+        ways_out: what else a caller can do where too few images are independent; for the hint.
 
     Raises:
         DataError: `fraction` is out of range, or too few training images are left.
@@ -76,7 +80,7 @@ def make_splits(
         rule = f"nothing held out, as requested (validation 0){kept}"
         return Splits(splits, excluded, False, rule, (_NOTHING_HELD_OUT,))
     train = np.flatnonzero(splits == "train")
-    chosen = hold_out(labels_n[train], groups_n[train], subjects_n[train], fraction, seed)
+    chosen = hold_out(labels_n[train], groups_n[train], subjects_n[train], fraction, seed, ways_out)
     splits[train[chosen]] = "validation"
     by = "by subject" if (subjects_n[train] != "").any() else "by group of duplicates"
     actual = len(chosen) / len(train)
@@ -161,6 +165,7 @@ def hold_out(
     subjects_n: NDArray[np.str_],
     fraction: float,
     seed: int,
+    ways_out: Sequence[str] = (),
 ) -> NDArray[np.int64]:
     """Return the rows to hold out: whole subjects and groups, about `fraction` of every class.
 
@@ -191,11 +196,12 @@ def hold_out(
         if unit < 0:
             raise DataError(
                 f"{len(labels_n)} images in {len(names)} independent groups are too few to hold "
-                f"{100 * fraction:g}% out: near-duplicates and images of one subject stay together",
-                hint="add images of other subjects; or set duplicates to 'exact', which lets near-"
-                "duplicates into both splits (metrics are then too optimistic); or set "
-                "validation to 0, which makes a dataset for evaluation only",
-            )
+                f"{100 * fraction:g}% out: duplicates and images of one subject stay together",
+                hint="; or ".join(
+                    ["add images of other subjects", *ways_out,
+                     "set validation to 0, which makes a dataset for evaluation only"]
+                ),
+            )  # fmt: skip
         chosen[unit] = True
     return np.flatnonzero(chosen[unit_n])
 
