@@ -114,6 +114,13 @@ def stretched(folder: Path, across: int, down: int) -> Path:
     return path
 
 
+def unstated(folder: Path) -> Path:
+    """A file that states no aspect ratio, as many do: nothing is wrong with it."""
+    path = stretched(folder, 0, 1)
+    path.write_bytes(path.read_bytes().replace(b"pasp", b"free"))
+    return path
+
+
 def odd_matrix(folder: Path) -> Path:
     cos, sin = round(0.94 * 65536), round(0.34 * 65536)  # 20 degrees
     turn = [cos, sin, 0, -sin, cos, 0, 0, 0, 1 << 30]
@@ -215,7 +222,9 @@ KINDS = [
          clip("a.mp4", aspect=Fraction(2), turn=matrix(0, 1, -1, 0)),
          "scale=128:48,transpose=clock", (48, 128), loss=1.5),
     Kind("mov prores, pixels 1000:1", lambda f: stretched(f, 1000, 1), note="ratio, 1000:1"),
-    Kind("mov prores, pixels 0:1", lambda f: stretched(f, 0, 1)),
+    Kind("mov prores, pixels 0:1", lambda f: stretched(f, 0, 1), note="ratio, 0:1"),
+    Kind("mov prores, pixels 1:0", lambda f: stretched(f, 1, 0), note="ratio, 1:0"),
+    Kind("mov prores, no aspect ratio", lambda f: unstated(f)),
     # rate
     Kind("mp4 h264, a frame in 10 s", clip("a.mp4", rate=Fraction(1, 10)), step=10),
     Kind("mkv h264, a frame in 10 s", clip("a.mkv", rate=Fraction(1, 10)), step=10),

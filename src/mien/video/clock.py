@@ -22,6 +22,11 @@ JITTER_FRAMES = 3
 MAX_WARNINGS = 3
 
 
+def container_kind(container: Any) -> str:
+    """Return FFmpeg's name of a container, such as 'mpegts'; the first where it has several."""
+    return str(container.format.name).partition(",")[0]
+
+
 class Clock:
     """Times of one stream's frames or packets, in seconds, and the frames' numbers.
 
@@ -54,7 +59,7 @@ class Clock:
             self._start = own * self._base  # the same moment, without the microseconds' rounding
         self._first: int | None = own
         self._offset = Fraction(offset_s)
-        kind = container.format.name
+        kind = container_kind(container)
         self._limit = Fraction(MAX_JUMP_S if kind in DISCONTINUOUS else MAX_GAP_S)
         # AVI has no presentation times. FFmpeg makes some up, which are
         # wrong where frames are reordered; the decoder gives frames in order, with decoding times.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from math import hypot
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from mien.video.clock import DISCONTINUOUS
+from mien.video.clock import DISCONTINUOUS, container_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_ASPECT = 10
 """A larger ratio of a pixel's width and height, either way, is taken for an error."""
+MAX_MOOV = 16_000_000
+"""Bytes of a 'moov' box that are searched for the stated aspect ratio."""
 MIN_LIKENESS = 0.99985
 """Cosine of one degree: a matrix further from all eight orientations gives a warning."""
 
@@ -80,11 +84,14 @@ class Display:
     def __init__(self, container: Any, stream: Any, warn: Callable[[str], None], name: str) -> None:
         self._stream, self._warn, self._name = stream, warn, name
         # In these the aspect ratio is coded in the images, and may change during a broadcast.
-        self._changes = container.format.name in DISCONTINUOUS
+        self._changes = container_kind(container) in DISCONTINUOUS
         self._seen: tuple[int, int, int] | None = None
         self._orientation = UPRIGHT
         self._warned: Fraction | None = None
         self._aspect_ratio = self._aspect()
+        # FFmpeg gives 0 for files that state no ratio, which is common, and for those that state 0.
+        if not stream.sample_aspect_ratio and (stated := stated_aspect(container)) is not None:
+            self._refuse(*stated)
 
     def of(self, decoded: Any) -> tuple[int, int, Orientation]:
         """Return (width, height) with square pixels, before the orientation, and that."""
@@ -108,13 +115,16 @@ class Display:
             return Fraction(1)  # 0 means unknown
         if not Fraction(1, MAX_ASPECT) <= aspect <= MAX_ASPECT:
             if aspect != self._warned:
-                self._warn(
-                    f"{self._name}: its pixels' aspect ratio, {aspect.numerator}:"
-                    f"{aspect.denominator}, cannot be right; it is taken as 1:1"
-                )
+                self._refuse(aspect.numerator, aspect.denominator)
             self._warned = aspect
             return Fraction(1)
         return Fraction(aspect)
+
+    def _refuse(self, width: int, height: int) -> None:
+        self._warn(
+            f"{self._name}: its pixels' aspect ratio, {width}:{height}, cannot be right; it is "
+            "taken as 1:1"
+        )
 
     def _nearest(self, matrix: bytes) -> Orientation:
         found, likeness = orientation(matrix)
@@ -124,6 +134,37 @@ class Display:
                 "nearest of them is applied"
             )
         return found
+
+
+def stated_aspect(container: Any) -> tuple[int, int] | None:
+    """Return the (width, height) of a pixel that an MP4 or MOV file states; None without one.
+
+    Only for files: the 'moov' box of a stream cannot be read twice.
+    """
+    path = Path(str(container.name).removeprefix("file:"))
+    if container_kind(container) != "mov" or not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            moov = _read_moov(file)
+    except OSError:
+        return None
+    at = moov.find(b"pasp") + 4
+    return struct.unpack(">II", moov[at : at + 8]) if 4 <= at <= len(moov) - 8 else None
+
+
+def _read_moov(file: BinaryIO) -> bytes:
+    """Return the first bytes of a file's 'moov' box; none where it has no such box."""
+    while len(head := file.read(16)) >= 8:
+        size, name = struct.unpack(">I4s", head[:8])
+        if size == 1 and len(head) == 16:  # the size follows in 64 bits
+            size = struct.unpack(">Q", head[8:])[0]
+        if name == b"moov":
+            return head + file.read(min(size, MAX_MOOV))
+        if size < 8:  # 0: the box reaches to the end of the file
+            break
+        file.seek(size - len(head), os.SEEK_CUR)
+    return b""
 
 
 def displayed_size(container: Any, stream: Any) -> tuple[int, int]:

@@ -11,13 +11,15 @@ from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from mien.video.clock import container_kind
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mien.video.clock import Clock
 
 INDEXED = frozenset({"mov", "matroska", "avi", "flv", "asf", "mxf"})
-"""Containers that are sought in; some of FFmpeg's names are lists, such as 'mov,mp4,m4a'."""
+"""Containers that are sought in, by the first of FFmpeg's names: 'mov' stands for MP4 too."""
 MAX_BUFFERED = 64_000_000
 """Bytes of packets that wait for a later key frame; above, decoding starts early."""
 ROUNDING_S = 1e-6
@@ -27,7 +29,7 @@ IDR = 5
 
 def is_indexed(container: Any) -> bool:
     """Return whether a container's own seeking is used."""
-    return container.format.name.split(",")[0] in INDEXED
+    return container_kind(container) in INDEXED
 
 
 def packets_from(
