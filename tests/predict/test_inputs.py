@@ -44,6 +44,19 @@ def reader(seeing: Seeing) -> Reader:
     return Reader(FakeClassifier(["happy"]), detector=seeing)
 
 
+def test_a_pil_image_without_an_end_marker_is_read_like_its_file(
+    tmp_path: Path, reader: Reader
+) -> None:
+    path = tmp_path / "cut.jpg"
+    Image.effect_noise((64, 64), 40).convert("RGB").save(path)
+    path.write_bytes(path.read_bytes()[:-2])
+    with Image.open(path) as opened:
+        for source in (path, opened, Image.open(io.BytesIO(path.read_bytes()))):
+            reading = reader.read(source)
+            assert reading.notes == ("the JPEG lacks its end marker; every pixel was there",)
+            assert len(reading.faces) == 1
+
+
 @pytest.fixture
 def pixels() -> np.ndarray:
     image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)

@@ -26,6 +26,8 @@ from mien.imaging.codec import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+ImageLike = Any
+"""What `Reader.read` takes: see there. PIL and torch are not imported for a type."""
 Channels = Literal["rgb", "bgr"]
 CHANNELS: tuple[Channels, ...] = ("rgb", "bgr")
 KINDS = (
@@ -175,7 +177,7 @@ def _load(value: Any, name: str, channels: Channels) -> Decoded:
             raise SourceError(f"{value} is a folder, not an image", hint="read_many reads folders")
         return decode_with_notes(read_content(value), str(value))
     if isinstance(value, Image.Image):
-        return Decoded(_from_image(value, name))
+        return _from_image(value, name)
     if isinstance(value, bytes):
         return decode_with_notes(value, name)
     if _is_tensor(value):
@@ -201,17 +203,33 @@ def _read_file(file: Any, name: str) -> bytes:
     return bytes(content)
 
 
-def _from_image(image: Image.Image, name: str) -> NDArray[np.uint8]:
+def _from_image(image: Image.Image, name: str) -> Decoded:
     if 0 in image.size:
         raise SourceError(f"{name} has no pixels: {image.size}", hint="give an image with pixels")
     check_size(image.size, name)
     try:
-        return as_displayed(image)
+        return Decoded(as_displayed(image))
     except DAMAGE as error:
+        whole = _from_open_file(image, name)
+        if whole is not None:
+            return whole
         raise SourceError(
             f"{name}, a PIL image of mode {image.mode}, cannot be read: {error}",
             hint="convert it first: image.convert('RGB')",
         ) from error
+
+
+def _from_open_file(image: Image.Image, name: str) -> Decoded | None:
+    """Return what our decoder reads of the file of an image that Pillow could not load, or None.
+
+    Pillow refuses a JPEG without an end marker, of which every pixel may be there.
+    """
+    file = getattr(image, "fp", None)
+    try:
+        file.seek(0)  # type: ignore[union-attr]
+        return decode_with_notes(file.read(), name)  # type: ignore[union-attr]
+    except (SourceError, AttributeError, OSError, ValueError):  # no file, a closed one, or damage
+        return None
 
 
 def _is_tensor(value: object) -> bool:
