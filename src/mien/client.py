@@ -11,11 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from itertools import groupby
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import MissingExtraError, ServerError, SourceError
 from mien.imaging.boxes import clip_box
+from mien.imaging.load import ImageInput, check_path, image_input, is_one_image
+from mien.predict.sources import ImageSource, list_inputs
 from mien.types import FaceReading, FrameReading, ImageReading, TrackedFace
 
 if TYPE_CHECKING:
@@ -23,8 +26,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from types import TracebackType
 
-    import numpy as np
-    from numpy.typing import NDArray
+    from mien.imaging.load import ImageLike
 
 UNREADABLE = "urn:mien:unreadable-image"
 """Problem type of responses that report an unreadable image rather than a wrong request."""
@@ -113,44 +115,51 @@ class Client:
         models: list[dict[str, Any]] = self._ask("GET", "/v1/models").json()["models"]
         return models
 
-    def read(self, image: str | Path | bytes | NDArray[np.uint8]) -> ImageReading:
-        """Read one image: a path, an encoded image, or uint8 [h, w, 3] RGB or [h, w] grey.
-
-        An image that cannot be read gives a reading whose `error` says why.
+    def read(self, image: ImageLike) -> ImageReading:
+        """Read one image, in any form that `Reader.read` takes; arrays are RGB.
 
         Raises:
-            SourceError: an array of another shape or type.
+            SourceError: it cannot be read, as for `Reader.read`. (`read_many` yields a reading with
+                `error` instead.)
             ServerError: no response, or the server refuses the request.
         """
-        return self._read(image, {})[0]
+        return self._read(image_input(image), {})[0]
 
-    def annotated(
-        self, image: str | Path | bytes | NDArray[np.uint8]
-    ) -> tuple[ImageReading, bytes]:
+    def annotated(self, image: ImageLike) -> tuple[ImageReading, bytes]:
         """Read one image; return its reading, and a PNG with the reading drawn on it.
 
-        The PNG is empty for an image that cannot be read.
-
         Raises:
+            SourceError: it cannot be read.
             ServerError: no response, or the server refuses the request.
         """
         from base64 import b64decode
 
-        reading, response = self._read(image, {"annotate": "true"})
-        return reading, b64decode(response.get("annotated", "").partition(",")[2])
+        reading, response = self._read(image_input(image), {"annotate": "true"})
+        return reading, b64decode(response["annotated"].partition(",")[2])
 
     def read_many(
-        self, images: Iterable[str | Path | bytes | NDArray[np.uint8]], at_once: int = 8
+        self, images: ImageLike | Iterable[ImageLike], at_once: int = 8
     ) -> Iterator[ImageReading]:
         """Yield a reading for each image, in order; `at_once` requests are sent concurrently.
 
+        An image that cannot be read gives a reading whose `error` says why.
+
+        Args:
+            images: as for `Reader.read_many`: any number of images, and folders of them, or one.
+            at_once: maximum number of concurrent requests, 1 or more.
+
         Raises:
+            SourceError: `images` is one value that is not an image, an empty path, or an address.
             ServerError: no response, or the server refuses a request.
         """
+        if isinstance(images, str | PathLike):
+            images = [check_path(images)]
+        elif is_one_image(images):
+            images = [ImageSource.of(images)]
         with ThreadPoolExecutor(at_once) as pool:
             waiting: deque[Future[ImageReading]] = deque()
-            for image in images:
-                waiting.append(pool.submit(self.read, image))
+            for source in list_inputs(images):
+                waiting.append(pool.submit(self._read_or_report, source))
                 if len(waiting) > at_once:
                     yield waiting.popleft().result()
             while waiting:
@@ -187,33 +196,32 @@ class Client:
             SourceError: the file cannot be read.
             ServerError: no response, or the server refuses the request.
         """
-        content = _content(Path(path))
         response = self._ask(
-            "POST", "/v1/video", params={**self._params, "every": every}, content=content,
-            headers=_RAW, twice=False,
+            "POST", "/v1/video", params={**self._params, "every": every},
+            content=_content(check_path(path)), headers=_RAW, twice=False,
         )  # fmt: skip
         return VideoJob(self, response.json()["id"], str(path))
 
-    def _read(
-        self, image: str | Path | bytes | NDArray[np.uint8], more: dict[str, str]
-    ) -> tuple[ImageReading, dict[str, Any]]:
-        if not isinstance(image, str | Path | bytes):
-            from mien.imaging.codec import as_rgb
-
-            image = as_rgb(image)
-        name = str(image) if isinstance(image, str | Path) else "array"
-        try:
-            content = _content(image)
-        except SourceError as error:
-            return _unreadable(name, error), {}
-        params = {**self._params, **self._faces, **more}
+    def _read(self, given: ImageInput, more: dict[str, str]) -> tuple[ImageReading, dict[str, Any]]:
         try:
             response = self._ask(
-                "POST", "/v1/predict", params=params, content=content, headers=_RAW
-            ).json()["images"][0]
+                "POST", "/v1/predict", params={**self._params, **self._faces, **more},
+                content=_encoded(given), headers=_RAW,
+            ).json()["images"][0]  # fmt: skip
         except SourceError as error:
-            return _unreadable(name, error), {}
-        return _image(name, response), response
+            if isinstance(given.value, Path) and given.name not in error.message:
+                error.message = f"{given.name}: {error.message}"  # the server got no name
+            raise
+        return _image(given.name, response), response
+
+    def _read_or_report(self, source: ImageSource) -> ImageReading:
+        why = source.error
+        if why is None:
+            try:
+                return self._read(source.image or image_input(source.path), {})[0]
+            except SourceError as error:
+                why = f"{error.message}; {error.hint}"
+        return ImageReading(source.name, 0, 0, "", "", error=why)
 
     def _ask(self, method: str, path: str, *, twice: bool = True, **request: Any) -> Any:
         """Return the response to a request; send it again while the server is busy or unreachable.
@@ -227,6 +235,8 @@ class Client:
         pause, again = 0.1, self._failures if twice else self._unsent
         end, failed = time.monotonic() + self._timeout_s, 0
         for sent in itertools.count():
+            # Random jitter keeps many clients from retrying at the same moment.
+            jitter = random.uniform(1.0, 1.5)  # noqa: S311  (no secret)
             last = self._retries is not None and sent >= self._retries
             try:
                 response = self._http.request(method, path, **request)
@@ -238,15 +248,14 @@ class Client:
                         f"no response from {self._url}: {str(error) or type(error).__name__}",
                         hint="is it running (mien serve), and is the address right?",
                     ) from error
-                wait = pause
+                wait = pause * jitter
             else:
                 if response.status_code not in BUSY or last:
                     return _checked(response)
-                wait = max(_retry_after(response), pause)
+                wait = max(_retry_after(response), pause) * jitter
                 if time.monotonic() + wait > end:
                     return _checked(response)
-            # Random jitter keeps many clients from retrying at the same moment.
-            time.sleep(wait * random.uniform(1.0, 1.5))  # noqa: S311  (no secret)
+            time.sleep(wait)
             pause = min(2 * pause, MAX_PAUSE_S)
         raise AssertionError("unreachable")
 
@@ -319,24 +328,25 @@ class VideoJob:
 _RAW = {"Content-Type": "application/octet-stream"}
 
 
-def _content(image: str | Path | bytes | NDArray[np.uint8]) -> bytes:
-    """Return an encoded image, or a file's content; arrays become PNG, which loses nothing."""
-    if isinstance(image, bytes):
-        return image
-    if isinstance(image, str | Path):
-        try:
-            return Path(image).read_bytes()
-        except OSError as error:
-            raise SourceError(
-                f"cannot read {image}: {error.strerror}", hint="check the path"
-            ) from error
-        except ValueError as error:  # a NUL in the path
-            raise SourceError(f"cannot read {image}: {error}", hint="check the path") from error
+def _encoded(image: ImageInput) -> bytes:
+    """Return a file's content or encoded bytes; pixels become PNG, which loses nothing."""
+    if isinstance(image.value, Path):
+        return _content(image.value)
+    if isinstance(image.value, bytes):
+        return image.value
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", compress_level=1)
+    Image.fromarray(image.load().pixels).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        why = getattr(error, "strerror", None) or error
+        raise SourceError(f"cannot read {path}: {why}", hint="check the path") from error
 
 
 def _checked(response: Any) -> Any:
@@ -362,10 +372,6 @@ def _retry_after(response: Any) -> float:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except (TypeError, ValueError, OverflowError):
         return 0.0
-
-
-def _unreadable(name: str, error: SourceError) -> ImageReading:
-    return ImageReading(name, 0, 0, "", "", error=f"{error.message}; {error.hint}")
 
 
 def _image(name: str, response: dict[str, Any]) -> ImageReading:

@@ -10,7 +10,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import ConfigError, SourceError
-from mien.imaging.load import check_channels, check_path, is_one_image
+from mien.imaging.load import ImageLike, check_channels, check_path, is_one_image
 from mien.imaging.rotate import TURNS
 from mien.model.classifier import Classifier
 from mien.model.runtime import check_threads, cores
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from mien.types import FrameReading, ImageReading
 
 
-ImageLike = Any
-"""What `Reader.read` takes: see there. PIL and torch are not imported for a type."""
 MAX_WORKERS = 8
 """Images decoded at the same time: each may take 300 MB."""
 

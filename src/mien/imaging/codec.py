@@ -177,22 +177,6 @@ def check_size(size: tuple[int, int], name: str, max_pixels: int = MAX_PIXELS) -
         )
 
 
-def as_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return pixels, uint8 [h, w, 3], of such an array or of grey [h, w]; others are refused.
-
-    Raises:
-        SourceError: another shape or dtype.
-    """
-    shape = image.shape
-    colour = len(shape) == 3 and shape[2] == 3
-    if image.dtype != np.uint8 or not (len(shape) == 2 or colour) or 0 in shape:
-        raise SourceError(
-            f"an image must be uint8 [h, w, 3] RGB or [h, w] grey, got {image.dtype} {list(shape)}",
-            hint="scale values to 0-255, drop alpha, and put the channels last",
-        )
-    return image if colour else np.repeat(image[:, :, None], 3, axis=2)
-
-
 def write_image(path: Path, image_hwc: NDArray[np.uint8]) -> None:
     """Write pixels, uint8 [h, w, 3] RGB or [h, w] grey; the file is never half written.
 
