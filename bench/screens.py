@@ -1,12 +1,15 @@
-"""Takes the screenshots of the web page in docs/images again. No measurement.
+"""Takes the screenshots of the web page and of a video's report in docs/images again.
 
-python bench/screens.py [--out docs/images]
+python bench/screens.py [--out docs/images] [--only page | report]
+
+No measurement. The portraits are those of examples/, which are in the public domain.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +31,10 @@ HEADS = ((130, 0, 320, 222), (100, 40, 420, 410))
 SEEN_S = ((0.0, 8.0), (1.4, 6.9))
 """From when to when each of the two is in it: the astronaut, then the admiral."""
 SIZE, RATE = (960, 540), 24
+REPORT = (900, 1080)
+"""Width and height of the report's screenshot."""
+MOMENT_S = 3.35
+"""Second that the player shows."""
 
 
 def write_video(path: Path) -> None:
@@ -53,13 +60,22 @@ def write_video(path: Path) -> None:
         file.mux(stream.encode())
 
 
+def write_report(folder: Path) -> Path:
+    """Return the report that `mien video` writes about that video."""
+    write_video(folder / "two.mp4")
+    command = [sys.executable, "-m", "mien", "video", "two.mp4", "--out", "out", "--report",
+               "--annotate"]  # fmt: skip
+    subprocess.run(command, cwd=folder, check=True)
+    return folder / "out" / "two.html"
+
+
 def save(page: Any, path: Path, size: tuple[int, int]) -> None:
-    """Write what the page shows, as WebP."""
+    """Write what the page shows, in the format of the suffix."""
     page.mouse.move(0, 0)
     page.evaluate("document.activeElement.blur()")
     page.wait_for_timeout(500)  # colours fade in
     Image.open(io.BytesIO(page.screenshot())).convert("RGB").crop((0, 0, *size)).save(
-        path, quality=88, method=6
+        path, quality=88, **({"method": 6} if path.suffix == ".webp" else {})
     )
     print(path)
 
@@ -67,42 +83,64 @@ def save(page: Any, path: Path, size: tuple[int, int]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
-    out = parser.parse_args().out
+    parser.add_argument("--only", choices=("page", "report"))
+    options = parser.parse_args()
     if CHROMIUM is None:
         raise SystemExit("error: there is no chromium here\nhint: apt-get install chromium")
-    with (
-        TemporaryDirectory() as name,
-        serving(Path(name)) as address,
-        sync_playwright() as playwright,
-    ):
+    with TemporaryDirectory() as name, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        if options.only != "page":
+            shoot_report(browser, Path(name), options.out)
+        if options.only != "report":
+            shoot_page(browser, Path(name), options.out)
+        browser.close()
 
-        def visit(width: int, height: int, scheme: str = "light") -> Any:
-            view: Any = {"width": width, "height": height}
-            page = browser.new_context(viewport=view, color_scheme=scheme).new_page()
-            page.set_default_timeout(120_000)
-            page.goto(address)
+
+def visit(browser: Any, address: str, width: int, height: int, scheme: str = "light") -> Any:
+    view: Any = {"width": width, "height": height}
+    page = browser.new_context(viewport=view, color_scheme=scheme).new_page()
+    page.set_default_timeout(120_000)
+    page.goto(address)
+    return page
+
+
+def shoot_report(browser: Any, folder: Path, out: Path) -> None:
+    """Take the report of a video, at a moment with both faces."""
+    page = visit(browser, write_report(folder).as_uri(), *REPORT)
+    page.wait_for_function("document.querySelector('video').readyState >= 2")
+    page.evaluate(f"document.querySelector('video').currentTime = {MOMENT_S}")
+    page.wait_for_function("!document.querySelector('video').seeking")
+    page.evaluate("document.querySelector('video').scrollIntoView()")
+    page.evaluate("document.querySelector('video').controls = false")
+    save(page, out / "video.jpg", REPORT)
+
+
+def shoot_page(browser: Any, folder: Path, out: Path) -> None:
+    """Take the web page: at the start, with images, on a phone, and with a video."""
+    wide, phone, small = (1280, 860), (390, 844), (560, 751)
+    with serving(folder) as address:
+
+        def start(width: int, height: int, scheme: str = "light") -> Any:
+            page = visit(browser, address, width, height, scheme)
             page.wait_for_selector("body[data-ready]")
             return page
 
-        wide, phone, small = (1280, 860), (390, 844), (560, 751)
-        save(visit(*wide), out / "web-start.webp", wide)
-        save(visit(*small, "dark"), out / "web-dark.webp", small)
+        save(start(*wide), out / "web-start.webp", wide)
+        save(start(*small, "dark"), out / "web-dark.webp", small)
         for size, files, name_ in ((wide, EXAMPLES, "image"), (phone, EXAMPLES[1:], "phone")):
-            page = visit(*size)
+            page = start(*size)
             page.set_input_files("#files", [str(p) for p in files])
             page.wait_for_selector(".card .name")
             page.wait_for_selector("#strip .count:has-text('…')", state="detached")
             save(page, out / f"web-{name_}.webp", size)
-        write_video(Path(name) / "two.mp4")
-        page = visit(*wide)
-        page.set_input_files("#files", str(Path(name) / "two.mp4"))
+        write_video(folder / "two.mp4")
+        page = start(*wide)
+        page.set_input_files("#files", str(folder / "two.mp4"))
         page.wait_for_selector(".card .name")
         page.wait_for_selector("text=Person 2")
-        page.evaluate("document.querySelector('video').currentTime = 3.35")
+        page.evaluate(f"document.querySelector('video').currentTime = {MOMENT_S}")
         page.wait_for_timeout(1500)
         save(page, out / "web-video.webp", wide)
-        browser.close()
 
 
 if __name__ == "__main__":
