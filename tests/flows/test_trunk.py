@@ -230,7 +230,7 @@ def places(data: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
          "--set fit.epochs=2"),
         (["train", "poster", "--data", "DATA", "--set", "lr=1"], 2, "unknown setting lr",
          "did you mean 'optimizer.lr'?"),
-        (["export", "RUN", "m.pt"], 2, "the suffix is .pt", "use the suffix .onnx"),
+        (["export", "RUN", "m.pt"], 2, "the suffix is .pt", "the suffix must be .onnx"),
         (["evaluate", "mien-tiny"], 2, "does not record which data", "--data DIR"),
         (["evaluate", "RUN", "--split", "val"], 2, "no split 'val'", "did you mean 'validation'?"),
         (["train", "poster", "--data", "DATA", "--set", "fit.batch_size=5000"], 1,

@@ -231,4 +231,4 @@ def refuse_file(path: Path | None, option: str, suffixes: Iterable[str] = ()) ->
     if known and path.suffix.lower() not in known:
         found = f"the suffix is {path.suffix}" if path.suffix else "the name has no suffix"
         allowed = known[0] if len(known) == 1 else f"one of {', '.join(known)}"
-        raise ConfigError(f"{option} {path}: {found}", hint=f"use the suffix {allowed}")
+        raise ConfigError(f"{option} {path}: {found}", hint=f"the suffix must be {allowed}")

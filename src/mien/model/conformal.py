@@ -42,7 +42,7 @@ def min_set_probability(info: ModelInfo, coverage: float) -> float:
         raise ModelFileError(
             f"the prediction sets of {info.name} were calibrated for its first label set, not for "
             f"{', '.join(info.labels)}",
-            hint="leave out the labels, or leave out the coverage",
+            hint="leave labels out, or leave coverage out",
         )
     if not info.coverage:
         raise ModelFileError(

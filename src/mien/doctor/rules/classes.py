@@ -10,6 +10,7 @@ from mien.doctor.facts import class_recalls
 from mien.doctor.finding import Finding, Plot
 from mien.doctor.requirements import CLASS_COUNTS, VALIDATION_PREDICTIONS
 from mien.doctor.rule import LEARNS_NOTHING, Abstention, rule
+from mien.errors import counted
 from mien.evaluate.evaluate import MIN_TRUSTED
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def class_imbalance(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "serious" if missing else "warning",
         f"{labels[rarest]} is {'missing from' if missing else 'rare in'} training, and nothing "
         "compensates for it",
-        f"Training holds {counts[rarest]:,.0f} images of {labels[rarest]} and "
+        f"Training holds {counted(round(counts[rarest]), 'image')} of {labels[rarest]} and "
         f"{counts[commonest]:,.0f} of {labels[commonest]}{found}.",
         "Add images of it to the source of mien data import."
         if missing
