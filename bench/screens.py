@@ -74,9 +74,11 @@ def save(page: Any, path: Path, size: tuple[int, int]) -> None:
     page.mouse.move(0, 0)
     page.evaluate("document.activeElement.blur()")
     page.wait_for_timeout(500)  # colours fade in
-    Image.open(io.BytesIO(page.screenshot())).convert("RGB").crop((0, 0, *size)).save(
-        path, quality=88, **({"method": 6} if path.suffix == ".webp" else {})
-    )
+    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB").crop((0, 0, *size))
+    if path.suffix == ".webp":
+        image.save(path, quality=88, method=6)
+    else:
+        image.save(path, quality=88)
     print(path)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mien.cli.examples import EXAMPLES
 from mien.cli.main import run
 from mien.cli.streams import NoteStream
 
@@ -144,14 +145,13 @@ def test_completion_for_each_shell() -> None:
     assert done.stdout.split() == ["--from-file"]
 
 
-def test_help_names_examples_and_fits_80_columns() -> None:
-    from mien.cli.examples import EXAMPLES
-
-    for path in EXAMPLES:
-        done = shell(f"mien {path} -h", COLUMNS="80")
-        assert done.returncode == 0
-        assert done.stdout == shell(f"mien {path} --help", COLUMNS="80").stdout
-        usage, _, examples = done.stdout.partition("Examples:\n")
-        assert [line.strip() for line in examples.splitlines()] == list(EXAMPLES[path])
-        assert all(len(line) <= 80 for line in done.stdout.splitlines()), path
-        assert path in {"", "data"} or "--quiet" in usage
+# A test for each command: forty processes in one would reach its time limit on a busy machine.
+@pytest.mark.parametrize("path", EXAMPLES)
+def test_help_names_examples_and_fits_80_columns(path: str) -> None:
+    done = shell(f"mien {path} -h", COLUMNS="80")
+    assert done.returncode == 0
+    assert done.stdout == shell(f"mien {path} --help", COLUMNS="80").stdout
+    usage, _, examples = done.stdout.partition("Examples:\n")
+    assert [line.strip() for line in examples.splitlines()] == list(EXAMPLES[path])
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    assert path in {"", "data"} or "--quiet" in usage

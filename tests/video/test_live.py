@@ -197,6 +197,7 @@ def test_a_camera_unplugged_in_the_middle(tmp_path: Path, end: str) -> None:
     class Unplugged:
         def __init__(self, inner: Any) -> None:
             self.inner, self.start_time, self.format = inner, inner.start_time, inner.format
+            self.name = "/dev/video0"
 
         def demux(self, stream: Any) -> Iterator[Any]:
             for k, packet in enumerate(self.inner.demux(stream)):

@@ -132,6 +132,8 @@ def read_file(
     name = str(path) if name is None else name
     if not path.exists():
         raise SourceError(f"cannot read {name}: no such file", hint="check the path")
+    if path.is_file() and not path.stat().st_size:
+        raise SourceError(f"cannot read {name}: the file is empty", hint="copy or record it again")
     if is_animation(path):
         yield from read_animation(path, name)
         return
