@@ -45,7 +45,7 @@ class Examples:
             self.pixels.to(device), self.targets_nk.to(device), self.weights_n.to(device)
         )
 
-    def first(self, count: int, seed: int) -> Examples:
+    def sample(self, count: int, seed: int) -> Examples:
         """Return a random sample of at most `count` examples; the same for the same seed."""
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         chosen = order[:count].to(self.pixels.device)

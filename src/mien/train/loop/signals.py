@@ -123,7 +123,7 @@ def stride_for(steps: int) -> int:
 class Recorder:
     """Collects one epoch's signals.
 
-    Call `prepare` before a step's forward pass; if it returns True, `step` takes and measures it.
+    Call `prepare` before a step's forward pass; if it returns True, `step_and_measure` takes it.
 
     Args:
         epoch: number of the epoch, counted from 1.
@@ -151,7 +151,7 @@ class Recorder:
             self.random_cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         return due
 
-    def step(
+    def step_and_measure(
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,

@@ -114,7 +114,7 @@ class Stepper:
         if step == 0:
             recorder.take_start(state.model, value)
         if measured:
-            recorder.step(state.model, state.optimizer, batch_loss, value)
+            recorder.step_and_measure(state.model, state.optimizer, batch_loss, value)
         else:
             state.optimizer.step()
         if state.average is not None:
