@@ -22,7 +22,7 @@ from mien.testing import FakeClassifier
 from mien.types import Faces, FrameReading
 from mien.video.frame import Frame
 from mien.video.pace import Pace
-from mien.video.plan import Settings
+from mien.video.plan import VideoSettings
 from mien.video.select import Selection
 from mien.video.sinks.report import page
 from mien.video.sinks.timeline import LEFT, RIGHT, WIDTH, Timeline
@@ -109,7 +109,7 @@ def steps(rate: float, seconds: float) -> list[float]:
 def read(scene: Scene, times: list[float], **selection: Any) -> list[FrameReading]:
     reader = Reader(Levels(), detector=Bright())
     chosen = Selection(**selection)
-    session = reader.session(selection=chosen, settings=Settings(gate=OPEN))
+    session = reader.session(selection=chosen, settings=VideoSettings(gate=OPEN))
     return [result.reading for result in session.results(source(scene, times))]
 
 
@@ -245,7 +245,7 @@ def test_each_frame_says_until_when_it_stands() -> None:
     one = read(STEADY, [0.0])
     assert [r.until_s for r in one] == [None]
     reader = Reader(Levels(), detector=Bright())
-    session = reader.session(settings=Settings(gate=OPEN))
+    session = reader.session(settings=VideoSettings(gate=OPEN))
     cut = session.results(source(STEADY, steps(10, 0.5), broken=True))
     ends = []
     with pytest.raises(SourceError, match="broke off"):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mien.imaging.crop import Framing
     from mien.predict.pipeline import FaceClassifier
     from mien.video.frame import Frame
-    from mien.video.plan import FaceInFrame, FrameJob, Settings
+    from mien.video.plan import FaceInFrame, FrameJob, VideoSettings
     from mien.video.smooth import Smoother
 
 
@@ -63,7 +63,9 @@ class TrackClassifier:
         settings: of the whole flow.
     """
 
-    def __init__(self, classifier: FaceClassifier, framing: Framing, settings: Settings) -> None:
+    def __init__(
+        self, classifier: FaceClassifier, framing: Framing, settings: VideoSettings
+    ) -> None:
         self._classifier, self._framing, self._settings = classifier, framing, settings
         self._policy = DecisionPolicy.of(classifier.info, settings.min_confidence)
         self._history: dict[int, _History] = {}

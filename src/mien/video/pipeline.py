@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mien.imaging.crop import Framing
     from mien.predict.pipeline import FaceClassifier
     from mien.video.frame import Frame, FrameResult
-    from mien.video.plan import FrameJob, Settings
+    from mien.video.plan import FrameJob, VideoSettings
     from mien.video.track import Track
 
 
@@ -36,7 +36,7 @@ def track_faces(
     jobs: Iterable[FrameJob],
     framing: Framing,
     classifier: FaceClassifier,
-    settings: Settings,
+    settings: VideoSettings,
 ) -> Iterator[FrameResult]:
     """Yield the result of each frame of one source, in order.
 
@@ -44,7 +44,7 @@ def track_faces(
     the filters' state is kept, until it is lost.
 
     Args:
-        jobs: the frames of one source in order of time, from `Settings.plan` and
+        jobs: the frames of one source in order of time, from `VideoSettings.plan` and
             `detect.detect_faces`.
         framing: of the detector.
         classifier: classifies the crops.

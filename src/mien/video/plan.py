@@ -27,7 +27,7 @@ DETECTED, BETWEEN, PREDICTED = "detected", "between", "predicted"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class VideoSettings:
     """How faces are tracked and classified.
 
     Attributes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mien.errors import ConfigError, SourceError
 from mien.video.detect import detect_faces
 from mien.video.pipeline import track_faces
-from mien.video.plan import Settings
+from mien.video.plan import VideoSettings
 from mien.video.prefetch import Prefetcher
 from mien.video.select import Selection
 from mien.video.sinks.base import StopSession
@@ -45,7 +45,7 @@ class Session:
 
     detector: Detector
     classifier: FaceClassifier
-    settings: Settings = field(default_factory=Settings)
+    settings: VideoSettings = field(default_factory=VideoSettings)
     selection: Selection = field(default_factory=Selection)
     segments: str = "labels"
 

@@ -20,7 +20,7 @@ from mien.errors import SourceError
 from mien.files import read_json
 from mien.imaging.boxes import overlap
 from mien.video.pace import SamplingInterval
-from mien.video.plan import Settings
+from mien.video.plan import VideoSettings
 from mien.video.sinks.reread import complete_frames
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class ResumePoint:
 
     @classmethod
     def find(
-        cls, rows: RowFile, expected: dict[str, Any], settings: Settings, labels: Sequence[str]
+        cls, rows: RowFile, expected: dict[str, Any], settings: VideoSettings, labels: Sequence[str]
     ) -> ResumePoint | None:
         """Return where to resume; None where the source must be read from its start.
 
@@ -94,7 +94,7 @@ class ResumePoint:
 
     @classmethod
     def _search(
-        cls, part: Path, kind: str, labels: tuple[str, ...], settings: Settings
+        cls, part: Path, kind: str, labels: tuple[str, ...], settings: VideoSettings
     ) -> ResumePoint | None:
         plan = settings.planner()
         recent: deque[tuple[int, bool, FrameReading]] = deque()
