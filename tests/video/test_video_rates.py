@@ -18,6 +18,7 @@ from tests.video.test_video import OPEN
 from mien import Reader, SourceError
 from mien.imaging.crop import WHOLE
 from mien.labels import THREE
+from mien.report.palette import LABELS, LABELS_ON_DARK
 from mien.testing import FakeClassifier
 from mien.types import Faces, FrameReading
 from mien.video.frame import Frame
@@ -303,6 +304,20 @@ def polygons(svg: str) -> list[tuple[float, float]]:
         xs = [float(point.split(",")[0]) for point in points.split()]
         found.append((min(xs), max(xs)))
     return found
+
+
+def test_the_timeline_has_the_labels_colours_in_light_and_dark() -> None:
+    timeline = Timeline(THREE, images=False)
+    for reading in read(STEADY, steps(10, 1)):
+        timeline.append(Frame.without_pixels(reading), reading)
+    svg = timeline.svg("steady")
+    for number, label in enumerate(THREE):
+        assert f".fill{number}{{fill:{LABELS[label]}}}" in svg
+        dark = f"(prefers-color-scheme:dark){{.fill{number}{{fill:{LABELS_ON_DARK[label]}}}"
+        assert (dark in svg) == (LABELS[label] != LABELS_ON_DARK[label])
+        # One in the legend, one area.
+        assert svg.count(f'class="fill{number}"') == 2
+    assert "sad" in THREE  # whose color differs between the two
 
 
 @pytest.mark.parametrize("rate", RATES)

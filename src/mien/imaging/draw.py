@@ -24,7 +24,10 @@ OTHER = palette.rgb(palette.OTHER)
 SPARED, GROW_S = 0.04, 1.0
 """In videos a panel moves once this fraction of it covers others; it grows again after GROW_S."""
 Box = tuple[float, float, float, float]
-INK, PAPER, TRACK = (255, 255, 255), (24, 26, 30), (74, 78, 86)
+INK, PAPER = palette.rgb(palette.PANEL_INK), palette.rgb(palette.PANEL)
+TRACK = palette.rgb(palette.PANEL_TRACK)
+SAME_TEXT = 0.8, 1.25
+"""A text keeps its size while the right one is within these factors: else it would flicker."""
 
 
 class DrawableFace(Protocol):
@@ -165,7 +168,7 @@ class _Layout:
 
     def words(self, text: int) -> int:
         """Return the text size in pixels: the previous one, unless the face changed a lot."""
-        if not 0.8 * self.text <= text <= 1.25 * self.text:
+        if not SAME_TEXT[0] * self.text <= text <= SAME_TEXT[1] * self.text:
             self.text, self.heading = text, 0.0
         return self.text
 

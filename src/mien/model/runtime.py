@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions; no other module imports onnxruntime."""
+"""ONNX Runtime sessions; besides, only `publish/int8.py` imports onnxruntime, to quantize."""
 
 from __future__ import annotations
 

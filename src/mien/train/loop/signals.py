@@ -34,6 +34,10 @@ POINTS = 32
 DIGEST_STEP = 3
 """Step after which the weights' digest is taken, to check whether a training is repeatable."""
 
+SATURATED = 0.97
+"""Mean absolute output of a tanh unit from which on it counts as saturated; its slope is 0.06."""
+SAME_OUTPUT = 1e-6
+"""Range of a unit's outputs over a batch up to which it counts as dead: rounding, no signal."""
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
 
 
@@ -289,12 +293,13 @@ def weights_digest(model: nn.Module) -> str:
 def _stuck_hook(name: str, found: dict[str, float]) -> Callable[[nn.Module, Any, Tensor], None]:
     def hook(module: nn.Module, _inputs: Any, output: Tensor) -> None:
         if isinstance(module, nn.Tanh | nn.Sigmoid):
+            # A sigmoid is a tanh of half the input, from 0 to 1: one threshold serves both.
             centred = output if isinstance(module, nn.Tanh) else 2 * output - 1
             flat = centred.flatten(2) if output.ndim > 2 else centred[:, :, None]
-            stuck = flat.abs().mean(dim=2).mean(dim=0) > 0.97
+            stuck = flat.abs().mean(dim=2).mean(dim=0) > SATURATED
         else:
             low, high = _extremes(output)
-            stuck = high - low <= 1e-6
+            stuck = high - low <= SAME_OUTPUT
         fraction = round(float(stuck.float().mean()), 4)
         # A module may be called several times in one pass; the worst call counts.
         found[name] = max(fraction, found.get(name, 0.0))

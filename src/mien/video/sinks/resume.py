@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 SAME_TRACK_IOU = 0.5
 """Two boxes in one frame that overlap so much belong to the same track."""
 SAME_TIME_S = 1e-5
-"""Rows have times to a microsecond."""
+"""Rows have times to a microsecond; seeking and reading may differ by some of them."""
+TIME_UNIT_S = 1e-6
+SAME_LAP_S = 0.5
+"""A clock that restarts repeats its timestamps; those of one lap are closer than this in time."""
 
 
 def about(source: Source, run: dict[str, Any]) -> dict[str, Any]:
@@ -144,9 +147,10 @@ class ResumePoint:
     def _is_first(self, frame: Frame) -> bool:
         if frame.pts is not None and self.first.pts is not None:
             # A clock that restarts gives the same timestamps twice, at other times.
-            near = abs(frame.time_s - self.first.time_s) < 0.5
+            near = abs(frame.time_s - self.first.time_s) < SAME_LAP_S
             return frame.pts == self.first.pts and near
-        return abs(frame.time_s - self.first.time_s) < 2e-6
+        # Times in rows are rounded to a microsecond: half of one up or down, and rounding again.
+        return abs(frame.time_s - self.first.time_s) < 2 * TIME_UNIT_S
 
     def join(self, results: Iterable[FrameResult]) -> Iterator[FrameResult]:
         """Yield the results after `last`, with the track numbers of the rows.
