@@ -59,6 +59,7 @@ def fit(
     """
     recipe, device = run.recipe, choose_device(run.recipe.fit.device)
     examples = with_soft_targets(make_examples(dataset.split("train"), recipe), recipe)
+    # Errors in the data come before the alignment, which may take minutes.
     sample, validation = _scored_parts(dataset, recipe)
     state = _start_or_resume(run, examples, device, align_progress)
     examples, sample, validation = (part.to(device) for part in (examples, sample, validation))
@@ -108,6 +109,7 @@ def _start_or_resume(
         restore_state(state, run)
     else:
         state = initial_state(recipe, examples, run.input_size, device, align_progress)
+    # A killed run leaves the files that it was writing beside their destinations.
     for folder in (run.path, run.checkpoints):
         sweep(folder)
     return state
@@ -145,6 +147,8 @@ def _train_and_score(
     loss = stepper.train_epoch(recorder)
     trained = stepper.steps_per_epoch * stepper.recipe.fit.batch_size
     images_per_second = trained / (time.perf_counter() - started)
+    # Scored again on whole images: the loss of augmented batches cannot be compared with
+    # validation's.
     train_loss, train_accuracy, _ = score(state.scored_model, sample)
     validation_loss, validation_accuracy, balanced = score(state.scored_model, validation)
     for value in (train_loss, validation_loss):

@@ -172,6 +172,7 @@ class Recorder:
         """
         named = [(n, p) for n, p in model.named_parameters() if p.grad is not None]
         parameters = [p for _, p in named]
+        # Copies, so that the prediction is right whatever the optimizer does with them.
         gradients = [p.grad.detach().clone() for p in parameters if p.grad is not None]
         with torch.no_grad():
             before = [p.detach().clone() for p in parameters]
@@ -196,6 +197,7 @@ class Recorder:
 
     def _loss_after(self, model: nn.Module, loss_again: Callable[[], Tensor]) -> float:
         """Return the batch's loss after the step, with the dropout it had before."""
+        # The extra forward pass moves the running statistics, which must not change the training.
         buffers = [(b, b.detach().clone()) for b in model.buffers()]
         found: dict[str, float] = {}
         hooks = [
@@ -240,6 +242,7 @@ class Recorder:
     def signals(self) -> EpochSignals:
         """Return the signals collected so far."""
         losses, peaks = condense(self.losses)
+        # A loss that overflowed would hide what the other steps show.
         finite = [(d, p) for d, p in self.changes if np.isfinite(d) and np.isfinite(p)]
         predicted = sum(p for _, p in finite)
         return EpochSignals(
@@ -286,6 +289,7 @@ def weights_digest(model: nn.Module) -> str:
     """Return 16 hexadecimal digits over every parameter's bytes."""
     digest = hashlib.sha256()
     for parameter in model.parameters():
+        # Without buffers: counters of batches say nothing about the weights.
         digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
