@@ -160,6 +160,7 @@ class ImageCropper:
         if self.faces != "auto":
             name = self._load().name if self.faces == "find" else ""
             return FaceMode(self.faces, self.faces, "as requested", name), {}
+        # Spread over all files, which are sorted by class: the first ones would be a single class.
         sample = np.unique(np.linspace(0, max(len(files) - 1, 0), SAMPLE).astype(int)).tolist()
         sides = {i: side for i in sample if i < len(files) and (side := _longer_side(files[i]))}
         large = [i for i, side in sides.items() if side > SMALL]
@@ -227,6 +228,7 @@ def _error_kind(file: Path) -> str:
             return "missing"
     except (OSError, ValueError):
         return "unreadable"
+    # Only the name tells a damaged image from a note or a Thumbs.db.
     return "unreadable" if file.suffix.lower() in SUFFIXES else "not-an-image"
 
 
