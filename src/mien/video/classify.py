@@ -103,6 +103,7 @@ class TrackClassifier:
             known: numbers of the tracks that were classified before; new ones are added.
         """
         confirmed = [face for face in job.faces if face.track.number]
+        # A fixed order of the rows within a frame, whether the run was resumed or not.
         confirmed.sort(key=lambda face: face.track.number)
         planned = []
         for face in confirmed:
@@ -125,6 +126,7 @@ class TrackClassifier:
 
     def _crop(self, frame: Frame, face: FaceInFrame) -> NDArray[np.uint8]:
         if face.origin == DETECTED and face.detection.crop_hw is not None:
+            # Cut in the detector's thread already.
             return face.detection.crop_hw
         size = self._classifier.info.input_size
         crops = crop_faces(frame.pixels, face.box_xyxy[None], self._framing, size)
@@ -176,6 +178,7 @@ class TrackClassifier:
 
     def _forget(self, time_s: float) -> None:
         """Drop the history of tracks that are lost for good: their numbers never come back."""
+        # Twice the time after which the tracker gives a track up, and never before it does.
         away_s = 2 * lost_after(self._settings.lost_s, self._interval.seconds)
         gone = [n for n, history in self._history.items() if time_s - history.time_s > away_s]
         for number in gone:
@@ -187,6 +190,8 @@ def _in_front(face: FaceInFrame, faces: Sequence[FaceInFrame]) -> NDArray[np.flo
     others = [
         other.box_xyxy for other in faces
         if other is not face
+        # Of two faces the one with the lower score is taken to be behind; a predicted one was not
+        # even seen.
         and (face.origin == PREDICTED or other.detection.score >= face.detection.score)
     ]  # fmt: skip
     return np.stack(others) if others else None

@@ -59,6 +59,7 @@ def track_faces(
     unconfirmed: list[FrameJob] = []
     for job in jobs:
         interval.add(job.frame.time_s)
+        # Between two detections; a live frame cannot wait for the next one.
         if job.detections is None:
             if settings.live:
                 job.faces = _predict(tracker.tracks, job.frame.time_s)
@@ -71,6 +72,7 @@ def track_faces(
                 place_between(since_detection, job, tracks, crop)
                 yield from expressions.classify(unconfirmed)
                 unconfirmed, since_detection = since_detection, []
+                # Every face has its number: the frames need not wait for a second detection.
                 if all(track.detection is None or track.number for track in tracks):
                     yield from expressions.classify(unconfirmed)
                     unconfirmed = []
@@ -87,6 +89,7 @@ def track_faces(
 def _take_detections(job: FrameJob, tracks: list[Track]) -> None:
     """Put the detected faces of the tracks into the frame that the detector ran on."""
     assert job.detections is not None  # noqa: S101  (the caller has looked)
+    # For blurring: a face that the detector missed is still there.
     missed = (track.box() for track in tracks if track.detection is None)
     job.candidates_xyxy = (*job.detections.boxes_xyxy, *missed)
     job.faces = [

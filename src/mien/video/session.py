@@ -83,6 +83,8 @@ class Session:
             for sink in sinks:
                 sink.close(summary)
         except BaseException:
+            # In reverse, as nested contexts end: the last sink is the one that marks a source as
+            # done.
             for sink in reversed(sinks):
                 sink.abort()
             raise
@@ -105,6 +107,7 @@ class Session:
             except StopSession as stop:
                 summary.error = stop.reason
             except SourceError as error:
+                # Nothing was read: that is an error of the call, not a damaged end.
                 if not summary.frames:
                     raise
                 summary.error = error

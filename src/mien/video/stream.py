@@ -52,6 +52,7 @@ def read_stream(
     av = load_av()
     started = time.monotonic()
     failures, offset, index, newest, why = 0, 0.0, 0, 0.0, "it ended"
+    # UDP, RTSP's default, loses packets, which show as smeared images.
     options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
     while True:
         try:
@@ -138,4 +139,5 @@ def _camera(number: int) -> tuple[str, str, dict[str, str]]:
         return "avfoundation", f"{number}:none", rate
     if sys.platform == "win32":
         return "dshow", f"video={number}", {"video_device_number": str(number)}
+    # Most USB cameras give 30 frames/s at full size only as JPEG.
     return "v4l2", f"/dev/video{number}", {"input_format": "mjpeg", **rate}

@@ -112,6 +112,7 @@ class OutputFolder:
 
         Only rows can be resumed: an annotated video is rendered again from the start.
         """
+        # A stream cannot be read again, and images of earlier frames are not in the rows.
         if source.kind != "video" or self.options.keeps_pixels:
             return None
         rows = RowFile(path, self.options.rows, labels)

@@ -46,6 +46,7 @@ def about(source: Source, run: dict[str, Any]) -> dict[str, Any]:
     file = None
     if source.path is not None and source.path.exists():
         stat = source.path.stat()
+        # Not the content: hashing a long video would take longer than resuming saves.
         file = [stat.st_size, stat.st_mtime_ns]
     return {"source": source.name, "file": file, **run}
 
@@ -201,6 +202,7 @@ def _pairs(new: Sequence[TrackedFace], old: Sequence[TrackedFace]) -> Iterator[t
 
 def _elect(votes: dict[int, Counter[int]]) -> dict[int, int]:
     """Give each new number the old one it shares most frames with; none is given twice."""
+    # Most shared frames first, then the lower number, so that the result does not depend on chance.
     ranked = sorted(
         ((count, new, old) for new, c in votes.items() for old, count in c.items()),
         key=lambda item: (-item[0], item[1]),
