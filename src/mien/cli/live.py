@@ -67,6 +67,7 @@ def live(
 
     reader = Reader(model, detector=detector, min_confidence=min_confidence, threads=threads)
     settings = VideoSettings(
+        # Between two detections a new face would be shown without a blur.
         detect_every=1 if blur_faces and detect_every is None else detect_every,
         smooth=smooth, smooth_s=smooth_seconds, min_confidence=min_confidence,
     )  # fmt: skip

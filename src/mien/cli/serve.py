@@ -194,5 +194,6 @@ def serve(
 
 def _name_and_file(spec: str) -> tuple[str, Path]:
     """Return name and file of NAME=FILE, or '' and the file."""
+    # At the first '=': names hold none, paths may.
     name, equals, path = spec.partition("=")
     return (name, Path(path)) if equals else ("", Path(spec))
