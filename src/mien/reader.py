@@ -133,6 +133,7 @@ class Reader:
         )
 
     def __getstate__(self) -> dict[str, Any]:
+        # Locks cannot be pickled, and a process needs its own.
         return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_pid")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -28,7 +28,10 @@ def networks(size: Size = 48, classes: Classes = 3) -> None:
     for name, entry in NETWORKS.items():
         model = build_model(
             # Normalisation has no parameters and costs no multiply-adds that are counted.
-            NetworkConfig(name), normalise=Normalise("none"), input_size=size, classes=classes
+            NetworkConfig(name),
+            normalise=Normalise("none"),
+            input_size=size,
+            classes=classes,
         )
         cost = measure_cost(model, size)
         millions = f"{cost.multiply_adds / 1e6:,.1f} M"
