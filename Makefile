@@ -18,7 +18,8 @@ test: .venv/ready
 	.venv/bin/coverage run -m pytest
 	.venv/bin/coverage combine --quiet
 	@.venv/bin/coverage report | sed -n 1,12p
-	@echo "branch coverage of src: $$(.venv/bin/coverage report --format=total)%"
+	@echo "branch coverage of src, percent:"
+	@.venv/bin/coverage report --format=total
 
 check: .venv/ready
 	.venv/bin/ruff check .
