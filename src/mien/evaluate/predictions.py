@@ -109,7 +109,6 @@ def predict_table(
         )
     parts = []
     for start in range(0, len(split), BATCH):
-        # Batch by batch: the images are mapped from disk and may exceed the memory.
         images = np.asarray(split.images_nhw[start : start + BATCH])
         parts.append(scorer.logits(resize_crops(images, scorer.input_size)))
         progress(min(start + BATCH, len(split)), len(split))

@@ -59,7 +59,6 @@ def track_faces(
     unconfirmed: list[FrameJob] = []
     for job in jobs:
         interval.add(job.frame.time_s)
-        # Between two detections; a live frame cannot wait for the next one.
         if job.detections is None:
             if settings.live:
                 job.faces = _predict(tracker.tracks, job.frame.time_s)
@@ -72,7 +71,6 @@ def track_faces(
                 place_between(since_detection, job, tracks, crop)
                 yield from expressions.classify(unconfirmed)
                 unconfirmed, since_detection = since_detection, []
-                # Every face has its number: the frames need not wait for a second detection.
                 if all(track.detection is None or track.number for track in tracks):
                     yield from expressions.classify(unconfirmed)
                     unconfirmed = []

@@ -52,7 +52,6 @@ def read_stream(
     av = load_av()
     started = time.monotonic()
     failures, offset, index, newest, why = 0, 0.0, 0, 0.0, "it ended"
-    # UDP, RTSP's default, loses packets, which show as smeared images.
     options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
     while True:
         try:

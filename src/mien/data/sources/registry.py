@@ -143,7 +143,6 @@ def read_source(
     dataset = reader.read(source, size, progress)
     if votes is None:
         return dataset
-    # By row: FERPlus's table has the rows of fer2013.csv, in the same order.
     counts = read_votes(votes, len(dataset))
     return replace(dataset, votes_nk=counts, vote_names=FERPLUS_VOTES)
 

@@ -74,7 +74,6 @@ def fit_alignment(
     optimizer = torch.optim.Adam(align.parameters(), RATE, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS, pct_start=0.1)
     distances: list[float] = []
-    # Only for the training: the exported model has no normalisation here.
     plain, align.features = align.features, _with_norms(align.features)
     align.requires_grad_(requires_grad=True)
     for step in range(STEPS):
@@ -84,7 +83,6 @@ def fit_alignment(
             crops = normalise(augment(moved, CHANGES, random))
         crops = crops.contiguous(memory_format=torch.channels_last)
         off = _placed(average, align.similarity(crops)) - targets
-        # Linear for large errors: the targets are MTCNN's landmarks, and some of those are wrong.
         loss = functional.smooth_l1_loss(off, torch.zeros_like(off), beta=0.05)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -95,7 +93,6 @@ def fit_alignment(
     align.features = _without_norms(align.features, plain)
     align.requires_grad_(requires_grad=False)
     align.zero_grad(set_to_none=True)
-    # The last hundred batches, since each step measures other faces.
     return float(np.mean(distances[-100:]))
 
 

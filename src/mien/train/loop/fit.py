@@ -59,7 +59,6 @@ def fit(
     """
     recipe, device = run.recipe, choose_device(run.recipe.fit.device)
     examples = with_soft_targets(make_examples(dataset.split("train"), recipe), recipe)
-    # Errors in the data come before the alignment, which may take minutes.
     sample, validation = _scored_parts(dataset, recipe)
     state = _start_or_resume(run, examples, device, align_progress)
     examples, sample, validation = (part.to(device) for part in (examples, sample, validation))
