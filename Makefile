@@ -1,5 +1,5 @@
 # make demo   reads the example images with the shipped model, in an environment of its own
-# make test   passes the tests, in another
+# make test   passes the tests, in another, and prints the coverage: the least covered files, the total
 # make check  linters and type checker, in the environment of the tests
 
 PYTHON ?= python3
@@ -11,8 +11,15 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version
 demo: .venv-demo/ready
 	.venv-demo/bin/mien predict examples --annotate out/demo
 
+# A data file by its full path: tests start processes in other folders.
+test: export COVERAGE_FILE = $(CURDIR)/.coverage
 test: .venv/ready
-	.venv/bin/pytest
+	.venv/bin/coverage erase
+	.venv/bin/coverage run -m pytest
+	.venv/bin/coverage combine --quiet
+	@.venv/bin/coverage report | sed -n 1,12p
+	@echo "branch coverage of src, percent:"
+	@.venv/bin/coverage report --format=total
 
 check: .venv/ready
 	.venv/bin/ruff check .

@@ -200,7 +200,7 @@ def main() -> None:
     side = int(dataset.images_nhw.shape[1])
     # A turn is as long as the doctor's stride, so that it holds exactly one measured step.
     everything = make_examples(dataset.split("train"), recipe)
-    examples = everything.first(STRIDE * recipe.fit.batch_size, seed=0)
+    examples = everything.sample(STRIDE * recipe.fit.batch_size, seed=0)
     state = initial_state(recipe, examples, side, torch.device("cpu"))
     torch.set_num_threads(arguments.threads)
     with TemporaryDirectory() as folder:

@@ -33,7 +33,7 @@ from mien.types import FrameReading
 from mien.video.decode import read_file
 from mien.video.frame import Frame, FrameResult
 from mien.video.live import paced
-from mien.video.plan import Settings
+from mien.video.plan import VideoSettings
 from mien.video.select import Selection
 from mien.video.sinks.base import Sink
 from mien.video.sinks.row_file import RowFile
@@ -200,7 +200,7 @@ def live(reader: Reader, clip: Path) -> tuple[int, int, list[float], float]:
 
     source, annotator, ages, longest = replace(file, read=read), FrameAnnotator(), [], 0.0
     began = time.perf_counter()
-    for result in reader.session(settings=Settings(live=True)).results(source):
+    for result in reader.session(settings=VideoSettings(live=True)).results(source):
         frame = result.frame
         annotator.draw(frame.pixels, result.reading.faces, frame.time_s)
         now = time.perf_counter()

@@ -105,3 +105,14 @@ def test_no_file_has_colours_of_its_own() -> None:
     for path in [*SOURCES.rglob("*.py"), *(report / "templates").iterdir(), report / "style.css"]:
         if path.name != "palette.py":
             assert not re.findall(r"#[0-9a-fA-F]{6}\b", path.read_text()), path
+
+
+# Colors that are data: what drawn faces and corrupted images consist of.
+PAINTED = {"drawn.py", "corruption.py"}
+RGB = r"\((?:\d{2}|[12]\d\d)(?:, (?:\d{2}|[12]\d\d)){2}\)"
+
+
+def test_no_file_has_rgb_triples_of_its_own() -> None:
+    for path in SOURCES.rglob("*.py"):
+        if path.name not in PAINTED:
+            assert not re.findall(RGB, path.read_text()), path

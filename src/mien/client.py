@@ -85,6 +85,7 @@ class Client:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
         self._failures = (httpx.TransportError,)
+        # Nothing reached the server, so sending again cannot do anything twice.
         self._unsent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
         self._url, self._retries, self._timeout_s = url, retries, timeout_s
         params = {"model": model, "min_confidence": min_confidence}
@@ -156,6 +157,7 @@ class Client:
             images = [check_path(images)]
         elif is_one_image(images):
             images = [ImageSource.of(images)]
+        # Threads, because the server batches faces that arrive at the same time.
         with ThreadPoolExecutor(at_once) as pool:
             waiting: deque[Future[ImageReading]] = deque()
             for source in list_inputs(images):
@@ -197,6 +199,7 @@ class Client:
             ServerError: no response, or the server refuses the request.
         """
         response = self._ask(
+            # `twice=False`: an upload whose response was lost may be queued already.
             "POST", "/v1/video", params={**self._params, "every": every},
             content=_content(check_path(path)), headers=_RAW, twice=False,
         )  # fmt: skip

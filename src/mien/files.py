@@ -58,8 +58,11 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             temporary = Path(stream.name)
             yield stream
             stream.flush()
+            # Before the rename: some file systems would otherwise keep the new name of an empty
+            # file.
             os.fsync(stream.fileno())
         # mkstemp makes private files; give the permissions that an ordinary open() would.
+        # Reading the mask is possible only by setting it.
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
@@ -108,6 +111,7 @@ def _target(path: Path) -> tuple[Path, bool]:
     """Return the target of `path`, and whether it is neither file nor folder."""
     try:
         special = path.exists() and not path.is_file() and not path.is_dir()
+        # Through a link to its target: renaming would replace the link itself.
         return (path.resolve() if path.is_symlink() and not special else path), special
     except OSError as error:
         raise write_error(path, error) from error

@@ -75,6 +75,7 @@ def class_name(text: str, where: str) -> str:
     if not text.strip():
         return ""
     name = canonical(text)
+    # A misspelt class would become one of its own, with a handful of images.
     near = [] if name in EIGHT else get_close_matches(name, EIGHT, n=1, cutoff=0.85)
     if near and name.isalpha():
         raise DataError(

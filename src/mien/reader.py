@@ -19,7 +19,7 @@ from mien.predict.detectors.registry import DEFAULT, make_detector
 from mien.predict.pipeline import Rotate, read_images
 from mien.predict.prior import WithPrior
 from mien.predict.sources import ImageSource, list_images, list_inputs
-from mien.video.plan import Settings
+from mien.video.plan import VideoSettings
 from mien.video.select import Selection
 from mien.video.session import Session
 from mien.video.sources import DEFAULT_RATE, RawFormat, Source, array_source, list_sources
@@ -131,6 +131,7 @@ class Reader:
         )
 
     def __getstate__(self) -> dict[str, Any]:
+        # Locks cannot be pickled, and a process needs its own.
         return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_pid")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -204,7 +205,7 @@ class Reader:
         source: str | Path | int | Iterable[NDArray[np.uint8]],
         *,
         selection: Selection | None = None,
-        settings: Settings | None = None,
+        settings: VideoSettings | None = None,
         size: str | None = None,
         rate: float | None = None,
     ) -> Iterator[FrameReading]:
@@ -240,7 +241,7 @@ class Reader:
         source: str | Path | int | Iterable[NDArray[np.uint8]],
         *,
         selection: Selection | None = None,
-        settings: Settings | None = None,
+        settings: VideoSettings | None = None,
         rate: float | None = None,
     ) -> VideoTable:
         """Read a whole video; return its table, a row for each face and frame.
@@ -280,7 +281,7 @@ class Reader:
         self,
         *,
         selection: Selection | None = None,
-        settings: Settings | None = None,
+        settings: VideoSettings | None = None,
         segments: str = "labels",
     ) -> Session:
         """Return a session with this reader's models, which writes sources into sinks.
@@ -290,7 +291,7 @@ class Reader:
             settings: how faces are tracked and classified.
             segments: how the summary's episodes are made: 'labels' or 'viterbi'.
         """
-        settings = settings or Settings()
+        settings = settings or VideoSettings()
         if settings.min_confidence is None:
             settings = replace(settings, min_confidence=self.min_confidence)
         selection = selection or Selection()

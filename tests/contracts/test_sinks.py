@@ -19,7 +19,7 @@ from mien import ConfigError, Reader, SourceError
 from mien.video.anonymize import AnonymizedSinks
 from mien.video.frame import Frame, FrameResult
 from mien.video.live import LiveWindow
-from mien.video.plan import Settings
+from mien.video.plan import VideoSettings
 from mien.video.select import Selection
 from mien.video.session import Session
 from mien.video.sinks.base import Sink, StopSession
@@ -33,7 +33,7 @@ from mien.video.sinks.rows import columns
 from mien.video.sources import Source, list_sources
 from mien.video.table import TableSink
 
-SETTINGS = Settings(gate=OPEN, lost_s=0.3, smooth_s=0.05)
+SETTINGS = VideoSettings(gate=OPEN, lost_s=0.3, smooth_s=0.05)
 
 
 class FakeView:

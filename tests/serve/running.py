@@ -23,7 +23,7 @@ from tests.patience import PATIENCE_S, until
 from mien.serve.app import create_app
 from mien.serve.catalog import Catalog, ServedModel
 from mien.serve.run import make_config
-from mien.serve.settings import Limits, Settings
+from mien.serve.settings import Limits, ServerSettings
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import Faces
 
@@ -70,7 +70,7 @@ def running(
     """A server with these settings and limits, and a client that knows its address."""
     limits = {k: changed.pop(k) for k in list(changed) if k in Limits.__dataclass_fields__}
     changed.setdefault("threads", 2)
-    settings = Settings(port=0, data=folder / "data", limits=Limits(**limits), **changed)
+    settings = ServerSettings(port=0, data=folder / "data", limits=Limits(**limits), **changed)
     app = partial(create_app, settings, catalog or fakes(), detector or FakeDetector([BOX]))
     server = uvicorn.Server(make_config(settings, app))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -96,7 +96,7 @@ def running(
 def openapi() -> dict[str, Any]:
     """The OpenAPI description, which is the same for every server."""
     with tempfile.TemporaryDirectory() as folder:
-        app: Any = create_app(Settings(data=Path(folder)), fakes(), FakeDetector([BOX]))
+        app: Any = create_app(ServerSettings(data=Path(folder)), fakes(), FakeDetector([BOX]))
         return dict(app._app.openapi())
 
 

@@ -20,7 +20,7 @@ from tests.video.clips import image, write_clip
 from mien import ConfigError, ModelFileError
 from mien.files import WriteError
 from mien.serve.run import serve
-from mien.serve.settings import Settings
+from mien.serve.settings import ServerSettings
 from mien.serve.store import exclusive_lock
 
 
@@ -111,21 +111,21 @@ def test_a_data_folder_serves_one_server(tmp_path: Path) -> None:
         exclusive_lock(tmp_path),
         pytest.raises(ConfigError, match=f"another server uses the folder {tmp_path}"),
     ):
-        serve(Settings(port=0, data=tmp_path))
+        serve(ServerSettings(port=0, data=tmp_path))
 
 
 def test_invalid_settings_stop_the_start(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"there is no model none\.onnx"):
-        serve(Settings(port=0, data=tmp_path, models=(("", Path("none.onnx")),)))
+        serve(ServerSettings(port=0, data=tmp_path, models=(("", Path("none.onnx")),)))
     (tmp_path / "file").write_text("")
     with pytest.raises(WriteError, match="cannot write"):
-        serve(Settings(port=0, data=tmp_path / "file"))
+        serve(ServerSettings(port=0, data=tmp_path / "file"))
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "jobs.sqlite").write_bytes(b"no database, but long enough to be looked at" * 99)
     with pytest.raises(ConfigError, match="cannot open the job table"):
-        serve(Settings(port=0, data=broken))
+        serve(ServerSettings(port=0, data=broken))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port}"):
-            serve(Settings(port=port, data=tmp_path / "data"))
+            serve(ServerSettings(port=port, data=tmp_path / "data"))

@@ -17,7 +17,7 @@ from mien import ConfigError
 from mien.serve.assets import Assets
 from mien.serve.protocol import MAX_HEADER_BYTES
 from mien.serve.rate_limit import MAX_CLIENTS, RateLimiter
-from mien.serve.settings import Limits, Settings
+from mien.serve.settings import Limits, ServerSettings
 from mien.serve.sniff import image_kind, video_kind
 
 TOKEN = "a-token-of-the-tests"  # noqa: S105
@@ -87,7 +87,7 @@ def test_other_host_names_are_refused_on_loopback(tmp_path: Path) -> None:
         for host, status in (("localhost:1", 200), ("127.0.0.1", 200), ("[::1]:8000", 200),
                              ("FACES.test", 200), ("evil.test", 421), ("", 421)):  # fmt: skip
             assert server.get("/healthz", headers={"Host": host}).status_code == status, host
-    assert Settings(host="0.0.0.0").allowed_hosts == ()  # noqa: S104
+    assert ServerSettings(host="0.0.0.0").allowed_hosts == ()  # noqa: S104
 
 
 def test_urls_reach_no_other_files(locked: httpx.Client) -> None:
@@ -281,7 +281,7 @@ def test_silent_connections_have_their_own_timeout(
 )
 def test_invalid_settings_name_value_and_range(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as error:
-        Settings(**wrong)  # type: ignore[arg-type]
+        ServerSettings(**wrong)  # type: ignore[arg-type]
     assert str(error.value) == message
     assert error.value.hint
 
@@ -296,8 +296,8 @@ def test_limits_are_above_zero_and_the_token_is_not_shown() -> None:
     with pytest.raises(ConfigError, match="limits.files: 0 is out of range: must be 1 or more"):
         Limits(files=0)
     assert Limits(rate=0).rate == 0
-    assert pickle.loads(pickle.dumps(Settings(token=TOKEN))).token == TOKEN  # noqa: S301
-    assert TOKEN not in repr(Settings(token=TOKEN))
+    assert pickle.loads(pickle.dumps(ServerSettings(token=TOKEN))).token == TOKEN  # noqa: S301
+    assert TOKEN not in repr(ServerSettings(token=TOKEN))
 
 
 def test_formats_are_recognised_by_content() -> None:

@@ -43,7 +43,7 @@ def test_the_gain_ratio_of_a_quadratic_is_one_minus_half_the_rate(rate: float) -
     assert recorder.prepare(0, torch.device("cpu"))
     loss = model()
     loss.backward()
-    recorder.step(model, optimizer, model.forward, loss.item())
+    recorder.step_and_measure(model, optimizer, model.forward, loss.item())
     signals = recorder.signals()
     assert signals.gain == pytest.approx(1 - rate / 2, abs=1e-4)
     assert signals.worse == (1.0 if rate > 2 else 0.0)
@@ -84,7 +84,7 @@ def test_units_with_constant_output_are_counted() -> None:
     loss = model(x).square().mean()
     loss.backward()
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)
-    recorder.step(model, optimizer, lambda: model(x).square().mean(), loss.item())
+    recorder.step_and_measure(model, optimizer, lambda: model(x).square().mean(), loss.item())
     assert recorder.signals().stuck["1"] == 0.75
 
 

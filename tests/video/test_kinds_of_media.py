@@ -35,14 +35,14 @@ from mien import Reader, SourceError
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import FrameReading
 from mien.video.frame import Frame
-from mien.video.plan import Settings
+from mien.video.plan import VideoSettings
 from mien.video.quality import QualityGate
 from mien.video.select import Selection
 from mien.video.sources import RawFormat, list_sources, raw_source
 
 Make = Callable[[Path], Path]
 # Unsmoothed: a container's milliseconds are not a pipe's thirtieths, which smoothing would show.
-OPEN = Settings(
+OPEN = VideoSettings(
     gate=QualityGate(min_side=0, min_sharpness=0, max_turn=0, min_inside=0), smooth="none"
 )
 SIDE = f"{HEIGHT}x{WIDTH}"

@@ -21,7 +21,7 @@ from mien import ConfigError, Reader, SourceError
 from mien.imaging.anonymize import blur_faces
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import UNSURE
-from mien.video.plan import Settings
+from mien.video.plan import VideoSettings
 from mien.video.quality import QualityGate
 from mien.video.sinks.outputs import OutputFolder, OutputOptions
 from mien.video.sources import array_source, list_sources
@@ -66,7 +66,7 @@ def test_summary_counts_time_not_frames(tmp_path: Path) -> None:
     one = Reader(
         FakeClassifier(["happy"] * 4 + ["sad"] * 2), detector=FakeDetector([(9, 9, 49, 49)])
     )
-    settings = Settings(detect_every=1, smooth="none", gate=SETTINGS.gate)
+    settings = VideoSettings(detect_every=1, smooth="none", gate=SETTINGS.gate)
     table = one.video(clip, settings=settings)
     [track] = table.summary["tracks"]
     # 0.1 + 0.1 + 0.1 s happy, and of the gap of 0.7 s half a second; then twice 0.1 s sad.
@@ -84,18 +84,18 @@ def test_faces_of_low_quality_are_not_classified(tmp_path: Path) -> None:
         ((10, 2, 50, 42), QualityGate(min_sharpness=9.0), "blurred"),
     ):
         one = reader(box)
-        faces = [f for r in one.stream(clip, settings=Settings(gate=gate)) for f in r.faces]
+        faces = [f for r in one.stream(clip, settings=VideoSettings(gate=gate)) for f in r.faces]
         assert {f.quality for f in faces} == {why}
         assert all(f.label is None and f.raw is None and f.unsure for f in faces)
     covered = reader((10, 10, 50, 50), (18, 10, 58, 50))
     gate = QualityGate(min_sharpness=0, min_side=0)
-    readings = list(covered.stream(clip, settings=Settings(gate=gate)))
+    readings = list(covered.stream(clip, settings=VideoSettings(gate=gate)))
     assert "covered" in {f.quality for r in readings for f in r.faces}
 
 
 def test_below_the_threshold_a_face_is_unsure(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", 4)
-    settings = Settings(gate=SETTINGS.gate, min_confidence=0.95)
+    settings = VideoSettings(gate=SETTINGS.gate, min_confidence=0.95)
     faces = [f for r in reader().stream(clip, settings=settings) for f in r.faces]
     assert {f.label for f in faces} == {UNSURE}
     assert all(f.confidence == pytest.approx(0.9, abs=1e-3) for f in faces)
@@ -146,7 +146,7 @@ def test_blurred_media_show_no_face(tmp_path: Path, examples: Path) -> None:
     one = Reader(threads=1)
     outputs = OutputFolder(tmp_path / "out", OutputOptions(annotate=True, blur=True))
     source = next(list_sources([clip]))
-    session = one.session(settings=Settings(detect_every=1))
+    session = one.session(settings=VideoSettings(detect_every=1))
     summary = session.run(source, outputs.sinks(source, outputs.name(source), session.labels))
     assert len(summary.to_dict()["tracks"]) == 1
     with av.open(str(tmp_path / "out" / "face.annotated.mp4")) as made:

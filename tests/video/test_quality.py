@@ -16,7 +16,7 @@ from mien.imaging.crop import WHOLE, crop_faces
 from mien.predict.detectors.mtcnn import Mtcnn
 from mien.testing import FakeClassifier
 from mien.types import Faces
-from mien.video.plan import Settings
+from mien.video.plan import VideoSettings
 from mien.video.quality import BLURRED, GOOD, TURNED, QualityGate, sharpness, turn
 
 # Eyes, nose and corners of the mouth of a head that looks at us, in millimetres to the right,
@@ -91,7 +91,7 @@ class Turning:
 def test_a_video_names_no_expression_while_a_head_is_turned(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", 19)
     one = Reader(FakeClassifier(["happy"]), detector=Turning())
-    settings = Settings(detect_every=1, gate=QualityGate(min_sharpness=0))
+    settings = VideoSettings(detect_every=1, gate=QualityGate(min_sharpness=0))
     faces = [f for r in one.stream(clip, settings=settings) for f in r.faces]
     assert [f.track for f in faces] == [1] * 19
     qualities = [f.quality for f in faces]

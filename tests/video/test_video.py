@@ -22,14 +22,14 @@ from mien.imaging.codec import write_image
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import FrameReading
 from mien.video.decode import read_file
-from mien.video.plan import Settings
+from mien.video.plan import VideoSettings
 from mien.video.quality import QualityGate
 from mien.video.select import Selection
 from mien.video.sinks.rows import CsvLines, columns, rows
 from mien.video.sources import list_sources
 
 OPEN = QualityGate(min_side=0, min_sharpness=0, max_turn=0, min_inside=0)
-SETTINGS = Settings(gate=OPEN)
+SETTINGS = VideoSettings(gate=OPEN)
 
 
 def reader(*boxes: tuple[float, float, float, float]) -> Reader:
@@ -301,6 +301,6 @@ def test_blurring_faces_writes_the_video_with_blurred_faces(clip: Path, tmp_path
 
 def test_settings_keep_the_readers_threshold() -> None:
     reader = Reader(FakeClassifier(), detector=FakeDetector([]), min_confidence=0.7)
-    assert reader.session(settings=Settings(smooth="none")).settings.min_confidence == 0.7
-    own = Settings(min_confidence=0.2)
+    assert reader.session(settings=VideoSettings(smooth="none")).settings.min_confidence == 0.7
+    own = VideoSettings(min_confidence=0.2)
     assert reader.session(settings=own).settings.min_confidence == 0.2

@@ -18,11 +18,12 @@ from tests.video.test_video import OPEN
 from mien import Reader, SourceError
 from mien.imaging.crop import WHOLE
 from mien.labels import THREE
+from mien.report.palette import LABELS, LABELS_ON_DARK
 from mien.testing import FakeClassifier
 from mien.types import Faces, FrameReading
 from mien.video.frame import Frame
 from mien.video.pace import Pace
-from mien.video.plan import Settings
+from mien.video.plan import VideoSettings
 from mien.video.select import Selection
 from mien.video.sinks.report import page
 from mien.video.sinks.timeline import LEFT, RIGHT, WIDTH, Timeline
@@ -109,7 +110,7 @@ def steps(rate: float, seconds: float) -> list[float]:
 def read(scene: Scene, times: list[float], **selection: Any) -> list[FrameReading]:
     reader = Reader(Levels(), detector=Bright())
     chosen = Selection(**selection)
-    session = reader.session(selection=chosen, settings=Settings(gate=OPEN))
+    session = reader.session(selection=chosen, settings=VideoSettings(gate=OPEN))
     return [result.reading for result in session.results(source(scene, times))]
 
 
@@ -245,7 +246,7 @@ def test_each_frame_says_until_when_it_stands() -> None:
     one = read(STEADY, [0.0])
     assert [r.until_s for r in one] == [None]
     reader = Reader(Levels(), detector=Bright())
-    session = reader.session(settings=Settings(gate=OPEN))
+    session = reader.session(settings=VideoSettings(gate=OPEN))
     cut = session.results(source(STEADY, steps(10, 0.5), broken=True))
     ends = []
     with pytest.raises(SourceError, match="broke off"):
@@ -303,6 +304,20 @@ def polygons(svg: str) -> list[tuple[float, float]]:
         xs = [float(point.split(",")[0]) for point in points.split()]
         found.append((min(xs), max(xs)))
     return found
+
+
+def test_the_timeline_has_the_labels_colours_in_light_and_dark() -> None:
+    timeline = Timeline(THREE, images=False)
+    for reading in read(STEADY, steps(10, 1)):
+        timeline.append(Frame.without_pixels(reading), reading)
+    svg = timeline.svg("steady")
+    for number, label in enumerate(THREE):
+        assert f".fill{number}{{fill:{LABELS[label]}}}" in svg
+        dark = f"(prefers-color-scheme:dark){{.fill{number}{{fill:{LABELS_ON_DARK[label]}}}"
+        assert (dark in svg) == (LABELS[label] != LABELS_ON_DARK[label])
+        # One in the legend, one area.
+        assert svg.count(f'class="fill{number}"') == 2
+    assert "sad" in THREE  # whose color differs between the two
 
 
 @pytest.mark.parametrize("rate", RATES)

@@ -23,14 +23,14 @@ from mien.imaging.codec import read_image
 from mien.imaging.crop import WHOLE
 from mien.testing import FakeClassifier
 from mien.types import Faces
-from mien.video.plan import Settings
+from mien.video.plan import VideoSettings
 from mien.video.select import Selection
 from mien.video.sinks.outputs import OutputFolder, OutputOptions
 from mien.video.sinks.resume import about
 from mien.video.sources import list_sources
 
 LABELS = ("happy", "neutral", "sad")
-SETTINGS = Settings(gate=OPEN, lost_s=0.3, smooth_s=0.05)
+SETTINGS = VideoSettings(gate=OPEN, lost_s=0.3, smooth_s=0.05)
 RUN = {"settings": "these"}
 
 

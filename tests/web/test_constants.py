@@ -16,7 +16,7 @@ from mien.video import detect, pace, plan, quality, smooth, track
 from mien.video.quality import QualityGate
 
 APP = WEB / "app"
-SETTINGS, GATE = plan.Settings(), QualityGate()
+SETTINGS, GATE = plan.VideoSettings(), QualityGate()
 
 PYTHON: dict[str, Any] = {
     "UNSURE": UNSURE,

@@ -19,7 +19,7 @@ from mien.types import Faces
 from mien.video.detect import detect_faces
 from mien.video.frame import Frame
 from mien.video.pipeline import track_faces
-from mien.video.plan import Settings
+from mien.video.plan import VideoSettings
 from mien.video.quality import QualityGate, turn
 from mien.video.track import Tracker
 from tests.web.conftest import downloaded
@@ -171,7 +171,7 @@ def in_python(
         Frame.of("camera", i, time, pixels)
         for i, (time, pixels) in enumerate(zip(times, images, strict=True))
     ]
-    flow = Settings(live=True, min_confidence=0.0)
+    flow = VideoSettings(live=True, min_confidence=0.0)
     side = classifier.info.input_size
     planned = detect_faces(flow.plan(frames), detector, side)
     return [

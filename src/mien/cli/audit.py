@@ -74,6 +74,7 @@ def audit(
         from mien.data.audit.audit import audit as run_audit
         from mien.data.audit.open import open_dataset
         from mien.data.sources.images import ImageCropper
+    # Loaded first: a model that is missing is reported before the images are read.
     tools = _tools(model)
     folder = out or _default_folder(source)
     with progress_bars() as progress:

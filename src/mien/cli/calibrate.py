@@ -70,6 +70,7 @@ def calibrate(
     will see. The class prior needs no labels. The network's weights stay as they are.
     """
     refuse_missing(model)
+    # All mistakes of the command line before a model is loaded.
     refuse_file(out, "OUT", [".onnx"])
     if data is None and not prior:
         raise ConfigError(
@@ -91,6 +92,7 @@ def calibrate(
         classifier = Classifier.from_bytes(content, name=name)
         _print_prior(info)
     if data is None:
+        # The old metrics were measured with the old prior.
         write_without_metrics(classifier.info, content, out)
         typer.echo(f"{out}: without metrics and prediction sets; --data DIR adds them")
         return
@@ -147,6 +149,7 @@ def _probabilities(
     found: list[list[float]] = []
     with progress_bars() as progress:
         for n, reading in enumerate(Reader(classifier).read_many(faces), start=1):
+            # How many images the folders hold is not known before they are walked.
             progress("reading", n, n)
             if reading.error:
                 typer.echo(f"warning: {reading.error}", err=True)

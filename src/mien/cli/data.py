@@ -153,6 +153,7 @@ def _print_dataset(folder: Path, *, as_json: bool = False) -> None:
     from mien.data.dataset import load_dataset
     from mien.data.show import describe
 
+    # Read back from the folder: what is printed is what a later command will find.
     about = describe(load_dataset(folder))
     for warning in about.get("warnings", []):
         typer.echo(f"warning: {warning['message']}", err=True)

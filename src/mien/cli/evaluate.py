@@ -112,6 +112,7 @@ def evaluate(
             print_robustness(robustness)
         if raters:
             print_raters(evaluation)
+    # So that a failing plot cannot lose the figures.
     sys.stdout.flush()
     path = image or _image_path(model, dataset, split)
     if path is None:
@@ -214,5 +215,6 @@ def load_scorer(model: Path, labels: Sequence[str] = ()) -> Scorer:
     from mien.model.classifier import Classifier
 
     classifier = Classifier.load(model)
+    # Other labels than an output's are a choice among the model's own, made in `evaluate`.
     also = any(set(labels) == set(head.labels) for head in classifier.info.heads)
     return classifier.select_labels(labels) if also else classifier

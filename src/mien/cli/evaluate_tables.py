@@ -91,6 +91,7 @@ def print_robustness(robustness: Robustness) -> None:
     from mien.evaluate.report import GROUND_TRUTHS
 
     about = {corruption.name: corruption.about for corruption in CORRUPTIONS}
+    # The baseline is a row of its own, since every loss is relative to it.
     rows = [["none", "", f"{robustness.clean:.4f}"]]
     for loss in robustness.losses:
         low, high = 100 * loss.drop.low, 100 * loss.drop.high

@@ -87,6 +87,8 @@ def explain(
     from mien.explain.folder import write_folder
     from mien.reader import Reader
 
+    # The reader finds, crops and classifies as in prediction; the crops that it classified are
+    # explained.
     recorder = _Recorder(load_explainable(model, threads))
     reader = Reader(recorder, detector=detector, faces=faces, threads=threads)
     found, code = _read(reader, paths)
@@ -155,11 +157,13 @@ def _read(reader: Reader, paths: list[Path]) -> tuple[list[tuple[str, FaceReadin
         typer.echo(f"no face: {source}", err=True)
     for error in unreadable:
         typer.echo(f"unreadable: {error}", err=True)
+    # As `mien predict`: an unreadable image weighs more than one without a face.
     code = exit_codes.FAILURE if unreadable else exit_codes.FACELESS if faceless else 0
     found = [(reading.source, face) for reading in readings for face in reading.faces]
     if not found:
         typer.echo("no face to explain; nothing was written", err=True)
         raise typer.Exit(code)
+    # Refused, not cut: a page of the first fifty would look complete.
     if len(found) > MAX_FACES:
         raise ConfigError(
             f"these images show {len(found)} faces; one page takes at most {MAX_FACES}",

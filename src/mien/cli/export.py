@@ -85,6 +85,7 @@ def _write_int8(model: Path, dataset: Dataset, note: str) -> None:
     try:
         done = quantize_model(model.read_bytes(), str(model), smaller, dataset, note=note)
     except ModelFileError as error:
+        # The float32 file is written already and stays: only the int8 one failed.
         again = shlex.join(["mien", "quantize", str(model), str(smaller)])
         raise ModelFileError(
             f"{error.message}; {smaller} was not written, {model} and its card were",

@@ -70,6 +70,7 @@ def with_flags(text: str, flags: Mapping[str, str]) -> str:
 
     def keyword(match: re.Match[str]) -> str:
         flag = _flag(match[1], flags)
+        # images=False is the flag --no-images.
         if match[2].rstrip(".") == "False" and f"no_{match[1]}" in flags:
             return flags[f"no_{match[1]}"] + match[2].removeprefix("False")
         if flag is None:
@@ -84,6 +85,7 @@ def with_flags(text: str, flags: Mapping[str, str]) -> str:
     def identifier(match: re.Match[str]) -> str:
         return (_flag(match[1], flags) if "_" in match[1] else None) or match[0]
 
+    # Settings first: their dots and equals signs would match the patterns below.
     if "--set" in flags.values():
         text = _SETTING.sub(r"--set \1", text)
     text = _SUBJECT.sub(subject, text)

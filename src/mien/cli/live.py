@@ -61,12 +61,13 @@ def live(
     """
     from mien.reader import Reader
     from mien.video.live import LiveWindow, run_live
-    from mien.video.plan import Settings
+    from mien.video.plan import VideoSettings
     from mien.video.sinks.row_stream import RowStream
     from mien.video.sources import list_sources
 
     reader = Reader(model, detector=detector, min_confidence=min_confidence, threads=threads)
-    settings = Settings(
+    settings = VideoSettings(
+        # Between two detections a new face would be shown without a blur.
         detect_every=1 if blur_faces and detect_every is None else detect_every,
         smooth=smooth, smooth_s=smooth_seconds, min_confidence=min_confidence,
     )  # fmt: skip

@@ -56,6 +56,7 @@ def _be_verbose(value: bool) -> bool:
 
         if getattr(sys.stderr, "quiet", False):
             raise ConfigError("--quiet and --verbose exclude each other", hint="choose one")
+        # stderr as it is now: `run` has wrapped it.
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
         log = logging.getLogger("mien")
         log.setLevel(logging.DEBUG)
@@ -95,7 +96,9 @@ def _application(names: Iterable[str]) -> typer.Typer:
         help="Predict facial expressions in images and videos, and train models of your own. mien "
         "predicts what a face shows, never what a person feels.",
         no_args_is_help=True,
+        # Tracebacks are for --verbose only; `report` says what a user can do.
         pretty_exceptions_enable=False,
+        # Brackets in help texts, such as [NAME=]FILE, are no markup.
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -129,6 +132,7 @@ def command_line(name: str = "") -> Any:
         for parameter in command.params:
             _refuse_empty(parameter)
         if path and not hasattr(command, "commands"):
+            # Typer knows shared options in front of the command only; people write them behind it.
             command.params = [*command.params, *shared]
             _name_flags_in_errors(command)
     return group
@@ -209,6 +213,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     """Run the command and return its exit code; report every error a user can act upon."""
     try:
         command = command_line(_command_name(arguments))
+        # Not standalone: Click would print its own errors and exit by itself.
         code = command(arguments, prog_name="mien", standalone_mode=False) or 0
         sys.stdout.flush()  # here, where a full disk can still be reported
         return int(code)

@@ -49,6 +49,7 @@ def models(
 
     suits = suits_int8()
     names = shipped_models()
+    # Int8 pays off only with VNNI, so without it the list does not offer them.
     left_out = [n for n in names if n.endswith(INT8) and suits is False and not every]
     rows, loaded = [], []
     for model in [*(Path(n) for n in names if n not in left_out), *(files or [])]:

@@ -27,7 +27,11 @@ def networks(size: Size = 48, classes: Classes = 3) -> None:
     rows = []
     for name, entry in NETWORKS.items():
         model = build_model(
-            NetworkConfig(name), normalise=Normalise("none"), input_size=size, classes=classes
+            # Normalisation has no parameters and costs no multiply-adds that are counted.
+            NetworkConfig(name),
+            normalise=Normalise("none"),
+            input_size=size,
+            classes=classes,
         )
         cost = measure_cost(model, size)
         millions = f"{cost.multiply_adds / 1e6:,.1f} M"

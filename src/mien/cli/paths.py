@@ -78,6 +78,7 @@ def input_paths(words: Sequence[str], listed: str | None) -> InputPaths:
             )
         for path in read_list(listed):
             _add(found, path)
+    # Rows of images and of videos have other columns: one table cannot hold both.
     if found.videos and (found.images or found.stdin_at is not None):
         what = "holds only videos" if found.videos[0].is_dir() else "is a video"
         raise ConfigError(
@@ -104,6 +105,7 @@ def read_list(name: str) -> list[Path]:
         ) from error
     content = content.removeprefix(b"\xef\xbb\xbf")  # the byte order mark of Windows' editors
     lines = content.split(b"\0") if b"\0" in content else content.splitlines()
+    # Bytes, because file names may be in no encoding at all.
     paths = [Path(os.fsdecode(line)) for line in lines if line.strip()]
     if not paths:
         raise SourceError(f"the list {where} holds no path", hint="give one path per line")
@@ -163,6 +165,7 @@ def _add(found: InputPaths, path: Path) -> None:
         found.videos.append(path)
         return
     if files.videos:
+        # A folder of photos with some clips is common: they are counted, not refused.
         found.skipped_videos[path] = len(files.videos)
     found.images += images_in(files)
 

@@ -67,6 +67,7 @@ def predict(
             hint="give images or folders, or - for an image on standard input; "
             "see: mien predict --help",
         )
+    # Before the models: a wrong path is reported at once.
     inputs = input_paths(paths or [], from_file)
     run = _predict_videos if inputs.videos else _predict_images
     raise typer.Exit(run(inputs, options, files))
@@ -114,6 +115,7 @@ def _read(
         yield reading
     if inputs.stdin_at is None:
         return
+    # At its place among the arguments, so that rows come in their order.
     reading, pixels = _read_stdin(reader)
     if folder is not None:
         folder.append(reading, pixels)
@@ -129,6 +131,7 @@ def _read_stdin(reader: Reader) -> tuple[ImageReading, NDArray[np.uint8] | None]
     from mien.imaging.codec import decode_image
     from mien.types import ImageReading
 
+    # Reading would wait for Ctrl-D without a word.
     if sys.stdin.isatty():
         raise ConfigError(
             "standard input is a terminal, not an image", hint="mien predict - < photo.jpg"

@@ -150,6 +150,7 @@ class OutputOptions:
         special = file.exists() and not file.is_file() and not file.is_dir()
         refuse_file(file, "--output", () if asked or special else FORMS)
         own = FORMS.get(file.suffix.lower())
+        # '--json -o rows.jsonl' is fine: the suffix says it more precisely.
         if asked and own not in (None, asked, f"{asked}l"):
             raise ConfigError(
                 f"--{asked} contradicts the name {file}",

@@ -47,6 +47,7 @@ def write_readings(
         write_jsonl(readings, stream)
     elif output.form == "csv":
         write_csv(readings, labels, stream, with_sets=coverage is not None)
+    # In a pipe a table of aligned columns would have to be parsed; cut and awk read tabs.
     elif output.form == "tabs" or (output.file is None and not stream.isatty()):
         stream.write(tab_line(columns))
         stream.writelines(tab_line(row) for reading in readings for row in _rows(reading))
@@ -99,6 +100,7 @@ class Tally:
         from mien.predict.folders import is_folder
 
         for reading in readings:
+            # A folder without images is no image that could not be read.
             if reading.error is not None and is_folder(Path(reading.source)):
                 self.empty.append(reading.error)
                 yield reading

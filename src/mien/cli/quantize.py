@@ -65,5 +65,6 @@ def print_quantized(done: Quantized, out: Path) -> None:
     )
     if suits_int8() is False:
         typer.echo("note: this CPU has no VNNI; use the float32 model here", err=True)
+    # Measured here: the flag alone does not say how fast the CPU is.
     elif done.speed < 1:
         typer.echo("note: int8 is slower here; keep the float32 model", err=True)

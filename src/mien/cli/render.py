@@ -86,8 +86,10 @@ def print_table(table: Table, stream: IO[str] | None = None) -> None:
     from rich.console import Console
 
     stream = sys.stdout if stream is None else stream
+    # Only a terminal has a width; in a file every row stays one line.
     terminal = stream.isatty()
     console = Console(
+        # File names may hold [bold] or :smile:, which rich would interpret.
         file=stream, highlight=False, markup=False, emoji=False,
         width=None if terminal else UNLIMITED_WIDTH,
     )  # fmt: skip

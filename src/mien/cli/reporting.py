@@ -23,6 +23,7 @@ def report(error: BaseException) -> int:
     elif isinstance(error, OSError):
         _report_system_error(error)
         code = exit_codes.FAILURE
+    # Python raises a plain RuntimeError where the system refuses a thread.
     elif isinstance(error, MemoryError) or "can't start new thread" in str(error):
         print_error(
             f"not enough memory ({str(error) or 'an allocation failed'})",
@@ -51,6 +52,7 @@ def report_usage(error: Any) -> int:
 
 
 def _report_system_error(error: OSError) -> None:
+    # What is still buffered would fail again at exit, with a traceback.
     discard(sys.stdout.fileno())
     # The reader of our output (head, less) may close it at any time; that is no error.
     if isinstance(error, BrokenPipeError):
@@ -63,6 +65,7 @@ def _report_system_error(error: OSError) -> None:
 
 def _log_origin(error: BaseException) -> None:
     """Log the traceback, which --verbose shows."""
+    # Not imported for this: a command that loaded no logging has nothing to show it with.
     logging = sys.modules.get("logging")
     if logging is not None:
         logging.getLogger("mien").debug("traceback of this error", exc_info=error)

@@ -178,7 +178,7 @@ def serve(
     """Serve images, videos and cameras over HTTP, with a web page at /; Ctrl-C stops it."""
     with needs("serve", "the server"):
         from mien.serve.run import serve as run
-        from mien.serve.settings import Limits, Settings, default_data
+        from mien.serve.settings import Limits, ServerSettings, default_data
 
     limits = Limits(
         body_mb=max_body_mb, video_mb=max_video_mb, pixels_mp=max_pixels_mp, files=max_files,
@@ -188,11 +188,12 @@ def serve(
         window_ms=max_window_ms,
     )  # fmt: skip
     folder, named = data or default_data(), tuple(_name_and_file(spec) for spec in models)
-    run(Settings(host, port, named, workers, threads, token, folder, tuple(origin),
+    run(ServerSettings(host, port, named, workers, threads, token, folder, tuple(origin),
                  tuple(allow_host), proxy, limits))  # fmt: skip
 
 
 def _name_and_file(spec: str) -> tuple[str, Path]:
     """Return name and file of NAME=FILE, or '' and the file."""
+    # At the first '=': names hold none, paths may.
     name, equals, path = spec.partition("=")
     return (name, Path(path)) if equals else ("", Path(spec))

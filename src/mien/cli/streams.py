@@ -22,6 +22,7 @@ def open_standard_streams() -> None:
     for number, name, mode in modes:
         if getattr(sys, name) is not None:
             continue
+        # The lowest free number is often the one wanted, since the shell closed it.
         opened = os.open(os.devnull, mode)
         if opened != number:
             os.dup2(opened, number)
@@ -78,6 +79,7 @@ class NoteStream(io.TextIOBase):
     def write(self, text: str) -> int:
         """Write; drop what `quiet` suppresses and what the stream does not take."""
         if self.quiet:
+            # Whole lines only: what decides is how a line starts, and text arrives in pieces.
             *lines, self._line = (self._line + text).split("\n")
             self._pass("".join(f"{line}\n" for line in lines if line.startswith(TROUBLE)))
         else:

@@ -204,6 +204,7 @@ def _open_run(request: Request, path: Path) -> RunFolder:
 
 
 def _resume_command(run: RunFolder, data: Path | None) -> str:
+    # Repeated in the command only where it differs from what the run itself knows.
     moved = data is not None and data.resolve() != Path(run.data)
     command = ["mien", "train", "--resume", str(run.path)]
     return shlex.join([*command, *(["--data", str(data)] if moved else [])])
@@ -221,6 +222,7 @@ def _load_recipe(request: Request) -> tuple[Recipe, Path]:
             hint="for example: mien train finetune --data datasets/mine",
         )
     recipe = load_recipe(find_recipe(request.recipe), request.overrides)
+    # Checked here too: reading the data may take a minute.
     network_options(recipe.network.name, recipe.network.options)
     return recipe, request.data
 

@@ -66,7 +66,7 @@ def video(
     """
     from mien.predict.prior import parse_prior
     from mien.reader import Reader
-    from mien.video.plan import Settings
+    from mien.video.plan import VideoSettings
     from mien.video.select import Selection
 
     files = _wanted_files(rows, annotate, timeline, report, blur_faces, not no_images)
@@ -74,7 +74,7 @@ def video(
     reader = Reader(model, detector=detector, min_confidence=min_confidence,
                     prior=parse_prior(prior), threads=threads)  # fmt: skip
     detect_every = 1 if blur_faces and detect_every is None else detect_every  # misses no face
-    settings = Settings(detect_every, read_every, smooth=smooth, smooth_s=smooth_seconds,
+    settings = VideoSettings(detect_every, read_every, smooth=smooth, smooth_s=smooth_seconds,
                         lost_s=lost_seconds)  # fmt: skip
     session = reader.session(selection=Selection(start, end, every, fps), settings=settings,
                              segments=segments)  # fmt: skip

@@ -38,6 +38,7 @@ def split_dataset(
         notices: further warnings, after those about files, classes and splits.
     """
     warnings = [*collect_notices(dataset, splits), *notices]
+    # The fingerprint covers splits and groups, so it is computed from the finished dataset.
     split = replace(dataset, splits_n=splits.splits_n, groups_n=duplicates.groups_n)
     facts = {
         **_count_facts(split, duplicates, splits),
@@ -81,6 +82,7 @@ def find_conflicts(dataset: Dataset) -> list[list[Any]]:
     """Return one row per group of duplicates whose labels differ: group, labels, sources."""
     rows: list[list[Any]] = []
     for group, members in group_members(dataset.groups_n).items():
+        # An image without a label contradicts no other.
         labels = [i for i in dataset.labels_n[members].tolist() if i >= 0]
         if len(set(labels)) > 1:
             names = [dataset.label_names[i] for i in labels]

@@ -50,6 +50,7 @@ def find_candidates(
     """
     n = len(images_nhw)
     plain, _ = describe(images_nhw)
+    # eigh sorts ascending: the last components carry most of the variance.
     _, components = np.linalg.eigh(plain.T @ plain)
     components = np.ascontiguousarray(components[:, ::-1][:, :COMPONENTS])
     few = _reduced(plain, components)
@@ -71,6 +72,7 @@ def find_candidates(
                 if progress:
                     progress(done, total)
     pairs = np.concatenate(found) if found else np.zeros((0, 3), np.int64)
+    # A pair may be found twice: as a crop of either image.
     pairs[:, :2].sort(axis=1)
     return np.unique(pairs, axis=0)
 
@@ -98,6 +100,7 @@ def describe(
     length = np.linalg.norm(hashes, axis=1)
     flat = length < MIN_DEVIATION * GRID
     hashes /= np.maximum(length, 1e-6)[:, None]
+    # A product of 0 with everything: noise on an even area would correlate by chance.
     hashes[flat] = 0
     return hashes, flat
 

@@ -28,6 +28,7 @@ def column_name(name: str) -> str:
     'group_'.
     """
     name = name.strip().lower()
+    # Renamed and not dropped: a source's own 'group' may be what its users want to evaluate by.
     return f"{name}_" if name in MANIFEST_COLUMNS else name
 
 
@@ -37,5 +38,6 @@ def text_values(values_n: NDArray[Any]) -> NDArray[np.str_]:
         texts = [bytes(value).decode("utf-8", "replace") for value in values_n.tolist()]
     else:
         texts = [str(value) for value in values_n]
+    # Only where they mean a missing value: in a column of text, 'nan' is a word.
     missing = {"nan", "NaT"} if values_n.dtype.kind in "fM" else set()
     return np.array(["" if text in missing else text.strip() for text in texts], np.str_)

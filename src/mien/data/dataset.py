@@ -193,6 +193,7 @@ class Dataset:
 
         Skipped files stay listed: they belong to no row.
         """
+        # Masks and indices alike, for the tuple of origins, which NumPy cannot index.
         rows = np.arange(len(self))[chosen]
         parts: dict[str, Any] = {
             name: None if (values := getattr(self, name)) is None else values[chosen]
@@ -237,6 +238,7 @@ def fingerprint(dataset: Dataset) -> str:
     for array in (dataset.images_nhw, dataset.labels_n, dataset.groups_n, dataset.votes_nk):
         if array is not None:
             digest.update(np.asarray(array).tobytes())
+    # As text: NumPy's string arrays have other bytes for another width.
     digest.update("\n".join(dataset.splits_n.tolist()).encode())
     return digest.hexdigest()[:16]
 
@@ -291,6 +293,7 @@ def _columns(dataset: Dataset) -> dict[str, Any]:
     votes = {} if dataset.votes_nk is None else {"votes": dataset.votes_nk.tolist()}
     columns = {
         "source": dataset.sources_n.tolist(),
+        # Names and not numbers, so that the table can be read without dataset.json.
         "label": [dataset.label_names[i] if i >= 0 else None for i in dataset.labels_n],
         **votes,
         "subject": dataset.subjects_n.tolist(),
@@ -322,6 +325,7 @@ def _columns(dataset: Dataset) -> dict[str, Any]:
 
 def refuse_existing(folder: Path, *, force: bool) -> None:
     """Raise a DataError where `folder` is not empty, unless it is a dataset and `force` is true."""
+    # An empty folder holds nothing that could be lost.
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / "dataset.json").is_file():
@@ -345,8 +349,10 @@ def load_dataset(folder: Path) -> Dataset:
     pyarrow, parquet = _pyarrow()
     try:
         table = parquet.read_table(folder / "manifest.parquet")
+        # No pickle: it would run code from a file that someone else may have made.
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         columns = {name: table.column(name).to_pylist() for name in table.column_names}
+        # The two files are joined by row; a shift by one would mislabel everything.
         if table.num_rows != len(images):
             raise ValueError(f"{len(images)} images, {table.num_rows} rows in its manifest")
         names = tuple(about["label_names"])

@@ -47,6 +47,7 @@ def compare_details(images_nhw: NDArray[np.uint8], pairs: NDArray[np.int64]) -> 
         (SCREEN_BAND, SCREEN_SCALES, MIN_SCREEN),
         (CANVAS // 2, SCALES, 0.0),
     ):
+        # Each image's spectrum is computed once, however many pairs it is in.
         rows, places = np.unique(pairs[close, :2], return_inverse=True)
         here = np.concatenate([places.reshape(-1, 2), pairs[close, 2:]], axis=1)
         found = _best_over_scales(images_nhw[rows], here, band, scales)
@@ -91,6 +92,7 @@ class Details:
         for start in range(0, len(images_nhw), BLOCK):
             images = images_nhw[start : start + BLOCK].astype(np.float32)
             kept, blurred = left @ images @ left.T, right @ images @ right.T
+            # The window fades the edges: the transform takes the image for a tile that repeats.
             detail = (kept - blurred) * _window()
             detail -= detail.mean(axis=(1, 2), keepdims=True)
             spectrum = np.fft.rfft2(detail).astype(np.complex64)[:, rows, : band + 1]
@@ -148,6 +150,7 @@ def _rows_of(band: int) -> NDArray[np.int64]:
 def _weights(band: int) -> NDArray[np.float32]:
     """Return how often each column of a half spectrum occurs in the whole one."""
     columns = np.arange(band + 1)
+    # A real image's spectrum is symmetric: all columns but the first and the last stand for two.
     return np.where((columns == 0) | (columns == CANVAS // 2), 1, 2).astype(np.float32)
 
 
@@ -178,6 +181,7 @@ def zoom(cut: float, place: float) -> NDArray[np.float32]:
     if cut == 0:
         return np.eye(CANVAS, dtype=np.float32)
     at = place * CANVAS * cut + (np.arange(CANVAS) + 0.5) * (1 - cut) - 0.5
+    # Positions outside repeat the edge.
     low = np.clip(np.floor(at), 0, CANVAS - 1).astype(np.int64)
     weight = np.clip(at - low, 0, 1)
     matrix = np.zeros((CANVAS, CANVAS), np.float32)

@@ -178,6 +178,7 @@ def draw_faces(count: int, seed: int = 0, size: int = 48) -> Dataset:
     for start in range(0, count, IMAGES_PER_PERSON):
         person = Person.make(rng)
         for i in range(start, min(start + IMAGES_PER_PERSON, count)):
+            # Twice the size: `crop_whole` then resamples it, as it does imported photos.
             face, brightness = _draw_lit(THREE[i % len(THREE)], rng, size * 2, person)
             images.append(crop_whole(face, size))
             subjects.append(f"drawn-person-{start // IMAGES_PER_PERSON:05d}")
@@ -199,6 +200,7 @@ def draw_faces(count: int, seed: int = 0, size: int = 48) -> Dataset:
 def split_drawn(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> Dataset:
     """Return drawn faces with a fraction of the people held out; there are no duplicates."""
     rows = np.arange(len(dataset), dtype=np.int64)
+    # By person, as for real data: the same drawn person on both sides would be a leak.
     held = hold_out(dataset.labels_n, rows, dataset.subjects_n, fraction, seed)
     splits = np.full(len(rows), "train", "<U10")
     splits[held] = "validation"
@@ -275,6 +277,7 @@ class _Pen:
             (0.5 + t * half, y + expression.curve * (1 - t * t) * 1.4 - expression.curve * 0.5)
             for t in across
         ]
+        # Redder than the skin, whatever its tone.
         lip = tuple(int(v) for v in np.array(self.person.skin) * (0.75, 0.4, 0.4))
         if expression.open > 0.012:
             upper = [

@@ -119,6 +119,8 @@ def duplicate_fraction(
     best = np.full((2, len(few)), -1.0)
     where = np.zeros((2, len(few)), np.int64)
     rows = np.arange(len(few))
+    # Only the nearest of each image is compared in detail; a second-nearest duplicate may be
+    # missed.
     for start in range(0, len(many_mhw), BLOCK):
         block, _ = describe(_resized(np.asarray(many_mhw[start : start + BLOCK])))
         for side, own in enumerate((vectors, mirrored)):
@@ -155,6 +157,7 @@ def perceptual_hashes(images_nhw: NDArray[np.uint8]) -> NDArray[np.str_]:
         return np.zeros(0, "<U16")
     means = np.stack(
         [
+            # Nine columns have eight differences: 8 x 8 bits.
             np.asarray(Image.fromarray(i).resize((9, 8), Image.Resampling.BOX))
             for i in np.asarray(images_nhw)
         ]
@@ -184,6 +187,7 @@ class _Union:
 
     def join(self, i: int, j: int) -> None:
         low, high = sorted((self.root(i), self.root(j)))
+        # Towards the smaller number, which makes the result independent of the order of pairs.
         self.parent[high] = low
 
     def labels(self) -> NDArray[np.int64]:

@@ -108,6 +108,7 @@ def crop_face(
     order = np.argsort(-sides)
     best = int(order[0])
     fraction = float(sides[best]) / min(height, width)
+    # A wrong face under a label is worse for training than an image less.
     if len(order) > 1 and sides[best] < MAIN_FACE_RATIO * sides[order[1]]:
         reason = (
             f"{len(order)} faces, the largest {sides[best]:.0f} and {sides[order[1]]:.0f} pixels "
@@ -169,6 +170,7 @@ class FaceMode:
 
 def choose_mode(sample: Sequence[FaceCrop], detector: FaceDetector) -> FaceMode:
     """Return whether to detect faces, from a sample of the images."""
+    # Images without a detected face say nothing about how the faces are framed.
     fractions = np.array([f.fraction for f in sample if f.fraction > 0])
     photos = int((fractions < CROP_FRACTION).sum())
     found = f"a face was found in {len(fractions)} of {len(sample)} sampled images"

@@ -49,6 +49,8 @@ def consensus_targets(
         if label in vote_names:
             columns[:, position] = votes_nk[:, list(vote_names).index(label)]
     top = columns.max(axis=1)
+    # Two labels with half of the votes each: neither is the consensus.
     tie = (columns == top[:, None]).sum(axis=1) > 1
+    # Of all votes: those for labels that this model does not have count against a consensus.
     clear = (top > 0) & (top >= CONSENSUS_FRACTION * votes_nk.sum(axis=1)) & ~tie
     return np.where(clear, columns.argmax(axis=1), -1).astype(np.int64)

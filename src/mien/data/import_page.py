@@ -38,6 +38,7 @@ def import_page(dataset: Dataset, notices: Sequence[Notice]) -> str:
 
 
 def _section(dataset: Dataset, kind: str, count: int) -> dict[str, object]:
+    # The page carries its images, so it must stay of a size that can be sent.
     cards = [s for s in dataset.thumbnails if s.kind == kind][:SHOWN]
     return {
         "id": kind or "taken",

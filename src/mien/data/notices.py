@@ -89,6 +89,7 @@ class Notice:
 def file_notices(records: Sequence[Skipped]) -> list[Notice]:
     """Return a notice for each kind of file that was skipped, or read with a warning."""
     notices = []
+    # In this order whatever the order of the files, so that two imports can be compared.
     for kind, (one, several) in KINDS.items():
         own = [record for record in records if record.kind == kind]
         if not own:
@@ -102,6 +103,7 @@ def file_notices(records: Sequence[Skipped]) -> list[Notice]:
 
 
 def _named(record: Skipped) -> str:
+    # Reasons begin with the name, which would stand there twice.
     return f"{record.source} ({record.reason.partition(record.source)[2].strip() or record.reason})"
 
 
@@ -110,6 +112,7 @@ def class_notices(dataset: Dataset, splits_n: NDArray[np.str_]) -> list[Notice]:
     labels, names = dataset.labels_n, dataset.label_names
     counts = {name: int((labels == i).sum()) for i, name in enumerate(names)}
     notices = []
+    # Classes that the source declares, such as an empty folder.
     empty = [name for name in dict.fromkeys(dataset.declared) if not counts.get(name)]
     if empty:
         message = f"{_classes(empty)} no image: {', '.join(empty)}"

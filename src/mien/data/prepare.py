@@ -96,6 +96,7 @@ def prepare(
     )
     kept_together_n = duplicates.groups_n
     if options.duplicates == "exact":
+        # The groups are written as found all the same: only the split ignores the near ones.
         _, kept_together_n = np.unique(pixel_hashes(dataset.images_nhw), return_inverse=True)
         notices.append(_NEAR_ACROSS)
     splits = make_splits(
@@ -147,6 +148,7 @@ def _read(
     edited: dict[str, int] = {}
     if options.apply is not None:
         dataset, edited = apply_table(dataset, options.apply)
+    # After the edits, which may drop the last image of a class.
     check_classes(dataset, source)
     if not options.subjects:
         return dataset, edited, []

@@ -57,6 +57,7 @@ def contact_sheet(dataset: Dataset, columns: int = 14, seed: int = 0) -> NDArray
         columns: faces per row.
         seed: seed of the choice.
     """
+    # Random and not the first ones: sources are often sorted by person or by date.
     rng = np.random.default_rng(seed)
     font = ImageFont.load_default(15)
     classes = [(i, n) for i, n in enumerate(dataset.label_names) if (dataset.labels_n == i).any()]

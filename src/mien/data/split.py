@@ -100,6 +100,7 @@ def _source_splits(
     Raises:
         DataError: no training image is left.
     """
+    # Images without a split may be trained on; a test split has to be named.
     splits = np.where(source_splits_n == "", "train", source_splits_n).astype("<U10")
     splits[(splits != "test") & (labels_n < 0)] = "excluded"  # no use in training or validation
     unlabelled = int((splits == "excluded").sum())
@@ -183,10 +184,12 @@ def hold_out(
     goal = counts.sum(axis=0) * fraction
     taken = np.zeros(classes)
     chosen = np.zeros(len(names), bool)
+    # Greedy, in random order: exact goals would be a knapsack problem over all classes.
     order = np.random.default_rng(seed).permutation(len(names))
     for unit in order:
         before = np.abs(goal - taken)
         after = np.abs(goal - taken - counts[unit])
+        # Over all classes at once, since a unit with several labels cannot be divided.
         if after.sum() < before.sum() and not _would_empty(chosen, unit):
             chosen[unit] = True
             taken += counts[unit]

@@ -63,10 +63,12 @@ def name_subjects(dataset: Dataset, rule: str) -> tuple[NDArray[np.str_], Notice
 
 
 def _by_file(path: PurePosixPath, _: str) -> str:
+    # CK+ (S010_004_00000017.png) and JAFFE (KA.HA1.29.tiff) put the subject first.
     first = re.split(r"[_\-. ]", path.stem, maxsplit=1)[0]
     return first if first != path.stem else path.stem.rstrip("0123456789")
 
 
 def _by_folder(path: PurePosixPath, label: str) -> str:
     name = path.parent.name
+    # CLASS/1.jpg has no folder of a subject.
     return "" if canonical(name) == label else name

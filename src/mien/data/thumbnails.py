@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
+from mien.report.palette import FRAME_CHOSEN, FRAME_OTHER
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -17,8 +19,6 @@ SIDE = 192
 """Longer side of a thumbnail, in pixels."""
 SHOWN = 60
 """Maximum number of images of one kind on the page; skipped.csv lists all."""
-CHOSEN, OTHER = (63, 185, 110), (230, 126, 34)
-"""RGB colors of the frame around the cropped face, and around other faces."""
 
 
 def make_thumbnail(image_hwc: NDArray[np.uint8], found: FaceCrop) -> bytes:
@@ -31,9 +31,9 @@ def make_thumbnail(image_hwc: NDArray[np.uint8], found: FaceCrop) -> bytes:
     for box in found.boxes_xyxy:
         x0, y0, x1, y1 = (float(v) * scale for v in box)
         taken = found.origin.box is not None and tuple(float(v) for v in box) == found.origin.box
-        pen.rectangle(
-            (x0, y0, max(x1, x0), max(y1, y0)), outline=CHOSEN if taken else OTHER, width=2
-        )
+        colour = FRAME_CHOSEN if taken else FRAME_OTHER
+        # Rounding may put the right edge of a tiny face left of its left one, which Pillow refuses.
+        pen.rectangle((x0, y0, max(x1, x0), max(y1, y0)), outline=colour, width=2)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80)
     return buffer.getvalue()

@@ -66,6 +66,7 @@ def few_errors_estimates(rows: Rows, groups_n: NDArray[np.int64]) -> list[Estima
     table = confusion_matrix(rows.y_true_n, rows.y_pred_n, rows.classes)
     hits, support = np.diag(table), table.sum(axis=1)
     union = support + table.sum(axis=0) - hits
+    # Duplicates are one observation: counting each would make the interval too narrow.
     once = len(np.unique(groups_n)) / len(groups_n)
     accuracy = balanced = macro = None
     if min(hits.sum(), len(groups_n) - hits.sum()) < FEW:
@@ -81,6 +82,7 @@ def few_errors_estimates(rows: Rows, groups_n: NDArray[np.int64]) -> list[Estima
 def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
     """Return the mean of independent estimates, with the interval that follows from theirs."""
     value, low, high = np.array([[e.value, e.low, e.high] for e in estimates]).T
+    # Halves of intervals add in squares, each side by itself, since Wilson's are not symmetric.
     below, above = np.sqrt(((value - low) ** 2).sum()), np.sqrt(((high - value) ** 2).sum())
     middle, k = value.mean(), len(estimates)
     return Estimate(float(middle), float(middle - below / k), float(middle + above / k))
@@ -128,6 +130,7 @@ def paired_accuracy(
     rng = np.random.default_rng(seed)
     draws = np.empty((resamples, 1))
     for row in range(resamples):
+        # Sums by group first: a resample then costs as many additions as there are groups.
         chosen = rng.integers(len(sizes), size=len(sizes))
         draws[row] = sums[chosen].sum() / sizes[chosen].sum()
     return _estimates(np.array([(first_n - second_n).mean()]), draws)[0]
@@ -142,6 +145,7 @@ def group_weights(
     groups = int(inverse.max(initial=-1)) + 1
     for _ in range(resamples):
         counts = np.bincount(rng.integers(groups, size=groups), minlength=groups)
+        # Counts instead of copied rows: the metrics take weights.
         yield counts[inverse].astype(np.float64)
 
 

@@ -52,9 +52,11 @@ def calibration_error(
     variance[known] = variance[known] * groups[known] / (groups[known] - 1)
     noise = (variance[known] / counts[known]).sum() / len(residual_n)
     plugin = (sums[known] ** 2 / counts[known]).sum() / len(residual_n)
+    # Twice: once for the sample's own noise, once for the noise that resampling adds to it.
     draws = np.array([_plugin(rows.bins_n, residual_n, w, known) for w in weights_rn]) - 2 * noise
     value = plugin - noise
     low, high = np.quantile(draws, [tail, 1 - tail])
+    # The debiased square may be negative, where the gaps are smaller than their noise.
     bounds = np.sqrt(np.maximum([value, min(low, value), max(high, value)], 0.0))
     return Estimate(*map(float, bounds))
 

@@ -65,6 +65,7 @@ def class_metrics(
     for index, label in enumerate(labels):
         true, predicted = rows.y_true_n == index, rows.y_pred_n == index
         hit = true & predicted
+        # F1 is no proportion, but J is, and F1 rises with it: its interval follows from J's.
         jaccard = _proportion(hit, true | predicted, groups_n) if true.any() else UNDEFINED
         found.append(
             ClassMetrics(

@@ -129,6 +129,8 @@ def fit_thresholds(
     own = np.sort(probs_nk[np.arange(len(y_true_n)), y_true_n].astype(np.float64))[::-1]
     thresholds = {}
     for level in levels:
+        # The finite-sample quantile (Vovk et al. 2005); the small term keeps 10 x 0.9 from being
+        # rounded up to 10.
         k = math.ceil((len(own) + 1) * level - 1e-9)
         # Rounded down: rounding may only make a set larger.
         threshold = math.floor(own[k - 1] * 1e6) / 1e6 if k <= len(own) else 0.0
@@ -185,6 +187,7 @@ def _halves(groups_n: NDArray[np.int64], seed: int) -> Iterator[NDArray[np.bool_
     _, inverse = np.unique(groups_n, return_inverse=True)
     rng = np.random.default_rng(seed)
     for _ in range(HALVINGS):
+        # By group of duplicates: one on each side would make the test too easy.
         yield rng.permutation(int(inverse.max()) + 1)[inverse] % 2 == 0
 
 

@@ -51,6 +51,7 @@ def corrupt(
     """
     changed = np.empty(images_nhw.shape, np.uint8)
     for row, image in enumerate(images_nhw):
+        # By image, so that a subset is corrupted exactly like the whole.
         rng = np.random.default_rng((seed, row))
         changed[row] = corruption.apply(np.asarray(image), strength, rng)
     return changed
@@ -75,6 +76,7 @@ def _low_light(
     image: NDArray[np.uint8], light: float, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Less light: fewer photons, whose number is random, then the sensor's own noise."""
+    # Noise grows with the square root of the light, so dark images are noisier relative to it.
     photons = rng.poisson(image * light * PHOTONS) / PHOTONS
     return _pixels(photons + rng.normal(0, 1.5, image.shape))
 
@@ -122,6 +124,7 @@ def _cover(
     top, bottom = round((middle - half) * side), round((middle + half) * side)
     left, right = (round(column * side) for column in columns)
     changed = image.copy()
+    # The image's own mean, as in occlusion maps: black would be a second corruption.
     changed[top:bottom, left:right] = round(float(image.mean()))
     return changed
 

@@ -165,6 +165,7 @@ def evaluate(
             a column of `by` has no values, a single one, or too many.
         ConfigError: an unknown split or column, or a label that the model does not have.
     """
+    # 'excluded' is a split too, of images that nothing may be measured on.
     if split not in SPLITS:
         raise ConfigError(
             f"split: there is no split {split!r}",
@@ -201,6 +202,7 @@ def _groups(table: PredictionTable, split: Dataset, by: Sequence[str]) -> tuple[
         y_true_n[known], table.logits_nk[known].argmax(axis=1), table.labels, graded.groups_n,
         graded.subjects_n,
     )  # fmt: skip
+    # A column that is given twice is measured once, in the order of the options.
     names = dict.fromkeys(column.strip().lower() for column in by)
     return tuple(group_metrics(rows, group_values(graded, name), name, truth) for name in names)
 

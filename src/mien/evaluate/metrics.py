@@ -67,6 +67,7 @@ class Rows:
             y_true_n=y_true_n,
             y_pred_n=probs.argmax(axis=1),
             classes=classes,
+            # Clipped: one certain mistake must not make the mean infinite.
             log_loss_n=-np.log(np.clip(own, 1e-15, 1)),
             brier_n=((probs - truth) ** 2).sum(axis=1),
             confidence_n=confidence,
@@ -89,6 +90,7 @@ class Rows:
         total = w.sum()
         table = confusion_matrix(self.y_true_n, self.y_pred_n, self.classes, w)
         _, recall, f1 = per_class(table)
+        # Without an image of a class its recall is undefined, and so is the mean over classes.
         whole = bool((table.sum(axis=1) > 0).all())
         return np.array(
             [

@@ -10,7 +10,7 @@ from mien.evaluate.bootstrap import wilson
 from mien.evaluate.metrics import BINS
 from mien.evaluate.report import GROUND_TRUTHS, NAMES, UNDEFINED_TEXT, by_ground_truth
 from mien.report.figure import new_figure, png_bytes
-from mien.report.palette import BLUE, GREY, INK, ORANGE
+from mien.report.palette import BLUE, GREY, INK, ORANGE, PAPER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FEW = 10
 """Faces in a bin below which its accuracy is drawn faintly."""
+DARK_CELL = 0.55
+"""Fraction from which on a cell of the confusion is too dark for dark text."""
 
 
 def image(evaluation: Evaluation) -> bytes:
@@ -68,7 +70,7 @@ def _confusion(axes: Axes, metrics: Metrics) -> None:
     places = range(len(metrics.labels))
     for i in places:
         for j in places:
-            colour = "white" if fractions[i, j] > 0.55 else INK
+            colour = PAPER if fractions[i, j] > DARK_CELL else INK
             fraction = f"{fractions[i, j]:.0%}" if counts[i].any() else "no image"
             text = f"{fraction}\n{counts[i, j]:,}"
             axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=9)

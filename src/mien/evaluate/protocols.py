@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 EXPRESSIONS = len(EIGHT)
 """Columns of FERPLUS_VOTES before 'unknown' and 'not_face'."""
+HELD, MAX_CLASSES = 0.75, 3
+"""The probability rule stops at this fraction of the votes, or at so many classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +166,14 @@ def _leading(votes_k: NDArray[np.float32]) -> NDArray[np.float32]:
     total, left = votes_k.sum(), votes_k.copy()
     kept = np.zeros_like(left)
     expression = np.arange(len(left)) < EXPRESSIONS
-    while kept.sum() < 0.75 * total and (kept > 0).sum() < 3:
+    while kept.sum() < HELD * total and (kept > 0).sum() < MAX_CLASSES:
         tied = left == left.max()
         kept[tied & expression] = left.max()
         if (tied & ~expression).any():
             break
         left[tied] = 0
-    enough = kept.sum() > 0.5 * total and (kept > 0).sum() <= 3
+    # A tie may have taken more classes at once than the rule allows.
+    enough = kept.sum() > 0.5 * total and (kept > 0).sum() <= MAX_CLASSES
     return kept if enough else np.zeros_like(kept)
 
 

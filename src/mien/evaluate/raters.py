@@ -184,6 +184,7 @@ def _count(
     for _ in range(repeats):
         chosen = _choose(votes_nv, k, rng)
         others = (votes_nv - chosen).astype(np.float32)
+        # Of the other raters only: a vote must not be compared with itself.
         truth = consensus_targets(others, vote_names, labels)
         rows = np.flatnonzero(enough & (truth >= 0))
         columns = truth[rows]
@@ -206,6 +207,7 @@ def _choose(votes_nv: NDArray[np.int64], k: int, rng: np.random.Generator) -> ND
     for column in range(votes_nv.shape[1]):
         own = votes_nv[:, column]
         rest = rest - own
+        # Drawing without replacement from counts, label by label: a multivariate hypergeometric.
         chosen[:, column] = rng.hypergeometric(own, rest, left)
         left = left - chosen[:, column]
     return chosen
@@ -221,6 +223,7 @@ def _credit(
             columns[:, place] = chosen_nv[:, list(vote_names).index(label)]
     top = columns.max(axis=1, keepdims=True)
     best = (columns == top) & (top > 0)
+    # Raters who tie would have to guess: each of the tied labels gets its share.
     credit: NDArray[np.float64] = best / np.maximum(best.sum(axis=1, keepdims=True), 1)
     return credit
 

@@ -128,6 +128,7 @@ def measure_robustness(
     for number, (corruption, strength) in enumerate(settings, 1):
         worse = replace(graded, images_nhw=corrupt(images, corruption, strength, seed))
         hits = _hits(predict_table(scorer, worse, labels), slice(None), y_true[known])
+        # Paired: the same faces, clean and corrupted, so that their own difficulty cancels.
         drop = paired_accuracy(clean, hits, graded.groups_n)
         losses.append(Loss(corruption.name, strength, float(hits.mean()), drop))
         changed.append(hits)

@@ -145,6 +145,8 @@ def group_metrics(
             as dependent: each group is a subject, about whom alone the claim is made.
         ground_truth: 'consensus' or 'raw'.
     """
+    # A subject's images are alike, so they count as one cluster; unless the groups are the
+    # subjects.
     clusters_n = rows.duplicates_n
     if column != "subject":
         clusters_n = units(rows.duplicates_n, rows.subjects_n)
@@ -154,6 +156,7 @@ def group_metrics(
     measured = [_measure(rows, values_n == names[i], str(names[i]), clusters_n) for i in order]
     tested = [i for i, group in enumerate(measured) if group.p_value is not None]
     p_values = [p for group in measured if (p := group.p_value) is not None]
+    # Two groups are one comparison, seen from both sides.
     adjusted = p_values if len(measured) == 2 else holm(p_values)
     by_place = dict(zip(tested, adjusted, strict=True))
     return ColumnGroups(

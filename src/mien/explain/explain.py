@@ -185,6 +185,7 @@ def enlarged(map_hw: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 
 def _placed(map_hw: NDArray[np.float32], place_23: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the map moved from the aligned face to where that lies on the crop."""
+    # Resampling by the identity would blur the map.
     if np.array_equal(place_23, np.eye(2, 3)):
         return map_hw
     size = len(map_hw)
@@ -201,6 +202,7 @@ def thirds(map_hw: NDArray[np.float32]) -> dict[str, float]:
     """Return the fraction of a map's positive part in each third of the crop, top first."""
     positive = np.maximum(map_hw, 0).sum(axis=1)
     sums = [float(part.sum()) for part in np.array_split(positive, 3)]
+    # An empty map has no thirds; zeros say so.
     total = sum(sums) or 1.0
     names = ("upper", "middle", "lower")
     return {name: round(part / total, 4) for name, part in zip(names, sums, strict=True)}

@@ -83,6 +83,7 @@ def random_weights(weights: NDArray[np.float32], seed: int, layer: int) -> NDArr
     The scale is kept because the normalisation layers keep their constants: with other scales
     the signal would die or saturate, and a map would change for that reason alone.
     """
+    # By layer, so that the same layer gets the same weights at each level of the check.
     rng = np.random.default_rng([seed, layer])
     noise = rng.standard_normal(weights.shape) * weights.std() + weights.mean()
     random: NDArray[np.float32] = noise.astype(np.float32)

@@ -46,6 +46,7 @@ def overlay(
         signed: whether negative values are meant to be seen.
         size: of the image, in pixels.
     """
+    # Not smoothed: this is what the model sees.
     face = np.asarray(Image.fromarray(crop_hw).resize((size, size), Image.Resampling.NEAREST))
     values = enlarged(map_hw, size)
     colours, alpha = shade(values / (limit(map_hw, signed=signed) or 1.0), signed=signed)
@@ -60,6 +61,7 @@ def shade(
     colour_map = _matplotlib().colormaps[COLOURS[signed]]
     place = (values + 1) / 2 if signed else np.maximum(values, 0)
     strength = np.clip(np.abs(values) if signed else values, 0, 1)
+    # Weak values are lifted a little, or only the peak of a map would be seen.
     return np.asarray(colour_map(place))[..., :3], 0.75 * strength**0.7
 
 
@@ -109,6 +111,7 @@ def kernels_image(explanation: Explanation) -> bytes:
     from matplotlib.colors import Normalize
 
     kernels = explanation.kernels
+    # One scale for all kernels, symmetric around 0: colors then compare weights.
     largest = float(np.abs(kernels).max()) or 1.0
     scale = ScalarMappable(Normalize(-largest, largest), COLOURS[True])
     tiles = [_tile(np.asarray(scale.to_rgba(kernel))[..., :3]) for kernel in kernels]

@@ -77,6 +77,7 @@ def file_names(sources: Sequence[str]) -> list[str]:
     for source in sources:
         stem = name = Path(source).stem
         number = 2
+        # Two folders may hold images of one name, and one image several faces.
         while name in taken:
             name, number = f"{stem}-{number}", number + 1
         taken.add(name)

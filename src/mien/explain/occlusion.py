@@ -74,7 +74,9 @@ def occlude(
     masks = _masks(size, patch)
     covered = np.where(masks, np.uint8(round(float(crop_hw.mean()))), crop_hw)
     odds = log_odds(model.logits(np.concatenate([crop_hw[None], covered])), target)
+    # Log-odds, since probabilities near 1 hardly move whatever is covered.
     drops = odds[0] - odds[1:]
+    # A pixel's value is the mean over the patches that cover it.
     total = np.tensordot(drops, masks.astype(np.float64), 1)
     worst = int(drops.argmax())
     rows, columns = np.flatnonzero(masks[worst].any(axis=1)), np.flatnonzero(masks[worst].any(0))

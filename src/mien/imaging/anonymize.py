@@ -41,8 +41,10 @@ def _blur_one(canvas: Image.Image, source: Image.Image, box: NDArray[np.float32]
     if right - left < 1 or bottom - top < 1:
         return
     size = (right - left, bottom - top)
+    # Relative to the face and not in pixels: a large face would stay recognisable.
     scale = CELLS / max(x1 - x0, y1 - y0, 1.0)
     cells = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+    # Averages over cells cannot be inverted; a Gaussian blur can, in part.
     patch = source.crop((left, top, right, bottom)).resize(cells, Image.Resampling.BOX)
     mask = Image.new("L", size, 0)
     ImageDraw.Draw(mask).rounded_rectangle((0, 0, *size), min(size) * 0.35, fill=255)

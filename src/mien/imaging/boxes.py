@@ -25,6 +25,7 @@ def clip_box(
     """
     left = int(max(0, min(np.floor(box_xyxy[0]), width - 1)))
     top = int(max(0, min(np.floor(box_xyxy[1]), height - 1)))
+    # At least one pixel, because an empty crop has no mean and no resampling.
     right = int(max(left + 1, min(np.ceil(box_xyxy[2]), width)))
     bottom = int(max(top + 1, min(np.ceil(box_xyxy[3]), height)))
     return left, top, right, bottom
@@ -52,6 +53,7 @@ def overlaps(
     shared *= np.maximum(np.minimum(y1, v1) - np.maximum(y0, v0), 0)
     own, others = (x1 - x0) * (y1 - y0), (u1 - u0) * (v1 - v0)
     whole = np.minimum(own, others) if over == "smaller" else own + others - shared
+    # Boxes without an area overlap nothing.
     ratio: NDArray[np.float32] = shared / np.maximum(whole, np.float32(1e-9))
     return ratio
 
@@ -70,6 +72,7 @@ def suppress(
         limit: maximum overlap with a better box, 0 to 1.
         over: see `overlap`.
     """
+    # Stable: equal scores must not depend on NumPy's sorting.
     order = np.argsort(-scores_n, kind="stable")
     kept: list[int] = []
     for start in range(0, len(order), BLOCK):

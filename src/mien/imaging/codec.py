@@ -223,12 +223,15 @@ def as_displayed(image: Image.Image, *, in_place: bool = False) -> NDArray[np.ui
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    # Pillow converts these to RGB by no direct way.
     if image.mode in PREMULTIPLIED:
         image = image.convert(PREMULTIPLIED[image.mode])
+    # Before any conversion: Pillow clips 16-bit grey at 255, which turns most of it white.
     if image.mode.startswith("I") or image.mode == "F":
         return _from_deep_grey(image)
     if image.mode in WITH_ALPHA or "transparency" in image.info:
         layer = image.convert("RGBA")
+        # On white, as viewers and printers show it; the hidden color of clear pixels is arbitrary.
         image = Image.new("RGBA", layer.size, "white")
         image.alpha_composite(layer)
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"), np.uint8)
@@ -240,6 +243,7 @@ def _from_deep_grey(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode == "F" and values.max(initial=0) <= 1:
         values = values * 255
     elif values.max(initial=0) > 255:
+        # 257 and not 256: 65,535 becomes 255, and 8-bit values stored as 16 bits come back exactly.
         values = values / 257
     grey = np.clip(np.round(values), 0, 255).astype(np.uint8)
     return np.repeat(grey[:, :, None], 3, axis=2)

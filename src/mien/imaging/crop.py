@@ -43,6 +43,7 @@ def squares(boxes_xyxy: NDArray[np.float32], framing: Framing) -> NDArray[np.flo
     """Return the squares, float32 [n, 4] in pixels (x0, y0, x1, y1), that frame the boxes."""
     boxes = np.asarray(boxes_xyxy, np.float32).reshape(-1, 4)
     size = boxes[:, 2:] - boxes[:, :2]
+    # The longer side: a square keeps the face's proportions, which a stretched box would not.
     side = np.maximum(size.max(axis=1) * framing.scale, 1.0)  # at least a pixel
     shift = np.array([framing.shift_x, framing.shift_y], np.float32)
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2 + side[:, None] * shift
@@ -103,4 +104,5 @@ def _crop(image_hwc: NDArray[np.uint8], frame: NDArray[np.float32], size: int) -
 def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if len(pixels.shape) == 2:
         return pixels
+    # Pillow's integer luma, which the web page's private mode computes bit for bit as well.
     return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).convert("L"), np.uint8)

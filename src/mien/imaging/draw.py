@@ -24,7 +24,10 @@ OTHER = palette.rgb(palette.OTHER)
 SPARED, GROW_S = 0.04, 1.0
 """In videos a panel moves once this fraction of it covers others; it grows again after GROW_S."""
 Box = tuple[float, float, float, float]
-INK, PAPER, TRACK = (255, 255, 255), (24, 26, 30), (74, 78, 86)
+INK, PAPER = palette.rgb(palette.PANEL_INK), palette.rgb(palette.PANEL)
+TRACK = palette.rgb(palette.PANEL_TRACK)
+SAME_TEXT = 0.8, 1.25
+"""A text keeps its size while the right one is within these factors: else it would flicker."""
 
 
 class DrawableFace(Protocol):
@@ -137,6 +140,7 @@ class FrameAnnotator:
             layout = self._kept.setdefault(face.track, _Layout())
             layout.now_s = time_s
             taken.append(_draw_face(pen, canvas.size, drawn, title, taken, layout))
+        # A long video has any number of tracks; the layouts of those that ended are dropped.
         lost = [t for t, layout in self._kept.items() if time_s - layout.now_s > GROW_S]
         for track in lost:
             del self._kept[track]
@@ -165,12 +169,13 @@ class _Layout:
 
     def words(self, text: int) -> int:
         """Return the text size in pixels: the previous one, unless the face changed a lot."""
-        if not 0.8 * self.text <= text <= 1.25 * self.text:
+        if not SAME_TEXT[0] * self.text <= text <= SAME_TEXT[1] * self.text:
             self.text, self.heading = text, 0.0
         return self.text
 
     def grows(self, covered: float, area: float) -> bool:
         """Return whether there is room for the bars, and has been for GROW_S if it had shrunk."""
+        # Two limits: with one, a panel at the limit would change in each frame.
         if covered > (SPARED * area if self.full else 0):
             self.shrunk_s = self.now_s
         self.full = self.now_s - self.shrunk_s >= GROW_S
@@ -194,6 +199,7 @@ def _draw_face(
 
     A panel that would cover another face or panel shrinks to its title, as in a group image.
     """
+    # Not full: a still image gets bars only where they cover no other face.
     layout = layout or _Layout(full=False)
     colour = COLOURS.get(face.label, OTHER)
     x0, y0, x1, y1 = face.box
@@ -208,6 +214,7 @@ def _draw_face(
     title = title or f"{face.label} {percent(face.confidence)}"
     bar, pad, step = text * 3, round(text * 0.45), round(text * 1.25)
     names = max((pen.textlength(name, font=font) for name, _ in rows), default=0)
+    # The widest so far: a panel that changes its width with the digits would tremble.
     heading = layout.heading = max(layout.heading, pen.textlength(title, font=font))
     others = [box for box in taken if box != face.box]
     full = (max(names + pad + bar, heading) + 2 * pad, step * (len(rows) + 1) + 2 * pad)
@@ -239,6 +246,7 @@ def _draw_bar(
     reach = max(round(text * 0.22), 2)
     ends = (x, middle - reach, x + length, middle + reach)
     pen.rounded_rectangle(ends, reach, fill=(*TRACK, 255))
+    # A shorter bar than its own round ends cannot be drawn, and would look larger than it is.
     if probability * length >= 2 * reach:
         filled = (x, middle - reach, x + probability * length, middle + reach)
         colour = palette.rgb(palette.label_colour(name, dark=True))
@@ -261,6 +269,7 @@ def _place(
     """
     x0, y0, x1, y1 = box
     width, height = panel
+    # Right, left, below, above: the first of equal cost wins.
     places = ((x1 + gap, y0), (x0 - gap - width, y0), (x0, y1 + gap), (x0, y0 - gap - height))
     inside = [
         (
@@ -280,6 +289,7 @@ def _place(
 
     costs = [covered(place, [box, *others]) for place in inside]
     best = costs.index(min(costs))
+    # A panel keeps its side for a small cost: one that jumps cannot be read.
     if before is not None and costs[before] <= costs[best] + SPARED * width * height:
         best = before
     return best, inside[best], covered(inside[best], others)

@@ -26,6 +26,7 @@ def lacks_end_marker(content: bytes) -> bool:
 
     A marker's bytes never occur within a scan.
     """
+    # The last one: thumbnails inside the file have end markers of their own.
     end = content.rfind(END)
     return end < 0 or content.find(b"\xff\xda", end) >= 0
 
@@ -39,6 +40,7 @@ def with_end_marker(content: bytes) -> bytes | None:
     Args:
         content: of a JPEG file without its end marker.
     """
+    # Half of the end marker may have been written.
     kept = content.removesuffix(b"\xff")
     if not _all_scans(kept):
         return None
@@ -62,6 +64,8 @@ def _all_scans(content: bytes) -> bool:
             count = body[5]
             left = {body[6 + 3 * i]: np.ones(COEFFICIENTS, bool) for i in range(count)}
         elif marker == START_OF_SCAN:
+            # A scan's header: its number of components, two bytes for each, then the spectral
+            # range.
             count = body[0]
             first, last, bits = body[1 + 2 * count : 4 + 2 * count]
             for i in range(count):

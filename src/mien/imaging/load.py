@@ -63,6 +63,7 @@ class ImageInput:
         if isinstance(self.value, Path | bytes):
             return self
         try:
+            # Weak: readings of thousands of arrays must not keep them all in memory.
             return WeakImage(ref(self.value), self.name, self.channels)
         except TypeError:  # some types allow no weak reference
             return None
@@ -101,6 +102,7 @@ def image_input(value: object, channels: str = "rgb") -> ImageInput:
         return ImageInput(check_path(value), os.fspath(value), order)
     name = _kind(value)
     if isinstance(value, bytearray | memoryview):
+        # A copy, because the caller may change a buffer before it is read.
         return ImageInput(bytes(value), name, order)
     if _is_file(value):
         return ImageInput(_read_file(value, name), name, order)
@@ -236,11 +238,13 @@ def _is_tensor(value: object) -> bool:
     """Return whether a value is a torch tensor, without importing torch."""
     return any(
         kind.__module__.split(".")[0] == "torch" and kind.__name__ == "Tensor"
+        # The bases too: torch has subclasses such as Parameter and torchvision's Image.
         for kind in type(value).__mro__
     )
 
 
 def _from_tensor(tensor: Any, channels: Channels) -> NDArray[np.uint8]:
+    # The caller's tensor may need gradients or lie on a GPU; numpy takes neither.
     tensor = tensor.detach().cpu()
     if tensor.is_floating_point():
         tensor = tensor.float()  # NumPy has no bfloat16
@@ -263,6 +267,7 @@ def as_pixels(values: NDArray[Any], channels: Channels = "rgb") -> NDArray[np.ui
         SourceError: another shape or type, or values out of range.
     """
     shape = values.shape
+    # Four dimensions are a batch; which of its images was meant cannot be known.
     if values.ndim not in (2, 3) or 0 in shape or (values.ndim == 3 and shape[2] not in (1, 3, 4)):
         raise _refused(values, "put the channels last; read_many reads several images")
     pixels = _as_bytes(values)

@@ -101,6 +101,7 @@ def draw_reading(
         )
     pixels = decoded.pixels
     height, width = pixels.shape[:2]
+    # The boxes of another image would be drawn at wrong places without any error.
     if (width, height) != (reading.width, reading.height):
         raise SourceError(
             f"the image is {width} x {height} pixels; {reading.source!r} was "
@@ -130,12 +131,15 @@ def show_image(pixels_hwc: NDArray[np.uint8], title: str) -> None:
         SourceError: there is no notebook, no screen or no viewer.
     """
     image = Image.fromarray(pixels_hwc)
+    # From sys.modules and not by import: who runs in a notebook has loaded it already.
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    # IPython in a terminal has a shell without a kernel, and cannot show images.
     if shell is not None and hasattr(shell, "kernel"):
         sys.modules["IPython"].display.display(image)
         return
     from PIL import ImageShow
 
+    # Without a screen Pillow's viewers fail in the background, without an error.
     screen = sys.platform in ("win32", "darwin") or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )

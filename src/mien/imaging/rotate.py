@@ -18,6 +18,7 @@ TURNS: tuple[Degrees, ...] = (0, 90, 180, 270)
 
 def turn_image(image_hwc: NDArray[np.uint8], degrees: int) -> NDArray[np.uint8]:
     """Return an image, uint8 [h, w, c], turned clockwise by 0, 90, 180 or 270 degrees."""
+    # rot90 turns counter-clockwise, and returns a view with negative strides.
     return np.ascontiguousarray(np.rot90(image_hwc, -degrees // 90))
 
 
@@ -32,6 +33,7 @@ def turn_back(faces: Faces, degrees: int, width: int, height: int) -> Faces:
     """
     if not degrees:
         return faces
+    # A turn swaps corners: minimum and maximum make a box of them again.
     corners = _points_back(faces.boxes_xyxy.reshape(-1, 2, 2), degrees, width, height)
     boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
     marks = faces.landmarks_n52

@@ -117,6 +117,7 @@ class Classifier:
             ValueError: crops of another size or type.
         """
         size = self.info.input_size
+        # Floats from 0 to 1 would be accepted as nearly black images, and give wrong labels.
         if crops_nhw.dtype != np.uint8 or crops_nhw.shape[1:] != (size, size):
             raise ValueError(
                 f"crops must be uint8 [n, {size}, {size}], got {crops_nhw.dtype} "
@@ -127,11 +128,13 @@ class Classifier:
             run_model(self.session, pixels[start : start + BATCH], self._output)
             for start in range(0, len(pixels), BATCH)
         ]
+        # np.concatenate refuses an empty list, and no face is a result too.
         return np.concatenate(parts) if parts else np.zeros((0, len(self.labels)), np.float32)
 
 
 def softmax(logits_nk: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the probabilities, float32 [n, k]; each row sums to 1."""
+    # The largest is subtracted, so that exp never overflows.
     shifted = np.exp(logits_nk - logits_nk.max(axis=1, keepdims=True))
     probs: NDArray[np.float32] = shifted / shifted.sum(axis=1, keepdims=True)
     return probs.astype(np.float32, copy=False)

@@ -52,6 +52,7 @@ def min_set_probability(info: ModelInfo, coverage: float) -> float:
     by_level = info.coverage["min_probability"]
     limits = sorted((float(level), limit) for level, limit in by_level.items())
     for level, limit in limits:
+        # The next higher calibrated level: its sets hold the true label at least as often.
         if level >= coverage - 1e-9:
             return float(limit)
     raise ConfigError(
@@ -64,6 +65,8 @@ def prediction_set(
     probs_k: NDArray[np.float32], labels: Sequence[str], min_probability: float
 ) -> tuple[str, ...]:
     """Return the labels with at least that probability, most probable first; never an empty set."""
+    # Stable: equal probabilities keep the model's order on every machine.
     order = (-probs_k).argsort(kind="stable")
     chosen = [labels[i] for i in order if probs_k[i] >= min_probability]
+    # An empty set would have no coverage at all, and says nothing to a reader.
     return tuple(chosen or [labels[order[0]]])

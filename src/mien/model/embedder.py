@@ -54,6 +54,8 @@ class Embedder:
                 f"{name} has no last layer to cut off",
                 hint="use a model that mien export wrote, or the default model",
             )
+        # A network that averages a mirrored view applies its last layer twice, with the same
+        # weights.
         first = next(n for n in layers if n.input[1] == layers[-1].input[1])
         self._output = first.input[0]
         cut = Extractor(model).extract_model([INPUT_NAME], [self._output])

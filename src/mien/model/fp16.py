@@ -43,6 +43,7 @@ def to_fp16(content: bytes) -> bytes:
         if not is_weight or np.prod(tensor.dims) < MIN_VALUES:
             continue
         values = numpy_helper.to_array(tensor)
+        # numpy would make it infinite with no more than a warning.
         if float(np.abs(values).max()) > MAX_FP16:
             raise ModelFileError(
                 f"{tensor.name} holds {np.abs(values).max():.3g}, over the maximum of fp16, 65,504",
@@ -51,6 +52,7 @@ def to_fp16(content: bytes) -> bytes:
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + SUFFIX))
         casts.append(onnx.helper.make_node("Cast", [name + SUFFIX], [name], to=tensor.FLOAT))
+    # In front, because ONNX wants each node behind those that it reads.
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
@@ -64,6 +66,7 @@ def to_fp32(model: ModelProto) -> ModelProto:
 
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in list(model.graph.node):
+        # Only our own nodes: a network may have other casts.
         if node.op_type == "Cast" and node.input[0] == node.output[0] + SUFFIX:
             tensor = stored[node.input[0]]
             values = numpy_helper.to_array(tensor).astype(np.float32)

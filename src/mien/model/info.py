@@ -117,6 +117,7 @@ class ModelInfo:
         Raises:
             ConfigError: no output has these labels.
         """
+        # Sets, because the file decides the order of the logits, not the caller.
         if not labels or set(labels) == set(self.labels):
             return self, OUTPUT_NAME
         for head in self.heads:
@@ -125,6 +126,7 @@ class ModelInfo:
                     self,
                     labels=head.labels,
                     temperature=head.temperature,
+                    # Metrics, prediction sets and prior were measured for the first output only.
                     metrics={},
                     coverage={},
                     training_prior=head.training_prior,
@@ -192,6 +194,7 @@ class ModelInfo:
             raise ModelFileError(
                 f"{path}: its metadata is invalid: {found}", hint="export the model again"
             )
+        # Unknown keys are skipped: a later version of the same schema may add some.
         known = {f.name for f in fields(cls)}
         chosen = {key: value for key, value in values.items() if key in known}
         heads = tuple(
@@ -212,11 +215,13 @@ def _invalid_keys(values: dict[str, Any]) -> list[str]:
     """Return the keys whose values are missing or invalid, in the order of their checks."""
     labels: Any = values.get("labels")
     size, heads = values.get("input_size"), values.get("heads", [])
+    # A model with one label would predict it for everything, with a confidence of 1.
     if not _are_labels(labels) or len(labels) < 2:
         return ["labels"]  # other keys are checked against the labels
     valid = {
         "name": isinstance(values.get("name"), str),
         "input_size": isinstance(size, int) and MIN_SIZE <= size <= MAX_SIZE,
+        # Grey is the only value so far: a model that needs another must be refused, not misread.
         "colour": values.get("colour", "grey") == "grey",
         "alignment": isinstance(values.get("alignment"), str),
         "coverage": _are_set_limits(values.get("coverage", {})),

@@ -61,6 +61,7 @@ def shipped_models() -> tuple[str, ...]:
     """Return the names of the models in the package, the default first."""
     folder = resources.files("mien.model.shipped")
     names = {f.name.removesuffix(SUFFIX) for f in folder.iterdir() if f.name.endswith(SUFFIX)}
+    # False sorts before True.
     return tuple(sorted(names, key=lambda name: (name != DEFAULT_MODEL, name)))
 
 
@@ -78,6 +79,7 @@ def resolve(spec: ModelName | None = None) -> ModelSource:
     """
     name = DEFAULT_MODEL if spec is None else os.fspath(spec)
     if spec is not None:
+        # Before the path is looked up, which would only say that there is no such file.
         address = find_address(name)
         if address is not None:
             raise ModelFileError(
@@ -88,6 +90,7 @@ def resolve(spec: ModelName | None = None) -> ModelSource:
             return ModelSource("run", name, Path(name))
         if os.path.exists(name):  # noqa: PTH110  (likewise)
             return ModelSource("file", name, Path(name))
+    # Last, so that a file or run folder of a shipped model's name wins: it is the user's own.
     known = shipped_models()
     if name not in known:
         raise ModelFileError(

@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions; no other module imports onnxruntime."""
+"""ONNX Runtime sessions; besides, only `publish/int8.py` imports onnxruntime, to quantize."""
 
 from __future__ import annotations
 
@@ -175,6 +175,7 @@ def _start(content: bytes, name: str, threads: int, provider: str) -> Any:
     """Return ONNX Runtime's session for the content of a file."""
     providers = _providers(provider)
     options = onnxruntime.SessionOptions()
+    # One pool: ONNX Runtime runs the nodes of a graph one after the other.
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # its warnings concern its developers
@@ -202,6 +203,7 @@ def _start(content: bytes, name: str, threads: int, provider: str) -> Any:
 def _is_shortage(error: Exception) -> bool:
     if isinstance(error, MemoryError):
         return True
+    # ONNX Runtime has no error class for this; the message alone tells.
     words = ("thread", "alloc", "memory")
     return isinstance(error, RuntimeException) and any(w in str(error).lower() for w in words)
 
@@ -225,6 +227,7 @@ def check_threads(threads: int) -> None:
 def cores() -> int:
     """Return the number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
+        # In a container with fewer cores than the machine, os.cpu_count would count them all.
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
@@ -273,6 +276,7 @@ def open_model(
             f"{', '.join(map(str, expected[1]))}]",
             hint="export the model again",
         )
+    # Here and not at the first prediction, which may come hours later.
     missing = {OUTPUT_NAME, *(head.output for head in info.heads)} - session.outputs
     if missing:
         raise ModelFileError(

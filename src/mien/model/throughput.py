@@ -44,10 +44,12 @@ def faces_per_second(
     crops = [
         rng.integers(0, 256, (batch, m.input_size, m.input_size), dtype=np.uint8) for m in models
     ]
+    # The best round: other programs can only make one slower.
     best = [float("inf")] * len(models)
     spent = 0.0
     for model, pixels in zip(models, crops, strict=True):
         model.logits(pixels)  # the first run also allocates memory for later ones
+    # In turns, so that a slow moment of the machine hits every model.
     while spent < seconds * len(models):
         for place, (model, pixels) in enumerate(zip(models, crops, strict=True)):
             started = clock()

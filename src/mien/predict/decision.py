@@ -79,6 +79,7 @@ class DecisionPolicy:
             )
         return cls(
             info.labels,
+            # 0 is a value of its own: never unsure.
             info.unsure_below if min_confidence is None else min_confidence,
             None if coverage is None else min_set_probability(info, coverage),
         )
@@ -89,6 +90,7 @@ class DecisionPolicy:
         Args:
             probabilities_k: float32 [k], in the order of `labels`.
         """
+        # The first of equals, as everywhere: argmax and the model's order of labels decide.
         best = int(probabilities_k.argmax())
         confidence = float(probabilities_k[best])
         minimum = self.set_threshold

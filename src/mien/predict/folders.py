@@ -41,6 +41,7 @@ def walk_folder(folder: Path) -> FolderFiles:
     videos: list[Path] = []
     others: list[Path] = []
     for where, folders, files in os.walk(folder):
+        # In place, which keeps os.walk out of them: .git and caches may hold thousands of files.
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             if name.startswith("."):

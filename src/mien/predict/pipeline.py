@@ -198,9 +198,11 @@ def _find_turned(
     best = (0, image, detector.detect(image))
     if best[2].scores_n.max(initial=0) >= UPRIGHT_SCORE:
         return best
+    # Upright first and the rest only if needed: each turn costs a whole detection.
     for degrees in TURNS[1:]:
         turned = turn_image(image, degrees)
         faces = detector.detect(turned)
+        # By the best score, not the number of faces: false detections are many and unsure.
         if faces.scores_n.max(initial=0) > best[2].scores_n.max(initial=0):
             best = (degrees, turned, faces)
     return best
@@ -213,6 +215,7 @@ def _classify(
     policy: DecisionPolicy,
 ) -> Iterator[ImageReading]:
     info = classifier.info
+    # One batch for all images that wait, most of which have one or two faces.
     crops = [w.crops for w in waiting if w.crops is not None and len(w)]
     probs = np.zeros((0, len(info.labels)), np.float32)
     if crops:

@@ -117,6 +117,7 @@ def prior_shift(info: ModelInfo, prior: Prior | None = None) -> PriorShift | Non
     if prior is None:
         return None
     target_k = _target(prior, info)
+    # Dividing by a guessed prior would be worse than no correction.
     if info.training_prior is None:
         raise ModelFileError(
             f"prior: {info.name} carries no training prior for {', '.join(info.labels)}, so its "
@@ -124,6 +125,7 @@ def prior_shift(info: ModelInfo, prior: Prior | None = None) -> PriorShift | Non
             hint="export the model again with this version of mien, or leave prior out",
         )
     training_k = tuple(info.training_prior[label] for label in info.labels)
+    # A file whose outputs were corrected once already must not be corrected from the start again.
     source = info.prior or info.training_prior
     source_k = tuple(source[label] for label in info.labels)
     target_k = target_k or training_k
@@ -198,6 +200,7 @@ def _checked(prior: Mapping[str, float], labels: Sequence[str]) -> tuple[float, 
             f"prior: the probabilities sum to {total:g}, not to 1",
             hint=f"divide each by {total:g}" if total > 0 else f"for example {example}",
         )
+    # The rest of PRIOR_TOLERANCE: rounded values sum to 0.999 or 1.001.
     return tuple(value / total for value in values.values())
 
 
@@ -245,6 +248,7 @@ def estimate_prior(
         before, prior = prior, _reweigh(probabilities, prior / training).mean(axis=0)
         if abs(prior - before).max() <= TOLERANCE:
             break
+    # EM on a handful of faces would end at their own labels.
     trust = min(1.0, n / MIN_FACES)
     shrunk: NDArray[np.float64] = trust * prior + (1 - trust) * training
     return shrunk

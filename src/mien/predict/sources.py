@@ -94,6 +94,7 @@ def is_video(path: Path) -> bool:
     """
     try:
         with path.open("rb") as stream:
+            # No more: a folder may hold thousands of files on a slow disk.
             head = stream.read(12)
     except (OSError, ValueError):
         return False

@@ -165,6 +165,7 @@ def _about_int8(info: ModelInfo) -> str:
     done = info.quantized
     if not done:
         return ""
+    # A loss of accuracy becomes a change, so the ends of its interval swap; 0.0 - x avoids '-0.00'.
     low, value, high = (0.0 - 100 * done["loss"][key] for key in ("high", "value", "low"))
     return (
         f"## int8\n\nThe int8 form of {done['from']}: static quantisation, weights of 7 bits by "
@@ -177,6 +178,7 @@ def _about_int8(info: ModelInfo) -> str:
 
 def _about_data(evaluation: Evaluation, note: str) -> str:
     words = [note.strip()] if note.strip() else []
+    # Said in every file that leaves the machine, since a card is read without its context.
     if evaluation.data == "drawn":
         words.append(
             "**These figures are on drawn faces, cartoons made by mien: they say nothing about "

@@ -141,6 +141,7 @@ def export_run(
     run = open_run(path)
     scorer = load_ensemble([path, *others])
     validation = dataset.split("validation")
+    # All learnt classes at once: each output is a choice of these columns.
     learnt = replace(scorer, columns=tuple(range(len(run.recipe.learnt_labels))))
     logits = learnt.logits(validation.images_nhw)
     outputs = _outputs(run, dataset, logits)
@@ -177,6 +178,7 @@ def _compare(
         ours = logits_nk[:, list(output.columns)] / output.temperature
         theirs = exported.select_labels(output.labels).logits(validation.images_nhw)
         difference = max(difference, float(np.abs(theirs - ours).max(initial=0.0)))
+    # Written so that NaN fails too.
     if not difference <= MAX_DIFFERENCE:
         raise ModelFileError(
             f"the exported network's logits differ from torch's by up to {difference:.2g} over "
@@ -222,6 +224,8 @@ def _learned_prior(
     if prior is None:
         return None
     fractions_k = torch.tensor([prior[label] for label in labels])
+    # What the training did to the prior: adjusted logits, sampling and class weights each multiply
+    # it.
     learned_k = fractions_k ** (1 - recipe.loss.logit_adjustment)
     learned_k = learned_k * sampling_factors(fractions_k, recipe.fit.sampling)
     counts_k = fractions_k * float((y_true_n >= 0).sum())
@@ -246,6 +250,7 @@ def fit_temperature(logits_nk: NDArray[np.float32], y_true_n: NDArray[np.int64])
         log_sum = np.log(np.exp(scaled - top[:, None]).sum(axis=1)) + top
         return float((log_sum - scaled[rows, y_true_n]).mean())
 
+    # Golden-section search: the loss has a single minimum in the logarithm of the temperature.
     low, high = -math.log(10), math.log(10)
     ratio = (math.sqrt(5) - 1) / 2
     for _ in range(40):
@@ -282,6 +287,7 @@ def _describe(
         network=f"{SEVERAL} {names}" if others else names,
         parameters=cost.parameters,
         multiply_adds=cost.multiply_adds,
+        # Sorted, so that the order of keys in the recipe does not change it.
         config_sha256=hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
         data=f"{dataset.name}, train split, fingerprint {dataset.fingerprint}",
         licence=weights_licence(r.recipe for r in runs),
@@ -292,6 +298,7 @@ def _describe(
 
 def _to_onnx(graph: ExportedGraph) -> onnx.ModelProto:
     size = graph.size
+    # Two images: torch.export would take a batch of one for a constant.
     example = torch.zeros(2, 1, size, size, dtype=torch.uint8)
     # The exporter logs that torchvision, which we do not use, is missing.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

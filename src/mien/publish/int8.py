@@ -80,6 +80,7 @@ def _alignment_nodes(graph: GraphProto) -> list[str]:
     makers = {output: node for node in graph.node for output in node.output}
     wanted = [node.input[1] for node in graph.node if node.op_type == ALIGNMENT_NODE]
     found: dict[str, None] = {}
+    # Backwards from the sampling positions to everything that they depend on.
     while wanted:
         node = makers.get(wanted.pop())
         if node is not None and node.name not in found:
@@ -96,6 +97,7 @@ def _merge_duplicates(graph: GraphProto) -> None:
     kept: dict[bytes, str] = {}
     same: dict[str, str] = {}
     for tensor in list(graph.initializer):
+        # Without the name, equal tensors serialise to equal bytes.
         name, tensor.name = tensor.name, ""
         same[name] = kept.setdefault(tensor.SerializeToString(), name)
         tensor.name = name

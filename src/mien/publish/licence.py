@@ -32,6 +32,7 @@ def weights_licence(recipes: Iterable[Recipe]) -> str:
     mien's own. Teachers are not named: their predictions are in the targets, and no weight is
     copied from them.
     """
+    # A dictionary keeps the order and drops repetitions.
     origins = dict.fromkeys(origin for recipe in recipes for origin in _origins(recipe))
     return "; ".join([OWN, *origins])
 
@@ -44,6 +45,7 @@ def _origins(recipe: Recipe) -> list[str]:
         return []
     start = Path(recipe.fit.init_from)
     try:
+        # Recursively: a fine-tuned model may have been fine-tuned from another.
         if start.is_dir():
             return _origins(open_run(start).recipe)
         if start.suffix == ".onnx" or recipe.fit.init_from in shipped_models():

@@ -70,6 +70,7 @@ def write_training_prior(
     """
     content = path.read_bytes()
     info = Classifier.from_bytes(content, name=str(path)).info
+    # A prior of other data would be wrong without any sign of it.
     if dataset.fingerprint not in info.data:
         raise DataError(
             f"{path} was trained on {info.data or 'unknown data'}; {dataset.name} has the "
@@ -130,6 +131,7 @@ def _with_offset(content: bytes, offset_k: NDArray[np.float32], info: ModelInfo)
     known = {tensor.name: tensor for tensor in graph.initializer}
     if OFFSET in known:
         before = numpy_helper.to_array(known[OFFSET])
+        # A second correction adds to the first instead of stacking another node.
         known[OFFSET].CopyFrom(numpy_helper.from_array(before + offset_k, OFFSET))
     else:
         output = graph.output[0].name

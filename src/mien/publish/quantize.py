@@ -85,11 +85,7 @@ def quantize_model(
         MissingExtraError: the package onnx is not installed.
     """
     refuse_form(destination)
-    before = Classifier.from_bytes(content, name=name, threads=1)
-    if before.info.precision != "float32":
-        raise ModelFileError(
-            f"{name} is an {before.info.precision} model already", hint="give the float32 model"
-        )
+    before = _float_model(content, name)
     after_content = quantize(content, _training_faces(dataset, before.input_size))
     after = Classifier.from_bytes(after_content, name=f"{name} as int8", threads=1)
     by, n, loss, changed = compare_accuracy(before, after, dataset)
@@ -97,19 +93,33 @@ def quantize_model(
         raise _too_much_lost(loss, f"{GROUND_TRUTHS[by]}, n = {n:,}", max_loss)
     # CPU time, because other programs slow down the wall clock.
     slow, fast = faces_per_second([before, after], seconds=timing_s, clock=time.process_time)
-    quantized = {"from": before.info.name, "loss": loss.to_dict(), "by": by, "n": n,
-                 "changed": round(changed, 6), "faces": FACES}  # fmt: skip
-    info = replace(
-        before.info,
-        name=before.info.name + INT8,
-        precision="int8",
-        quantized=quantized,
-        weight_format="float32",
-    )
-    model = Classifier(after.session, info)
+    measured = {"loss": loss.to_dict(), "by": by, "n": n, "changed": round(changed, 6)}
+    model = Classifier(after.session, _describe(before.info, measured))
     info, _ = write_model(model, after_content, destination, dataset, "validation", note)
     size = destination.stat().st_size / len(content)
     return Quantized(info, by, n, loss, changed, fast / slow, size)
+
+
+def _float_model(content: bytes, name: str) -> Classifier:
+    """Load the model to quantize; the comparison needs the accuracy before quantization."""
+    model = Classifier.from_bytes(content, name=name, threads=1)
+    if model.info.precision != "float32":
+        raise ModelFileError(
+            f"{name} is an {model.info.precision} model already", hint="give the float32 model"
+        )
+    return model
+
+
+def _describe(info: ModelInfo, measured: dict[str, Any]) -> ModelInfo:
+    """Return the int8 model's description: the float32 model's, and what int8 costs."""
+    return replace(
+        info,
+        name=info.name + INT8,
+        precision="int8",
+        quantized={"from": info.name, **measured, "faces": FACES},
+        # `quantize` widened fp16 weights, and those of the layers that stay float remain so.
+        weight_format="float32",
+    )
 
 
 def _too_much_lost(loss: Estimate, sample: str, max_loss: float) -> ModelFileError:
@@ -139,6 +149,7 @@ def compare_accuracy(
     split = dataset.split("validation")
     first, second = predict_table(before, split), predict_table(after, split)
     by, y_true = ground_truth_of(first)
+    # Paired by image: both models see the same faces, which makes the interval much narrower.
     known = y_true >= 0
     predicted = [table.logits_nk[known].argmax(axis=1) for table in (first, second)]
     hits = [(y_pred == y_true[known]).astype(np.float64) for y_pred in predicted]

@@ -83,6 +83,7 @@ def write_model(
         DataError: no such split, or too few images in it carry one of the model's labels.
     """
     refuse_form(destination)
+    # Of the very bytes that are written, and not of the network in torch.
     evaluation = evaluate(model, dataset, split)
     coverage = coverage_metadata(evaluation)
     info = replace(model.info, metrics=_headlines(evaluation), coverage=coverage)

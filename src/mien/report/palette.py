@@ -48,6 +48,10 @@ GOOD, BAD, OPEN = "#24704a", "#b3361f", "#7a5c10"
 DARK_BLUE, DARK_ORANGE = "#7fb0e0", "#ff9a7a"
 DARK_GOOD, DARK_BAD, DARK_OPEN = "#6cc79a", "#ff8f7a", "#e0bf6a"
 VIDEO_BACKGROUND = "#000000"
+PANEL, PANEL_INK, PANEL_TRACK = "#181a1e", "#ffffff", "#4a4e56"
+"""On images, which may have any color: a dark panel, its text, and the empty part of its bars."""
+FRAME_CHOSEN, FRAME_OTHER = "#3fb96e", "#e67e22"
+"""Frames on thumbnails: the face that was cropped (the page calls it green), and the others."""
 
 LIGHT_PAGE: Mapping[str, str] = MappingProxyType(
     {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from mien.serve.metrics import Metrics
-    from mien.serve.settings import Settings
+    from mien.serve.settings import ServerSettings
 
 log = logging.getLogger("mien.serve")
 
@@ -45,7 +45,7 @@ class AdmissionMiddleware:
         metrics: counts every request.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
         self.access = AccessPolicy(settings)
         self._max_requests = settings.limits.requests

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from mien.predict.detectors.base import Detector
-    from mien.serve.settings import Settings
+    from mien.serve.settings import ServerSettings
 
 DESCRIPTION = (
     "Reads facial expressions in images, videos and camera streams. An expression is what a face "
@@ -41,7 +41,7 @@ DESCRIPTION = (
 
 
 def create_app(
-    settings: Settings,
+    settings: ServerSettings,
     catalog: Catalog | None = None,
     detector: Detector | None = None,
 ) -> ASGIApp:

@@ -17,7 +17,7 @@ from mien.types import UNSURE
 from mien.video.detect import detect_faces
 from mien.video.frame import Frame
 from mien.video.pipeline import track_faces
-from mien.video.plan import Settings as Flow
+from mien.video.plan import VideoSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,7 +106,7 @@ class Camera:
 
     def run(self, send: Callable[[str], None]) -> None:
         """Send a JSON text for each frame until the mailbox is closed; blocks, runs in a thread."""
-        flow = Flow(live=True)
+        flow = VideoSettings(live=True)
         size = self._classifier.info.input_size
         found = detect_faces(flow.plan(self._frames(send)), self._detector, size)
         for result in track_faces(found, self._detector.framing, self._classifier, flow):

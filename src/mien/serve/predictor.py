@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mien.predict.detectors.base import Detector
     from mien.serve.catalog import Catalog, ServedModel
     from mien.serve.metrics import Metrics
-    from mien.serve.settings import Settings
+    from mien.serve.settings import ServerSettings
     from mien.types import ImageReading
 
 MAX_ANNOTATED_SIDE = 2048
@@ -77,7 +77,7 @@ class Predictor:
     def __init__(
         self,
         catalog: Catalog,
-        settings: Settings,
+        settings: ServerSettings,
         metrics: Metrics,
         detector: Detector | None = None,
     ) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-    from mien.serve.settings import Settings
+    from mien.serve.settings import ServerSettings
 
 log = logging.getLogger("mien.serve")
 
@@ -39,7 +39,7 @@ MIN_OPEN_FILES = 2 * 1024
 """Below this limit the log has a warning."""
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: ServerSettings) -> None:
     """Serve until SIGTERM or Ctrl-C, then finish accepted requests.
 
     Raises:
@@ -66,7 +66,7 @@ def _shared_metrics(workers: int) -> Iterator[None]:
         yield
 
 
-def _listen(settings: Settings) -> None:
+def _listen(settings: ServerSettings) -> None:
     # Loaded here also for several workers: an error in a worker would be a traceback, repeated.
     catalog = Catalog.load(settings.models)
     own = partial(create_app, settings, catalog) if settings.workers == 1 else None
@@ -125,7 +125,9 @@ def _bound(host: str, port: int) -> socket.socket:
     return bound
 
 
-def make_config(settings: Settings, app: Callable[[], ASGIApp] | None = None) -> uvicorn.Config:
+def make_config(
+    settings: ServerSettings, app: Callable[[], ASGIApp] | None = None
+) -> uvicorn.Config:
     """Return uvicorn's configuration: own log, no version in headers, bounded sizes.
 
     Args:

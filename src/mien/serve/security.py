@@ -11,7 +11,7 @@ from mien.serve.problems import Problem
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
-    from mien.serve.settings import Settings
+    from mien.serve.settings import ServerSettings
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -52,7 +52,7 @@ class AccessPolicy:
         settings: settings of the server.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self._hosts = {host.lower() for host in settings.allowed_hosts}
         self._origins = set(settings.origins)
         self._token = None if settings.token is None else settings.token.encode("ascii")

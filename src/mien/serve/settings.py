@@ -101,7 +101,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
-class Settings:
+class ServerSettings:
     """Settings of one server; they are pickled for its worker processes.
 
     Attributes:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mien.serve.catalog import Catalog
     from mien.serve.metrics import Metrics
     from mien.serve.predictor import Predictor
-    from mien.serve.settings import Settings
+    from mien.serve.settings import ServerSettings
     from mien.serve.store import Store
     from mien.serve.upload import MemoryBudget
     from mien.serve.worker import Worker
@@ -32,7 +32,7 @@ class State:
         live: number of connected cameras.
     """
 
-    settings: Settings
+    settings: ServerSettings
     catalog: Catalog
     metrics: Metrics
     predictor: Predictor

@@ -12,7 +12,7 @@ from mien.serve.decode import check_shape
 from mien.video.animation import is_animation, size_of
 from mien.video.decode import opened, read_file
 from mien.video.display import displayed_size
-from mien.video.plan import Settings as VideoSettings
+from mien.video.plan import VideoSettings
 from mien.video.select import Selection
 from mien.video.session import Session
 from mien.video.sinks.base import Sink, StopSession

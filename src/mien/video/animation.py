@@ -31,10 +31,12 @@ def animated(head: bytes) -> str | None:
     """
     if head.startswith((b"GIF87a", b"GIF89a")):
         return "gif"
+    # Only the extended form has a flag byte; its second bit says whether there are frames.
     if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X":
         return "webp" if head[20:21] and head[20] & 2 else None
     if head[4:12] == b"ftypavis":
         return "avif"
+    # The chunk must stand before the first image data, so the first bytes are enough.
     if head.startswith(b"\x89PNG\r\n\x1a\n") and b"acTL" in head:
         return "apng"
     return None
@@ -88,10 +90,13 @@ def read_animation(path: Path, name: str) -> Iterator[Frame]:
                     f"{name} is too large: {image.width:,} x {image.height:,} pixels",
                     hint=f"at most {MAX_PIXELS // 1_000_000} megapixels are read",
                 )
+            # In order: most frames hold only what changed since the one before.
             for index in range(getattr(image, "n_frames", 1)):
                 image.seek(index)
                 pixels = _on_white(image)
                 yield Frame.of(name, index, time_s, pixels, round(1000 * time_s))
+                # A duration of 0 is not "at once": browsers show such frames for a tenth of a
+                # second.
                 time_s += (image.info.get("duration") or 1000 * DEFAULT_S) / 1000
     except _DAMAGE as error:
         raise SourceError(

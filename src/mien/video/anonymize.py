@@ -76,6 +76,8 @@ class AnonymizedSinks(Sink):
 
     def abort(self) -> None:
         """See `Sink.abort`."""
+        # Frames that wait are lost on purpose: their neighbours, which would blur them, will not
+        # come.
         self._waiting.clear()
         for sink in reversed(self._sinks):
             sink.abort()
@@ -84,6 +86,8 @@ class AnonymizedSinks(Sink):
         frame = self._waiting[0].frame
         while self._past and frame.time_s - self._past[0][0] > AROUND_S:
             self._past.popleft()
+        # Faces of both sides in time: a face that a detector misses in one frame is rarely
+        # elsewhere.
         near = [boxes for _, boxes in self._past]
         near += [result.candidates_xyxy for result in self._waiting]
         boxes = [box for group in near for box in group]

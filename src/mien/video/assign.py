@@ -16,9 +16,11 @@ def assign(costs_nm: NDArray[np.float64]) -> list[tuple[int, int]]:
     The Hungarian method with potentials: one shortest augmenting path a row, O(n²m).
     """
     costs = np.asarray(costs_nm, np.float64)
+    # The algorithm gives each row a column, so there must be as many columns at least.
     if costs.shape[0] > costs.shape[1]:
         return sorted((row, column) for column, row in assign(costs.T))
     n, m = costs.shape
+    # Successive shortest augmenting paths, with prices as dual variables; index 0 stands for none.
     row_price, column_price = np.zeros(n + 1), np.zeros(m + 1)
     owner = np.zeros(m + 1, np.int64)  # the row, from 1, that has each column; 0: none
     for row in range(1, n + 1):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mien.imaging.crop import Framing
     from mien.predict.pipeline import FaceClassifier
     from mien.video.frame import Frame
-    from mien.video.plan import FaceInFrame, FrameJob, Settings
+    from mien.video.plan import FaceInFrame, FrameJob, VideoSettings
     from mien.video.smooth import Smoother
 
 
@@ -63,7 +63,9 @@ class TrackClassifier:
         settings: of the whole flow.
     """
 
-    def __init__(self, classifier: FaceClassifier, framing: Framing, settings: Settings) -> None:
+    def __init__(
+        self, classifier: FaceClassifier, framing: Framing, settings: VideoSettings
+    ) -> None:
         self._classifier, self._framing, self._settings = classifier, framing, settings
         self._policy = DecisionPolicy.of(classifier.info, settings.min_confidence)
         self._history: dict[int, _History] = {}
@@ -101,6 +103,7 @@ class TrackClassifier:
             known: numbers of the tracks that were classified before; new ones are added.
         """
         confirmed = [face for face in job.faces if face.track.number]
+        # A fixed order of the rows within a frame, whether the run was resumed or not.
         confirmed.sort(key=lambda face: face.track.number)
         planned = []
         for face in confirmed:
@@ -123,6 +126,7 @@ class TrackClassifier:
 
     def _crop(self, frame: Frame, face: FaceInFrame) -> NDArray[np.uint8]:
         if face.origin == DETECTED and face.detection.crop_hw is not None:
+            # Cut in the detector's thread already.
             return face.detection.crop_hw
         size = self._classifier.info.input_size
         crops = crop_faces(frame.pixels, face.box_xyxy[None], self._framing, size)
@@ -174,6 +178,7 @@ class TrackClassifier:
 
     def _forget(self, time_s: float) -> None:
         """Drop the history of tracks that are lost for good: their numbers never come back."""
+        # Twice the time after which the tracker gives a track up, and never before it does.
         away_s = 2 * lost_after(self._settings.lost_s, self._interval.seconds)
         gone = [n for n, history in self._history.items() if time_s - history.time_s > away_s]
         for number in gone:
@@ -185,6 +190,8 @@ def _in_front(face: FaceInFrame, faces: Sequence[FaceInFrame]) -> NDArray[np.flo
     others = [
         other.box_xyxy for other in faces
         if other is not face
+        # Of two faces the one with the lower score is taken to be behind; a predicted one was not
+        # even seen.
         and (face.origin == PREDICTED or other.detection.score >= face.detection.score)
     ]  # fmt: skip
     return np.stack(others) if others else None

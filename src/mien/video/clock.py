@@ -47,6 +47,7 @@ class Clock:
         name: str = "",
     ) -> None:
         self._stream, self._warn, self._name = stream, warn, name
+        # Fractions throughout: sums of floats would drift by frames over hours.
         self._base: Fraction = stream.time_base or Fraction(1, 90_000)
         rate = getattr(stream, "average_rate", None) or getattr(stream, "guessed_rate", None)
         self.rate: Fraction = rate or Fraction(30)
@@ -108,6 +109,7 @@ class Clock:
         base = decoded.time_base or self._base  # a filter may have changed it
         if self.by_dts:
             base = self._base
+        # Only when it changes: arithmetic with fractions is slow.
         if decoded.duration and (decoded.duration, base) != self._shown:
             self._shown = decoded.duration, base
             self._step = decoded.duration * base
@@ -140,7 +142,11 @@ class Clock:
             self._gap = gap
             return exact
         if -JITTER_FRAMES * self._step <= gap <= 0:
+            # A little later than the last, since rows need rising times; the next timestamp
+            # corrects it.
             return self._last + self._step / 8
+        # A gap ten times the last one is a jump only where gaps are small: time-lapse videos have
+        # long ones.
         if gap < 0 or gap > 10 * max(self._gap, self._step):
             return self._jump(exact, gap, self._last, f"frame {self._next:,}")
         self._gap = gap

@@ -170,6 +170,7 @@ def frames_of(
     deinterlacer = _Deinterlacer(av, stream)
     count, broken = 0, None
     for decoded in deinterlacer.apply(_decode(av, packets)):
+        # One damaged packet must not end a video; the error is reported after the last good frame.
         if isinstance(decoded, BaseException):
             broken = decoded
             continue
@@ -230,6 +231,8 @@ class _Deinterlacer:
             if isinstance(frame, BaseException):
                 yield frame
                 continue
+            # Built only at the first interlaced frame: the filter delays frames, and most videos
+            # need none.
             if self._graph is None and not frame.interlaced_frame:
                 yield frame
                 continue
@@ -257,6 +260,7 @@ class _Deinterlacer:
                 frame = self._graph.pull()
             except (self._av.error.BlockingIOError, self._av.error.EOFError):
                 return
+            # The filter counts in a time base of its own; the clock expects the stream's.
             if frame.time_base and frame.pts is not None:
                 frame.pts = round(frame.pts * frame.time_base / self._stream.time_base)
                 frame.time_base = self._stream.time_base

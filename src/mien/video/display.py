@@ -61,6 +61,7 @@ def orientation(matrix: bytes) -> tuple[Orientation, float]:
         matrix: nine int32, a b u c d v x y w, as FFmpeg keeps them: a point (x, y) is shown at
             (a x + c y, b x + d y), apart from the image's origin. A zoom does not matter.
     """
+    # 16.16 fixed-point numbers in native byte order, as FFmpeg gives them; only ratios matter.
     a, b, _, c, d, *_ = struct.unpack("=9i", matrix)
     length = hypot(a, b, c, d) * hypot(1, 1)
     if not length:

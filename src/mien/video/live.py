@@ -99,6 +99,8 @@ def run_live(session: Session, source: Source, sinks: Sequence[Sink]) -> Summary
     """
     live = replace(session, settings=replace(session.settings, live=True))
     summary = live.run(paced(source), sinks)
+    # A camera that is gone is the end of the session; with a file it would be a note in the
+    # summary.
     if summary.error is not None:
         raise summary.error
     return summary
@@ -164,6 +166,7 @@ class LiveWindow(Sink):
 
     def abort(self) -> None:
         """Finish a recording too: what was recorded until the error can be played."""
+        # The error that led here is the one to report.
         with suppress(WriteError):
             self._recorder.stop()
 

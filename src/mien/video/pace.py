@@ -129,4 +129,5 @@ def _limit(usual_s: float) -> float:
 
 
 def _median(steps: deque[float]) -> float:
+    # The lower of two middle ones: a step of the video itself, not a mean of two that never occurs.
     return sorted(steps)[(len(steps) - 1) // 2] if steps else 0.0

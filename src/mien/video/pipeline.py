@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mien.imaging.crop import Framing
     from mien.predict.pipeline import FaceClassifier
     from mien.video.frame import Frame, FrameResult
-    from mien.video.plan import FrameJob, Settings
+    from mien.video.plan import FrameJob, VideoSettings
     from mien.video.track import Track
 
 
@@ -36,7 +36,7 @@ def track_faces(
     jobs: Iterable[FrameJob],
     framing: Framing,
     classifier: FaceClassifier,
-    settings: Settings,
+    settings: VideoSettings,
 ) -> Iterator[FrameResult]:
     """Yield the result of each frame of one source, in order.
 
@@ -44,7 +44,7 @@ def track_faces(
     the filters' state is kept, until it is lost.
 
     Args:
-        jobs: the frames of one source in order of time, from `Settings.plan` and
+        jobs: the frames of one source in order of time, from `VideoSettings.plan` and
             `detect.detect_faces`.
         framing: of the detector.
         classifier: classifies the crops.
@@ -87,6 +87,7 @@ def track_faces(
 def _take_detections(job: FrameJob, tracks: list[Track]) -> None:
     """Put the detected faces of the tracks into the frame that the detector ran on."""
     assert job.detections is not None  # noqa: S101  (the caller has looked)
+    # For blurring: a face that the detector missed is still there.
     missed = (track.box() for track in tracks if track.detection is None)
     job.candidates_xyxy = (*job.detections.boxes_xyxy, *missed)
     job.faces = [

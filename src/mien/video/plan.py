@@ -27,7 +27,7 @@ DETECTED, BETWEEN, PREDICTED = "detected", "between", "predicted"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class VideoSettings:
     """How faces are tracked and classified.
 
     Attributes:
@@ -126,6 +126,7 @@ class Planner:
     def at(self, position: int, time_s: float) -> tuple[bool, bool]:
         """Return (detect, classify) for the next frame; `position` counts frames from 0."""
         detect = self._detection.at(position, time_s)
+        # A detected frame is converted anyway, so classifying it is cheap.
         return detect, self._classification.at(position, time_s, forced=detect)
 
 

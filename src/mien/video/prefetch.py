@@ -51,6 +51,7 @@ class Prefetcher(Generic[Item]):
         self._queue: queue.Queue[Item | BaseException | None] = queue.Queue(1 if newest else DEPTH)
         self._stop = threading.Event()
         self.dropped = 0
+        # A daemon: a decoder that hangs in a network read must not keep the program from ending.
         self._thread = threading.Thread(target=self._run, name="mien-prefetch", daemon=True)
 
     def __enter__(self) -> Iterator[Item]:

@@ -90,6 +90,7 @@ def _is_complete(packet: Any, codec: Any) -> bool:
     extra = codec.extradata or b""
     if codec.name != "h264" or extra[:1] != b"\1":
         return True
+    # avcC: two bits give the size of the length field before each NAL unit (ISO 14496-15).
     content, at, length = bytes(packet), 0, (extra[4] & 3) + 1
     while at + length < len(content):
         if content[at + length] & 31 == IDR:
@@ -124,6 +125,7 @@ def _demux_from_start(
             buffered.append(packet)
             size += packet.size
             count += bool(keys)
+            # By decoding time: frames shown earlier may still follow a packet that is shown later.
             if decoded > start_s or size > MAX_BUFFERED:
                 break
     except (av.error.FFmpegError, OSError) as error:

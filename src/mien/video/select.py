@@ -111,6 +111,7 @@ class _EndTracker:
         """Yield the frames before the end, with times that rise strictly."""
         interval, last = SamplingInterval(), float("-inf")
         for frame in frames:
+            # Times in rows identify frames, so two must never be equal.
             last = max(frame.time_s, last + TICK_S)
             if self._end_s is not None and last >= self._end_s:
                 self.time_s = self._end_s

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mien.errors import ConfigError, SourceError
 from mien.video.detect import detect_faces
 from mien.video.pipeline import track_faces
-from mien.video.plan import Settings
+from mien.video.plan import VideoSettings
 from mien.video.prefetch import Prefetcher
 from mien.video.select import Selection
 from mien.video.sinks.base import StopSession
@@ -45,7 +45,7 @@ class Session:
 
     detector: Detector
     classifier: FaceClassifier
-    settings: Settings = field(default_factory=Settings)
+    settings: VideoSettings = field(default_factory=VideoSettings)
     selection: Selection = field(default_factory=Selection)
     segments: str = "labels"
 
@@ -83,6 +83,8 @@ class Session:
             for sink in sinks:
                 sink.close(summary)
         except BaseException:
+            # In reverse, as nested contexts end: the last sink is the one that marks a source as
+            # done.
             for sink in reversed(sinks):
                 sink.abort()
             raise
@@ -105,6 +107,7 @@ class Session:
             except StopSession as stop:
                 summary.error = stop.reason
             except SourceError as error:
+                # Nothing was read: that is an error of the call, not a damaged end.
                 if not summary.frames:
                     raise
                 summary.error = error

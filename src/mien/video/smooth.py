@@ -82,6 +82,7 @@ class Exponential:
             self._value = probs_k
         else:
             seconds = max(self._seconds, FADE_INTERVALS * every_s)
+            # 1 - exp(-gap / seconds), exact for small gaps too.
             weight = -np.expm1(-max(gap, 0.0) / seconds)
             self._value = (self._value + weight * (probs_k - self._value)).astype(np.float32)
         self._time = time_s
@@ -112,6 +113,7 @@ class OneEuro:
             self._value, self._speed = probs_k, np.zeros_like(probs_k)
         elif gap > 0:  # a second prediction of the same moment changes nothing
             speed = (probs_k - self._value) / gap
+            # 1 Hz, the paper's cutoff for the derivative (Casiez et al. 2012).
             self._speed = self._speed + _weight(gap, 1.0) * (speed - self._speed)
             # One weight for all classes keeps their sum at 1.
             weight = _weight(gap, self._cutoff + self._beta * float(np.abs(self._speed).max()))
@@ -145,6 +147,7 @@ class Viterbi:
 
     def add(self, time_s: float, probs_k: NDArray[np.float32]) -> list[tuple[float, int]]:
         """Add a moment; return (time in seconds, label number) of those decided now, by time."""
+        # A floor: one confident mistake must not rule a label out for good.
         evidence = np.log(np.maximum(probs_k.astype(np.float64), 1e-4))
         if not self._times:
             self._scores = evidence
@@ -160,6 +163,7 @@ class Viterbi:
             candidates = self._scores[:, None] + moves
             back = candidates.argmax(axis=0)
             self._scores = candidates.max(axis=0) + evidence
+            # Only differences count; hours of log probabilities would lose digits.
             self._scores -= self._scores.max()
         self._times.append(time_s)
         self._back.append(back)

@@ -201,6 +201,7 @@ def _raw(raw: RawFormat, stream: IO[bytes], name: str) -> Iterator[Frame]:
                 f"{name} ends within frame {index}: {len(content)} of {length} bytes",
                 hint="is the size right, and are the pixels rgb24?",
             )
+        # A view of the bytes: no copy is made.
         pixels = np.frombuffer(content, np.uint8).reshape(raw.height, raw.width, 3)
         yield Frame.of(name, index, index / raw.rate, pixels)
         index += 1

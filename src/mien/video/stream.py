@@ -138,4 +138,5 @@ def _camera(number: int) -> tuple[str, str, dict[str, str]]:
         return "avfoundation", f"{number}:none", rate
     if sys.platform == "win32":
         return "dshow", f"video={number}", {"video_device_number": str(number)}
+    # Most USB cameras give 30 frames/s at full size only as JPEG.
     return "v4l2", f"/dev/video{number}", {"input_format": "mjpeg", **rate}

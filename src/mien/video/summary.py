@@ -137,6 +137,7 @@ class Summary:
         tally.shown_frames[label] += 1
         probabilities = face.probabilities
         if probabilities is not None:
+            # A model of other labels has neither, and a valence of 0.
             valence = probabilities.get("happy", 0.0) - probabilities.get("sad", 0.0)
             tally.read, tally.valence = tally.read + 1, tally.valence + valence
             tally.read_s += seconds

@@ -96,6 +96,7 @@ class TableSink(Sink):
     def close(self, summary: Summary) -> None:
         """Make the table."""
         self._pack()
+        # With the schema: a video without a face has no rows to infer columns from.
         arrow = self._arrow.Table.from_batches(self._batches, schema=self._schema)
         error = None if summary.error is None else summary.error.message
         self._table = VideoTable(arrow, summary.to_dict(), error)

@@ -106,6 +106,7 @@ class Track:
         # A size that keeps growing would soon fill the image.
         self.state_42[2:, 1] *= np.exp(-2 * dt)
         move = np.array([[1.0, dt], [0.0, 1.0]])
+        # Of a random acceleration that is constant within a step (Bar-Shalom et al. 2001).
         noise = np.array([[dt**4 / 4, dt**3 / 2], [dt**3 / 2, dt**2]])
         scale = np.array([ACCELERATION[0] * self.side] * 2 + [ACCELERATION[1]] * 2)
         self.state_42 = self.state_42 @ move.T

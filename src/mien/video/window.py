@@ -54,6 +54,7 @@ class TkWindow:
         self._keys: list[str] = []
         self._photo: Any = None
         self._root.bind("<Key>", self._press)
+        # Closing the window is a key too: the session ends at one place.
         self._root.protocol("WM_DELETE_WINDOW", lambda: self._keys.append("q"))
 
     def _press(self, event: Any) -> None:

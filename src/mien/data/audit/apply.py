@@ -76,6 +76,7 @@ def apply_table(dataset: Dataset, table: Path) -> tuple[Dataset, dict[str, int]]
         labels[row] = dataset.label_names.index(edit.new_label)
     changed = int(((labels != dataset.labels_n) & ~dropped).sum())
     counts = {"audit_dropped": int(dropped.sum()), "audit_relabelled": changed}
+    # An image that is dropped and relabelled is dropped: that is the safer of the two.
     return replace(dataset, labels_n=labels).subset(~dropped), counts
 
 
@@ -114,12 +115,14 @@ def _find_rows(dataset: Dataset, edits: list[Edit], table: Path) -> list[int]:
     index: dict[str, list[int]] = {}
     for row, source in enumerate(dataset.sources_n.tolist()):
         index.setdefault(source, []).append(row)
+    # Only images that an edit names: hashing a whole collection takes minutes.
     needed = sorted({row for edit in edits for row in index.get(edit.source, [])})
     hashes = dict(
         zip(needed, pixel_hashes(np.asarray(dataset.images_nhw)[needed]).tolist(), strict=True)
     )
     rows, lost = [], []
     for edit in edits:
+        # By content as well as by name: a table of an older state must not hit other images.
         found = [r for r in index.get(edit.source, []) if hashes[r] == edit.sha256]
         if found:
             rows.append(found[0])

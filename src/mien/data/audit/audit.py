@@ -133,10 +133,12 @@ def audit(
         dataset.source_splits_n,
         dataset.sources_n,
     )
+    # After `_faces`, whose findings it leaves out.
     problems += _wrong_labels(dataset, duplicates, tools, problems, not_checked, progress)
     disagreeing, agreement = _votes(dataset, problems, not_checked)
     problems += disagreeing
     order = {check: position for position, check in enumerate(CHECKS)}
+    # The row decides between equals, so that two audits of the same data are the same file.
     problems.sort(key=lambda p: (order[p.check], -p.score, p.row))
     groups_n = duplicates.groups_n
     leaks = measure_leaks(dataset.source_splits_n, groups_n, pixels_n)
@@ -228,6 +230,7 @@ def _votes(
             disagreeing.append(
                 Problem(row, "votes-disagree", severity, text, KEEP, new, score=fraction)
             )
+    # How often the raters confirm the model tells how far to trust it on images without votes.
     wrong = [p.row for p in problems if p.check == "likely-wrong-label" and consensus[p.row] >= 0]
     agreement = (
         (wilson(float(contradicted[wrong].sum()), len(wrong)), len(wrong)) if wrong else None

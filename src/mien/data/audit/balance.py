@@ -21,6 +21,7 @@ def measure_balance(dataset: Dataset) -> dict[str, Any]:
     """
     counts = count_table(dataset, dataset.source_splits_n)
     sizes = [sum(row.values()) for name, row in counts.items() if name != NO_LABEL]
+    # Without empty classes, whose ratio would be infinite.
     sizes = [size for size in sizes if size]
     return {
         "counts": counts,

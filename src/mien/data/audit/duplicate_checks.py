@@ -60,6 +60,7 @@ def measure_leaks(
     for split in HELD_OUT:
         held_out = splits_n == split
         if held_out.any() and train.any():
+            # By group: a duplicate of a duplicate leaks too.
             duplicated = np.isin(groups_n, groups_n[train]) & held_out
             exact = np.isin(pixels_n, pixels_n[train]) & held_out
             training = np.isin(groups_n, groups_n[held_out]) & train
@@ -117,6 +118,7 @@ def _conflicts(
     for row in members.tolist():
         same = members[pixels_n[members] == pixels_n[row]]
         exact = bool((labels_n[same] != labels_n[row]).any())
+        # The page shows the two beside each other.
         other = next(int(m) for m in members if labels_n[m] != labels_n[row])
         if exact:
             other = next(int(m) for m in same if labels_n[m] != labels_n[row])

@@ -37,6 +37,7 @@ def open_dataset(
     Raises:
         DataError: neither a dataset nor a source, damaged, or without any image.
     """
+    # A dataset folder first: it holds images.npy and no class folders.
     if (path / "dataset.json").is_file():
         dataset = load_dataset(path)
         if not len(dataset):

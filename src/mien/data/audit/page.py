@@ -133,6 +133,7 @@ def _spread(problems: list[Problem]) -> list[Problem]:
     """Return the problems to show: the clearest; of near-duplicates also less clear ones."""
     if problems[0].check != "near-duplicate" or len(problems) <= SHOWN:
         return problems[:SHOWN]
+    # Near the threshold a reader sees best whether it is right.
     places = np.linspace(0, len(problems) - 1, SHOWN).astype(int)
     return [problems[i] for i in places]
 
@@ -183,5 +184,6 @@ def _thumbnail(pixels: NDArray[np.uint8]) -> bytes:
     image = Image.fromarray(np.asarray(pixels))
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
+    # Lossless: JPEG's own blocks would be seen in faces of 48 pixels.
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -73,6 +73,7 @@ def modified_z(values_n: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(values_n) < MIN_IMAGES:
         return np.zeros(len(values_n))
     distance = values_n - np.median(values_n)
+    # Median absolute deviation (Iglewicz and Hoaglin 1993): outliers do not hide themselves by it.
     spread = float(np.median(np.abs(distance)))
     return 0.6745 * distance / spread if spread > 0 else np.zeros(len(values_n))
 
@@ -88,6 +89,7 @@ def _measure(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
     return {
         "mean": pixels.mean(axis=(1, 2), dtype=np.float64),
         "deviation": np.sqrt(variance, dtype=np.float64),
+        # Percentiles and not extremes: a single bright pixel on black is still a blank image.
         "low": levels[:, int(0.01 * side * side)].astype(np.float64),
         "high": levels[:, int(0.99 * side * side)].astype(np.float64),
         # Logarithmic, since sharpness spans magnitudes; over the variance, which is contrast.
@@ -104,6 +106,7 @@ def _even_fraction(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     offsets = (np.arange(n) * 256)[:, None] + images.reshape(n, -1)
     counts = np.bincount(offsets.ravel(), minlength=256 * n).reshape(n, 256)
     sums = np.cumsum(np.pad(counts, ((0, 0), (1, 2 * EVEN))), axis=1)
+    # Differences of the running sum: every window in one subtraction.
     window = sums[:, 2 * EVEN + 1 :] - sums[:, : -2 * EVEN - 1]
     fraction: NDArray[np.float64] = window.max(axis=1) / images[0].size
     return fraction

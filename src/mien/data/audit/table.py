@@ -31,6 +31,7 @@ def describe_problem(audit: Audit, problem: Problem) -> dict[str, str]:
     label = int(dataset.labels_n[row]) if row >= 0 else -1
     return {
         "source": str(dataset.sources_n[row]) if row >= 0 else problem.source,
+        # By which `--apply` recognises the image, whatever the file is called then.
         "sha256": str(audit.sha256_n[row]) if row >= 0 else "",
         "label": dataset.label_names[label] if label >= 0 else "",
         "check": problem.check,

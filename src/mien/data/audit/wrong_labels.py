@@ -124,6 +124,7 @@ def check_labels(
             float(predicted.probs_mk[m, labels[m]]),
             float(predicted.probs_mk[m, best_label]),
         )
+        # cleanlab may list an image whose own label is still the most probable one.
         if best_label == labels[m]:
             continue
         text = f"labelled {label_names[labels[m]]} ({own:.0%}), predicted {label_names[best_label]}"
@@ -147,6 +148,7 @@ def _whitened(features: NDArray[np.float32]) -> NDArray[np.float64]:
     centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
     values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
     values, vectors = values[::-1][:COMPONENTS], vectors[:, ::-1][:, :COMPONENTS]
+    # Directions without variance would be divided by nearly zero.
     real = values > 1e-9 * max(float(values[0]), 1e-12)
     whitened: NDArray[np.float64] = centred @ vectors[:, real] / np.sqrt(values[real])
     return whitened

@@ -110,6 +110,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
                 hint=hint,
             )
         with np.load(path, allow_pickle=False) as file:
+            # While the file is open: np.load reads each array only when asked for it.
             return {name: file[name] for name in file.files}
     except _BROKEN as error:
         reason = str(error).split(" If you trust")[0]  # the rest suggests allow_pickle=True

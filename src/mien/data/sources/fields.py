@@ -60,6 +60,7 @@ def index_labels(
 ) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Return the label names (in `order` first, then sorted) and each row's index; '' is -1."""
     present = set(labels) - {""}
+    # Only classes that occur: a network must not get a logit for one without images.
     names = tuple([name for name in order if name in present])
     names += tuple(sorted(present - set(names)))
     index = {name: i for i, name in enumerate(names)}

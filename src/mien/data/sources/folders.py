@@ -46,6 +46,7 @@ def read_folders(
     if not tree.images:
         raise _no_images(path, tree)
     files = [file for file, _, _ in tree.images]
+    # Relative, so that a dataset does not tell where it was made, and is the same elsewhere.
     names = [plain(file.relative_to(path).as_posix()) for file in files]
     crops = (cropper or ImageCropper()).read(files, names, size, progress)
     kept = [tree.images[i] for i in crops.kept]

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from mien.data.faces import FaceDetector
 
 
+FEW_LARGE = 0.05
+"""Up to this fraction of images over SMALL pixels a folder is taken for one of face crops."""
+
+
 @dataclass(slots=True)
 class Crops:
     """The crops of image files, and the files that have none.
@@ -156,10 +160,11 @@ class ImageCropper:
         if self.faces != "auto":
             name = self._load().name if self.faces == "find" else ""
             return FaceMode(self.faces, self.faces, "as requested", name), {}
+        # Spread over all files, which are sorted by class: the first ones would be a single class.
         sample = np.unique(np.linspace(0, max(len(files) - 1, 0), SAMPLE).astype(int)).tolist()
         sides = {i: side for i in sample if i < len(files) and (side := _longer_side(files[i]))}
         large = [i for i, side in sides.items() if side > SMALL]
-        if len(large) <= 0.05 * len(sides):
+        if len(large) <= FEW_LARGE * len(sides):
             why = f"face crops: {len(sides)} sampled images are at most {SMALL} pixels large"
             return FaceMode("auto", "whole", why if sides else "no readable image"), {}
         if self._make_detector is None:
@@ -223,6 +228,7 @@ def _error_kind(file: Path) -> str:
             return "missing"
     except (OSError, ValueError):
         return "unreadable"
+    # Only the name tells a damaged image from a note or a Thumbs.db.
     return "unreadable" if file.suffix.lower() in SUFFIXES else "not-an-image"
 
 

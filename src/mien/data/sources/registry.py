@@ -164,6 +164,7 @@ def detect_format(source: Path) -> str:
     if source.suffix.lower() == ".npz":
         return "arrays"
     if source.suffix.lower() in (".csv", ".txt"):
+        # By content: both formats are .csv files.
         header = {name.lower() for name in read_header(source)}
         crops = "pixels" in header or ("path" not in header and any(map(is_pixels, header)))
         return "fer2013" if crops else "list"
@@ -181,6 +182,7 @@ def detect_format(source: Path) -> str:
 def _is_archive(source: Path) -> bool:
     """Return whether a file is an archive, by its first bytes or its name."""
     try:
+        # Opening a named pipe would wait for a writer.
         if not S_ISREG(source.stat().st_mode):
             return False
         with source.open("rb") as file:

@@ -157,6 +157,7 @@ def read_fer2013(
         where = f"{path}, line {number}"
         pixels = _pixels(row["pixels"], where)
         square = round(len(pixels) ** 0.5)
+        # The first row decides; where it is damaged, the usual size makes the message right.
         side = side or (square if square * square == len(pixels) else FER2013_SIDE)
         if len(pixels) != side * side:
             raise DataError(
@@ -167,6 +168,7 @@ def read_fer2013(
         labels.append(_emotion(row.get("emotion", ""), where))
         splits.append(split_name(row.get("usage", ""), where))
         if progress and number % 1000 == 0:
+            # The total is not known before the end of the file.
             progress(number, 0)
     if not images:
         raise DataError(f"{path} has no rows", hint="restore the file")
@@ -340,6 +342,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(1 << 24)  # a row of pixels exceeds csv's default limit
     try:
         with path.open("rb") as start:
+            # Excel's 'Unicode text' is UTF-16 with a byte order mark.
             wide = start.read(2) in (b"\xff\xfe", b"\xfe\xff")
         with path.open(newline="", encoding="utf-16" if wide else "utf-8-sig") as file:
             delimiter = _delimiter(file.readline())

@@ -83,6 +83,7 @@ def _refuse_deeper_classes(path: Path, folders: list[Path]) -> None:
 
     anna/happy/1.jpg would otherwise be read as one class per subject.
     """
+    # One known name is enough: a dataset may have classes of its own beside.
     if any(canonical(f.name) in EIGHT or f.name.lower() in SPLIT_NAMES for f in folders):
         return
     inner = {f.name: folder for folder in folders for f in _folders(folder)}
@@ -121,4 +122,5 @@ def _files(folder: Path) -> list[tuple[Path, tuple[str, ...]]]:
         parent = Path(here)
         above = parent.relative_to(folder).parts
         found += [(parent / name, (*above, name)) for name in names]
+    # Sorted by name, since the order of the file system would decide the splits.
     return sorted(found, key=lambda item: item[1])

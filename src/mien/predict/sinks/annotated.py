@@ -38,6 +38,7 @@ class AnnotatedFolder:
         """
         if reading.error is not None:
             return None
+        # Standard input has no name of its own.
         path = self._free_path(Path(reading.source if image is None else "stdin"))
         return reading.save(path, image)
 

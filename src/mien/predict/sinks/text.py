@@ -18,6 +18,8 @@ def write_json(readings: Iterable[ImageReading], stream: IO[str]) -> None:
     """Write a JSON list with one object per image, one per line; each is written at once."""
     # A terminal or pipe with another encoding gets escapes, which are valid JSON.
     ascii_only = (getattr(stream, "encoding", None) or "utf-8").lower() != "utf-8"
+    # Piece by piece: readings of a large folder must not wait for the last one, nor fill the
+    # memory.
     stream.write("[")
     for number, reading in enumerate(readings):
         stream.write(",\n " if number else "\n ")

@@ -64,19 +64,13 @@ def fit_alignment(
         DataError: landmarks are found on fewer than MIN_FACES images.
         ModelFileError: MTCNN's weights are missing.
     """
-    found, scores = Mtcnn().face_landmarks(pixels[:, 0].numpy())
-    rows = np.flatnonzero(scores > MIN_SCORE)
-    if len(rows) < MIN_FACES:
-        raise DataError(
-            f"network.align: landmarks are found on {len(rows)} of {len(pixels)} training "
-            f"images; at least {MIN_FACES} are needed",
-            hint="train without alignment: network.align=0",
-        )
-    points = torch.from_numpy(found[rows] * 2 - 1)
-    faces = pixels[torch.from_numpy(rows)]
+    faces, points = _faces_with_landmarks(pixels)
     average = points.mean(0)
     average = (average + _mirrored(average)) / 2  # symmetric: flips must not shift it
+    # A generator of its own: TrainingState's own have the seeds seed * 2 + 1 and seed * 2 + 2, and
+    # torch's global one decides the weights that are still to be initialised.
     random = torch.Generator().manual_seed(seed * 2 + 3)
+    # One-cycle (Smith and Topin 2018): a rate that rises and falls takes fewer steps.
     optimizer = torch.optim.Adam(align.parameters(), RATE, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS, pct_start=0.1)
     distances: list[float] = []
@@ -88,9 +82,7 @@ def fit_alignment(
         with torch.no_grad():
             crops = normalise(augment(moved, CHANGES, random))
         crops = crops.contiguous(memory_format=torch.channels_last)
-        similarity = align.similarity(crops)
-        placed = average @ similarity[:, :, :2].mT + similarity[:, None, :, 2]
-        off = placed - targets
+        off = _placed(average, align.similarity(crops)) - targets
         loss = functional.smooth_l1_loss(off, torch.zeros_like(off), beta=0.05)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -102,6 +94,28 @@ def fit_alignment(
     align.requires_grad_(requires_grad=False)
     align.zero_grad(set_to_none=True)
     return float(np.mean(distances[-100:]))
+
+
+def _faces_with_landmarks(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the images on which MTCNN is sure of a face, and its landmarks [n, 5, 2], -1 to 1.
+
+    Raises:
+        DataError: there are fewer than MIN_FACES.
+    """
+    found, scores = Mtcnn().face_landmarks(pixels[:, 0].numpy())
+    rows = np.flatnonzero(scores > MIN_SCORE)
+    if len(rows) < MIN_FACES:
+        raise DataError(
+            f"network.align: landmarks are found on {len(rows)} of {len(pixels)} training "
+            f"images; at least {MIN_FACES} are needed",
+            hint="train without alignment: network.align=0",
+        )
+    return pixels[torch.from_numpy(rows)], torch.from_numpy(found[rows] * 2 - 1)
+
+
+def _placed(average_52: Tensor, similarity_n23: Tensor) -> Tensor:
+    """Return where each similarity puts the average face's landmarks, float32 [n, 5, 2]."""
+    return average_52 @ similarity_n23[:, :, :2].mT + similarity_n23[:, None, :, 2]
 
 
 def _mirrored(points_p2: Tensor) -> Tensor:

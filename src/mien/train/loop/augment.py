@@ -35,6 +35,7 @@ def augment(pixels: Tensor, config: AugmentConfig, generator: torch.Generator) -
     # A copy in any case, because the methods below work in place.
     x = pixels.float() if pixels.dtype != torch.float32 else pixels.clone()
     random = _Random(len(x), generator, x.device)
+    # Roughly in the order of a camera: where the face is, optics, exposure, noise.
     if config.flip or config.rotation or config.scale or config.shift:
         x = _affine(x, config, random)
     if config.blur:
@@ -70,6 +71,7 @@ def mix(
         return pixels, targets_nk
     n, side = len(pixels), pixels.shape[-1]
     random = _Random(n, generator, pixels.device)
+    # An image may be paired with itself, which leaves it as it is.
     others = torch.randperm(n, generator=generator).to(pixels.device)
     if config.cutmix and float(torch.rand(1, generator=generator)) < config.cutmix:
         half = random.uniform(0, 1).sqrt() * side / 2  # the square root makes areas uniform
@@ -78,6 +80,7 @@ def mix(
         for axis in ((n, 1, side), (n, side, 1)):
             centre = random.uniform(0, side)
             inside &= ((positions[None] - centre[:, None]).abs() < half[:, None]).view(axis)
+        # The real area: a rectangle that reaches over the edge covers less than it was drawn for.
         kept = 1 - inside.float().mean(dim=(1, 2))
         pixels = torch.where(inside[:, None], pixels[others], pixels)
     elif config.mixup:
@@ -103,6 +106,7 @@ def resize_fraction(config: FitConfig, epoch: int) -> float:
 def shrink(pixels: Tensor, fraction: float) -> Tensor:
     """Return the images [n, 1, s, s] with the side `fraction` times s, a multiple of 8 pixels."""
     side = pixels.shape[-1]
+    # A multiple of 8, so that halving it three times leaves whole numbers.
     small = max(8, round(side * fraction / 8) * 8)
     if fraction >= 1 or small >= side:
         return pixels
@@ -117,6 +121,7 @@ class _Random:
 
     def uniform(self, low: float, high: float) -> Tensor:
         """Return n numbers, float32 [n]."""
+        # On the CPU: generators of devices give other numbers, and a resumed run may move.
         values = torch.rand(self.n, generator=self.generator) * (high - low) + low
         return values.to(self.device)
 
@@ -163,6 +168,7 @@ def _low_resolution(x: Tensor, config: AugmentConfig, random: _Random) -> Tensor
     """Reduce some of the images to one random size per batch, and enlarge them again."""
     side = x.shape[-1]
     lost = random.chance(config.low_res)
+    # One size per batch: images of different sizes do not fit one tensor.
     growth = float(torch.rand(1, generator=random.generator))
     small = max(4, round(side * (config.low_res_size + growth * (1 - config.low_res_size))))
     reduced = functional.interpolate(x[lost], size=small, mode="area")
@@ -172,6 +178,7 @@ def _low_resolution(x: Tensor, config: AugmentConfig, random: _Random) -> Tensor
 
 def _gamma(x: Tensor, config: AugmentConfig, random: _Random) -> Tensor:
     power = torch.exp(random.uniform(-1, 1) * math.log1p(config.gamma))[:, None, None, None]
+    # Between the image's own extremes, so that gamma changes the curve and not the range.
     low, high = x.amin(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
     reach = (high - low).clamp_min(1)
     return x.sub_(low).div_(reach).pow_(power).mul_(reach).add_(low)
@@ -180,6 +187,7 @@ def _gamma(x: Tensor, config: AugmentConfig, random: _Random) -> Tensor:
 def _brightness_contrast(x: Tensor, config: AugmentConfig, random: _Random) -> Tensor:
     gain = torch.exp(random.uniform(-1, 1) * math.log1p(config.contrast))[:, None, None, None]
     offset = (random.uniform(-1, 1) * config.brightness * 255)[:, None, None, None]
+    # Around the mean: contrast then does not change the brightness.
     mean = x.mean(dim=(2, 3), keepdim=True)
     return x.mul_(gain).add_(mean - mean * gain + offset)
 
@@ -195,6 +203,7 @@ def _erase(x: Tensor, config: AugmentConfig, random: _Random) -> Tensor:
 
     down, across, erased = band(), band(), random.chance(config.erase)
     chosen = x[erased]
+    # Filled with the image's mean: black would be an edge that no face has.
     hole = (down[erased, :, None] & across[erased, None, :])[:, None]
     x[erased] = torch.where(hole, chosen.mean(dim=(2, 3), keepdim=True), chosen)
     return x

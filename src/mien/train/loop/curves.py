@@ -71,6 +71,7 @@ def draw_curves(history: Sequence[EpochMetrics], *, title: str) -> bytes:
     figure = Figure(figsize=(11, 3.6), dpi=120, layout="constrained")
     losses, accuracies, rates = figure.subplots(1, 3, width_ratios=(4, 4, 2.4))
     epochs = [m.epoch for m in history]
+    # A line through one point is invisible; many marks hide the line.
     mark = "o" if len(epochs) < 40 else ""
     losses.plot(epochs, [m.loss for m in history], color=GREY, marker=mark, ms=3, lw=1.2)
     losses.plot(epochs, [m.train_loss for m in history], color=TRAIN, marker=mark, ms=3)

@@ -36,6 +36,7 @@ def with_soft_targets(examples: Examples, recipe: Recipe) -> Examples:
         RunFolderError: a teacher is not a run folder, or has no finished epoch.
     """
     config = recipe.distillation
+    # On augmented images the teachers predict in every step (`soft_targets_for_batch`).
     if config.on_augmented or not config.teachers or not config.weight:
         return examples
     teachers = load_teachers(recipe)
@@ -71,6 +72,7 @@ def load_teachers(recipe: Recipe) -> list[Model]:
     teachers = []
     for path in map(Path, recipe.distillation.teachers):
         labels = open_run(path).recipe.learnt_labels
+        # The order counts too: probabilities are mixed column by column.
         if labels != recipe.learnt_labels:
             raise ConfigError(
                 f"distillation.teachers: {path} learnt {', '.join(labels)}; this recipe learns "

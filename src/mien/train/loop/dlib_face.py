@@ -107,6 +107,7 @@ def load_dlib_face(model: Model, weights: DlibFace, pixels: Tensor, seed: int) -
     body = model.body
     assert isinstance(body, FaceResnet)  # noqa: S101  (the recipe was checked)
     generator = torch.Generator().manual_seed(seed * 2 + 4)
+    # A generator of its own: the training after it must not depend on whether weights were loaded.
     chosen = torch.randperm(len(pixels), generator=generator)[:SAMPLE]
     sample = pixels[chosen].float()
     stem, *rest = weights.convolutions
@@ -183,6 +184,7 @@ def _calibrate(
 
     hooks = [norm.register_forward_pre_hook(set_norm) for norm in affine]
     # Without the mirrored view, whose pass would overwrite the statistics of the first.
+    # In evaluation mode each layer uses the statistics that were just set, as prediction will.
     was_training, mirror = model.training, model.mirror
     model.eval().mirror = False
     try:

@@ -85,6 +85,7 @@ def read_dlib_face(content: bytes, name: str) -> DlibFace:
     stream = _Stream(content, name)
     stream.expect_int(1, "version of the loss layer")
     stream.expect_text("loss_metric_2")
+    # Margin and distance threshold of the metric loss; prediction needs neither.
     stream.floats(2)
     for version in _versions():
         stream.expect_int(version, "version of a layer")
@@ -211,6 +212,7 @@ class _Stream:
     def floats(self, count: int) -> tuple[float, ...]:
         values = []
         for _ in range(count):
+            # dlib stores floats as whole numbers, independent of the machine.
             mantissa, exponent = self.integer(), self.integer()
             try:
                 value = ldexp(mantissa, exponent)
@@ -222,6 +224,7 @@ class _Stream:
         return tuple(values)
 
     def integer(self) -> int:
+        # The low four bits count the bytes that follow, the highest bit is the sign.
         (control,) = self.take(1)
         length = control & 0x0F
         if not 1 <= length <= 8 or control & 0x70:
@@ -237,10 +240,12 @@ class _Stream:
 
     def tensor(self, shape: tuple[int, ...] | None) -> NDArray[np.float32]:
         """Return a tensor's values, float32 [count]; of any shape where `shape` is None."""
+        # Version 2 stores raw little-endian floats.
         self.expect_int(2, "version of a tensor")
         found = tuple(self.integer() for _ in range(4))
         if shape is not None and found != shape:
             raise self.wrong(f"a tensor of shape {found}, expected {shape}")
+        # Before memory is allocated: a damaged size may ask for petabytes.
         if min(found) < 0 or prod(found) > MAX_VALUES:
             raise self.wrong(f"a tensor of shape {found}")
         values = np.frombuffer(self.take(4 * prod(found)), dtype="<f4").astype(np.float32)

@@ -104,6 +104,7 @@ def find_lr(
     threads = torch.get_num_threads()
     examples = make_examples(dataset.split("train"), recipe)
     device = choose_device(recipe.fit.device)
+    # Geometric: rates matter by their ratio.
     rates = np.geomspace(MIN_LR, MAX_LR, STEPS)
     recorder = Recorder(1, stride=1)
     try:
@@ -139,6 +140,7 @@ def blown_up(losses: list[float]) -> bool:
     if not math.isfinite(losses[-1]):
         return True
     smooth = smoothed(losses)
+    # Not among the first steps, whose losses scatter by as much.
     return len(smooth) > 20 and smooth[-1] > BLOWN_UP * smooth[:10].mean()
 
 
@@ -172,6 +174,7 @@ def suggest(
     crossed = [r for r, g in zip(used, gains, strict=True) if g is not None and g < GAIN]
     # A single low window among tiny steps is chance: beyond the true rate most windows are low.
     steady = [r for r in crossed if _mostly_low(gains, int(np.searchsorted(used, r)))]
+    # At the minimum itself training is at the edge of diverging: stay a factor of 4 below it.
     suggestion = min(float(steady[0]) if steady else min_loss_lr, min_loss_lr / 4)
     return RangeTest(
         tuple(float(f"{r:.4g}") for r in used),
@@ -189,6 +192,7 @@ def running_gain(changes: list[tuple[float, float]]) -> list[float | None]:
         part = changes[max(0, i - half) : i + half + 1]
         finite = [(c, p) for c, p in part if math.isfinite(c) and math.isfinite(p)]
         predicted = sum(p for _, p in finite)
+        # The ratio of sums, not the mean of ratios: tiny predictions would dominate that.
         result.append(sum(c for c, _ in finite) / predicted if predicted < 0 else None)
     return result
 
@@ -245,6 +249,7 @@ def draw_range_test(test: RangeTest, *, title: str) -> bytes:
     losses, gains = figure.subplots(2, 1, sharex=True)
     losses.plot(test.rates, test.losses, color=BLUE)
     low, start = min(test.losses), test.losses[0]
+    # The last losses blow up and would press the rest into a line.
     losses.set_ylim(low - 0.15 * (start - low) - 0.02, start + 0.6 * (start - low) + 0.05)
     losses.set_ylabel("training loss\n(running mean)")
     losses.set_title(title, loc="left", weight="bold")

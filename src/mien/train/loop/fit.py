@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mien.data.dataset import Dataset
     from mien.train.loop.callbacks import Callback
     from mien.train.loop.loader import Examples
+    from mien.train.recipe.recipe import Recipe
     from mien.train.run.folder import RunFolder
 
 TRAIN_SAMPLE = 2000
@@ -56,38 +57,25 @@ def fit(
         TrainingError: the loss became NaN or infinite.
         KeyboardInterrupt: raised again once the run's status is written.
     """
-    recipe = run.recipe
-    device = choose_device(recipe.fit.device)
+    recipe, device = run.recipe, choose_device(run.recipe.fit.device)
     examples = with_soft_targets(make_examples(dataset.split("train"), recipe), recipe)
-    validation = scored_examples(dataset.split("validation"), recipe)
-    sample = scored_examples(dataset.split("train"), recipe).first(TRAIN_SAMPLE, recipe.fit.seed)
+    sample, validation = _scored_parts(dataset, recipe)
     state = _start_or_resume(run, examples, device, align_progress)
-    examples, validation, sample = (part.to(device) for part in (examples, validation, sample))
+    examples, sample, validation = (part.to(device) for part in (examples, sample, validation))
     stepper = Stepper(state, recipe, examples, callbacks)
-    steps = stepper.steps_per_epoch
-    stride = stride_for(steps * recipe.fit.epochs)
     cost = measure_cost(state.model, run.input_size)
     status, reason = "failed", ""
-    recorder = Recorder(state.epoch + 1, stride)
     try:
         for callback in callbacks:
-            callback.on_train_start(run, recipe, cost, len(examples), steps)
+            callback.on_train_start(run, recipe, cost, len(examples), stepper.steps_per_epoch)
         run.write_status("running", epoch=state.epoch)
-        while not state.is_over(recipe):
-            recorder = Recorder(state.epoch + 1, stride)
-            metrics = _train_and_score(stepper, recorder, sample, validation)
-            best = state.record(metrics, recorder.signals())
-            save_state(state, run, best=best)
-            for callback in callbacks:
-                callback.on_epoch_end(metrics, best=best)
+        _train_epochs(run, stepper, sample, validation)
         status = "finished" if state.epoch >= recipe.fit.epochs else "stopped early"
     except KeyboardInterrupt:
         status = "interrupted"
         raise
     except (TrainingError, WriteError) as error:
         reason = error.message
-        if isinstance(error, TrainingError):  # the doctor finds the cause in the failed epoch
-            run.write_signals([*state.signals, recorder.signals()])
         raise
     finally:
         try:
@@ -96,6 +84,13 @@ def fit(
             for callback in callbacks:
                 callback.on_train_end(status)
     return state
+
+
+def _scored_parts(dataset: Dataset, recipe: Recipe) -> tuple[Examples, Examples]:
+    """Return a sample of the training images, and the validation images, both to be scored."""
+    validation = scored_examples(dataset.split("validation"), recipe)
+    train = scored_examples(dataset.split("train"), recipe)
+    return train.sample(TRAIN_SAMPLE, recipe.fit.seed), validation
 
 
 def _start_or_resume(
@@ -113,9 +108,29 @@ def _start_or_resume(
         restore_state(state, run)
     else:
         state = initial_state(recipe, examples, run.input_size, device, align_progress)
+    # A killed run leaves the files that it was writing beside their destinations.
     for folder in (run.path, run.checkpoints):
         sweep(folder)
     return state
+
+
+def _train_epochs(run: RunFolder, stepper: Stepper, sample: Examples, validation: Examples) -> None:
+    """Train, score and save epoch after epoch, to the last or until early stopping."""
+    state, recipe = stepper.state, stepper.recipe
+    stride = stride_for(stepper.steps_per_epoch * recipe.fit.epochs)
+    while not state.is_over(recipe):
+        recorder = Recorder(state.epoch + 1, stride)
+        try:
+            metrics = _train_and_score(stepper, recorder, sample, validation)
+        except TrainingError:
+            # The failed epoch has no checkpoint, but the doctor finds the cause in its signals.
+            run.write_signals([*state.signals, recorder.signals()])
+            raise
+        best = state.record(metrics, recorder.signals())
+        # Callbacks may raise (Ctrl-C in a plot): by then the epoch is on disk.
+        save_state(state, run, best=best)
+        for callback in stepper.callbacks:
+            callback.on_epoch_end(metrics, best=best)
 
 
 def _train_and_score(
@@ -131,6 +146,8 @@ def _train_and_score(
     loss = stepper.train_epoch(recorder)
     trained = stepper.steps_per_epoch * stepper.recipe.fit.batch_size
     images_per_second = trained / (time.perf_counter() - started)
+    # Scored again on whole images: the loss of augmented batches cannot be compared with
+    # validation's.
     train_loss, train_accuracy, _ = score(state.scored_model, sample)
     validation_loss, validation_accuracy, balanced = score(state.scored_model, validation)
     for value in (train_loss, validation_loss):

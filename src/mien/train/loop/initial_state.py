@@ -56,6 +56,7 @@ def initial_state(
         input_size=input_size,
         classes=len(recipe.learnt_labels),
     )
+    # Read before the alignment's minutes: the package may be missing.
     pretrained = read_dlib_weights() if recipe.fit.pretrained else None
     aligned = load_pretrained(model, recipe)
     if model.align is not None and not aligned and align_progress is not None:

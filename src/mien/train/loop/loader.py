@@ -45,7 +45,7 @@ class Examples:
             self.pixels.to(device), self.targets_nk.to(device), self.weights_n.to(device)
         )
 
-    def first(self, count: int, seed: int) -> Examples:
+    def sample(self, count: int, seed: int) -> Examples:
         """Return a random sample of at most `count` examples; the same for the same seed."""
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         chosen = order[:count].to(self.pixels.device)
@@ -64,6 +64,7 @@ def make_examples(dataset: Dataset, recipe: Recipe) -> Examples:
         targets, weights = _vote_targets(dataset, recipe, labels)
     else:
         targets, weights = _label_targets(dataset, labels, recipe.predicted_labels)
+    # An image of other classes only would be trained towards nothing.
     rows = np.flatnonzero(weights > 0)
     counts = targets[rows].sum(axis=0)
     present = [label for label, count in zip(labels, counts, strict=True) if count > 0]
@@ -128,7 +129,9 @@ def batches(
     if chance_n is None:
         order = torch.randperm(len(examples), generator=generator)
     else:
+        # As many as there are images, so that an epoch stays one.
         order = torch.multinomial(chance_n, len(examples), replacement=True, generator=generator)
+    # Without the incomplete batch: one image alone would break batch normalisation.
     for start in range(0, len(order) - batch_size + 1, batch_size):
         chosen = order[start : start + batch_size].to(examples.pixels.device)
         yield examples.pixels[chosen], examples.targets_nk[chosen], examples.weights_n[chosen]
@@ -169,6 +172,7 @@ def _vote_targets(
     enough = learnt_votes >= max(recipe.targets.min_votes, 1)
     weights = np.where(enough, learnt_votes / all_votes, 0.0)
     fractions = votes / np.maximum(learnt_votes, 1)[:, None]
+    # Raised and normalised again: a power above 1 favours the raters' majority.
     fractions **= _sharpening(fractions, weights, recipe.targets)[:, None]
     targets = fractions / np.maximum(fractions.sum(axis=1), 1e-12)[:, None]
     return targets, weights

@@ -51,6 +51,8 @@ class TrainingLoss:
 
     def __call__(self, logits_nk: Tensor, targets_nk: Tensor, weights_n: Tensor) -> Tensor:
         """Return the weighted mean loss, a scalar; arguments as `soft_cross_entropy` takes."""
+        # Menon et al. 2021 (arXiv:2007.07314): only in training, so that prediction favours no
+        # class.
         if self.config.logit_adjustment:
             logits_nk = logits_nk + self.config.logit_adjustment * self.log_prior_k
         return soft_cross_entropy(logits_nk, targets_nk, weights_n, self.config)
@@ -73,9 +75,11 @@ def soft_cross_entropy(
         targets_nk = targets_nk * (1 - config.label_smoothing) + config.label_smoothing / classes
     log_probabilities = functional.log_softmax(logits_nk, dim=1)
     if config.focal_gamma:
+        # Rounding may put a probability above 1, whose negative base has no power.
         focus = (1 - log_probabilities.exp()).clamp_min(0) ** config.focal_gamma
         log_probabilities = focus * log_probabilities
     each = -(targets_nk * log_probabilities).sum(dim=1)
+    # Divided by the weights: the learning rate must not depend on how many images are weak.
     return (each * weights_n).sum() / weights_n.sum()
 
 

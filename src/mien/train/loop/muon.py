@@ -49,6 +49,7 @@ class Muon(torch.optim.Optimizer):
                     state["momentum_buffer"] = torch.zeros_like(p)
                 buffer = state["momentum_buffer"]
                 if group["orthogonal"]:
+                    # A mean and not a sum: the iteration normalises the length anyway.
                     buffer.lerp_(p.grad, 1 - momentum)
                     step = orthogonal(p.grad.lerp(buffer, momentum))
                     p.mul_(1 - rate * group["weight_decay"])
@@ -71,13 +72,16 @@ def orthogonal(gradient: Tensor) -> Tensor:
     """
     matrix = gradient.flatten(1)
     rows, columns = matrix.shape
+    # The smaller of the two squares, which takes most of the time.
     wide = matrix.T if rows > columns else matrix
     x = wide / wide.norm().clamp_min(1e-12)
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
         square = x @ x.T
         quintic = torch.addmm(square, square, square, beta=b, alpha=c)
+        # Not to convergence: singular values between 0.7 and 1.2 are enough for a step.
         x = torch.addmm(x, quintic, x, beta=a)
     x = x.T if rows > columns else x
+    # Jordan's scale: a matrix with more outputs than inputs gets larger steps.
     result: Tensor = x * math.sqrt(max(1.0, rows / columns))
     return result.reshape(gradient.shape)

@@ -86,6 +86,7 @@ def _constant(progress: float, config: ScheduleConfig) -> float:
 
 
 def _step(progress: float, config: ScheduleConfig) -> float:
+    # Tenfold drops at half and three quarters (He et al. 2016).
     return 1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01
 
 
@@ -120,11 +121,13 @@ def sharpness_aware(model: nn.Module, batch_loss: Callable[[], Tensor], radius: 
     """
     held = [(p.detach(), p.grad) for p in model.parameters() if p.grad is not None]
     weights, gradients = [p for p, _ in held], [g for _, g in held]
+    # One norm over all layers, as in the paper.
     length = torch.stack(list(torch._foreach_norm(gradients))).norm()
     moves = list(torch._foreach_mul(gradients, float(radius / (length + 1e-12))))
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     torch._foreach_add_(weights, moves)
+    # The second forward pass must not move the running statistics a second time.
     for norm in norms:
         norm.momentum = 0.0
     model.zero_grad(set_to_none=True)
@@ -153,6 +156,8 @@ class WeightAverage:
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Update the average after optimizer step `step`, counted from 0."""
+        # A short memory at first: else the random initial weights would stay in the average for
+        # long.
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
         pairs = list(zip(_values(self.model), _values(model), strict=True))
         averaged = [pair for pair in pairs if pair[0].is_floating_point()]

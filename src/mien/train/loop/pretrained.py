@@ -55,12 +55,14 @@ def load_pretrained(model: Model, recipe: Recipe) -> bool:
     source = read_pretrained(recipe.fit.init_from)
     own = model.state_dict()
     weights = {**source.weights}
+    # Known labels keep their rows, so that fine-tuning starts from what the model can do.
     if source.labels != recipe.learnt_labels:
         weights |= _matched_rows(own, source, recipe.learnt_labels)
     aligns = any(name.startswith(ALIGNMENT) for name in weights)
     optional = {
         name for name in own if _is_optional(name) or (not aligns and name.startswith(ALIGNMENT))
     } - weights.keys()
+    # Compared as a whole: load_state_dict would list each tensor in torch's words.
     shapes = {name: value.shape for name, value in weights.items()}
     if shapes != {name: value.shape for name, value in own.items() if name not in optional}:
         raise ConfigError(

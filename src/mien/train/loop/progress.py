@@ -46,6 +46,7 @@ class ProgressView(Callback):
             highlight=False,
         )
         self.console.print(HEADER, style="bold", highlight=False)
+        # In a file the bar's control characters would be noise.
         if self.console.is_terminal:
             self.progress = Progress(
                 TextColumn("{task.description}"),
@@ -63,6 +64,7 @@ class ProgressView(Callback):
         if step == 1:
             self.smooth, self.epoch_started_at = loss, time.monotonic()
             self.first_epoch = self.first_epoch or epoch
+        # Losses of single batches jump too much to be read.
         self.smooth = loss if self.smooth is None else 0.95 * self.smooth + 0.05 * loss
         if self.progress is None:
             return
@@ -77,6 +79,7 @@ class ProgressView(Callback):
 
     def on_epoch_end(self, metrics: EpochMetrics, *, best: bool) -> None:
         """Print the epoch's line; a star marks the best epoch so far."""
+        # Only this process's epochs: those before a resume took other time.
         done = metrics.epoch - (self.first_epoch or 1) + 1
         left = (time.monotonic() - self.started_at) / done * (self.epochs - metrics.epoch)
         self.console.print(

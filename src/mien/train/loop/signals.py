@@ -34,6 +34,10 @@ POINTS = 32
 DIGEST_STEP = 3
 """Step after which the weights' digest is taken, to check whether a training is repeatable."""
 
+SATURATED = 0.97
+"""Mean absolute output of a tanh unit from which on it counts as saturated; its slope is 0.06."""
+SAME_OUTPUT = 1e-6
+"""Range of a unit's outputs over a batch up to which it counts as dead: rounding, no signal."""
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
 
 
@@ -123,7 +127,7 @@ def stride_for(steps: int) -> int:
 class Recorder:
     """Collects one epoch's signals.
 
-    Call `prepare` before a step's forward pass; if it returns True, `step` takes and measures it.
+    Call `prepare` before a step's forward pass; if it returns True, `step_and_measure` takes it.
 
     Args:
         epoch: number of the epoch, counted from 1.
@@ -151,7 +155,7 @@ class Recorder:
             self.random_cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         return due
 
-    def step(
+    def step_and_measure(
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
@@ -168,6 +172,7 @@ class Recorder:
         """
         named = [(n, p) for n, p in model.named_parameters() if p.grad is not None]
         parameters = [p for _, p in named]
+        # Copies, so that the prediction is right whatever the optimizer does with them.
         gradients = [p.grad.detach().clone() for p in parameters if p.grad is not None]
         with torch.no_grad():
             before = [p.detach().clone() for p in parameters]
@@ -192,6 +197,7 @@ class Recorder:
 
     def _loss_after(self, model: nn.Module, loss_again: Callable[[], Tensor]) -> float:
         """Return the batch's loss after the step, with the dropout it had before."""
+        # The extra forward pass moves the running statistics, which must not change the training.
         buffers = [(b, b.detach().clone()) for b in model.buffers()]
         found: dict[str, float] = {}
         hooks = [
@@ -236,6 +242,7 @@ class Recorder:
     def signals(self) -> EpochSignals:
         """Return the signals collected so far."""
         losses, peaks = condense(self.losses)
+        # A loss that overflowed would hide what the other steps show.
         finite = [(d, p) for d, p in self.changes if np.isfinite(d) and np.isfinite(p)]
         predicted = sum(p for _, p in finite)
         return EpochSignals(
@@ -282,6 +289,7 @@ def weights_digest(model: nn.Module) -> str:
     """Return 16 hexadecimal digits over every parameter's bytes."""
     digest = hashlib.sha256()
     for parameter in model.parameters():
+        # Without buffers: counters of batches say nothing about the weights.
         digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
@@ -289,12 +297,13 @@ def weights_digest(model: nn.Module) -> str:
 def _stuck_hook(name: str, found: dict[str, float]) -> Callable[[nn.Module, Any, Tensor], None]:
     def hook(module: nn.Module, _inputs: Any, output: Tensor) -> None:
         if isinstance(module, nn.Tanh | nn.Sigmoid):
+            # A sigmoid is a tanh of half the input, from 0 to 1: one threshold serves both.
             centred = output if isinstance(module, nn.Tanh) else 2 * output - 1
             flat = centred.flatten(2) if output.ndim > 2 else centred[:, :, None]
-            stuck = flat.abs().mean(dim=2).mean(dim=0) > 0.97
+            stuck = flat.abs().mean(dim=2).mean(dim=0) > SATURATED
         else:
             low, high = _extremes(output)
-            stuck = high - low <= 1e-6
+            stuck = high - low <= SAME_OUTPUT
         fraction = round(float(stuck.float().mean()), 4)
         # A module may be called several times in one pass; the worst call counts.
         found[name] = max(fraction, found.get(name, 0.0))

@@ -110,6 +110,8 @@ def save_state(state: TrainingState, run: RunFolder, *, best: bool) -> None:
         "best_epoch": state.best_epoch,
         "optimizer": optimizer_values,
         "history": history,
+        # In the checkpoint too, so that a resumed training has them whatever became of
+        # signals.jsonl.
         "signals": [signals.to_dict() for signals in state.signals],
     }
     # 'best' first: after a kill in between, the epoch is trained again and writes both.
@@ -147,6 +149,7 @@ def restore_state(state: TrainingState, run: RunFolder) -> None:
         torch.cuda.set_rng_state(tensors["random.cuda"])
     state.epoch, state.best_epoch = values["epoch"], values["best_epoch"]
     state.history = [EpochMetrics(**row) for row in values["history"]]
+    # Older checkpoints have none.
     state.signals = [EpochSignals.from_dict(row) for row in values.get("signals", [])]
 
 

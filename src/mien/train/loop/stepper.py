@@ -51,6 +51,7 @@ class Stepper:
         self.steps_per_epoch = len(examples) // recipe.fit.batch_size
         # A checkpoint is saved between two epochs: a resumed training starts at a whole one.
         self.next_step = state.epoch * self.steps_per_epoch
+        # Of the whole split: the classes of single batches vary.
         self.loss = TrainingLoss.fitted(recipe.loss, examples.targets_nk, examples.weights_n)
         self.chance_n = sampling_chance(examples, recipe.fit.sampling)
 
@@ -100,6 +101,7 @@ class Stepper:
         def batch_loss() -> Tensor:
             with autocast(recipe.fit, inputs.device):
                 logits = state.model(inputs)
+            # In float32 whatever the precision: a softmax in bfloat16 has two digits.
             return self.loss(logits.float(), targets, weights)
 
         loss = batch_loss()
@@ -109,12 +111,13 @@ class Stepper:
             sharpness_aware(state.model, batch_loss, recipe.optimizer.sam)
         if recipe.optimizer.clip_norm:
             torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.optimizer.clip_norm)
+        # Waits for the device once in a step, and after all work is queued.
         value = loss.item()
         recorder.losses.append(value)
         if step == 0:
             recorder.take_start(state.model, value)
         if measured:
-            recorder.step(state.model, state.optimizer, batch_loss, value)
+            recorder.step_and_measure(state.model, state.optimizer, batch_loss, value)
         else:
             state.optimizer.step()
         if state.average is not None:

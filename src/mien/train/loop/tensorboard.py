@@ -48,6 +48,7 @@ class TensorBoardLog(Callback):
     def on_epoch_end(self, metrics: EpochMetrics, *, best: bool) -> None:
         """Write the epoch's metrics."""
         values = {name: value for name, value in metrics.to_dict().items() if name != "epoch"}
+        # One file per process and start, so that a resume appends to the curves.
         scalars = [{"tag": name, "simple_value": value} for name, value in values.items()]
         self._write(step=metrics.epoch, summary={"value": scalars})
 

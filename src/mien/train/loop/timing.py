@@ -44,6 +44,7 @@ def seconds_per_image(train: Dataset, recipe: Recipe) -> float:
             stepper = Stepper(state, recipe, examples)
             recorder = Recorder(1, stride=1 << 30)  # no step is measured: that would take time
             for _, batch in zip(range(STEPS), stepper.batches(), strict=False):
+                # CPU time: other programs on the machine slow the wall clock down.
                 started = time.process_time()
                 stepper.step(batch, recorder, LR)
                 seconds.append(time.process_time() - started)

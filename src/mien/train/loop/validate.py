@@ -74,6 +74,7 @@ def score(model: Model, examples: Examples) -> tuple[float, float, float]:
     loss = torch.nn.functional.cross_entropy(logits, y_true)
     hits = (logits.argmax(dim=1) == y_true).float()
     counts = torch.bincount(y_true, minlength=classes)
+    # Over the classes that occur: an absent one has no recall.
     recalls = (
         torch.bincount(y_true, weights=hits, minlength=classes)[counts > 0] / counts[counts > 0]
     )

@@ -15,6 +15,7 @@ ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "s
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
+    # torch's default slope, written down because a change would change trained networks.
     "leaky_relu": lambda: nn.LeakyReLU(0.01, inplace=True),
     "elu": lambda: nn.ELU(inplace=True),
     "gelu": nn.GELU,

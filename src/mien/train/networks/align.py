@@ -45,6 +45,8 @@ class SpatialTransformer(nn.Module):
         layers += [nn.AdaptiveAvgPool2d(GRID), nn.Flatten()]
         self.features = nn.Sequential(*layers)
         self.place = nn.Linear(channels * GRID**2, 4)
+        # Starts as the identity (Jaderberg et al. 2015): a random map would show no face to learn
+        # from.
         nn.init.zeros_(self.place.weight)
         nn.init.zeros_(self.place.bias)
 
@@ -54,6 +56,7 @@ class SpatialTransformer(nn.Module):
         It maps coordinates of the aligned crop to those of the given one; both run from -1 to 1.
         """
         size, turn, right, down = self.place(self.features(x)).unbind(1)
+        # Four numbers, not affine_grid's six: a face must not be sheared into another expression.
         size = (size + 1).clamp(MIN_SIZE, MAX_SIZE)
         turn = turn.clamp(-MAX_TURN, MAX_TURN)
         right, down = (shift.clamp(-MAX_SHIFT, MAX_SHIFT) for shift in (right, down))
@@ -63,6 +66,7 @@ class SpatialTransformer(nn.Module):
     def forward(self, pixels: Tensor, normalised: Tensor) -> Tensor:
         """Return the aligned pixels, same shape; in training slightly misaligned at random."""
         rows = self.similarity(normalised)
+        # Frozen in training, but jittered: the classifier must not rely on perfect alignment.
         if self.training:
             rows = _jittered(rows)
         return resampled(pixels, rows)
@@ -76,6 +80,7 @@ def resampled(pixels: Tensor, rows_n23: Tensor) -> Tensor:
         rows_n23: affine maps from the result's coordinates to the image's, both from -1 to 1,
             float32 [n, 2, 3].
     """
+    # "border": black corners would be a feature that only turned faces have.
     grid = sampling_grid(rows_n23, pixels.shape[-1])
     return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
@@ -106,7 +111,9 @@ def _jittered(rows_n23: Tensor) -> Tensor:
     def uniform(largest: float) -> Tensor:
         return (torch.rand(n, device=device) * 2 - 1) * largest
 
+    # Sizes are drawn on a logarithmic scale: half and double are equally likely.
     angle, size = uniform(math.radians(ROTATION)), torch.exp(uniform(math.log1p(SCALE)))
     moves = similarities(angle, size, uniform(2 * SHIFT), uniform(2 * SHIFT))
+    # Homogeneous coordinates, so that two maps are one after the other as a product.
     last = torch.tensor([[[0.0, 0.0, 1.0]]], device=device).expand(n, 1, 3)
     return rows_n23 @ torch.cat([moves, last], 1)

@@ -66,6 +66,7 @@ class FaceResnet(nn.Module):
 
     def upsample(self, x: Tensor) -> Tensor:
         """Return crops [n, 1, s, s] at the network's own size."""
+        # Relative to the crop: `fit.initial_size` trains on smaller crops in the first epochs.
         side = max(SMALLEST, round(x.shape[-1] * self.size / self.input_size))
         if x.shape[-1] == side:
             return x

@@ -48,8 +48,10 @@ class Normalise(nn.Module):
         """Return the layer for these training images, uint8 [n, h, w]."""
         if mode != "dataset":
             return cls(mode)
+        # From the histogram: float copies of all images would take four times their memory.
         counts = np.bincount(np.asarray(images_nhw).ravel(), minlength=256).astype(np.float64)
         levels = np.arange(256) / 255.0
         mean = float((counts * levels).sum() / counts.sum())
         variance = float((counts * (levels - mean) ** 2).sum() / counts.sum())
+        # One grey level everywhere must not divide by zero.
         return cls(mode, mean, max(variance**0.5, 1e-3))

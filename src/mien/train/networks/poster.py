@@ -53,6 +53,7 @@ class Poster(nn.Module):
         _check(options, input_size)
         layers: list[nn.Module] = []
         channels, side = 1, input_size
+        # Channels double while the sides halve: each block has about the cost of the one before.
         for block in range(options.depth):
             layers += _block(options, channels, options.width << block)
             channels, side = options.width << block, side // 2

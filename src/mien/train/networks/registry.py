@@ -132,6 +132,7 @@ class Model(nn.Module):
                 x = self.normalise(self.align(pixels, x))
             x = x.contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.body(x)
+        # Averages logits, which is what the exported graph must return.
         if self.mirror and not self.training:
             logits = (logits + self.body(x.flip(3))) / 2
         return logits
@@ -165,6 +166,7 @@ def build_model(
 @torch.no_grad()
 def measure_cost(model: nn.Module, input_size: int) -> NetworkCost:
     """Count parameters, and the multiply-adds of convolutions and linear layers for one face."""
+    # Normalisation, activations and pooling cost little beside these and are left out.
     total = 0
 
     def count(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -178,6 +180,7 @@ def measure_cost(model: nn.Module, input_size: int) -> NetworkCost:
     was_training = model.training
     try:
         device = next(model.parameters()).device
+        # In evaluation mode: a batch of one has no variance that batch normalisation could use.
         model.eval()(torch.zeros(1, 1, input_size, input_size, device=device))
     finally:
         model.train(was_training)

@@ -83,6 +83,7 @@ class Residual(nn.Module):
         stem, *stages = options.widths
         kernel, stride = options.stem_kernel, options.stem_stride
         layers: list[nn.Module] = [
+            # Without biases: batch normalisation would subtract them again.
             nn.Conv2d(1, stem, kernel, stride, padding=kernel // 2, bias=False),
             nn.BatchNorm2d(stem),
             make_activation(options.activation),
@@ -126,6 +127,7 @@ class Block(nn.Module):
         """Return the block's output, [n, outputs, h / stride, w / stride]."""
         branch = self.gate(self.norm2(self.conv2(self.act(self.norm1(self.conv1(x))))))
         if self.training and self.drop:
+            # One number per image, not per batch: each image takes a network of its own depth.
             kept = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.drop
             # Scaled, so that the expected output is that of evaluation.
             branch = branch * (kept / (1 - self.drop))
@@ -138,6 +140,7 @@ class Gate(nn.Module):
 
     def __init__(self, channels: int, fraction: float) -> None:
         super().__init__()
+        # At least 8: the fraction of a narrow layer would leave one or two units.
         inner = max(8, round(channels * fraction))
         self.squeeze = nn.Conv2d(channels, inner, 1)
         self.excite = nn.Conv2d(inner, channels, 1)

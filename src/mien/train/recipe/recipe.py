@@ -109,6 +109,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     values = read_recipe(path)
     for override in overrides:
         apply_setting(values, override)
+    # After the overrides, which may set it.
     values.setdefault("name", path.stem)
     return recipe_from_dict(values)
 

@@ -58,6 +58,7 @@ def _table(owner: Any, own: list[Field[Any]], prefix: str) -> str:
 
 def _meanings(owner: Any) -> Iterator[tuple[str, str]]:
     """Yield (key, meaning) from the docstrings of a class and its bases."""
+    # Bases first: a subclass's words replace them.
     for cls in reversed(inspect.getmro(owner)):
         docstring = inspect.cleandoc(cls.__doc__ or "")
         _, _, listed = docstring.partition("Attributes:\n")

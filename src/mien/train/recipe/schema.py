@@ -42,6 +42,7 @@ def upgraded(recipe: Mapping[str, Any], schema: int) -> dict[str, Any]:
                 for name, inner in value.items()
             }
         values[_leaf(key)] = value
+    # Old names decide the old defaults, so the network is renamed last.
     network = values.get("network")
     if isinstance(network, dict):
         name = network.get("name", "small")

@@ -49,9 +49,11 @@ def save_checkpoint(
         {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     )
     file = folder / f"{name}-{state['epoch']:04d}.safetensors"
+    # The tensors first: until the JSON names them, the older checkpoint stays the valid one.
     write_bytes(file, content)
     header = {"schema": SCHEMA_VERSION, "tensors": file.name, "sha256": sha256(content)}
     write_json(folder / f"{name}.json", {**header, **state})
+    # Last, when nothing names the older tensors any more.
     for old in folder.glob(f"{name}-*.safetensors"):
         if old != file:
             old.unlink(missing_ok=True)
@@ -73,6 +75,7 @@ def load_checkpoint(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[st
             f"checkpoint {path} names {file.name}, which cannot be read: {error.strerror}",
             hint="restore the file, or train again",
         ) from error
+    # A file of the same shapes from another run would load without an error.
     if sha256(content) != state["sha256"]:
         raise ModelFileError(
             f"checkpoint {file} is damaged: {len(content)} bytes that do not match its SHA-256",
@@ -106,10 +109,12 @@ def restore_optimizer(
     state: dict[int, dict[str, Any]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
+            # The key comes last and may hold dots.
             _, index, key = name.split(".", 2)
             state.setdefault(int(index), {})[key] = tensor
     for name, value in values.items():
         index, key = name.split(".", 1)
         state.setdefault(int(index), {})[key] = value
+    # Not those of the checkpoint: the learning rate is set before each step anyway.
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})

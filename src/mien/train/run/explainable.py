@@ -61,6 +61,7 @@ class RunExplainable:
         with torch.no_grad():
             _, views = self._watch(np.zeros((1, size, size), np.uint8))
         self.sides = tuple(views.features(0))
+        # By the order in which they run, which the order of definition need not be.
         run = [m for m, _ in views.outputs[0] if isinstance(m, nn.Conv2d | nn.Linear)]
         names = {module: name for name, module in scorer.model.named_modules()}
         self.layers = tuple(names[module] for module in run)
@@ -106,6 +107,7 @@ class RunExplainable:
             # Faces of a batch do not interact: the sum's gradient holds each face's own.
             gradients = torch.autograd.grad(chosen.sum(), features)
         total = torch.zeros(len(crops_nhw), side, side)
+        # Selvaraju et al. 2017: the weight of a feature map is the mean of its gradient.
         for view, (maps, gradient) in enumerate(zip(features, gradients, strict=True)):
             weights = gradient.mean(dim=(2, 3), keepdim=True)
             cam = (weights * maps.detach()).sum(dim=1)
@@ -145,6 +147,7 @@ class RunExplainable:
         def keep(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
             views.outputs[-1].append((module, output))
 
+        # The body alone: the alignment's convolutions explain where the face is, not what it shows.
         leaves = [m for m in model.body.modules() if not list(m.children())]
         hooks = [leaf.register_forward_hook(keep) for leaf in leaves]
         hooks.append(model.body.register_forward_pre_hook(lambda *_: views.outputs.append([])))
@@ -154,4 +157,5 @@ class RunExplainable:
         finally:
             for hook in hooks:
                 hook.remove()
+        # The predicted labels come first among the learnt ones.
         return logits[:, : len(self._scorer.labels)], views

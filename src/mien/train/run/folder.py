@@ -101,6 +101,7 @@ class RunFolder:
 
     def write_metrics(self, rows: Sequence[dict[str, Any]]) -> None:
         """Write metrics.jsonl, one line per epoch."""
+        # NaN is no JSON; an epoch with a loss of NaN has failed and is not in the list.
         lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
         write_text(self.path / "metrics.jsonl", "".join(lines))
 
@@ -127,6 +128,7 @@ class RunFolder:
         if not path.exists():
             return {}
         status = read_json(path)
+        # Only a display: a damaged status must not keep a run from being used.
         return status if isinstance(status, dict) else {}
 
     def write_signals(self, epochs: Sequence[EpochSignals]) -> None:
@@ -156,6 +158,7 @@ def create_run(path: Path, recipe: Recipe, dataset: Dataset, data: Path) -> RunF
     """
     refuse_existing(path)
     recipe = adapted(recipe, dataset)
+    # All options, defaults included: a later version may change its defaults.
     options = asdict(network_options(recipe.network.name, recipe.network.options))
     recipe = replace(recipe, network=replace(recipe.network, options=options))
     config = {
@@ -166,6 +169,7 @@ def create_run(path: Path, recipe: Recipe, dataset: Dataset, data: Path) -> RunF
         "fingerprint": dataset.fingerprint,
         "input_size": int(dataset.images_nhw.shape[1]),
         "created": _now(),
+        # So that the folder alone says how its model was made.
         "command": sys.argv,
         "versions": {
             "mien": __version__,
@@ -187,6 +191,7 @@ def discard_run(run: RunFolder) -> None:
 
 def refuse_existing(path: Path) -> None:
     """Raise a RunFolderError if a file or a folder with content exists at `path`."""
+    # An empty folder holds nothing that could be lost.
     if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
         raise RunFolderError(
             f"{path} exists and is not empty",
@@ -243,6 +248,7 @@ class RunScorer(Generic[M_co]):
         """Return the logits, float32 [n, k], for grey crops, uint8 [n, s, s]."""
         pixels = torch.from_numpy(np.ascontiguousarray(crops_nhw))[:, None]
         parts = [self.model(part.float()) for part in torch.split(pixels, SCORING_BATCH)]
+        # torch.cat refuses an empty list, and no face is a result too.
         logits = torch.cat(parts) if parts else torch.zeros(0, max(self.columns) + 1)
         chosen: NDArray[np.float32] = logits[:, list(self.columns)].contiguous().numpy()
         return chosen
@@ -270,6 +276,7 @@ def load_scorer(
             hint=f"resume it: {resume_command(path)}",
         )
     tensors, state = load_checkpoint(run.checkpoints, checkpoint)
+    # 'last' holds both, and what was scored and is exported is the average.
     prefix = "average." if any(name.startswith("average.") for name in tensors) else "model."
     weights = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
     recipe = run.recipe

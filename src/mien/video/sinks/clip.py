@@ -46,6 +46,7 @@ class ClipWriter:
 
     def __init__(self, path: Path, sound: Path | None = None) -> None:
         self.path = path
+        # Hidden, so that no program takes the unfinished file for a video.
         self._part = path.with_name(f".{path.name}.part")
         self._sound_path = sound
         self._av = load_av()
@@ -207,6 +208,7 @@ class _Sound:
         # The same clock as the images': where it jumps, both continue alike.
         self._clock = Clock(source, stream)
         self._first_s = first_s
+        # Copied where possible: encoding again costs time and quality.
         self._copy = stream.codec_context.name in COPIED
         if self._copy:
             self._out = container.add_stream_from_template(stream)

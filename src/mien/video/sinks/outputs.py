@@ -17,7 +17,7 @@ from mien.video.sinks.row_file import FORMATS, RowFile
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mien.video.plan import Settings
+    from mien.video.plan import VideoSettings
     from mien.video.sinks.base import Sink
     from mien.video.sources import Source
 
@@ -106,12 +106,13 @@ class OutputFolder:
         return RowFile(path, self.options.rows, ()).part.exists()
 
     def resume_point(
-        self, source: Source, path: Path, settings: Settings, labels: Sequence[str]
+        self, source: Source, path: Path, settings: VideoSettings, labels: Sequence[str]
     ) -> ResumePoint | None:
         """Return where to resume a video; None where it must be read from its start.
 
         Only rows can be resumed: an annotated video is rendered again from the start.
         """
+        # A stream cannot be read again, and images of earlier frames are not in the rows.
         if source.kind != "video" or self.options.keeps_pixels:
             return None
         rows = RowFile(path, self.options.rows, labels)

@@ -44,6 +44,8 @@ def complete_frames(
             if not line.endswith(b"\n"):  # cut within a line
                 return
             row = _typed(_cells(line), labels) if kind == "csv" else json.loads(line)
+            # A frame counts once the next one starts: before that, some of its faces may be
+            # missing.
             if waiting and row["frame"] != frame:
                 yield end, _reading(waiting, labels)
                 waiting = []

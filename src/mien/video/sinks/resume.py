@@ -20,7 +20,7 @@ from mien.errors import SourceError
 from mien.files import read_json
 from mien.imaging.boxes import overlap
 from mien.video.pace import SamplingInterval
-from mien.video.plan import Settings
+from mien.video.plan import VideoSettings
 from mien.video.sinks.reread import complete_frames
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 SAME_TRACK_IOU = 0.5
 """Two boxes in one frame that overlap so much belong to the same track."""
 SAME_TIME_S = 1e-5
-"""Rows have times to a microsecond."""
+"""Rows have times to a microsecond; seeking and reading may differ by some of them."""
+TIME_UNIT_S = 1e-6
+SAME_LAP_S = 0.5
+"""A clock that restarts repeats its timestamps; those of one lap are closer than this in time."""
 
 
 def about(source: Source, run: dict[str, Any]) -> dict[str, Any]:
@@ -43,6 +46,7 @@ def about(source: Source, run: dict[str, Any]) -> dict[str, Any]:
     file = None
     if source.path is not None and source.path.exists():
         stat = source.path.stat()
+        # Not the content: hashing a long video would take longer than resuming saves.
         file = [stat.st_size, stat.st_mtime_ns]
     return {"source": source.name, "file": file, **run}
 
@@ -75,7 +79,7 @@ class ResumePoint:
 
     @classmethod
     def find(
-        cls, rows: RowFile, expected: dict[str, Any], settings: Settings, labels: Sequence[str]
+        cls, rows: RowFile, expected: dict[str, Any], settings: VideoSettings, labels: Sequence[str]
     ) -> ResumePoint | None:
         """Return where to resume; None where the source must be read from its start.
 
@@ -94,7 +98,7 @@ class ResumePoint:
 
     @classmethod
     def _search(
-        cls, part: Path, kind: str, labels: tuple[str, ...], settings: Settings
+        cls, part: Path, kind: str, labels: tuple[str, ...], settings: VideoSettings
     ) -> ResumePoint | None:
         plan = settings.planner()
         recent: deque[tuple[int, bool, FrameReading]] = deque()
@@ -144,9 +148,10 @@ class ResumePoint:
     def _is_first(self, frame: Frame) -> bool:
         if frame.pts is not None and self.first.pts is not None:
             # A clock that restarts gives the same timestamps twice, at other times.
-            near = abs(frame.time_s - self.first.time_s) < 0.5
+            near = abs(frame.time_s - self.first.time_s) < SAME_LAP_S
             return frame.pts == self.first.pts and near
-        return abs(frame.time_s - self.first.time_s) < 2e-6
+        # Times in rows are rounded to a microsecond: half of one up or down, and rounding again.
+        return abs(frame.time_s - self.first.time_s) < 2 * TIME_UNIT_S
 
     def join(self, results: Iterable[FrameResult]) -> Iterator[FrameResult]:
         """Yield the results after `last`, with the track numbers of the rows.
@@ -197,6 +202,7 @@ def _pairs(new: Sequence[TrackedFace], old: Sequence[TrackedFace]) -> Iterator[t
 
 def _elect(votes: dict[int, Counter[int]]) -> dict[int, int]:
     """Give each new number the old one it shares most frames with; none is given twice."""
+    # Most shared frames first, then the lower number, so that the result does not depend on chance.
     ranked = sorted(
         ((count, new, old) for new, c in votes.items() for old, count in c.items()),
         key=lambda item: (-item[0], item[1]),

@@ -86,6 +86,7 @@ class RowFile(Sink):
         """
         try:
             self.part.parent.mkdir(parents=True, exist_ok=True)
+            # Before the first row: rows without their note could not be resumed.
             if self._about is not None:
                 write_json(self.note, self._about)
             if self._keep:
@@ -146,6 +147,7 @@ class RowFile(Sink):
             return
         try:
             stream.flush()
+            # Before the new name: after a power cut a complete name must mean complete rows.
             os.fsync(stream.fileno())
         finally:
             stream.close()

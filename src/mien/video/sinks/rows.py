@@ -73,6 +73,7 @@ def _probabilities(
 
 def json_line(row: Mapping[str, Any]) -> str:
     """Return a row as one line of JSON."""
+    # Names of files stay readable; the file is UTF-8.
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 

@@ -28,6 +28,10 @@ GAP_S = 0.25
 """Seconds without a detection after which the areas are cut: a line across would be a guess.
 Where frames are sampled further apart, the sampling interval counts instead."""
 THUMB = 88
+PEAK_GAIN = 0.01
+"""A thumbnail is replaced where the confidence rises at least by this."""
+PEAK_MARGIN = 1.24
+"""Side of a thumbnail's square over the longer side of the face's box."""
 WIDTH, LEFT, RIGHT = 1000, 78, 16
 LANE, THUMBS, SPACE, TOP, FOOT = 96, 74, 26, 40, 34
 
@@ -106,10 +110,11 @@ class Timeline:
     def _keep_peak(self, lane: _Lane, frame: Frame, face: TrackedFace) -> None:
         best = lane.peaks.get(face.label or "")
         confidence = face.confidence or 0.0
-        if best is not None and confidence < best.confidence + 0.01:
+        # Not for every slightly surer frame: encoding the image costs more than it gains.
+        if best is not None and confidence < best.confidence + PEAK_GAIN:
             return
         x0, y0, x1, y1 = face.box
-        centre, half = ((x0 + x1) / 2, (y0 + y1) / 2), max(x1 - x0, y1 - y0) * 0.62
+        centre, half = ((x0 + x1) / 2, (y0 + y1) / 2), max(x1 - x0, y1 - y0) * PEAK_MARGIN / 2
         # At the edge of the image the square moves inwards rather than show nothing.
         left = max(min(centre[0] - half, frame.size[0] - 2 * half), 0.0)
         top = max(min(centre[1] - half, frame.size[1] - 2 * half), 0.0)
@@ -143,6 +148,11 @@ class Timeline:
             lane_height=LANE,
             begin_s=begin,
             end_s=end,
+            # Classes rather than attributes: only a rule of the stylesheet knows the color scheme.
+            colours=[
+                {"light": label_colour(label), "dark": label_colour(label, dark=True)}
+                for label in self._labels
+            ],
             legend=list(self._legend()),
             ticks=list(_ticks(scale)),
             lanes=[
@@ -155,8 +165,8 @@ class Timeline:
 
     def _legend(self) -> Iterator[dict[str, object]]:
         x = LEFT
-        for label in self._labels:
-            yield {"x": x, "colour": label_colour(label), "label": label}
+        for number, label in enumerate(self._labels):
+            yield {"x": x, "kind": number, "label": label}
             x += 42 + 8 * len(label)
 
     def _lane(self, track: int, lane: _Lane, top: float, scale: _Scale) -> dict[str, object]:
@@ -164,10 +174,10 @@ class Timeline:
             "name": f"track {track}",
             "top": top,
             "areas": list(self._areas(lane, top, scale)),
-            "thumbnails": list(_thumbnails(lane, top, scale)),
+            "thumbnails": list(_thumbnails(lane, top, scale, self._labels)),
         }
 
-    def _areas(self, lane: _Lane, top: float, scale: _Scale) -> Iterator[dict[str, str]]:
+    def _areas(self, lane: _Lane, top: float, scale: _Scale) -> Iterator[dict[str, object]]:
         """Stack the labels' probabilities, from bottom to top in the labels' order."""
         for run in _runs(lane.points, 2.5 * lane.step_s):
             times = np.array([scale.x(point.start_s) for point in run])
@@ -177,14 +187,14 @@ class Timeline:
             # The last moment lasts a while, and a single one would be invisible.
             last = max(scale.x(run[-1].end_s), times[0] + 1.5)
             times, edges = np.append(times, last), np.concatenate([edges, edges[-1:]])
-            for number, label in enumerate(self._labels):
+            for number in range(len(self._labels)):
                 low, high = edges[:, number], edges[:, number + 1]
                 points = [
                     *zip(times, top + LANE * (1 - high), strict=True),
                     *zip(times[::-1], top + LANE * (1 - low[::-1]), strict=True),
                 ]
                 path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-                yield {"points": path, "colour": label_colour(label)}
+                yield {"points": path, "kind": number}
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +235,9 @@ def _ticks(scale: _Scale) -> Iterator[dict[str, object]]:
         yield {"x": scale.x(tick * step), "text": clock(tick * step)}
 
 
-def _thumbnails(lane: _Lane, top: float, scale: _Scale) -> Iterator[dict[str, object]]:
+def _thumbnails(
+    lane: _Lane, top: float, scale: _Scale, labels: Sequence[str]
+) -> Iterator[dict[str, object]]:
     side, free = THUMBS - 14, LEFT - 1e-6
     for label, peak in sorted(lane.peaks.items(), key=lambda kv: kv[1].time_s):
         x = scale.x(peak.time_s)
@@ -239,7 +251,7 @@ def _thumbnails(lane: _Lane, top: float, scale: _Scale) -> Iterator[dict[str, ob
             "top": top - THUMBS + 4,
             "side": side,
             "jpeg": peak.jpeg,
-            "colour": label_colour(label),
+            "kind": labels.index(label),
             "title": f"{label} {percent(peak.confidence)} at {clock(peak.time_s)}",
         }
 
