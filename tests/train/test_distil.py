@@ -9,7 +9,14 @@ import torch
 from mien.data.dataset import Dataset
 from mien.doctor.replay import is_reproducible
 from mien.errors import ConfigError, RunFolderError
-from mien.train.loop.distillation import load_teachers, soft_targets_for_batch, with_soft_targets
+from mien.train.loop.distillation import (
+    PooledFeatures,
+    hint_loss,
+    load_teachers,
+    similarity,
+    targets_for_batch,
+    with_soft_targets,
+)
 from mien.train.loop.fit import fit
 from mien.train.loop.loader import make_examples
 from mien.train.recipe.recipe import Recipe, recipe_from_dict
@@ -68,12 +75,12 @@ def test_teachers_predict_on_the_augmented_images(tmp_path: Path, drawn: Dataset
     teachers = load_teachers(augmented)
     changed = plain.pixels.float().flip(3)
     probs = torch.from_numpy(load_scorer(run.path).logits(changed[:, 0].numpy())).softmax(1)
-    targets = soft_targets_for_batch(teachers, changed, plain.targets_nk, augmented.distillation)
-    torch.testing.assert_close(targets, 0.25 * plain.targets_nk + 0.75 * probs)
-    assert torch.equal(
-        soft_targets_for_batch((), changed, plain.targets_nk, augmented.distillation),
-        plain.targets_nk,
-    )
+    config = augmented.distillation
+    batch = targets_for_batch(teachers, changed, plain.targets_nk, config)
+    torch.testing.assert_close(batch.targets_nk, 0.25 * plain.targets_nk + 0.75 * probs)
+    assert batch.similarity_nn is None
+    without = targets_for_batch((), changed, plain.targets_nk, config)
+    assert torch.equal(without.targets_nk, plain.targets_nk)
     before = [p.clone() for p in teachers[0].parameters()]
     weights = []
     for name, epochs in [("whole", [2]), ("resumed", [1, 2])]:
@@ -88,6 +95,50 @@ def test_teachers_predict_on_the_augmented_images(tmp_path: Path, drawn: Dataset
         weights.append(torch.cat([p.detach().flatten() for p in state.model.parameters()]))
     assert torch.equal(weights[0], weights[1])
     assert all(torch.equal(a, b) for a, b in zip(before, teachers[0].parameters(), strict=True))
+
+
+def test_similarity_does_not_depend_on_width_scale_or_offset() -> None:
+    features = torch.randn(6, 5, generator=torch.Generator().manual_seed(3))
+    wider = torch.cat([features, torch.zeros(6, 7)], dim=1)
+    torch.testing.assert_close(similarity(features), similarity(wider * 40 + 9))
+    torch.testing.assert_close(similarity(features).norm(dim=1), torch.ones(6))
+    assert hint_loss(features, similarity(wider)).item() == pytest.approx(0, abs=1e-6)
+    # Two pairs of like images; the student sees the pairs crosswise.
+    teacher = similarity(torch.tensor([[1.0], [1.0], [-1.0], [-1.0]]))
+    crosswise = torch.tensor([[1.0], [-1.0], [1.0], [-1.0]])
+    # Every row is (±1/2, ...) and differs from the teacher's in two of four entries, by 1.
+    assert hint_loss(crosswise, teacher).item() == pytest.approx(2)
+
+
+def test_a_hint_makes_the_students_features_like_the_teachers(
+    tmp_path: Path, drawn: Dataset
+) -> None:
+    teacher = create_run(tmp_path / "teacher", recipe(), drawn, tmp_path)
+    fit(teacher, drawn)
+    losses = {}
+    for hint in (0.0, 3.0):
+        distillation = DistillationConfig((str(teacher.path),), 0.5, on_augmented=True, hint=hint)
+        one = replace(recipe(), distillation=distillation)
+        one = replace(one, fit=replace(one.fit, seed=5, epochs=4))
+        run = create_run(tmp_path / f"hint{hint:g}", one, drawn, tmp_path)
+        state = fit(run, drawn)
+        pixels = make_examples(drawn.split("validation"), one).pixels.float()
+        with PooledFeatures(state.model.eval()) as features, torch.no_grad():
+            state.model(pixels)
+        (network,) = load_teachers(one)
+        target = targets_for_batch(
+            [network], pixels, torch.full((len(pixels), 3), 1 / 3), replace(distillation, hint=1)
+        )
+        assert target.similarity_nn is not None
+        losses[hint] = hint_loss(features.last, target.similarity_nn).item()
+    assert losses[3.0] < 0.7 * losses[0.0]
+
+
+def test_a_hint_needs_teachers_that_see_the_students_images() -> None:
+    for table in ({"hint": 1.0}, {"hint": 1.0, "teachers": ["runs/teacher"]}):
+        with pytest.raises(ConfigError, match="distillation.hint: 1 needs teachers") as caught:
+            recipe_from_dict({**VALUES, "distillation": table})
+        assert "distillation.on_augmented=true" in caught.value.hint
 
 
 def test_a_teacher_that_is_no_run_is_named(tmp_path: Path, drawn: Dataset) -> None:

@@ -124,6 +124,24 @@ def test_a_shipped_model_is_fine_tuned(name: str) -> None:
     )
 
 
+def test_of_an_ensemble_the_network_that_fits_is_taken() -> None:
+    weights = read_pretrained("mien-base").weights
+    for name, number in (("small", 0), ("base", 1)):
+        changes = ["fit.init_from=mien-base", "labels=three"]
+        fitting = load_recipe(find_recipe(Path(name)), changes)
+        model = build_model(fitting.network, normalise=Normalise("image"), input_size=48, classes=8)
+        assert load_pretrained(model, fitting)
+        prefix = f"members.{number}."
+        theirs = {n.removeprefix(prefix): v for n, v in weights.items() if n.startswith(prefix)}
+        assert len(theirs) > 30
+        ours = model.state_dict()
+        assert all(torch.equal(ours[n], value) for n, value in theirs.items())
+    other = load_recipe(find_recipe(Path("tiny")), changes)
+    model = build_model(other.network, normalise=Normalise("image"), input_size=48, classes=8)
+    with pytest.raises(ConfigError, match="the network of mien-base is not this recipe's"):
+        load_pretrained(model, other)
+
+
 def test_a_fine_tuned_run_resumes_without_its_source(
     first: Path, drawn: Dataset, tmp_path: Path
 ) -> None:

@@ -39,8 +39,9 @@ class Pretrained:
 def load_pretrained(model: Model, recipe: Recipe) -> bool:
     """Load the weights that `fit.init_from` names into the model, if it names any.
 
-    If they were trained for other labels, the rows of the last layer are copied for the labels
-    that both have, and keep their random weights for the others.
+    Of an ensemble the first network that fits is taken. If they were trained for other labels, the
+    rows of the last layer are copied for the labels that both have, and keep their random weights
+    for the others.
 
     Returns:
         Whether the weights include those of `network.align`, which then needs no training.
@@ -54,23 +55,45 @@ def load_pretrained(model: Model, recipe: Recipe) -> bool:
         return False
     source = read_pretrained(recipe.fit.init_from)
     own = model.state_dict()
+    for member in _members(source):
+        weights = _weights_for(own, member, recipe.learnt_labels)
+        if weights is not None:
+            model.load_state_dict(own | weights)
+            return any(name.startswith(ALIGNMENT) for name in weights)
+    raise ConfigError(
+        f"fit.init_from: the network of {recipe.fit.init_from} is not this recipe's",
+        hint="take its recipe's [network] and crop size, or leave fit.init_from out",
+    )
+
+
+def _weights_for(
+    own: dict[str, Tensor], source: Pretrained, labels: tuple[str, ...]
+) -> dict[str, Tensor] | None:
+    """Return the source's weights for a network that learns `labels`; None if it is another."""
     weights = {**source.weights}
     # Known labels keep their rows, so that fine-tuning starts from what the model can do.
-    if source.labels != recipe.learnt_labels:
-        weights |= _matched_rows(own, source, recipe.learnt_labels)
+    if source.labels != labels:
+        weights |= _matched_rows(own, source, labels)
     aligns = any(name.startswith(ALIGNMENT) for name in weights)
     optional = {
         name for name in own if _is_optional(name) or (not aligns and name.startswith(ALIGNMENT))
     } - weights.keys()
     # Compared as a whole: load_state_dict would list each tensor in torch's words.
     shapes = {name: value.shape for name, value in weights.items()}
-    if shapes != {name: value.shape for name, value in own.items() if name not in optional}:
-        raise ConfigError(
-            f"fit.init_from: the network of {recipe.fit.init_from} is not this recipe's",
-            hint="take its recipe's [network] and crop size, or leave fit.init_from out",
-        )
-    model.load_state_dict(own | weights)
-    return aligns
+    needed = {name: value.shape for name, value in own.items() if name not in optional}
+    return weights if shapes == needed else None
+
+
+def _members(source: Pretrained) -> list[Pretrained]:
+    """Return the networks of an exported ensemble, in order; a single network as it is."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, value in source.weights.items():
+        ensemble, _, rest = name.partition(".")
+        if ensemble != "members":
+            return [source]
+        number, _, own_name = rest.partition(".")
+        found.setdefault(number, {})[own_name] = value
+    return [Pretrained(found[number], source.labels) for number in sorted(found, key=int)]
 
 
 def _matched_rows(

@@ -9,7 +9,7 @@ import torch
 
 from mien.errors import TrainingError
 from mien.train.loop.augment import augment, mix, resize_fraction, shrink
-from mien.train.loop.distillation import soft_targets_for_batch
+from mien.train.loop.distillation import BatchTargets, PooledFeatures, hint_loss, targets_for_batch
 from mien.train.loop.loader import batches, sampling_chance
 from mien.train.loop.loss import TrainingLoss
 from mien.train.loop.optimizer import learning_rate, sharpness_aware
@@ -95,14 +95,11 @@ class Stepper:
         step, self.next_step = self.next_step, self.next_step + 1
         self._set_learning_rate(self.scheduled_lr(step) if lr is None else lr)
         recorder.lr = max(recorder.lr, state.lr)
-        inputs, targets, weights = self._prepare(batch)
+        inputs, batch_targets, weights = self._prepare(batch)
         measured = recorder.prepare(step, inputs.device)
 
         def batch_loss() -> Tensor:
-            with autocast(recipe.fit, inputs.device):
-                logits = state.model(inputs)
-            # In float32 whatever the precision: a softmax in bfloat16 has two digits.
-            return self.loss(logits.float(), targets, weights)
+            return self._loss(inputs, batch_targets, weights)
 
         loss = batch_loss()
         state.optimizer.zero_grad(set_to_none=True)
@@ -138,16 +135,32 @@ class Stepper:
         for group in self.state.optimizer.param_groups:
             group["lr"] = lr
 
-    def _prepare(self, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return augmented inputs, their targets with the teachers' mixed in, and weights."""
+    def _loss(self, inputs: Tensor, batch_targets: BatchTargets, weights: Tensor) -> Tensor:
+        """Return the loss of the prepared batch under the current weights, a scalar."""
+        model, recipe = self.state.model, self.recipe
+        if batch_targets.similarity_nn is None:
+            with autocast(recipe.fit, inputs.device):
+                logits = model(inputs)
+            # In float32 whatever the precision: a softmax in bfloat16 has two digits.
+            return self.loss(logits.float(), batch_targets.targets_nk, weights)
+        with PooledFeatures(model) as features, autocast(recipe.fit, inputs.device):
+            logits = model(inputs)
+        loss = self.loss(logits.float(), batch_targets.targets_nk, weights)
+        return loss + recipe.distillation.hint * hint_loss(
+            features.last, batch_targets.similarity_nn
+        )
+
+    def _prepare(self, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, BatchTargets, Tensor]:
+        """Return augmented inputs, their targets, and weights."""
         pixels, targets, weights = batch
         state, recipe = self.state, self.recipe
         weights = self.loss.weights(targets, weights)
         inputs = augment(pixels, recipe.augment, state.changes)
         inputs, targets = mix(inputs, targets, recipe.augment, state.changes)
         # The teachers see the inputs at full size; only the student's are reduced.
-        targets = soft_targets_for_batch(state.teachers, inputs, targets, recipe.distillation)
-        return shrink(inputs, resize_fraction(recipe.fit, state.epoch)), targets, weights
+        with autocast(recipe.fit, inputs.device):
+            batch_targets = targets_for_batch(state.teachers, inputs, targets, recipe.distillation)
+        return shrink(inputs, resize_fraction(recipe.fit, state.epoch)), batch_targets, weights
 
 
 def autocast(config: FitConfig, device: torch.device) -> torch.autocast:

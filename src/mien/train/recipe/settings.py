@@ -258,8 +258,20 @@ class DistillationConfig:
         on_augmented: teachers predict in each step on the augmented images that the student sees
             (Beyer et al. 2022, arXiv:2106.05237), at the cost of their time; otherwise once, on the
             original images.
+        hint: weight of the hint loss: the student's pooled features must find the same images of a
+            batch alike as the first teacher's do (similarity-preserving distillation, Tung & Mori
+            2019, arXiv:1907.09682); their widths may differ. 0 is off; else it needs
+            `on_augmented`.
     """
 
     teachers: tuple[str, ...] = ()
     weight: Fraction = 0.5
     on_augmented: bool = False
+    hint: NonNegative = 0.0
+
+    def __post_init__(self) -> None:
+        if self.hint and not (self.on_augmented and self.teachers):
+            raise ConfigError(
+                f"distillation.hint: {self.hint:g} needs teachers that see the student's images",
+                hint="set distillation.teachers and distillation.on_augmented=true, or hint to 0",
+            )
