@@ -11,11 +11,12 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version
 demo: .venv-demo/ready
 	.venv-demo/bin/mien predict examples --annotate out/demo
 
+# One process per core. The tests of a file stay together, so that they share its fixtures.
 # A data file by its full path: tests start processes in other folders.
 test: export COVERAGE_FILE = $(CURDIR)/.coverage
 test: .venv/ready
 	.venv/bin/coverage erase
-	.venv/bin/coverage run -m pytest
+	.venv/bin/coverage run -m pytest -n auto --dist loadfile
 	.venv/bin/coverage combine --quiet
 	@.venv/bin/coverage report | sed -n 1,12p
 	@echo "branch coverage of src, percent:"
