@@ -41,5 +41,20 @@ def test_weights_sampling_and_adjustment_change_it(recipe_: Recipe, expected: li
     assert list(found.values()) == pytest.approx(expected, abs=2e-3)
 
 
+@pytest.mark.parametrize(
+    ("recipe_", "expected"),
+    [
+        (trained(sampling="square_root"), list(DATA.values())),
+        (trained({"class_weights": "balanced"}), list(DATA.values())),
+        (trained({"logit_adjustment": 1.0}), [1 / 3] * 3),
+    ],
+)
+def test_with_votes_only_the_adjustment_changes_it(recipe_: Recipe, expected: list[float]) -> None:
+    votes = replace(recipe_, targets=replace(recipe_.targets, kind="votes"))
+    found = _learned_prior(Y_TRUE, THREE, votes)
+    assert found is not None
+    assert list(found.values()) == pytest.approx(expected, abs=2e-3)
+
+
 def test_a_label_without_an_image_leaves_none() -> None:
     assert _learned_prior(Y_TRUE[:90], THREE, trained()) is None

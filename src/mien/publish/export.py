@@ -218,7 +218,9 @@ def _learned_prior(
     """Return the class prior that a network has learned; None where a label has no image.
 
     It is that of the training data times the weights of the classes and the frequencies of
-    sampling; a logit adjustment of tau leaves the power 1 - tau of the data's.
+    sampling; a logit adjustment of tau leaves the power 1 - tau of the data's. With raters' votes
+    weights and sampling do not count: an image's soft label depends on the image alone, so another
+    mix of images changes which faces are learned, and hardly what is learned of each.
     """
     prior = class_prior(y_true_n, labels)
     if prior is None:
@@ -227,13 +229,19 @@ def _learned_prior(
     # What the training did to the prior: adjusted logits, sampling and class weights each multiply
     # it.
     learned_k = fractions_k ** (1 - recipe.loss.logit_adjustment)
+    if recipe.targets.kind == "votes":
+        return _as_prior(learned_k, labels)
     learned_k = learned_k * sampling_factors(fractions_k, recipe.fit.sampling)
     counts_k = fractions_k * float((y_true_n >= 0).sum())
     weights_k = class_weights(counts_k, recipe.loss)
     if weights_k is not None:
         learned_k = learned_k * weights_k
-    learned = (learned_k / learned_k.sum()).tolist()
-    return {label: round(p, DIGITS) for label, p in zip(labels, learned, strict=True)}
+    return _as_prior(learned_k, labels)
+
+
+def _as_prior(weights_k: Tensor, labels: Sequence[str]) -> dict[str, float]:
+    probs = (weights_k / weights_k.sum()).tolist()
+    return {label: round(p, DIGITS) for label, p in zip(labels, probs, strict=True)}
 
 
 def fit_temperature(logits_nk: NDArray[np.float32], y_true_n: NDArray[np.int64]) -> float:
