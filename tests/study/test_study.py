@@ -17,15 +17,14 @@ from tests.conftest import run_mien
 from mien.data.dataset import load_dataset
 from mien.errors import ConfigError, DataError, counted
 from mien.study.cell import Result, random_subset, read_result, run_training
-from mien.study.plan import MEASURES, Plan, load_plan, trainings
+from mien.study.costs import duration, estimate_seconds, refuse_costly
+from mien.study.measures import MEASURES
+from mien.study.plan import Plan, load_plan, trainings
 from mien.study.report import Provenance, as_json, markdown, page
 from mien.study.study import (
     CELLS,
     Outcome,
-    duration,
-    estimate_seconds,
     pending,
-    refuse_costly,
     unique,
 )
 from mien.study.verdict import judge

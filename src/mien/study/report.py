@@ -13,9 +13,8 @@ from mien import __version__
 from mien.files import write_bytes, write_json, write_text
 from mien.report.page import render
 from mien.study.figures import png, svg
-from mien.study.plan import MEASURES
+from mien.study.measures import MEASURES, points
 from mien.study.study import places
-from mien.study.verdict import points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

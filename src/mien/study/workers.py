@@ -38,14 +38,39 @@ def run_all(
         report: progress callback: gets each training that ended and why it failed, '' if it did
             not.
     """
-    # Forking a process that runs torch's threads can deadlock; spawning cannot.
-    context = multiprocessing.get_context("spawn")
-    # Reversed, so that pop() takes the first, which is the longest.
-    waiting = list(reversed(pending))
-    workers = [Worker(context, data, folder) for _ in range(min(jobs, len(pending)))]
-    try:
-        while waiting or any(worker.training is not None for worker in workers):
-            for worker in workers:
+    with Pool(data, folder, jobs) as pool:
+        pool.run(pending, report)
+
+
+class Pool:
+    """Worker processes that stay for several lists of trainings; use it in a `with` statement.
+
+    Args:
+        data: the dataset's folder.
+        folder: gets a folder for each training.
+        jobs: worker processes, 1 or more; they are started when they are needed.
+    """
+
+    def __init__(self, data: Path, folder: Path, jobs: int) -> None:
+        self.data, self.folder, self.jobs = data, folder, jobs
+        self.workers: list[Worker] = []
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.stop()
+
+    def run(self, pending: Sequence[Training], report: Callable[[Training, str], None]) -> None:
+        """Run all trainings of `pending`, in that order; see `run_all`."""
+        # Forking a process that runs torch's threads can deadlock; spawning cannot.
+        context = multiprocessing.get_context("spawn")
+        while len(self.workers) < min(self.jobs, len(pending)):
+            self.workers.append(Worker(context, self.data, self.folder))
+        waiting = list(reversed(pending))  # so that pop() takes the first
+        while waiting or any(worker.training is not None for worker in self.workers):
+            for worker in self.workers:
                 ended, error = worker.poll()
                 if ended is not None:
                     report(ended, error)
@@ -53,9 +78,6 @@ def run_all(
                     worker.submit(waiting.pop())
             # Polling, because a killed process sends nothing that could be waited for.
             time.sleep(POLL_S)
-    finally:
-        for worker in workers:
-            worker.stop()
 
 
 class Worker:
