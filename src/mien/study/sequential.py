@@ -27,6 +27,10 @@ PRIOR_VARIANCE = 4.0
 four or five seeds, and costs small effects about a tenth more seeds: a change of the recipe that
 matters usually moves the accuracy by more than one standard deviation of the seeds."""
 
+EQUAL = 1e-12
+"""Range or standard deviation below which all differences are equal."""
+UNBOUNDED = (-math.inf, math.inf)
+
 
 def e_values(differences: ArrayLike) -> NDArray[np.float64]:
     """Return the e-value after each number of pairs, against a mean of 0.
@@ -78,15 +82,18 @@ def confidence_sequence(differences: Sequence[float], alpha: float) -> tuple[flo
         alpha: error rate, 0 to 1, both excluded.
     """
     x = np.asarray(differences, np.float64)
-    low, high = -math.inf, math.inf
-    now = low, high
+    if len(x) and np.ptp(x) < EQUAL:
+        # No variance, no scale: the interval is a point once it could be finite at all.
+        point = float(x.mean())
+        return UNBOUNDED if math.isinf(critical_t(len(x), alpha)) else (point, point)
+    low, high = now = UNBOUNDED
     for n in range(2, len(x) + 1):
-        t = critical_t(n, alpha)
-        if math.isinf(t):
+        t, deviation = critical_t(n, alpha), float(x[:n].std(ddof=1))
+        # Equal differences at first, of trainings that both failed, say nothing about later ones.
+        if math.isinf(t) or deviation < EQUAL:
             continue
-        mean = float(x[:n].mean())
-        reach = t * float(x[:n].std(ddof=1)) / math.sqrt(n)
+        mean, reach = float(x[:n].mean()), t * deviation / math.sqrt(n)
         now = mean - reach, mean + reach
         low, high = max(low, now[0]), min(high, now[1])
-    # An empty intersection means that the differences were not Gaussian: equal ones at first, say.
+    # An empty intersection means that the differences were not Gaussian: the present look counts.
     return (low, high) if low <= high else now

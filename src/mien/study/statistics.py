@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.study.sequential import anytime_p_value, confidence_sequence
+from mien.study.sequential import EQUAL, anytime_p_value, confidence_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LEVEL = 0.95
-EQUAL = 1e-12
-"""Standard deviation below which all differences are equal, and a t test would divide by zero."""
 
 
 @dataclass(frozen=True, slots=True)

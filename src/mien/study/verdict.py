@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mien.study.measures import BOUNDS, MEASURES, points
 from mien.study.plan import trainings
-from mien.study.power import detectable_difference
+from mien.study.power import MAX_SEEDS, detectable_difference, seeds_needed
 from mien.study.statistics import Difference, Mean, holm, mean_interval, paired, paired_sequential
 
 if TYPE_CHECKING:
@@ -86,6 +86,16 @@ class ComparisonOutcome:
             return math.inf
         return detectable_difference(d.mean.n, d.deviation, self.alpha, sequential=self.sequential)
 
+    def _needed(self) -> str:
+        """Return how many seeds an undecided comparison needs, in words; '' if it is decided."""
+        d, c = self.difference, self.comparison
+        if self.verdict != "undecided" or d is None or not math.isfinite(d.deviation):
+            return ""
+        n = seeds_needed(c.min_difference, d.deviation, self.alpha, sequential=self.sequential)
+        if n is None:
+            return f"; the minimum difference needs more than {MAX_SEEDS} seeds"
+        return f"; the minimum difference needs about {2 * n if c.spread else n} seeds"
+
     def sentence(self) -> str:
         """Return the comparison and its statistics in words."""
         c = self.comparison
@@ -95,13 +105,14 @@ class ComparisonOutcome:
         unit = " points" if points(c.measure) else ""
         name = ("spread over seeds of " if c.spread else "") + c.measure.replace("_", " ")
         counted = "pairs of seeds" if c.spread else "seeds"
+        needed = self._needed()
         interval = f"{scale * d.mean.low:+.2f} to {scale * d.mean.high:+.2f}"
         return (
             f"{c.higher} against {c.lower}: {scale * d.mean.value:+.2f}{unit} {name} "
             f"({100 * self.level:.3g}% interval {interval}, n = {d.mean.n} {counted}, corrected p "
             f"{_p(self.p_corrected)}, g {d.hedges_g:+.1f}; minimum difference "
             f"{scale * c.min_difference:g}, detectable at 80% power "
-            f"{scale * self.detectable():.2g})."
+            f"{scale * self.detectable():.2g}{needed})."
             f"{self.missing}"
         )
 
