@@ -206,15 +206,25 @@ def _until_decided(
     )  # fmt: skip
     written = time.monotonic()
 
+    def ended(training: Training, error: str) -> None:
+        if error:
+            typer.echo(f"training {training.key} failed: {error}", err=True)
+
     def looked(outcome: Outcome) -> None:
         nonlocal written
+        verdicts = [claim.verdict for factor in outcome.factors for claim in factor.claims]
+        typer.echo(
+            f"{len(verdicts) - verdicts.count('undecided')} of {counted(len(verdicts), 'claim')} "
+            f"decided; {counted(outcome.trainings, 'training')}, "
+            f"{duration(outcome.seconds / 60)} of CPU time",
+            err=True,
+        )
         # The figures take seconds to draw, which short trainings would notice.
         if time.monotonic() - written > REPORT_EVERY_S:
             write_report(outcome, trial.folder, command)
             written = time.monotonic()
 
-    with _progress_bar(len(todo)) as ended:
-        return run_until_decided(progress, trial.data, trial.jobs, budget_s, ended, looked)
+    return run_until_decided(progress, trial.data, trial.jobs, budget_s, ended, looked)
 
 
 def _load_plan(path: Path, seeds: int, only: list[str], set_: list[str]) -> Plan:
