@@ -26,7 +26,7 @@ def test_the_estimate_includes_the_alignment_network(drawn: Dataset) -> None:
     plain, aligned = training(), training("network.align=8")
     threads = torch.get_num_threads()
     without = estimate_seconds([plain], drawn)
-    # 4,000 batches of 128 on top of two epochs of 200 images: whatever the machine, many times as long.
+    # 4,000 batches of 128 on top of two epochs of 200 images take many times as long anywhere.
     assert estimate_seconds([aligned], drawn) > 10 * without > 0
     assert estimate_seconds([aligned, aligned], drawn) > 20 * without
     assert torch.get_num_threads() == threads

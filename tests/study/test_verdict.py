@@ -8,7 +8,7 @@ import pytest
 
 from mien.study.cell import Result
 from mien.study.claims import Claim, Comparison, Family
-from mien.study.conclusions import conclude
+from mien.study.conclusions import conclude, condition
 from mien.study.measures import MEASURES, spread_around_line
 from mien.study.plan import Factor, Plan, load_plan, trainings
 from mien.study.statistics import holm, paired
@@ -142,6 +142,17 @@ def test_each_comparison_states_its_power() -> None:
     assert sequential.comparisons[0].detectable() > comparison.detectable()
 
 
+def test_few_seeds_have_no_interval_yet() -> None:
+    spread = Comparison("b", "a", "accuracy", 0.005, spread=True)
+    plan = make_plan(claim("b", "a", comparisons=(spread,), primary=True), seeds=4)
+    (outcome,) = outcomes(plan, MEANS, sequential=True)
+    sentence = outcome.comparisons[0].sentence()
+    assert "too few for an interval" in sentence
+    assert "inf" not in sentence
+    (other,) = outcomes(make_plan(claim("b", "a", primary=True), seeds=2), {"a": 0.5})
+    assert "b has no value yet" in other.comparisons[0].sentence()
+
+
 def test_where_nothing_differs_a_family_hardly_ever_errs_while_it_grows() -> None:
     """The whole rule, looked at after every seed: three claims against the same cell."""
     claims = [claim(cell, "a", primary=True) for cell in "bcd"]
@@ -170,16 +181,17 @@ def test_one_sentence_says_where_a_statement_holds() -> None:
         claim("b", "a", where="at three"),
     )
     factors = judge(plan, {})
-    undecided, empty = conclude(plan, factors)
-    assert undecided.sentence == (
-        "It is undecided at one, at two and at three; it holds under none of the tested conditions "
-        "so far."
-    )
-    assert empty.sentence.startswith("It was not tested")
+    untested, empty = conclude(plan, factors)
+    assert untested.sentence == "It is not tested yet at one, at two and at three."
+    assert empty.sentence == "It has no claims."
     decided = outcomes(plan, MEANS)
     (factor,) = judge(plan, {})
     conclusion = conclude(plan, [replace(factor, claims=tuple(decided))])[0]
     assert conclusion.sentence == "It holds at two and at three; it does not hold at one."
+    (refuted,) = outcomes(make_plan(claim("a", "c", primary=True, where="at four")), MEANS)
+    assert condition([refuted]) == (
+        "It does not hold at four; it holds under none of the conditions decided so far."
+    )
     assert [c.claim.where for c in conclusion.claims] == ["at one", "at two", "at three"]
 
 

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from mien.study.plan import Plan
     from mien.study.verdict import ClaimOutcome, FactorOutcome
 
+UNTESTED = "untested"
+"""Instead of the verdict where a comparison has fewer than two pairs of seeds."""
 PARTS = {
     "supported": "holds",
     "not supported": "does not hold",
     "undecided": "is undecided",
+    UNTESTED: "is not tested yet",
 }
 """Verdict → predicate of the sentence, in the order of the sentence."""
 
@@ -56,13 +59,19 @@ def condition(claims: Sequence[ClaimOutcome]) -> str:
     """
     parts = []
     for verdict, predicate in PARTS.items():
-        places = [c.claim.where or c.claim.words for c in claims if c.verdict == verdict]
+        places = [c.claim.where or c.claim.words for c in claims if _state(c) == verdict]
         if places:
             parts.append(f"it {predicate} {_listed(places)}")
-    text = "; ".join(parts) or "it was not tested"
-    if not any(claim.verdict == "supported" for claim in claims):
-        text += "; it holds under none of the tested conditions so far"
+    text = "; ".join(parts) or "it has no claims"
+    states = [_state(claim) for claim in claims]
+    if "not supported" in states and "supported" not in states:
+        text += "; it holds under none of the conditions decided so far"
     return text[0].upper() + text[1:] + "."
+
+
+def _state(claim: ClaimOutcome) -> str:
+    tested = all(c.difference is not None for c in claim.comparisons)
+    return claim.verdict if tested or claim.verdict == "not supported" else UNTESTED
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -86,34 +86,38 @@ class ComparisonOutcome:
             return math.inf
         return detectable_difference(d.mean.n, d.deviation, self.alpha, sequential=self.sequential)
 
-    def _needed(self) -> str:
-        """Return how many seeds an undecided comparison needs, in words; '' if it is decided."""
+    def _power(self, scale: float) -> str:
+        """Return the power in words, and for an undecided comparison the seeds that it needs."""
         d, c = self.difference, self.comparison
+        found = self.detectable()
+        words = f"detectable at 80% power {scale * found:.2g}"
+        if not math.isfinite(found):
+            words = "too few seeds to detect any"
         if self.verdict != "undecided" or d is None or not math.isfinite(d.deviation):
-            return ""
+            return words
         n = seeds_needed(c.min_difference, d.deviation, self.alpha, sequential=self.sequential)
         if n is None:
-            return f"; the minimum difference needs more than {MAX_SEEDS} seeds"
-        return f"; the minimum difference needs about {2 * n if c.spread else n} seeds"
+            return f"{words}; the minimum difference needs more than {MAX_SEEDS} seeds"
+        return f"{words}; the minimum difference needs about {2 * n if c.spread else n} seeds"
 
     def sentence(self) -> str:
         """Return the comparison and its statistics in words."""
         c = self.comparison
         if self.difference is None:
             return f"{c.higher} and {c.lower} have fewer than two seeds in common.{self.missing}"
-        d, scale = self.difference, 100.0 if points(c.measure) else 1.0
+        d, scale, digits = self.difference, *((100.0, 2) if points(c.measure) else (1.0, 3))
         unit = " points" if points(c.measure) else ""
         name = ("spread over seeds of " if c.spread else "") + c.measure.replace("_", " ")
         counted = "pairs of seeds" if c.spread else "seeds"
-        needed = self._needed()
-        interval = f"{scale * d.mean.low:+.2f} to {scale * d.mean.high:+.2f}"
+        interval = "too few for an interval"
+        if math.isfinite(d.mean.low):
+            low, high = (f"{scale * v:+.{digits}f}" for v in (d.mean.low, d.mean.high))
+            interval = f"{100 * self.level:.3g}% interval {low} to {high}"
         return (
-            f"{c.higher} against {c.lower}: {scale * d.mean.value:+.2f}{unit} {name} "
-            f"({100 * self.level:.3g}% interval {interval}, n = {d.mean.n} {counted}, corrected p "
-            f"{_p(self.p_corrected)}, g {d.hedges_g:+.1f}; minimum difference "
-            f"{scale * c.min_difference:g}, detectable at 80% power "
-            f"{scale * self.detectable():.2g}{needed})."
-            f"{self.missing}"
+            f"{c.higher} against {c.lower}: {scale * d.mean.value:+.{digits}f}{unit} {name} "
+            f"({interval}, n = {d.mean.n} {counted}, corrected p {_p(self.p_corrected)}, "
+            f"g {d.hedges_g:+.1f}; minimum difference {scale * c.min_difference:g}, "
+            f"{self._power(scale)}).{self.missing}"
         )
 
 
@@ -276,12 +280,14 @@ def _spreads(values: list[float | None]) -> list[float | None]:
 
 def _missing(values: Mapping[str, list[float | None]]) -> str:
     """Return the seeds without a value, by cell, as a sentence; '' for none."""
-    parts = []
+    parts, untrained = [], []
     for cell, seeds in values.items():
         lacking = [str(seed) for seed, value in enumerate(seeds) if value is None]
-        if lacking:
+        if seeds and len(lacking) == len(seeds):
+            untrained.append(f" {cell} has no value yet.")
+        elif lacking:
             parts.append(f"seed{'s' if len(lacking) > 1 else ''} {', '.join(lacking)} of {cell}")
-    return f" Missing: {'; '.join(parts)}." if parts else ""
+    return (f" Missing: {'; '.join(parts)}." if parts else "") + "".join(untrained)
 
 
 def _p(value: float) -> str:
