@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,16 +38,16 @@ def test_the_alignment_s_estimate_scales_a_few_steps_to_all(
     drawn: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    whole = align_pretraining.fit_alignment
+    whole: Callable[..., float] = align_pretraining.fit_alignment
 
-    def counted(*arguments: object) -> float:
+    def counted(*arguments: Any) -> float:
         *rest, progress = arguments
 
         def count(done: int, total: int) -> None:
             calls.append(done)
-            progress(done, total)  # type: ignore[operator]
+            progress(done, total)
 
-        return whole(*rest, count)  # type: ignore[arg-type]
+        return whole(*rest, count)
 
     monkeypatch.setattr("mien.train.loop.timing.fit_alignment", counted)
     costs = Costs([training("network.align=4")], drawn)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ CELLS = {name: {"optimizer.lr": 0.001 * (i + 1)} for i, name in enumerate("abcd"
 NOISE = 0.01
 
 
-def claim(first: str, second: str, **values: object) -> Claim:
+def claim(first: str, second: str, **values: Any) -> Claim:
     comparison = Comparison(first, second, "accuracy", 0.005)
     return replace(Claim(f"{first} over {second}", (comparison,), family="f"), **values)
 
@@ -29,7 +30,9 @@ def make_plan(*claims: Claim, seeds: int = 6) -> Plan:
     return Plan("t", "poster", (factor,), families=families, seeds=seeds, train=96, validation=40)
 
 
-def outcomes(plan: Plan, means: dict[str, float], **options: bool) -> list[ClaimOutcome]:
+def outcomes(
+    plan: Plan, means: dict[str, float], *, sequential: bool = False
+) -> list[ClaimOutcome]:
     (factor,) = plan.factors
     results = {}
     for number, (cell, mean) in enumerate(means.items()):
@@ -40,7 +43,7 @@ def outcomes(plan: Plan, means: dict[str, float], **options: bool) -> list[Claim
                 "accuracy": mean + noise,
             }
             results[training.key] = Result(training.key, "f", measures, 100, 96, 40, 1.0)
-    (judged,) = judge(plan, results, **options)
+    (judged,) = judge(plan, results, sequential=sequential)
     return list(judged.claims)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -134,15 +135,10 @@ def _work(data: Path, folder: Path, tasks: Any, outcomes: Any) -> None:
     from mien.study.cell import run_training
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
     dataset = load_dataset(data)
-    parent = os.getppid()
     while True:
-        try:
-            training = tasks.get(timeout=2.0)
-        except queue.Empty:
-            if os.getppid() != parent:
-                return  # the parent was killed
-            continue
+        training = tasks.get()
         try:
             run_training(training, dataset, folder)
             outcomes.put("")
@@ -150,3 +146,13 @@ def _work(data: Path, folder: Path, tasks: Any, outcomes: Any) -> None:
             outcomes.put(error.message)
         except Exception as error:  # noqa: BLE001 - one training must not end the study
             outcomes.put(f"{type(error).__name__}: {error}")
+
+
+def _exit_with_parent(parent: int) -> None:
+    """End this process once its parent is gone, in the middle of a training too.
+
+    Otherwise it would write into a folder that the resumed study is already training in.
+    """
+    while os.getppid() == parent:
+        time.sleep(POLL_S)
+    os._exit(1)
