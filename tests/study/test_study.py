@@ -190,8 +190,10 @@ def test_a_process_that_died_idle_loses_nothing(tmp_path: Path, data: Path, plan
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 def test_a_killed_study_leaves_no_training_behind(tmp_path: Path, data: Path, plan: Plan) -> None:
-    command = [sys.executable, "-m", "mien", "study", tmp_path / "two.toml", "--data", data,
-               "--out", tmp_path / "out", "--yes", "--set", "fit.epochs=100000"]  # fmt: skip
+    command: list[str | Path] = [
+        sys.executable, "-m", "mien", "study", tmp_path / "two.toml", "--data", data,
+        "--out", tmp_path / "out", "--yes", "--set", "fit.epochs=100000",
+    ]  # fmt: skip
     with child(command, stderr=subprocess.DEVNULL) as study:
         until(lambda: list((tmp_path / "out" / CELLS).glob("*/metrics.jsonl")))
         workers = _children(study.pid)
