@@ -70,8 +70,9 @@ Until = Annotated[
     str,
     typer.Option(
         "--until",
-        help="'decided' gives undecided claims more seeds, up to the study's max_seeds, by tests "
-        "that allow it (default: a fixed number of seeds); needs --budget.",
+        metavar="decided",
+        help="Add seeds to undecided claims until they are decided, up to the study's max_seeds; "
+        "the only value is decided, and it needs --budget (default: a fixed number of seeds).",
     ),
 ]
 Budget = Annotated[
