@@ -113,8 +113,8 @@ def test_degenerate_differences() -> None:
     assert anytime_p_value([5.0]) == 1.0
     assert 0 < anytime_p_value([0.1] * 3) < 1
     assert confidence_sequence([0.1], ALPHA) == (-math.inf, math.inf)
-    assert confidence_sequence([0.0] * 3, ALPHA) == (-math.inf, math.inf)
-    assert confidence_sequence([0.0] * 4, ALPHA) == (0.0, 0.0)
+    assert confidence_sequence([0.0] * 9, ALPHA) == (-math.inf, math.inf)
+    assert confidence_sequence([0.0] * 10, ALPHA) == (0.0, 0.0)
 
 
 def test_equal_differences_at_first_do_not_decide_about_later_ones() -> None:

@@ -131,6 +131,7 @@ def test_cells_with_more_seeds_are_paired_by_the_common_ones() -> None:
     assert comparison.difference is not None
     assert comparison.difference.mean.n == 6
     assert not comparison.missing
+    assert "all differences are equal" in comparison.sentence()
 
 
 def test_each_comparison_states_its_power() -> None:

@@ -89,6 +89,8 @@ class ComparisonOutcome:
     def _power(self, scale: float) -> str:
         """Return the power in words, and for an undecided comparison the seeds that it needs."""
         d, c = self.difference, self.comparison
+        if d is not None and d.deviation == 0:
+            return "all differences are equal"
         found = self.detectable()
         words = f"detectable at 80% power {scale * found:.2g}"
         if not math.isfinite(found):
