@@ -17,6 +17,8 @@ from mien.train.recipe.adapt import adapted
 HEAD = 'title = "t"\nrecipe = "poster"\nseeds = 3\n'
 FACTOR = '[[factor]]\nname = "rate"\ntitle = "Rate"\n'
 CELLS = '[factor.cells]\n"a" = { "optimizer.lr" = 0.1 }\n"b" = {}\n'
+FAMILY = '[[family]]\nname = "one"\nwords = "w"\n'
+CLAIM = '[[factor.claims]]\nwords = "w"\ncomparisons = [{ higher = "a", lower = "b" }]\n'
 
 
 def plan_file(folder: Path, text: str) -> Path:
@@ -29,25 +31,35 @@ def test_the_poster_s_study_has_its_factors_and_claims() -> None:
     plan = load_plan(Path("study/poster"))
     factors = {factor.name: factor for factor in plan.factors}
     assert list(factors) == [
-        "learning-rate", "epochs", "regularisation", "activation", "complexity", "augmentation",
-        "data",
+        "learning-rate", "activation", "regularisation", "complexity", "all-images",
+        "augmentation", "data",
     ]  # fmt: skip
-    rates = [t.recipe.optimizer.lr for _, c, t in all_trainings(only(plan, ["learning-rate"]))]
-    assert sorted(set(rates)) == [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
-    epochs = {t.recipe.fit.epochs for _, _, t in all_trainings(only(plan, ["epochs"]))}
-    assert epochs == {8, 100}
+    rates = {
+        (t.recipe.optimizer.name, t.recipe.optimizer.rate)
+        for _, _, t in all_trainings(only(plan, ["learning-rate"]))
+    }
+    assert {("adam", 1e-3), ("adam", 1e-2), ("sgd", 1e-3), ("sgd", 1e-2)} <= rates
+    epochs = {
+        name: {t.recipe.fit.epochs for _, _, t in all_trainings(only(plan, [name]))}
+        for name in factors
+    }
+    assert epochs["regularisation"] == {8, 100}
+    assert epochs["complexity"] == {8, 60}
     assert len(factors["activation"].cells) == 12
-    assert len(factors["complexity"].cells) == 6
-    assert len(factors["regularisation"].cells) == 4
-    assert plan.seeds == 5
+    assert len(factors["regularisation"].cells) == len(factors["complexity"].cells) == 8
+    assert {t.train for _, _, t in all_trainings(only(plan, ["all-images"]))} == {0}
     assert plan.train == 3000
-    claims = [claim.words for factor in plan.factors for claim in factor.claims]
-    assert any("contradiction" in words for words in claims)
+    claims = [claim for factor in plan.factors for claim in factor.claims]
+    assert all(claim.where for claim in claims)
+    spreads = [c for claim in claims for c in claim.comparisons if c.spread]
+    assert {c.measure for c in spreads} == {"accuracy"}
+    measures = {c.measure for claim in claims for c in claim.comparisons}
+    assert {"accuracy", "gap", "loss_rise", "loss_spread", "min_loss", "dead_units"} <= measures
 
 
 @pytest.mark.parametrize("name", ["poster", "study/poster", "recipes/study/poster.toml"])
 def test_a_shipped_study_is_found_by_name(name: str) -> None:
-    assert load_plan(Path(name)).title == "The poster's findings, rerun"
+    assert load_plan(Path(name)).title == "The poster's findings, decided"
 
 
 def test_a_recipe_is_not_accepted_as_a_study() -> None:
@@ -76,7 +88,7 @@ def test_the_example_of_the_documentation_trains_on_plain_labels(
 
 def test_a_seed_changes_no_other_setting() -> None:
     plan = load_plan(Path("study/poster"))
-    first, second, *_ = trainings(plan, plan.factors[0], "0.001")
+    first, second, *_ = trainings(plan, plan.factors[0], "Adam 0.001")
     assert (first.recipe.fit.seed, second.recipe.fit.seed) == (0, 1)
     assert first.key != second.key
     assert {**first.recipe.to_dict(), "fit": 0} == {**second.recipe.to_dict(), "fit": 0}
@@ -117,6 +129,17 @@ def test_settings_of_a_cell_override_factor_and_study(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
+        (HEAD + FAMILY + FACTOR + CELLS + CLAIM, "names no family; declared: one",
+         'set family = "..."'),
+        (HEAD + FAMILY + FACTOR + CELLS + CLAIM + 'family = "on"\n', "names family 'on'",
+         "did you mean 'one'?"),
+        (HEAD + FACTOR + CELLS + CLAIM + 'family = "one"\n', "declared: none", "[[family]]"),
+        (HEAD + FAMILY + FACTOR + CELLS + CLAIM + 'family = "one"\n',
+         "family one has no primary claim", "primary = true"),
+        (HEAD + FAMILY * 2 + FACTOR + CELLS, "families need different names", "rename"),
+        (HEAD + "max_seeds = 2\n" + FACTOR + CELLS, "max_seeds = 2 is below seeds = 3", "or more"),
+        (HEAD + FACTOR + CELLS + '[[factor.claims]]\nwords = "w"\ncomparisons = []\n',
+         "has no comparisons", "add comparisons"),
         (HEAD + "seedz = 2\n" + FACTOR + CELLS, "unknown setting seedz", "did you mean 'seeds'?"),
         (HEAD + FACTOR.replace("factor", "facter"), "unknown setting facter",
          "did you mean 'factor'?"),
@@ -151,4 +174,4 @@ def test_invalid_plans_are_refused_with_a_hint(
 def test_an_unknown_factor_is_refused_with_a_hint() -> None:
     with pytest.raises(ConfigError, match="no factor 'epoch'") as caught:
         only(load_plan(Path("study/poster")), ["epoch"])
-    assert "did you mean 'epochs'?" in caught.value.hint
+    assert "its factors: learning-rate" in caught.value.hint

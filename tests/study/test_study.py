@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -13,19 +15,19 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.conftest import run_mien
+from tests.patience import child, until
 
 from mien.data.dataset import load_dataset
 from mien.errors import ConfigError, DataError, counted
 from mien.study.cell import Result, random_subset, read_result, run_training
-from mien.study.plan import MEASURES, Plan, load_plan, trainings
+from mien.study.costs import duration, estimate_seconds, refuse_costly
+from mien.study.measures import MEASURES
+from mien.study.plan import Plan, load_plan, trainings
 from mien.study.report import Provenance, as_json, markdown, page
 from mien.study.study import (
     CELLS,
     Outcome,
-    duration,
-    estimate_seconds,
     pending,
-    refuse_costly,
     unique,
 )
 from mien.study.verdict import judge
@@ -186,12 +188,51 @@ def test_a_process_that_died_idle_loses_nothing(tmp_path: Path, data: Path, plan
         worker.stop()
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
+def test_a_killed_study_leaves_no_training_behind(tmp_path: Path, data: Path, plan: Plan) -> None:
+    command: list[str | Path] = [
+        sys.executable, "-m", "mien", "study", tmp_path / "two.toml", "--data", data,
+        "--out", tmp_path / "out", "--yes", "--set", "fit.epochs=100000",
+    ]  # fmt: skip
+    with child(command, stderr=subprocess.DEVNULL) as study:
+        until(lambda: list((tmp_path / "out" / CELLS).glob("*/metrics.jsonl")))
+        workers = _children(study.pid)
+        assert workers
+        study.kill()
+        study.wait()
+        until(lambda: not any(_alive(pid) for pid in workers))
+    assert not list((tmp_path / "out" / CELLS).glob("*/result.json"))
+
+
+def _children(parent: int) -> list[int]:
+    """Return the process ids of a process's children that train."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            command = (folder / "cmdline").read_text()
+        except OSError:
+            continue  # it ended meanwhile
+        if int(fields[1]) == parent and "spawn_main" in command:
+            found.append(int(folder.name))
+    return found
+
+
+def _alive(pid: int) -> bool:
+    """Return whether a process runs; one that ended and was not collected does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
 def _kill_children_when(folder: Path) -> None:
     """Kill this process's training processes once one has started in `folder`."""
     while not (folder / "metrics.jsonl").exists():
         time.sleep(0.05)
-    for child in multiprocessing.active_children():
-        os.kill(child.pid or 0, signal.SIGKILL)
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid or 0, signal.SIGKILL)
 
 
 def test_a_costly_study_is_not_started_without_yes(

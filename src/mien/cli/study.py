@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -17,9 +19,14 @@ from mien.cli.render import Column, counting_bar, make_table, print_table
 from mien.errors import ConfigError, counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from mien.data.dataset import Dataset
     from mien.study.plan import Plan, Training
     from mien.study.study import Outcome
+
+REPORT_EVERY_S = 600.0
+"""Seconds from one report to the next while a study runs until its claims are decided."""
 
 StudyFile = Annotated[
     Path,
@@ -59,6 +66,28 @@ Yes = Annotated[
     ),
 ]
 
+Until = Annotated[
+    str,
+    typer.Option(
+        "--until",
+        metavar="decided",
+        help="Add seeds to undecided claims until they are decided, up to the study's max_seeds; "
+        "the only value is decided, and it needs --budget (default: a fixed number of seeds).",
+    ),
+]
+Budget = Annotated[
+    str,
+    typer.Option(
+        "--budget",
+        metavar="TIME",
+        help="CPU time of all trainings of the study for --until decided, finished ones included, "
+        "such as 90m or 3h.",
+    ),
+]
+ReportOnly = Annotated[
+    bool, typer.Option("--report", help="Write the report of the finished trainings, and exit.")
+]
+
 
 def study(
     path: StudyFile,
@@ -68,6 +97,9 @@ def study(
     seeds: Seeds = 0,
     only: Only = [],
     set_: Override = [],
+    until: Until = "",
+    budget: Budget = "",
+    report: ReportOnly = False,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
@@ -79,23 +111,121 @@ def study(
     with needs("train", "mien study"):
         from mien.data.dataset import load_dataset
         from mien.study.report import write_report
-        from mien.study.study import run_study
+        from mien.study.study import collect, run_study
+    budget_s = _check_until(until, budget, dry_run=dry_run, report=report)
     plan = _load_plan(path, seeds, only, set_)
     dataset = load_dataset(data)
     folder = out or Path("runs") / path.stem
-    total = _announce(plan, dataset, folder, jobs, yes=yes or dry_run)
+    command = shlex.join(["mien", *sys.argv[1:]])
+    if until:
+        outcome = _until_decided(
+            Trial(plan, dataset, data, folder, jobs), budget_s, command,
+            yes=yes, start=not (dry_run or report),
+        )  # fmt: skip
+    elif report:
+        outcome = collect(plan, dataset, folder)
+    else:
+        total = _announce(plan, dataset, folder, jobs, yes=yes or dry_run)
+        if dry_run:
+            return
+        with _progress_bar(total) as ended:
+            outcome = run_study(plan, dataset, data, folder, jobs, ended)
     if dry_run:
         return
+    write_report(outcome, folder, command)
+    _print(outcome, folder)
+    if outcome.failed:
+        raise typer.Exit(exit_codes.FAILURE)
+
+
+class Trial(NamedTuple):
+    """What a study runs on."""
+
+    plan: Plan
+    dataset: Dataset
+    data: Path
+    folder: Path
+    jobs: int
+
+
+def _check_until(until: str, budget: str, *, dry_run: bool, report: bool) -> float:
+    """Return the budget in CPU seconds; 0 without one.
+
+    Raises:
+        ConfigError: the options contradict each other.
+    """
+    from mien.study.costs import parse_duration
+
+    if until not in {"", "decided"}:
+        raise ConfigError(f"--until: {until!r} is not one of: decided", hint="use --until decided")
+    if budget and not until:
+        raise ConfigError(
+            "--budget limits --until decided, which is missing", hint="add --until decided"
+        )
+    if until and not budget and not report and not dry_run:
+        raise ConfigError(
+            "--until decided needs --budget, the CPU time that it may spend",
+            hint="for example --budget 3h; --dry-run prints the cost of the first round",
+        )
+    return parse_duration(budget) if budget else 0.0
+
+
+@contextmanager
+def _progress_bar(total: int) -> Iterator[Callable[[Training, str], None]]:
+    """Yield a progress callback that moves a bar and prints each failure above it."""
     with counting_bar("trainings", total) as advance:
 
         def ended(training: Training, error: str) -> None:
             advance(f"training {training.key} failed: {error}" if error else "")
 
-        outcome = run_study(plan, dataset, data, folder, jobs, ended)
-    write_report(outcome, folder, shlex.join(["mien", *sys.argv[1:]]))
-    _print(outcome, folder)
-    if outcome.failed:
-        raise typer.Exit(exit_codes.FAILURE)
+        yield ended
+
+
+def _until_decided(
+    trial: Trial, budget_s: float, command: str, *, yes: bool, start: bool
+) -> Outcome:
+    """Run a study until its claims are decided; with `start` false only announce it."""
+    from mien.study.costs import duration, estimate_seconds, refuse_costly
+    from mien.study.report import write_report
+    from mien.study.until import Progress, check_sequential, run_until_decided
+
+    check_sequential(trial.plan)
+    progress = Progress.of_folder(trial.plan, trial.dataset, trial.folder)
+    todo = progress.first_round()
+    minutes = estimate_seconds(todo, trial.dataset) / 60
+    typer.echo(
+        f"{trial.plan.title}: {counted(len(todo), 'training')} to do before the first look at "
+        f"every claim, about {duration(minutes)} of CPU time; {len(progress.results)} done, "
+        f"{duration(progress.spent / 60) if progress.spent else 'nothing'} spent",
+        err=True,
+    )
+    if not start:
+        return progress.outcome("report of the trainings so far")
+    refuse_costly(
+        len(todo), (budget_s - progress.spent) / 60 / trial.jobs, yes=yes,
+        hint="start them with --yes; a smaller --budget or more --jobs take less time",
+    )  # fmt: skip
+    written = time.monotonic()
+
+    def ended(training: Training, error: str) -> None:
+        if error:
+            typer.echo(f"training {training.key} failed: {error}", err=True)
+
+    def looked(outcome: Outcome) -> None:
+        nonlocal written
+        verdicts = [claim.verdict for factor in outcome.factors for claim in factor.claims]
+        typer.echo(
+            f"{len(verdicts) - verdicts.count('undecided')} of {counted(len(verdicts), 'claim')} "
+            f"decided; {counted(outcome.trainings, 'training')}, "
+            f"{duration(outcome.seconds / 60)} of CPU time",
+            err=True,
+        )
+        # The figures take seconds to draw, which short trainings would notice.
+        if time.monotonic() - written > REPORT_EVERY_S:
+            write_report(outcome, trial.folder, command)
+            written = time.monotonic()
+
+    return run_until_decided(progress, trial.data, trial.jobs, budget_s, ended, looked)
 
 
 def _load_plan(path: Path, seeds: int, only: list[str], set_: list[str]) -> Plan:
@@ -119,7 +249,8 @@ def _announce(plan: Plan, dataset: Dataset, folder: Path, jobs: int, *, yes: boo
     Raises:
         ConfigError: they take long, and `yes` is false.
     """
-    from mien.study.study import duration, estimate_seconds, pending, refuse_costly, unique
+    from mien.study.costs import duration, estimate_seconds, refuse_costly
+    from mien.study.study import pending, unique
 
     missing = pending(plan, dataset, folder)
     minutes = estimate_seconds(list(missing.values()), dataset) / 60 / jobs
@@ -149,4 +280,6 @@ def _print(outcome: Outcome, folder: Path) -> None:
             "command repeats them",
             err=True,
         )
+    if outcome.stopped:
+        typer.echo(outcome.stopped, err=True)
     typer.echo(f"report: {folder / 'report.html'}", err=True)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.doctor.facts import min_first_half
 from mien.errors import DataError, MienError, TrainingError
 from mien.files import read_json, write_json
+from mien.study.measures import measure, measure_diverged
 from mien.train.loop.fit import fit
 from mien.train.loop.validate import true_labels
 from mien.train.networks.normalise import Normalise
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from mien.data.dataset import Dataset
     from mien.study.plan import Training
     from mien.train.recipe.recipe import Recipe
-    from mien.train.run.folder import RunFolder
 
 RESULT = "result.json"
 VALIDATION_SEED = 20_221
@@ -39,7 +38,7 @@ class Result:
     Attributes:
         key: of the training.
         fingerprint: of the data.
-        measures: see plan.MEASURES; None where it could not be measured.
+        measures: see measures.MEASURES; None where it could not be measured.
         parameters: of the network.
         train_n: training images.
         validation_n: validation images.
@@ -74,7 +73,7 @@ def run_training(training: Training, dataset: Dataset, folder: Path) -> Result:
     try:
         fit(run, part)
     except TrainingError as error:
-        measures = _diverged(part, run.recipe)
+        measures = measure_diverged(part, run.recipe)
         note = error.message
     else:
         measures, note = measure(run), ""
@@ -139,32 +138,6 @@ def random_subset(dataset: Dataset, training: Training) -> Dataset:
     return replace(part, images_nhw=np.ascontiguousarray(part.images_nhw))
 
 
-def measure(run: RunFolder) -> dict[str, float | None]:
-    """Return the measures of a finished run, see plan.MEASURES."""
-    history, signals = run.read_metrics(), run.read_signals()
-    last = history[-1]
-    measured = [s for s in signals if s.measured]
-    peak = max((s.lr for s in measured), default=0.0)
-    # Warm-up and decayed epochs say nothing about the learning rate that was set.
-    full = [s for s in measured if s.lr >= peak / 2]
-    ratios = [s.gain for s in full if s.gain is not None]
-    start = next((s.start for s in signals if s.start), None)
-    updates = [layer.update for layer in measured[0].layers.values()] if measured else []
-    return {
-        "accuracy": last.validation_accuracy,
-        "balanced_accuracy": last.validation_balanced,
-        "best_accuracy": max(m.validation_accuracy for m in history),
-        "train_accuracy": last.train_accuracy,
-        "gap": last.gap,
-        "loss_rise": last.validation_loss / max(min(m.validation_loss for m in history), 1e-9),
-        "gradient_ratio": _log10(min_first_half(start.gradients))
-        if start is not None and start.gradients
-        else None,
-        "reduction_ratio": float(np.median(ratios)) if ratios else None,
-        "update_ratio": _log10(float(np.median(updates))) if updates else None,
-    }
-
-
 def count_parameters(recipe: Recipe, input_size: int) -> int:
     """Return the number of parameters of a recipe's network."""
     model = build_model(
@@ -176,24 +149,8 @@ def count_parameters(recipe: Recipe, input_size: int) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def _diverged(part: Dataset, recipe: Recipe) -> dict[str, float | None]:
-    """Return the measures of a training with a NaN loss: it predicts the most common class."""
-    y_true = true_labels(part.split("validation"), recipe)
-    known = y_true[y_true >= 0]
-    majority = float(np.bincount(known).max() / max(1, len(known)))
-    names = ("accuracy", "best_accuracy", "train_accuracy")
-    measures: dict[str, float | None] = dict.fromkeys(names, majority)
-    measures["balanced_accuracy"] = 1 / max(1, len(np.unique(known)))
-    return {**measures, "gap": 0.0, "loss_rise": None, "gradient_ratio": None,
-            "reduction_ratio": None, "update_ratio": None}  # fmt: skip
-
-
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def _log10(value: float) -> float:
-    return math.log10(max(value, 1e-12))
 
 
 def _clear(path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mien.report.figure import png_bytes
 from mien.report.palette import BLUE, INK, ORANGE, SOFT
-from mien.study.verdict import BOUNDS, points
+from mien.study.measures import BOUNDS, points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,10 @@ NAMES = {
     "best_accuracy": "validation accuracy, best epoch, %",
     "train_accuracy": "training accuracy, %",
     "gap": "training minus validation, points",
+    "min_loss": "minimum validation loss",
+    "min_loss_epoch": "epoch of the minimum validation loss",
+    "loss_spread": "validation loss, spread over epochs",
+    "dead_units": "dead units, %",
     "loss_rise": "final over minimum validation loss",
     "gradient_ratio": "gradient of the first layers, log10",
     "reduction_ratio": "actual / predicted loss reduction",

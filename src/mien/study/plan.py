@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import ConfigError, did_you_mean
+from mien.study.claims import Claim, Family, check_claim, check_families, check_measure
 from mien.train.networks.registry import network_options
 from mien.train.recipe.convert import apply_setting, from_mapping
 from mien.train.recipe.find import find_recipe, find_study
@@ -27,47 +28,11 @@ if TYPE_CHECKING:
 
     from mien.train.recipe.recipe import Recipe
 
-MEASURES = {
-    "accuracy": "validation accuracy after the last epoch",
-    "balanced_accuracy": "mean of the classes' recalls on validation after the last epoch",
-    "best_accuracy": "validation accuracy of the best epoch",
-    "train_accuracy": "accuracy on training images after the last epoch",
-    "gap": "training accuracy minus validation accuracy after the last epoch",
-    "loss_rise": "final over minimum validation loss",
-    "gradient_ratio": "log10 of the smallest gradient of the first half of the layers over the "
-    "largest of any layer, each over its weights",
-    "reduction_ratio": "actual over predicted loss reduction of a step, at the full learning rate",
-    "update_ratio": "log10 of the median layer's update over its weights in the first epoch",
-}
-"""Measures of a training; accuracies are fractions from 0 to 1."""
+TABLES = {"factor": "factors", "family": "families"}
+"""Names of the tables in a file, [[factor]], and in a Plan."""
 DATA_SETTINGS = ("data.train", "data.validation")
 """Images used of each split (0 = all); the only settings of a cell that no recipe has. Below 1 in
 a cell, data.train is a fraction of the study's own size."""
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One comparison of a claim: `higher` minus `lower` in one measure, seed by seed.
-
-    Attributes:
-        higher: cell that has more, according to the claim.
-        lower: cell that has less.
-        measure: key of MEASURES.
-        min_difference: smallest difference that matters, in the measure's units, above 0.
-    """
-
-    higher: str
-    lower: str
-    measure: str = "accuracy"
-    min_difference: float = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One claim, in words, and the comparisons that must all be supported."""
-
-    words: str
-    comparisons: tuple[Comparison, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +68,10 @@ class Plan:
         title: of the report.
         recipe: path or name of the recipe that the cells change.
         factors: of the study.
+        families: of its claims; none makes all claims one family.
         seeds: trainings per cell, 2 or more; each seed samples its own images, order and initial
             weights.
+        max_seeds: trainings per cell, at most, where undecided claims get more.
         train: training images per training (0 = all).
         validation: validation images, the same in all trainings (0 = all).
         set: settings of all cells.
@@ -114,7 +81,9 @@ class Plan:
     title: str
     recipe: str
     factors: tuple[Factor, ...]
+    families: tuple[Family, ...] = ()
     seeds: int = 5
+    max_seeds: int = 40
     train: int = 0
     validation: int = 0
     set: dict[str, Any] = field(default_factory=dict)
@@ -129,21 +98,23 @@ class Training:
         recipe: with the seed.
         train: training images; 0 = all, below 1 a fraction of all.
         validation: validation images, likewise.
+        key: sixteen hexadecimal digits of the SHA-256 of all settings; the name of its folder.
     """
 
     recipe: Recipe
     train: float
     validation: float
+    key: str = field(init=False)
 
-    @property
-    def key(self) -> str:
-        """Sixteen hexadecimal digits of the SHA-256 of all settings; the name of its folder."""
+    def __post_init__(self) -> None:
+        """Compute the key once: a study looks it up again after every training."""
         values = {
             "recipe": self.recipe.to_dict(),
             "train": self.train,
             "validation": self.validation,
         }
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        object.__setattr__(self, "key", digest[:16])
 
 
 def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
@@ -164,7 +135,8 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
             f"{file} is not valid TOML: {error}", hint="fix that line; see recipes/study"
         ) from error
     _check_keys(values, file)
-    values["factors"] = values.pop("factor", [])
+    for table, attribute in TABLES.items():
+        values[attribute] = values.pop(table, [])
     plan: Plan = from_mapping(Plan, values, where="")
     changed: dict[str, Any] = {}
     for override in overrides:
@@ -176,8 +148,9 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
 
 
 def _check_keys(values: dict[str, Any], file: Path) -> None:
-    """Raise a ConfigError for an unknown key; the file spells the factors [[factor]]."""
-    known = [f.name.replace("factors", "factor") for f in fields(Plan)]
+    """Raise a ConfigError for an unknown key; the file spells its tables in the singular."""
+    table_of = {attribute: table for table, attribute in TABLES.items()}
+    known = [table_of.get(f.name, f.name) for f in fields(Plan)]
     for key in values:
         if key not in known:
             raise ConfigError(
@@ -186,26 +159,40 @@ def _check_keys(values: dict[str, Any], file: Path) -> None:
             )
 
 
-def trainings(plan: Plan, factor: Factor, cell: str) -> list[Training]:
-    """Return a cell's trainings, one for each seed."""
+def trainings(plan: Plan, factor: Factor, cell: str, seeds: int = 0) -> list[Training]:
+    """Return a cell's trainings, one for each seed from 0; `seeds` overrides the plan's number."""
     # The nearest setting wins: cell, then factor, then study.
     settings = {**plan.set, **factor.set, **factor.cells[cell]}
     train, validation = (settings.pop(name, None) for name in DATA_SETTINGS)
     train = _size(train, plan.set.get(DATA_SETTINGS[0], plan.train), DATA_SETTINGS[0])
     validation = _size(validation, plan.validation, DATA_SETTINGS[1])
-    values = copy.deepcopy(_base(plan.recipe))
-    for key, value in settings.items():
+    text = json.dumps(settings, sort_keys=True)
+    return [
+        _training(plan.recipe, text, train, validation, seed) for seed in range(seeds or plan.seeds)
+    ]
+
+
+@functools.lru_cache(maxsize=10_000)
+def _training(recipe: str, settings: str, train: float, validation: float, seed: int) -> Training:
+    """Return a training; cached, because a study asks for all of them after every new seed.
+
+    Args:
+        recipe: path or name.
+        settings: of the cell, as JSON.
+        train: see `Training`.
+        validation: see `Training`.
+        seed: of the training.
+    """
+    if seed:
+        first = _training(recipe, settings, train, validation, 0)
+        fit = replace(first.recipe.fit, seed=seed)
+        return replace(first, recipe=replace(first.recipe, fit=fit))
+    values = copy.deepcopy(_base(recipe))
+    for key, value in json.loads(settings).items():
         apply_setting(values, f"{key}={_toml(value)}")
     # One thread on the CPU is reproducible on any machine, and trainings run in parallel.
-    fit = {**values["fit"], "threads": 1, "device": "cpu"}
-    return [
-        Training(
-            recipe_from_dict({**values, "name": "cell", "fit": {**fit, "seed": seed}}),
-            train,
-            validation,
-        )
-        for seed in range(plan.seeds)
-    ]
+    fixed = {**values["fit"], "threads": 1, "device": "cpu", "seed": 0}
+    return Training(recipe_from_dict({**values, "name": "cell", "fit": fixed}), train, validation)
 
 
 def _size(value: Any, default: Any, name: str) -> float:
@@ -274,7 +261,10 @@ def only(plan: Plan, names: Sequence[str]) -> Plan:
                 f"the study has no factor {name!r}",
                 hint=did_you_mean(name, known) + f"its factors: {', '.join(known)}",
             )
-    return replace(plan, factors=tuple(f for f in plan.factors if f.name in names))
+    factors = tuple(f for f in plan.factors if f.name in names)
+    used = {claim.family for factor in factors for claim in factor.claims}
+    families = tuple(family for family in plan.families if family.name in used)
+    return replace(plan, factors=factors, families=families)
 
 
 def _toml(value: Any) -> str:
@@ -289,6 +279,11 @@ def _check(plan: Plan, file: Path) -> None:
             f"{file.name}: seeds = {plan.seeds} is out of range, 2 or more",
             hint="a statistical test across seeds needs 2; 5 or more is better",
         )
+    if plan.max_seeds < plan.seeds:
+        raise ConfigError(
+            f"{file.name}: max_seeds = {plan.max_seeds} is below seeds = {plan.seeds}",
+            hint="set max_seeds to the number of seeds or more",
+        )
     names = [factor.name for factor in plan.factors]
     if not names or len(set(names)) < len(names):
         raise ConfigError(
@@ -297,16 +292,17 @@ def _check(plan: Plan, file: Path) -> None:
         )
     for factor in plan.factors:
         _check_factor(plan, factor, f"{file.name}, factor {factor.name}")
+    claims = [claim for factor in plan.factors for claim in factor.claims]
+    check_families(plan.families, claims, file.name)
 
 
 def _check_factor(plan: Plan, factor: Factor, where: str) -> None:
     if not factor.cells:
         raise ConfigError(f"{where}: no cells", hint="add [factor.cells] or [factor.grid]")
     for claim in factor.claims:
-        for comparison in claim.comparisons:
-            _check_comparison(comparison, factor, where)
+        check_claim(claim, factor.cells, where)
     for measure in factor.shown:
-        _check_measure(measure, where)
+        check_measure(measure, where)
     for cell, settings in factor.cells.items():
         if not isinstance(settings, dict):
             raise ConfigError(
@@ -318,26 +314,3 @@ def _check_factor(plan: Plan, factor: Factor, where: str) -> None:
             network_options(first.recipe.network.name, first.recipe.network.options)
         except ConfigError as error:
             raise ConfigError(f"{where}, cell {cell}: {error.message}", hint=error.hint) from error
-
-
-def _check_comparison(comparison: Comparison, factor: Factor, where: str) -> None:
-    _check_measure(comparison.measure, where)
-    for cell in (comparison.higher, comparison.lower):
-        if cell not in factor.cells:
-            raise ConfigError(
-                f"{where}: a claim compares cell {cell!r}, which does not exist",
-                hint=did_you_mean(cell, factor.cells) + f"its cells: {', '.join(factor.cells)}",
-            )
-    if comparison.min_difference <= 0:
-        raise ConfigError(
-            f"{where}: min_difference must be above 0, got {comparison.min_difference}",
-            hint="set the smallest difference that matters, such as 0.01",
-        )
-
-
-def _check_measure(measure: str, where: str) -> None:
-    if measure not in MEASURES:
-        raise ConfigError(
-            f"{where}: unknown measure {measure!r}",
-            hint=did_you_mean(measure, MEASURES) + f"measures: {', '.join(MEASURES)}",
-        )

@@ -12,24 +12,33 @@ from typing import TYPE_CHECKING, Any
 from mien import __version__
 from mien.files import write_bytes, write_json, write_text
 from mien.report.page import render
+from mien.study.conclusions import conclude
 from mien.study.figures import png, svg
-from mien.study.plan import MEASURES
+from mien.study.measures import MEASURES, points
 from mien.study.study import places
-from mien.study.verdict import points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from mien.study.conclusions import Conclusion
     from mien.study.statistics import Mean
     from mien.study.study import Outcome
     from mien.study.verdict import CellOutcome, ClaimOutcome, FactorOutcome
 
-RULE = """A comparison is supported if the difference has the claimed sign, is at least the minimum
-difference, and p < 0.05 after Holm's correction over all comparisons of the study; it is not
-supported if the 95% interval excludes the minimum difference; otherwise it is undecided. Tests are
-paired t tests across seeds: trainings with the same seed use the same training images. With five
-seeds the exact Wilcoxon test cannot fall below p = 0.0625, whatever the data."""
+RULE = """A comparison is not supported if its 95% interval excludes the minimum difference; it is
+supported if the difference has the claimed sign, is at least the minimum difference, and p < 0.05
+after correction; otherwise it is undecided. A claim is supported if all of its comparisons are, and
+its p value is the largest of theirs; a claim with three or more comparisons has wider intervals.
+Holm's correction is over all claims of a family (without families, of the study), the primary and
+the secondary ones each by themselves. The detectable difference is the true one that these seeds
+find with a probability of 80%."""
+ONCE = """Tests are paired t tests across seeds: trainings with the same seed use the same training
+images. With five seeds the exact Wilcoxon test cannot fall below p = 0.0625, whatever the data."""
+SEQUENTIAL = """Undecided claims got more seeds, one after another. Intervals and p values therefore
+come from e-values of the paired t test, which hold at any stopping time (Wang and Ramdas 2025;
+Ramdas et al. 2023): looking after every seed does not raise the error rate above 5%. Trainings
+with the same seed use the same training images."""
 LIMITS = """Limits: other data, sizes, optimizers or networks may behave differently. All trainings
 share the validation images, so no interval covers the choice of those images. The figures are
 measured on validation, not on a test split."""
@@ -83,9 +92,10 @@ def page(outcome: Outcome, provenance: Provenance) -> str:
         provenance=f"{_data(outcome)} {provenance.cost}. {provenance.date}; {provenance.machine}.",
         command=provenance.command,
         failures=[f"{place} (training {key}): {why}" for place, key, why in _failures(outcome)],
-        claims=[_claim(claim) for factor in outcome.factors for claim in factor.claims],
+        stopped=outcome.stopped,
+        conclusions=[_conclusion(c) for c in conclude(plan, outcome.factors)],
         factors=[_factor(factor) for factor in outcome.factors],
-        rule=RULE,
+        rule=_rule(outcome),
         limits=LIMITS,
     )
 
@@ -95,12 +105,21 @@ KINDS = {"supported": "good", "not supported": "bad", "undecided": "open"}
 """Classes of the stylesheet."""
 
 
+def _conclusion(conclusion: Conclusion) -> dict[str, object]:
+    return {
+        "words": conclusion.family.words,
+        "sentence": conclusion.sentence,
+        "claims": [_claim(claim) for claim in conclusion.claims],
+    }
+
+
 def _claim(claim: ClaimOutcome) -> dict[str, object]:
     return {
         "kind": KINDS[claim.verdict],
         "sign": SIGNS[claim.verdict],
         "verdict": claim.verdict,
         "words": claim.claim.words,
+        "primary": claim.claim.primary,
         "evidence": [c.sentence() for c in claim.comparisons],
     }
 
@@ -124,11 +143,16 @@ def markdown(outcome: Outcome, provenance: Provenance) -> str:
     """Return the report as Markdown; it links to the images beside it."""
     lines = [f"# {outcome.plan.title}", "", outcome.plan.note, "", f"    {provenance.command}", ""]
     lines += [f"{_data(outcome)} {provenance.cost}. {provenance.date}; {provenance.machine}.", ""]
-    lines += ["| claim | verdict | evidence |", "| --- | --- | --- |"]
-    for factor in outcome.factors:
-        for claim in factor.claims:
+    if outcome.stopped:
+        lines += [f"State: {outcome.stopped}.", ""]
+    for conclusion in conclude(outcome.plan, outcome.factors):
+        if conclusion.sentence:
+            lines += ["", f"**{conclusion.family.words}** {conclusion.sentence}", ""]
+        lines += ["| claim | verdict | evidence |", "| --- | --- | --- |"]
+        for claim in conclusion.claims:
             evidence = " ".join(c.sentence() for c in claim.comparisons)
-            lines.append(f"| {claim.claim.words} | **{claim.verdict}** | {evidence} |")
+            rank = " (primary)" if claim.claim.primary else ""
+            lines.append(f"| {claim.claim.words}{rank} | **{claim.verdict}** | {evidence} |")
     for factor in outcome.factors:
         lines += ["", f"## {factor.factor.title}", "", factor.factor.note]
         lines += ["", f"![{factor.factor.title}]({factor.factor.name}.png)", ""]
@@ -143,7 +167,7 @@ def markdown(outcome: Outcome, provenance: Provenance) -> str:
             + " |"
             for cell in factor.cells
         ]
-    lines += ["", "## Method", "", RULE, "", LIMITS, ""]
+    lines += ["", "## Method", "", _rule(outcome), "", LIMITS, ""]
     for place, key, why in _failures(outcome):
         lines.append(f"- {place} (training {key}) failed: {why}")
     return "\n".join(lines) + "\n"
@@ -157,6 +181,12 @@ def as_json(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
         "data": outcome.dataset_name,
         "fingerprint": outcome.fingerprint,
         "failed": outcome.failed,
+        "sequential": outcome.sequential,
+        "stopped": outcome.stopped,
+        "families": [
+            {**asdict(c.family), "condition": c.sentence}
+            for c in conclude(outcome.plan, outcome.factors) if c.sentence
+        ],
         "factors": [
             {
                 "name": factor.factor.name,
@@ -171,6 +201,9 @@ def as_json(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
                 "claims": [
                     {
                         "claim": claim.claim.words,
+                        "family": claim.claim.family,
+                        "primary": claim.claim.primary,
+                        "where": claim.claim.where,
                         "verdict": claim.verdict,
                         "comparisons": [
                             {
@@ -180,6 +213,8 @@ def as_json(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
                                     asdict(c.difference)
                                 ),
                                 "p_corrected": _finite(c.p_corrected),
+                                "level": c.level,
+                                "detectable": _finite(c.detectable()),
                             }
                             for c in claim.comparisons
                         ],
@@ -204,11 +239,17 @@ def _data(outcome: Outcome) -> str:
     sizes = sorted({(r.train_n, r.validation_n) for r in done})
     # The largest is the study's own size; cells with data.train are smaller.
     size = max(sizes, default=(plan.train, plan.validation))
+    counts = {len(cell.results) for factor in outcome.factors for cell in factor.cells}
+    few, many = min(counts, default=plan.seeds), max(counts, default=plan.seeds)
+    seeds = str(few) if few == many else f"{few} to {many}"
     return (
         f"Data {outcome.dataset_name} (fingerprint {outcome.fingerprint}): {size[0]:,} training "
-        f"images, sampled by each seed, and {size[1]:,} validation images; {plan.seeds} seeds per "
-        "cell."
+        f"images, sampled by each seed, and {size[1]:,} validation images; {seeds} seeds per cell."
     )
+
+
+def _rule(outcome: Outcome) -> str:
+    return f"{RULE}\n{SEQUENTIAL if outcome.sequential else ONCE}"
 
 
 def _failures(outcome: Outcome) -> Iterator[tuple[str, str, str]]:

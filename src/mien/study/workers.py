@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -38,14 +39,39 @@ def run_all(
         report: progress callback: gets each training that ended and why it failed, '' if it did
             not.
     """
-    # Forking a process that runs torch's threads can deadlock; spawning cannot.
-    context = multiprocessing.get_context("spawn")
-    # Reversed, so that pop() takes the first, which is the longest.
-    waiting = list(reversed(pending))
-    workers = [Worker(context, data, folder) for _ in range(min(jobs, len(pending)))]
-    try:
-        while waiting or any(worker.training is not None for worker in workers):
-            for worker in workers:
+    with Pool(data, folder, jobs) as pool:
+        pool.run(pending, report)
+
+
+class Pool:
+    """Worker processes that stay for several lists of trainings; use it in a `with` statement.
+
+    Args:
+        data: the dataset's folder.
+        folder: gets a folder for each training.
+        jobs: worker processes, 1 or more; they are started when they are needed.
+    """
+
+    def __init__(self, data: Path, folder: Path, jobs: int) -> None:
+        self.data, self.folder, self.jobs = data, folder, jobs
+        self.workers: list[Worker] = []
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.stop()
+
+    def run(self, pending: Sequence[Training], report: Callable[[Training, str], None]) -> None:
+        """Run all trainings of `pending`, in that order; see `run_all`."""
+        # Forking a process that runs torch's threads can deadlock; spawning cannot.
+        context = multiprocessing.get_context("spawn")
+        while len(self.workers) < min(self.jobs, len(pending)):
+            self.workers.append(Worker(context, self.data, self.folder))
+        waiting = list(reversed(pending))  # so that pop() takes the first
+        while waiting or any(worker.training is not None for worker in self.workers):
+            for worker in self.workers:
                 ended, error = worker.poll()
                 if ended is not None:
                     report(ended, error)
@@ -53,9 +79,6 @@ def run_all(
                     worker.submit(waiting.pop())
             # Polling, because a killed process sends nothing that could be waited for.
             time.sleep(POLL_S)
-    finally:
-        for worker in workers:
-            worker.stop()
 
 
 class Worker:
@@ -112,15 +135,10 @@ def _work(data: Path, folder: Path, tasks: Any, outcomes: Any) -> None:
     from mien.study.cell import run_training
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
     dataset = load_dataset(data)
-    parent = os.getppid()
     while True:
-        try:
-            training = tasks.get(timeout=2.0)
-        except queue.Empty:
-            if os.getppid() != parent:
-                return  # the parent was killed
-            continue
+        training = tasks.get()
         try:
             run_training(training, dataset, folder)
             outcomes.put("")
@@ -128,3 +146,13 @@ def _work(data: Path, folder: Path, tasks: Any, outcomes: Any) -> None:
             outcomes.put(error.message)
         except Exception as error:  # noqa: BLE001 - one training must not end the study
             outcomes.put(f"{type(error).__name__}: {error}")
+
+
+def _exit_with_parent(parent: int) -> None:
+    """End this process once its parent is gone, in the middle of a training too.
+
+    Otherwise it would write into a folder that the resumed study is already training in.
+    """
+    while os.getppid() == parent:
+        time.sleep(POLL_S)
+    os._exit(1)
