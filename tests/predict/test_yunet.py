@@ -54,11 +54,11 @@ def libfacedetection(image: NDArray[np.uint8]) -> NDArray[np.int16]:
 
 
 def as_rows(detector: YuNet, image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    faces = detector.detect(image)
-    assert faces.landmarks_n52 is not None
-    corner, size = faces.boxes_xyxy[:, :2], faces.boxes_xyxy[:, 2:] - faces.boxes_xyxy[:, :2]
-    marks = faces.landmarks_n52.reshape(-1, 10)
-    return np.concatenate([100 * faces.scores_n[:, None], corner, size, marks], axis=1)
+    """The network's faces before verification, in libfacedetection's form."""
+    rows = detector._candidates(image, 1)
+    rows = yunet._select(rows[rows[:, 0] >= 0.6], image.shape[1], image.shape[0])
+    size = rows[:, 3:5] - rows[:, 1:3]
+    return np.concatenate([100 * rows[:, :1], rows[:, 1:3], size, rows[:, 5:]], axis=1)
 
 
 @pytest.mark.parametrize("name", STORED)
@@ -119,16 +119,19 @@ def test_boxes_of_reduced_images_are_in_pixels_of_the_image(
 ) -> None:
     small = pasted(examples, [(60, 40)], 120, (320, 240))
     large = np.kron(small, np.ones((factor, factor, 1), np.uint8))
-    expected, found = detector.detect(small), detector.detect(large)
-    assert len(expected) == 1
-    np.testing.assert_allclose(found.boxes_xyxy, expected.boxes_xyxy * factor, rtol=1e-5)
+    expected, found = detector._candidates(small, 1), detector._candidates(large, factor)
+    assert len(expected) >= 1
+    np.testing.assert_allclose(found[:, 1:], expected[:, 1:] * factor, rtol=1e-5)
+    (box,) = detector.detect(large).boxes_xyxy / factor
+    assert 85 < (box[0] + box[2]) / 2 < 155
+    assert 60 < (box[1] + box[3]) / 2 < 140
 
 
 def test_a_thousand_faces(detector: YuNet, examples: Path) -> None:
     places = [(x, y) for y in range(0, 880, 48) for x in range(0, 2640, 48)]
     found = detector.detect(pasted(examples, places, 47, (2650, 890)))
     assert len(places) >= 1000
-    assert 950 <= len(found) <= len(places)
+    assert 0.95 * len(places) <= len(found) <= len(places)
     assert (np.diff(found.boxes_xyxy[:, 0]) >= 0).all()
 
 
