@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from bench.scenes import Head, texture
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
+
+from scenes import Head, texture
 
 Pixels = NDArray[np.uint8]
 SIDE = 96

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench.detector_scenes import Pixels, cut_outs, faceless, rows, scenes
 from numpy.typing import NDArray
 from PIL import Image
 
+from detector_scenes import Pixels, cut_outs, faceless, rows, scenes
 from mien.errors import MissingExtraError
 from mien.imaging.codec import read_image
 from mien.predict.detectors.registry import make_detector

@@ -181,7 +181,7 @@ def _smallest_hint(rows: NDArray[np.float32]) -> float:
 def _select(rows: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
     """Return one candidate for each face, from left to right; see `_decode` for the rows."""
     centre = (rows[:, 1:3] + rows[:, 3:5]) / 2
-    inside = ((centre >= 0) & (centre <= np.float32([width, height]))).all(axis=1)
+    inside = ((centre >= 0) & (centre <= np.array([width, height], np.float32))).all(axis=1)
     rows = rows[inside]
     rows = rows[np.argsort(-rows[:, 0], kind="stable")[:MAX_CANDIDATES]]
     rows = rows[suppress(rows[:, 1:5], rows[:, 0], OVERLAP)]
