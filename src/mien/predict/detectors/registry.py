@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mien.predict.detectors.base import Detector
 
-DEFAULT = "mtcnn"
+DEFAULT = "yunet"
 
 
 @dataclass(frozen=True, slots=True)
