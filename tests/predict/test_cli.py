@@ -40,7 +40,7 @@ def test_json_has_the_documented_form(examples: Path, blank: Path, tmp_path: Pat
             "source", "width", "height", "detector", "model", "faces", "error", "turn", "notes",
         ]  # fmt: skip
     assert (readings[0]["width"], readings[0]["height"]) == (512, 512)
-    assert (readings[0]["detector"], readings[0]["model"]) == ("mtcnn", "mien-small")
+    assert (readings[0]["detector"], readings[0]["model"]) == ("yunet", "mien-small")
     face = readings[0]["faces"][0]
     assert list(face) == ["box", "box_inside", "score", "label", "confidence", "probabilities"]
     assert list(face["probabilities"]) == ["happy", "neutral", "sad"]

@@ -18,7 +18,7 @@ import pytest
 
 from mien import Reader, ResourceError
 from mien.model.classifier import Classifier
-from mien.predict.detectors.mtcnn import Mtcnn
+from mien.predict.detectors.yunet import YuNet
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import Faces
 
@@ -47,7 +47,7 @@ def test_a_copy_reads_alike(again: Callable[[Reader], Reader], reader: Reader, p
 
 
 def test_parts_given_by_the_caller_are_copied_too(reader: Reader, path: Path) -> None:
-    made = Reader(Classifier.load(threads=1), detector=Mtcnn(threads=1))
+    made = Reader(Classifier.load(threads=1), detector=YuNet(threads=1))
     assert pickle.loads(pickle.dumps(made)).read(path) == reader.read(path)  # noqa: S301
 
 

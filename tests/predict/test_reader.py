@@ -24,7 +24,7 @@ def save(path: Path, level: int = 100) -> Path:
 def test_examples_with_the_shipped_model(examples: Path) -> None:
     reading = Reader().read(examples / "astronaut.jpg")
     assert (reading.width, reading.height) == (512, 512)
-    assert (reading.detector, reading.model) == ("mtcnn", "mien-small")
+    assert (reading.detector, reading.model) == ("yunet", "mien-small")
     [face] = reading.faces
     assert face.label == "happy"
     assert face.confidence > 0.8

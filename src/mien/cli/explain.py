@@ -71,7 +71,7 @@ def explain(
     side: Layer = None,
     patch: Patch = None,
     draws: Draws = 5,
-    detector: Detector = "mtcnn",
+    detector: Detector = "yunet",
     faces: FaceMode = "find",
     threads: Threads = 0,
     as_json: Json = False,

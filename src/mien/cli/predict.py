@@ -43,7 +43,7 @@ def predict(
     annotate: opt.Annotate = None,
     model: shared.PredictionModel = None,
     labels: opt.Labels = "",
-    detector: shared.Detector = "mtcnn",
+    detector: shared.Detector = "yunet",
     faces: shared.FaceMode = "find",
     min_confidence: shared.MinConfidence = None,
     coverage: opt.Coverage = None,

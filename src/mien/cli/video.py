@@ -54,7 +54,7 @@ def video(
     size: options.Size = None,
     rate: options.Rate = None,
     model: shared.PredictionModel = None,
-    detector: shared.Detector = "mtcnn",
+    detector: shared.Detector = "yunet",
     min_confidence: shared.MinConfidence = None,
     prior: shared.Prior = "",
     threads: shared.Threads = 0,

