@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from mien.model.info import INPUT_NAME, OUTPUT_NAME
 from mien.model.resolve import model_content, shipped_models
 from mien.model.throughput import faces_per_second, suits_int8
 from mien.publish.int8 import quantize
+from mien.publish.prior import with_output_prior
 from mien.publish.quantize import quantize_model
 from mien.publish.rewrite import with_info, write_model
 from mien.testing import FakeClassifier, FakeDetector
@@ -271,3 +273,26 @@ def test_the_commands_that_write_models(
         failed = mien(command, "none", tmp_path / "x.onnx", "--data", data)
         assert failed.returncode == 1
         assert "error: there is no model none" in failed.stderr
+
+
+def test_the_prior_of_an_int8_model_can_be_changed_again(
+    convolutions: bytes, drawn: Dataset, tmp_path: Path
+) -> None:
+    info = replace(
+        Classifier.from_bytes(convolutions, name="c").info,
+        training_prior={"happy": 0.4, "neutral": 0.4, "sad": 0.2},
+    )
+    content, _ = with_output_prior(with_info(convolutions, info), info, "uniform")
+    path = tmp_path / "q.onnx"
+    quantize_model(content, "c", path, drawn, max_loss=1.0, timing_s=0.02)
+    before = Classifier.load(path, threads=1)
+    assert before.info.prior is not None
+    changed, new = with_output_prior(path.read_bytes(), before.info, "training")
+    after = Classifier.from_bytes(changed, name="q")
+    assert after.info == new
+    crops = np.asarray(drawn.split("validation").images_nhw)
+    np.testing.assert_allclose(
+        after.logits(crops) - before.logits(crops),
+        np.broadcast_to(np.log([0.4 * 3, 0.4 * 3, 0.2 * 3]), (len(crops), 3)),
+        atol=1e-5, rtol=0,
+    )  # fmt: skip

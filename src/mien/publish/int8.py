@@ -15,6 +15,7 @@ import numpy as np
 from mien.errors import MissingExtraError
 from mien.model.fp16 import to_fp32
 from mien.model.info import ALIGNMENT_NODE, INPUT_NAME
+from mien.publish.prior import OFFSET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,8 @@ def quantize(content: bytes, crops_nhw: NDArray[np.uint8]) -> bytes:
             _Faces(crops_nhw),
             quant_format=ort.QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTIZED),
-            nodes_to_exclude=_alignment_nodes(onnx.load(prepared).graph),
+            # The prior stays one exact addition, which `mien calibrate --prior` can change.
+            nodes_to_exclude=[*_alignment_nodes(onnx.load(prepared).graph), OFFSET],
             per_channel=True,
             activation_type=ort.QuantType.QUInt8,
             weight_type=ort.QuantType.QInt8,
