@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.doctor.evidence import Evidence, Predictions
+    from mien.doctor.programs.program import Program
     from mien.train.loop.signals import EpochSignals, StartSignals
 
 
@@ -85,7 +86,12 @@ def start_signals(evidence: Evidence) -> StartSignals | None:
 
 
 def chance_loss(evidence: Evidence) -> float:
-    """Return the log loss at chance level: the same probability for each learnt class."""
+    """Return the log loss at chance level: the same probability for each learnt class.
+
+    A watched loop has its own: the loss of the best constant prediction.
+    """
+    if math.isfinite(evidence.chance):
+        return evidence.chance
     return math.log(len(evidence.recipe.learnt_labels))
 
 
@@ -95,6 +101,26 @@ def initial_loss(evidence: Evidence) -> float:
     if before is not None:
         return math.inf if before.loss is None else before.loss
     return next((e.losses[0] for e in evidence.signals if e.losses), 0.0)
+
+
+def watched(evidence: Evidence) -> Program:
+    """Return the evidence of a watched loop, for rules that require it.
+
+    Raises:
+        ValueError: the training was not watched.
+    """
+    if evidence.program is None:
+        raise ValueError("the rule must declare that it needs PROGRAM")
+    return evidence.program
+
+
+def learned_well(evidence: Evidence) -> bool:
+    """Return whether a watched network reached what its data allow; a run of mien's never does.
+
+    A step or a gradient that looks unusual is no fault where the result is as good as the
+    baseline: optimisers, tasks and losses of others have scales of their own.
+    """
+    return evidence.program is not None and evidence.program.learned_well
 
 
 def loss_spike(evidence: Evidence) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from mien.doctor.facts import (
     confident_disagreements,
     confident_error,
+    learned_well,
     mean_recall,
     newcombe_difference,
 )
@@ -52,7 +53,9 @@ def invalid_inputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
             {"blank_fraction": train.blank_fraction},
             brightness_plot(evidence),
         )
-    low, high = PIXEL_STD
+    low, high = PIXEL_STD if evidence.program is None else limits.input_std
+    if learned_well(evidence):
+        return None
     if low < train.std < high and abs(train.mean) < 3 * max(train.std, 1.0):
         return None
     return Finding(
@@ -84,6 +87,9 @@ def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | None:
     slack = 1.96 * float(np.sqrt(chance * (1 - chance) / max(1, len(train.y_true_n)))) * 1.3
     wider = slack * float(np.sqrt(len(train.y_true_n) / max(1, len(validation.y_true_n))))
     train_shuffled = in_train < chance + slack
+    if evidence.program is not None and network is not None:
+        # The baseline may not suit a watched loop's inputs; the network must fail as well.
+        train_shuffled = train_shuffled and network < chance + wider
     validation_shuffled = in_validation < chance + wider and (
         network is None or network < chance + wider
     )
