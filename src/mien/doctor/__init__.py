@@ -1,7 +1,8 @@
 """A doctor for trainings: findings with evidence and remedies.
 
 `watch` observes any PyTorch loop (programs/watch.py); `run_diagnostics` examines a run of mien's
-(run_diagnostics.py); `read_logs` and `diagnose_logs` judge the logs of other programs (logs.py).
+(run_diagnostics.py); `diagnose_logs` judges the logs of other programs
+(logs/diagnose.py).
 Importing this package does not import torch.
 """
 
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mien.doctor.finding import Finding, Plot
+    from mien.doctor.logs.diagnose import diagnose_logs
     from mien.doctor.programs.watch import Watch, watch
     from mien.doctor.report import Report
 
@@ -20,9 +22,10 @@ _HOMES = {
     "Plot": "mien.doctor.finding",
     "Report": "mien.doctor.report",
     "Watch": "mien.doctor.programs.watch",
+    "diagnose_logs": "mien.doctor.logs.diagnose",
     "watch": "mien.doctor.programs.watch",
 }
-__all__ = ["Finding", "Plot", "Report", "Watch", "watch"]
+__all__ = ["Finding", "Plot", "Report", "Watch", "diagnose_logs", "watch"]
 
 
 def __getattr__(name: str) -> Any:

@@ -287,7 +287,10 @@ def _check(
     model: Any, optimizers: Iterable[Any], loss: Any, every: int | None
 ) -> None:  # fmt: skip
     if not isinstance(model, nn.Module):
-        raise ConfigError(f"model: expected a torch.nn.Module, found {type(model).__name__}")
+        raise ConfigError(
+            f"model: expected a torch.nn.Module, found {type(model).__name__}",
+            hint="pass the module that the loop calls",
+        )
     for optimizer in optimizers:
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise ConfigError(
@@ -301,4 +304,6 @@ def _check(
             hint="pass the function, not its value; Watch.step takes the value",
         )
     if every is not None and (not isinstance(every, int) or every < 1):
-        raise ConfigError(f"every: {every!r} is out of range, 1 or more")
+        raise ConfigError(
+            f"every: {every!r} is out of range, 1 or more", hint="leave it out for the default"
+        )

@@ -53,7 +53,10 @@ def overfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
         and gap.value > limits.gap / 2
         and gap.low > limits.gap / 4
     )
-    if not (gap.low > limits.gap or rising or memorised):
+    wide = gap.low > limits.gap
+    if evidence.program is not None:
+        wide = wide and (rise > 1.1 or gap.low > 2 * limits.gap)
+    if not (wide or rising or memorised):
         return None
     # The kept checkpoint follows the recipe's criterion, which need not be the loss.
     select = evidence.recipe.fit.select
