@@ -45,7 +45,8 @@ def found(path: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "role"),
     [
-        ("train_loss_step", "loss"), ("Loss/test", "validation loss"), ("valLoss", "validation loss"),
+        ("train_loss_step", "loss"), ("Loss/test", "validation loss"),
+        ("valLoss", "validation loss"),
         ("eval/accuracy", "validation accuracy"), ("lr-Adam", "learning rate"),
         ("grad_norm", "gradient norm"), ("trainer/global_step", "step"), ("speed", None),
     ],

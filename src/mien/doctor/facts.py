@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mien.doctor.programs.program import Program
     from mien.train.loop.signals import EpochSignals, StartSignals
 
+USUAL_DECAY = 0.05
+"""Weight decay below which loops of others use it with any optimiser."""
+
 
 def at_full_rate(evidence: Evidence) -> list[EpochSignals]:
     """Return the measured epochs with at least half of the largest learning rate."""
@@ -62,6 +65,15 @@ def decay_per_step(evidence: Evidence) -> float:
     """Return the fraction that weight decay takes off the weights in each step."""
     rate = max((e.lr for e in evidence.signals), default=0.0)
     return rate * evidence.recipe.optimizer.weight_decay
+
+
+def decay_dominates(evidence: Evidence, limit: float) -> bool:
+    """Return whether weight decay, not the gradient, moves the weights.
+
+    In a watched loop a usual decay reaches the limit only by a learning rate that is too high.
+    """
+    usual = evidence.program is not None and evidence.recipe.optimizer.weight_decay < USUAL_DECAY
+    return decay_per_step(evidence) > limit and not usual
 
 
 def relative_gradients(epoch: EpochSignals) -> dict[str, float]:

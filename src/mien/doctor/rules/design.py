@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mien.doctor.facts import (
     chance_loss,
+    decay_dominates,
     decay_per_step,
     initial_loss,
     loss_curve,
@@ -250,7 +251,7 @@ def weight_decay_too_strong(evidence: Evidence, limits: Thresholds) -> Finding |
     """Decay takes so much off the weights in each step that the gradient cannot hold them."""
     program = watched(evidence)
     decay = decay_per_step(evidence)
-    if decay < limits.decay_per_step / 5 or program.learned_well:
+    if not decay_dominates(evidence, limits.decay_per_step / 5) or program.learned_well:
         return None
     return Finding(
         "weight-decay-too-strong",

@@ -14,7 +14,7 @@ from mien.doctor.facts import (
     accuracy,
     at_full_rate,
     chance_loss,
-    decay_per_step,
+    decay_dominates,
     initial_loss,
     learned_well,
     loss_curve,
@@ -103,7 +103,7 @@ def learning_rate_too_high(evidence: Evidence, limits: Thresholds) -> Finding | 
     epochs = at_full_rate(evidence)
     if learned_well(evidence):
         return None
-    if decay_per_step(evidence) > limits.decay_per_step:
+    if decay_dominates(evidence, limits.decay_per_step):
         return None  # weight decay, not the gradient, moves the weights
     ratio = median_known([e.gain for e in epochs])
     # Batches that got worse count even where the mean reduction looks fine.
@@ -244,7 +244,7 @@ def exploding_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
     norms = [e.gradient_norm for e in evidence.signals if e.gradient_norm is not None]
     if learned_well(evidence):
         return None
-    if decay_per_step(evidence) > limits.decay_per_step:
+    if decay_dominates(evidence, limits.decay_per_step):
         return None  # decay shrinks the weights, and gradients grow as they do
     largest, first, before = max(norms), initial_loss(evidence), start_signals(evidence)
     chance = chance_loss(evidence)
