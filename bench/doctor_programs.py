@@ -233,7 +233,14 @@ def _changed(s: Setup, seed: int) -> None:
     s.case = replace(s.case, y=y)
 
 
-@fault("class-exchanged", "class-confusion", "class-recall", "class-never-predicted", "label-noise")
+@fault(
+    "class-exchanged",
+    "class-confusion",
+    "class-recall",
+    "class-never-predicted",
+    "label-noise",
+    "class-imbalance",
+)
 def _exchanged(s: Setup, seed: int) -> None:
     y = s.case.y.clone()
     y[y == 1] = 2
@@ -405,6 +412,8 @@ def train(case: Case, kind: str, seed: int, change: Any = None) -> tuple[Report,
     torch.manual_seed(seed)
     model = case.model()
     make, rate = OPTIMIZERS[kind]
+    if kind == "sgd" and isinstance(model, Text):
+        rate *= 10  # the mean of embeddings has small gradients: 0.02 does not learn in time
     loss: nn.Module = nn.MSELoss() if case.is_regression else nn.CrossEntropyLoss()
     setup = Setup(case, model, make(model.parameters(), lr=rate), loss)
     if change is not None:

@@ -45,6 +45,7 @@ class Task:
         class_counts_k: of the kept training examples, float64 [k].
         train: predictions beside those of the baseline; None where the task has no classes.
         validation: the same.
+        is_log_loss: whether the loss is the negative log-likelihood of the classes.
         scores: accuracy or R² by 'train', 'validation' and 'baseline'.
     """
 
@@ -55,6 +56,7 @@ class Task:
     class_counts_k: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
     train: Predictions | None = None
     validation: Predictions | None = None
+    is_log_loss: bool = False
     scores: dict[str, float] = field(default_factory=dict)
 
 
@@ -158,7 +160,8 @@ def _classes(watch: Recording, task: Task, train: Split, validation: Split | Non
     counts = np.bincount(labels, minlength=k).astype(np.float64)
     task.class_counts_k = counts
     prior = counts / max(1, counts.sum())
-    if _is_log_loss(watch):
+    task.is_log_loss = _is_log_loss(watch)
+    if task.is_log_loss:
         task.chance = max(1e-3, float(-(prior[prior > 0] * np.log(prior[prior > 0])).sum()))
         if getattr(watch.criterion, "weight", None) is not None:
             task.chance = math.log(k)

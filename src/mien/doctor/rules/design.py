@@ -265,7 +265,11 @@ def weight_decay_too_strong(evidence: Evidence, limits: Thresholds) -> Finding |
     )
 
 
-@rule("missing-bias", needs=(PROGRAM,), explained_by=LEARNS_NOTHING)
+@rule(
+    "missing-bias",
+    needs=(PROGRAM,),
+    explained_by={"optimizer-not-stepped", "parameters-not-optimized"},
+)
 def missing_bias(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """No layer has a bias, and no normalisation adds one."""
     program = watched(evidence)

@@ -40,7 +40,13 @@ def optimizer_not_stepped(evidence: Evidence, limits: Thresholds) -> Finding | N
     )
 
 
-@rule("gradients-accumulate", needs=(PROGRAM,), severities=("serious",))
+@rule(
+    "gradients-accumulate",
+    needs=(PROGRAM,),
+    severities=("serious",),
+    # zero_grad of an optimiser that holds other parameters does not reach these.
+    explained_by={"parameters-not-optimized"},
+)
 def gradients_accumulate(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """Each step uses the sum of all gradients so far: zero_grad was forgotten."""
     program = watched(evidence)

@@ -347,7 +347,10 @@ def batch_norm_statistics(evidence: Evidence, limits: Thresholds) -> Finding | N
     train = accuracy(evidence.train.y_true_n, evidence.train.probs_nk)
     if last.loss > 0.6 * chance_loss(evidence) or train is None:
         return None
-    if last.train_loss < 2 * last.loss + 0.2:
+    if evidence.program is not None and not evidence.program.batch_norms:
+        return None
+    # A watched loop's loss may be no log loss; it then has no counterpart in evaluation mode.
+    if not last.train_loss >= 2 * last.loss + 0.2:
         return None
     return Finding(
         "batch-norm-statistics",
