@@ -95,7 +95,6 @@ def healthy(**changes: Any) -> Evidence:
         "shared_subjects": 0,
         "is_reproducible": True,
         "initial": dict.fromkeys(LAYERS, 0.09),
-        "program": program(),
     }
     return Evidence(**{**values, **changes})
 
@@ -186,7 +185,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     },
     "dead-units": {"signals": measured(stuck={"body.2": 0.1, "body.5": 0.8})},
     "batch-norm-statistics": {
-        "history": [metrics(i, loss=0.3, train_loss=1.4) for i in range(1, EPOCHS + 1)]
+        "history": [metrics(i, loss=0.3, train_loss=1.4) for i in range(1, EPOCHS + 1)],
     },
     "invalid-inputs": {
         "pixels": {
@@ -237,11 +236,15 @@ FAULTS: dict[str, dict[str, Any]] = {
         "validation": predictions(1000, 0.6, 12),
     },
     **{name: {"program": program(**changes)} for name, changes in PROGRAMS.items()},
-    "accuracy-misleads": {"validation": mostly_common()},
-    "class-confusion": {"validation": finds(1, 0.2, predictions(1000, 0.95, 2))},
-    "loss-not-decreasing": {"signals": measured(**FLAT)},
+    "accuracy-misleads": {"validation": mostly_common(), "program": program()},
+    "class-confusion": {
+        "validation": finds(1, 0.2, predictions(1000, 0.95, 2)),
+        "program": program(),
+    },
+    "loss-not-decreasing": {"signals": measured(**FLAT), "program": program()},
     "weight-decay-too-strong": {
-        "recipe": recipe(optimizer={"name": "adam", "lr": 1e-3, "weight_decay": 2.0})
+        "program": program(),
+        "recipe": recipe(optimizer={"name": "adam", "lr": 1e-3, "weight_decay": 2.0}),
     },
     "validation-loss-rises": {
         "program": program(kind="regression"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.doctor.faults import FAULTS, healthy
+from tests.doctor.faults import FAULTS, healthy, program
 
 from mien.doctor import requirements
 from mien.doctor.diagnose import apply_rules, diagnose
@@ -79,9 +79,13 @@ def test_every_requirement_can_be_missing() -> None:
 
 
 def test_a_healthy_run_has_no_finding_and_every_rule_can_judge_it() -> None:
-    diagnosis = apply_rules(healthy())
+    diagnosis = apply_rules(healthy(program=program()))
     assert diagnosis.findings == []
     assert diagnosis.not_judged == {}
+    run = apply_rules(healthy())
+    assert run.findings == []
+    about_loops = {name for name in RULES if requirements.PROGRAM in RULES[name].needs}
+    assert set(run.not_judged) == about_loops
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -41,8 +41,8 @@ def loss_activation_mismatch(evidence: Evidence, limits: Thresholds) -> Finding 
         found.remedy,
         (),
         {"low": program.outputs.low, "high": program.outputs.high, "case": found.case},
-        bars("range", {"lowest output": program.outputs.low, "highest": program.outputs.high,
-                       "lowest target": program.target_low, "highest ": program.target_high}),
+        bars("value", {"lowest output": program.outputs.low,
+                       "highest output": program.outputs.high}),
         "high" if found.severity == "serious" else "medium",
     )  # fmt: skip
 
