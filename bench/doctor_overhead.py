@@ -53,7 +53,7 @@ def train(make: Callable[[], nn.Module], data: tuple[torch.Tensor, ...], epochs:
     with context as watch:
         for _ in range(epochs):
             model.train()
-            for rows in torch.randperm(len(x)).split(64):
+            for rows in batches(len(x)):
                 optimizer.zero_grad()
                 loss = criterion(model(x[rows]), y[rows])
                 loss.backward()
@@ -68,6 +68,11 @@ def train(make: Callable[[], nn.Module], data: tuple[torch.Tensor, ...], epochs:
                     float(criterion(model(xv), yv))
     seconds = time.process_time() - started
     return seconds, sum(float(p.detach().double().sum()) for p in model.parameters())
+
+
+def batches(n: int) -> list[Any]:
+    order: Any = torch.randperm(n)
+    return list(order.split(64))
 
 
 def main() -> None:

@@ -98,7 +98,8 @@ class Text(nn.Module):
         self.head = nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self.head(self.embed(tokens).mean(dim=1))
+        out: torch.Tensor = self.head(self.embed(tokens).mean(dim=1))
+        return out
 
 
 class Block(nn.Module):
@@ -112,7 +113,8 @@ class Block(nn.Module):
         self.head = nn.Linear(32, 4)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self.head(self.block(self.embed(tokens) + self.place).mean(dim=1))
+        out: torch.Tensor = self.head(self.block(self.embed(tokens) + self.place).mean(dim=1))
+        return out
 
 
 def sentences(seed: int, n: int = 1200) -> tuple[torch.Tensor, ...]:
@@ -131,7 +133,7 @@ def cases(seed: int) -> dict[str, Case]:
     x, y, xv, yv = split((digits.data.astype(np.float32) - 0.3) / 0.38,
                          digits.target.astype(np.int64), seed)  # fmt: skip
     image = (x.view(-1, 1, 8, 8), y, xv.view(-1, 1, 8, 8), yv)
-    moons = split(*(a.astype(t) for a, t in zip(
+    moons: Any = split(*(a.astype(t) for a, t in zip(
         datasets.make_moons(800, noise=0.25, random_state=seed), (np.float32, np.int64),
         strict=True)), seed)  # fmt: skip
     blobs = datasets.make_classification(1200, 20, n_informative=8, n_classes=5, class_sep=1.2,
@@ -140,7 +142,7 @@ def cases(seed: int) -> dict[str, Case]:
     line = datasets.make_regression(800, 12, n_informative=8, noise=20.0, random_state=seed)
     aims = (line[1] / line[1].std()).astype(np.float32)[:, None]
     values = split(line[0].astype(np.float32), aims, seed)
-    tables = {
+    tables: dict[str, Any] = {
         "digits": (flat, lambda: mlp(64, 10)),
         "digits-cnn": (image, cnn),
         "iris": (table(datasets.load_iris(), seed), lambda: mlp(4, 3, 16)),
@@ -187,8 +189,10 @@ CLASSES = ("digits", "digits-cnn", "text", "block", "classes")
 EVERY = (*CLASSES, "regression")
 
 
-def fault(name: str, *rules: str, on: tuple[str, ...] = CLASSES) -> Any:
-    def register(change: Callable[[Setup, int], None]) -> Any:
+def fault(
+    name: str, *rules: str, on: tuple[str, ...] = CLASSES
+) -> Callable[[Callable[[Setup, int], None]], Callable[[Setup, int], None]]:
+    def register(change: Callable[[Setup, int], None]) -> Callable[[Setup, int], None]:
         FAULTS[name] = (change, rules, on)
         return change
 
@@ -198,9 +202,9 @@ def fault(name: str, *rules: str, on: tuple[str, ...] = CLASSES) -> Any:
 def rebuild(setup: Setup, rate: float | None = None) -> None:
     """Create the optimiser again, for a model or a rate that changed."""
     group = setup.optimizer.param_groups[0]
-    kind = type(setup.optimizer)
+    kind: Any = type(setup.optimizer)
     more = {"momentum": 0.9} if kind is torch.optim.SGD else {}
-    setup.optimizer = kind(setup.model.parameters(), rate or group["lr"], **more)  # type: ignore[call-arg]
+    setup.optimizer = kind(setup.model.parameters(), rate or group["lr"], **more)
 
 
 @fault("rate-too-high", "learning-rate-too-high", "diverged", "dead-units", on=EVERY)
@@ -322,7 +326,7 @@ def _normal(s: Setup, seed: int) -> None:
 def _bias(s: Setup, seed: int) -> None:
     for m in s.model.modules():
         if isinstance(m, nn.Linear):
-            m.bias = None
+            m.register_parameter("bias", None)
     s.case = replace(s.case, y=s.case.y + 5, yv=s.case.yv + 5)
     rebuild(s)
 
@@ -386,7 +390,7 @@ def _cycle(s: Setup, seed: int) -> None:
 
 @fault("dropout-strong", "dropout-too-strong", on=("digits", "classes"))
 def _dropout(s: Setup, seed: int) -> None:
-    s.model[2].p = 0.9  # type: ignore[index,union-attr]
+    s.model[2].p = 0.9  # type: ignore[index]
 
 
 @fault("decay-strong", "weight-decay-too-strong", "weight-decay-on-norms", on=CLASSES)
@@ -440,7 +444,7 @@ def epoch(setup: Setup, watch: Any) -> None:
     case, model, optimizer = setup.case, setup.model, setup.optimizer
     if setup.train_mode:
         model.train()
-    order = torch.randperm(len(case.x)) if setup.shuffle else torch.arange(len(case.x))
+    order: Any = torch.randperm(len(case.x)) if setup.shuffle else torch.arange(len(case.x))
     for rows in order.split(case.batch):
         if len(rows) < 2 <= case.batch:
             continue

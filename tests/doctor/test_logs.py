@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from mien.errors import SourceError
 FALLING = [2.0 / (1 + 0.1 * i) for i in range(60)]
 
 
-def write_csv(path: Path, **columns: list[float]) -> Path:
+def write_csv(path: Path, **columns: Sequence[float]) -> Path:
     lines = [",".join(columns)]
     lines += [",".join(str(v) for v in row) for row in zip(*columns.values(), strict=True)]
     path.write_text("\n".join(lines) + "\n")

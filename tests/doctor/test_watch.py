@@ -72,7 +72,9 @@ def test_a_watched_training_is_the_unwatched_one_bit_for_bit(loss: Any) -> None:
         np.random.seed(3)
         model = network()
         train(model, watched=watched, loss=loss, every=1)
-        states.append((model.state_dict(), torch.get_rng_state(), np.random.get_state()[1]))
+        legacy: Any = np.random.get_state()
+        state: Any = (model.state_dict(), torch.get_rng_state(), legacy[1])
+        states.append(state)
     plain, seen = states
     assert all(torch.equal(plain[0][name], seen[0][name]) for name in plain[0])
     assert torch.equal(plain[1], seen[1])
@@ -224,7 +226,7 @@ def test_parallel_models_are_watched() -> None:
 
 def test_compiled_models_are_watched() -> None:
     torch.manual_seed(0)
-    model = torch.compile(network(), backend="eager")
+    model: Any = torch.compile(network(), backend="eager")
     assert names(train(model, epochs=2)) <= {"underfitting"}
 
 
@@ -253,7 +255,7 @@ def test_the_public_names_are_documented() -> None:
         assert re.search(rf"`{name}\b", text), name
     assert dir(doctor) == sorted(doctor.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = doctor.nothing  # type: ignore[attr-defined]
+        _ = doctor.nothing
 
 
 def test_the_example_of_the_docs_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,13 +51,8 @@ def epochs_of(watch: Recording, task: Task, found: Examination) -> list[EpochSig
         signals.append(_epoch(watch, number, (begin, end), rows, part, task))
         begin = end
     if signals:
-        last = signals[-1]
-        signals[-1] = EpochSignals(**{**_fields(last), "stuck": found.stuck})
+        signals[-1] = replace(signals[-1], stuck=found.stuck)
     return signals
-
-
-def _fields(epoch: EpochSignals) -> dict[str, object]:
-    return {name: getattr(epoch, name) for name in EpochSignals.__dataclass_fields__}
 
 
 def _epoch(
@@ -149,8 +145,6 @@ def history_of(watch: Recording, signals: list[EpochSignals], task: Task) -> lis
 def _with_training(watch: Recording, history: list[EpochMetrics], task: Task) -> list[EpochMetrics]:
     if not history or task.train is None or task.train.probs_nk is None:
         return history
-    from dataclasses import replace
-
     train, last = task.scores.get("train", math.nan), history[-1]
     held = task.scores.get("validation", last.validation_accuracy)
     rows = np.arange(len(task.train.y_true_n))

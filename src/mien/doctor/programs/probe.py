@@ -119,7 +119,8 @@ class Probe:
         for number, parameter in enumerate(self.tracked):
             self.old.append(None if parameter.grad is None else parameter.grad.detach().clone())
             self.computed.append(None)
-            self.handles.append(parameter.register_hook(self._collector(number)))
+            hook: Any = parameter.register_hook  # has no types
+            self.handles.append(hook(self._collector(number)))
 
     def _collector(self, number: int) -> Any:
         def collect(gradient: Tensor) -> None:
@@ -189,9 +190,8 @@ class Probe:
         ]
         if not triples:
             return
-        used, new = (
-            torch.cat([t[i].flatten() for t in triples if t[i] is not None]) for i in (0, 1)
-        )  # type: ignore[union-attr]
+        used = torch.cat([u.flatten() for u, _, _ in triples])
+        new = torch.cat([n.flatten() for _, n, _ in triples])
         size = float(new.norm())
         row.clip = float(used.norm()) / size if size > 0 else None
         if any(old is None for _, _, old in triples):

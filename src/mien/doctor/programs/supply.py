@@ -131,7 +131,7 @@ def _is_weighted(watch: Recording) -> bool:
 
 def _pixels(watch: Recording) -> dict[str, PixelStatistics]:
     """Return statistics of the inputs of each split; empty for token ids."""
-    found = {}
+    found: dict[str, PixelStatistics] = {}
     for split, sample in (("train", watch.train), ("validation", watch.validation.sample)):
         first = next(tensors(sample.inputs), None)
         values = features(sample.inputs)

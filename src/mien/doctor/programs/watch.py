@@ -303,7 +303,7 @@ def _check(
             f"{type(loss).__name__}",
             hint="pass the function, not its value; Watch.step takes the value",
         )
-    if every is not None and (not isinstance(every, int) or every < 1):
+    if every is not None and every < 1:
         raise ConfigError(
             f"every: {every!r} is out of range, 1 or more", hint="leave it out for the default"
         )
