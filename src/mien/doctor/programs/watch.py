@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from mien.doctor.report import Report
 
-BUDGET = 0.02
-"""Fraction of the loop's time that measuring may take, beside ALLOWANCE_S."""
-ALLOWANCE_S = 0.1
+BUDGET = 0.015
+"""Fraction of the loop's CPU time that measuring may take, beside ALLOWANCE_S."""
+ALLOWANCE_S = 0.05
 """Seconds of measuring that even a very short training gets."""
 EARLY_STEPS = 3
 """Steps from one measurement to the next, at first; LATER_STEPS once EARLY were made."""
@@ -85,7 +85,7 @@ class Watch(Recording):
         self._probe: Probe | None = None
         self._due = self._measured_at = 0
         self._stepped = False
-        self._started = self._ended_step = time.perf_counter()
+        self._ended_step, self._started = time.perf_counter(), time.thread_time()
         self._wait: float | None = None
         self._handles: list[Any] = []
 
@@ -96,7 +96,7 @@ class Watch(Recording):
             self.model.register_forward_hook(self._forward_ends),
             *(o.register_step_pre_hook(self._optimizer_starts) for o in self.optimizers),
         ]
-        self._started = self._ended_step = time.perf_counter()
+        self._ended_step, self._started = time.perf_counter(), time.thread_time()
         self._arm()
         return self
 
@@ -128,7 +128,8 @@ class Watch(Recording):
             inputs: of the model: a tensor, or a tuple, list or dictionary of tensors.
             targets: of the batch, in the form that the criterion takes.
         """
-        now = time.perf_counter()
+        # CPU time decides what is measured: other programs on the machine hardly change it.
+        now, cpu = time.perf_counter(), time.thread_time()
         if self._wait is not None:
             self.waits.append((self._wait, now - self._ended_step))
             self._wait = None
@@ -150,7 +151,7 @@ class Watch(Recording):
                 self._measure(step, loss, inputs, targets)
             if self._probe is None and self._is_due():
                 self._arm()
-            self.spent += time.perf_counter() - now
+            self.spent += time.thread_time() - cpu
         self._ended_step = time.perf_counter()
 
     def validate(self, model: nn.Module | None, inputs: Any, targets: Any = None) -> None:
@@ -167,7 +168,7 @@ class Watch(Recording):
             for part in inputs:
                 self.validate(model, *part)
             return
-        started = time.perf_counter()
+        started = time.thread_time()
         if not self.boundaries or self.boundaries[-1] != self.steps:
             self.boundaries.append(self.steps)
             self.validation.start_epoch()
@@ -181,7 +182,7 @@ class Watch(Recording):
         finally:
             self.is_busy = False
         self._ended_step = time.perf_counter()
-        self.spent += self._ended_step - started
+        self.spent += time.thread_time() - started
 
     def report(self) -> Report:
         """Return the findings so far; it evaluates the kept examples and trains nothing."""
@@ -200,7 +201,7 @@ class Watch(Recording):
             return self.steps - self._measured_at >= self.every
         if self.steps < self._due:
             return False
-        elapsed = time.perf_counter() - self._started
+        elapsed = time.thread_time() - self._started
         return self.spent <= BUDGET * elapsed + ALLOWANCE_S
 
     def _arm(self) -> None:
@@ -278,9 +279,9 @@ class Watch(Recording):
         self.optimizer_steps += 1
         self._stepped = True
         if self._probe is not None:
-            started = time.perf_counter()
+            started = time.thread_time()
             self._probe.optimizer_starts()
-            self.spent += time.perf_counter() - started
+            self.spent += time.thread_time() - started
 
 
 def _check(

@@ -56,7 +56,7 @@ def overfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     wide = gap.low > limits.gap
     if evidence.program is not None:
         wide = wide and (rise > 1.1 or gap.low > 2 * limits.gap)
-    if not (wide or rising or memorised):
+    if learned_well(evidence) or not (wide or rising or memorised):
         return None
     # The kept checkpoint follows the recipe's criterion, which need not be the loss.
     select = evidence.recipe.fit.select
