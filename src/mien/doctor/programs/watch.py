@@ -1,8 +1,8 @@
 """Watch any PyTorch training: read `watch` first, then `Watch.step`.
 
 The loop stays as it is. Hooks on the model and its optimisers observe; every few steps one is
-measured (probe.py). How often depends on what measuring costs, so that it stays below 3% of the
-loop's time.
+measured (probe.py). How often depends on what measuring costs: at most
+BUDGET of the loop's CPU time, and ALLOWANCE_S.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def watch(
         loss: the criterion, called as `loss(predictions, targets)`. Without it, it is inferred
             from the loss tensors where that is possible.
         classes: names of the classes, in the order of the model's outputs.
-        every: measure each n-th step, 1 or more; by default as often as 3% of the time allow.
+        every: measure each n-th step, 1 or more; by default as often as 1.5% of the CPU time allow.
 
     Raises:
         ConfigError: an argument is of the wrong type, or `every` is out of range.
