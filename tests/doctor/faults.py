@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mien.doctor.evidence import Evidence, PixelStatistics, Predictions
+from mien.doctor.programs.program import OutputStatistics, Program
 from mien.train.loop.signals import EpochSignals, LayerSignals
 from mien.train.recipe.recipe import recipe_from_dict
 from mien.train.run.metrics import EpochMetrics
@@ -68,6 +69,12 @@ def metrics(number: int, **changes: Any) -> EpochMetrics:
     return EpochMetrics(**{**values, **changes})
 
 
+def program(**changes: Any) -> Program:
+    """A sound watched loop."""
+    logits = OutputStatistics(3, -4.0, 5.0, 3.0, 2.0, "", half=False)
+    return replace(Program(outputs=logits), **changes)
+
+
 def healthy(**changes: Any) -> Evidence:
     rng = np.random.default_rng(0)
     pixels = PixelStatistics(0.0, 1.0, 0.0, rng.normal(120, 20, 500), rng.normal(50, 9, 500))
@@ -109,6 +116,53 @@ def recipe(**changes: Any) -> Any:
     return recipe_from_dict({"name": "x", "network": {"name": "poster"}, **changes})
 
 
+PROGRAMS: dict[str, dict[str, Any]] = {
+    "optimizer-not-stepped": {"optimizer_steps": 0},
+    "gradients-accumulate": {"carried_gradients": 0.9},
+    "parameters-not-optimized": {"not_optimized": ("0.weight", "0.bias")},
+    "frozen-parameters": {"frozen": ("0.weight",)},
+    "unregistered-parameters": {"unregistered": ("layers",)},
+    "no-gradient": {"without_gradient": ("0.weight",)},
+    "trained-in-eval-mode": {"eval_mode_steps": 0.9},
+    "evaluated-in-train-mode": {"train_mode_evaluations": 10},
+    "learning-rate-vanishes": {"rates": (1e-3,) * 4 + (1e-9,) * 6},
+    "scheduler-steps": {"scheduler": ("OneCycleLR was planned for 900 steps and stepped 9 times",)},
+    "clipping-always": {"clip_ratio": 0.01, "gradient_norms": (1.0,) * 10},
+    "memory-grows": {"memory_growth_mb": 900.0, "memory_fraction": 0.7},
+    "input-pipeline-stalls": {"wait_fraction": 0.9, "wait_seconds": 0.3},
+    "mixed-precision-underflow": {
+        "outputs": OutputStatistics(3, -4.0, 5.0, 3.0, 2.0, "", half=True),
+        "zero_gradients": 0.9,
+    },
+    "loss-activation-mismatch": {
+        "outputs": OutputStatistics(3, 0.0, 1.0, 1e-7, 1.5, "Softmax", half=False)
+    },
+    "no-nonlinearity": {"consecutive_layers": ("0 and 1",)},
+    "hidden-softmax": {"hidden_softmax": ("1",)},
+    "poor-initialization": {"same_direction": ("0.weight",)},
+    "saturated-activations": {"saturated": {"1": 0.8}},
+    "dropout-too-strong": {"dropout": {"2": 0.9}, "dropout_loss_ratio": 3.0},
+    "batch-norm-small-batch": {"batch_norms": ("1",), "batch_size": 1},
+    "batch-size-of-one": {"batch_size": 1},
+    "weight-decay-on-norms": {"shrunk_norms": {"1": 0.1}},
+    "missing-bias": {"bias_free": ("0", "2")},
+    "nonfinite-inputs": {"nonfinite_inputs": 0.1},
+    "data-not-shuffled": {"class_runs": 3.0},
+    "no-validation": {"evaluations": 0, "validations": 0},
+    "preprocessing-differs": {"input_shift": 3.0},
+    "augmented-validation": {"varying_validation": True},
+    "label-encoding": {"label_offset": 1},
+}
+"""What each fault changes in a sound watched loop."""
+
+
+def mostly_common() -> Predictions:
+    """Predictions on nine tenths of one class, which is nearly all that is predicted."""
+    truth = np.repeat([0, 1, 2], [900, 50, 50])
+    given = np.where(np.arange(1000) % 5 == 0, truth, 0)
+    return Predictions(truth, np.eye(3)[given] + 0.01, np.eye(3)[truth] + 0.01)
+
+
 FLAT = {"losses": (1.0,) * 8, "peaks": (1.1,) * 8}
 FAULTS: dict[str, dict[str, Any]] = {
     "diverged": {
@@ -131,7 +185,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     },
     "dead-units": {"signals": measured(stuck={"body.2": 0.1, "body.5": 0.8})},
     "batch-norm-statistics": {
-        "history": [metrics(i, loss=0.3, train_loss=1.4) for i in range(1, EPOCHS + 1)]
+        "history": [metrics(i, loss=0.3, train_loss=1.4) for i in range(1, EPOCHS + 1)],
     },
     "invalid-inputs": {
         "pixels": {
@@ -180,5 +234,22 @@ FAULTS: dict[str, dict[str, Any]] = {
     "underfitting": {
         "train": predictions(2000, 0.6, 11),
         "validation": predictions(1000, 0.6, 12),
+    },
+    **{name: {"program": program(**changes)} for name, changes in PROGRAMS.items()},
+    "accuracy-misleads": {"validation": mostly_common(), "program": program()},
+    "class-confusion": {
+        "validation": finds(1, 0.2, predictions(1000, 0.95, 2)),
+        "program": program(),
+    },
+    "loss-not-decreasing": {"signals": measured(**FLAT), "program": program()},
+    "weight-decay-too-strong": {
+        "program": program(),
+        "recipe": recipe(optimizer={"name": "adam", "lr": 1e-3, "weight_decay": 2.0}),
+    },
+    "validation-loss-rises": {
+        "program": program(kind="regression"),
+        "history": [
+            metrics(i, validation_loss=0.9 if i == 2 else 1.6) for i in range(1, EPOCHS + 1)
+        ],
     },
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.doctor.faults import FAULTS, healthy
+from tests.doctor.faults import FAULTS, healthy, program
 
 from mien.doctor import requirements
 from mien.doctor.diagnose import apply_rules, diagnose
@@ -56,6 +56,7 @@ WITHOUT: dict[str, Callable[[Evidence], Evidence]] = {
     "split comparison": lambda e: replace(e, domain_shift_auc=float("nan")),
     "class counts": lambda e: replace(e, class_counts_k=np.zeros(3)),
     "replay": lambda e: replace(e, is_reproducible=None),
+    "watched loop": lambda e: replace(e, program=None),
 }
 """The evidence of a healthy run without what a requirement asks for, by its name."""
 
@@ -78,9 +79,13 @@ def test_every_requirement_can_be_missing() -> None:
 
 
 def test_a_healthy_run_has_no_finding_and_every_rule_can_judge_it() -> None:
-    diagnosis = apply_rules(healthy())
+    diagnosis = apply_rules(healthy(program=program()))
     assert diagnosis.findings == []
     assert diagnosis.not_judged == {}
+    run = apply_rules(healthy())
+    assert run.findings == []
+    about_loops = {name for name in RULES if requirements.PROGRAM in RULES[name].needs}
+    assert set(run.not_judged) == about_loops
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -117,6 +122,10 @@ def test_a_planted_fault_raises_its_finding(name: str) -> None:
 @pytest.mark.parametrize("name", RULES)
 def test_a_remedy_names_recipe_keys_or_commands_that_exist(name: str) -> None:
     finding = planted(name)
+    if requirements.PROGRAM in RULES[name].needs:
+        assert finding.settings == ()  # a loop has code, not recipe keys
+        assert "mien" not in finding.remedy
+        return
     commands = re.findall(r"\bmien ((?:data )?[a-z]+)", finding.remedy)
     assert finding.settings or commands
     for setting in finding.settings:

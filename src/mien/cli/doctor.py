@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.exit_codes import FAILURE
 from mien.cli.extras import needs
 from mien.cli.options import Json, RunDatasetFolder
 from mien.errors import ConfigError
@@ -16,9 +17,28 @@ from mien.errors import ConfigError
 if TYPE_CHECKING:
     from mien.data.dataset import Dataset
     from mien.doctor.finding import Finding
+    from mien.doctor.report import Report
     from mien.train.run.folder import RunFolder
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that mien train wrote.")]
+Run = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="Run folder that mien train wrote; or a folder or file with the logs of another "
+        "program: TensorBoard's event files, or CSV.",
+    ),
+]
+Html = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Also write the findings as a page.")
+]
+FailOn = Annotated[
+    str,
+    typer.Option(
+        "--fail-on",
+        help="Exit with 1 if a finding is of this level: error (serious findings) or warning (all "
+        "findings) (default: never).",
+    ),
+]
 Deep = Annotated[
     bool,
     typer.Option(
@@ -30,14 +50,57 @@ Deep = Annotated[
 
 
 def doctor(
-    path: Run, data: RunDatasetFolder = None, as_json: Json = False, deep: Deep = False
+    path: Run,
+    data: RunDatasetFolder = None,
+    as_json: Json = False,
+    deep: Deep = False,
+    html: Html = None,
+    fail_on: FailOn = "",
 ) -> None:
     """Diagnose a training run: each finding comes with its evidence and a remedy.
 
-    Findings, plots and figures are written into the run folder: doctor.json and doctor.png.
+    Findings, plots and figures are written into the run folder: doctor.json and doctor.png. Logs of
+    another program are only read; the rules that they allow are named.
     """
+    if fail_on not in ("", "error", "warning"):
+        raise ConfigError(f"--fail-on: {fail_on!r} is unknown", hint="allowed: error, warning")
+    report = _judge_logs(path, as_json) if _is_log(path) else _judge_run(path, data, as_json, deep)
+    if html is not None:
+        report.save_html(html)
+    if fail_on and report.fails(fail_on):
+        raise typer.Exit(FAILURE)
+
+
+def _is_log(path: Path) -> bool:
+    """Return whether a path holds logs and is no run folder."""
+    from mien.doctor.logs.read import log_files
+
+    return not (path / "config.json").exists() and path.exists() and bool(log_files(path))
+
+
+def _judge_logs(path: Path, as_json: bool) -> Report:
+    """Print the findings of another program's logs, and which rules were judged."""
+    with needs("train", "mien doctor"):
+        from mien.doctor.logs.diagnose import diagnose_logs
+    report = diagnose_logs(path)
+    if as_json:
+        typer.echo(report.to_json())
+        return report
+    typer.echo(str(report))
+    typer.echo(f"judged: {report.facts['judged rules']}", err=True)
+    for remark in report.remarks:
+        typer.echo(f"note: {remark}", err=True)
+    for name, reason in report.not_judged.items():
+        if reason.startswith("needs "):
+            typer.echo(f"not judged: {name}: {reason}", err=True)
+    return report
+
+
+def _judge_run(path: Path, data: Path | None, as_json: bool, deep: bool) -> Report:
+    """Print the findings of a run of mien."""
     with needs("train", "mien doctor"):
         from mien.data.dataset import load_dataset
+        from mien.doctor.report import Report
         from mien.doctor.run_diagnostics import run_diagnostics, write_findings
         from mien.train.run.folder import open_run
     run = open_run(path)
@@ -56,6 +119,7 @@ def doctor(
         typer.echo(json.dumps({"findings": [f.to_dict() for f in findings]}, indent=2))
     else:
         print_findings(run, findings)
+    return Report(f"{run.recipe.name}: findings of the doctor", tuple(findings))
 
 
 def print_findings(run: RunFolder, findings: list[Finding], *, err: bool = False) -> None:

@@ -40,7 +40,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mien train recipes/small.toml --data datasets/mine --set fit.epochs=5",
         "mien train --resume runs/small-001",
     ),
-    "doctor": ("mien doctor runs/small-001", "mien doctor runs/small-001 --deep --json"),
+    "doctor": (
+        "mien doctor runs/small-001",
+        "mien doctor runs/small-001 --deep --json",
+        "mien doctor lightning_logs/version_0 --fail-on error",
+    ),
     "study": (
         "mien study poster --data datasets/mine --dry-run",
         "mien study my-study.toml --data datasets/mine --jobs 2",

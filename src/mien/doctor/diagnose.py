@@ -14,8 +14,11 @@ from mien.doctor.rule import RULES, Abstention
 from mien.doctor.thresholds import Thresholds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mien.doctor.evidence import Evidence
     from mien.doctor.finding import Finding
+    from mien.doctor.rule import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,15 @@ def diagnose(evidence: Evidence, limits: Thresholds | None = None) -> list[Findi
 
 def apply_rules(evidence: Evidence, limits: Thresholds | None = None) -> Diagnosis:
     """Return the findings of all rules, and which rules could not judge the training."""
+    return judge(evidence, RULES.values(), limits)
+
+
+def judge(evidence: Evidence, rules: Iterable[Rule], limits: Thresholds | None = None) -> Diagnosis:
+    """Return the findings of some rules, and which of them could not judge the training."""
     limits = limits or Thresholds()
     found: list[Finding] = []
     not_judged: dict[str, str] = {}
-    for rule in RULES.values():
+    for rule in rules:
         outcome = rule.judge(evidence, limits)
         if isinstance(outcome, Abstention):
             not_judged[rule.name] = outcome.reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.data.dataset import Dataset
+    from mien.doctor.programs.program import Program
     from mien.train.loop.find_lr import RangeTest
     from mien.train.loop.signals import EpochSignals
     from mien.train.recipe.recipe import Recipe
@@ -103,6 +105,8 @@ class Evidence:
         initial: root mean square of each weight before the training, by name; empty where the
             training started from trained weights.
         range_test: learning-rate range test with this recipe; None where none was made.
+        chance: loss of a constant prediction; nan takes the log of the number of classes.
+        program: evidence of a watched loop; None for a run of mien's own.
     """
 
     recipe: Recipe
@@ -122,6 +126,8 @@ class Evidence:
     is_reproducible: bool | None = None
     initial: dict[str, float] = field(default_factory=dict)
     range_test: RangeTest | None = None
+    chance: float = math.nan
+    program: Program | None = None
 
 
 def gather(run: RunFolder, dataset: Dataset) -> Evidence:

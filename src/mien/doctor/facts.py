@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.doctor.evidence import Evidence, Predictions
+    from mien.doctor.programs.program import Program
     from mien.train.loop.signals import EpochSignals, StartSignals
+
+USUAL_DECAY = 0.05
+"""Weight decay below which loops of others use it with any optimiser."""
 
 
 def at_full_rate(evidence: Evidence) -> list[EpochSignals]:
@@ -63,6 +67,15 @@ def decay_per_step(evidence: Evidence) -> float:
     return rate * evidence.recipe.optimizer.weight_decay
 
 
+def decay_dominates(evidence: Evidence, limit: float) -> bool:
+    """Return whether weight decay, not the gradient, moves the weights.
+
+    In a watched loop a usual decay reaches the limit only by a learning rate that is too high.
+    """
+    usual = evidence.program is not None and evidence.recipe.optimizer.weight_decay < USUAL_DECAY
+    return decay_per_step(evidence) > limit and not usual
+
+
 def relative_gradients(epoch: EpochSignals) -> dict[str, float]:
     """Return each layer's gradient over its weights, so that layers can be compared."""
     return {n: layer.gradient / max(layer.weight, 1e-12) for n, layer in epoch.layers.items()}
@@ -85,7 +98,12 @@ def start_signals(evidence: Evidence) -> StartSignals | None:
 
 
 def chance_loss(evidence: Evidence) -> float:
-    """Return the log loss at chance level: the same probability for each learnt class."""
+    """Return the log loss at chance level: the same probability for each learnt class.
+
+    A watched loop has its own: the loss of the best constant prediction.
+    """
+    if math.isfinite(evidence.chance):
+        return evidence.chance
     return math.log(len(evidence.recipe.learnt_labels))
 
 
@@ -95,6 +113,26 @@ def initial_loss(evidence: Evidence) -> float:
     if before is not None:
         return math.inf if before.loss is None else before.loss
     return next((e.losses[0] for e in evidence.signals if e.losses), 0.0)
+
+
+def watched(evidence: Evidence) -> Program:
+    """Return the evidence of a watched loop, for rules that require it.
+
+    Raises:
+        ValueError: the training was not watched.
+    """
+    if evidence.program is None:
+        raise ValueError("the rule must declare that it needs PROGRAM")
+    return evidence.program
+
+
+def learned_well(evidence: Evidence) -> bool:
+    """Return whether a watched network reached what its data allow; a run of mien's never does.
+
+    A step or a gradient that looks unusual is no fault where the result is as good as the
+    baseline: optimisers, tasks and losses of others have scales of their own.
+    """
+    return evidence.program is not None and evidence.program.learned_well
 
 
 def loss_spike(evidence: Evidence) -> float:

@@ -37,6 +37,15 @@ def draw_findings(findings: Sequence[Finding], *, title: str) -> bytes | None:
     return png_bytes(figure)
 
 
+def draw_finding(finding: Finding) -> bytes | None:
+    """Return a finding's plot as PNG bytes; None where it has none."""
+    if finding.plot is None:
+        return None
+    figure = new_figure((6.2, 3.2), "the plot of a finding")
+    _draw(figure.subplots(), finding, finding.plot)
+    return png_bytes(figure)
+
+
 def _draw(axes: Axes, finding: Finding, plot: Plot) -> None:
     if plot.kind == "bars":
         _bars(axes, plot)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Severity = Literal["serious", "warning"]
+Severity = Literal["serious", "warning", "note"]
+Confidence = Literal["high", "medium", "low"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,16 @@ class Finding:
 
     Attributes:
         name: of the rule, such as 'learning-rate-too-high'.
-        severity: 'serious' where the run is of no use as it is, else 'warning'.
+        severity: 'serious' where the run is of no use as it is, else 'warning'; 'note' for what is
+            worth knowing of a watched loop and no fault of its training.
         title: the fault in a few words.
         evidence: a sentence with the numbers.
         remedy: a sentence that says what to do.
         settings: recipe settings that apply the remedy: one `mien train --set` each.
         numbers: the evidence for programs.
         plot: the evidence as a plot; None where there is nothing to draw.
+        confidence: 'high' where the fault was observed itself, 'medium' where a measurement is
+            beyond its threshold, 'low' where other causes are about as likely.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Finding:
     settings: tuple[str, ...] = ()
     numbers: Mapping[str, float | int | str | None] = field(default_factory=dict)
     plot: Plot | None = None
+    confidence: Confidence = "medium"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as JSON types."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,7 +87,7 @@ def fit_plot(evidence: Evidence) -> Plot:
         "accuracy",
         [m.epoch for m in history],
         {
-            "training": [m.train_accuracy for m in history],
+            "training": [None if isnan(m.train_accuracy) else m.train_accuracy for m in history],
             "validation": [m.validation_accuracy for m in history],
         },
     )
@@ -101,7 +102,7 @@ def statistics_plot(evidence: Evidence) -> Plot:
         [m.epoch for m in history],
         {
             "training mode": [m.loss for m in history],
-            "evaluation mode": [m.train_loss for m in history],
+            "evaluation mode": [None if isnan(m.train_loss) else m.train_loss for m in history],
         },
         log=True,
     )

@@ -66,7 +66,7 @@ VALIDATION_PREDICTIONS = Requirement(
 BASELINE = Requirement(
     "baseline",
     "a split has no labelled image for the baseline",
-    lambda e: len(e.train.y_true_n) > 0 and len(e.validation.y_true_n) > 0,
+    lambda e: all(len(p.y_true_n) == len(p.baseline_nk) > 0 for p in (e.train, e.validation)),
 )
 VALIDATION_LABELS = Requirement(
     "validation labels",
@@ -97,4 +97,9 @@ REPLAY = Requirement(
     "replay",
     "the first training steps could not be repeated here",
     lambda e: e.is_reproducible is not None,
+)
+PROGRAM = Requirement(
+    "watched loop",
+    "the training loop was not watched by doctor.watch",
+    lambda e: e.program is not None,
 )

@@ -102,6 +102,19 @@ LEARNS_NOTHING = frozenset(
         "vanishing-gradients",
         "exploding-gradients",
         "invalid-inputs",
+        "nonfinite-inputs",
+        "optimizer-not-stepped",
+        "gradients-accumulate",
+        "parameters-not-optimized",
+        "unregistered-parameters",
+        "no-gradient",
+        "trained-in-eval-mode",
+        "learning-rate-vanishes",
+        "loss-activation-mismatch",
+        "poor-initialization",
+        "data-not-shuffled",
+        "batch-norm-small-batch",
+        "preprocessing-differs",
     }
 )
 """Findings that keep a network from learning at all, for `explained_by`."""

@@ -50,6 +50,34 @@ class Thresholds:
         duplicate_fraction: fraction of the validation images with a duplicate in training.
         domain_shift_auc: AUC of a classifier that separates training from validation images.
         half_width: half the width of the interval of the validation accuracy.
+
+    Those of watched loops were set on the programs of bench/doctor_programs.py with seeds below 10:
+        carried_gradients: fraction of steps whose gradient contains the last one.
+        wrong_mode: fraction of steps, or of evaluations, in the wrong mode.
+        vanished_rate: learning rate over its maximum below which it is practically zero.
+        vanished_steps: fraction of such steps.
+        clip_ratio: median used over computed gradient below which clipping sets the step's length.
+        memory_growth_mb: megabytes that the second half of a training adds.
+        memory_fraction: that growth over the memory before it.
+        wait_fraction: fraction of a step spent waiting, together with wait_seconds.
+        wait_seconds: median seconds spent waiting in a step.
+        zero_gradients: fraction of gradient entries that are exactly zero.
+        weight_gain: range of a weight's deviation times the root of its number of inputs.
+        saturated_fraction: fraction of a layer's units that are saturated.
+        dropout: dropout probability that is too strong.
+        dropout_loss_ratio: loss with dropout over the loss without it.
+        batch_norm_batch: batch size up to which batch norm has too few examples.
+        shrunk_norm: mean scale of a normalisation layer that decay has shrunk.
+        undiminished_loss: loss at the end over that of a constant prediction.
+        class_runs: equal neighbours over those in random order.
+        unvalidated_steps: steps after which a training should have been validated.
+        input_shift: distance of the splits' means, in deviations.
+        input_ratio: ratio of the splits' deviations.
+        common_class: fraction of the most common class.
+        accuracy_gap: accuracy minus mean recall.
+        confusion: lower bound of the fraction of a class that is taken for one other.
+        validation_rise: last over lowest validation loss.
+        input_std: deviation of a watched network's inputs.
     """
 
     min_reduction_ratio: float = 0.5
@@ -77,3 +105,29 @@ class Thresholds:
     duplicate_fraction: float = 0.01
     domain_shift_auc: float = 0.85
     half_width: float = 0.06
+    carried_gradients: float = 0.5
+    wrong_mode: float = 0.5
+    vanished_rate: float = 1e-3
+    vanished_steps: float = 0.3
+    clip_ratio: float = 0.1
+    memory_growth_mb: float = 30.0
+    memory_fraction: float = 0.05
+    wait_fraction: float = 0.6
+    wait_seconds: float = 0.02
+    zero_gradients: float = 0.6
+    weight_gain: tuple[float, float] = (0.03, 3.5)
+    saturated_fraction: float = 0.4
+    dropout: float = 0.7
+    dropout_loss_ratio: float = 2.0
+    batch_norm_batch: int = 4
+    shrunk_norm: float = 0.5
+    undiminished_loss: float = 0.97
+    class_runs: float = 1.8
+    unvalidated_steps: int = 200
+    input_shift: float = 0.75
+    input_ratio: float = 2.5
+    common_class: float = 0.7
+    accuracy_gap: float = 0.15
+    confusion: float = 0.35
+    validation_rise: float = 1.5
+    input_std: tuple[float, float] = (0.02, 6.0)

@@ -9,6 +9,7 @@ import numpy as np
 from mien.doctor.facts import (
     confident_disagreements,
     confident_error,
+    learned_well,
     mean_recall,
     newcombe_difference,
 )
@@ -52,7 +53,9 @@ def invalid_inputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
             {"blank_fraction": train.blank_fraction},
             brightness_plot(evidence),
         )
-    low, high = PIXEL_STD
+    low, high = PIXEL_STD if evidence.program is None else limits.input_std
+    if learned_well(evidence):
+        return None
     if low < train.std < high and abs(train.mean) < 3 * max(train.std, 1.0):
         return None
     return Finding(
@@ -84,6 +87,9 @@ def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | None:
     slack = 1.96 * float(np.sqrt(chance * (1 - chance) / max(1, len(train.y_true_n)))) * 1.3
     wider = slack * float(np.sqrt(len(train.y_true_n) / max(1, len(validation.y_true_n))))
     train_shuffled = in_train < chance + slack
+    if evidence.program is not None and network is not None:
+        # The baseline may not suit a watched loop's inputs; the network must fail as well.
+        train_shuffled = train_shuffled and network < chance + 2 * wider
     validation_shuffled = in_validation < chance + wider and (
         network is None or network < chance + wider
     )
@@ -182,6 +188,8 @@ def label_noise(evidence: Evidence, limits: Thresholds) -> Finding | Abstention 
     in_train = confident_error(train.y_true_n, train.baseline_nk)
     in_validation = confident_error(validation.y_true_n, validation.baseline_nk)
     only_training = newcombe_difference(in_train, in_validation)
+    if evidence.program is not None:
+        only_training = max(only_training, _left_out_gap(train, validation), key=lambda d: d.low)
     pooled = _pooled_disagreement([train, validation])
     both = pooled is not None and pooled.low > limits.confident_error
     if validation.probs_nk is not None:
@@ -209,6 +217,19 @@ def label_noise(evidence: Evidence, limits: Thresholds) -> Finding | Abstention 
         {"fraction": fraction, "training": in_train.value, "validation": in_validation.value},
         disagreement_plot(evidence, limits.confident_error),
     )
+
+
+def _left_out_gap(train: Predictions, validation: Predictions) -> Estimate:
+    """Return the baseline's leave-one-out error on training minus its error on validation.
+
+    Both are errors on examples that it was not fitted on: equal, unless the labels differ. A
+    watched loop's samples are small, so all predictions count, not the confident tenth only.
+    """
+    errors = [
+        wilson(float((p.baseline_nk.argmax(axis=1) != p.y_true_n).sum()), len(p.y_true_n))
+        for p in (train, validation)
+    ]
+    return newcombe_difference(errors[0], errors[1])
 
 
 def _pooled_disagreement(parts: list[Predictions]) -> Estimate | None:

@@ -10,6 +10,7 @@ from mien.doctor.facts import (
     accuracy,
     decay_per_step,
     late_loss_drop,
+    learned_well,
     majority_accuracy,
     newcombe_difference,
 )
@@ -45,8 +46,17 @@ def overfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     rise = losses[-1] / max(losses[best], 1e-6)
     rising = rise > limits.loss_rise and gap.low > limits.gap / 3
     # Where images are easy, even a memorised training set leaves only a small gap.
-    memorised = train.value >= 0.99 and gap.value > limits.gap / 2 and gap.low > limits.gap / 4
-    if not (gap.low > limits.gap or rising or memorised):
+    # A watched loop's data may be of any size and kind: there the gap itself decides.
+    memorised = (
+        evidence.program is None
+        and train.value >= 0.99
+        and gap.value > limits.gap / 2
+        and gap.low > limits.gap / 4
+    )
+    wide = gap.low > limits.gap
+    if evidence.program is not None:
+        wide = wide and (rise > 1.1 or gap.low > 2 * limits.gap)
+    if learned_well(evidence) or not (wide or rising or memorised):
         return None
     # The kept checkpoint follows the recipe's criterion, which need not be the loss.
     select = evidence.recipe.fit.select
@@ -131,7 +141,7 @@ def model_too_small(evidence: Evidence, limits: Thresholds) -> Finding | None:
         return None  # weight decay limits it, not its size
     gap = evidence.history[-1].gap
     drop = late_loss_drop(evidence)
-    if train.value > 0.9 or gap > 0.03 or drop > limits.late_loss_drop:
+    if train.value > 0.9 or gap > 0.03 or drop > limits.late_loss_drop or learned_well(evidence):
         return None
     return Finding(
         "model-too-small",
@@ -163,7 +173,7 @@ def underfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The network is worse on its training images than the baseline on images left out."""
     train = accuracy(evidence.train.y_true_n, evidence.train.probs_nk)
     baseline = accuracy(evidence.train.y_true_n, evidence.train.baseline_nk)
-    if train is None or baseline is None:
+    if train is None or baseline is None or learned_well(evidence):
         return None
     # A hard task may leave the baseline at chance level, too: then chance itself is underfitting.
     at_chance = train.low <= majority_accuracy(evidence.train)

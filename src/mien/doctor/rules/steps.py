@@ -14,8 +14,9 @@ from mien.doctor.facts import (
     accuracy,
     at_full_rate,
     chance_loss,
-    decay_per_step,
+    decay_dominates,
     initial_loss,
+    learned_well,
     loss_curve,
     loss_spike,
     majority_accuracy,
@@ -45,8 +46,26 @@ if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence
     from mien.doctor.thresholds import Thresholds
 
+UNSOUND_LOOP = frozenset(
+    {
+        "nonfinite-inputs",
+        "optimizer-not-stepped",
+        "gradients-accumulate",
+        "parameters-not-optimized",
+        "learning-rate-vanishes",
+        "loss-activation-mismatch",
+        "poor-initialization",
+    }
+)
+"""Faults of a watched loop that make steps, gradients and activations look wrong."""
 
-@rule("diverged", needs=(LOSSES,), severities=("serious",))
+
+@rule(
+    "diverged",
+    needs=(LOSSES,),
+    severities=("serious",),
+    explained_by=UNSOUND_LOOP,
+)
 def diverged(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The loss became NaN or infinite, or ended above the chance-level loss."""
     curve = loss_curve(evidence)
@@ -54,7 +73,7 @@ def diverged(evidence: Evidence, limits: Thresholds) -> Finding | None:
     broke = evidence.status == "failed" and ("nan" in evidence.reason or "inf" in evidence.reason)
     # A median, so that one bad batch at the end is no divergence.
     end = float(np.median(curve[-8:])) if curve else math.nan
-    if not broke and not end > 1.5 * chance:
+    if not broke and (not end > 1.5 * chance or learned_well(evidence)):
         return None
     rate = max((e.lr for e in evidence.signals), default=0.0)
     how = evidence.reason if broke else f"the training loss ended at {end:.2f}"
@@ -77,12 +96,14 @@ def diverged(evidence: Evidence, limits: Thresholds) -> Finding | None:
     "learning-rate-too-high",
     needs=(MEASURED_STEPS,),
     severities=("serious",),
-    explained_by={"diverged", "learning-rate-too-low", "vanishing-gradients"},
+    explained_by={"diverged", "learning-rate-too-low", "vanishing-gradients"} | UNSOUND_LOOP,
 )
 def learning_rate_too_high(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Steps reduce the loss by far less than predicted, or increase it."""
     epochs = at_full_rate(evidence)
-    if decay_per_step(evidence) > limits.decay_per_step:
+    if learned_well(evidence):
+        return None
+    if decay_dominates(evidence, limits.decay_per_step):
         return None  # weight decay, not the gradient, moves the weights
     ratio = median_known([e.gain for e in epochs])
     # Batches that got worse count even where the mean reduction looks fine.
@@ -172,7 +193,12 @@ def smaller_rate(rate: float, ratio: float | None, grown: float) -> float:
     return rate * max(fraction, 1e-3)
 
 
-@rule("learning-rate-too-low", needs=(MEASURED_STEPS,), severities=("serious",))
+@rule(
+    "learning-rate-too-low",
+    needs=(MEASURED_STEPS,),
+    severities=("serious",),
+    explained_by=UNSOUND_LOOP,
+)
 def learning_rate_too_low(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """Steps are so small that the loss still falls when the training ends."""
     epochs = at_full_rate(evidence)
@@ -181,7 +207,11 @@ def learning_rate_too_low(evidence: Evidence, limits: Thresholds) -> Finding | A
     if ratio is None or not updates:
         return Abstention("no measured step was predicted to reduce the loss")
     update = float(np.median(list(updates.values())))
-    if ratio < limits.linear_reduction_ratio or update > limits.min_update:
+    if (
+        learned_well(evidence)
+        or ratio < limits.linear_reduction_ratio
+        or update > limits.min_update
+    ):
         return None
     rate = max(e.lr for e in epochs)
     # Towards an update-to-weight ratio of 1e-3, but not by more than two orders.
@@ -203,11 +233,18 @@ def learning_rate_too_low(evidence: Evidence, limits: Thresholds) -> Finding | A
     )
 
 
-@rule("exploding-gradients", needs=(GRADIENT_NORMS,), severities=("serious",))
+@rule(
+    "exploding-gradients",
+    needs=(GRADIENT_NORMS,),
+    severities=("serious",),
+    explained_by=UNSOUND_LOOP | {"invalid-inputs"},
+)
 def exploding_gradients(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The gradient is far longer than any step could use."""
     norms = [e.gradient_norm for e in evidence.signals if e.gradient_norm is not None]
-    if decay_per_step(evidence) > limits.decay_per_step:
+    if learned_well(evidence):
+        return None
+    if decay_dominates(evidence, limits.decay_per_step):
         return None  # decay shrinks the weights, and gradients grow as they do
     largest, first, before = max(norms), initial_loss(evidence), start_signals(evidence)
     chance = chance_loss(evidence)
@@ -236,7 +273,7 @@ def exploding_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
     "vanishing-gradients",
     needs=(LAYERS,),
     severities=("serious",),
-    explained_by={"diverged", "invalid-inputs"},
+    explained_by={"diverged", "invalid-inputs"} | UNSOUND_LOOP,
 )
 def vanishing_gradients(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """A layer near the input gets next to no gradient, and did so before any step was taken.
@@ -253,7 +290,7 @@ def vanishing_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
     ratios = [smallest(relative_gradients(e)) for e in evidence.signals if len(e.layers) > 1]
     ratio = float(np.median(ratios))
     before = start_signals(evidence)
-    if ratio > limits.vanishing_ratio:
+    if ratio > limits.vanishing_ratio or learned_well(evidence):
         return None
     if before and smallest(before.gradients) > limits.vanishing_ratio:
         return None
@@ -273,7 +310,8 @@ def vanishing_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
 @rule(
     "dead-units",
     needs=(ACTIVATIONS,),
-    explained_by={"diverged", "vanishing-gradients", "exploding-gradients"},
+    explained_by={"diverged", "vanishing-gradients", "exploding-gradients", "saturated-activations"}
+    | UNSOUND_LOOP,
 )
 def dead_units(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Units have the same output for every image, or are saturated."""
@@ -281,7 +319,7 @@ def dead_units(evidence: Evidence, limits: Thresholds) -> Finding | None:
     # The last epoch: units that recover during training are not dead.
     stuck = epochs[-1].stuck
     name = max(stuck, key=lambda n: stuck[n])
-    if stuck[name] < limits.dead_fraction:
+    if stuck[name] < limits.dead_fraction or learned_well(evidence):
         return None
     return Finding(
         "dead-units",
@@ -309,7 +347,10 @@ def batch_norm_statistics(evidence: Evidence, limits: Thresholds) -> Finding | N
     train = accuracy(evidence.train.y_true_n, evidence.train.probs_nk)
     if last.loss > 0.6 * chance_loss(evidence) or train is None:
         return None
-    if last.train_loss < 2 * last.loss + 0.2:
+    if evidence.program is not None and not evidence.program.batch_norms:
+        return None
+    # A watched loop's loss may be no log loss; it then has no counterpart in evaluation mode.
+    if not last.train_loss >= 2 * last.loss + 0.2:
         return None
     return Finding(
         "batch-norm-statistics",

@@ -1,0 +1,139 @@
+"""TensorBoard event files, read without TensorBoard.
+
+A file is a row of records: length (8 bytes), a checksum (4), an Event message, a checksum (4). Of
+the messages only step and scalar values are decoded (protocol buffers' wire format).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HEADER, FOOTER = 12, 4
+MAX_RECORD = 2**28
+"""Bytes of a record above which its length must be damage."""
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+FLOAT, DOUBLE = 1, 2
+"""DT_FLOAT and DT_DOUBLE of a tensor."""
+
+
+class Scalar(NamedTuple):
+    """One logged value."""
+
+    step: int
+    tag: str
+    value: float
+
+
+def read_events(path: Path) -> tuple[list[Scalar], str]:
+    """Return the scalars of an event file, and why reading stopped before its end, or ''.
+
+    A training that was killed leaves a truncated record; what is before it is read.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    content = path.read_bytes()
+    scalars: list[Scalar] = []
+    place = number = 0
+    while place < len(content):
+        number += 1
+        if place + HEADER > len(content):
+            return scalars, f"{path.name} ends within record {number}"
+        (size,) = struct.unpack_from("<Q", content, place)
+        if size > MAX_RECORD:
+            return scalars, f"{path.name} is damaged in record {number}"
+        end = place + HEADER + size
+        if end + FOOTER > len(content):
+            return scalars, f"{path.name} ends within record {number}"
+        try:
+            scalars += _event(content[place + HEADER : end])
+        except (ValueError, struct.error, IndexError):
+            return scalars, f"{path.name} is damaged in record {number}"
+        place = end + FOOTER
+    return scalars, ""
+
+
+def _event(message: bytes) -> list[Scalar]:
+    step, summary = 0, b""
+    for field, value in _fields(message):
+        if field == 2 and isinstance(value, int):
+            step = value
+        elif field == 5 and isinstance(value, bytes):
+            summary = value
+    found = []
+    for field, value in _fields(summary):
+        if field == 1 and isinstance(value, bytes):
+            tag, number = _value(value)
+            if number is not None:
+                found.append(Scalar(step, tag, number))
+    return found
+
+
+def _value(message: bytes) -> tuple[str, float | None]:
+    """Return the tag and the number of a summary value; None where it is no number."""
+    tag, number = "", None
+    for field, value in _fields(message):
+        if field == 1 and isinstance(value, bytes):
+            tag = value.decode("utf-8", "replace")
+        elif field == 2 and isinstance(value, bytes):
+            (number,) = struct.unpack("<f", value)
+        elif field == 8 and isinstance(value, bytes):
+            number = _tensor(value)
+    return tag, number
+
+
+def _tensor(message: bytes) -> float | None:
+    """Return the value of a tensor that holds a single float or double."""
+    kind, content = 0, b""
+    for field, value in _fields(message):
+        if field == 1 and isinstance(value, int):
+            kind = value
+        elif field in (4, 5, 6) and isinstance(value, bytes):
+            content = value
+    form = {FLOAT: "<f", DOUBLE: "<d"}.get(kind)
+    if form is None or len(content) != struct.calcsize(form):
+        return None
+    return float(struct.unpack(form, content)[0])
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield each field's number and value; fixed-size values as bytes.
+
+    Raises:
+        ValueError: the message is damaged.
+    """
+    place = 0
+    while place < len(message):
+        key, place = _varint(message, place)
+        field, kind = key >> 3, key & 7
+        if kind == VARINT:
+            number, place = _varint(message, place)
+            yield field, number
+            continue
+        if kind == BYTES:
+            size, place = _varint(message, place)
+        elif kind in (FIXED64, FIXED32):
+            size = 8 if kind == FIXED64 else 4
+        else:
+            raise ValueError(f"wire type {kind} is not used in event files")
+        if place + size > len(message):
+            raise ValueError("a field is longer than its message")
+        yield field, message[place : place + size]
+        place += size
+
+
+def _varint(message: bytes, place: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[place]
+        value |= (byte & 0x7F) << shift
+        place, shift = place + 1, shift + 7
+        if not byte & 0x80:
+            return value, place
+        if shift > 63:
+            raise ValueError("a number has more than 64 bits")

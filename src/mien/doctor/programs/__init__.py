@@ -1,0 +1,1 @@
+"""The doctor for any PyTorch training: read watch.py first."""

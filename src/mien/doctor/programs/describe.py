@@ -1,0 +1,227 @@
+"""The `Program` of a watched loop: what its structure, order, modes and schedule were."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mien.doctor.programs.curves import boundaries_of
+from mien.doctor.programs.inspection import (
+    BATCH_NORMS,
+    DROPOUTS,
+    NORMS,
+    equal_rows,
+    frozen_untrained,
+    scheduler_faults,
+    schedulers_of,
+    unregistered,
+    without_bias,
+)
+from mien.doctor.programs.program import Program
+from mien.doctor.programs.sample import digest
+from mien.doctor.programs.trees import features, is_tokens, tensors
+
+if TYPE_CHECKING:
+    from mien.doctor.programs.examine import Examination
+    from mien.doctor.programs.recording import Recording
+    from mien.doctor.programs.task import Task
+
+NEARLY_ZERO = 0.1
+"""Loss at the end over the chance-level loss that counts as learned, whatever the baseline."""
+MARGIN = 0.015
+"""Accuracy or R² that the network may lie below the baseline."""
+BASELINE_KNOWS = 0.1
+"""Accuracy above the most common class from which the baseline shows what the data allow."""
+
+
+def describe(watch: Recording, task: Task, found: Examination, rates: tuple[float, ...]) -> Program:
+    """Return the program's evidence."""
+    model, summary = watch.bare, watch.outputs
+    epochs = len(watch.boundaries) or (
+        len(boundaries_of(watch)) if watch.order.epoch_length() else 0
+    )
+    trained = {id(p) for o in watch.optimizers for g in o.param_groups for p in g["params"]}
+    named = list(model.named_parameters())
+    return Program(
+        kind=task.kind,
+        steps=watch.steps,
+        optimizer_steps=watch.optimizer_steps,
+        batch_size=int(np.median(watch.batch_sizes)) if watch.batch_sizes else 0,
+        loss_name=watch.link.name if watch.link else _name(watch.criterion),
+        outputs=summary.statistics(found.last_activation),
+        target_low=summary.target_low,
+        target_high=summary.target_high,
+        one_hot_targets=summary.batches > 0 and summary.one_hot,
+        rates=rates,
+        **_gradients(watch),
+        not_optimized=tuple(
+            n for n, p in named if p.requires_grad and id(p) not in trained and _had(watch, n, p)
+        ),
+        total_parameters=len(named),
+        frozen=frozen_untrained(model),
+        unregistered=unregistered(model),
+        without_gradient=tuple(
+            n for n, p in named if p.requires_grad and watch.rows and not _had(watch, n, p)
+        ),
+        eval_mode_steps=watch.eval_mode_steps / max(1, watch.steps),
+        train_mode_evaluations=watch.train_mode_evaluations,
+        evaluations=watch.evaluations,
+        validations=len(watch.boundaries),
+        scheduler=scheduler_faults(schedulers_of(watch.optimizers), watch.steps, epochs),
+        epochs=epochs,
+        **_data(watch, task),
+        same_direction=tuple(sorted(watch.equal_at_start & equal_rows(model))),
+        weight_gain=watch.gains,
+        consecutive_layers=tuple(found.consecutive),
+        hidden_softmax=tuple(found.hidden_softmax),
+        is_affine=found.is_affine,
+        saturated=found.saturated,
+        dropout={n: float(m.p) for n, m in model.named_modules() if isinstance(m, DROPOUTS)},
+        dropout_loss_ratio=_mode_ratio(watch, task),
+        batch_norms=tuple(n for n, m in model.named_modules() if isinstance(m, BATCH_NORMS)),
+        shrunk_norms=_shrunk(watch),
+        bias_free=without_bias(model),
+        **_labels(task),
+        **_resources(watch),
+        learned_well=_learned_well(watch, task),
+        baseline_score=task.scores.get("baseline"),
+        validation_score=task.scores.get("validation"),
+        train_score=task.scores.get("train"),
+        notes=tuple(watch.notes),
+    )
+
+
+def _name(criterion: Any) -> str:
+    return "" if criterion is None else getattr(criterion, "__name__", type(criterion).__name__)
+
+
+def _had(watch: Recording, name: str, parameter: torch.nn.Parameter) -> bool:
+    return name in watch.had_gradient or parameter.grad is not None
+
+
+def _gradients(watch: Recording) -> dict[str, Any]:
+    carried = [r.carried for r in watch.rows if r.carried is not None]
+    clips = [r.clip for r in watch.rows if r.clip is not None and math.isfinite(r.clip)]
+    return {
+        "carried_gradients": float(np.mean(carried)) if carried else None,
+        "gradient_norms": tuple(r.norm for r in watch.rows if math.isfinite(r.norm)),
+        "clip_ratio": float(np.median(clips)) if clips else None,
+        "zero_gradients": float(np.median([r.zeros for r in watch.rows])) if watch.rows else 0.0,
+    }
+
+
+def _data(watch: Recording, task: Task) -> dict[str, Any]:
+    parts = [features(s.inputs) for s in (watch.train, watch.validation.sample)]
+    train, held = parts
+    values: dict[str, Any] = {"input_shift": None, "nonfinite_inputs": 0.0}
+    first = next(tensors(watch.train.inputs), None)
+    if train is not None and len(train):
+        values["nonfinite_inputs"] = float((~np.isfinite(train)).any(axis=1).mean())
+    if first is None or is_tokens(first) or train is None or held is None or not len(held):
+        pass
+    elif train.shape[1] == held.shape[1] and np.isfinite(train).all():
+        whole = max(float(train.std()), 1e-12)
+        values["input_shift"] = abs(float(train.mean()) - float(np.nanmean(held))) / whole
+        values["input_scale"] = float(np.nanstd(held)) / whole
+    values["varying_validation"] = watch.validation.varies
+    values["class_runs"] = _class_runs(watch, task)
+    keys = [digest(t) for t in watch.order.batches]
+    length = watch.order.epoch_length()
+    values["repeated_order"] = bool(length and len(set(keys[:length])) > 2)
+    return values
+
+
+def _class_runs(watch: Recording, task: Task) -> float | None:
+    """Return how often neighbouring examples have equal labels, over random order."""
+    if task.kind not in ("classification", "binary") or not watch.order.batches:
+        return None
+    length = watch.order.epoch_length() or min((b for b in watch.boundaries if b), default=0)
+    labels = torch.cat([t.cpu().double() for t in watch.order.batches[: length or None]]).numpy()
+    if len(labels) < 32 or len(np.unique(labels)) < 2:
+        return None
+    _, counts = np.unique(labels, return_counts=True)
+    expected = float(((counts / counts.sum()) ** 2).sum())
+    return float((labels[1:] == labels[:-1]).mean()) / expected if expected < 0.95 else None
+
+
+def _mode_ratio(watch: Recording, task: Task) -> float:
+    """Return the last losses in training mode over the loss in evaluation mode."""
+    losses = [v for v in watch.known_losses() if math.isfinite(v)][-32:]
+    if not losses or task.train is None or task.train.probs_nk is None:
+        return 1.0
+    rows = np.arange(len(task.train.y_true_n))
+    own = task.train.probs_nk[rows, task.train.y_true_n]
+    after = float(-np.log(np.maximum(own, 1e-12)).mean())
+    return float(np.mean(losses)) / max(after, 1e-6)
+
+
+def _shrunk(watch: Recording) -> dict[str, float]:
+    """Return normalisation scales that weight decay, added up over the training, has shrunk."""
+    decays = {
+        id(p): float(g.get("weight_decay", 0) or 0)
+        for o in watch.optimizers
+        for g in o.param_groups
+        for p in g["params"]
+    }
+    total = sum(watch.rates)
+    found = {}
+    for name, module in watch.bare.named_modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(module, NORMS) and isinstance(weight, torch.nn.Parameter):
+            scale = float(weight.detach().abs().mean())
+            if decays.get(id(weight), 0.0) * total > 0.5:
+                found[name] = scale
+    return found
+
+
+def _labels(task: Task) -> dict[str, Any]:
+    counts = task.class_counts_k
+    unused = tuple(int(i) for i in np.flatnonzero(counts == 0)) if task.train is not None else ()
+    offset, held = 0, task.validation
+    if held is not None and held.probs_nk is not None and len(held.y_true_n) >= 20:
+        k = held.probs_nk.shape[1]
+        guess = held.probs_nk.argmax(axis=1)
+        rates = {d: float(((guess + d) % k == held.y_true_n).mean()) for d in (-1, 0, 1)}
+        best = max(rates, key=lambda d: rates[d])
+        if best and k > 2 and rates[best] > 0.5 > rates[0] + 0.2:
+            offset = best
+    return {"unused_outputs": unused, "label_offset": offset}
+
+
+def _resources(watch: Recording) -> dict[str, Any]:
+    half = [m for s, m in watch.memory if s >= watch.steps / 2]
+    growth = fraction = 0.0
+    if len(half) >= 8 and half[0] > 0:
+        order = np.corrcoef(np.arange(len(half)), half)[0, 1] if np.std(half) > 0 else 0.0
+        # Only a steady growth: caches grow in few jumps.
+        if order > 0.97:
+            growth, fraction = half[-1] - half[0], (half[-1] - half[0]) / half[0]
+    pairs = [(w, t) for w, t in watch.waits[1:] if math.isfinite(w) and math.isfinite(t) and t > 0]
+    return {
+        "memory_growth_mb": growth,
+        "memory_fraction": fraction,
+        "wait_fraction": float(np.median([w / t for w, t in pairs])) if pairs else 0.0,
+        "wait_seconds": float(np.median([w for w, _ in pairs])) if pairs else 0.0,
+    }
+
+
+def _learned_well(watch: Recording, task: Task) -> bool:
+    """Return whether the network reaches what the data allow, as far as the baseline shows."""
+    losses = watch.known_losses()[-16:]
+    if losses and not math.isfinite(losses[-1]):
+        return False
+    low = bool(losses) and 0 <= float(np.median(losses)) < NEARLY_ZERO * task.chance
+    score, baseline = task.scores.get("validation"), task.scores.get("baseline validation")
+    if score is None or baseline is None:
+        score, baseline = task.scores.get("train"), task.scores.get("baseline")
+    if score is None or baseline is None or math.isnan(score):
+        return low
+    floor = 0.0
+    if task.class_counts_k.sum() and task.train is not None:
+        floor = float(task.class_counts_k.max() / task.class_counts_k.sum())
+    if baseline < floor + BASELINE_KNOWS:
+        return low
+    return score >= baseline - MARGIN

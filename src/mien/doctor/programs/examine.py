@@ -1,0 +1,197 @@
+"""One pass of kept examples through the network, in evaluation mode: how its layers connect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mien.doctor.programs.inspection import BATCH_NORMS, DROPOUTS, PLAIN
+from mien.doctor.programs.probe import untouched
+from mien.doctor.programs.trees import head, map_tensors, rows, tensors
+from mien.train.loop.signals import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from mien.doctor.programs.recording import Recording
+
+MAX_ROWS = 256
+MIN_ROWS = 16
+"""Examples below which a unit that never changes may be chance."""
+SATURATED = 0.97
+"""Mean absolute output, scaled to -1 to 1, from which a unit counts as saturated."""
+LAST = (*ACTIVATIONS, nn.Softmax, nn.LogSoftmax, nn.Softplus, nn.Hardtanh, nn.ReLU6)
+PASSING = (*BATCH_NORMS, *DROPOUTS, nn.Identity, nn.Flatten)
+"""Modules that keep an affine function affine."""
+
+
+@dataclass(slots=True)
+class Examination:
+    """What the pass found; see `Program` for the fields."""
+
+    stuck: dict[str, float] = field(default_factory=dict)
+    saturated: dict[str, float] = field(default_factory=dict)
+    consecutive: list[str] = field(default_factory=list)
+    hidden_softmax: list[str] = field(default_factory=list)
+    last_activation: str = ""
+    is_affine: bool | None = None
+
+
+def examine(watch: Recording) -> Examination:
+    """Return the findings of the pass; empty if no example was kept or the model refuses it."""
+    found = Examination()
+    if not watch.train.inputs:
+        return found
+    batch = _batch(watch)
+    if batch is None or not rows(batch):
+        return found
+    tracer = _Tracer(found, watch.bare, count=rows(batch))
+    watch.is_busy = True
+    try:
+        with untouched(watch.bare, watch.device):
+            output = watch.predict(watch.bare, batch)
+            tracer.finish(output)
+            tracer.remove()
+            found.is_affine = _is_affine(watch, batch)
+    except (RuntimeError, TypeError, ValueError) as error:
+        watch.note(f"the model could not be evaluated on its own examples: {error}")
+    finally:
+        tracer.remove()
+        watch.is_busy = False
+    return found
+
+
+def _batch(watch: Recording) -> Any:
+    """Return up to MAX_ROWS of the kept examples as one batch, if their forms allow it."""
+    parts, count = [], 0
+    for batch in watch.train.inputs:
+        if not isinstance(batch, Tensor):
+            return head(watch.train.inputs[0], MAX_ROWS)
+        if batch.shape[1:] == watch.train.inputs[0].shape[1:]:
+            parts.append(batch)
+            count += len(batch)
+        if count >= MAX_ROWS:
+            break
+    return torch.cat(parts)[:MAX_ROWS]
+
+
+class _Tracer:
+    """Hooks on all leaf modules; remembers which tensor came from where."""
+
+    def __init__(self, found: Examination, model: nn.Module, count: int) -> None:
+        self.found, self.count = found, count
+        self.alive: list[Tensor] = []
+        self.tags: dict[int, tuple[str, str, bool]] = {}
+        self.makers: dict[int, str] = {}
+        self.last_linear = not any(isinstance(m, nn.Conv1d) for m in model.modules())
+        self.handles = [
+            module.register_forward_hook(self._hook(name))
+            for name, module in model.named_modules()
+            if not any(True for _ in module.children())
+        ]
+
+    def remove(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+        self.handles = []
+
+    def _hook(self, name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            first = next(tensors(inputs), None)
+            if not isinstance(output, Tensor) or first is None:
+                return
+            self.alive += [first, output]  # ids stay unique while the tensors live
+            tag = self.tags.get(id(first))
+            if tag is not None and isinstance(module, PLAIN):
+                self._joined(tag, name, module)
+            if isinstance(module, PLAIN):
+                self.tags[id(output)] = ("affine", name, _is_wide(module))
+            elif isinstance(module, nn.Softmax):
+                self.tags[id(output)] = ("softmax", name, True)
+            elif tag is not None and isinstance(module, PASSING):
+                self.tags[id(output)] = tag
+            if isinstance(module, LAST):
+                self.makers[id(output)] = type(module).__name__
+            if isinstance(module, ACTIVATIONS) and self.count >= MIN_ROWS:
+                self._measure(name, module, output)
+
+        return hook
+
+    def _joined(self, tag: tuple[str, str, bool], name: str, module: nn.Module) -> None:
+        kind, before, wide = tag
+        if kind == "softmax":
+            self.found.hidden_softmax.append(before)
+        elif wide and _is_wide(module):
+            self.found.consecutive.append(f"{before} and {name}")
+
+    def _measure(self, name: str, module: nn.Module, output: Tensor) -> None:
+        units = output if output.ndim != 3 or not self.last_linear else output.transpose(1, 2)
+        if units.ndim < 2:
+            return
+        flat = units.flatten(2) if units.ndim > 2 else units[:, :, None]
+        if isinstance(module, nn.Tanh | nn.Sigmoid):
+            centred = flat if isinstance(module, nn.Tanh) else 2 * flat - 1
+            # Always on the same side: a unit that swings from one end to the other carries a bit.
+            middle, size = centred.mean(dim=(0, 2)).abs(), centred.abs().mean(dim=(0, 2))
+            self.found.stuck[name] = float((middle > SATURATED).float().mean())
+            self.found.saturated[name] = float((size > SATURATED).float().mean())
+        else:
+            low, high = flat.amin(dim=(0, 2)), flat.amax(dim=(0, 2))
+            self.found.stuck[name] = float((high - low <= 1e-6).float().mean())
+
+    def finish(self, output: Tensor | None) -> None:
+        if output is not None:
+            self.found.last_activation = self.makers.get(id(output), "")
+            if self.found.last_activation:
+                # Outputs may sit at their ends: that is a sure prediction, not a dead unit.
+                last = next(reversed(self.found.stuck), "")
+                self.found.stuck.pop(last, None)
+                self.found.saturated.pop(last, None)
+
+
+def _is_wide(module: nn.Module) -> bool:
+    """Return whether a layer mixes space or all its inputs: not pointwise, not depthwise.
+
+    Pointwise and depthwise convolutions follow each other on purpose (Xception, MobileNetV2).
+    """
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return module.groups == 1 and any(size > 1 for size in module.kernel_size)
+    return True
+
+
+def _is_affine(watch: Recording, batch: Any) -> bool | None:
+    """Return whether the network maps the mean of two inputs to the mean of their outputs."""
+    layers = [m for m in watch.bare.modules() if isinstance(m, PLAIN)]
+    if len(layers) < 2 or not isinstance(batch, Tensor) or not batch.is_floating_point():
+        return None
+    half = len(batch) // 2
+    if half < 4:
+        return None
+    first, second = batch[:half], batch[half : 2 * half]
+    results = [watch.predict(watch.bare, x) for x in (first, second, (first + second) / 2)]
+    a, b, middle = (None if r is None else r.double() for r in results)
+    if a is None or b is None or middle is None or not bool(torch.isfinite(middle).all()):
+        return None
+    difference = (middle - (a + b) / 2).abs().max()
+    spread = (a - b).abs().max()
+    return bool(spread > 0 and difference < 1e-4 * spread)
+
+
+def evaluated(watch: Recording, inputs: list[Any]) -> list[Tensor] | None:
+    """Return the network's outputs for kept batches, float32 on the CPU; None where it fails."""
+    outputs = []
+    watch.is_busy = True
+    try:
+        with untouched(watch.bare, watch.device):
+            for batch in inputs:
+                found = watch.predict(watch.bare, map_tensors(batch, lambda t: t))
+                if found is None:
+                    return None
+                outputs.append(found.float().cpu())
+    except (RuntimeError, TypeError, ValueError) as error:
+        watch.note(f"the model could not be evaluated on its own examples: {error}")
+        return None
+    finally:
+        watch.is_busy = False
+    return outputs

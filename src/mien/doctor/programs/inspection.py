@@ -1,0 +1,174 @@
+"""What the model's and the optimisers' structure shows, without a step."""
+
+from __future__ import annotations
+
+import gc
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+DROPOUTS = (nn.modules.dropout._DropoutNd,)
+NORMS = (*BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
+LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase, nn.MultiheadAttention, nn.Bilinear)
+PLAIN = (nn.Linear, nn.modules.conv._ConvNd)
+"""Weight layers that compute an affine function and nothing else."""
+MAX_RUN_IN_STEPS = 0.5
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """Return the module inside torch.compile's and DataParallel's wrappers."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and isinstance(
+            model, nn.DataParallel | nn.parallel.DistributedDataParallel
+        ):
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def layer_weights(model: nn.Module) -> set[str]:
+    """Return the names of the weights whose gradients can be compared from layer to layer.
+
+    Embeddings are left out: most of their rows have no gradient in a batch.
+    """
+    names = set()
+    for name, module in model.named_modules():
+        if isinstance(module, LAYERS):
+            for own, parameter in module.named_parameters(recurse=False):
+                if parameter.ndim > 1:
+                    names.add(f"{name}.{own}" if name else own)
+    return names
+
+
+def unregistered(model: nn.Module) -> tuple[str, ...]:
+    """Return attributes that hold modules or parameters where PyTorch does not find them."""
+    registered = {id(m) for m in model.modules()} | {id(p) for p in model.parameters()}
+    found = []
+    for name, module in model.named_modules():
+        for key, value in vars(module).items():
+            if key.startswith("_") or not isinstance(value, list | tuple | dict):
+                continue
+            items = value.values() if isinstance(value, dict) else value
+            if any(_is_trainable(x) and id(x) not in registered for x in items):
+                found.append(f"{name}.{key}" if name else key)
+    return tuple(found)
+
+
+def _is_trainable(value: Any) -> bool:
+    if isinstance(value, nn.Module):
+        return any(p.requires_grad for p in value.parameters())
+    return isinstance(value, nn.Parameter)
+
+
+def frozen_untrained(model: nn.Module) -> tuple[str, ...]:
+    """Return untrainable weights that look like PyTorch's default random initialisation.
+
+    Linear and convolution layers start uniform in ±1/sqrt(fan-in), embeddings standard normal;
+    trained weights have neither distribution.
+    """
+    found = []
+    for name, module in model.named_modules():
+        weight = getattr(module, "weight", None)
+        if not isinstance(weight, nn.Parameter) or weight.requires_grad or weight.numel() < 16:
+            continue
+        values = weight.detach().double().flatten()
+        if isinstance(module, PLAIN):
+            bound = 1 / math.sqrt(max(1, weight[0].numel()))
+            # A uniform distribution's deviation is its bound over the root of 3.
+            spread = float(values.std()) * math.sqrt(3) / bound
+            if float(values.abs().max()) <= bound * (1 + 1e-6) and 0.9 < spread < 1.1:
+                found.append(f"{name}.weight" if name else "weight")
+        elif isinstance(module, nn.Embedding) and len(values) > 200:
+            kurtosis = float(((values - values.mean()) ** 4).mean() / values.var() ** 2)
+            if 0.95 < float(values.std()) < 1.05 and 2.6 < kurtosis < 3.4:
+                found.append(f"{name}.weight" if name else "weight")
+    return tuple(found)
+
+
+def weight_gains(model: nn.Module) -> dict[str, float]:
+    """Return each layer's weight deviation times the root of its fan-in.
+
+    It is 0.58 by PyTorch's default, 1.4 by He's initialisation, and about 1 keeps the size of
+    activations (He et al. 2015, arXiv:1502.01852).
+    """
+    return {
+        f"{name}.weight" if name else "weight": float(
+            module.weight.detach().float().square().mean().sqrt()
+        )
+        * math.sqrt(module.weight[0].numel())
+        for name, module in model.named_modules()
+        if isinstance(module, PLAIN) and module.weight[0].numel() >= 4 and len(module.weight) > 1
+    }
+
+
+def equal_rows(model: nn.Module) -> set[str]:
+    """Return weights of two rows or more that are all equal: units that cannot become different."""
+    return {
+        f"{name}.weight" if name else "weight"
+        for name, module in model.named_modules()
+        if isinstance(module, PLAIN)
+        and len(module.weight) > 1
+        and bool(
+            torch.allclose(module.weight[1:], module.weight[:1].expand_as(module.weight[1:]),
+                           rtol=1e-5, atol=1e-8)
+        )
+    }  # fmt: skip
+
+
+def without_bias(model: nn.Module) -> tuple[str, ...]:
+    """Return the weight layers, if none of them has a bias and no normalisation adds one."""
+    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, PLAIN)]
+    if any(isinstance(m, NORMS) for m in model.modules()) or not layers:
+        return ()
+    return () if any(m.bias is not None for _, m in layers) else tuple(n for n, _ in layers)
+
+
+def schedulers_of(optimizers: Sequence[torch.optim.Optimizer]) -> list[Any]:
+    """Return the live schedulers of these optimisers.
+
+    PyTorch's optimiser does not know its scheduler, so the interpreter's objects are searched.
+    """
+    held = {id(optimizer) for optimizer in optimizers}
+    # type(x), since isinstance would ask lazy objects of other packages for their class.
+    kinds = (lr_scheduler.LRScheduler, lr_scheduler.ReduceLROnPlateau)
+    return [
+        x
+        for x in gc.get_objects()
+        if issubclass(type(x), kinds) and id(getattr(x, "optimizer", None)) in held
+    ]
+
+
+def scheduler_faults(schedulers: Iterable[Any], steps: int, epochs: int) -> tuple[str, ...]:
+    """Return what is wrong with how often schedulers were stepped, one sentence each."""
+    found = []
+    for scheduler in schedulers:
+        name, count = type(scheduler).__name__, int(getattr(scheduler, "last_epoch", 0))
+        planned = getattr(scheduler, "total_steps", None) or getattr(scheduler, "T_max", None)
+        milestones = sorted(getattr(scheduler, "milestones", None) or ())
+        if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
+            if count <= 0 and epochs > 1:
+                found.append(f"{name} was never stepped in {steps:,} steps")
+        elif count <= 0 and steps > 1:
+            found.append(f"{name} was never stepped in {steps:,} steps")
+        elif planned and count > 1.5 * planned and not hasattr(scheduler, "T_0"):
+            found.append(f"{name} was planned for {planned:,} steps and stepped {count:,} times")
+        elif planned and count < MAX_RUN_IN_STEPS * planned:
+            found.append(
+                f"{name} was planned for {planned:,} steps and stepped only {count:,} times in "
+                f"{steps:,} training steps"
+            )
+        elif milestones and 3 < epochs <= milestones[-1] < 0.2 * count:
+            found.append(
+                f"{name} has its last milestone at {milestones[-1]:,}, about the {epochs:,} "
+                f"epochs, and was stepped {count:,} times"
+            )
+    return tuple(found)

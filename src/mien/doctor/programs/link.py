@@ -1,0 +1,141 @@
+"""How the network's output becomes the loss: needed to compute the loss of a batch again.
+
+A loop may apply a softmax, a reshape or a conversion of the labels between network and loss. The
+candidates below are tried once, and the one that reproduces the loop's own loss is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TOLERANCE = 1e-4
+"""Relative difference up to which two losses are the same computation."""
+
+BY_GRADIENT: dict[str, tuple[str, Callable[..., Tensor]]] = {
+    "MseLossBackward": ("mse_loss", functional.mse_loss),
+    "SmoothL1LossBackward": ("smooth_l1_loss", functional.smooth_l1_loss),
+    "HuberLossBackward": ("huber_loss", functional.huber_loss),
+    "BinaryCrossEntropyWithLogitsBackward": (
+        "binary_cross_entropy_with_logits", functional.binary_cross_entropy_with_logits,
+    ),
+    "BinaryCrossEntropyBackward": ("binary_cross_entropy", functional.binary_cross_entropy),
+    "MeanBackward": ("l1_loss", functional.l1_loss),
+}  # fmt: skip
+"""The loss functions that a loss tensor's gradient function reveals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """From the network's output to the loss.
+
+    Attributes:
+        name: class or function of the loss.
+        criterion: called with predictions and targets.
+        transform: from the network's output to the predictions.
+        convert: from the targets given to `Watch.step` to those of the criterion.
+    """
+
+    name: str
+    criterion: Callable[..., Tensor]
+    transform: Callable[[Tensor], Tensor]
+    convert: Callable[[Any], Any]
+
+    def loss(self, output: Tensor, targets: Any) -> Tensor:
+        """Return the loss of a batch."""
+        return self.criterion(self.transform(output), self.convert(targets))
+
+
+def _shapes(shape: torch.Size | None) -> Iterator[Callable[[Tensor], Tensor]]:
+    yield lambda x: x
+    yield lambda x: x.squeeze(-1)
+    yield lambda x: x.reshape(-1, x.shape[-1])
+    yield lambda x: x.reshape(-1)
+    # The batch may differ from the one that the shape was seen in.
+    if shape is not None and len(shape) > 0:
+        yield lambda x: x.reshape(-1, *shape[1:])
+
+
+ACTIVATIONS: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
+    ("", lambda x: x),
+    ("Softmax", lambda x: x.softmax(-1)),
+    ("LogSoftmax", lambda x: x.log_softmax(-1)),
+    ("Sigmoid", torch.sigmoid),
+    ("Tanh", torch.tanh),
+    ("ReLU", torch.relu),
+)
+
+
+def link_of(
+    criterion: Callable[..., Tensor] | None, loss: Tensor, output: Tensor, targets: Any
+) -> Link | None:
+    """Return the link that reproduces a loop's loss; None if no candidate does.
+
+    Args:
+        criterion: given to `watch`; None infers it from the loss tensor.
+        loss: of the loop, a scalar.
+        output: of the network, in the same forward pass.
+        targets: given to `Watch.step`.
+    """
+    wanted = float(loss.detach())
+    for name, function in _criteria(criterion, loss):
+        for shape in _shapes(None):
+            for label, activation in ACTIVATIONS:
+                for convert in _conversions(output):
+                    link = Link(name, function, _chain(shape, activation), convert)
+                    if _gives(link, output.detach(), targets, wanted):
+                        return link if label else Link(name, function, shape, convert)
+    return None
+
+
+def _criteria(
+    criterion: Callable[..., Tensor] | None, loss: Tensor
+) -> Iterator[tuple[str, Callable[..., Tensor]]]:
+    if criterion is not None:
+        name = getattr(criterion, "__name__", type(criterion).__name__)
+        yield name, criterion
+        return
+    found = type(loss.grad_fn).__name__.rstrip("0123456789") if loss.grad_fn is not None else ""
+    if found.startswith("NllLoss"):
+        # cross_entropy is a log-softmax and this loss; it comes first, as it is the usual call.
+        yield "cross_entropy", functional.cross_entropy
+        yield "nll_loss", functional.nll_loss
+    elif found in BY_GRADIENT:
+        yield BY_GRADIENT[found]
+
+
+def _chain(
+    first: Callable[[Tensor], Tensor], second: Callable[[Tensor], Tensor]
+) -> Callable[[Tensor], Tensor]:
+    return lambda x: second(first(x))
+
+
+def _conversions(output: Tensor) -> Iterator[Callable[[Any], Any]]:
+    yield lambda t: t
+    yield lambda t: t.to(output.dtype)
+    yield lambda t: t.to(output.dtype).unsqueeze(-1)
+    yield lambda t: t.to(output.dtype).squeeze(-1)
+    yield lambda t: t.reshape(-1)
+    yield lambda t: t.long().squeeze(-1)
+    yield lambda t: functional.one_hot(t.long(), output.shape[-1]).to(output.dtype)
+
+
+def _gives(link: Link, output: Tensor, targets: Any, wanted: float) -> bool:
+    import warnings
+
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            # A candidate that broadcasts is a wrong one, not the user's mistake.
+            warnings.simplefilter("error")
+            value = link.loss(output, targets)
+        found = float(value)
+    except Exception:  # noqa: BLE001 - a criterion of the user's may raise anything
+        return False
+    return abs(found - wanted) <= TOLERANCE * max(abs(wanted), 1e-3)

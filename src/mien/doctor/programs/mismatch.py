@@ -1,0 +1,107 @@
+"""Losses, last activations and targets that do not belong together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mien.doctor.finding import Severity
+    from mien.doctor.programs.program import OutputStatistics, Program
+
+EXACT = 1e-3
+"""Rounding error of a softmax's sum in float16 or float32."""
+LOGITS = ("crossentropyloss", "crossentropy")
+BINARY_LOGITS = ("bcewithlogitsloss", "binarycrossentropywithlogits")
+NLL = ("nllloss",)
+SQUARED = ("mseloss", "l1loss", "smoothl1loss", "huberloss")
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """One case: a short name, severity, title, reason and remedy."""
+
+    case: str
+    severity: Severity
+    title: str
+    reason: str
+    remedy: str
+
+
+def mismatch_of(program: Program) -> Mismatch | None:
+    """Return how loss, last activation and targets contradict each other; None if they fit."""
+    outputs, name = program.outputs, program.loss_name.lower().replace("_", "")
+    if outputs is None or not name:
+        return None
+    if name in LOGITS:
+        return _cross_entropy(program, outputs)
+    if name in BINARY_LOGITS:
+        return _binary(outputs)
+    if name in NLL and outputs.units > 1 and outputs.log_sum_error > 0.01:
+        return Mismatch("nll-without-log-softmax", "serious",
+                        "NLLLoss receives no log-probabilities",
+                        "rows do not add up to 1 after exp, as NLLLoss expects",
+                        "Apply log_softmax before NLLLoss, or use CrossEntropyLoss on the logits.",
+                        )  # fmt: skip
+    if name in SQUARED:
+        return _squared(program, outputs)
+    return None
+
+
+def _cross_entropy(program: Program, outputs: OutputStatistics) -> Mismatch | None:
+    if outputs.units == 1:
+        return Mismatch("cross-entropy-one-output", "serious",
+                        "cross-entropy has a single output",
+                        "with one output the softmax is always 1 and the loss 0",
+                        "Use two outputs, or BCEWithLogitsLoss with one.")  # fmt: skip
+    inside = outputs.low >= 0 and outputs.high <= 1
+    remedy = "Remove the last activation: CrossEntropyLoss contains the softmax."
+    if inside and outputs.sum_error < EXACT:
+        return Mismatch("softmax-twice", "serious", "the softmax is applied twice",
+                        "they are probabilities already, and the loss applies a softmax again",
+                        remedy)  # fmt: skip
+    # Logits that happen to lie in so small a range have learnt nothing, or are squashed.
+    if outputs.last_activation in ("Sigmoid", "Tanh", "ReLU", "ReLU6", "Hardtanh"):
+        return Mismatch("squashed-logits", "serious",
+                        f"a {outputs.last_activation} cuts off the logits",
+                        f"{outputs.last_activation} limits how different two classes can be",
+                        remedy)  # fmt: skip
+    if inside and outputs.high > 0.9:
+        return Mismatch("squashed-logits", "serious", "a sigmoid cuts off the logits",
+                        "all of them lie between 0 and 1, as after a sigmoid", remedy)  # fmt: skip
+    if outputs.low == 0.0 and outputs.high > 0:
+        return Mismatch("squashed-logits", "serious", "a ReLU cuts off the logits",
+                        "none of them is negative, and some are exactly 0", remedy)  # fmt: skip
+    return None
+
+
+def _binary(outputs: OutputStatistics) -> Mismatch | None:
+    squashed = outputs.last_activation in ("Sigmoid", "Softmax", "ReLU", "Tanh")
+    if squashed or (outputs.low >= 0 and outputs.high <= 1 and outputs.high - outputs.low > 0.5):
+        return Mismatch("sigmoid-twice", "serious", "the sigmoid is applied twice",
+                        "they are squashed already, and the loss applies a sigmoid again",
+                        "Remove the last activation, or use BCELoss.")  # fmt: skip
+    return None
+
+
+def _squared(program: Program, outputs: OutputStatistics) -> Mismatch | None:
+    if program.one_hot_targets or (program.kind == "classification" and outputs.units > 1):
+        return Mismatch("regression-loss-for-classes", "warning",
+                        "a regression loss is used for classes",
+                        "its gradient vanishes where a prediction is confidently wrong",
+                        "Use CrossEntropyLoss with logits and class indices.")  # fmt: skip
+    bounds = {"Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "Softmax": (0.0, 1.0),
+              "ReLU": (0.0, float("inf")), "Softplus": (0.0, float("inf"))}  # fmt: skip
+    low, high = bounds.get(outputs.last_activation, (-float("inf"), float("inf")))
+    spread = max(program.target_high - program.target_low, 1e-12)
+    beyond = max(low - program.target_low, program.target_high - high) / spread
+    if beyond > 0.05:
+        return Mismatch("targets-out-of-range", "serious",
+                        f"a {outputs.last_activation} cannot reach the targets",
+                        f"{outputs.last_activation} ends at {low:g} and {high:g}",
+                        "Remove the last activation, or scale the targets to its range.",
+                        )  # fmt: skip
+    if outputs.units == 1 and outputs.last_activation == "Softmax":
+        return Mismatch("softmax-one-output", "serious", "a softmax over a single output is 1",
+                        "it does not depend on the input", "Remove the softmax.")  # fmt: skip
+    return None

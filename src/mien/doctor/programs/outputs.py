@@ -1,0 +1,68 @@
+"""Statistics of what reaches the loss."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mien.doctor.programs.program import OutputStatistics
+
+if TYPE_CHECKING:
+    from mien.doctor.programs.link import Link
+
+
+class OutputSummary:
+    """Extremes over the measured steps of predictions and targets, as the criterion got them."""
+
+    def __init__(self) -> None:
+        self.units = 0
+        self.low, self.high = math.inf, -math.inf
+        self.sum_error = self.log_sum_error = 0.0
+        self.target_low, self.target_high = math.inf, -math.inf
+        self.integers = self.one_hot = self.binary = True
+        self.half = False
+        self.shape: tuple[int, ...] = ()
+        self.target_shape: tuple[int, ...] = ()
+        self.float_targets = False
+        self.batches = 0
+
+    @torch.no_grad()
+    def add(self, link: Link, output: Tensor, targets: Any) -> None:
+        """Add one batch."""
+        predictions = link.transform(output)
+        wanted = link.convert(targets)
+        self.half = predictions.dtype == torch.float16
+        values = predictions.float()
+        flat = values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values.reshape(-1, 1)
+        self.units, self.shape = flat.shape[1], tuple(predictions.shape)
+        self.low, self.high = min(self.low, float(flat.min())), max(self.high, float(flat.max()))
+        self.sum_error = max(self.sum_error, float((flat.sum(dim=1) - 1).abs().max()))
+        self.log_sum_error = max(self.log_sum_error, float(flat.logsumexp(dim=1).abs().max()))
+        self.batches += 1
+        if isinstance(wanted, Tensor) and wanted.numel():
+            self._add_targets(wanted)
+
+    def _add_targets(self, wanted: Tensor) -> None:
+        truth = wanted.float()
+        self.target_shape, self.float_targets = tuple(wanted.shape), wanted.is_floating_point()
+        self.target_low = min(self.target_low, float(truth.min()))
+        self.target_high = max(self.target_high, float(truth.max()))
+        self.integers = self.integers and bool((truth == truth.round()).all())
+        self.binary = self.binary and bool(((truth == 0) | (truth == 1)).all())
+        self.one_hot = (
+            self.one_hot
+            and truth.ndim == 2
+            and truth.shape[1] > 1
+            and self.binary
+            and bool((truth.sum(dim=1) == 1).all())
+        )
+
+    def statistics(self, last_activation: str) -> OutputStatistics | None:
+        """Return the statistics; None if no batch was added."""
+        if not self.batches:
+            return None
+        return OutputStatistics(self.units, self.low, self.high, self.sum_error,
+                                self.log_sum_error, last_activation, self.half)  # fmt: skip

@@ -1,0 +1,214 @@
+"""One measured step: gradients, weights and losses before and after, without a trace.
+
+Generators, running statistics and gradients stay as they were: the training takes the same path,
+bit for bit.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+TRACKED = 3
+"""Parameters whose gradient is compared with what the backward passes computed."""
+
+
+@dataclass(slots=True)
+class RandomState:
+    """The states of all generators that a forward pass may use."""
+
+    cpu: Tensor
+    cuda: Tensor | None
+    python: Any
+    numpy: Any
+
+    @classmethod
+    def take(cls, device: torch.device) -> RandomState:
+        """Return the current states."""
+        cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        return cls(torch.get_rng_state(), cuda, random.getstate(), np.random.get_state())
+
+    def restore(self, device: torch.device) -> None:
+        """Set the generators to these states."""
+        torch.set_rng_state(self.cpu)
+        if self.cuda is not None:
+            torch.cuda.set_rng_state(self.cuda, device)
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
+
+
+@contextmanager
+def untouched(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Restore buffers, modes and generators after forward passes inside the block."""
+    state = RandomState.take(device)
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(b, b.detach().clone()) for b in model.buffers()]
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in buffers:
+                if not torch.equal(buffer, value):
+                    buffer.copy_(value)
+        for module, mode in modes:
+            module.training = mode
+        state.restore(device)
+
+
+@dataclass(slots=True)
+class StepRow:
+    """Measurements of one step.
+
+    Attributes:
+        step: counted from 0.
+        rate: learning rate.
+        change: loss after minus loss before; None if the loss could not be computed again.
+        predicted: first-order prediction of that change.
+        loss: before the step.
+        norm: of the whole gradient.
+        layers: of each weight: root mean square of gradient and of weight, update over weight.
+        ratios: of each weight: norm of the gradient over that of the weight.
+        zeros: fraction of gradient entries that are exactly zero.
+        carried: whether the gradient contained that of the step before; None if not known.
+        clip: used over computed gradient of the tracked parameters; None if not known.
+    """
+
+    step: int
+    rate: float
+    change: float | None
+    predicted: float
+    loss: float
+    norm: float
+    layers: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    ratios: dict[str, float] = field(default_factory=dict)
+    zeros: float = 0.0
+    carried: bool | None = None
+    clip: float | None = None
+
+
+class Probe:
+    """Watches one step from the end of the one before.
+
+    Args:
+        named: trainable parameters by name.
+        layers: names of the weights that are compared with each other.
+    """
+
+    def __init__(self, named: Sequence[tuple[str, nn.Parameter]], layers: set[str]) -> None:
+        self.named, self.layer_names = named, layers
+        self.random: RandomState | None = None
+        self.autocast: tuple[str, torch.dtype] | None = None
+        self.output: Any = None
+        self.before: list[Tensor] = []
+        self.gradients: list[tuple[int, Tensor]] = []
+        self.old: list[Tensor | None] = []
+        self.computed: list[Tensor | None] = []
+        self.handles: list[Any] = []
+        small = sorted((p for _, p in named if p.ndim > 1), key=lambda p: p.numel())[:TRACKED]
+        self.tracked = [p for p in small if not _is_sparse(p)]
+        for number, parameter in enumerate(self.tracked):
+            self.old.append(None if parameter.grad is None else parameter.grad.detach().clone())
+            self.computed.append(None)
+            hook: Any = parameter.register_hook  # has no types
+            self.handles.append(hook(self._collector(number)))
+
+    def _collector(self, number: int) -> Any:
+        def collect(gradient: Tensor) -> None:
+            known = self.computed[number]
+            value = gradient.detach()
+            self.computed[number] = value.clone() if known is None else known + value
+
+        return collect
+
+    def forward_starts(self, device: torch.device) -> None:
+        """Take the generators' states before the first forward pass of the step."""
+        if self.random is None:
+            self.random = RandomState.take(device)
+            if torch.is_autocast_enabled(device.type):
+                self.autocast = (device.type, torch.get_autocast_dtype(device.type))
+
+    @torch.no_grad()
+    def optimizer_starts(self) -> None:
+        """Copy weights and gradients before the first optimiser of the step."""
+        if self.before:
+            return
+        self.before = [p.detach().clone() for _, p in self.named]
+        for i, (_, p) in enumerate(self.named):
+            if p.grad is not None:
+                grad = p.grad.detach()
+                self.gradients.append((i, grad.to_dense() if grad.is_sparse else grad.clone()))
+
+    def remove(self) -> None:
+        """Remove the hooks."""
+        for handle in self.handles:
+            handle.remove()
+        self.handles = []
+
+    @torch.no_grad()
+    def row(self, step: int, rate: float, loss: float) -> StepRow:
+        """Return the measurements after the optimisers' steps, without the loss after."""
+        found = [(self.named[i], self.before[i], g) for i, g in self.gradients]
+        if not found:
+            return StepRow(step, rate, None, 0.0, loss, 0.0)
+        weights = [b for _, b, _ in found]
+        gradients = [g.to(b.dtype) for _, b, g in found]
+        steps = torch._foreach_sub([p.detach() for (_, p), _, _ in found], weights)
+        sizes = [torch.stack(torch._foreach_norm(x)) for x in (gradients, weights, steps)]
+        lengths = torch.stack(sizes).double().cpu().numpy()
+        products = torch._foreach_mul(gradients, steps)
+        predicted = float(torch.stack([x.sum() for x in products]).double().sum())
+        row = StepRow(step, rate, None, predicted, loss, float(np.sqrt((lengths[0] ** 2).sum())))
+        for column, ((name, p), _, _) in enumerate(found):
+            if name in self.layer_names:
+                g, w, s = (float(v) for v in lengths[:, column])
+                root = p.numel() ** 0.5
+                row.layers[name] = (g / root, w / root, s / max(w, 1e-12))
+                row.ratios[name] = g / max(w, 1e-12)
+        entries = sum(g.numel() for g in gradients)
+        nonzero = sum(int(torch.count_nonzero(g)) for g in gradients)
+        row.zeros = 1 - nonzero / max(1, entries)
+        self._compare(row)
+        return row
+
+    def _compare(self, row: StepRow) -> None:
+        """Store whether the used gradient is the computed one, plus that of the step before."""
+        known = {id(self.named[i][1]): g for i, g in self.gradients}
+        triples = [
+            (known[id(p)], new, old)
+            for p, new, old in zip(self.tracked, self.computed, self.old, strict=True)
+            if new is not None and id(p) in known and new.shape == known[id(p)].shape
+        ]
+        if not triples:
+            return
+        used = torch.cat([u.flatten() for u, _, _ in triples])
+        new = torch.cat([n.flatten() for _, n, _ in triples])
+        size = float(new.norm())
+        row.clip = float(used.norm()) / size if size > 0 else None
+        if any(old is None for _, _, old in triples):
+            row.carried = False  # cleared before the backward pass
+            return
+        old = torch.cat([t[2].flatten() for t in triples if t[2] is not None])
+        # Parallel to the sum, but not to the new gradient alone: the old one was not cleared.
+        # Clipping and loss scaling change lengths, not directions.
+        together, alone = _cosine(used, new + old), _cosine(used, new)
+        row.carried = together > 0.9999 and alone < 0.9999 and float(old.norm()) > 0
+
+
+def _cosine(a: Tensor, b: Tensor) -> float:
+    return float(
+        torch.dot(a.double(), b.double()) / (a.double().norm() * b.double().norm() + 1e-300)
+    )
+
+
+def _is_sparse(parameter: nn.Parameter) -> bool:
+    return parameter.grad is not None and parameter.grad.is_sparse

@@ -1,0 +1,178 @@
+"""What the doctor knows of a training loop that is not mien's: evidence beside `Evidence`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from mien.train.recipe.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Kind = Literal["classification", "binary", "regression", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedRecipe(Recipe):
+    """The recipe of a training without a recipe: defaults, the optimiser's values, class names."""
+
+    class_names: tuple[str, ...] = ("0", "1")
+
+    @property
+    def predicted_labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the network's outputs."""
+        return self.class_names
+
+    @property
+    def learnt_labels(self) -> tuple[str, ...]:
+        """The same names: a foreign training has no labels beside the predicted ones."""
+        return self.class_names
+
+
+@dataclass(frozen=True, slots=True)
+class OutputStatistics:
+    """What reached the loss in the measured steps, flattened to [n, k].
+
+    Attributes:
+        units: k; 1 for a single output.
+        low: smallest value.
+        high: largest value.
+        sum_error: largest distance of a row's sum from 1.
+        log_sum_error: largest distance of a row's log-sum-exp from 0.
+        last_activation: class of the module that made the outputs, such as 'Sigmoid'; '' if it is
+            none of the known activations.
+        half: whether the values are float16.
+    """
+
+    units: int
+    low: float
+    high: float
+    sum_error: float
+    log_sum_error: float
+    last_activation: str
+    half: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Evidence of a watched training that a run folder of mien does not hold.
+
+    Attributes:
+        kind: of the task, from outputs and targets.
+        steps: calls of `Watch.step`.
+        optimizer_steps: steps that the optimisers took.
+        batch_size: median number of examples in a batch; 0 if unknown.
+        loss_name: class or function of the loss, such as 'CrossEntropyLoss'; '' if unknown.
+        outputs: what the loss received; None if it could not be observed.
+        target_low: smallest target.
+        target_high: largest target.
+        one_hot_targets: whether the loss received one-hot targets.
+        rates: learning rate of each step, condensed to at most 512 values.
+        carried_gradients: fraction of the checked steps whose gradient contained that of the step
+            before; None if no step was checked.
+        gradient_norms: norm of the whole gradient in each measured step.
+        clip_ratio: median of the used over the computed gradient; None if not measured.
+        zero_gradients: median fraction of gradient entries that are exactly zero.
+        not_optimized: parameters with a gradient that no optimiser holds.
+        total_parameters: number of parameter tensors of the model.
+        frozen: untrainable weights that still hold default random initial values.
+        unregistered: attributes that hold modules or parameters in a plain list or dictionary.
+        without_gradient: parameters that an optimiser holds and that never had a gradient.
+        eval_mode_steps: fraction of steps taken while dropout or batch norm was in evaluation
+            mode.
+        train_mode_evaluations: forward passes without gradients while dropout or batch norm was
+            in training mode.
+        evaluations: forward passes without gradients, and calls of `Watch.validate`.
+        validations: calls of `Watch.validate` in different epochs.
+        scheduler: sentences about learning-rate schedulers that were stepped wrongly.
+        class_runs: fraction of neighbouring training examples with equal labels, over the
+            fraction in random order; None without class labels.
+        repeated_order: whether two epochs had the same batches in the same order.
+        epochs: finished epochs, counted by `Watch.validate` or by repeated batches; 0 if unknown.
+        nonfinite_inputs: fraction of sampled examples that hold NaN or infinity.
+        input_shift: largest distance of a validation mean from the training mean, in standard
+            deviations of all training inputs; None if not comparable.
+        input_scale: standard deviation of validation inputs over that of training inputs.
+        varying_validation: whether validation inputs changed between epochs while targets stayed.
+        same_direction: weights whose rows are all equal, at the start and at the end.
+        weight_gain: standard deviation of each weight times the root of its fan-in, before the
+            training, by name.
+        consecutive_layers: pairs of weight layers without a nonlinearity between them.
+        hidden_softmax: softmax modules whose output feeds another weight layer.
+        is_affine: whether the whole network is an affine function of its inputs, in spite of two
+            weight layers or more; None if not tested.
+        saturated: fraction of saturated units of each sigmoid or tanh module.
+        dropout: dropout probability of each module, by name.
+        dropout_loss_ratio: training loss in training mode over that in evaluation mode.
+        batch_norms: names of the batch-norm modules.
+        shrunk_norms: mean absolute scale of each normalisation layer that weight decay pulled
+            down, by name.
+        bias_free: names of weight layers without a bias where no other layer has one either.
+        unused_outputs: output units that no training label uses.
+        label_offset: constant k for which prediction + k matches far more validation labels than
+            the prediction; 0 if none.
+        memory_growth_mb: growth of the process's memory over the second half of the training.
+        memory_fraction: that growth over the memory at the half.
+        wait_fraction: median fraction of a step spent between two steps, waiting for a batch.
+        wait_seconds: median of that time.
+        learned_well: whether the network is as good as the baseline, or its loss nearly 0.
+        baseline_score: accuracy or R² of the baseline on left-out training examples.
+        validation_score: accuracy or R² of the network on validation.
+        train_score: accuracy or R² of the network on training examples.
+        notes: what could not be measured, in sentences.
+    """
+
+    kind: Kind = "classification"
+    steps: int = 1000
+    optimizer_steps: int = 1000
+    batch_size: int = 32
+    loss_name: str = "CrossEntropyLoss"
+    outputs: OutputStatistics | None = None
+    target_low: float = 0.0
+    target_high: float = 2.0
+    one_hot_targets: bool = False
+    rates: tuple[float, ...] = (1e-3,)
+    carried_gradients: float | None = 0.0
+    gradient_norms: tuple[float, ...] = (1.0, 0.8, 1.1)
+    clip_ratio: float | None = 1.0
+    zero_gradients: float = 0.0
+    not_optimized: tuple[str, ...] = ()
+    total_parameters: int = 6
+    frozen: tuple[str, ...] = ()
+    unregistered: tuple[str, ...] = ()
+    without_gradient: tuple[str, ...] = ()
+    eval_mode_steps: float = 0.0
+    train_mode_evaluations: int = 0
+    evaluations: int = 10
+    validations: int = 10
+    scheduler: tuple[str, ...] = ()
+    class_runs: float | None = 1.0
+    repeated_order: bool = False
+    epochs: int = 10
+    nonfinite_inputs: float = 0.0
+    input_shift: float | None = 0.0
+    input_scale: float = 1.0
+    varying_validation: bool = False
+    same_direction: tuple[str, ...] = ()
+    weight_gain: Mapping[str, float] | None = None
+    consecutive_layers: tuple[str, ...] = ()
+    hidden_softmax: tuple[str, ...] = ()
+    is_affine: bool | None = False
+    saturated: Mapping[str, float] | None = None
+    dropout: Mapping[str, float] | None = None
+    dropout_loss_ratio: float = 1.0
+    batch_norms: tuple[str, ...] = ()
+    shrunk_norms: Mapping[str, float] | None = None
+    bias_free: tuple[str, ...] = ()
+    unused_outputs: tuple[int, ...] = ()
+    label_offset: int = 0
+    memory_growth_mb: float = 0.0
+    memory_fraction: float = 0.0
+    wait_fraction: float = 0.0
+    wait_seconds: float = 0.0
+    learned_well: bool = False
+    baseline_score: float | None = None
+    validation_score: float | None = None
+    train_score: float | None = None
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,76 @@
+"""Findings in the terms of a PyTorch loop: no recipe, no run folder, no images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mien.doctor.finding import Finding
+from mien.doctor.requirements import PROGRAM
+from mien.doctor.rule import RULES
+
+if TYPE_CHECKING:
+    from mien.doctor.evidence import Evidence
+
+NOTES = frozenset({"validation-too-small", "validation-class-counts"})
+"""Findings that are worth knowing and no fault: small public data sets have such splits."""
+
+REMEDIES = {
+    "diverged": "Lower the learning rate{lr}, and clip gradients with "
+    "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).",
+    "learning-rate-too-high": "Lower the learning rate{lr}.",
+    "learning-rate-too-low": "Raise the learning rate{lr}.",
+    "exploding-gradients": "Clip gradients with torch.nn.utils.clip_grad_norm_("
+    "model.parameters(), 1.0), add a normalisation layer, or lower the learning rate.",
+    "vanishing-gradients": "Use ReLU or GELU instead of sigmoid or tanh, a normalisation layer, "
+    "residual connections, or fewer layers.",
+    "dead-units": "Use torch.nn.LeakyReLU(), a lower learning rate, or a normalisation layer "
+    "before the activation.",
+    "batch-norm-statistics": "Use larger batches, train longer so that the running statistics "
+    "settle, or use GroupNorm.",
+    "invalid-inputs": "Subtract the training data's mean and divide by its standard deviation, "
+    "feature by feature or for all pixels.",
+    "shuffled-labels": "Check that inputs and labels are joined in the right order.",
+    "data-leakage": "Remove duplicates before splitting, and split by subject or source.",
+    "domain-shift": "Take validation data from the same source, preprocessed in the same way.",
+    "label-noise": "Look at the examples that confident predictions contradict; "
+    "CrossEntropyLoss(label_smoothing=0.1) bears some noise.",
+    "class-imbalance": "Use CrossEntropyLoss(weight=...) or a WeightedRandomSampler, or add "
+    "examples of the rare class.",
+    "class-never-predicted": "Weight the loss by class, train longer, or check its labels.",
+    "class-recall": "Weight or sample the classes equally, or add examples of that class.",
+    "overfitting": "Augment, add dropout or weight decay, stop at the lowest validation loss, or "
+    "add examples.",
+    "model-too-large": "Use a narrower network.",
+    "model-too-small": "Use a wider or deeper network.",
+    "underfitting": "Train longer, use a larger network, or regularise less.",
+    "validation-too-small": "Hold out more examples, or use cross-validation.",
+    "validation-class-counts": "Hold out more examples of these classes (a stratified split).",
+    "not-reproducible": "Seed all generators, and use torch.use_deterministic_algorithms(True).",
+}
+
+
+def for_program(finding: Finding, evidence: Evidence) -> Finding:
+    """Return a finding in the terms of a watched loop; rules about such loops have them already."""
+    rule = RULES[finding.name]
+    if PROGRAM in rule.needs:
+        return finding
+    rate = next((s for s in finding.settings if s.startswith("optimizer.lr=")), "")
+    text = REMEDIES[finding.name].format(lr=f", to about {rate.split('=')[1]}" if rate else "")
+    return replace(
+        finding,
+        severity="note" if finding.name in NOTES else finding.severity,
+        title=in_words(finding.title),
+        evidence=in_words(finding.evidence),
+        remedy=text,
+        settings=(),
+        confidence="high" if finding.name == "diverged" else "medium",
+    )
+
+
+def in_words(text: str) -> str:
+    """Return a sentence about examples rather than images, and with this baseline's name."""
+    text = text.replace("HOG features and ridge regression", "kernel ridge regression")
+    for old, new in (("images", "examples"), ("image", "example"), ("pixels", "inputs")):
+        text = text.replace(old, new)
+    return text

@@ -1,0 +1,83 @@
+"""Examples kept from a training loop, for what can only be measured afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mien.doctor.programs.trees import head, rows, tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MAX_ROWS = 1500
+"""Examples kept of training, and of validation."""
+MAX_BYTES = 64 * 2**20
+MAX_LABELS = 4096
+"""Training steps whose targets are kept, to judge their order."""
+MAX_TARGET_VALUES = 4096
+
+
+class Sample:
+    """The first examples of a split, in batches as the loop had them."""
+
+    def __init__(self) -> None:
+        self.inputs: list[Any] = []
+        self.targets: list[Any] = []
+        self.count = 0
+        self.bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further example is kept."""
+        return self.count >= MAX_ROWS or self.bytes >= MAX_BYTES
+
+    def add(self, inputs: Any, targets: Any) -> None:
+        """Keep a copy of a batch, or of its first examples."""
+        n = rows(inputs)
+        if not n or self.is_full:
+            return
+        size = sum(t.numel() * t.element_size() for t in tensors(inputs)) / n
+        keep = min(n, MAX_ROWS - self.count, max(1, int((MAX_BYTES - self.bytes) / max(size, 1))))
+        self.inputs.append(head(inputs, keep))
+        self.targets.append(head(targets, keep))
+        self.count += keep
+        self.bytes += int(keep * size)
+
+
+class TargetOrder:
+    """The targets of the first steps, in their order."""
+
+    def __init__(self) -> None:
+        self.batches: list[Tensor] = []
+
+    def add(self, targets: Any) -> None:
+        """Keep a copy of a step's targets, or of the first of them."""
+        if len(self.batches) >= MAX_LABELS:
+            return
+        first = next(tensors(targets), None)
+        if first is not None:
+            self.batches.append(first.detach().flatten()[:MAX_TARGET_VALUES].clone())
+
+    def epoch_length(self) -> int:
+        """Return the steps from one occurrence of the first batches to the next; 0 if none."""
+        keys = [digest(t) for t in self.batches]
+        # Two batches must match, since small batches of few classes repeat by chance.
+        for step in range(2, len(keys) - 2):
+            span = min(step, len(keys) - step)
+            if keys[:span] == keys[step : step + span] and len(set(keys[:span])) > 1:
+                return step
+        return 0
+
+
+def digest(tree: Any) -> str:
+    """Return a digest of a batch's values."""
+    total = hashlib.sha256()
+    for tensor in tensors(tree):
+        values = tensor.detach().cpu().contiguous()
+        if values.dtype == torch.bfloat16:
+            values = values.float()
+        total.update(values.numpy().tobytes())
+    return total.hexdigest()[:16]

@@ -1,0 +1,190 @@
+"""From a watched loop to the evidence that the rules judge: read `gather` first."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mien.doctor.diagnose import apply_rules
+from mien.doctor.evidence import Evidence, PixelStatistics, Predictions
+from mien.doctor.programs.curves import condensed_rates, epochs_of, history_of
+from mien.doctor.programs.describe import describe
+from mien.doctor.programs.examine import evaluated, examine
+from mien.doctor.programs.program import WatchedRecipe
+from mien.doctor.programs.remedies import for_program
+from mien.doctor.programs.task import task_of
+from mien.doctor.programs.trees import features, is_tokens, tensors
+from mien.doctor.report import Report
+from mien.train.recipe.settings import FitConfig, LossConfig, OptimizerConfig
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mien.doctor.programs.recording import Recording
+
+OPTIMIZERS = {"sgd", "adam", "adamw", "muon"}
+MIN_COMPARED = 40
+"""Examples of each split that a comparison of the splits needs."""
+MIN_LEAKED_FEATURES = 8
+"""Features from which equal examples are duplicates, not coincidence."""
+
+
+def diagnose_recording(watch: Recording) -> Report:
+    """Return the findings of a watched training."""
+    with torch.random.fork_rng(devices=[]):
+        evidence = gather(watch)
+    diagnosis = apply_rules(evidence)
+    findings = [for_program(finding, evidence) for finding in diagnosis.findings]
+    program = evidence.program
+    return Report(
+        title=f"{type(watch.bare).__name__}: findings of the doctor",
+        findings=tuple(f for f in findings if f.severity != "note"),
+        notes=tuple(f for f in findings if f.severity == "note"),
+        not_judged=diagnosis.not_judged,
+        facts=_facts(evidence),
+        remarks=program.notes if program else (),
+    )
+
+
+def _facts(evidence: Evidence) -> dict[str, str]:
+    program = evidence.program
+    if program is None:
+        return {}
+    scores = {"R²" if program.kind == "regression" else "accuracy": program.validation_score}
+    known = {f"validation {name}": f"{value:.3f}" for name, value in scores.items() if value}
+    return {
+        "steps": f"{program.steps:,}",
+        "parameters": f"{evidence.parameters:,}",
+        "task": program.kind,
+        "loss": program.loss_name or "unknown",
+        **known,
+    }
+
+
+def gather(watch: Recording) -> Evidence:
+    """Return the evidence of a watched training so far."""
+    found = examine(watch)
+    outputs = {
+        "train": evaluated(watch, watch.train.inputs),
+        "validation": evaluated(watch, watch.validation.sample.inputs),
+    }
+    task = task_of(watch, outputs)
+    signals = epochs_of(watch, task, found)
+    history = history_of(watch, signals, task)
+    losses = watch.known_losses()
+    broken = next((i for i, v in enumerate(losses) if not math.isfinite(v)), None)
+    reason = watch.failure
+    if broken is not None:
+        value = "nan" if math.isnan(losses[broken]) else "inf"
+        reason = f"the loss became {value} in step {broken + 1:,}"
+    pixels = _pixels(watch)
+    names = task.names
+    return Evidence(
+        recipe=_recipe(watch, names, len(signals)),
+        status="failed" if reason else "finished",
+        reason=reason,
+        history=history,
+        signals=signals,
+        images=task.examples,
+        parameters=sum(p.numel() for p in watch.bare.parameters()),
+        class_counts_k=task.class_counts_k,
+        train=task.train or _none(),
+        validation=task.validation or _none(),
+        pixels=pixels,
+        domain_shift_auc=_shift(watch) if pixels else math.nan,
+        duplicates=_duplicates(watch),
+        shared_subjects=0,
+        initial=watch.initial,
+        chance=task.chance,
+        program=describe(watch, task, found, condensed_rates(watch.rates)),
+    )
+
+
+def _none() -> Predictions:
+    return Predictions(np.zeros(0, np.int64), None, np.zeros((0, 2)))
+
+
+def _recipe(watch: Recording, names: tuple[str, ...], epochs: int) -> WatchedRecipe:
+    group: dict[str, Any] = watch.optimizers[0].param_groups[0] if watch.optimizers else {}
+    name = type(watch.optimizers[0]).__name__.lower() if watch.optimizers else "sgd"
+    decay = float(group.get("weight_decay", 0) or 0)
+    return WatchedRecipe(
+        name="watched",
+        class_names=names,
+        optimizer=OptimizerConfig(
+            name=name if name in OPTIMIZERS else "adam",  # type: ignore[arg-type]
+            lr=max(max(watch.rates, default=1e-3), 1e-12),
+            weight_decay=decay,
+        ),
+        fit=FitConfig(epochs=max(1, epochs)),
+        loss=LossConfig(class_weights="balanced" if _is_weighted(watch) else "none"),
+    )
+
+
+def _is_weighted(watch: Recording) -> bool:
+    weights = (getattr(watch.criterion, name, None) for name in ("weight", "pos_weight"))
+    return any(weight is not None for weight in weights)
+
+
+def _pixels(watch: Recording) -> dict[str, PixelStatistics]:
+    """Return statistics of the inputs of each split; empty for token ids."""
+    found: dict[str, PixelStatistics] = {}
+    for split, sample in (("train", watch.train), ("validation", watch.validation.sample)):
+        first = next(tensors(sample.inputs), None)
+        values = features(sample.inputs)
+        if first is None or values is None or is_tokens(first):
+            return found
+        finite = np.nan_to_num(values, posinf=0.0, neginf=0.0)
+        # In tables each column has a scale of its own: the typical column counts.
+        spread = finite.std(axis=0)
+        spread = spread[spread > 0]
+        image = first.ndim > 2
+        std = float(finite.std()) if image or not len(spread) else float(np.median(spread))
+        rows = finite.std(axis=1)
+        blank = (rows == 0) if finite.shape[1] >= MIN_LEAKED_FEATURES else np.zeros(len(rows), bool)
+        found[split] = PixelStatistics(
+            mean=float(finite.mean()),
+            std=std,
+            blank_fraction=float(blank.mean()),
+            brightness_n=finite.mean(axis=1),
+            contrast_n=rows,
+        )
+    return found
+
+
+def _split_features(watch: Recording) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    parts = [features(s.inputs) for s in (watch.train, watch.validation.sample)]
+    if parts[0] is None or parts[1] is None or parts[0].shape[1] != parts[1].shape[1]:
+        return None
+    return parts[0], parts[1]
+
+
+def _shift(watch: Recording) -> float:
+    """Return the AUC of a classifier between the splits, leave-one-out; nan for few examples."""
+    from scipy import stats
+
+    from mien.doctor.programs.baseline import MAX_FITTED, kernel_baseline
+
+    parts = _split_features(watch)
+    count = 0 if parts is None else min(len(parts[0]), len(parts[1]), MAX_FITTED // 2)
+    if parts is None or count < MIN_COMPARED:
+        return math.nan
+    rng = np.random.default_rng(0)
+    both = np.concatenate([p[rng.permutation(len(p))[:count]] for p in parts])
+    sides = np.repeat([[0.0], [1.0]], count, axis=0)
+    scores, _ = kernel_baseline(both, sides, both[:1])
+    test = stats.mannwhitneyu(scores[count:, 0], scores[:count, 0])
+    return float(test.statistic / count**2)
+
+
+def _duplicates(watch: Recording) -> tuple[float, int]:
+    """Return the fraction of validation examples that are, bit for bit, in the training sample."""
+    parts = _split_features(watch)
+    if parts is None or parts[0].shape[1] < MIN_LEAKED_FEATURES:
+        return 0.0, 0
+    known = {row.tobytes() for row in np.ascontiguousarray(parts[0]) if row.std() > 0}
+    hits = [row.tobytes() in known for row in np.ascontiguousarray(parts[1])]
+    return (float(np.mean(hits)), len(hits)) if hits else (0.0, 0)

@@ -1,0 +1,102 @@
+"""Batches in any form that loops use: tensors, or tuples, lists and dictionaries of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+MAX_TOKENS = 512
+"""Bins that token ids are counted in."""
+
+
+def tensors(tree: Any) -> Iterator[Tensor]:
+    """Yield the tensors of a batch in order."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, np.ndarray):
+        yield torch.from_numpy(tree)
+    elif isinstance(tree, Mapping):
+        for value in tree.values():
+            yield from tensors(value)
+    elif isinstance(tree, list | tuple):
+        for value in tree:
+            yield from tensors(value)
+
+
+def map_tensors(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Return a batch of the same form with each tensor changed."""
+    if isinstance(tree, np.ndarray):
+        return change(torch.from_numpy(tree))
+    if isinstance(tree, Tensor):
+        return change(tree)
+    if isinstance(tree, Mapping):
+        return {key: map_tensors(value, change) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [map_tensors(value, change) for value in tree]
+    return tree
+
+
+def rows(tree: Any) -> int:
+    """Return the number of examples of a batch; 0 if it holds no tensor with a dimension."""
+    return next((len(t) for t in tensors(tree) if t.ndim), 0)
+
+
+def head(tree: Any, count: int) -> Any:
+    """Return a copy of the first examples, on the device where they were."""
+    n = rows(tree)
+    return map_tensors(
+        tree, lambda t: t.detach()[:count].clone() if t.ndim and len(t) == n else t.detach()
+    )
+
+
+def call(model: nn.Module, inputs: Any) -> Any:
+    """Return the model's output for inputs as a batch holds them."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    if isinstance(inputs, list | tuple):
+        return model(*inputs)
+    return model(inputs)
+
+
+def main_output(output: Any) -> Tensor | None:
+    """Return the tensor of an output: itself, `.logits`, or the first floating-point one."""
+    logits = getattr(output, "logits", None)
+    if isinstance(logits, Tensor):
+        return logits
+    if isinstance(output, Mapping) and isinstance(output.get("logits"), Tensor):
+        return output["logits"]  # type: ignore[no-any-return]
+    return next((t for t in tensors(output) if t.is_floating_point()), None)
+
+
+def features(batches: list[Any]) -> NDArray[np.float64] | None:
+    """Return each example's inputs as one row, float64 [n, d]; None if they have no such form.
+
+    Token ids become counts, so that a sentence has the same features wherever its words stand.
+    """
+    found = []
+    for batch in batches:
+        first = next((t for t in tensors(batch) if t.ndim), None)
+        if first is None or first.is_complex():
+            return None
+        flat = first.reshape(len(first), -1).cpu()
+        if is_tokens(first):
+            counts = torch.zeros(len(flat), MAX_TOKENS)
+            flat = counts.scatter_add_(1, flat.long() % MAX_TOKENS, torch.ones(flat.shape)).sqrt()
+        found.append(flat.double().numpy())
+    if not found or len({part.shape[1] for part in found}) != 1:
+        return None
+    return np.concatenate(found)
+
+
+def is_tokens(inputs: Tensor) -> bool:
+    """Return whether inputs are token ids: two-dimensional, of a whole type."""
+    return not inputs.is_floating_point() and inputs.ndim == 2 and inputs.dtype != torch.uint8

@@ -1,0 +1,310 @@
+"""Watch any PyTorch training: read `watch` first, then `Watch.step`.
+
+The loop stays as it is. Hooks on the model and its optimisers observe; every few steps one is
+measured (probe.py). How often depends on what measuring costs: at most
+BUDGET of the loop's CPU time, and ALLOWANCE_S.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mien.doctor.programs.inspection import bare
+from mien.doctor.programs.link import link_of
+from mien.doctor.programs.memory import resident_mb
+from mien.doctor.programs.probe import Probe, untouched
+from mien.doctor.programs.recording import Recording
+from mien.doctor.programs.supply import diagnose_recording
+from mien.doctor.programs.trees import call, main_output, map_tensors, rows
+from mien.doctor.programs.validation import Scorer
+from mien.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import TracebackType
+
+    from mien.doctor.report import Report
+
+BUDGET = 0.015
+"""Fraction of the loop's CPU time that measuring may take, beside ALLOWANCE_S."""
+ALLOWANCE_S = 0.05
+"""Seconds of measuring that even a very short training gets."""
+EARLY_STEPS = 3
+"""Steps from one measurement to the next, at first; LATER_STEPS once EARLY were made."""
+EARLY, LATER_STEPS = 20, 10
+
+
+def watch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
+    loss: Callable[..., Tensor] | None = None,
+    classes: Sequence[str] | None = None,
+    *,
+    every: int | None = None,
+) -> Watch:
+    """Return a watch over a training loop, to be used in a `with` block.
+
+    Call `step` after each step of the optimiser, `validate` once an epoch, and `report` at the
+    end. The weights, the generators and the model's buffers are those of a training without it.
+
+    Args:
+        model: the module that the loop calls; also compiled, or in DataParallel.
+        optimizer: of the model, or several.
+        loss: the criterion, called as `loss(predictions, targets)`. Without it, it is inferred
+            from the loss tensors where that is possible.
+        classes: names of the classes, in the order of the model's outputs.
+        every: measure each n-th step, 1 or more; by default as often as 1.5% of the CPU time allow.
+
+    Raises:
+        ConfigError: an argument is of the wrong type, or `every` is out of range.
+    """
+    return Watch(model, optimizer, loss, classes, every=every)
+
+
+class Watch(Recording):
+    """A watched training; see `watch` for the arguments."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
+        loss: Callable[..., Tensor] | None = None,
+        classes: Sequence[str] | None = None,
+        *,
+        every: int | None = None,
+    ) -> None:
+        given = [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else list(optimizer)
+        _check(model, given, loss, every)
+        super().__init__(model, given, loss, classes)
+        self.every = every
+        self._probe: Probe | None = None
+        self._due = self._measured_at = 0
+        self._stepped = False
+        self._ended_step, self._started = time.perf_counter(), time.thread_time()
+        self._wait: float | None = None
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> Watch:
+        """Install the hooks."""
+        self._handles = [
+            self.model.register_forward_pre_hook(self._forward_starts),
+            self.model.register_forward_hook(self._forward_ends),
+            *(o.register_step_pre_hook(self._optimizer_starts) for o in self.optimizers),
+        ]
+        self._ended_step, self._started = time.perf_counter(), time.thread_time()
+        self._arm()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Remove the hooks; the report can still be made."""
+        self.close()
+        if error is not None:
+            self.failure = f"{type(error).__name__}: {error}"
+
+    def close(self) -> None:
+        """Remove the hooks."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        if self._probe is not None:
+            self._probe.remove()
+            self._probe = None
+
+    def step(self, loss: Tensor | float | None, inputs: Any = None, targets: Any = None) -> None:
+        """Record a training step, after the optimiser's step.
+
+        Args:
+            loss: of the batch; None if there is none, then few rules can judge the training.
+            inputs: of the model: a tensor, or a tuple, list or dictionary of tensors.
+            targets: of the batch, in the form that the criterion takes.
+        """
+        # CPU time decides what is measured: other programs on the machine hardly change it.
+        now, cpu = time.perf_counter(), time.thread_time()
+        if self._wait is not None:
+            self.waits.append((self._wait, now - self._ended_step))
+            self._wait = None
+        step = self.steps
+        self.steps += 1
+        if loss is not None:
+            self.losses.append(loss.detach() if isinstance(loss, Tensor) else float(loss))
+        self.rates.append(self._rate())
+        if self.mode_layers and not self.mode_layers[0].training:
+            self.eval_mode_steps += all(not m.training for m in self.mode_layers)
+        if step < 512:
+            self.batch_sizes.append(rows(inputs))
+            self.order.add(targets)
+        if not self.train.is_full and not self.boundaries:
+            self.train.add(inputs, targets)
+        if self._stepped:
+            self._stepped = False
+            if self._probe is not None and self._probe.before:
+                self._measure(step, loss, inputs, targets)
+            if self._probe is None and self._is_due():
+                self._arm()
+            self.spent += time.thread_time() - cpu
+        self._ended_step = time.perf_counter()
+
+    def validate(self, model: nn.Module | None, inputs: Any, targets: Any = None) -> None:
+        """Evaluate validation data, once an epoch; several calls without a step add up.
+
+        The model is evaluated in evaluation mode, and its mode is restored.
+
+        Args:
+            model: to evaluate; None takes the watched one.
+            inputs: all of validation, a batch of it, or a loader of (inputs, targets).
+            targets: of `inputs`; None where `inputs` is a loader.
+        """
+        if targets is None and not isinstance(inputs, Tensor) and hasattr(inputs, "__iter__"):
+            for part in inputs:
+                self.validate(model, *part)
+            return
+        started = time.thread_time()
+        if not self.boundaries or self.boundaries[-1] != self.steps:
+            self.boundaries.append(self.steps)
+            self.validation.start_epoch()
+        self.evaluations += 1
+        within = self.spent <= BUDGET * (started - self._started) + ALLOWANCE_S
+        self.is_busy = True
+        try:
+            target = bare(model or self.model)
+            with untouched(target, self.device):
+                self.validation.add(self.scorer(target), inputs, targets, full=within)
+        finally:
+            self.is_busy = False
+        self._ended_step = time.perf_counter()
+        self.spent += time.thread_time() - started
+
+    def report(self) -> Report:
+        """Return the findings so far; it evaluates the kept examples and trains nothing."""
+        return diagnose_recording(self)
+
+    def scorer(self, model: nn.Module) -> Scorer:
+        """Return how validation data are predicted and scored."""
+        return Scorer(lambda inputs: self.predict(model, inputs), self.link, self.device)
+
+    def _rate(self) -> float:
+        groups = self.optimizers[0].param_groups if self.optimizers else []
+        return max((float(group["lr"]) for group in groups if "lr" in group), default=0.0)
+
+    def _is_due(self) -> bool:
+        if self.every is not None:
+            return self.steps - self._measured_at >= self.every
+        if self.steps < self._due:
+            return False
+        elapsed = time.thread_time() - self._started
+        return self.spent <= BUDGET * elapsed + ALLOWANCE_S
+
+    def _arm(self) -> None:
+        named = [(n, p) for n, p in self.bare.named_parameters() if p.requires_grad]
+        self._probe = Probe(named, self.layer_names)
+        self._measured_at = self.steps
+
+    def _measure(self, step: int, loss: Any, inputs: Any, targets: Any) -> None:
+        probe, self._probe = self._probe, None
+        assert probe is not None  # noqa: S101 - checked by the caller
+        probe.remove()
+        before = math.nan if loss is None else float(torch.as_tensor(loss).detach().mean())
+        row = probe.row(step, self._rate(), before)
+        self.had_gradient |= {probe.named[i][0] for i, g in probe.gradients}
+        if isinstance(loss, Tensor) and isinstance(probe.output, Tensor) and math.isfinite(before):
+            self._find_link(loss, probe.output, targets)
+            if self.link is not None:
+                self.outputs.add(self.link, probe.output, targets)
+                after = self._loss_after(probe, inputs, targets)
+                row.change = None if after is None else after - before
+        self.rows.append(row)
+        self.memory.append((step, resident_mb(self.device)))
+        self._due = step + (EARLY_STEPS if len(self.rows) < EARLY else LATER_STEPS)
+
+    def _find_link(self, loss: Tensor, output: Tensor, targets: Any) -> None:
+        if self.link is None and self.link_tries < 3:
+            self.link_tries += 1
+            moved = map_tensors(targets, lambda t: t.to(self.device))
+            self.link = link_of(self.criterion, loss, output, moved)
+
+    def _loss_after(self, probe: Probe, inputs: Any, targets: Any) -> float | None:
+        """Return the batch's loss after the step, with the dropout it had before."""
+        if self.link is None or probe.random is None or not rows(inputs):
+            return None
+        kind, dtype = probe.autocast or (self.device.type, torch.bfloat16)
+        self.is_busy = True
+        try:
+            with untouched(self.bare, self.device):
+                probe.random.restore(self.device)
+                moved = map_tensors(inputs, lambda t: t.to(self.device))
+                labels = map_tensors(targets, lambda t: t.to(self.device))
+                # The bare module: a compiled one would be compiled again without gradients.
+                with torch.autocast(kind, dtype, enabled=probe.autocast is not None):
+                    output = main_output(call(self.bare, moved))
+                return None if output is None else float(self.link.loss(output, labels))
+        except (RuntimeError, TypeError, ValueError, IndexError, KeyError) as error:
+            self.note(f"the loss could not be computed again after a step: {error}")
+            self.link = None
+            self.link_tries = 3
+            return None
+        finally:
+            self.is_busy = False
+
+    def _forward_starts(self, module: nn.Module, inputs: Any) -> None:
+        if self.is_busy:
+            return
+        if not torch.is_grad_enabled():
+            self.evaluations += 1
+            if self.mode_layers and any(m.training for m in self.mode_layers):
+                self.train_mode_evaluations += 1
+            self._wait = None
+            self._ended_step = math.nan  # the time until the next step is not waiting
+            return
+        if self._wait is None:
+            self._wait = time.perf_counter() - self._ended_step
+        if self._probe is not None:
+            self._probe.forward_starts(self.device)
+
+    def _forward_ends(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        if self._probe is not None and not self.is_busy and torch.is_grad_enabled():
+            found = main_output(output)
+            self._probe.output = None if found is None else found.detach()
+
+    def _optimizer_starts(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        self.optimizer_steps += 1
+        self._stepped = True
+        if self._probe is not None:
+            started = time.thread_time()
+            self._probe.optimizer_starts()
+            self.spent += time.thread_time() - started
+
+
+def _check(
+    model: Any, optimizers: Iterable[Any], loss: Any, every: int | None
+) -> None:  # fmt: skip
+    if not isinstance(model, nn.Module):
+        raise ConfigError(
+            f"model: expected a torch.nn.Module, found {type(model).__name__}",
+            hint="pass the module that the loop calls",
+        )
+    for optimizer in optimizers:
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise ConfigError(
+                f"optimizer: expected a torch.optim.Optimizer, found {type(optimizer).__name__}",
+                hint="pass one, or a list of several",
+            )
+    if loss is not None and not callable(loss):
+        raise ConfigError(
+            f"loss: expected a criterion such as torch.nn.CrossEntropyLoss(), found "
+            f"{type(loss).__name__}",
+            hint="pass the function, not its value; Watch.step takes the value",
+        )
+    if every is not None and every < 1:
+        raise ConfigError(
+            f"every: {every!r} is out of range, 1 or more", hint="leave it out for the default"
+        )

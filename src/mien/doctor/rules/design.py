@@ -1,0 +1,323 @@
+"""Rules about a watched network: do layers, initial weights and loss fit each other?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mien.doctor.facts import (
+    chance_loss,
+    decay_dominates,
+    decay_per_step,
+    initial_loss,
+    loss_curve,
+    watched,
+)
+from mien.doctor.finding import Finding
+from mien.doctor.plots import loss_plot
+from mien.doctor.programs.bars import bars, listed
+from mien.doctor.programs.mismatch import mismatch_of
+from mien.doctor.requirements import PROGRAM
+from mien.doctor.rule import LEARNS_NOTHING, rule
+
+if TYPE_CHECKING:
+    from mien.doctor.evidence import Evidence
+    from mien.doctor.thresholds import Thresholds
+
+
+@rule("loss-activation-mismatch", needs=(PROGRAM,), severities=("serious", "warning"))
+def loss_activation_mismatch(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """The last activation, the loss and the targets do not belong together."""
+    program = watched(evidence)
+    found = mismatch_of(program)
+    if found is None or program.outputs is None:
+        return None
+    return Finding(
+        "loss-activation-mismatch",
+        found.severity,
+        found.title,
+        f"{program.loss_name} received values from {program.outputs.low:.3g} to "
+        f"{program.outputs.high:.3g}, targets from {program.target_low:.3g} to "
+        f"{program.target_high:.3g}: {found.reason}.",
+        found.remedy,
+        (),
+        {"low": program.outputs.low, "high": program.outputs.high, "case": found.case},
+        bars("value", {"lowest output": program.outputs.low,
+                       "highest output": program.outputs.high}),
+        "high" if found.severity == "serious" else "medium",
+    )  # fmt: skip
+
+
+@rule("no-nonlinearity", needs=(PROGRAM,))
+def no_nonlinearity(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Two weight layers follow each other without an activation: together they are one."""
+    program = watched(evidence)
+    pairs = program.consecutive_layers
+    if not pairs and not program.is_affine:
+        return None
+    where = f"between {listed(pairs)}" if pairs else "anywhere"
+    whole = " The whole network is an affine function of its inputs." if program.is_affine else ""
+    return Finding(
+        "no-nonlinearity",
+        "warning",
+        "layers follow each other without an activation",
+        f"There is no nonlinearity {where}: {max(1, len(pairs))} pair(s) of layers compute what "
+        f"one layer could.{whole}",
+        "Put an activation such as torch.nn.ReLU() between them.",
+        (),
+        {"pairs": len(pairs), "is_affine": int(bool(program.is_affine))},
+        bars("pairs of layers", {"without an activation": max(1, len(pairs))}),
+        "high",
+    )
+
+
+@rule("hidden-softmax", needs=(PROGRAM,))
+def hidden_softmax(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """A softmax feeds a hidden layer: its outputs are tiny and hardly vary."""
+    program = watched(evidence)
+    if not program.hidden_softmax:
+        return None
+    return Finding(
+        "hidden-softmax",
+        "warning",
+        "a softmax is used as a hidden activation",
+        f"{len(program.hidden_softmax)} softmax module(s) feed a further layer: "
+        f"{listed(program.hidden_softmax)}. Their outputs sum to 1 over all units, so signals and "
+        "gradients shrink with the width.",
+        "Use torch.nn.ReLU() or GELU() in hidden layers.",
+        (),
+        {"modules": len(program.hidden_softmax)},
+        bars("modules", {"hidden softmax": len(program.hidden_softmax)}),
+        "high",
+    )
+
+
+@rule("poor-initialization", needs=(PROGRAM,), severities=("serious", "warning"))
+def poor_initialization(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Initial weights are all equal, or far too large or small for their number of inputs."""
+    program = watched(evidence)
+    gains = program.weight_gain or {}
+    if program.same_direction and (not program.learned_well or len(program.same_direction) > 1):
+        return Finding(
+            "poor-initialization",
+            "serious",
+            "units start equal and stay equal",
+            f"In {len(program.same_direction)} weight(s) all rows were equal before the training "
+            f"and are equal now: {listed(program.same_direction)}. Equal units get equal gradients "
+            "and learn the same.",
+            "Initialise weights randomly, such as torch.nn.init.kaiming_uniform_; zeros suit "
+            "biases only.",
+            (),
+            {"weights": len(program.same_direction)},
+            bars("weights", {"with equal rows": len(program.same_direction)}),
+            "high",
+        )
+    low, high = limits.weight_gain
+    bad = {n: g for n, g in gains.items() if g > high or (g < low and n != list(gains)[-1])}
+    if not bad or program.learned_well:
+        return None
+    large = any(g > high for g in bad.values())
+    if large and initial_loss(evidence) < 2 * chance_loss(evidence) and not _is_stuck(evidence):
+        return None  # a normalisation after the layer makes its scale irrelevant
+    worst = max(bad, key=lambda n: max(bad[n], 1 / max(bad[n], 1e-12)))
+    return Finding(
+        "poor-initialization",
+        "serious",
+        f"initial weights are too {'large' if large else 'small'}",
+        f"The deviation of {worst} times the root of its inputs was {bad[worst]:.3g} before the "
+        f"training (0.6 to 1.5 is usual), and {len(bad)} of {len(gains)} weights are out of "
+        f"{low:g} to {high:g}. The first loss was {initial_loss(evidence):.3g}, the chance-level "
+        f"loss is {chance_loss(evidence):.3g}.",
+        "Use PyTorch's default initialisation, or torch.nn.init.kaiming_normal_ and "
+        "xavier_uniform_, which take the number of inputs into account.",
+        (),
+        {"gain": bad[worst], "weights": len(bad), "initial_loss": initial_loss(evidence)},
+        bars("deviation times root of fan-in", bad, high if large else low),
+    )
+
+
+def _is_stuck(evidence: Evidence) -> bool:
+    curve = loss_curve(evidence)
+    return bool(curve) and min(curve) > 0.7 * chance_loss(evidence)
+
+
+@rule(
+    "saturated-activations",
+    needs=(PROGRAM,),
+    explained_by={"poor-initialization", "invalid-inputs", "learning-rate-too-high", "diverged"},
+)
+def saturated_activations(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Sigmoid or tanh units sit at their ends, where they pass no gradient."""
+    program = watched(evidence)
+    saturated = program.saturated or {}
+    name = max(saturated, key=lambda n: saturated[n], default="")
+    if not name or saturated[name] < limits.saturated_fraction or program.learned_well:
+        return None
+    return Finding(
+        "saturated-activations",
+        "warning",
+        "activations are saturated",
+        f"In {name}, {saturated[name]:.0%} of the units are at an end of their range for nearly "
+        "all examples.",
+        "Normalise inputs, lower the learning rate or the initial weights, or use ReLU or GELU.",
+        (),
+        {"layer": name, "fraction": saturated[name]},
+        bars("fraction of saturated units", saturated, limits.saturated_fraction),
+    )
+
+
+@rule("dropout-too-strong", needs=(PROGRAM,))
+def dropout_too_strong(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """So many units are dropped that the network cannot fit its training data."""
+    program = watched(evidence)
+    dropout = program.dropout or {}
+    name = max(dropout, key=lambda n: dropout[n], default="")
+    if not name or dropout[name] < limits.dropout or evidence.program is None:
+        return None
+    if program.dropout_loss_ratio < limits.dropout_loss_ratio and program.learned_well:
+        return None
+    return Finding(
+        "dropout-too-strong",
+        "warning",
+        "dropout is too strong",
+        f"{name} drops {dropout[name]:.0%} of its inputs; the training loss is "
+        f"{program.dropout_loss_ratio:.2g} times as high with dropout as without.",
+        "Use a probability of 0.2 to 0.5.",
+        (),
+        {"p": dropout[name], "loss_ratio": program.dropout_loss_ratio},
+        bars("dropout probability", dropout, limits.dropout),
+    )
+
+
+@rule("batch-norm-small-batch", needs=(PROGRAM,), severities=("serious", "warning"))
+def batch_norm_small_batch(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Batch norm estimates mean and variance from very few examples."""
+    program = watched(evidence)
+    if not program.batch_norms or not 0 < program.batch_size <= limits.batch_norm_batch:
+        return None
+    return Finding(
+        "batch-norm-small-batch",
+        "serious" if program.batch_size == 1 else "warning",
+        "batches are too small for batch normalisation",
+        f"{len(program.batch_norms)} batch-norm layer(s) normalise over batches of "
+        f"{program.batch_size}.",
+        "Use batches of 16 or more, or GroupNorm or LayerNorm.",
+        (),
+        {"batch_size": program.batch_size, "layers": len(program.batch_norms)},
+        bars("examples", {"batch": program.batch_size}, limits.batch_norm_batch),
+    )
+
+
+@rule("batch-size-of-one", needs=(PROGRAM,), explained_by={"batch-norm-small-batch"})
+def batch_size_of_one(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Each step follows the gradient of a single example."""
+    program = watched(evidence)
+    if program.batch_size != 1 or evidence.images < 64:
+        return None
+    return Finding(
+        "batch-size-of-one",
+        "warning",
+        "each batch holds a single example",
+        f"The median batch size is 1, of {evidence.images:,} examples or more: gradients are "
+        "noisy, and steps cost many times their arithmetic.",
+        "Use DataLoader(batch_size=32), and the learning rate that suits it.",
+        (),
+        {"batch_size": 1, "examples": evidence.images},
+        bars("examples", {"batch": 1, "usual": 32}),
+    )
+
+
+@rule("weight-decay-on-norms", needs=(PROGRAM,))
+def weight_decay_on_norms(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Weight decay has pulled the scales of normalisation layers towards zero."""
+    program = watched(evidence)
+    low = {n: s for n, s in (program.shrunk_norms or {}).items() if s < limits.shrunk_norm}
+    if not low:
+        return None
+    return Finding(
+        "weight-decay-on-norms",
+        "warning",
+        "weight decay shrinks normalisation layers",
+        f"The scales of {len(low)} normalisation layer(s) have a mean of {min(low.values()):.2g} "
+        f"(they start at 1): {listed(list(low))}.",
+        "Put the parameters with one dimension into a group of the optimiser with weight_decay=0.",
+        (),
+        {"layers": len(low), "scale": min(low.values())},
+        bars("mean scale", low, limits.shrunk_norm),
+    )
+
+
+@rule("weight-decay-too-strong", needs=(PROGRAM,), explained_by={"diverged"})
+def weight_decay_too_strong(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Decay takes so much off the weights in each step that the gradient cannot hold them."""
+    program = watched(evidence)
+    decay = decay_per_step(evidence)
+    if not decay_dominates(evidence, limits.decay_per_step / 5) or program.learned_well:
+        return None
+    return Finding(
+        "weight-decay-too-strong",
+        "warning",
+        "weight decay is too strong",
+        f"Each step takes {decay:.2%} off the weights (weight decay times learning rate).",
+        "Use a weight decay of 1e-4 to 1e-2, with AdamW up to 0.1.",
+        (),
+        {"decay_per_step": decay},
+        bars("fraction per step", {"decay": decay}, limits.decay_per_step / 5),
+    )
+
+
+@rule(
+    "missing-bias",
+    needs=(PROGRAM,),
+    explained_by={"optimizer-not-stepped", "parameters-not-optimized"},
+)
+def missing_bias(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """No layer has a bias, and no normalisation adds one."""
+    program = watched(evidence)
+    if not program.bias_free or program.learned_well:
+        return None
+    return Finding(
+        "missing-bias",
+        "warning",
+        "no layer has a bias",
+        f"None of the {len(program.bias_free)} weight layers has a bias, and no normalisation "
+        "layer adds one: the output for an input of zeros is fixed.",
+        "Leave bias=False to layers that a normalisation follows.",
+        (),
+        {"layers": len(program.bias_free)},
+        bars("layers", {"without a bias": len(program.bias_free)}),
+        "low",
+    )
+
+
+@rule(
+    "loss-not-decreasing",
+    needs=(PROGRAM,),
+    severities=("serious",),
+    explained_by=LEARNS_NOTHING
+    | {"class-imbalance", "label-noise", "underfitting", "model-too-small",
+       "weight-decay-too-strong",
+       "dead-units", "saturated-activations", "hidden-softmax", "dropout-too-strong",
+       "label-encoding", "mixed-precision-underflow", "clipping-always"},
+)  # fmt: skip
+def loss_not_decreasing(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """The training loss ends where a constant prediction is."""
+    program = watched(evidence)
+    curve = loss_curve(evidence)
+    if len(curve) < 12 or program.learned_well:
+        return None
+    end, chance = sum(curve[-6:]) / 6, chance_loss(evidence)
+    if end < limits.undiminished_loss * min(chance, max(curve[0], 1e-9)):
+        return None
+    return Finding(
+        "loss-not-decreasing",
+        "serious",
+        "the loss does not decrease",
+        f"The training loss started at {curve[0]:.3g} and ended at {end:.3g} after "
+        f"{program.steps:,} steps; a constant prediction has {chance:.3g}.",
+        "Try whether the network can fit 32 examples at a learning rate of 1e-3 with Adam: if it "
+        "cannot, look at the labels, the loss and the layers.",
+        (),
+        {"first": curve[0], "last": end, "chance": chance},
+        loss_plot(evidence),
+        "low",
+    )

@@ -1,0 +1,266 @@
+"""Rules about what a watched loop feeds: order, splits, preprocessing and labels."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.doctor.facts import mean_recall, watched
+from mien.doctor.finding import Finding, Plot
+from mien.doctor.programs.bars import bars
+from mien.doctor.requirements import PROGRAM, VALIDATION_PREDICTIONS
+from mien.doctor.rule import LEARNS_NOTHING, rule
+from mien.evaluate.bootstrap import wilson
+
+if TYPE_CHECKING:
+    from mien.doctor.evidence import Evidence
+    from mien.doctor.thresholds import Thresholds
+
+MIN_PAIR = 20
+"""Validation examples of a class below which a confusion may be chance."""
+
+
+@rule("nonfinite-inputs", needs=(PROGRAM,), severities=("serious",))
+def nonfinite_inputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Inputs hold NaN or infinity, and so does everything computed from them."""
+    program = watched(evidence)
+    if not program.nonfinite_inputs:
+        return None
+    return Finding(
+        "nonfinite-inputs",
+        "serious",
+        "inputs hold NaN or infinity",
+        f"{program.nonfinite_inputs:.1%} of the sampled training examples hold a value that is not "
+        "finite.",
+        "Fill or drop missing values, and look for divisions by a deviation of 0.",
+        (),
+        {"fraction": program.nonfinite_inputs},
+        bars("fraction of examples", {"not finite": program.nonfinite_inputs}),
+        "high",
+    )
+
+
+@rule("data-not-shuffled", needs=(PROGRAM,), severities=("serious", "warning"))
+def data_not_shuffled(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Examples come in the order of their classes, or in the same order in each epoch."""
+    program = watched(evidence)
+    runs = program.class_runs
+    sorted_by_class = runs is not None and runs > limits.class_runs
+    if not sorted_by_class and not program.repeated_order:
+        return None
+    order = (
+        f"neighbouring examples have equal labels {runs:.1f} times as often as in random order"
+        if sorted_by_class
+        else "at least 2 epochs had the same batches in the same order"
+    )
+    return Finding(
+        "data-not-shuffled",
+        "serious" if sorted_by_class else "warning",
+        "training data are not shuffled",
+        f"In the training batches {order}.",
+        "Use DataLoader(shuffle=True), or a new random permutation in each epoch.",
+        (),
+        {"runs": runs, "repeated_order": int(program.repeated_order)},
+        bars("equal neighbours / random order", {"training": runs or 1.0, "random": 1.0},
+             limits.class_runs if sorted_by_class else None),
+        "high",
+    )  # fmt: skip
+
+
+@rule("no-validation", needs=(PROGRAM,))
+def no_validation(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Nothing was evaluated on data that the network was not trained on."""
+    program = watched(evidence)
+    if program.evaluations or program.steps < limits.unvalidated_steps:
+        return None
+    return Finding(
+        "no-validation",
+        "warning",
+        "the training has no validation",
+        f"In {program.steps:,} steps there were {program.evaluations} evaluations: overfitting "
+        "would not be seen.",
+        "Hold out a tenth to a fifth of the data, and call watch.validate(model, inputs, targets) "
+        "once an epoch.",
+        (),
+        {"evaluations": 0, "steps": program.steps},
+        bars("count", {"steps": program.steps, "evaluations": 0}),
+        "low",
+    )
+
+
+@rule("preprocessing-differs", needs=(PROGRAM,), severities=("serious",))
+def preprocessing_differs(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Validation inputs have another mean or scale than training inputs."""
+    program = watched(evidence)
+    if program.input_shift is None:
+        return None
+    scale = max(program.input_scale, 1e-12)
+    ratio = max(scale, 1 / scale)
+    if program.input_shift < limits.input_shift and ratio < limits.input_ratio:
+        return None
+    return Finding(
+        "preprocessing-differs",
+        "serious",
+        "training and validation are preprocessed differently",
+        f"The mean of the validation inputs is {program.input_shift:.2g} deviations from that of "
+        f"the training inputs, and their deviation {program.input_scale:.2g} times as large.",
+        "Apply the same normalisation, with the training data's mean and deviation, to both.",
+        (),
+        {"shift": program.input_shift, "scale": program.input_scale},
+        bars("validation beside training", {"shift of the mean": program.input_shift,
+                                            "scale": program.input_scale}),
+        "high",
+    )  # fmt: skip
+
+
+@rule("augmented-validation", needs=(PROGRAM,))
+def augmented_validation(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """The same validation examples look different in each epoch."""
+    program = watched(evidence)
+    if not program.varying_validation:
+        return None
+    return Finding(
+        "augmented-validation",
+        "warning",
+        "validation data are augmented at random",
+        f"In {program.validations} validations the inputs changed from epoch to epoch while their "
+        "targets stayed the same.",
+        "Use a transform without random operations for validation.",
+        (),
+        {"validations": program.validations},
+        bars("validations", {"made": program.validations}),
+        "high",
+    )
+
+
+@rule(
+    "accuracy-misleads",
+    needs=(PROGRAM, VALIDATION_PREDICTIONS),
+    explained_by=LEARNS_NOTHING | {"class-imbalance"},
+)
+def accuracy_misleads(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """One class is so common that accuracy hides how badly the others are found."""
+    held = evidence.validation
+    assert held.probs_nk is not None  # noqa: S101 - required
+    counts = np.bincount(held.y_true_n)
+    common = float(counts.max() / max(1, counts.sum()))
+    right = float((held.probs_nk.argmax(axis=1) == held.y_true_n).mean())
+    balanced = mean_recall(held.y_true_n, held.probs_nk)
+    rare = int(counts[counts > 0].min())
+    if common < limits.common_class or right - balanced < limits.accuracy_gap or rare < MIN_PAIR:
+        return None
+    return Finding(
+        "accuracy-misleads",
+        "warning",
+        "accuracy hides rare classes",
+        f"Accuracy on validation is {right:.1%}, the mean recall of the classes {balanced:.1%}; "
+        f"always predicting the most common class reaches {common:.1%}.",
+        "Report balanced accuracy or F1, and weight the loss (CrossEntropyLoss(weight=...), "
+        "BCEWithLogitsLoss(pos_weight=...)) or sample the classes equally.",
+        (),
+        {"accuracy": right, "balanced_accuracy": balanced, "most_common": common},
+        bars("on validation", {"accuracy": right, "mean recall": balanced, "most common": common}),
+    )
+
+
+@rule("class-confusion", needs=(PROGRAM, VALIDATION_PREDICTIONS), explained_by=LEARNS_NOTHING
+      | {"class-imbalance", "label-encoding", "underfitting", "domain-shift"})  # fmt: skip
+def class_confusion(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """One class is mostly taken for one other, while the rest are found."""
+    held, labels = evidence.validation, evidence.recipe.predicted_labels
+    assert held.probs_nk is not None  # noqa: S101 - required
+    k = held.probs_nk.shape[1]
+    if k < 3:
+        return None
+    table = np.zeros((k, k))
+    np.add.at(table, (held.y_true_n, held.probs_nk.argmax(axis=1)), 1)
+    counts = table.sum(axis=1)
+    recalls = np.divide(table.diagonal(), counts, out=np.ones(k), where=counts > 0)
+    np.fill_diagonal(table, 0)
+    rates = table / np.maximum(counts, 1)[:, None]
+    i, j = np.unravel_index(int(rates.argmax()), rates.shape)
+    low = wilson(float(table[i, j]), int(counts[i])).low if counts[i] else 0.0
+    others = float(np.median(np.delete(recalls, i)))
+    if counts[i] < MIN_PAIR or low < limits.confusion or others < limits.confusion + recalls[i]:
+        return None
+    return Finding(
+        "class-confusion",
+        "warning",
+        f"{labels[i]} is taken for {labels[j]}",
+        f"{rates[i, j]:.0%} of the {int(counts[i])} validation examples of {labels[i]} are "
+        f"predicted as {labels[j]}; the other classes have a median recall of {others:.0%}.",
+        "Look at the labels of these two classes: they may be exchanged or merged. Otherwise add "
+        "examples of both.",
+        (),
+        {"from": labels[i], "to": labels[j], "rate": float(rates[i, j]), "n": int(counts[i])},
+        Plot("bars", "recall on validation", labels, {"recall": [float(r) for r in recalls]},
+             xlabel=""),
+    )  # fmt: skip
+
+
+@rule("label-encoding", needs=(PROGRAM,), severities=("serious", "warning"))
+def label_encoding(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Labels are off by one, between splits or to the network's outputs."""
+    program = watched(evidence)
+    k = len(evidence.recipe.predicted_labels)
+    if program.label_offset:
+        title = "validation labels are off by one"
+        text = (
+            f"A prediction plus {program.label_offset} matches far more validation labels than the "
+            "prediction itself."
+        )
+    elif program.unused_outputs in ((0,), (k - 1,)) and k > 2 and evidence.images >= 50:
+        title = "an output has no label"
+        text = (
+            f"No training label is {program.unused_outputs[0]}, though the network has {k} outputs."
+        )
+    else:
+        return None
+    return Finding(
+        "label-encoding",
+        "serious" if program.label_offset else "warning",
+        title,
+        text,
+        "Encode labels as 0 to k - 1, by one mapping for all splits, and give the network k "
+        "outputs.",
+        (),
+        {"offset": program.label_offset, "unused": len(program.unused_outputs)},
+        Plot("bars", "training examples", evidence.recipe.predicted_labels,
+             {"examples": [float(c) for c in evidence.class_counts_k]}, xlabel=""),
+        "high" if program.label_offset else "medium",
+    )  # fmt: skip
+
+
+@rule(
+    "validation-loss-rises",
+    needs=(PROGRAM,),
+    explained_by=LEARNS_NOTHING | {"overfitting", "preprocessing-differs", "domain-shift"},
+)
+def validation_loss_rises(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Validation loss has left its minimum while training loss falls: overfitting."""
+    program = watched(evidence)
+    losses = [m.validation_loss for m in evidence.history if math.isfinite(m.validation_loss)]
+    if program.kind != "regression" or len(losses) < 5:
+        return None
+    best = int(np.argmin(losses))
+    rise = float(np.median(losses[-3:])) / max(losses[best], 1e-12)
+    last = evidence.history[-1].loss
+    if rise < limits.validation_rise or not last < 0.7 * losses[-1]:
+        return None
+    return Finding(
+        "validation-loss-rises",
+        "warning",
+        "the network overfits: validation loss rises",
+        f"Validation loss was lowest at validation {best + 1} of {len(losses)} "
+        f"({losses[best]:.3g}) and ended {rise:.2f} times as high; training loss is {last:.3g}.",
+        "Stop at the lowest validation loss, use weight decay or dropout, a smaller network, or "
+        "more data.",
+        (),
+        {"rise": rise, "best": best + 1},
+        Plot("lines", "loss", [float(m.epoch) for m in evidence.history],
+             {"training": [m.loss for m in evidence.history], "validation": losses})
+        if len(losses) == len(evidence.history)
+        else bars("validation loss", {"lowest": losses[best], "last": losses[-1]}),
+    )  # fmt: skip
