@@ -330,11 +330,6 @@ def _bias(s: Setup, seed: int) -> None:
     rebuild(s)
 
 
-@fault("validation-removed", "no-validation", on=EVERY)
-def _unvalidated(s: Setup, seed: int) -> None:
-    s.validate = False
-
-
 @fault("batch-of-one", "batch-norm-small-batch", "batch-size-of-one", on=("digits-cnn", "classes"))
 def _one(s: Setup, seed: int) -> None:
     s.case = replace(s.case, batch=1, epochs=1, x=s.case.x[:600], y=s.case.y[:600])

@@ -69,7 +69,7 @@ def data_not_shuffled(evidence: Evidence, limits: Thresholds) -> Finding | None:
     )  # fmt: skip
 
 
-@rule("no-validation", needs=(PROGRAM,))
+@rule("no-validation", needs=(PROGRAM,), severities=("note",))
 def no_validation(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Nothing was evaluated on data that the network was not trained on."""
     program = watched(evidence)
@@ -77,7 +77,7 @@ def no_validation(evidence: Evidence, limits: Thresholds) -> Finding | None:
         return None
     return Finding(
         "no-validation",
-        "warning",
+        "note",  # a loop may validate elsewhere, or only at its end
         "the training has no validation",
         f"In {program.steps:,} steps there were {program.evaluations} evaluations: overfitting "
         "would not be seen.",
