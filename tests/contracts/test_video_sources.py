@@ -76,6 +76,7 @@ def camera(folder: Path, broken: bool) -> Iterator[Source]:
     class Unplugged:
         def __init__(self, inner: Any) -> None:
             self.inner, self.start_time, self.format = inner, inner.start_time, inner.format
+            self.name = "/dev/video0"
 
         def demux(self, stream: Any) -> Iterator[Any]:
             yield from islice(self.inner.demux(stream), COUNT // 2)
