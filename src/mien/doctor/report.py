@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mien.doctor.finding import Finding
+from mien.files import finite, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +60,7 @@ class Report:
 
     def to_json(self) -> str:
         """Return the report as JSON; values that are not finite are null."""
-        return json.dumps(_finite(self.to_dict()), indent=2, allow_nan=False)
+        return json.dumps(finite(self.to_dict()), indent=2, allow_nan=False)
 
     def to_html(self) -> str:
         """Return the report as one HTML page that needs no other file.
@@ -77,8 +78,6 @@ class Report:
         Raises:
             WriteError: the file could not be written.
         """
-        from mien.files import write_text
-
         write_text(path, self.to_html())
 
     def _plots(self) -> dict[str, bytes]:
@@ -102,13 +101,3 @@ class Report:
             f"  {f.remedy}"
             for f in self.findings
         )
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not abs(value) < float("inf"):
-        return None
-    return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.errors import DataError, MienError, TrainingError
-from mien.files import read_json, write_json
+from mien.files import finite, read_json, write_json
 from mien.study.measures import measure, measure_diverged
 from mien.train.loop.fit import fit
 from mien.train.loop.validate import true_labels
@@ -80,7 +79,7 @@ def run_training(training: Training, dataset: Dataset, folder: Path) -> Result:
     result = Result(
         key=training.key,
         fingerprint=dataset.fingerprint,
-        measures={name: _finite(value) for name, value in measures.items()},
+        measures={name: finite(value) for name, value in measures.items()},
         parameters=count_parameters(run.recipe, run.input_size),
         train_n=int((part.splits_n == "train").sum()),
         validation_n=int((part.splits_n == "validation").sum()),
@@ -147,10 +146,6 @@ def count_parameters(recipe: Recipe, input_size: int) -> int:
         classes=len(recipe.learnt_labels),
     )
     return sum(p.numel() for p in model.parameters())
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _clear(path: Path) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mien import __version__
-from mien.files import write_bytes, write_json, write_text
+from mien.files import finite, write_bytes, write_json, write_text
 from mien.report.page import render
 from mien.study.conclusions import conclude
 from mien.study.figures import png, svg
@@ -209,12 +209,12 @@ def as_json(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
                             {
                                 **asdict(c.comparison),
                                 "verdict": c.verdict,
-                                "difference": None if c.difference is None else _finite(
+                                "difference": None if c.difference is None else finite(
                                     asdict(c.difference)
                                 ),
-                                "p_corrected": _finite(c.p_corrected),
+                                "p_corrected": finite(c.p_corrected),
                                 "level": c.level,
-                                "detectable": _finite(c.detectable()),
+                                "detectable": finite(c.detectable()),
                             }
                             for c in claim.comparisons
                         ],
@@ -225,12 +225,6 @@ def as_json(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
             for factor in outcome.factors
         ],
     }  # fmt: skip
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(v) for key, v in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _data(outcome: Outcome) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mien.doctor.integrations.watching import Watching
 from mien.doctor.programs.watch import Watch
 from mien.errors import MissingExtraError
 
@@ -11,8 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
-
-    from mien.doctor.report import Report
 
 
 def huggingface_callback(classes: Sequence[str] | None = None) -> Any:  # noqa: C901 - a class
@@ -35,11 +34,10 @@ def huggingface_callback(classes: Sequence[str] | None = None) -> Any:  # noqa: 
             hint="pip install transformers",
         ) from error
 
-    class DoctorCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
+    class DoctorCallback(Watching, TrainerCallback):  # type: ignore[misc, unused-ignore]
         """Watches `train`; see `doctor.watch`."""
 
         def __init__(self) -> None:
-            self.watch: Watch | None = None
             self.last: tuple[Any, Any, Any] = (None, None, None)
             self.handles: list[Any] = []
 
@@ -73,18 +71,7 @@ def huggingface_callback(classes: Sequence[str] | None = None) -> Any:  # noqa: 
             """Remove the hooks."""
             for handle in self.handles:
                 handle.remove()
-            if self.watch is not None:
-                self.watch.close()
-
-        def report(self) -> Report:
-            """Return the findings.
-
-            Raises:
-                ValueError: no training was watched.
-            """
-            if self.watch is None:
-                raise ValueError("the callback has watched no training: call trainer.train first")
-            return self.watch.report()
+            self.stop()
 
     return DoctorCallback()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mien.doctor.integrations.watching import Watching
 from mien.doctor.programs.watch import Watch
 from mien.errors import MissingExtraError
 
@@ -12,10 +13,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mien.doctor.report import Report
 
-
-def lightning_callback(  # noqa: C901 - a class within
+def lightning_callback(
     loss: Callable[..., Tensor] | None = None, classes: Sequence[str] | None = None
 ) -> Any:
     """Return a callback for `lightning.Trainer(callbacks=[...])`.
@@ -40,11 +39,8 @@ def lightning_callback(  # noqa: C901 - a class within
                 hint="pip install lightning",
             ) from error
 
-    class DoctorCallback(Callback):  # type: ignore[misc, unused-ignore]
+    class DoctorCallback(Watching, Callback):  # type: ignore[misc, unused-ignore]
         """Watches `fit`; see `doctor.watch`."""
-
-        def __init__(self) -> None:
-            self.watch: Watch | None = None
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
             """Install the hooks, once the optimisers exist."""
@@ -69,17 +65,6 @@ def lightning_callback(  # noqa: C901 - a class within
 
         def on_train_end(self, trainer: Any, pl_module: Any) -> None:
             """Remove the hooks."""
-            if self.watch is not None:
-                self.watch.close()
-
-        def report(self) -> Report:
-            """Return the findings.
-
-            Raises:
-                ValueError: no training was watched.
-            """
-            if self.watch is None:
-                raise ValueError("the callback has watched no training: call trainer.fit first")
-            return self.watch.report()
+            self.stop()
 
     return DoctorCallback()

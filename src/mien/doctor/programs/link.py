@@ -53,15 +53,12 @@ class Link:
         return self.criterion(self.transform(output), self.convert(targets))
 
 
-def _shapes(shape: torch.Size | None) -> Iterator[Callable[[Tensor], Tensor]]:
-    yield lambda x: x
-    yield lambda x: x.squeeze(-1)
-    yield lambda x: x.reshape(-1, x.shape[-1])
-    yield lambda x: x.reshape(-1)
-    # The batch may differ from the one that the shape was seen in.
-    if shape is not None and len(shape) > 0:
-        yield lambda x: x.reshape(-1, *shape[1:])
-
+SHAPES: tuple[Callable[[Tensor], Tensor], ...] = (
+    lambda x: x,
+    lambda x: x.squeeze(-1),
+    lambda x: x.reshape(-1, x.shape[-1]),
+    lambda x: x.reshape(-1),
+)
 
 ACTIVATIONS: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
     ("", lambda x: x),
@@ -86,7 +83,7 @@ def link_of(
     """
     wanted = float(loss.detach())
     for name, function in _criteria(criterion, loss):
-        for shape in _shapes(None):
+        for shape in SHAPES:
             for label, activation in ACTIVATIONS:
                 for convert in _conversions(output):
                     link = Link(name, function, _chain(shape, activation), convert)
