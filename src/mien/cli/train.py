@@ -17,6 +17,7 @@ from mien.errors import ConfigError, DataError, ModelFileError, RunFolderError, 
 
 if TYPE_CHECKING:
     from mien.data.dataset import Dataset
+    from mien.train.loop.distributed import ProcessGroup
     from mien.train.loop.find_lr import RangeTest
     from mien.train.loop.state import TrainingState
     from mien.train.recipe.recipe import Recipe
@@ -90,7 +91,8 @@ def train(
     """Train a network from a recipe; after Ctrl-C the run can be used and resumed.
 
     The run folder holds the recipe, a checkpoint after each epoch, metrics and plots. At the end
-    mien doctor lists problems of the training, with evidence and a remedy.
+    mien doctor lists problems of the training, with evidence and a remedy. Several processes split
+    each batch: torchrun --nproc-per-node 2 -m mien train RECIPE --data DIR.
     """
     _refuse_foreign({"fit.epochs": epochs, "optimizer.lr": lr, "fit.batch_size": batch_size,
                      "fit.seed": seed})  # fmt: skip
@@ -110,10 +112,22 @@ def train(
 
 def _train_run(request: Request) -> None:
     """Create or open the run folder, train in it, and print the result and the diagnosis."""
+    from mien.train.loop.distributed import process_group
+    from mien.train.loop.initial_state import choose_device
+    from mien.train.run.folder import open_run
+
+    resumed = request.resume
+    recipe = _load_recipe(request)[0] if resumed is None else open_run(resumed).recipe
+    with process_group(choose_device(recipe.fit.device)) as group:
+        _train_in_group(request, group)
+
+
+def _train_in_group(request: Request, group: ProcessGroup) -> None:
+    """Train as one of the group's processes; all but rank 0 end with the training."""
     from mien.data.dataset import load_dataset
     from mien.doctor.run_diagnostics import run_diagnostics
 
-    run = _create_run(request) if request.resume is None else _open_run(request, request.resume)
+    run = _open_run(request, request.resume) if request.resume else _new_run(request, group)
     folder = request.data or Path(run.data)
     dataset = load_dataset(folder)
     if dataset.fingerprint != run.fingerprint:
@@ -122,7 +136,9 @@ def _train_run(request: Request) -> None:
             f"now {dataset.fingerprint})",
             hint="resume with the data it was started on, or start a new run",
         )
-    state = _fit(run, dataset, request)
+    state = _fit(run, dataset, request, group)
+    if not group.is_main:
+        return
     best = state.history[state.best_epoch - 1]
     typer.echo(
         f"{run.path}: best epoch {best.epoch}, validation accuracy "
@@ -133,7 +149,15 @@ def _train_run(request: Request) -> None:
     typer.echo(f"next: {shlex.join(command)}", err=True)
 
 
-def _fit(run: RunFolder, dataset: Dataset, request: Request) -> TrainingState:
+def _new_run(request: Request, group: ProcessGroup) -> RunFolder:
+    """Create the run folder in rank 0 and open it in every process."""
+    from mien.train.run.folder import open_run
+
+    path = str(_create_run(request, group.size).path) if group.is_main else ""
+    return open_run(Path(group.from_main(path)))
+
+
+def _fit(run: RunFolder, dataset: Dataset, request: Request, group: ProcessGroup) -> TrainingState:
     """Train; on failure print the diagnosis, and remove a new run that holds no epoch."""
     from mien.doctor.run_diagnostics import run_diagnostics
     from mien.train.loop.curves import CurvesPlot
@@ -144,12 +168,13 @@ def _fit(run: RunFolder, dataset: Dataset, request: Request) -> TrainingState:
 
     progress = step_lines("training the face alignment", every=500)
     try:
-        return fit(run, dataset, [ProgressView(), TensorBoardLog(), CurvesPlot()], progress)
+        views = [ProgressView(), TensorBoardLog(), CurvesPlot()]
+        return fit(run, dataset, views, progress, group)
     except TrainingError:
         print_findings(run, run_diagnostics(run, dataset), err=True)
         raise
     except (ConfigError, DataError, ModelFileError, RunFolderError):
-        if request.resume is None:
+        if request.resume is None and group.is_main:
             discard_run(run)  # the corrected command would find its folder taken
         raise
     except KeyboardInterrupt:
@@ -157,7 +182,7 @@ def _fit(run: RunFolder, dataset: Dataset, request: Request) -> TrainingState:
         raise
 
 
-def _create_run(request: Request) -> RunFolder:
+def _create_run(request: Request, processes: int) -> RunFolder:
     from mien.data.dataset import load_dataset
     from mien.train.loop.find_lr import with_found_lr
     from mien.train.run.folder import create_run, next_run_path, refuse_existing
@@ -169,7 +194,7 @@ def _create_run(request: Request) -> RunFolder:
     dataset.split("validation")  # fails here, not after a range test of minutes
     progress = step_lines("learning-rate range test", every=40)
     resolved, test = with_found_lr(given, dataset, progress)
-    run = create_run(path, resolved, dataset, folder)
+    run = create_run(path, resolved, dataset, folder, processes)
     if given.labels == "auto":
         targets = "rater votes" if run.recipe.targets.kind == "votes" else "labels"
         typer.echo(f"targets: {targets}; {', '.join(run.recipe.predicted_labels)}", err=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mien.errors import TrainingError
 from mien.files import WriteError, sweep
 from mien.train.loop.distillation import with_soft_targets
+from mien.train.loop.distributed import ALONE
 from mien.train.loop.initial_state import choose_device, initial_state
 from mien.train.loop.loader import make_examples
 from mien.train.loop.signals import Recorder, stride_for
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from mien.data.dataset import Dataset
     from mien.train.loop.callbacks import Callback
+    from mien.train.loop.distributed import ProcessGroup
     from mien.train.loop.loader import Examples
     from mien.train.recipe.recipe import Recipe
     from mien.train.run.folder import RunFolder
@@ -39,6 +41,7 @@ def fit(
     dataset: Dataset,
     callbacks: Sequence[Callback] = (),
     align_progress: Callable[[int, int], None] = lambda done, total: None,
+    group: ProcessGroup = ALONE,
 ) -> TrainingState:
     """Train the run's recipe on `dataset`; resume from the run's last checkpoint if it has one.
 
@@ -51,24 +54,33 @@ def fit(
         callbacks: receive the events of the training, in order.
         align_progress: called with (steps done, all steps) while `network.align` is trained on
             landmarks, before the first epoch.
+        group: processes that train together; each calls `fit`. Only rank 0 writes the run folder
+            and calls the callbacks.
 
     Raises:
+        ConfigError: the processes cannot split a batch into equal shards.
         DataError: the data cannot be trained on with this recipe.
         TrainingError: the loss became NaN or infinite.
         KeyboardInterrupt: raised again once the run's status is written.
     """
     recipe, device = run.recipe, choose_device(run.recipe.fit.device)
+    group.check(recipe)
+    if not group.is_main:
+        callbacks = ()
     examples = with_soft_targets(make_examples(dataset.split("train"), recipe), recipe)
     sample, validation = _scored_parts(dataset, recipe)
     state = _start_or_resume(run, examples, device, align_progress)
+    if group.is_main:
+        _remove_partial_files(run)
     examples, sample, validation = (part.to(device) for part in (examples, sample, validation))
-    stepper = Stepper(state, recipe, examples, callbacks)
+    stepper = Stepper(state, recipe, examples, callbacks, group)
     cost = measure_cost(state.model, run.input_size)
     status, reason = "failed", ""
     try:
         for callback in callbacks:
             callback.on_train_start(run, recipe, cost, len(examples), stepper.steps_per_epoch)
-        run.write_status("running", epoch=state.epoch)
+        if group.is_main:
+            run.write_status("running", epoch=state.epoch)
         _train_epochs(run, stepper, sample, validation)
         status = "finished" if state.epoch >= recipe.fit.epochs else "stopped early"
     except KeyboardInterrupt:
@@ -79,7 +91,10 @@ def fit(
         raise
     finally:
         try:
-            run.write_status(status, epoch=state.epoch, best_epoch=state.best_epoch, reason=reason)
+            if group.is_main:
+                run.write_status(
+                    status, epoch=state.epoch, best_epoch=state.best_epoch, reason=reason
+                )
         finally:
             for callback in callbacks:
                 callback.on_train_end(status)
@@ -108,10 +123,13 @@ def _start_or_resume(
         restore_state(state, run)
     else:
         state = initial_state(recipe, examples, run.input_size, device, align_progress)
-    # A killed run leaves the files that it was writing beside their destinations.
+    return state
+
+
+def _remove_partial_files(run: RunFolder) -> None:
+    """Remove what a killed run was writing beside the files' destinations."""
     for folder in (run.path, run.checkpoints):
         sweep(folder)
-    return state
 
 
 def _train_epochs(run: RunFolder, stepper: Stepper, sample: Examples, validation: Examples) -> None:
@@ -124,11 +142,13 @@ def _train_epochs(run: RunFolder, stepper: Stepper, sample: Examples, validation
             metrics = _train_and_score(stepper, recorder, sample, validation)
         except TrainingError:
             # The failed epoch has no checkpoint, but the doctor finds the cause in its signals.
-            run.write_signals([*state.signals, recorder.signals()])
+            if stepper.group.is_main:
+                run.write_signals([*state.signals, recorder.signals()])
             raise
         best = state.record(metrics, recorder.signals())
         # Callbacks may raise (Ctrl-C in a plot): by then the epoch is on disk.
-        save_state(state, run, best=best)
+        if stepper.group.is_main:
+            save_state(state, run, best=best)
         for callback in stepper.callbacks:
             callback.on_epoch_end(metrics, best=best)
 

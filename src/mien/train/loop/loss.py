@@ -49,17 +49,27 @@ class TrainingLoss:
             return weights_n
         return weights_n * (targets_nk @ self.class_weights_k)
 
-    def __call__(self, logits_nk: Tensor, targets_nk: Tensor, weights_n: Tensor) -> Tensor:
+    def __call__(
+        self,
+        logits_nk: Tensor,
+        targets_nk: Tensor,
+        weights_n: Tensor,
+        total: Tensor | None = None,
+    ) -> Tensor:
         """Return the weighted mean loss, a scalar; arguments as `soft_cross_entropy` takes."""
         # Menon et al. 2021 (arXiv:2007.07314): only in training, so that prediction favours no
         # class.
         if self.config.logit_adjustment:
             logits_nk = logits_nk + self.config.logit_adjustment * self.log_prior_k
-        return soft_cross_entropy(logits_nk, targets_nk, weights_n, self.config)
+        return soft_cross_entropy(logits_nk, targets_nk, weights_n, self.config, total)
 
 
 def soft_cross_entropy(
-    logits_nk: Tensor, targets_nk: Tensor, weights_n: Tensor, config: LossConfig
+    logits_nk: Tensor,
+    targets_nk: Tensor,
+    weights_n: Tensor,
+    config: LossConfig,
+    total: Tensor | None = None,
 ) -> Tensor:
     """Return the weighted mean cross entropy, a scalar.
 
@@ -69,6 +79,7 @@ def soft_cross_entropy(
         weights_n: weight of each image, float32 [n], at least 0, not all 0.
         config: label smoothing (Szegedy et al. 2016, arXiv:1512.00567) and the focal loss's gamma
             (Lin et al. 2017, arXiv:1708.02002): each class's term counts (1 - p) ** gamma.
+        total: divides the sum; None takes the sum of `weights_n`.
     """
     if config.label_smoothing:
         classes = targets_nk.shape[1]
@@ -80,7 +91,7 @@ def soft_cross_entropy(
         log_probabilities = focus * log_probabilities
     each = -(targets_nk * log_probabilities).sum(dim=1)
     # Divided by the weights: the learning rate must not depend on how many images are weak.
-    return (each * weights_n).sum() / weights_n.sum()
+    return (each * weights_n).sum() / (weights_n.sum() if total is None else total)
 
 
 def class_weights(counts_k: Tensor, config: LossConfig) -> Tensor | None:

@@ -10,6 +10,7 @@ import torch
 from mien.errors import TrainingError
 from mien.train.loop.augment import augment, mix, resize_fraction, shrink
 from mien.train.loop.distillation import BatchTargets, PooledFeatures, hint_loss, targets_for_batch
+from mien.train.loop.distributed import ALONE
 from mien.train.loop.loader import batches, sampling_chance
 from mien.train.loop.loss import TrainingLoss
 from mien.train.loop.optimizer import learning_rate, sharpness_aware
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mien.train.loop.callbacks import Callback
+    from mien.train.loop.distributed import ProcessGroup
     from mien.train.loop.loader import Examples
     from mien.train.loop.state import TrainingState
     from mien.train.recipe.recipe import Recipe
@@ -37,6 +39,10 @@ class Stepper:
         recipe: settings of the training.
         examples: training images on the network's device.
         callbacks: their `on_step_end` is called after each step of `train_epoch`.
+        group: processes that split each batch; all of them must take every step.
+
+    Raises:
+        ConfigError: the processes cannot split a batch into equal shards.
     """
 
     def __init__(
@@ -45,9 +51,13 @@ class Stepper:
         recipe: Recipe,
         examples: Examples,
         callbacks: Sequence[Callback] = (),
+        group: ProcessGroup = ALONE,
     ) -> None:
+        group.check(recipe)
         self.state, self.recipe, self.examples = state, recipe, examples
-        self.callbacks = callbacks
+        self.callbacks, self.group = callbacks, group
+        # In one process the model itself.
+        self.network = group.wrap(state.model)
         self.steps_per_epoch = len(examples) // recipe.fit.batch_size
         # A checkpoint is saved between two epochs: a resumed training starts at a whole one.
         self.next_step = state.epoch * self.steps_per_epoch
@@ -63,6 +73,7 @@ class Stepper:
             DataError: there are fewer examples than one batch.
         """
         epoch = self.state.epoch + 1
+        self.group.seed_dropout(self.recipe.fit.seed, epoch)
         for number, batch in enumerate(self.batches(), start=1):
             loss = self.step(batch, recorder)
             if not math.isfinite(loss):
@@ -95,11 +106,14 @@ class Stepper:
         step, self.next_step = self.next_step, self.next_step + 1
         self._set_learning_rate(self.scheduled_lr(step) if lr is None else lr)
         recorder.lr = max(recorder.lr, state.lr)
-        inputs, batch_targets, weights = self._prepare(batch)
+        inputs, batch_targets, weights, total = self._prepare(batch)
         measured = recorder.prepare(step, inputs.device)
 
         def batch_loss() -> Tensor:
-            return self._loss(inputs, batch_targets, weights)
+            return self._loss(inputs, batch_targets, weights, total)
+
+        def mean_loss() -> Tensor:
+            return torch.tensor(self.group.mean(batch_loss()))
 
         loss = batch_loss()
         state.optimizer.zero_grad(set_to_none=True)
@@ -109,12 +123,12 @@ class Stepper:
         if recipe.optimizer.clip_norm:
             torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.optimizer.clip_norm)
         # Waits for the device once in a step, and after all work is queued.
-        value = loss.item()
+        value = self.group.mean(loss)
         recorder.losses.append(value)
         if step == 0:
             recorder.take_start(state.model, value)
         if measured:
-            recorder.step_and_measure(state.model, state.optimizer, batch_loss, value)
+            recorder.step_and_measure(state.model, state.optimizer, mean_loss, value)
         else:
             state.optimizer.step()
         if state.average is not None:
@@ -135,32 +149,47 @@ class Stepper:
         for group in self.state.optimizer.param_groups:
             group["lr"] = lr
 
-    def _loss(self, inputs: Tensor, batch_targets: BatchTargets, weights: Tensor) -> Tensor:
-        """Return the loss of the prepared batch under the current weights, a scalar."""
-        model, recipe = self.state.model, self.recipe
+    def _loss(
+        self, inputs: Tensor, batch_targets: BatchTargets, weights: Tensor, total: Tensor
+    ) -> Tensor:
+        """Return the loss of this process's shard under the current weights, a scalar.
+
+        The mean over the processes is the loss of the whole batch.
+        """
+        model, recipe = self.network, self.recipe
         if batch_targets.similarity_nn is None:
             with autocast(recipe.fit, inputs.device):
                 logits = model(inputs)
             # In float32 whatever the precision: a softmax in bfloat16 has two digits.
-            return self.loss(logits.float(), batch_targets.targets_nk, weights)
-        with PooledFeatures(model) as features, autocast(recipe.fit, inputs.device):
+            return self.loss(logits.float(), batch_targets.targets_nk, weights, total)
+        with PooledFeatures(self.state.model) as features, autocast(recipe.fit, inputs.device):
             logits = model(inputs)
-        loss = self.loss(logits.float(), batch_targets.targets_nk, weights)
+        loss = self.loss(logits.float(), batch_targets.targets_nk, weights, total)
         return loss + recipe.distillation.hint * hint_loss(
             features.last, batch_targets.similarity_nn
         )
 
-    def _prepare(self, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, BatchTargets, Tensor]:
-        """Return augmented inputs, their targets, and weights."""
+    def _prepare(
+        self, batch: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[Tensor, BatchTargets, Tensor, Tensor]:
+        """Return this process's augmented inputs, their targets, weights and the weights' total.
+
+        The total is the whole batch's over the number of processes, so that the mean of their
+        losses is the loss of the whole batch, however its weights are spread over them.
+        """
         pixels, targets, weights = batch
         state, recipe = self.state, self.recipe
         weights = self.loss.weights(targets, weights)
         inputs = augment(pixels, recipe.augment, state.changes)
         inputs, targets = mix(inputs, targets, recipe.augment, state.changes)
+        total = weights.sum() / self.group.size
+        # Split after the augmentation: its random numbers are those of the whole batch.
+        inputs, targets, weights = (self.group.shard(t) for t in (inputs, targets, weights))
         # The teachers see the inputs at full size; only the student's are reduced.
         with autocast(recipe.fit, inputs.device):
             batch_targets = targets_for_batch(state.teachers, inputs, targets, recipe.distillation)
-        return shrink(inputs, resize_fraction(recipe.fit, state.epoch)), batch_targets, weights
+        inputs = shrink(inputs, resize_fraction(recipe.fit, state.epoch))
+        return inputs, batch_targets, weights, total
 
 
 def autocast(config: FitConfig, device: torch.device) -> torch.autocast:

@@ -88,7 +88,7 @@ class RunFolder:
         return (self.checkpoints / "last.json").exists()
 
     def started_here(self) -> bool:
-        """Whether the run was started on this CPU with this torch and number of threads."""
+        """Whether the run was started on this CPU by one process with this torch and threads."""
         config = read_json(self.path / "config.json")
         machine = config.get("machine", {})
         # Sums of floats, and so all weights, depend on the CPU, torch and the threads.
@@ -97,6 +97,8 @@ class RunFolder:
             config.get("versions", {}).get("torch") == torch.__version__
             and machine.get("processor") == platform.processor()
             and (self.recipe.fit.threads or machine.get("threads")) == threads
+            # Several processes add their gradients up in another order.
+            and machine.get("processes", 1) == 1
         )
 
     def write_metrics(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -145,11 +147,20 @@ class RunFolder:
         write_json(self.path / "status.json", {"status": status, "time": _now(), **details})
 
 
-def create_run(path: Path, recipe: Recipe, dataset: Dataset, data: Path) -> RunFolder:
+def create_run(
+    path: Path, recipe: Recipe, dataset: Dataset, data: Path, processes: int = 1
+) -> RunFolder:
     """Create a run folder at `path`, with the recipe adapted to the data (see `adapted`).
 
     The saved recipe is complete: it names every option of the network, so that the run does not
     change if a default does.
+
+    Args:
+        path: of the new folder.
+        recipe: settings of the training.
+        dataset: the data it is adapted to.
+        data: their folder.
+        processes: number of processes that start the training together.
 
     Raises:
         ConfigError: an option of the network is unknown or invalid.
@@ -177,7 +188,11 @@ def create_run(path: Path, recipe: Recipe, dataset: Dataset, data: Path) -> RunF
             "torch": torch.__version__,
             "numpy": np.__version__,
         },
-        "machine": {"processor": platform.processor(), "threads": torch.get_num_threads()},
+        "machine": {
+            "processor": platform.processor(),
+            "threads": torch.get_num_threads(),
+            "processes": processes,
+        },
     }
     write_json(path / "config.json", config)
     return open_run(path)
