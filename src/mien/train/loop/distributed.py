@@ -52,8 +52,8 @@ class ProcessGroup:
         if size % self.size or size < 2 * self.size:
             larger = max(-(-size // self.size), 2) * self.size
             raise ConfigError(
-                f"fit.batch_size is {size}, which {self.size} processes cannot split into equal shards of "
-                "two images or more",
+                f"fit.batch_size is {size}, which {self.size} processes cannot split into equal "
+                "shards of two images or more",
                 hint=f"set fit.batch_size={larger}, or start fewer processes",
             )
         if self.size > 1 and recipe.distillation.hint:
