@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 
 from mien.errors import ConfigError
+from mien.train.loop.freeze import freeze, set_training_mode
 from mien.train.networks.activation import ACTIVATIONS
 from mien.train.networks.normalise import Normalise
-from mien.train.networks.registry import NETWORKS, build_model, measure_cost
-from mien.train.recipe.settings import NetworkConfig
+from mien.train.networks.registry import NETWORKS, Model, build_model, measure_cost
+from mien.train.recipe.settings import FitConfig, NetworkConfig
 
 
-def build(name: str, size: int = 48, classes: int = 3, **options: Any) -> torch.nn.Module:
+def build(name: str, size: int = 48, classes: int = 3, **options: Any) -> Model:
     torch.manual_seed(0)
     config = NetworkConfig(name, mirror=bool(options.pop("mirror", False)), options=dict(options))
     return build_model(config, normalise=Normalise("image"), input_size=size, classes=classes)
@@ -136,3 +137,35 @@ def test_every_part_of_the_poster_can_be_switched() -> None:
 def test_mistakes(network: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build(network, **options)
+
+
+@pytest.mark.parametrize("trainable", ["head", "last_stage"])
+def test_frozen_parts_keep_weights_and_statistics(
+    name: str, trainable: Literal["head", "last_stage"], pixels: torch.Tensor
+) -> None:
+    # Batch normalisation in the poster's network is an option.
+    options = {"conv_batch_norm": True} if name == "poster" else {}
+    model = build(name, **options)
+    fit = FitConfig(trainable=trainable, init_from="mien-small")
+    freeze(model, fit)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    for _ in range(2):
+        set_training_mode(model, fit)
+        model(pixels).logsumexp(dim=1).sum().backward()
+        optimizer.step()
+    changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
+    trained = {id(m) for root in parts_of(model, trainable) for m in root.modules()}
+    allowed = {
+        f"{path}.{key}"
+        for path, module in model.named_modules() if id(module) in trained
+        for key in module.state_dict()
+    }  # fmt: skip
+    head = next(n for n, m in model.named_modules() if m is model.body.classifier())
+    assert f"{head}.weight" in changed <= allowed
+    assert (len(changed) > 2) == (trainable == "last_stage")
+
+
+def parts_of(model: Model, trainable: str) -> list[torch.nn.Module]:
+    body = model.body
+    return [body.classifier()] if trainable == "head" else body.last_stage()

@@ -10,6 +10,7 @@ from mien.errors import ConfigError
 from mien.train.loop.align_pretraining import fit_alignment
 from mien.train.loop.distillation import load_teachers
 from mien.train.loop.dlib_face import load_dlib_face, read_dlib_weights
+from mien.train.loop.freeze import freeze
 from mien.train.loop.pretrained import load_pretrained
 from mien.train.loop.state import TrainingState
 from mien.train.networks.normalise import Normalise
@@ -63,6 +64,7 @@ def initial_state(
         fit_alignment(model.align, normalise, examples.pixels, recipe.fit.seed, align_progress)
     if pretrained is not None:
         load_dlib_face(model, pretrained, examples.pixels, recipe.fit.seed)
+    freeze(model, recipe.fit)
     state = TrainingState.start(model.to(device), recipe)
     if recipe.distillation.on_augmented and recipe.distillation.weight:
         state.teachers = [teacher.to(device) for teacher in load_teachers(recipe)]

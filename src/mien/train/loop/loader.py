@@ -170,6 +170,8 @@ def _vote_targets(
     all_votes = np.maximum(dataset.votes_nk.sum(axis=1), 1)
     # A face counts in the loss as much as its raters chose among the learnt classes.
     enough = learnt_votes >= max(recipe.targets.min_votes, 1)
+    # Of all raters: a face that most of them called surprised is not clearly happy.
+    enough &= votes.max(axis=1) >= recipe.targets.min_agreement * all_votes
     weights = np.where(enough, learnt_votes / all_votes, 0.0)
     fractions = votes / np.maximum(learnt_votes, 1)[:, None]
     # Raised and normalised again: a power above 1 favours the raters' majority.

@@ -11,6 +11,7 @@ from mien.errors import TrainingError
 from mien.train.loop.augment import augment, mix, resize_fraction, shrink
 from mien.train.loop.distillation import BatchTargets, PooledFeatures, hint_loss, targets_for_batch
 from mien.train.loop.distributed import ALONE
+from mien.train.loop.freeze import set_training_mode
 from mien.train.loop.loader import batches, sampling_chance
 from mien.train.loop.loss import TrainingLoss
 from mien.train.loop.optimizer import learning_rate, sharpness_aware
@@ -85,7 +86,7 @@ class Stepper:
     def batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield one epoch's batches of (pixels, targets, weights), in a new random order."""
         # The validation after each epoch leaves the network in evaluation mode.
-        self.state.model.train()
+        set_training_mode(self.state.model, self.recipe.fit)
         size = self.recipe.fit.batch_size
         yield from batches(self.examples, size, self.state.order, self.chance_n)
 

@@ -14,6 +14,7 @@ from typing import Annotated
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mien.train.networks.body import Body
 from mien.train.recipe.ranges import Dropout, Range
 
 STAGES = ((32, 3), (64, 4), (128, 3), (256, 3))
@@ -36,7 +37,7 @@ class FaceResnetOptions:
     dropout: Dropout = 0.3
 
 
-class FaceResnet(nn.Module):
+class FaceResnet(Body):
     """Normalised crops [n, 1, s, s] → logits [n, classes]."""
 
     def __init__(self, options: FaceResnetOptions, input_size: int, classes: int) -> None:
@@ -63,6 +64,14 @@ class FaceResnet(nn.Module):
         """Return the logits, float32 [n, classes]."""
         logits: Tensor = self.head(self.dropout(self.pool(self.features(self.upsample(x)))))
         return logits
+
+    def classifier(self) -> nn.Module:
+        """Return the last layer."""
+        return self.head
+
+    def last_stage(self) -> list[nn.Module]:
+        """Return the blocks of the last width, and what follows them."""
+        return [*self.features[-STAGES[-1][1] :], self.dropout, self.head]
 
     def upsample(self, x: Tensor) -> Tensor:
         """Return crops [n, 1, s, s] at the network's own size."""

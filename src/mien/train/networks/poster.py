@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mien.errors import ConfigError
 from mien.train.networks.activation import ActivationName, make_activation
+from mien.train.networks.body import Body
 from mien.train.recipe.ranges import Count, Dropout, Range
 
 Width = Annotated[int, Range(1, 4096)]
@@ -45,7 +46,7 @@ class PosterOptions:
     hidden_layers: Count = 2
 
 
-class Poster(nn.Module):
+class Poster(Body):
     """Normalised crops [n, 1, s, s] → logits [n, classes]."""
 
     def __init__(self, options: PosterOptions, input_size: int, classes: int) -> None:
@@ -64,11 +65,20 @@ class Poster(nn.Module):
             features = options.hidden
         layers.append(nn.Linear(features, classes))
         self.layers = nn.Sequential(*layers)
+        self.flatten = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.Flatten))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, float32 [n, classes]."""
         logits: Tensor = self.layers(x)
         return logits
+
+    def classifier(self) -> nn.Module:
+        """Return the last layer."""
+        return self.layers[-1]
+
+    def last_stage(self) -> list[nn.Module]:
+        """Return the fully connected layers."""
+        return list(self.layers[self.flatten :])
 
 
 def _block(options: PosterOptions, inputs: int, outputs: int) -> list[nn.Module]:

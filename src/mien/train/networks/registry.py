@@ -25,13 +25,14 @@ from mien.train.recipe.convert import from_mapping
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mien.train.networks.body import Body
     from mien.train.recipe.settings import NetworkConfig
 
 
 class Builder(Protocol):
     """Builds the network body: float pixels, normalised, [n, 1, s, s] → logits [n, k]."""
 
-    def __call__(self, options: Any, input_size: int, classes: int) -> nn.Module:
+    def __call__(self, options: Any, input_size: int, classes: int) -> Body:
         """Return the network for grey crops of `input_size` pixels and `classes` logits."""
         ...
 
@@ -112,7 +113,7 @@ class Model(nn.Module):
     def __init__(
         self,
         normalise: Normalise,
-        body: nn.Module,
+        body: Body,
         *,
         align: SpatialTransformer | None = None,
         mirror: bool = False,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mien.errors import ConfigError
 from mien.train.networks.activation import ActivationName, make_activation
+from mien.train.networks.body import Body
 from mien.train.recipe.ranges import Dropout, Fraction, PositiveCount
 
 
@@ -74,7 +75,7 @@ class LargeOptions(SmallOptions):
     drop_path: Dropout = 0.1
 
 
-class Residual(nn.Module):
+class Residual(Body):
     """Normalised crops [n, 1, s, s] → logits [n, classes]."""
 
     def __init__(self, options: SmallOptions, input_size: int, classes: int) -> None:
@@ -100,11 +101,20 @@ class Residual(nn.Module):
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.dropout = nn.Dropout(options.dropout)
         self.head = nn.Linear(channels, classes)
+        self.last_blocks = options.blocks[-1]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, float32 [n, classes]."""
         logits: Tensor = self.head(self.dropout(self.pool(self.features(x))))
         return logits
+
+    def classifier(self) -> nn.Module:
+        """Return the last layer."""
+        return self.head
+
+    def last_stage(self) -> list[nn.Module]:
+        """Return the blocks of the last resolution, and what follows them."""
+        return [*self.features[-self.last_blocks :], self.dropout, self.head]
 
 
 class Block(nn.Module):

