@@ -56,8 +56,8 @@ def input_paths(words: Sequence[str], listed: str | None) -> InputPaths:
 
     Raises:
         ConfigError: an empty name, a URL, standard input twice, or videos among images.
-        SourceError: a glob without a match, a list that is unreadable or empty, or none of many
-            files exists.
+        SourceError: a glob without a match, a list that is unreadable or empty, none of many
+            files exists, or nothing but folders without images.
     """
     found = InputPaths()
     for word in words:
@@ -86,6 +86,7 @@ def input_paths(words: Sequence[str], listed: str | None) -> InputPaths:
             hint="give the videos alone, or use mien video, which reads both",
         )
     _refuse_all_missing([source.path for source in found.images])
+    _refuse_all_empty(found)
     return found
 
 
@@ -179,6 +180,21 @@ def _refuse_all_missing(paths: Sequence[Path]) -> None:
         f"none of {len(paths):,} files exists; the first: {first}",
         hint=f"relative paths start at the current folder, {Path.cwd()}",
     )
+
+
+def _refuse_all_empty(found: InputPaths) -> None:
+    """Raise one error, before a model is loaded, if there are only folders without images.
+
+    A folder without images beside others is listed instead: the others are worth reading.
+    """
+    from mien.predict.sources import IMAGE_SUFFIXES
+
+    empty = [str(source.path) for source in found.images if source.error is not None]
+    if not empty or len(empty) < len(found.images) or found.stdin_at is not None:
+        return
+    names = ", ".join(empty[:EXAMPLES]) + (", ..." if len(empty) > EXAMPLES else "")
+    verb = "holds" if len(empty) == 1 else "hold"
+    raise SourceError(f"{names} {verb} no images", hint=IMAGE_SUFFIXES)
 
 
 def print_problems(kind: str, lines: Sequence[str]) -> None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from mien.predict.folders import FolderFiles
     from mien.types import Image
 
-_NAMES = "images have suffixes such as .jpg, .png, .webp, .gif, .tif or .heic"
+IMAGE_SUFFIXES = "images have suffixes such as .jpg, .png, .webp, .gif, .tif or .heic"
+"""What counts as an image in a folder, for messages."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -159,4 +160,4 @@ def _without_images(found: FolderFiles) -> str:
             f"{found.folder} holds no images, but {count}; read videos with Reader.stream or "
             "mien video"
         )
-    return f"{found.folder} holds no images; {_NAMES}"
+    return f"{found.folder} holds no images; {IMAGE_SUFFIXES}"
