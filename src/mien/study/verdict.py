@@ -97,6 +97,7 @@ class ComparisonOutcome:
             words = "too few seeds to detect any"
         if self.verdict != "undecided" or d is None or not math.isfinite(d.deviation):
             return words
+        # A spread takes two seeds for each of its pairs.
         n = seeds_needed(c.min_difference, d.deviation, self.alpha, sequential=self.sequential)
         if n is None:
             return f"{words}; the minimum difference needs more than {MAX_SEEDS} seeds"
@@ -162,6 +163,7 @@ def judge(
         sequential: whether seeds were added until claims were decided; intervals and p values
             then hold at any stopping time.
     """
+    # Looking after every seed would raise the error rate of the plain t test.
     test = paired_sequential if sequential else paired
     judged: list[FactorOutcome] = []
     for factor in plan.factors:

@@ -125,6 +125,7 @@ class Worker:
     def stop(self) -> None:
         """End the process."""
         self.process.terminate()
+        # terminate() is a request; a worker that is stuck must not hold up the end of the study.
         self.process.join(5)
 
 
@@ -155,4 +156,5 @@ def _exit_with_parent(parent: int) -> None:
     """
     while os.getppid() == parent:
         time.sleep(POLL_S)
+    # Not sys.exit, which would end this thread only.
     os._exit(1)
