@@ -95,6 +95,7 @@ def evaluate(
         from mien.data.dataset import load_dataset
         from mien.evaluate.evaluate import evaluate as run_evaluation
     chosen = label_set(labels) if labels else ()
+    # Before the model is loaded and the data are scored.
     refuse_file(image, "--image", [".png"])
     scorer = load_scorer(model, chosen)
     dataset = load_dataset(data or _own_data(model, split))
@@ -169,6 +170,7 @@ def _write_plots(path: Path, evaluation: Evaluation, robustness: Robustness | No
         from mien.evaluate.robustness_plots import robustness_image
 
         images[_beside(path, "corruptions")] = robustness_image(robustness)
+    # Before the first is written, which exists from then on.
     replaced = any(place.exists() for place in images)
     for place, content in images.items():
         write_bytes(place, content)

@@ -46,6 +46,7 @@ COMMANDS = {
 
 def _be_quiet(value: bool) -> bool:
     if value:
+        # `run` has wrapped stderr already: the stream inside is wrapped again, not the wrapper.
         sys.stderr = NoteStream(getattr(sys.stderr, "stream", sys.stderr), quiet=True)
     return value
 
@@ -102,6 +103,7 @@ def _application(names: Iterable[str]) -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    # Otherwise `mien --version` would be an error for want of a command.
     app.callback(invoke_without_command=True)(_options)
     for name in names:
         module = import_module(f"mien.cli.{name}")

@@ -116,6 +116,7 @@ def study(
     plan = _load_plan(path, seeds, only, set_)
     dataset = load_dataset(data)
     folder = out or Path("runs") / path.stem
+    # For the report, which says how it was made.
     command = shlex.join(["mien", *sys.argv[1:]])
     if until:
         outcome = _until_decided(
@@ -202,6 +203,7 @@ def _until_decided(
     if not start:
         return progress.outcome("report of the trainings so far")
     refuse_costly(
+        # The budget, not the first round's estimate: all of it may be spent.
         len(todo), (budget_s - progress.spent) / 60 / trial.jobs, yes=yes,
         hint="start them with --yes; a smaller --budget or more --jobs take less time",
     )  # fmt: skip

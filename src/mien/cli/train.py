@@ -116,6 +116,7 @@ def _train_run(request: Request) -> None:
     run = _create_run(request) if request.resume is None else _open_run(request, request.resume)
     folder = request.data or Path(run.data)
     dataset = load_dataset(folder)
+    # Epochs on other data would be one history of two trainings.
     if dataset.fingerprint != run.fingerprint:
         raise ConfigError(
             f"{run.path} was started on other data than {folder} (fingerprint {run.fingerprint}, "
@@ -164,6 +165,7 @@ def _create_run(request: Request) -> RunFolder:
 
     given, folder = _load_recipe(request)
     path = request.out or next_run_path(Path("runs"), given.name)
+    # Before the data are read, which may take a minute.
     refuse_existing(path)
     dataset = load_dataset(folder)
     dataset.split("validation")  # fails here, not after a range test of minutes
@@ -234,6 +236,7 @@ def _find_learning_rate(request: Request) -> None:
 
     recipe, data = _load_recipe(request)
     folder = request.out or next_run_path(Path("runs"), f"{recipe.name}-find-lr")
+    # Before the test, which takes minutes, and whose files are not to be overwritten.
     existing = [folder / name for name in (JSON, IMAGE) if (folder / name).exists()]
     if existing:
         raise RunFolderError(

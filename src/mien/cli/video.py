@@ -192,7 +192,10 @@ class _Runner:
         for number, source in enumerate(sources):
             sinks: list[Sink] = []
             if kind != "table":
+                # Rows of a live source must arrive at once; for files, flushing each frame only
+                # costs time.
                 stream = RowStream(sys.stdout, kind, labels, flush=source.live)
+                # One header for all sources: their rows are one table.
                 if number == 0:
                     sys.stdout.write(stream.header)
                 sinks.append(stream)
@@ -238,6 +241,7 @@ class _Progress(Sink):
         self._task = self._bar.add_task(name)
         self._name, self._count = name, 0
 
+    # It shows the newest frame only: a resumed session has nothing to rebuild for it.
     @property
     def resumable(self) -> bool:
         return True

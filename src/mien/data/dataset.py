@@ -62,6 +62,7 @@ _OLD_FACTS = {
 """Former names of facts, to be read until the next schema version."""
 
 
+# eq=False: == of arrays is an array, which has no truth value.
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
     """Labelled grey face crops; every array has one row per image.
@@ -168,6 +169,7 @@ class Dataset:
         return cls(
             name=name, images_nhw=images_nhw, label_names=label_names, labels_n=labels_n,
             sources_n=sources_n,
+            # Ten characters, for 'validation': NumPy cuts a longer text without a word.
             source_splits_n=np.full(n, "", "<U10") if source_splits_n is None else source_splits_n,
             subjects_n=np.full(n, "", np.str_) if subjects_n is None else subjects_n,
             splits_n=np.full(n, "", "<U10"), groups_n=np.arange(n, dtype=np.int64),
@@ -362,6 +364,7 @@ def load_dataset(folder: Path) -> Dataset:
             name=about["name"],
             images_nhw=images,
             label_names=names,
+            # A missing label is null in the table, which no name is equal to.
             labels_n=np.array([index.get(v, -1) for v in columns["label"]], np.int64),
             sources_n=np.array(columns["source"], np.str_),
             source_splits_n=np.array(columns["source_split"], "<U10"),
@@ -389,6 +392,7 @@ def load_dataset(folder: Path) -> Dataset:
 def _read_skipped(path: Path) -> tuple[Skipped, ...]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
+            # Lists of earlier versions lack the third column, the kind.
             rows = [row for row in list(csv.reader(file))[1:] if len(row) in (2, 3)]
     except FileNotFoundError:  # a dataset that another program wrote may lack the list
         return ()

@@ -100,6 +100,7 @@ def crop_face(
         fraction = 0.0
         if allow_whole:
             # Detectors miss faces that touch the edge, as tight crops have it.
+            # Over the side of the image itself, without the padding.
             fraction = _face_fraction(_padded(image_hwc), detector) * (1 + 2 * PAD)
         if allow_whole and (fraction >= CROP_FRACTION or max(height, width) <= SMALL):
             return FaceCrop(crop_whole(image_hwc, size), whole, "", "", fraction, boxes)

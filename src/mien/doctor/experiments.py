@@ -47,6 +47,7 @@ def smaller_recipe(recipe: Recipe) -> Recipe:
     options = network_options(recipe.network.name, recipe.network.options)
     halved: dict[str, Any] = {}
     for key in ("width", "hidden"):
+        # Each network has its own name for its width.
         if hasattr(options, key):
             halved[key] = max(1, getattr(options, key) // 2)
     if hasattr(options, "widths"):
@@ -106,6 +107,7 @@ def learning_curve(
     # One permutation: the quarter is part of the half, so the curve has less noise.
     train = rng.permutation(np.flatnonzero(dataset.splits_n == "train"))
     for fraction in FRACTIONS:
+        # Validation stays whole: all accuracies are those of the same images.
         kept = np.ones(len(dataset), bool)
         kept[train[int(len(train) * fraction) :]] = False
         part = dataset.subset(np.flatnonzero(kept))

@@ -38,6 +38,7 @@ def median_known(values: list[float | None]) -> float | None:
 
 def median_updates(epochs: list[EpochSignals]) -> dict[str, float]:
     """Return each layer's median update-to-weight ratio."""
+    # A layer may be missing in some epochs, such as one that was frozen for a while.
     names = epochs[0].layers if epochs else {}
     return {
         name: float(np.median([e.layers[name].update for e in epochs if name in e.layers]))
@@ -84,6 +85,7 @@ def relative_gradients(epoch: EpochSignals) -> dict[str, float]:
 def min_first_half(gradients: Mapping[str, float]) -> float:
     """Return the smallest gradient of the first half of the layers over the largest of any."""
     values = list(gradients.values())
+    # The first half: gradients shrink on their way back, so the layers near the input starve.
     return min(values[: max(1, len(values) // 2)]) / max(max(values), 1e-30)
 
 

@@ -91,6 +91,7 @@ def read_edits(table: Path) -> list[Edit]:
             hint=did_you_mean(missing[0], header) + "give the audit.csv of mien data audit",
         )
     edits = [
+        # Spreadsheets drop empty cells at the end of a row, or append some.
         _edit(table, line, dict(zip_longest(header, cells[: len(header)], fillvalue="")))
         for line, cells in rows
         if cells

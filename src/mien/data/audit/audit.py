@@ -171,6 +171,7 @@ def _faces(
     if tools.faces is None:
         not_checked["faceless"] = "no face detector was given"
         return []
+    # A blank image is a finding of its own: it would be listed twice as one without a face.
     blank = np.zeros(len(dataset), bool)
     blank[[p.row for p in problems if p.check == "blank"]] = True
     found, reason = check_faces(

@@ -138,6 +138,7 @@ class Watch(Recording):
         if loss is not None:
             self.losses.append(loss.detach() if isinstance(loss, Tensor) else float(loss))
         self.rates.append(self._rate())
+        # One layer before all of them: this runs in every step.
         if self.mode_layers and not self.mode_layers[0].training:
             self.eval_mode_steps += all(not m.training for m in self.mode_layers)
         if step < 512:
@@ -206,6 +207,8 @@ class Watch(Recording):
 
     def _arm(self) -> None:
         named = [(n, p) for n, p in self.bare.named_parameters() if p.requires_grad]
+        # At the end of a step: whether old gradients remain shows only before the next backward
+        # pass.
         self._probe = Probe(named, self.layer_names)
         self._measured_at = self.steps
 
@@ -240,6 +243,7 @@ class Watch(Recording):
         self.is_busy = True
         try:
             with untouched(self.bare, self.device):
+                # The same dropout masks as before the step, or the difference would be noise.
                 probe.random.restore(self.device)
                 moved = map_tensors(inputs, lambda t: t.to(self.device))
                 labels = map_tensors(targets, lambda t: t.to(self.device))
