@@ -38,6 +38,7 @@ def calibration_error(
     Returns:
         0 to 1; 0 where no miscalibration stands out from the noise.
     """
+    # A bin's mean residual is its confidence minus its accuracy.
     residual_n = rows.confidence_n - (rows.y_pred_n == rows.y_true_n)
     counts = np.bincount(rows.bins_n, minlength=BINS).astype(np.float64)
     sums = np.bincount(rows.bins_n, residual_n, BINS)

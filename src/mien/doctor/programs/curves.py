@@ -51,6 +51,7 @@ def epochs_of(watch: Recording, task: Task, found: Examination) -> list[EpochSig
         signals.append(_epoch(watch, number, (begin, end), rows, part, task))
         begin = end
     if signals:
+        # The network is examined once, at the end: units that are stuck now are dead.
         signals[-1] = replace(signals[-1], stuck=found.stuck)
     return signals
 
