@@ -305,24 +305,20 @@ def _columns(dataset: Dataset) -> dict[str, Any]:
         "sha256": pixel_hashes(dataset.images_nhw).tolist(),
         "phash": perceptual_hashes(dataset.images_nhw).tolist(),
     }
-    more = {name: values_n.tolist() for name, values_n in dataset.columns.items()}
+    columns |= {name: values_n.tolist() for name, values_n in dataset.columns.items()}
     origins = dataset.origins
     if not origins:
-        return columns | more
-    return (
-        columns
-        | more
-        | {
-            "source_width": [o.width for o in origins],
-            "source_height": [o.height for o in origins],
-            "face_box": [None if o.box is None else list(o.box) for o in origins],
-            "face_score": [o.score for o in origins],
-            "face_landmarks": [
-                None if o.landmarks is None else [v for point in o.landmarks for v in point]
-                for o in origins
-            ],
-        }
-    )
+        return columns
+    return columns | {
+        "source_width": [o.width for o in origins],
+        "source_height": [o.height for o in origins],
+        "face_box": [None if o.box is None else list(o.box) for o in origins],
+        "face_score": [o.score for o in origins],
+        "face_landmarks": [
+            None if o.landmarks is None else [v for point in o.landmarks for v in point]
+            for o in origins
+        ],
+    }
 
 
 def refuse_existing(folder: Path, *, force: bool) -> None:

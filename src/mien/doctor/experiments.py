@@ -112,12 +112,14 @@ def learning_curve(
         kept[train[int(len(train) * fraction) :]] = False
         part = dataset.subset(np.flatnonzero(kept))
         recipe = replace(run.recipe, name=f"{run.recipe.name}-{fraction:g}")
+        # In a folder of its own inside the run's, so that an interrupted experiment is resumed.
         runs.append(_train(run, recipe, part, f"fraction-{fraction:g}", callbacks))
     accuracies = []
     for one in [*runs, run]:
         graded = dict(by_ground_truth(evaluate(load_scorer(one.path), dataset, "validation")))
         accuracies.append(next(iter(graded.values())).headlines["accuracy"])
     curve = LearningCurve((*FRACTIONS, 1.0), tuple(accuracies))
+    # All images against half of them: what another doubling may bring at best.
     last, before = accuracies[-1], accuracies[-2]
     # More than a quarter of the interval: less could be chance.
     if last.value - before.value < max(0.01, (last.high - last.low) / 4):

@@ -73,6 +73,7 @@ def decay_dominates(evidence: Evidence, limit: float) -> bool:
 
     In a watched loop a usual decay reaches the limit only by a learning rate that is too high.
     """
+    # AdamW's default of 0.01 is common in others' loops, and harmless at usual rates.
     usual = evidence.program is not None and evidence.recipe.optimizer.weight_decay < USUAL_DECAY
     return decay_per_step(evidence) > limit and not usual
 
@@ -221,6 +222,7 @@ def newcombe_difference(first: Estimate, second: Estimate) -> Estimate:
 
     Newcombe 1998, method 10: from the two Wilson intervals.
     """
+    # The squares of the near sides add, as variances of independent figures do.
     value = first.value - second.value
     low = value - np.hypot(first.value - first.low, second.high - second.value)
     high = value + np.hypot(first.high - first.value, second.value - second.low)

@@ -239,6 +239,7 @@ def estimate_prior(
             "probabilities_nk has rows that are negative or do not sum to 1",
             hint="give probabilities, not logits",
         )
+    # Within PRIOR_TOLERANCE of 1 so far, since rounded values are accepted.
     training /= training.sum()
     n = len(probabilities)
     if not n:

@@ -148,6 +148,7 @@ def images_in(found: FolderFiles) -> list[ImageSource]:
         have = "has" if len(others) == 1 else "have"
         count = counted(len(others), "file")
         _LOG.info("%s: %s %s no image suffix: %s", found.folder, count, have, names)
+    # A source with an error, so that the folder is counted and listed like a file.
     if not found.images:
         return [ImageSource(found.folder, _without_images(found))]
     return [ImageSource(path) for path in found.images]

@@ -158,6 +158,7 @@ class Jobs:
     def get(self, id_: str) -> Job | None:
         """Return a job by id, or None if it does not exist."""
         with self._lock:
+            # Named columns: a database of a later version may have more.
             query = f"SELECT {COLUMNS} FROM jobs WHERE id = ?"  # noqa: S608  (a constant)
             row = self._base.execute(query, (id_,)).fetchone()
         if row is None:

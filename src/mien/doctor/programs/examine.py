@@ -115,6 +115,7 @@ class _Tracer:
                 self.tags[id(output)] = tag
             if isinstance(module, LAST):
                 self.makers[id(output)] = type(module).__name__
+            # In few examples a unit that never changes may be chance.
             if isinstance(module, ACTIVATIONS) and self.count >= MIN_ROWS:
                 self._measure(name, module, output)
 
@@ -131,6 +132,7 @@ class _Tracer:
         units = output if output.ndim != 3 or not self.last_linear else output.transpose(1, 2)
         if units.ndim < 2:
             return
+        # Units by positions: a channel is stuck only if it is so at every position.
         flat = units.flatten(2) if units.ndim > 2 else units[:, :, None]
         if isinstance(module, nn.Tanh | nn.Sigmoid):
             # A sigmoid's 0 to 1 is scaled to a tanh's -1 to 1, so that one limit serves both.

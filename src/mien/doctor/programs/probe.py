@@ -51,6 +51,7 @@ def untouched(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Restore buffers, modes and generators after forward passes inside the block."""
     state = RandomState.take(device)
     modes = [(module, module.training) for module in model.modules()]
+    # Batch norm's running statistics are buffers, and a forward pass may change them.
     buffers = [(b, b.detach().clone()) for b in model.buffers()]
     try:
         with torch.no_grad():
@@ -58,6 +59,7 @@ def untouched(model: nn.Module, device: torch.device) -> Iterator[None]:
     finally:
         with torch.no_grad():
             for buffer, value in buffers:
+                # Compared first: an in-place copy would bump the version that autograd checks.
                 if not torch.equal(buffer, value):
                     buffer.copy_(value)
         for module, mode in modes:

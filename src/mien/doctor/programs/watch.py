@@ -218,12 +218,14 @@ class Watch(Recording):
         probe.remove()
         before = math.nan if loss is None else float(torch.as_tensor(loss).detach().mean())
         row = probe.row(step, self._rate(), before)
+        # Any measured step will do: a layer may be skipped in some of them.
         self.had_gradient |= {probe.named[i][0] for i, g in probe.gradients}
         if isinstance(loss, Tensor) and isinstance(probe.output, Tensor) and math.isfinite(before):
             self._find_link(loss, probe.output, targets)
             if self.link is not None:
                 self.outputs.add(self.link, probe.output, targets)
                 after = self._loss_after(probe, inputs, targets)
+                # The actual change, to be divided by the predicted one.
                 row.change = None if after is None else after - before
         self.rows.append(row)
         self.memory.append((step, resident_mb(self.device)))

@@ -87,6 +87,7 @@ def _more_regularisation(evidence: Evidence, best_epoch: int) -> tuple[str, ...]
         settings.append("augment.flip=0.5")
     if not recipe.augment.shift:
         settings += ["augment.rotation=15", "augment.shift=0.06", "augment.scale=0.12"]
+    # Networks whose default is not 0 need no advice to add dropout.
     if recipe.network.options.get("dropout", 0.2) == 0:
         settings.append("network.dropout=0.4")
     # Early stopping helps only if the best epoch lies well before the end.
