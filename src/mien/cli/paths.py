@@ -192,6 +192,7 @@ def _refuse_all_empty(found: InputPaths) -> None:
     empty = [str(source.path) for source in found.images if source.error is not None]
     if not empty or len(empty) < len(found.images) or found.stdin_at is not None:
         return
+    # A shell's glob may name hundreds of folders.
     names = ", ".join(empty[:EXAMPLES]) + (", ..." if len(empty) > EXAMPLES else "")
     verb = "holds" if len(empty) == 1 else "hold"
     raise SourceError(f"{names} {verb} no images", hint=IMAGE_SUFFIXES)

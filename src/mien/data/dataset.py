@@ -122,10 +122,8 @@ class Dataset:
             DataError: one of them has another length.
         """
         arrays = {name: getattr(self, name) for name in _ROW_ARRAYS}
-        for name, rows in (
-            *arrays.items(),
-            *((f"column {k!r}", v) for k, v in self.columns.items()),
-        ):
+        arrays |= {f"column {k!r}": v for k, v in self.columns.items()}
+        for name, rows in arrays.items():
             if rows is not None and len(rows) != len(self.images_nhw):
                 raise DataError(
                     f"dataset {self.name!r}: {name} has {len(rows)} rows, images_nhw has "
