@@ -75,8 +75,8 @@ def write_report(folder: Path) -> Path:
 
 def draw_examples(folder: Path, out: Path) -> None:
     """Write what `mien predict examples --annotate` draws, the two images side by side."""
-    command = [sys.executable, "-m", "mien", "predict", ROOT / "examples", "--annotate", folder]
-    subprocess.run(command, check=True)
+    command: list[str | Path] = [sys.executable, "-m", "mien", "predict", ROOT / "examples"]
+    subprocess.run([*command, "--annotate", folder], check=True)
     sheet = Image.new("RGB", (2 * EXAMPLE_SIDE + EXAMPLE_GAP, EXAMPLE_SIDE), "white")
     for number, path in enumerate(reversed(EXAMPLES)):
         image = Image.open(folder / path.name).convert("RGB")
@@ -91,8 +91,8 @@ def draw_examples(folder: Path, out: Path) -> None:
 
 def draw_explanation(folder: Path, out: Path) -> None:
     """Write the image of the explanation that docs/explain.md shows."""
-    command = [sys.executable, "-m", "mien", "explain", "mien-small", EXAMPLES[1], "--out", folder]
-    subprocess.run(command, check=True)
+    command: list[str | Path] = [sys.executable, "-m", "mien", "explain", "mien-small"]
+    subprocess.run([*command, EXAMPLES[1], "--out", folder], check=True)
     image = Image.open(folder / "explanation-astronaut.png").convert("RGB")
     image.save(out / "explain-astronaut.jpg", quality=88)
     print(out / "explain-astronaut.jpg")

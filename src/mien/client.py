@@ -83,6 +83,7 @@ class Client:
         except ModuleNotFoundError as error:
             raise MissingExtraError.of("client", "mien.Client") from error
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        # One pool for all requests: a new connection for each image costs a handshake.
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
         self._failures = (httpx.TransportError,)
         # Nothing reached the server, so sending again cannot do anything twice.
@@ -162,6 +163,7 @@ class Client:
             waiting: deque[Future[ImageReading]] = deque()
             for source in list_inputs(images):
                 waiting.append(pool.submit(self._read_or_report, source))
+                # Bounded: a folder of thousands must not wait in memory as encoded images.
                 if len(waiting) > at_once:
                     yield waiting.popleft().result()
             while waiting:
@@ -187,6 +189,7 @@ class Client:
         """
         job = self.submit(path, every=every)
         try:
+            # The server's copy is deleted below, whatever happens: it is somebody's video.
             return job.wait(progress)
         finally:
             job.delete()
@@ -259,6 +262,7 @@ class Client:
                 if time.monotonic() + wait > end:
                     return _checked(response)
             time.sleep(wait)
+            # Exponential backoff, capped, so that a server that comes back is found soon.
             pause = min(2 * pause, MAX_PAUSE_S)
         raise AssertionError("unreachable")
 
@@ -319,6 +323,7 @@ class VideoJob:
         """
         response = self._client._ask("GET", f"{self._path}/result").json()
         summary = {**response["summary"], "source": self._source}
+        # Rows come in the order of the frames, as groupby needs them.
         frames = groupby(response["rows"], key=lambda row: row["frame"])
         size = (summary["width"], summary["height"])
         return VideoResult([_frame(self._source, list(rows), size) for _, rows in frames], summary)
@@ -340,6 +345,7 @@ def _encoded(image: ImageInput) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
+    # Level 1: the server decodes at once, so a smaller file is not worth the time.
     Image.fromarray(image.load().pixels).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
@@ -360,6 +366,7 @@ def _checked(response: Any) -> Any:
         body = response.json()
         detail, hint, kind = body["detail"], body["hint"], body["type"]
     except (ValueError, KeyError, TypeError):
+        # A proxy's error page is no JSON of ours.
         detail, hint, kind = response.reason_phrase, "is that a mien server?", ""
     if kind == UNREADABLE:
         raise SourceError(detail, hint=hint)
@@ -369,6 +376,7 @@ def _checked(response: Any) -> Any:
 def _retry_after(response: Any) -> float:
     """Return the seconds to wait; the Retry-After header holds seconds or a date; 0 without one."""
     value = response.headers.get("Retry-After", "")
+    # isdecimal() alone holds for digits of other scripts, which no server means.
     if value.isascii() and value.isdecimal():
         return float(value)
     try:

@@ -177,7 +177,9 @@ def _count(
     repeats: int,
     seed: int,
 ) -> _Counts:
+    # By k too: the figure for three raters is the same whatever other numbers are asked for.
     rng = np.random.default_rng((seed, k))
+    # At least one other rater must be left to judge the chosen ones.
     enough = votes_nv.sum(axis=1) > k
     graded = np.zeros((len(votes_nv), len(labels)))
     hits, model = np.zeros_like(graded), np.zeros_like(graded)

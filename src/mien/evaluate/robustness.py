@@ -123,6 +123,7 @@ def measure_robustness(
     graded = chosen.subset(known)
     images = np.asarray(graded.images_nhw)
     clean = _hits(table, known, y_true[known])
+    # Flat, so that progress counts every strength.
     settings = [(corruption, s) for corruption in corruptions for s in corruption.strengths]
     losses, changed = [], []
     for number, (corruption, strength) in enumerate(settings, 1):
