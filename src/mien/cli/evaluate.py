@@ -94,6 +94,7 @@ def evaluate(
     with needs("data", "mien evaluate"):
         from mien.data.dataset import load_dataset
         from mien.evaluate.evaluate import evaluate as run_evaluation
+    # Empty stands for all of the model's labels, which are not known before it is loaded.
     chosen = label_set(labels) if labels else ()
     # Before the model is loaded and the data are scored.
     refuse_file(image, "--image", [".png"])
@@ -148,6 +149,7 @@ def _image_path(model: Path, dataset: Dataset, split: str) -> Path | None:
     from mien.model.resolve import resolve
 
     source = resolve(model)
+    # In the run's own folder, where the next evaluation of the run replaces it.
     if source.is_run:
         return model / f"evaluation-{split}.png"
     if source.path is None:

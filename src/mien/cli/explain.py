@@ -205,6 +205,7 @@ def _print_sanity(sanity: SanityCheck) -> None:
             for s in level.similarity.values()
         ]
         rows.append([layers_in_words(level.layers, sanity.levels[-1].layers), *cells])
+    # An empty map neither passes nor fails: there is nothing that could change.
     verdicts = [
         "empty" if m in sanity.empty else "passes" if sanity.passes(m) else "FAILS"
         for m in sanity.methods

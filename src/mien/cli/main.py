@@ -125,6 +125,8 @@ def command_line(name: str = "") -> Any:
 
     names = [name] if name else list(COMMANDS)
     group: Any = typer.main.get_command(_application(names))
+    # Typer sorts groups behind commands; the help follows the order of use, from images to a
+    # server.
     _order(group, *names)
     if "data" in names:
         _order(group.commands["data"], "import", "show", "audit", "draw")

@@ -168,6 +168,7 @@ def _add(found: InputPaths, path: Path) -> None:
     if files.videos:
         # A folder of photos with some clips is common: they are counted, not refused.
         found.skipped_videos[path] = len(files.videos)
+    # In place of the folder, so that rows come in the order of the arguments.
     found.images += images_in(files)
 
 
@@ -200,6 +201,7 @@ def _refuse_all_empty(found: InputPaths) -> None:
 
 def print_problems(kind: str, lines: Sequence[str]) -> None:
     """Print `kind: line` to stderr for each line, or for the first ones of a long list."""
+    # A long list must not scroll everything else away.
     shown = lines if len(lines) <= MAX_LISTED else lines[:EXAMPLES]
     for line in shown:
         typer.echo(f"{kind}: {line}", err=True)

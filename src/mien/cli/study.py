@@ -126,6 +126,7 @@ def study(
     elif report:
         outcome = collect(plan, dataset, folder)
     else:
+        # A dry run starts nothing, so its cost needs no confirmation.
         total = _announce(plan, dataset, folder, jobs, yes=yes or dry_run)
         if dry_run:
             return
@@ -163,6 +164,7 @@ def _check_until(until: str, budget: str, *, dry_run: bool, report: bool) -> flo
         raise ConfigError(
             "--budget limits --until decided, which is missing", hint="add --until decided"
         )
+    # Without a limit, a claim close to its threshold could take seeds for days.
     if until and not budget and not report and not dry_run:
         raise ConfigError(
             "--until decided needs --budget, the CPU time that it may spend",

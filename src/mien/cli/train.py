@@ -129,6 +129,7 @@ def _train_run(request: Request) -> None:
         f"{run.path}: best epoch {best.epoch}, validation accuracy "
         f"{best.validation_accuracy:.4f} (n = {best.validation_n})"
     )
+    # After the result: the accuracy is what most people look for first.
     print_findings(run, run_diagnostics(run, dataset))
     command = ["mien", "evaluate", str(run.path), "--data", str(folder), "--split", "validation"]
     typer.echo(f"next: {shlex.join(command)}", err=True)
@@ -172,9 +173,11 @@ def _create_run(request: Request) -> RunFolder:
     progress = step_lines("learning-rate range test", every=40)
     resolved, test = with_found_lr(given, dataset, progress)
     run = create_run(path, resolved, dataset, folder)
+    # What 'auto' stood for depends on the data, so it is printed.
     if given.labels == "auto":
         targets = "rater votes" if run.recipe.targets.kind == "votes" else "labels"
         typer.echo(f"targets: {targets}; {', '.join(run.recipe.predicted_labels)}", err=True)
+    # The recipe asked for another size; a silent change would puzzle whoever compares runs.
     if run.recipe.fit.batch_size != given.fit.batch_size:
         typer.echo(
             f"note: batch size reduced from {given.fit.batch_size} to {run.recipe.fit.batch_size}, "
@@ -189,6 +192,7 @@ def _create_run(request: Request) -> RunFolder:
 def _open_run(request: Request, path: Path) -> RunFolder:
     from mien.train.run.folder import open_run
 
+    # A resumed run must be the same training: other settings would make it another one.
     if request.recipe or request.overrides or request.out:
         raise ConfigError(
             "--resume uses the run's own recipe and folder: RECIPE, --set and --out do not apply",

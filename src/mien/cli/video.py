@@ -219,6 +219,7 @@ class _Runner:
         except SourceError as error:  # one bad source does not end the others
             self._report(error, source)
             return None
+        # A video without a face is a result, not an error: it is counted for exit code 3.
         self._faceless += not summary.has_faces
         if summary.error is not None:
             self._report(summary.error, source)
@@ -281,6 +282,7 @@ def _print_tracks(summary: dict[str, Any], labels: Sequence[str]) -> None:
     console.print(_in_words(summary), soft_wrap=True)
     if not summary["tracks"]:
         return
+    # Every label has a column, also one that nobody showed, so that two tables can be compared.
     names, rows = order(labels), []
     for track in summary["tracks"]:
         fractions = [f"{track['fraction_of_time'].get(name, 0):.0%}" for name in names]

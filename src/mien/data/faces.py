@@ -185,5 +185,6 @@ def choose_mode(sample: Sequence[FaceCrop], detector: FaceDetector) -> FaceMode:
     few = f"{photos} of {len(fractions)} take less than {CROP_FRACTION:.0%}"
     if photos >= max(1, PHOTO_FRACTION * len(fractions)):
         return FaceMode("auto", "find", f"photos: {found}; {takes}, {few}", detector.name)
+    # Too few to call the folder photos, but enough to say so.
     doubt = f"{few}: these are resized whole" if photos else ""
     return FaceMode("auto", "whole", f"face crops: {found}; {takes}", detector.name, doubt)

@@ -227,6 +227,7 @@ def _votes(
             text = f"labelled {label}; {fractions[row]:.0%} of the votes are for {voted}"
             new = voted if voted in names else ""
             fraction = float(fractions[row])
+            # A close vote contradicts a label, but does not refute it.
             severity = SEVERE if fraction >= CLEAR_MAJORITY else WARNING
             disagreeing.append(
                 Problem(row, "votes-disagree", severity, text, KEEP, new, score=fraction)
