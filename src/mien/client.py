@@ -83,7 +83,6 @@ class Client:
         except ModuleNotFoundError as error:
             raise MissingExtraError.of("client", "mien.Client") from error
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        # One pool for all requests: a new connection for each image costs a handshake.
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
         self._failures = (httpx.TransportError,)
         # Nothing reached the server, so sending again cannot do anything twice.
@@ -262,7 +261,6 @@ class Client:
                 if time.monotonic() + wait > end:
                     return _checked(response)
             time.sleep(wait)
-            # Exponential backoff, capped, so that a server that comes back is found soon.
             pause = min(2 * pause, MAX_PAUSE_S)
         raise AssertionError("unreachable")
 
@@ -323,7 +321,6 @@ class VideoJob:
         """
         response = self._client._ask("GET", f"{self._path}/result").json()
         summary = {**response["summary"], "source": self._source}
-        # Rows come in the order of the frames, as groupby needs them.
         frames = groupby(response["rows"], key=lambda row: row["frame"])
         size = (summary["width"], summary["height"])
         return VideoResult([_frame(self._source, list(rows), size) for _, rows in frames], summary)
@@ -366,7 +363,6 @@ def _checked(response: Any) -> Any:
         body = response.json()
         detail, hint, kind = body["detail"], body["hint"], body["type"]
     except (ValueError, KeyError, TypeError):
-        # A proxy's error page is no JSON of ours.
         detail, hint, kind = response.reason_phrase, "is that a mien server?", ""
     if kind == UNREADABLE:
         raise SourceError(detail, hint=hint)
@@ -376,7 +372,6 @@ def _checked(response: Any) -> Any:
 def _retry_after(response: Any) -> float:
     """Return the seconds to wait; the Retry-After header holds seconds or a date; 0 without one."""
     value = response.headers.get("Retry-After", "")
-    # isdecimal() alone holds for digits of other scripts, which no server means.
     if value.isascii() and value.isdecimal():
         return float(value)
     try:

@@ -60,6 +60,7 @@ def _be_verbose(value: bool) -> bool:
         # stderr as it is now: `run` has wrapped it.
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
         log = logging.getLogger("mien")
+        # mien's logger only: those of the libraries would bury it.
         log.setLevel(logging.DEBUG)
         log.debug("mien %s, Python %s, %s", __version__, sys.version.split()[0], sys.platform)
     return value

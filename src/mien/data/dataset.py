@@ -358,7 +358,6 @@ def load_dataset(folder: Path) -> Dataset:
             name=about["name"],
             images_nhw=images,
             label_names=names,
-            # A missing label is null in the table, which no name is equal to.
             labels_n=np.array([index.get(v, -1) for v in columns["label"]], np.int64),
             sources_n=np.array(columns["source"], np.str_),
             source_splits_n=np.array(columns["source_split"], "<U10"),
@@ -386,7 +385,6 @@ def load_dataset(folder: Path) -> Dataset:
 def _read_skipped(path: Path) -> tuple[Skipped, ...]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            # Lists of earlier versions lack the third column, the kind.
             rows = [row for row in list(csv.reader(file))[1:] if len(row) in (2, 3)]
     except FileNotFoundError:  # a dataset that another program wrote may lack the list
         return ()

@@ -91,6 +91,7 @@ def prepare(
     refuse_existing(folder, force=options.force)
     cropper = ImageCropper(options.faces, make_detector)
     dataset, edited, notices = _read(source, options, progress, cropper)
+    # On the crops, not the files: copies in another format or size have nearly equal crops.
     duplicates = find_duplicates(
         dataset.images_nhw, lambda done, total: progress("finding duplicates", done, total)
     )

@@ -45,6 +45,7 @@ def calibration_error(
     mean = sums / np.maximum(counts, 1)
     # The variance of each bin's sum: groups of duplicates are sampled together.
     _, group_n = np.unique(groups_n, return_inverse=True)
+    # A group's images may lie in several bins; each part is one observation of its bin.
     cells, cell_n = np.unique(group_n * BINS + rows.bins_n, return_inverse=True)
     deviations = np.bincount(cell_n, residual_n - mean[rows.bins_n])
     groups = np.bincount(cells % BINS, minlength=BINS).astype(np.float64)

@@ -159,6 +159,7 @@ def _whole_votes(split: Dataset) -> NDArray[np.int64]:
         raise DataError(
             f"{split.name} has no votes of single raters", hint="take data with votes, as FERPlus"
         )
+    # Datasets store votes as float32; here they are counted out to raters one by one.
     votes: NDArray[np.int64] = np.rint(split.votes_nk).astype(np.int64)
     if (votes != split.votes_nk).any():
         raise DataError(

@@ -88,6 +88,7 @@ class AdmissionMiddleware:
             await send(message)
 
         try:
+            # Before the body is read: a refused client costs no more than its headers.
             origin = self._check(scope)
             if scope["method"] == "OPTIONS" and origin is not None:
                 await _send_no_content(send_with_headers)

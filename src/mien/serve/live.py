@@ -48,6 +48,8 @@ class Mailbox:
             now = time.monotonic()
             self._started = now if self._started is None else self._started
             self.dropped += self._frame is not None
+            # The server's clock: tracking works in seconds, and clients' clocks may be set
+            # meanwhile.
             self._frame = (self._count, now - self._started, content)
             self._count += 1
             self._changed.notify()
@@ -102,6 +104,7 @@ class Camera:
 
     @threshold.setter
     def threshold(self, value: float) -> None:
+        # A new policy, since the camera's thread may be using the old one.
         self._policy = replace(self._policy, threshold=value)
 
     def run(self, send: Callable[[str], None]) -> None:

@@ -94,7 +94,10 @@ class Worker:
         self.tasks: Any = self.context.Queue()
         self.outcomes: Any = self.context.Queue()
         self.process: SpawnProcess = self.context.Process(
-            target=_work, args=(self.data, self.folder, self.tasks, self.outcomes), daemon=True
+            # Daemons, which Python ends with the study's own process.
+            target=_work,
+            args=(self.data, self.folder, self.tasks, self.outcomes),
+            daemon=True,
         )
         self.process.start()
 
@@ -137,6 +140,7 @@ def _work(data: Path, folder: Path, tasks: Any, outcomes: Any) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
+    # Once for each process: a large dataset takes seconds to load.
     dataset = load_dataset(data)
     while True:
         training = tasks.get()

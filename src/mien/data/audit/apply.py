@@ -58,6 +58,7 @@ def apply_table(dataset: Dataset, table: Path) -> tuple[Dataset, dict[str, int]]
                 hint=did_you_mean(edit.new_label, known)
                 + f"allowed: {', '.join(dataset.label_names)}",
             )
+    # All rows before the first edit: a table of other images changes nothing.
     rows = _find_rows(dataset, edits, table)
     labels = dataset.labels_n.copy()
     dropped = np.zeros(len(dataset), bool)

@@ -109,6 +109,7 @@ def _conflicts(
     label_names: Sequence[str],
 ) -> list[Problem]:
     """Return the members of a group whose labels differ; drop the outvoted exact duplicates."""
+    # An image without a label contradicts no other.
     members = members[labels_n[members] >= 0]
     kinds, counts = np.unique(labels_n[members], return_counts=True)
     if len(kinds) < 2:

@@ -88,6 +88,7 @@ def _measure(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
     # The variance of the Laplacian: blur removes the second derivatives first.
     around = pixels[:, 2:, 1:-1] + pixels[:, :-2, 1:-1] + pixels[:, 1:-1, 2:] + pixels[:, 1:-1, :-2]
     laplacian = (around - 4 * pixels[:, 1:-1, 1:-1]).var(axis=(1, 2))
+    # Sorted once: both percentiles are positions in it.
     levels = np.sort(images.reshape(n, -1), axis=1)
     return {
         "mean": pixels.mean(axis=(1, 2), dtype=np.float64),
