@@ -97,6 +97,7 @@ def print_table(table: Table, stream: IO[str] | None = None) -> None:
         column.no_wrap = number > 0 or column.overflow != "fold"
     if not terminal or _fits(table, console):
         if not terminal:
+            # In a file a folded path would be two lines, and a row must stay one.
             table.columns[0].no_wrap = True
         _print_aligned(table, console)
     else:

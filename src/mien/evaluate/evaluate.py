@@ -79,6 +79,7 @@ class Metrics:
                 f"fewer than {MIN_TRUSTED} images of {', '.join(few)}: the intervals of averages "
                 "over classes and of these classes cannot be trusted"
             )
+        # A model that says one word may look accurate where one class is common.
         predicted = np.unique(self.rows.y_pred_n)
         if len(predicted) == 1:
             found.append(f"the model predicts {self.labels[predicted[0]]} for every image")

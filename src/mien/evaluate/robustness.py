@@ -118,6 +118,7 @@ def measure_robustness(
     chosen = dataset.split(split)
     table = predict_table(scorer, chosen, labels)
     ground_truth, y_true = ground_truth_of(table)
+    # Only images with ground truth are corrupted: the others could not be graded.
     known = np.flatnonzero(y_true >= 0)
     _refuse_few(len(known), f"{dataset.name}'s {split} split")
     graded = chosen.subset(known)

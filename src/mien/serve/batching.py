@@ -93,6 +93,7 @@ class Batcher:
             for own, result in batch:
                 if not result.done():  # the client may have gone meanwhile
                     result.set_result(probs[start : start + len(own)])
+                # For clients that have left too: their rows are in the batch all the same.
                 start += len(own)
 
     def _take(self) -> list[_Request]:

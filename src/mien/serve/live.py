@@ -35,6 +35,7 @@ class Mailbox:
     """Holds the newest frame until it is taken; replaced frames are counted in `dropped`."""
 
     def __init__(self) -> None:
+        # A condition, not a queue: only the newest frame is worth its time.
         self._changed = threading.Condition()
         self._frame: tuple[int, float, bytes] | None = None
         self._started: float | None = None

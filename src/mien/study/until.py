@@ -216,6 +216,7 @@ class Queue:
         """Return the next seeds to run; None if all is decided, or the budget allows no more."""
         # Emptied at each call, because results that came in since change the estimates.
         self.too_costly = []
+        # Measured costs replace the estimates as trainings finish.
         self.costs.add(self.progress.results, self.progress.known)
         for factor, cells, seeds in self._wanted():
             todo = self.progress.missing(factor, cells, seeds)

@@ -192,6 +192,7 @@ def verdict_of(difference: Difference | None, p_corrected: float, min_difference
     """Return the verdict on one comparison; the module's docstring has the rule."""
     if difference is None:
         return "undecided"
+    # First: a difference that is too small to matter is refuted, however significant it may be.
     if difference.mean.high < min_difference:
         return "not supported"
     if p_corrected < ALPHA and difference.mean.value >= min_difference:

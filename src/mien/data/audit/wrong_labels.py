@@ -130,6 +130,7 @@ def check_labels(
         if best_label == labels[m]:
             continue
         text = f"labelled {label_names[labels[m]]} ({own:.0%}), predicted {label_names[best_label]}"
+        # Both: where two labels are likely, a person should look, not the table decide.
         relabel = best >= MIN_RELABEL and own <= MAX_OWN
         problems.append(
             Problem(

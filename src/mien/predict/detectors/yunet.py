@@ -135,6 +135,8 @@ def read_weights(path: Path = WEIGHTS) -> bytes:
     """
     content = read_model(path)
     found = sha256(content)
+    # A damaged or exchanged network would find other faces without a word, and every figure that
+    # is published for this detector would be wrong.
     if found != SHA256:
         raise ModelFileError(
             f"the weights of the face detector yunet are damaged: {path} has SHA-256 "
