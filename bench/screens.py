@@ -1,6 +1,8 @@
-"""Takes the screenshots of the web page and of a video's report in docs/images again.
+"""Makes the images of docs/images that show results again: page, report, examples, explanation.
 
-python bench/screens.py [--out docs/images] [--only page | report]
+python bench/screens.py [--out docs/images] [--only page | report | examples | explanation]
+
+Run it after a change of the default detector or of a shipped model.
 
 No measurement. The portraits are those of examples/, which are in the public domain.
 """
@@ -35,6 +37,8 @@ REPORT = (900, 1080)
 """Width and height of the report's screenshot."""
 MOMENT_S = 3.35
 """Second that the player shows."""
+EXAMPLE_SIDE, EXAMPLE_GAP = 420, 8
+"""Side of each of the two example images, and the space between, in pixels."""
 
 
 def write_video(path: Path) -> None:
@@ -69,6 +73,31 @@ def write_report(folder: Path) -> Path:
     return folder / "out" / "two.html"
 
 
+def draw_examples(folder: Path, out: Path) -> None:
+    """Write what `mien predict examples --annotate` draws, the two images side by side."""
+    command: list[str | Path] = [sys.executable, "-m", "mien", "predict", ROOT / "examples"]
+    subprocess.run([*command, "--annotate", folder], check=True)
+    sheet = Image.new("RGB", (2 * EXAMPLE_SIDE + EXAMPLE_GAP, EXAMPLE_SIDE), "white")
+    for number, path in enumerate(reversed(EXAMPLES)):
+        image = Image.open(folder / path.name).convert("RGB")
+        # The lower part of a portrait in upright format has no face, and is cut off.
+        top = min(60, image.height - image.width)
+        square = image.crop((0, top, image.width, top + image.width))
+        place = (number * (EXAMPLE_SIDE + EXAMPLE_GAP), 0)
+        sheet.paste(square.resize((EXAMPLE_SIDE, EXAMPLE_SIDE), Image.Resampling.LANCZOS), place)
+    sheet.save(out / "examples.jpg", quality=88)
+    print(out / "examples.jpg")
+
+
+def draw_explanation(folder: Path, out: Path) -> None:
+    """Write the image of the explanation that docs/explain.md shows."""
+    command: list[str | Path] = [sys.executable, "-m", "mien", "explain", "mien-small"]
+    subprocess.run([*command, EXAMPLES[1], "--out", folder], check=True)
+    image = Image.open(folder / "explanation-astronaut.png").convert("RGB")
+    image.save(out / "explain-astronaut.jpg", quality=88)
+    print(out / "explain-astronaut.jpg")
+
+
 def save(page: Any, path: Path, size: tuple[int, int]) -> None:
     """Write what the page shows, in the format of the suffix."""
     page.mouse.move(0, 0)
@@ -85,8 +114,15 @@ def save(page: Any, path: Path, size: tuple[int, int]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
-    parser.add_argument("--only", choices=("page", "report"))
+    parser.add_argument("--only", choices=("page", "report", "examples", "explanation"))
     options = parser.parse_args()
+    with TemporaryDirectory() as name:
+        if options.only in (None, "examples"):
+            draw_examples(Path(name) / "examples", options.out)
+        if options.only in (None, "explanation"):
+            draw_explanation(Path(name) / "explanation", options.out)
+    if options.only in ("examples", "explanation"):
+        return
     if CHROMIUM is None:
         raise SystemExit("error: there is no chromium here\nhint: apt-get install chromium")
     with TemporaryDirectory() as name, sync_playwright() as playwright:

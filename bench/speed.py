@@ -1,6 +1,7 @@
 """Measures the cost of prediction: classification, detection, a folder, startup, memory, disk.
 
     python bench/speed.py [--models mien-small ...] [--images 200] [--skip-install]
+    python bench/speed.py --only rotation   # what rotate='auto' costs on upright images
 
 Installs mien with pip into a new environment; use --skip-install without a network. Models are
 measured in turns: compare the ratios between them, which hold on a busy machine too.
@@ -66,8 +67,8 @@ def detection() -> None:
             print(f"detection with {name}, {side} x {side}, 1 thread: {1000 * best:.1f} ms")
 
 
-def folder_of_images(count: int, place: Path) -> None:
-    """Return images per second from files to JSON, with a Reader in this process."""
+def write_images(count: int, place: Path) -> None:
+    """Write upright portraits of several sizes into a folder."""
     portraits = [read_image(p) for p in sorted((ROOT / "examples").glob("*.jpg"))]
     rng = np.random.default_rng(0)
     for number in range(count):
@@ -75,6 +76,10 @@ def folder_of_images(count: int, place: Path) -> None:
         portrait = Image.fromarray(portraits[number % len(portraits)])
         portrait.thumbnail((side, side))
         write_image(place / f"{number:04}.jpg", np.asarray(portrait))
+
+
+def folder_of_images(count: int, place: Path) -> None:
+    """Print images per second from files to JSON, with a Reader in this process."""
     for threads in (1, 0):
         reader = Reader(threads=threads)
         list(reader.read_many([PHOTO]))
@@ -87,6 +92,29 @@ def folder_of_images(count: int, place: Path) -> None:
         taken = _seconds(read)
         which = "1 thread" if threads else "all cores"
         print(f"{count} images, {faces} faces, to JSON, {which}: {count / taken:.1f} images/s")
+
+
+def rotation(place: Path, rounds: int = 5) -> None:
+    """Print the CPU time of rotate='auto' over that of rotate=0 on upright images, round by round.
+
+    CPU time in pairs, in alternating order: other programs change both alike.
+    """
+    readers = {"0": Reader(threads=1), "auto": Reader(threads=1, rotate="auto")}
+    for reader in readers.values():
+        list(reader.read_many([PHOTO]))
+    ratios = []
+    for number in range(rounds):
+        taken = {}
+        for name in sorted(readers, reverse=bool(number % 2)):
+            started = time.process_time()
+            readings = list(readers[name].read_many([place]))
+            taken[name] = time.process_time() - started
+        ratios.append(taken["auto"] / taken["0"])
+    print(
+        f"rotate='auto' over 0, {len(readings)} upright images, CPU time: "
+        f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}, {rounds} pairs; at most "
+        "1.3)"
+    )
 
 
 def cold_start(mien: Path) -> tuple[float, float]:
@@ -126,18 +154,24 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=list(shipped_models()))
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--skip-install", action="store_true")
+    parser.add_argument("--only", choices=["rotation"])
     arguments = parser.parse_args()
     print(f"{platform.machine()}, Python {platform.python_version()}")
     mien = Path(sys.executable).with_name("mien")
     with tempfile.TemporaryDirectory() as folder:
+        images = Path(folder) / "images"
+        images.mkdir()
+        write_images(arguments.images, images)
+        if arguments.only == "rotation":
+            rotation(images)
+            return
         seconds, memory = cold_start(mien)
         print(f"mien predict photo.jpg, cold: {seconds:.2f} s (at most 1.5)")
         print(f"its memory at most: {memory:,.0f} MB (at most 300)")
         classification(arguments.models)
         detection()
-        images = Path(folder) / "images"
-        images.mkdir()
         folder_of_images(arguments.images, images)
+        rotation(images)
         if not arguments.skip_install:
             size, wheel, installed = install_size(Path(folder))
             print(f"prediction's install: {size:,.0f} MB (at most 300)")

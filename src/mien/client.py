@@ -162,6 +162,7 @@ class Client:
             waiting: deque[Future[ImageReading]] = deque()
             for source in list_inputs(images):
                 waiting.append(pool.submit(self._read_or_report, source))
+                # Bounded: a folder of thousands must not wait in memory as encoded images.
                 if len(waiting) > at_once:
                     yield waiting.popleft().result()
             while waiting:
@@ -187,6 +188,7 @@ class Client:
         """
         job = self.submit(path, every=every)
         try:
+            # The server's copy is deleted below, whatever happens: it is somebody's video.
             return job.wait(progress)
         finally:
             job.delete()
@@ -340,6 +342,7 @@ def _encoded(image: ImageInput) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
+    # Level 1: the server decodes at once, so a smaller file is not worth the time.
     Image.fromarray(image.load().pixels).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 

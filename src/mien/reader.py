@@ -103,6 +103,7 @@ class Reader:
         self.min_confidence = min_confidence
         if model is None or isinstance(model, str | Path):
             model = Classifier.load(model, threads, provider, labels)
+        # A wrapper: the model's file and its own prior stay as they are.
         self.classifier: FaceClassifier = model if prior is None else WithPrior(model, prior)
         if coverage is not None and self.classifier.info.prior != model.info.prior:
             # The limits of the sets were fitted to probabilities with the model's own prior.
@@ -112,7 +113,9 @@ class Reader:
                 hint="leave one out, or write a model with that prior: mien calibrate",
             )
         self.policy = DecisionPolicy.of(self.classifier.info, min_confidence, coverage)
+        # More threads than cores would only hold more decoded images in memory.
         self._workers = min(threads or cores(), MAX_WORKERS)
+        # Face crops need no detector; 'whole' is one that returns the image's edges.
         spec = "whole" if faces == "whole" else detector
         self.detector: Detector = make_detector(spec, threads) if isinstance(spec, str) else spec
         self._rotate = _checked_turn(rotate, self.detector)
@@ -292,6 +295,7 @@ class Reader:
             segments: how the summary's episodes are made: 'labels' or 'viterbi'.
         """
         settings = settings or VideoSettings()
+        # The session's own threshold wins; the reader's is the default.
         if settings.min_confidence is None:
             settings = replace(settings, min_confidence=self.min_confidence)
         selection = selection or Selection()
@@ -307,6 +311,7 @@ def _checked_turn(rotate: Rotate | str, detector: Detector) -> Rotate:
             )
         return "auto"
     for degrees in TURNS:
+        # As text, since the command line passes '90'. True is no angle, though it equals 1.
         if not isinstance(rotate, bool) and str(rotate) == str(degrees):
             return degrees
     raise ConfigError(

@@ -52,6 +52,7 @@ class Faces:
 
     def take(self, order_n: NDArray[np.intp]) -> Faces:
         """Return the faces of these indices, in this order."""
+        # Not every detector gives landmarks.
         marks = self.landmarks_n52
         return Faces(
             self.boxes_xyxy[order_n],
@@ -93,6 +94,7 @@ class FaceReading:
 
     def __post_init__(self) -> None:
         if self.box_inside == _UNKNOWN:
+            # A frozen dataclass refuses plain assignment, even here.
             object.__setattr__(self, "box_inside", clip_box(self.box))
 
     def __repr__(self) -> str:
@@ -240,10 +242,12 @@ class Readings(list[ImageReading]):
                 hint="install it: pip install pandas",
             ) from error
         rows = [row for reading in self for row in face_rows(reading)]
+        # In order of appearance: readings of several models may have different labels.
         labels = list(dict.fromkeys(n for row in rows for n in row if n.startswith("p_")))
         sets = ["prediction_set"] if any("prediction_set" in row for row in rows) else []
         columns = [*ABOUT, *FACE, *labels, *sets, "turn", "notes", "error"]
         frame = pandas.DataFrame(rows, columns=columns)
+        # pandas' nullable integer: rows without a face would turn the column into floats.
         return frame.astype({"face": "Int64"})
 
     def _repr_html_(self) -> str:
@@ -270,6 +274,7 @@ def face_rows(reading: ImageReading) -> list[dict[str, Any]]:
         sets = face.get("prediction_set")
         own |= {} if sets is None else {"prediction_set": "|".join(sets)}
         rows.append({**shared, "face": number, **edges, **own})
+    # An image without a face keeps a row: it must not vanish from the table.
     return rows or [shared]
 
 
@@ -335,6 +340,7 @@ def _probabilities(
     row: Mapping[str, Any], prefix: str, labels: Sequence[str]
 ) -> dict[str, float] | None:
     values = {label: row[f"{prefix}_{label}"] for label in labels}
+    # A face that was not classified has no value in any of the columns.
     return None if None in values.values() else values
 
 

@@ -103,11 +103,23 @@ def clip(tmp_path: Path, examples: Path) -> Path:
     return portrait_clip(tmp_path / "clip.mp4", examples, 14)
 
 
-def test_an_empty_folder_counts_as_no_image(tmp_path: Path) -> None:
+def test_an_empty_folder_is_one_error(tmp_path: Path) -> None:
+    """No header, no row and no count: there is nothing to count."""
     done = mien("predict", tmp_path)
     assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[0] == f"error: {tmp_path} holds no images"
+    assert done.stderr.splitlines()[1].startswith("hint: images have suffixes such as .jpg")
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_an_empty_folder_beside_an_image_counts_as_no_image(tmp_path: Path, examples: Path) -> None:
+    done = mien("predict", tmp_path, examples / "astronaut.jpg")
+    assert done.returncode == 1
+    rows = [line.split("\t")[:2] for line in done.stdout.splitlines()[1:]]
+    assert rows == [[str(tmp_path), "no images"], [str(examples / "astronaut.jpg"), "happy"]]
     assert f"empty: {tmp_path} holds no images" in done.stderr
-    assert "0 images, 0 faces, 0 without a face, 0 unreadable" in done.stderr
+    assert "1 image, 1 face, 0 without a face, 0 unreadable" in done.stderr
 
 
 def test_a_video_is_read_too(clip: Path, tmp_path: Path) -> None:

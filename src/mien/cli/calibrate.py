@@ -72,6 +72,7 @@ def calibrate(
     refuse_missing(model)
     # All mistakes of the command line before a model is loaded.
     refuse_file(out, "OUT", [".onnx"])
+    # Nothing would be changed.
     if data is None and not prior:
         raise ConfigError(
             "mien calibrate needs --data DIR, --prior, or both",
@@ -88,6 +89,7 @@ def calibrate(
     classifier = Classifier.from_bytes(content, name=name)
     if prior:
         target = _target(prior, classifier, faces, data, split)
+        # The prior first: prediction sets are calibrated to the probabilities that it gives.
         content, info = with_output_prior(content, classifier.info, target)
         classifier = Classifier.from_bytes(content, name=name)
         _print_prior(info)

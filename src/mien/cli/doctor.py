@@ -75,6 +75,7 @@ def _is_log(path: Path) -> bool:
     """Return whether a path holds logs and is no run folder."""
     from mien.doctor.logs.read import log_files
 
+    # Runs of mien hold TensorBoard's event files too; their config.json tells them apart.
     return not (path / "config.json").exists() and path.exists() and bool(log_files(path))
 
 

@@ -94,7 +94,9 @@ def evaluate(
     with needs("data", "mien evaluate"):
         from mien.data.dataset import load_dataset
         from mien.evaluate.evaluate import evaluate as run_evaluation
+    # Empty stands for all of the model's labels, which are not known before it is loaded.
     chosen = label_set(labels) if labels else ()
+    # Before the model is loaded and the data are scored.
     refuse_file(image, "--image", [".png"])
     scorer = load_scorer(model, chosen)
     dataset = load_dataset(data or _own_data(model, split))
@@ -147,6 +149,7 @@ def _image_path(model: Path, dataset: Dataset, split: str) -> Path | None:
     from mien.model.resolve import resolve
 
     source = resolve(model)
+    # In the run's own folder, where the next evaluation of the run replaces it.
     if source.is_run:
         return model / f"evaluation-{split}.png"
     if source.path is None:
@@ -169,6 +172,7 @@ def _write_plots(path: Path, evaluation: Evaluation, robustness: Robustness | No
         from mien.evaluate.robustness_plots import robustness_image
 
         images[_beside(path, "corruptions")] = robustness_image(robustness)
+    # Before the first is written, which exists from then on.
     replaced = any(place.exists() for place in images)
     for place, content in images.items():
         write_bytes(place, content)

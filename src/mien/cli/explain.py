@@ -186,6 +186,7 @@ def _print_thirds(explanation: Explanation, sources: list[str]) -> None:
             empty = map_hw.max(initial=0) <= 0
             fractions = ["empty"] if empty else [f"{f:.0%}" for f in thirds(map_hw).values()]
             rows.append([*first, method, *fractions])
+            # The face's own columns stand beside its first map only.
             first = ["", "", ""]
     columns = [Column("image", fold=True), Column("explained"), Column("predicted"), Column("map")]
     thirds_of_face = right_aligned("upper third", "middle", "lower")
@@ -204,6 +205,7 @@ def _print_sanity(sanity: SanityCheck) -> None:
             for s in level.similarity.values()
         ]
         rows.append([layers_in_words(level.layers, sanity.levels[-1].layers), *cells])
+    # An empty map neither passes nor fails: there is nothing that could change.
     verdicts = [
         "empty" if m in sanity.empty else "passes" if sanity.passes(m) else "FAILS"
         for m in sanity.methods

@@ -75,6 +75,7 @@ def with_flags(text: str, flags: Mapping[str, str]) -> str:
             return flags[f"no_{match[1]}"] + match[2].removeprefix("False")
         if flag is None:
             return match[0]
+        # A full stop may end the sentence, and is no part of the value.
         value = match[2].rstrip(".")
         end = match[2][len(value) :]
         return f"{flag}{end}" if value == "True" else f"{flag} {value}{end}"

@@ -46,6 +46,7 @@ COMMANDS = {
 
 def _be_quiet(value: bool) -> bool:
     if value:
+        # `run` has wrapped stderr already: the stream inside is wrapped again, not the wrapper.
         sys.stderr = NoteStream(getattr(sys.stderr, "stream", sys.stderr), quiet=True)
     return value
 
@@ -59,6 +60,7 @@ def _be_verbose(value: bool) -> bool:
         # stderr as it is now: `run` has wrapped it.
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
         log = logging.getLogger("mien")
+        # mien's logger only: those of the libraries would bury it.
         log.setLevel(logging.DEBUG)
         log.debug("mien %s, Python %s, %s", __version__, sys.version.split()[0], sys.platform)
     return value
@@ -102,6 +104,7 @@ def _application(names: Iterable[str]) -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    # Otherwise `mien --version` would be an error for want of a command.
     app.callback(invoke_without_command=True)(_options)
     for name in names:
         module = import_module(f"mien.cli.{name}")
@@ -123,6 +126,8 @@ def command_line(name: str = "") -> Any:
 
     names = [name] if name else list(COMMANDS)
     group: Any = typer.main.get_command(_application(names))
+    # Typer sorts groups behind commands; the help follows the order of use, from images to a
+    # server.
     _order(group, *names)
     if "data" in names:
         _order(group.commands["data"], "import", "show", "audit", "draw")

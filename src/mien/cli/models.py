@@ -54,12 +54,13 @@ def models(
     rows, loaded = [], []
     for model in [*(Path(n) for n in names if n not in left_out), *(files or [])]:
         content, name = model_content(model)
+        # One thread, as in the published figures, so that models can be compared.
         loaded.append(Classifier.from_bytes(content, name=name, threads=1))
         rows.append(_Row(str(model), len(content), loaded[-1]))
     if speed:
-        for row, faces in zip(
-            rows, faces_per_second(loaded, seconds=1.0, clock=time.process_time), strict=True
-        ):
+        # CPU time, which other programs on the machine hardly change.
+        speeds = faces_per_second(loaded, seconds=1.0, clock=time.process_time)
+        for row, faces in zip(rows, speeds, strict=True):
             row.faces_per_second = faces
     if left_out:
         typer.echo(

@@ -56,8 +56,8 @@ def input_paths(words: Sequence[str], listed: str | None) -> InputPaths:
 
     Raises:
         ConfigError: an empty name, a URL, standard input twice, or videos among images.
-        SourceError: a glob without a match, a list that is unreadable or empty, or none of many
-            files exists.
+        SourceError: a glob without a match, a list that is unreadable or empty, none of many
+            files exists, or nothing but folders without images.
     """
     found = InputPaths()
     for word in words:
@@ -86,6 +86,7 @@ def input_paths(words: Sequence[str], listed: str | None) -> InputPaths:
             hint="give the videos alone, or use mien video, which reads both",
         )
     _refuse_all_missing([source.path for source in found.images])
+    _refuse_all_empty(found)
     return found
 
 
@@ -167,6 +168,7 @@ def _add(found: InputPaths, path: Path) -> None:
     if files.videos:
         # A folder of photos with some clips is common: they are counted, not refused.
         found.skipped_videos[path] = len(files.videos)
+    # In place of the folder, so that rows come in the order of the arguments.
     found.images += images_in(files)
 
 
@@ -181,8 +183,25 @@ def _refuse_all_missing(paths: Sequence[Path]) -> None:
     )
 
 
+def _refuse_all_empty(found: InputPaths) -> None:
+    """Raise one error, before a model is loaded, if there are only folders without images.
+
+    A folder without images beside others is listed instead: the others are worth reading.
+    """
+    from mien.predict.sources import IMAGE_SUFFIXES
+
+    empty = [str(source.path) for source in found.images if source.error is not None]
+    if not empty or len(empty) < len(found.images) or found.stdin_at is not None:
+        return
+    # A shell's glob may name hundreds of folders.
+    names = ", ".join(empty[:EXAMPLES]) + (", ..." if len(empty) > EXAMPLES else "")
+    verb = "holds" if len(empty) == 1 else "hold"
+    raise SourceError(f"{names} {verb} no images", hint=IMAGE_SUFFIXES)
+
+
 def print_problems(kind: str, lines: Sequence[str]) -> None:
     """Print `kind: line` to stderr for each line, or for the first ones of a long list."""
+    # A long list must not scroll everything else away.
     shown = lines if len(lines) <= MAX_LISTED else lines[:EXAMPLES]
     for line in shown:
         typer.echo(f"{kind}: {line}", err=True)

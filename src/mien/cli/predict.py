@@ -58,6 +58,7 @@ def predict(
     values. Exit code: 0 where every image shows a face, 3 where some show none, 1 where some
     could not be read (they are listed), 2 for a wrong command line.
     """
+    # First of all: options that contradict each other fail before a path is looked at.
     files = opt.OutputOptions.of(output, annotate, as_json=as_json, as_csv=as_csv)
     options = opt.ReaderOptions(model, labels, detector, faces, min_confidence, coverage, prior,
                                 rotate, threads, provider)  # fmt: skip

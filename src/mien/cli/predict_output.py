@@ -64,6 +64,7 @@ def _columns(labels: Sequence[str], coverage: float | None) -> list[str]:
 
 def _rows(reading: ImageReading) -> Iterator[list[str]]:
     from mien.imaging.draw import percent
+    from mien.predict.folders import is_folder
 
     for face in reading.faces:
         probabilities = [percent(p) for p in face.probabilities.values()]
@@ -71,7 +72,10 @@ def _rows(reading: ImageReading) -> Iterator[list[str]]:
         sets = [] if face.prediction_set is None else [" or ".join(face.prediction_set)]
         yield [reading.source, face.label, *probabilities, *sets, box]
     if not reading.faces:
-        yield [reading.source, "unreadable" if reading.error else "no face"]
+        # A folder has no image that could be unreadable.
+        empty = reading.error is not None and is_folder(Path(reading.source))
+        why = "no images" if empty else "unreadable" if reading.error else "no face"
+        yield [reading.source, why]
 
 
 def _write_table(

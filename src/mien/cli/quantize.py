@@ -47,6 +47,7 @@ def quantize(
         from mien.publish.quantize import quantize_model
     content, name = model_content(model)
     dataset = load_dataset(data)
+    # In points on the command line, as reports show accuracies; a fraction in Python.
     done = quantize_model(content, name, out, dataset, max_loss=max_loss / 100, note=note)
     print_quantized(done, out)
 

@@ -97,6 +97,7 @@ def print_table(table: Table, stream: IO[str] | None = None) -> None:
         column.no_wrap = number > 0 or column.overflow != "fold"
     if not terminal or _fits(table, console):
         if not terminal:
+            # In a file a folded path would be two lines, and a row must stay one.
             table.columns[0].no_wrap = True
         _print_aligned(table, console)
     else:
@@ -123,6 +124,8 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
 
         def update(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
+                # Without a total the bar pulses: the first call may come before the total is
+                # known.
                 tasks[stage] = bars.add_task(stage, total=None)
             bars.update(tasks[stage], completed=done, total=total or None)
 
@@ -216,6 +219,8 @@ def _print_paragraphs(table: Table, console: Console) -> None:
     columns = [[str(cell) for cell in column.cells] for column in table.columns]
     names = [str(column.header) for column in table.columns]
     for row in zip(*columns, strict=True):
+        # soft_wrap: rich would break or crop a long path; left to the terminal, it can be copied
+        # whole.
         console.print(row[0] or "-", style="bold", soft_wrap=True)
         pairs = [f"{name} {cell}".strip() for name, cell in zip(names[1:], row[1:], strict=True)
                  if cell]  # fmt: skip

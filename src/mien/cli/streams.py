@@ -37,6 +37,8 @@ def open_standard_streams() -> None:
 def discard(number: int) -> None:
     """Discard what is buffered for file descriptor `number`, else Python fails on it at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
+    # The descriptor is replaced, not closed: a closed number would go to the next file that is
+    # opened.
     os.dup2(nowhere, number)
     os.close(nowhere)
 

@@ -116,6 +116,7 @@ def study(
     plan = _load_plan(path, seeds, only, set_)
     dataset = load_dataset(data)
     folder = out or Path("runs") / path.stem
+    # For the report, which says how it was made.
     command = shlex.join(["mien", *sys.argv[1:]])
     if until:
         outcome = _until_decided(
@@ -125,6 +126,7 @@ def study(
     elif report:
         outcome = collect(plan, dataset, folder)
     else:
+        # A dry run starts nothing, so its cost needs no confirmation.
         total = _announce(plan, dataset, folder, jobs, yes=yes or dry_run)
         if dry_run:
             return
@@ -162,6 +164,7 @@ def _check_until(until: str, budget: str, *, dry_run: bool, report: bool) -> flo
         raise ConfigError(
             "--budget limits --until decided, which is missing", hint="add --until decided"
         )
+    # Without a limit, a claim close to its threshold could take seeds for days.
     if until and not budget and not report and not dry_run:
         raise ConfigError(
             "--until decided needs --budget, the CPU time that it may spend",
@@ -202,6 +205,7 @@ def _until_decided(
     if not start:
         return progress.outcome("report of the trainings so far")
     refuse_costly(
+        # The budget, not the first round's estimate: all of it may be spent.
         len(todo), (budget_s - progress.spent) / 60 / trial.jobs, yes=yes,
         hint="start them with --yes; a smaller --budget or more --jobs take less time",
     )  # fmt: skip

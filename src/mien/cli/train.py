@@ -130,6 +130,7 @@ def _train_in_group(request: Request, group: ProcessGroup) -> None:
     run = _open_run(request, request.resume) if request.resume else _new_run(request, group)
     folder = request.data or Path(run.data)
     dataset = load_dataset(folder)
+    # Epochs on other data would be one history of two trainings.
     if dataset.fingerprint != run.fingerprint:
         raise ConfigError(
             f"{run.path} was started on other data than {folder} (fingerprint {run.fingerprint}, "
@@ -144,6 +145,7 @@ def _train_in_group(request: Request, group: ProcessGroup) -> None:
         f"{run.path}: best epoch {best.epoch}, validation accuracy "
         f"{best.validation_accuracy:.4f} (n = {best.validation_n})"
     )
+    # After the result: the accuracy is what most people look for first.
     print_findings(run, run_diagnostics(run, dataset))
     command = ["mien", "evaluate", str(run.path), "--data", str(folder), "--split", "validation"]
     typer.echo(f"next: {shlex.join(command)}", err=True)
@@ -189,15 +191,18 @@ def _create_run(request: Request, processes: int) -> RunFolder:
 
     given, folder = _load_recipe(request)
     path = request.out or next_run_path(Path("runs"), given.name)
+    # Before the data are read, which may take a minute.
     refuse_existing(path)
     dataset = load_dataset(folder)
     dataset.split("validation")  # fails here, not after a range test of minutes
     progress = step_lines("learning-rate range test", every=40)
     resolved, test = with_found_lr(given, dataset, progress)
     run = create_run(path, resolved, dataset, folder, processes)
+    # What 'auto' stood for depends on the data, so it is printed.
     if given.labels == "auto":
         targets = "rater votes" if run.recipe.targets.kind == "votes" else "labels"
         typer.echo(f"targets: {targets}; {', '.join(run.recipe.predicted_labels)}", err=True)
+    # The recipe asked for another size; a silent change would puzzle whoever compares runs.
     if run.recipe.fit.batch_size != given.fit.batch_size:
         typer.echo(
             f"note: batch size reduced from {given.fit.batch_size} to {run.recipe.fit.batch_size}, "
@@ -212,6 +217,7 @@ def _create_run(request: Request, processes: int) -> RunFolder:
 def _open_run(request: Request, path: Path) -> RunFolder:
     from mien.train.run.folder import open_run
 
+    # A resumed run must be the same training: other settings would make it another one.
     if request.recipe or request.overrides or request.out:
         raise ConfigError(
             "--resume uses the run's own recipe and folder: RECIPE, --set and --out do not apply",
@@ -259,6 +265,7 @@ def _find_learning_rate(request: Request) -> None:
 
     recipe, data = _load_recipe(request)
     folder = request.out or next_run_path(Path("runs"), f"{recipe.name}-find-lr")
+    # Before the test, which takes minutes, and whose files are not to be overwritten.
     existing = [folder / name for name in (JSON, IMAGE) if (folder / name).exists()]
     if existing:
         raise RunFolderError(

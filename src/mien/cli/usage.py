@@ -18,6 +18,7 @@ def usage_error(error: Any) -> tuple[str, str]:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "mien"
     hint = f"see {command} --help"
+    # Typer breaks its messages into lines of the terminal's width.
     text = " ".join(error.format_message().split())
     option = getattr(error, "option_name", "")
     parameter = getattr(error, "param", None)

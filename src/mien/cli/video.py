@@ -192,7 +192,10 @@ class _Runner:
         for number, source in enumerate(sources):
             sinks: list[Sink] = []
             if kind != "table":
+                # Rows of a live source must arrive at once; for files, flushing each frame only
+                # costs time.
                 stream = RowStream(sys.stdout, kind, labels, flush=source.live)
+                # One header for all sources: their rows are one table.
                 if number == 0:
                     sys.stdout.write(stream.header)
                 sinks.append(stream)
@@ -216,6 +219,7 @@ class _Runner:
         except SourceError as error:  # one bad source does not end the others
             self._report(error, source)
             return None
+        # A video without a face is a result, not an error: it is counted for exit code 3.
         self._faceless += not summary.has_faces
         if summary.error is not None:
             self._report(summary.error, source)
@@ -238,6 +242,7 @@ class _Progress(Sink):
         self._task = self._bar.add_task(name)
         self._name, self._count = name, 0
 
+    # It shows the newest frame only: a resumed session has nothing to rebuild for it.
     @property
     def resumable(self) -> bool:
         return True
@@ -277,6 +282,7 @@ def _print_tracks(summary: dict[str, Any], labels: Sequence[str]) -> None:
     console.print(_in_words(summary), soft_wrap=True)
     if not summary["tracks"]:
         return
+    # Every label has a column, also one that nobody showed, so that two tables can be compared.
     names, rows = order(labels), []
     for track in summary["tracks"]:
         fractions = [f"{track['fraction_of_time'].get(name, 0):.0%}" for name in names]

@@ -94,6 +94,7 @@ def find_conflicts(dataset: Dataset) -> list[list[Any]]:
 def _count_facts(dataset: Dataset, duplicates: Duplicates, splits: Splits) -> dict[str, Any]:
     members = group_members(dataset.groups_n)
     return {
+        # Crops of another crop function would not fit the models of this one.
         "alignment": ALIGNMENT_ID,
         "split_rule": splits.rule,
         "held_out": splits.held_out,

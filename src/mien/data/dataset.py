@@ -62,6 +62,7 @@ _OLD_FACTS = {
 """Former names of facts, to be read until the next schema version."""
 
 
+# eq=False: == of arrays is an array, which has no truth value.
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
     """Labelled grey face crops; every array has one row per image.
@@ -121,10 +122,8 @@ class Dataset:
             DataError: one of them has another length.
         """
         arrays = {name: getattr(self, name) for name in _ROW_ARRAYS}
-        for name, rows in (
-            *arrays.items(),
-            *((f"column {k!r}", v) for k, v in self.columns.items()),
-        ):
+        arrays |= {f"column {k!r}": v for k, v in self.columns.items()}
+        for name, rows in arrays.items():
             if rows is not None and len(rows) != len(self.images_nhw):
                 raise DataError(
                     f"dataset {self.name!r}: {name} has {len(rows)} rows, images_nhw has "
@@ -168,6 +167,7 @@ class Dataset:
         return cls(
             name=name, images_nhw=images_nhw, label_names=label_names, labels_n=labels_n,
             sources_n=sources_n,
+            # Ten characters, for 'validation': NumPy cuts a longer text without a word.
             source_splits_n=np.full(n, "", "<U10") if source_splits_n is None else source_splits_n,
             subjects_n=np.full(n, "", np.str_) if subjects_n is None else subjects_n,
             splits_n=np.full(n, "", "<U10"), groups_n=np.arange(n, dtype=np.int64),
@@ -303,24 +303,20 @@ def _columns(dataset: Dataset) -> dict[str, Any]:
         "sha256": pixel_hashes(dataset.images_nhw).tolist(),
         "phash": perceptual_hashes(dataset.images_nhw).tolist(),
     }
-    more = {name: values_n.tolist() for name, values_n in dataset.columns.items()}
+    columns |= {name: values_n.tolist() for name, values_n in dataset.columns.items()}
     origins = dataset.origins
     if not origins:
-        return columns | more
-    return (
-        columns
-        | more
-        | {
-            "source_width": [o.width for o in origins],
-            "source_height": [o.height for o in origins],
-            "face_box": [None if o.box is None else list(o.box) for o in origins],
-            "face_score": [o.score for o in origins],
-            "face_landmarks": [
-                None if o.landmarks is None else [v for point in o.landmarks for v in point]
-                for o in origins
-            ],
-        }
-    )
+        return columns
+    return columns | {
+        "source_width": [o.width for o in origins],
+        "source_height": [o.height for o in origins],
+        "face_box": [None if o.box is None else list(o.box) for o in origins],
+        "face_score": [o.score for o in origins],
+        "face_landmarks": [
+            None if o.landmarks is None else [v for point in o.landmarks for v in point]
+            for o in origins
+        ],
+    }
 
 
 def refuse_existing(folder: Path, *, force: bool) -> None:

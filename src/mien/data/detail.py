@@ -61,6 +61,7 @@ def _best_over_scales(
 ) -> NDArray[np.float32]:
     """Return the largest correlation of each pair over the scales, float32 [m]."""
     whole = Details(images, band=band)
+    # From 0: an inverted image is no duplicate, so negative correlations do not count.
     best = np.zeros(len(pairs), np.float32)
     for scale in scales:
         if scale == 1:

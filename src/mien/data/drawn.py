@@ -287,6 +287,7 @@ class _Pen:
             points = [(px * self.side, py * self.side) for px, py in lower + upper[::-1]]
             self.pen.polygon(points, fill=(60, 16, 20))
             if expression.curve > 0:
+                # Just below the upper lip, and not into the corners of the mouth.
                 teeth = [(px, py + 0.012) for px, py in upper]
                 self._line(teeth[3:-3], 0.02, (250, 248, 240))
             self._line(upper, 0.018, lip)
@@ -337,6 +338,7 @@ def _turn(
         Image.Transform.AFFINE,
         tuple(float(c) for c in coefficients),
         Image.Resampling.BILINEAR,
+        # Corners that turn into view would be black otherwise, and tell the angle.
         fillcolor=background,
     )
 
@@ -356,6 +358,7 @@ def _add_lighting(canvas: Image.Image, rng: np.random.Generator) -> tuple[NDArra
     if rng.random() < 0.5:
         canvas = canvas.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.015) * side))
     direction = rng.uniform(0, 2 * np.pi)
+    # An imaginary step is a number of points: `side` of them, both ends included.
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
     slope = 1 + rng.uniform(0, 0.35) * (np.cos(direction) * x + np.sin(direction) * y)
     brightness = rng.uniform(0.65, 1.15)

@@ -85,6 +85,7 @@ def find_duplicates(
         groups.join(row, int(first[position]))
     # Exact duplicates are compared once.
     unique = np.sort(first)
+    # One size for all sources, so that one threshold holds for all.
     small = _resized(np.asarray(images_nhw)[unique])
     candidates = find_candidates(small, progress)
     scores = compare_details(small, candidates)
@@ -115,6 +116,7 @@ def duplicate_fraction(
         return 0.0
     few = _resized(np.asarray(few_nhw))
     vectors, flat = describe(few)
+    # Mirrored on this side, of which there are few images.
     mirrored, _ = describe(np.ascontiguousarray(few[:, :, ::-1]))
     best = np.full((2, len(few)), -1.0)
     where = np.zeros((2, len(few)), np.int64)

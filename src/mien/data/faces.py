@@ -100,6 +100,7 @@ def crop_face(
         fraction = 0.0
         if allow_whole:
             # Detectors miss faces that touch the edge, as tight crops have it.
+            # Over the side of the image itself, without the padding.
             fraction = _face_fraction(_padded(image_hwc), detector) * (1 + 2 * PAD)
         if allow_whole and (fraction >= CROP_FRACTION or max(height, width) <= SMALL):
             return FaceCrop(crop_whole(image_hwc, size), whole, "", "", fraction, boxes)
@@ -184,5 +185,6 @@ def choose_mode(sample: Sequence[FaceCrop], detector: FaceDetector) -> FaceMode:
     few = f"{photos} of {len(fractions)} take less than {CROP_FRACTION:.0%}"
     if photos >= max(1, PHOTO_FRACTION * len(fractions)):
         return FaceMode("auto", "find", f"photos: {found}; {takes}, {few}", detector.name)
+    # Too few to call the folder photos, but enough to say so.
     doubt = f"{few}: these are resized whole" if photos else ""
     return FaceMode("auto", "whole", f"face crops: {found}; {takes}", detector.name, doubt)

@@ -94,6 +94,7 @@ def file_notices(records: Sequence[Skipped]) -> list[Notice]:
         own = [record for record in records if record.kind == kind]
         if not own:
             continue
+        # A few names suffice to find the cause; the count tells how common it is.
         names = [r.source for r in own[:NAMED]]
         shown = [_named(r) if kind == "unreadable" else r.source for r in own[:NAMED]]
         more = f" and {len(own) - NAMED:,} more" if len(own) > NAMED else ""

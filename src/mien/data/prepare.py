@@ -91,6 +91,7 @@ def prepare(
     refuse_existing(folder, force=options.force)
     cropper = ImageCropper(options.faces, make_detector)
     dataset, edited, notices = _read(source, options, progress, cropper)
+    # On the crops, not the files: copies in another format or size have nearly equal crops.
     duplicates = find_duplicates(
         dataset.images_nhw, lambda done, total: progress("finding duplicates", done, total)
     )
@@ -108,6 +109,7 @@ def prepare(
         seed=options.seed,
         ways_out=_ways_out(options),
     )
+    # The facts keep what was edited and what was warned of, for whoever opens the dataset later.
     dataset = split_dataset(dataset, duplicates, splits, more_facts=edited, notices=notices)
     return write_dataset(dataset, folder, force=options.force)
 
@@ -159,6 +161,7 @@ def _read(
 def check_classes(dataset: Dataset, source: Path) -> None:
     """Raise a DataError where there is no labelled image, or only one class."""
     names = [dataset.label_names[i] for i in np.unique(dataset.labels_n) if i >= 0]
+    # One class alone teaches a classifier to say that one word.
     if len(names) >= 2:
         return
     found = f"only the class {names[0]!r}" if names else "no labelled image"

@@ -75,6 +75,7 @@ def make_splits(
     rule = f"the source's own splits ({', '.join(own)})"
     if "validation" in own:
         return Splits(splits, excluded, False, rule)
+    # A test split stays as published, or figures could not be compared with others'.
     kept = "; the source's own test split kept" if "test" in own else ""
     if fraction == 0:
         rule = f"nothing held out, as requested (validation 0){kept}"

@@ -57,7 +57,9 @@ def hog_baseline(
     targets = np.eye(classes)[y_true_n]
     # Each class weighs the same, so that a rare one is predicted at all.
     weights = (len(y_true_n) / np.maximum(np.bincount(y_true_n, minlength=classes), 1))[y_true_n]
+    # Rows multiplied by the root of their weight turn least squares into weighted least squares.
     weights = np.sqrt(weights / weights.mean())
+    # The intercept, which is not penalised.
     offset = (targets * weights[:, None] ** 2).sum(axis=0) / (weights**2).sum()
     x, y = train * weights[:, None], (targets - offset) * weights[:, None]
     # One eigendecomposition serves all penalties; each then costs two products.
@@ -90,6 +92,7 @@ def hog_features(images_nhw: NDArray[np.uint8]) -> NDArray[np.float64]:
     dx[:, :, 1:-1] = images[:, :, 2:] - images[:, :, :-2]
     dy[:, 1:-1] = images[:, 2:] - images[:, :-2]
     size = np.hypot(dx, dy)
+    # Modulo pi: an edge from dark to light counts as its inverse, as in the paper.
     angle = np.arctan2(dy, dx) % np.pi / np.pi * ORIENTATIONS
     # Each gradient votes for its two nearest orientations: a small rotation changes little.
     low = np.floor(angle).astype(np.int64) % ORIENTATIONS

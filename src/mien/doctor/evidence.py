@@ -244,8 +244,10 @@ def _domain_shift_auc(train: NDArray[np.uint8], validation: NDArray[np.uint8]) -
         return float("nan")
     features = [_appearance_features(part[:count]) for part in (train, validation)]
     x = np.concatenate(features)
+    # One penalty for all features needs features of one scale.
     x = (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-6)
     y = np.repeat([-1.0, 1.0], count)
+    # The ridge keeps the system solvable with more features than images.
     gram = x.T @ x + 0.1 * len(x) * np.eye(x.shape[1])
     # The hat matrix maps targets to fitted values; its diagonal is each image's leverage.
     hat = x @ np.linalg.solve(gram, x.T)

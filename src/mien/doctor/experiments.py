@@ -47,6 +47,7 @@ def smaller_recipe(recipe: Recipe) -> Recipe:
     options = network_options(recipe.network.name, recipe.network.options)
     halved: dict[str, Any] = {}
     for key in ("width", "hidden"):
+        # Each network has its own name for its width.
         if hasattr(options, key):
             halved[key] = max(1, getattr(options, key) // 2)
     if hasattr(options, "widths"):
@@ -106,16 +107,19 @@ def learning_curve(
     # One permutation: the quarter is part of the half, so the curve has less noise.
     train = rng.permutation(np.flatnonzero(dataset.splits_n == "train"))
     for fraction in FRACTIONS:
+        # Validation stays whole: all accuracies are those of the same images.
         kept = np.ones(len(dataset), bool)
         kept[train[int(len(train) * fraction) :]] = False
         part = dataset.subset(np.flatnonzero(kept))
         recipe = replace(run.recipe, name=f"{run.recipe.name}-{fraction:g}")
+        # In a folder of its own inside the run's, so that an interrupted experiment is resumed.
         runs.append(_train(run, recipe, part, f"fraction-{fraction:g}", callbacks))
     accuracies = []
     for one in [*runs, run]:
         graded = dict(by_ground_truth(evaluate(load_scorer(one.path), dataset, "validation")))
         accuracies.append(next(iter(graded.values())).headlines["accuracy"])
     curve = LearningCurve((*FRACTIONS, 1.0), tuple(accuracies))
+    # All images against half of them: what another doubling may bring at best.
     last, before = accuracies[-1], accuracies[-2]
     # More than a quarter of the interval: less could be chance.
     if last.value - before.value < max(0.01, (last.high - last.low) / 4):

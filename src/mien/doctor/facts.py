@@ -38,6 +38,7 @@ def median_known(values: list[float | None]) -> float | None:
 
 def median_updates(epochs: list[EpochSignals]) -> dict[str, float]:
     """Return each layer's median update-to-weight ratio."""
+    # A layer may be missing in some epochs, such as one that was frozen for a while.
     names = epochs[0].layers if epochs else {}
     return {
         name: float(np.median([e.layers[name].update for e in epochs if name in e.layers]))
@@ -72,6 +73,7 @@ def decay_dominates(evidence: Evidence, limit: float) -> bool:
 
     In a watched loop a usual decay reaches the limit only by a learning rate that is too high.
     """
+    # AdamW's default of 0.01 is common in others' loops, and harmless at usual rates.
     usual = evidence.program is not None and evidence.recipe.optimizer.weight_decay < USUAL_DECAY
     return decay_per_step(evidence) > limit and not usual
 
@@ -84,6 +86,7 @@ def relative_gradients(epoch: EpochSignals) -> dict[str, float]:
 def min_first_half(gradients: Mapping[str, float]) -> float:
     """Return the smallest gradient of the first half of the layers over the largest of any."""
     values = list(gradients.values())
+    # The first half: gradients shrink on their way back, so the layers near the input starve.
     return min(values[: max(1, len(values) // 2)]) / max(max(values), 1e-30)
 
 
@@ -219,6 +222,7 @@ def newcombe_difference(first: Estimate, second: Estimate) -> Estimate:
 
     Newcombe 1998, method 10: from the two Wilson intervals.
     """
+    # The squares of the near sides add, as variances of independent figures do.
     value = first.value - second.value
     low = value - np.hypot(first.value - first.low, second.high - second.value)
     high = value + np.hypot(first.high - first.value, second.value - second.low)

@@ -37,6 +37,7 @@ def headline_estimates(
     rows: Rows, groups_n: NDArray[np.int64], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> list[Estimate]:
     """Return the estimates of metrics.HEADLINES, in that order."""
+    # The same resamples for every metric, the calibration error included.
     weights = np.stack(list(group_weights(groups_n, resamples, seed)))
     draws = np.stack([rows.figures(w) for w in weights])
     estimates = _estimates(rows.figures(), draws)

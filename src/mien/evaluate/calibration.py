@@ -38,12 +38,14 @@ def calibration_error(
     Returns:
         0 to 1; 0 where no miscalibration stands out from the noise.
     """
+    # A bin's mean residual is its confidence minus its accuracy.
     residual_n = rows.confidence_n - (rows.y_pred_n == rows.y_true_n)
     counts = np.bincount(rows.bins_n, minlength=BINS).astype(np.float64)
     sums = np.bincount(rows.bins_n, residual_n, BINS)
     mean = sums / np.maximum(counts, 1)
     # The variance of each bin's sum: groups of duplicates are sampled together.
     _, group_n = np.unique(groups_n, return_inverse=True)
+    # A group's images may lie in several bins; each part is one observation of its bin.
     cells, cell_n = np.unique(group_n * BINS + rows.bins_n, return_inverse=True)
     deviations = np.bincount(cell_n, residual_n - mean[rows.bins_n])
     groups = np.bincount(cells % BINS, minlength=BINS).astype(np.float64)

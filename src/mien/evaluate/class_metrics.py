@@ -91,5 +91,6 @@ def _proportion(
     n = int(among_n.sum())
     if n == 0:
         return UNDEFINED
+    # Duplicates count once in n, and hits in proportion.
     once = len(np.unique(groups_n[among_n])) / n
     return wilson(hit_n.sum() * once, n * once)

@@ -79,6 +79,7 @@ class Metrics:
                 f"fewer than {MIN_TRUSTED} images of {', '.join(few)}: the intervals of averages "
                 "over classes and of these classes cannot be trusted"
             )
+        # A model that says one word may look accurate where one class is common.
         predicted = np.unique(self.rows.y_pred_n)
         if len(predicted) == 1:
             found.append(f"the model predicts {self.labels[predicted[0]]} for every image")
@@ -177,6 +178,7 @@ def evaluate(
     table = predict_table(scorer, chosen, labels, progress)
     raw = grade(table, table.raw_n)
     consensus = grade(table, table.consensus_n) if table.consensus_n is not None else None
+    # Either is enough: a test set may have votes and no labels, or labels and no votes.
     if raw is None and consensus is None:
         raise DataError(
             f"fewer than {MIN_IMAGES} images of {dataset.name}'s {split} split carry one of "
@@ -195,6 +197,7 @@ def _groups(table: PredictionTable, split: Dataset, by: Sequence[str]) -> tuple[
     """Return the groups of each column over the images that have ground truth."""
     truth, y_true_n = ground_truth_of(table)
     if (y_true_n >= 0).sum() < MIN_IMAGES:
+        # Too few images have a consensus: groups of a handful would say nothing.
         truth, y_true_n = "raw", table.raw_n
     known = y_true_n >= 0
     graded = split.subset(known)

@@ -29,6 +29,7 @@ def confusion_matrix(
     weights: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Return counts, float64 [k, k]: rows are the ground truth, columns the predictions."""
+    # One pass: each pair of classes has a number of its own.
     flat = np.bincount(y_true_n * classes + y_pred_n, weights, classes * classes)
     return flat.reshape(classes, classes).astype(np.float64)
 
@@ -109,6 +110,7 @@ def per_class(
     """Return precision, recall and F1 of each class, float64 [k]; 0 where undefined."""
     hits = np.diag(confusion)
     predicted, actual = confusion.sum(axis=0), confusion.sum(axis=1)
+    # Weighted counts may be fractions, so the floor is tiny rather than 1.
     precision = hits / np.maximum(predicted, 1e-12)
     recall = hits / np.maximum(actual, 1e-12)
     f1 = 2 * hits / np.maximum(predicted + actual, 1e-12)

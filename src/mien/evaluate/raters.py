@@ -159,6 +159,7 @@ def _whole_votes(split: Dataset) -> NDArray[np.int64]:
         raise DataError(
             f"{split.name} has no votes of single raters", hint="take data with votes, as FERPlus"
         )
+    # Datasets store votes as float32; here they are counted out to raters one by one.
     votes: NDArray[np.int64] = np.rint(split.votes_nk).astype(np.int64)
     if (votes != split.votes_nk).any():
         raise DataError(
@@ -177,7 +178,9 @@ def _count(
     repeats: int,
     seed: int,
 ) -> _Counts:
+    # By k too: the figure for three raters is the same whatever other numbers are asked for.
     rng = np.random.default_rng((seed, k))
+    # At least one other rater must be left to judge the chosen ones.
     enough = votes_nv.sum(axis=1) > k
     graded = np.zeros((len(votes_nv), len(labels)))
     hits, model = np.zeros_like(graded), np.zeros_like(graded)

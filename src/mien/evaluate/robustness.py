@@ -118,11 +118,13 @@ def measure_robustness(
     chosen = dataset.split(split)
     table = predict_table(scorer, chosen, labels)
     ground_truth, y_true = ground_truth_of(table)
+    # Only images with ground truth are corrupted: the others could not be graded.
     known = np.flatnonzero(y_true >= 0)
     _refuse_few(len(known), f"{dataset.name}'s {split} split")
     graded = chosen.subset(known)
     images = np.asarray(graded.images_nhw)
     clean = _hits(table, known, y_true[known])
+    # Flat, so that progress counts every strength.
     settings = [(corruption, s) for corruption in corruptions for s in corruption.strengths]
     losses, changed = [], []
     for number, (corruption, strength) in enumerate(settings, 1):

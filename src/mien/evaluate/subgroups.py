@@ -152,11 +152,13 @@ def group_metrics(
         clusters_n = units(rows.duplicates_n, rows.subjects_n)
     correct_n = rows.y_true_n == rows.y_pred_n
     names, counts = np.unique(values_n, return_counts=True)
+    # Largest first; by name between equals, so that two runs print the same table.
     order = sorted(range(len(names)), key=lambda i: (-int(counts[i]), str(names[i])))
     measured = [_measure(rows, values_n == names[i], str(names[i]), clusters_n) for i in order]
     tested = [i for i, group in enumerate(measured) if group.p_value is not None]
     p_values = [p for group in measured if (p := group.p_value) is not None]
     # Two groups are one comparison, seen from both sides.
+    # Holm's correction would count that one comparison twice.
     adjusted = p_values if len(measured) == 2 else holm(p_values)
     by_place = dict(zip(tested, adjusted, strict=True))
     return ColumnGroups(
@@ -229,10 +231,12 @@ def design_effect(correct_n: NDArray[np.bool_], clusters_n: NDArray[np.int64]) -
     """
     _, inverse = np.unique(clusters_n, return_inverse=True)
     n, clusters, value = len(correct_n), int(inverse.max(initial=-1)) + 1, correct_n.mean()
+    # Without an error, or without a hit, there is no variance that could be inflated.
     if clusters < 2 or clusters == n or value in (0, 1):
         return 1.0
     residuals = np.bincount(inverse, correct_n - value)
     variance = clusters / (clusters - 1) * (residuals**2).sum() / n**2
+    # Not below 1: images of one person do not count for more than images of as many people.
     return max(1.0, float(variance / (value * (1 - value) / n)))
 
 
@@ -257,7 +261,9 @@ def score_test(first: float, n_first: float, second: float, n_second: float) -> 
     """
     pooled = (first * n_first + second * n_second) / (n_first + n_second)
     spread = math.sqrt(pooled * (1 - pooled) * (1 / n_first + 1 / n_second))
+    # Yates's correction: the counts are whole numbers, the normal distribution is not.
     gap = abs(first - second) - (1 / n_first + 1 / n_second) / 2
+    # erfc(z / sqrt(2)) is the two-sided tail of the normal distribution.
     return 1.0 if spread == 0 or gap <= 0 else math.erfc(gap / spread / math.sqrt(2))
 
 

@@ -73,6 +73,7 @@ class FaceExplanation:
         return {
             "label": self.label(info),
             "explained": labels[self.target],
+            # A map without a positive value has thirds of 0, which must not be read as a finding.
             "empty_maps": [m for m, map_hw in self.maps.items() if map_hw.max(initial=0) <= 0],
             "probabilities": {
                 n: round(float(p), 4) for n, p in zip(labels, self.probs_k, strict=True)
@@ -146,6 +147,8 @@ def explain(
     """
     if draws < 0:
         raise ConfigError(f"draws: {draws} is out of range, 0 or more", hint="0 skips the check")
+    # Before any map is computed: a wrong side fails at once, not after the work on the first
+    # faces.
     side = choose_side(model, side)
     patch = default_patch(model.info.input_size) if patch is None else patch
     probs = softmax(model.logits(crops_nhw))
@@ -190,6 +193,8 @@ def _placed(map_hw: NDArray[np.float32], place_23: NDArray[np.float32]) -> NDArr
         return map_hw
     size = len(map_hw)
     # Pillow asks where each pixel of the result comes from, in pixels from the corner.
+    # In coordinates u from -1 to 1: u_crop = A u_face + t. With pixels p = size / 2 (1 + u) and B
+    # = inv(A), p_face = B p_crop + size / 2 (1 - B (1 + t)).
     back = np.linalg.inv(place_23[:, :2].astype(np.float64))
     shift = size / 2 * (1 - back @ (1 + place_23[:, 2]))
     affine = (*back[0], shift[0], *back[1], shift[1])
@@ -240,6 +245,8 @@ def check_maps(
         draws: samples of random weights at each level; 1 or more.
         progress: progress callback, called with ('sanity', done, total).
     """
+    # The trained network's labels stay the targets: with those of a random network, a map would
+    # change because the question did.
     crops = np.stack([face.crop_hw for face in faces])
     targets = np.array([face.target for face in faces], np.int64)
 
@@ -251,6 +258,7 @@ def check_maps(
     if side is not None:
         explainers[GRAD_CAM] = lambda random: grad_cams(random, crops, targets, side)
     explainers[OCCLUSION] = occlusions
+    # Taken from the faces, where they are computed already; an occlusion map takes some 256 crops.
     trained = {method: np.stack([face.maps[method] for face in faces]) for method in explainers}
     return check(
         model, explainers, trained, draws, lambda done, total: progress("sanity", done, total)

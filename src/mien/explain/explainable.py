@@ -97,6 +97,8 @@ def choose_side(model: Explainable, wanted: int | None) -> int | None:
         ConfigError: the model has no feature maps of that side.
     """
     if wanted is None:
+        # The last convolution's maps are the paper's choice: the most meaning, still with
+        # positions.
         return model.sides[-1] if model.sides else None
     if wanted not in model.sides:
         known = (

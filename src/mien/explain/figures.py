@@ -49,6 +49,7 @@ def overlay(
     # Not smoothed: this is what the model sees.
     face = np.asarray(Image.fromarray(crop_hw).resize((size, size), Image.Resampling.NEAREST))
     values = enlarged(map_hw, size)
+    # Each map has its own scale; 1.0 keeps an empty one from a division by 0.
     colours, alpha = shade(values / (limit(map_hw, signed=signed) or 1.0), signed=signed)
     blended = face[:, :, None] * (1 - alpha[:, :, None]) + 255 * colours * alpha[:, :, None]
     return np.clip(np.rint(blended), 0, 255).astype(np.uint8)
@@ -84,6 +85,7 @@ def face_image(explanation: Explanation, index: int) -> bytes:
         MissingExtraError: matplotlib is not installed.
     """
     face, info = explanation.faces[index], explanation.info
+    # Only the first faces are in the sanity check (explain.CHECKED).
     checked = explanation.sanity is not None and index < explanation.sanity.faces
     rows = len(face.maps) if checked else 0
     heights = [3.5, 0.3 + 2.2 * rows] if rows else [3.5]
@@ -134,7 +136,9 @@ def features_image(face: FaceExplanation) -> bytes:
     colours = _matplotlib().colormaps["viridis"]
     rows, names = [], []
     for maps in face.features.values():
+        # Stable, so that channels of equal strength, such as dead ones, keep their order.
         strongest = np.argsort(-np.abs(maps).mean(axis=(1, 2)), kind="stable")[:STRONGEST]
+        # By channel: on a common scale only the channel with the largest values would be visible.
         low, high = maps.min(axis=(1, 2)), maps.max(axis=(1, 2))
         unit = (maps - low[:, None, None]) / np.maximum(high - low, 1e-12)[:, None, None]
         rows.append([_tile(np.asarray(colours(unit[channel]))[..., :3]) for channel in strongest])
@@ -201,7 +205,9 @@ def _probabilities(axes: Axes, face: FaceExplanation, labels: tuple[str, ...]) -
     for place, p in enumerate(face.probs_k):
         axes.text(float(p) + 0.03, place, percent(float(p)), va="center", fontsize=8, color=INK)
     axes.set_yticks(places, labels, fontsize=9)
+    # barh starts at the bottom; the first label belongs at the top.
     axes.invert_yaxis()
+    # Room for the percentage beside a bar of length 1.
     axes.set_xlim(0, 1.3)
     axes.set_xticks([])
     axes.tick_params(length=0)

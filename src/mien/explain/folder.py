@@ -47,6 +47,7 @@ def write_folder(
     """
     values = explanation.to_dict()
     sources = [source for source, _ in found]
+    # Drawn once: the page embeds the same images that are written beside it.
     sheets = _sheets(explanation)
     for index, (name, (source, face)) in enumerate(zip(file_names(sources), found, strict=True)):
         files = {f"explanation-{name}.png": face_image(explanation, index)}

@@ -72,6 +72,7 @@ def occlude(
             hint=f"{default_patch(size)} is the default for crops of {size} pixels",
         )
     masks = _masks(size, patch)
+    # The crop's own mean grey adds the weakest edge; black would be a feature of its own.
     covered = np.where(masks, np.uint8(round(float(crop_hw.mean()))), crop_hw)
     odds = log_odds(model.logits(np.concatenate([crop_hw[None], covered])), target)
     # Log-odds, since probabilities near 1 hardly move whatever is covered.
@@ -91,6 +92,8 @@ def occlude(
 def log_odds(logits_nk: NDArray[np.float32], target: int) -> NDArray[np.float64]:
     """Return log(p / (1 - p)) of a label, float64 [n], from logits, without rounding p to 1."""
     logits = logits_nk.astype(np.float64)
+    # p / (1 - p) is exp(logit) over the sum of the others' exp. Its logarithm is computed with the
+    # maximum taken out, so that exp cannot overflow.
     others = np.delete(logits, target, axis=1)
     top = others.max(axis=1)
     rest = np.log(np.exp(others - top[:, None]).sum(axis=1)) + top

@@ -53,6 +53,7 @@ class OnnxExplainable:
             raise MissingExtraError.of("explain", "explaining an ONNX file") from error
         self._classifier = Classifier.from_bytes(content, name=name, threads=threads)
         self.info = self._classifier.info
+        # A quantized graph is a staircase: finite differences are 0 or a whole step.
         if self.info.precision != "float32":
             raise ModelFileError(
                 f"{name} is an {self.info.precision} model, which has no gradients",
@@ -107,6 +108,8 @@ class OnnxExplainable:
             maps = self._session.run(names, **{INPUT_NAME: crop[None, None]})
             cam = np.zeros((side, side), np.float32)
             for view, own in enumerate(maps):
+                # Adding a constant moves all cells, so the slope is the sum of the gradients over
+                # the map; Grad-CAM takes their mean.
                 weights = self._slopes(tail, names, maps, view)[:, target] / side**2
                 summed = np.tensordot(weights, own[0], 1)
                 cam += summed[:, ::-1] if view else summed  # the second view is mirrored
@@ -119,6 +122,7 @@ class OnnxExplainable:
             return unmoved(len(crops_nhw))
         grid = self._session.run(self._grids, **{INPUT_NAME: crops_nhw[:, None]})[0]
         # Three corners of the grid, which is affine, tell all of it.
+        # The outermost samples are pixel centers, half a pixel inside -1 and 1.
         last = 1 - 1 / self.info.input_size
         corners = np.array([[-last, -last, 1], [last, -last, 1], [-last, last, 1]])
         found = np.stack([grid[:, 0, 0], grid[:, 0, -1], grid[:, -1, 0]], axis=2)
@@ -135,6 +139,7 @@ class OnnxExplainable:
         for index in range(len(self._weighted) - last, len(self._weighted)):
             for number, name in enumerate(self._weighted[index][1]):
                 trained = np.asarray(onnx.numpy_helper.to_array(tensors[name]))
+                # Weight and bias get a stream of their own each.
                 random = random_weights(trained, seed, 2 * index + number)
                 tensors[name].CopyFrom(onnx.numpy_helper.from_array(random, name))
         return OnnxExplainable(bytes(model.SerializeToString()), self._name, self._threads)
@@ -144,10 +149,13 @@ class OnnxExplainable:
     ) -> NDArray[np.float32]:
         """Return each logit's slope along each map of a view, float32 [channels, k]."""
         channels = maps[view].shape[1]
+        # 1.0 where all maps are 0, as after a dead activation.
         step = STEP * float(np.sqrt(np.square(maps[view]).mean()) or 1.0)
+        # Copy c of the maps has channel c moved and no other, so that one batch gives all slopes.
         moves = step * np.eye(channels, dtype=np.float32)[:, :, None, None]
         size = self.info.input_size
         logits = []
+        # Central differences: their error falls with the square of the step.
         for sign in (1, -1):
             inputs: dict[str, NDArray[Any]] = {
                 name: np.repeat(own, channels, axis=0)
@@ -169,6 +177,7 @@ class OnnxExplainable:
     def _inferred(self) -> ModelProto:
         import onnx
 
+        # Feature maps are found by the shapes of inner values, which a file need not contain.
         return onnx.shape_inference.infer_shapes(self._model)
 
     @cached_property
@@ -198,6 +207,7 @@ class OnnxExplainable:
         model.CopyFrom(self._inferred)
         known = {value.name: value for value in model.graph.value_info}
         features = [name for view in self._features for name in view.values()]
+        # ONNX Runtime returns only values that the graph declares as outputs.
         for name in [*features, *self._grids]:
             model.graph.output.append(known[name])
         return Session(bytes(model.SerializeToString()), self._name, self._threads)
@@ -220,6 +230,7 @@ def _without_alignment(graph: GraphProto) -> GraphProto:
         return graph
     rest = type(graph)()
     rest.CopyFrom(graph)
+    # Nodes are in topological order: the alignment is all that precedes its sampling.
     del rest.node[: at + 1]
     return rest
 
@@ -251,6 +262,8 @@ def _mirrored(graph: GraphProto) -> set[str]:
     constants = {tensor.name: tensor for tensor in graph.initializer}
     names: set[str] = set()
     for node in graph.node:
+        # A flip is a Slice with a negative step, its fifth input. Nodes are in topological order,
+        # so one pass finds all that depends on it.
         flips = (
             node.op_type == "Slice"
             and len(node.input) == 5
@@ -268,6 +281,8 @@ def _last_of_each_side(graph: GraphProto, belongs: Any) -> dict[int, str]:
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in graph.value_info
     }
+    # The last map of a side may be that of an activation, but the side counts only if a
+    # convolution computed one: pooling alone adds no features.
     sides: set[int] = set()
     last: dict[int, str] = {}
     for node in graph.node:

@@ -76,6 +76,7 @@ def _verdict(sanity: SanityCheck, method: str) -> dict[str, str]:
         f"{signed(alike.spearman)} (absolute values {signed(alike.spearman_absolute)}), "
         f"n = {alike.n}."
     )
+    # Before passes(), which is False for an empty map too and would make it a failure.
     if method in sanity.empty:
         text = (
             "no place speaks for the explained label in any face that was checked, so there is "

@@ -91,6 +91,8 @@ class SanityCheck:
     def passes(self, method: str) -> bool:
         """Whether a method's maps show something that depends on the weights, by THRESHOLD."""
         last = self.levels[-1].similarity[method]
+        # With and without signs, as in the paper: a map that only changes its signs keeps its
+        # shape.
         alike = max(last.spearman, last.spearman_absolute)
         return method not in self.empty and alike < THRESHOLD
 
@@ -165,11 +167,13 @@ def check(
 
 def cascade(layers: int) -> list[int]:
     """Return how many layers are randomised at each level: from 1 to all, evenly."""
+    # A set: with few layers two levels round to the same number.
     return sorted({round(v) for v in np.linspace(1, layers, min(LEVELS, layers))})
 
 
 def compare(before_hw: NDArray[np.float32], after_hw: NDArray[np.float32]) -> Similarity:
     """Return how alike two maps are; two flat ones are the same, and one is like no other."""
+    # Ranks and SSIM are not defined for a constant map.
     flat = np.ptp(before_hw) == 0, np.ptp(after_hw) == 0
     if any(flat):
         same = float(all(flat))
@@ -182,6 +186,7 @@ def compare(before_hw: NDArray[np.float32], after_hw: NDArray[np.float32]) -> Si
 
 def signed(value: float) -> str:
     """Return a correlation to two digits with its sign, for people; never -0.00."""
+    # Adding 0.0 turns -0.0 into 0.0.
     return f"{round(value, 2) + 0.0:+.2f}"
 
 
@@ -198,6 +203,7 @@ def _ssim(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     from scipy.ndimage import gaussian_filter
 
     def blur(image: NDArray[np.float64]) -> NDArray[np.float64]:
+        # The window of Wang et al. 2004 has a standard deviation of 1.5 pixels.
         result: NDArray[np.float64] = gaussian_filter(image, 1.5)
         return result
 
@@ -205,6 +211,7 @@ def _ssim(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     mean_x, mean_y = blur(x), blur(y)
     variances = blur(x * x) - mean_x**2 + blur(y * y) - mean_y**2
     covariance = blur(x * y) - mean_x * mean_y
+    # (K1 L)^2 and (K2 L)^2 of the paper, with L = 1: the caller scales maps to a maximum of 1.
     c1, c2 = 0.01**2, 0.03**2
     above = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
     return float((above / ((mean_x**2 + mean_y**2 + c1) * (variances + c2))).mean())

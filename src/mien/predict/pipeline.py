@@ -87,6 +87,7 @@ def read_images(
         rotate: see `crop_image`.
         exclusive_lock: entered while an image is decoded and its faces are detected.
     """
+    # Without one, the threshold that the model's file was calibrated to.
     policy = policy or DecisionPolicy.of(classifier.info)
     waiting: list[CroppedImage] = []
     for found in _find_all(sources, detector, classifier, workers, rotate, exclusive_lock):

@@ -129,6 +129,7 @@ def prior_shift(info: ModelInfo, prior: Prior | None = None) -> PriorShift | Non
     source = info.prior or info.training_prior
     source_k = tuple(source[label] for label in info.labels)
     target_k = target_k or training_k
+    # No correction at all, so that logits stay the same bit for bit.
     return None if target_k == source_k else PriorShift(source_k, target_k)
 
 
@@ -239,6 +240,7 @@ def estimate_prior(
             "probabilities_nk has rows that are negative or do not sum to 1",
             hint="give probabilities, not logits",
         )
+    # Within PRIOR_TOLERANCE of 1 so far, since rounded values are accepted.
     training /= training.sum()
     n = len(probabilities)
     if not n:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from mien.predict.folders import FolderFiles
     from mien.types import Image
 
-_NAMES = "images have suffixes such as .jpg, .png, .webp, .gif, .tif or .heic"
+IMAGE_SUFFIXES = "images have suffixes such as .jpg, .png, .webp, .gif, .tif or .heic"
+"""What counts as an image in a folder, for messages."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -147,6 +148,7 @@ def images_in(found: FolderFiles) -> list[ImageSource]:
         have = "has" if len(others) == 1 else "have"
         count = counted(len(others), "file")
         _LOG.info("%s: %s %s no image suffix: %s", found.folder, count, have, names)
+    # A source with an error, so that the folder is counted and listed like a file.
     if not found.images:
         return [ImageSource(found.folder, _without_images(found))]
     return [ImageSource(path) for path in found.images]
@@ -159,4 +161,4 @@ def _without_images(found: FolderFiles) -> str:
             f"{found.folder} holds no images, but {count}; read videos with Reader.stream or "
             "mien video"
         )
-    return f"{found.folder} holds no images; {_NAMES}"
+    return f"{found.folder} holds no images; {IMAGE_SUFFIXES}"

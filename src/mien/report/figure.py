@@ -30,6 +30,7 @@ def new_figure(size: tuple[float, float], feature: str, extra: str = "train") ->
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(extra, feature) from error
+    # Not pyplot, which keeps every figure alive and chooses a backend that may need a screen.
     return Figure(figsize=size, dpi=110, layout="constrained")
 
 
@@ -43,6 +44,7 @@ def whole_epochs(axes: Axes, epochs: Sequence[float]) -> None:
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     first, last = math.floor(min(epochs)), math.ceil(max(epochs))
+    # matplotlib would stretch a single epoch over an axis of hundredths.
     if first == last:
         axes.set_xlim(first - 0.5, last + 0.5)
     elif any(epoch % 1 for epoch in epochs):

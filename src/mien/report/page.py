@@ -45,6 +45,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("mien.report"),
         autoescape=True,
+        # jinja2's default prints nothing for a misspelt variable.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -88,6 +88,7 @@ class AdmissionMiddleware:
             await send(message)
 
         try:
+            # Before the body is read: a refused client costs no more than its headers.
             origin = self._check(scope)
             if scope["method"] == "OPTIONS" and origin is not None:
                 await _send_no_content(send_with_headers)
@@ -123,10 +124,12 @@ class AdmissionMiddleware:
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on if there is capacity; only uploads (POST) take any."""
+        # Pages, health checks and results must answer while uploads fill the server.
         if scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
         if self.full:
+            # Retry-After is in whole seconds; 0 would invite a retry at once.
             wait_s = max(1, round(self.expected_wait_s(self._active)))
             raise Problem(
                 503,

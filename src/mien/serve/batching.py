@@ -51,6 +51,7 @@ class Batcher:
 
     async def probabilities(self, crops_nhw: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probabilities, float32 [n, k], of grey crops, uint8 [n, size, size]."""
+        # An image without a face must not wait for a batch.
         if not len(crops_nhw):
             return np.zeros((0, len(self._classifier.info.labels)), np.float32)
         result: asyncio.Future[NDArray[np.float32]] = asyncio.get_running_loop().create_future()
@@ -62,6 +63,7 @@ class Batcher:
         """Stop the thread; queued requests are cancelled."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        # Otherwise their requests would wait for ever.
         for _, result in self._queue:
             result.cancel()
         self._thread.shutdown()
@@ -70,6 +72,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
+            # A lone client gets no added latency.
             if self._more_expected():
                 await asyncio.sleep(self._window_s)
             batch = self._take()
@@ -90,6 +93,7 @@ class Batcher:
             for own, result in batch:
                 if not result.done():  # the client may have gone meanwhile
                     result.set_result(probs[start : start + len(own)])
+                # For clients that have left too: their rows are in the batch all the same.
                 start += len(own)
 
     def _take(self) -> list[_Request]:

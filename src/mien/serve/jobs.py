@@ -100,7 +100,12 @@ class Jobs:
         self._clock = clock
         self._lock = threading.Lock()
         self._base = sqlite3.connect(
-            path, timeout=30, check_same_thread=False, isolation_level=None
+            # isolation_level=None: `_transaction` begins and ends transactions itself. The lock
+            # makes one connection safe in several threads.
+            path,
+            timeout=30,
+            check_same_thread=False,
+            isolation_level=None,
         )
         # Write-ahead log: readers of other workers do not block the writer.
         self._base.execute("PRAGMA journal_mode = WAL")
@@ -158,6 +163,7 @@ class Jobs:
     def get(self, id_: str) -> Job | None:
         """Return a job by id, or None if it does not exist."""
         with self._lock:
+            # Named columns: a database of a later version may have more.
             query = f"SELECT {COLUMNS} FROM jobs WHERE id = ?"  # noqa: S608  (a constant)
             row = self._base.execute(query, (id_,)).fetchone()
         if row is None:
@@ -180,6 +186,7 @@ class Jobs:
             The job, now running, or None.
         """
         now = self._clock()
+        # A file that crashes its worker each time would otherwise stop the queue for ever.
         message = f"the server crashed {MAX_ATTEMPTS} times while processing this video"
         with self._transaction() as base:
             base.execute(

@@ -35,6 +35,7 @@ class Mailbox:
     """Holds the newest frame until it is taken; replaced frames are counted in `dropped`."""
 
     def __init__(self) -> None:
+        # A condition, not a queue: only the newest frame is worth its time.
         self._changed = threading.Condition()
         self._frame: tuple[int, float, bytes] | None = None
         self._started: float | None = None
@@ -48,6 +49,8 @@ class Mailbox:
             now = time.monotonic()
             self._started = now if self._started is None else self._started
             self.dropped += self._frame is not None
+            # The server's clock: tracking works in seconds, and clients' clocks may be set
+            # meanwhile.
             self._frame = (self._count, now - self._started, content)
             self._count += 1
             self._changed.notify()
@@ -102,6 +105,7 @@ class Camera:
 
     @threshold.setter
     def threshold(self, value: float) -> None:
+        # A new policy, since the camera's thread may be using the old one.
         self._policy = replace(self._policy, threshold=value)
 
     def run(self, send: Callable[[str], None]) -> None:

@@ -83,6 +83,7 @@ class Predictor:
     ) -> None:
         self.limits, self._metrics = settings.limits, metrics
         self.detector: Detector = detector or Mtcnn(threads=1)
+        # Kept beside the detector: each request says which of the two it wants.
         self._whole = WholeImage()
         # One thread and one core per image: parallelism inside a detection scales worse.
         self._concurrency = settings.images_at_once
@@ -104,6 +105,7 @@ class Predictor:
 
         Estimated from the time that recent images took; a request may hold several images.
         """
+        # The larger of both: a request may hold several images.
         return max(requests, self._detecting) * self._image_s / self._concurrency
 
     async def warm_up(self) -> None:

@@ -67,6 +67,7 @@ def read_video(
         SourceError: nothing of it can be read.
         Stopped: `progress` returned False.
     """
+    # Before the session: the header alone tells frames that would be too large.
     length_s = _check(path, job.kind, limits)
     notes: list[str] = []
     # The container's format is passed to FFmpeg, so that it never takes a file for a playlist.
@@ -127,6 +128,7 @@ def _frames(path: Path, kind: str, notes: list[str], selection: Selection) -> It
 
 def _check(path: Path, kind: str, limits: Limits) -> float:
     """Return the length in seconds, 0 where the file does not say; refuse too large frames."""
+    # Animations do not say how long they last, so their progress stays 0.
     if is_animation(path):
         _check_size(*size_of(path), limits)
         return 0.0

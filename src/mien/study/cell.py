@@ -68,6 +68,7 @@ def run_training(training: Training, dataset: Dataset, folder: Path) -> Result:
     _clear(path)
     part = random_subset(dataset, training)
     run = create_run(path, training.recipe, part, path)
+    # CPU time: trainings share the cores, so wall time would depend on the others.
     started = time.process_time()
     try:
         fit(run, part)
@@ -79,7 +80,9 @@ def run_training(training: Training, dataset: Dataset, folder: Path) -> Result:
     result = Result(
         key=training.key,
         fingerprint=dataset.fingerprint,
+        # JSON has neither nan nor infinity.
         measures={name: finite(value) for name, value in measures.items()},
+        # A diverged training returns no network that could be counted.
         parameters=count_parameters(run.recipe, run.input_size),
         train_n=int((part.splits_n == "train").sum()),
         validation_n=int((part.splits_n == "validation").sum()),
@@ -87,6 +90,7 @@ def run_training(training: Training, dataset: Dataset, folder: Path) -> Result:
         note=note,
     )
     _clear(path / "checkpoints")
+    # Last: the file's presence says that the training is complete.
     write_json(path / RESULT, asdict(result))
     return result
 

@@ -90,6 +90,7 @@ def check_claim(claim: Claim, cells: Collection[str], where: str) -> None:
                     f"{where}: a claim compares cell {cell!r}, which does not exist",
                     hint=did_you_mean(cell, cells) + f"its cells: {', '.join(cells)}",
                 )
+        # With 0, enough seeds would support a difference of any size, however small.
         if comparison.min_difference <= 0:
             raise ConfigError(
                 f"{where}: min_difference must be above 0, got {comparison.min_difference}",
@@ -118,6 +119,7 @@ def check_families(families: Sequence[Family], claims: Sequence[Claim], file: st
             hint="rename one of the [[family]] tables",
         )
     for claim in claims:
+        # Without families all claims are one family, and none of them names it.
         if claim.family not in names and (names or claim.family):
             found = f"names family {claim.family!r}" if claim.family else "names no family"
             raise ConfigError(

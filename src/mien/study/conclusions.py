@@ -45,6 +45,7 @@ def conclude(plan: Plan, factors: Sequence[FactorOutcome]) -> list[Conclusion]:
     conclusions = []
     for family in plan.families or (Family("", ""),):
         own = [claim for claim in claims if claim.claim.family == family.name]
+        # False sorts first; the sort is stable, so the plan's order stays within both groups.
         own.sort(key=lambda outcome: not outcome.claim.primary)
         sentence = condition(own) if family.name else ""
         conclusions.append(Conclusion(family, tuple(own), sentence))
@@ -66,11 +67,13 @@ def condition(claims: Sequence[ClaimOutcome]) -> str:
     states = [_state(claim) for claim in claims]
     if "not supported" in states and "supported" not in states:
         text += "; it holds under none of the conditions decided so far"
+    # Not capitalize(), which would lower-case names such as SGD.
     return text[0].upper() + text[1:] + "."
 
 
 def _state(claim: ClaimOutcome) -> str:
     tested = all(c.difference is not None for c in claim.comparisons)
+    # One refuted comparison decides the claim, whatever the untested ones would say.
     return claim.verdict if tested or claim.verdict == "not supported" else UNTESTED
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SCORED = 2000
 """Training images predicted after each epoch, see train.fit.TRAIN_SAMPLE."""
+# A training step is a forward pass and a backward pass of about twice its cost.
 SCORING = 1 / 3
 """Cost of predicting an image over that of training on it."""
 MAX_TIMED = 24
@@ -101,6 +102,7 @@ def images_trained(training: Training, dataset: Dataset) -> float:
     """Return the cost of a training, in images trained on."""
     train = _count(training.train, int((dataset.splits_n == "train").sum()))
     validation = _count(training.validation, int((dataset.splits_n == "validation").sum()))
+    # After each epoch, a sample of the training images and all validation images are predicted.
     return training.recipe.fit.epochs * (train + SCORING * (min(SCORED, train) + validation))
 
 
@@ -135,6 +137,7 @@ def parse_duration(text: str) -> float:
     """
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
     seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    # findall skips what does not match; the parts must make up the whole text.
     if "".join(number + unit for number, unit in parts) != text.strip() or seconds <= 0:
         raise ConfigError(
             f"budget: {text!r} is not a duration above 0",

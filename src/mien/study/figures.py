@@ -45,6 +45,7 @@ def draw_factor(outcome: FactorOutcome) -> Figure:
     shown = outcome.factor.shown
     height = 0.9 + 0.3 * len(outcome.cells)
     figure = Figure(figsize=(3.1 * len(shown) + 1.2, height), layout="constrained")
+    # Transparent, so that a page in its dark theme shows its own background.
     figure.patch.set_alpha(0)
     columns = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     for axes, measure in zip(columns, shown, strict=True):
@@ -57,9 +58,11 @@ def _column(axes: Axes, cells: Sequence[CellOutcome], measure: str) -> None:
     for row, cell in enumerate(cells):
         y = len(cells) - 1 - row
         values = [scale * v for v in cell.values(measure) if v is not None]
+        # Alternating heights keep dots of equal values apart.
         spread = [y + 0.22 + 0.03 * (i % 2) for i in range(len(values))]
         axes.plot(values, spread, "o", ms=3, color=DOT, alpha=0.75, mew=0)
         mean = cell.means[measure]
+        # A single seed has a mean, but no interval.
         if math.isfinite(mean.low):
             axes.plot([scale * mean.low, scale * mean.high], [y, y], color=BLUE, lw=2.5)
         if math.isfinite(mean.value):
@@ -85,6 +88,7 @@ def svg(outcome: FactorOutcome) -> str:
 
     buffer = io.StringIO()
     # Text stays text: screen readers can read it, and the file stays small.
+    # A fixed salt and no date: the same study gives the same file, byte for byte.
     with mpl.rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "m"}):
         draw_factor(outcome).savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()

@@ -100,6 +100,7 @@ def spread_around_line(values: Sequence[float]) -> float | None:
         return None
     x, y = np.arange(len(values)), np.asarray(values, np.float64)
     residuals = y - np.polyval(np.polyfit(x, y, 1), x)
+    # The line uses up two degrees of freedom.
     return float(np.sqrt((residuals**2).sum() / (len(values) - 2)))
 
 
@@ -110,8 +111,10 @@ def measure_diverged(part: Dataset, recipe: Recipe) -> dict[str, float | None]:
     majority = float(np.bincount(known).max() / max(1, len(known)))
     names = ("accuracy", "best_accuracy", "train_accuracy")
     values: dict[str, float | None] = {**dict.fromkeys(MEASURES), **dict.fromkeys(names, majority)}
+    # One constant label has a recall of 1 in its class and 0 in the others.
     return {**values, "balanced_accuracy": 1 / max(1, len(np.unique(known))), "gap": 0.0}
 
 
 def _log10(value: float) -> float:
+    # A ratio of 0, as of a layer without gradients, must stay finite: it goes into a mean.
     return math.log10(max(value, 1e-12))

@@ -113,6 +113,7 @@ class Training:
             "train": self.train,
             "validation": self.validation,
         }
+        # Sorted, so that the order of the keys in a file does not change the training's key.
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
         object.__setattr__(self, "key", digest[:16])
 
@@ -183,10 +184,12 @@ def _training(recipe: str, settings: str, train: float, validation: float, seed:
         validation: see `Training`.
         seed: of the training.
     """
+    # Only the seed differs: a cell's recipe is parsed and checked once.
     if seed:
         first = _training(recipe, settings, train, validation, 0)
         fit = replace(first.recipe.fit, seed=seed)
         return replace(first, recipe=replace(first.recipe, fit=fit))
+    # apply_setting changes nested tables in place; the cached recipe must stay as it is.
     values = copy.deepcopy(_base(recipe))
     for key, value in json.loads(settings).items():
         apply_setting(values, f"{key}={_toml(value)}")
@@ -310,6 +313,8 @@ def _check_factor(plan: Plan, factor: Factor, where: str) -> None:
                 hint='for example "0.01" = { "optimizer.lr" = 0.01 }',
             )
         try:
+            # Built now, so that a wrong setting fails before the first training, not hours into
+            # the study.
             first = trainings(plan, factor, cell)[0]
             network_options(first.recipe.network.name, first.recipe.network.options)
         except ConfigError as error:

@@ -46,6 +46,7 @@ def detectable_difference(n: int, deviation: float, alpha: float, *, sequential:
     def missing(shift: float) -> float:
         return float(stats.nct.sf(threshold, n - 1, shift)) - POWER
 
+    # brentq needs a bracket with a change of sign: power rises with the shift.
     high = threshold + 1
     while missing(high) < 0:
         high *= 2

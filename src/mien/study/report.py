@@ -229,6 +229,7 @@ def as_json(outcome: Outcome, provenance: Provenance) -> dict[str, Any]:
 
 def _data(outcome: Outcome) -> str:
     plan = outcome.plan
+    # From the results, not the plan: 0 in a plan stands for all images.
     done = [r for f in outcome.factors for c in f.cells for r in c.results if r is not None]
     sizes = sorted({(r.train_n, r.validation_n) for r in done})
     # The largest is the study's own size; cells with data.train are smaller.
@@ -257,6 +258,7 @@ def _mean(mean: Mean, measure: str) -> str:
     if not math.isfinite(mean.value):
         return "-"
     scale, digits = (100, 1) if points(measure) else (1, 2)
+    # A single seed has no interval.
     if not math.isfinite(mean.low):
         return f"{scale * mean.value:.{digits}f}"
     low, high = scale * mean.low, scale * mean.high

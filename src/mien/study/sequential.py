@@ -54,6 +54,7 @@ def e_values(differences: ArrayLike) -> NDArray[np.float64]:
     u = explained / residual
     r = 1 + n * PRIOR_VARIANCE
     logs = -0.5 * np.log(r) + n / 2 * (np.log1p(u) - np.log1p(u / r))
+    # exp overflows above 709; an e-value of e^700 decides any claim.
     values: NDArray[np.float64] = np.exp(np.minimum(logs, 700.0))
     values[..., :1] = 1.0
     return values
@@ -63,6 +64,7 @@ def anytime_p_value(differences: Sequence[float]) -> float:
     """Return the p value that holds at any stopping time: 1 over the largest e-value so far."""
     if not len(differences) or not np.any(differences):
         return 1.0
+    # The largest so far, since Ville's inequality bounds the maximum over all looks.
     return float(min(1.0, 1 / e_values(differences).max()))
 
 
@@ -71,6 +73,7 @@ def critical_t(n: int, alpha: float) -> float:
     if n < 2:
         return math.inf
     r = 1 + n * PRIOR_VARIANCE
+    # The e-value solved for t at 1 / alpha. Where c >= r no finite t reaches it.
     c = (math.sqrt(r) / alpha) ** (2 / n)
     return math.sqrt((n - 1) * (c - 1) / (1 - c / r)) if c < r else math.inf
 

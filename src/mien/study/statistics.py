@@ -100,6 +100,7 @@ def paired(first: Sequence[float], second: Sequence[float], level: float = LEVEL
         return Difference(mean, 1.0, math.nan, wins)
     # Equal differences have no t statistic: scipy would divide by zero.
     deviation = float(x.std(ddof=1))
+    # Of equal differences the p value is 0 by definition, unless all of them are 0.
     if deviation < EQUAL:
         same = abs(mean.value) < EQUAL
         return Difference(mean, 1.0 if same else 0.0, 0.0 if same else math.inf, wins, 0.0)

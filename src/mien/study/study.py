@@ -78,6 +78,7 @@ def run_study(
             failed[training.key] = error
         report(training, error)
 
+    # A failed training has no result file, so pending() lists it again on the next call.
     run_all(list(pending(plan, dataset, out).values()), data, folder, jobs, ended)
     return collect(plan, dataset, out, failed)
 

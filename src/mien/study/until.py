@@ -58,6 +58,7 @@ class Progress:
         progress = cls(plan, dataset, out / CELLS)
         for factor in plan.factors:
             for cell in factor.cells:
+                # Up to the first gap only: pairs are compared seed by seed, in order.
                 done = 0
                 for training in trainings(plan, factor, cell, plan.max_seeds):
                     if not progress.finished(training):
@@ -213,11 +214,14 @@ class Queue:
 
     def next(self) -> Batch | None:
         """Return the next seeds to run; None if all is decided, or the budget allows no more."""
+        # Emptied at each call, because results that came in since change the estimates.
         self.too_costly = []
+        # Measured costs replace the estimates as trainings finish.
         self.costs.add(self.progress.results, self.progress.known)
         for factor, cells, seeds in self._wanted():
             todo = self.progress.missing(factor, cells, seeds)
             cost = sum(self.costs.seconds(training) for training in todo)
+            # An empty batch costs nothing: its results are there, and only have to be counted.
             if not todo or self.progress.spent + cost <= self.budget_s:
                 return Batch(factor, cells, seeds, todo, cost)
             self.too_costly.append(cost)
@@ -239,6 +243,7 @@ class Queue:
         by_name = {factor.name: factor for factor in plan.factors}
         judged = self.progress.judged()
         claims = [(by_name[f.factor.name], claim) for f in judged for claim in f.claims]
+        # Stable: primary claims first, each group in the plan's order.
         claims.sort(key=lambda pair: not pair[1].claim.primary)
         more = []
         for factor, outcome in claims:

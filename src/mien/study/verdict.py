@@ -97,6 +97,7 @@ class ComparisonOutcome:
             words = "too few seeds to detect any"
         if self.verdict != "undecided" or d is None or not math.isfinite(d.deviation):
             return words
+        # A spread takes two seeds for each of its pairs.
         n = seeds_needed(c.min_difference, d.deviation, self.alpha, sequential=self.sequential)
         if n is None:
             return f"{words}; the minimum difference needs more than {MAX_SEEDS} seeds"
@@ -162,6 +163,7 @@ def judge(
         sequential: whether seeds were added until claims were decided; intervals and p values
             then hold at any stopping time.
     """
+    # Looking after every seed would raise the error rate of the plain t test.
     test = paired_sequential if sequential else paired
     judged: list[FactorOutcome] = []
     for factor in plan.factors:
@@ -190,6 +192,7 @@ def verdict_of(difference: Difference | None, p_corrected: float, min_difference
     """Return the verdict on one comparison; the module's docstring has the rule."""
     if difference is None:
         return "undecided"
+    # First: a difference that is too small to matter is refuted, however significant it may be.
     if difference.mean.high < min_difference:
         return "not supported"
     if p_corrected < ALPHA and difference.mean.value >= min_difference:

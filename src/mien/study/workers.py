@@ -94,7 +94,10 @@ class Worker:
         self.tasks: Any = self.context.Queue()
         self.outcomes: Any = self.context.Queue()
         self.process: SpawnProcess = self.context.Process(
-            target=_work, args=(self.data, self.folder, self.tasks, self.outcomes), daemon=True
+            # Daemons, which Python ends with the study's own process.
+            target=_work,
+            args=(self.data, self.folder, self.tasks, self.outcomes),
+            daemon=True,
         )
         self.process.start()
 
@@ -125,6 +128,7 @@ class Worker:
     def stop(self) -> None:
         """End the process."""
         self.process.terminate()
+        # terminate() is a request; a worker that is stuck must not hold up the end of the study.
         self.process.join(5)
 
 
@@ -136,6 +140,7 @@ def _work(data: Path, folder: Path, tasks: Any, outcomes: Any) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
+    # Once for each process: a large dataset takes seconds to load.
     dataset = load_dataset(data)
     while True:
         training = tasks.get()
@@ -155,4 +160,5 @@ def _exit_with_parent(parent: int) -> None:
     """
     while os.getppid() == parent:
         time.sleep(POLL_S)
+    # Not sys.exit, which would end this thread only.
     os._exit(1)

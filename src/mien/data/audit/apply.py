@@ -58,6 +58,7 @@ def apply_table(dataset: Dataset, table: Path) -> tuple[Dataset, dict[str, int]]
                 hint=did_you_mean(edit.new_label, known)
                 + f"allowed: {', '.join(dataset.label_names)}",
             )
+    # All rows before the first edit: a table of other images changes nothing.
     rows = _find_rows(dataset, edits, table)
     labels = dataset.labels_n.copy()
     dropped = np.zeros(len(dataset), bool)
@@ -91,6 +92,7 @@ def read_edits(table: Path) -> list[Edit]:
             hint=did_you_mean(missing[0], header) + "give the audit.csv of mien data audit",
         )
     edits = [
+        # Spreadsheets drop empty cells at the end of a row, or append some.
         _edit(table, line, dict(zip_longest(header, cells[: len(header)], fillvalue="")))
         for line, cells in rows
         if cells

@@ -171,6 +171,7 @@ def _faces(
     if tools.faces is None:
         not_checked["faceless"] = "no face detector was given"
         return []
+    # A blank image is a finding of its own: it would be listed twice as one without a face.
     blank = np.zeros(len(dataset), bool)
     blank[[p.row for p in problems if p.check == "blank"]] = True
     found, reason = check_faces(
@@ -226,6 +227,7 @@ def _votes(
             text = f"labelled {label}; {fractions[row]:.0%} of the votes are for {voted}"
             new = voted if voted in names else ""
             fraction = float(fractions[row])
+            # A close vote contradicts a label, but does not refute it.
             severity = SEVERE if fraction >= CLEAR_MAJORITY else WARNING
             disagreeing.append(
                 Problem(row, "votes-disagree", severity, text, KEEP, new, score=fraction)

@@ -109,6 +109,7 @@ def _conflicts(
     label_names: Sequence[str],
 ) -> list[Problem]:
     """Return the members of a group whose labels differ; drop the outvoted exact duplicates."""
+    # An image without a label contradicts no other.
     members = members[labels_n[members] >= 0]
     kinds, counts = np.unique(labels_n[members], return_counts=True)
     if len(kinds) < 2:
@@ -137,6 +138,8 @@ def _across(
     members: NDArray[np.int64], splits_n: NDArray[np.str_], sources_n: NDArray[np.str_]
 ) -> list[Problem]:
     """Return the training images of a group that has images in a held-out split."""
+    # The training image is the finding, not the one held out: dropping it ends the leak, and
+    # leaves published splits as they are.
     held_out = [int(m) for m in members if splits_n[m] in HELD_OUT]
     if not held_out:
         return []

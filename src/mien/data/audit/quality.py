@@ -55,6 +55,7 @@ def check_quality(images_nhw: NDArray[np.uint8]) -> list[Problem]:
         words = f"{m['even'][i]:.0%} one grey level, even borders {m['border'][i]:.0%}"
         score = float(max(m["even"][i], m["border"][i]))
         problems.append(Problem(int(i), "mostly-flat", WARNING, words, score=score))
+    # Blank images would widen the deviations by which the others are judged.
     rest = np.flatnonzero(~blank)
     for check, name, sign, words in (
         ("blurred", "sharpness", -1, "sharpness"),
@@ -75,6 +76,7 @@ def modified_z(values_n: NDArray[np.float64]) -> NDArray[np.float64]:
     distance = values_n - np.median(values_n)
     # Median absolute deviation (Iglewicz and Hoaglin 1993): outliers do not hide themselves by it.
     spread = float(np.median(np.abs(distance)))
+    # 0.6745 is the normal distribution's upper quartile, which turns the spread into deviations.
     return 0.6745 * distance / spread if spread > 0 else np.zeros(len(values_n))
 
 
@@ -83,8 +85,10 @@ def _measure(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
     n, side = images.shape[:2]
     pixels = images.astype(np.float32)
     variance = pixels.var(axis=(1, 2))
+    # The variance of the Laplacian: blur removes the second derivatives first.
     around = pixels[:, 2:, 1:-1] + pixels[:, :-2, 1:-1] + pixels[:, 1:-1, 2:] + pixels[:, 1:-1, :-2]
     laplacian = (around - 4 * pixels[:, 1:-1, 1:-1]).var(axis=(1, 2))
+    # Sorted once: both percentiles are positions in it.
     levels = np.sort(images.reshape(n, -1), axis=1)
     return {
         "mean": pixels.mean(axis=(1, 2), dtype=np.float64),
@@ -116,6 +120,7 @@ def _border_fraction(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return the fraction of the image outside of the smallest box that is not even, [n]."""
     spread_rows = np.ptp(images, axis=2) > 2 * EVEN
     spread_columns = np.ptp(images, axis=1) > 2 * EVEN
+    # Rows times columns that remain, as fractions: the area of the box.
     kept = np.ones(len(images))
     for uneven in (spread_rows, spread_columns):
         first, last = uneven.argmax(axis=1), uneven[:, ::-1].argmax(axis=1)

@@ -86,6 +86,7 @@ def predict_out_of_fold(
     probs = np.zeros((len(rows), len(label_names)))
     for fold in range(FOLDS):
         out = fold_m == fold
+        # A regression needs two classes; without them these images keep probabilities of 0.
         known = np.unique(labels[~out])
         if not out.any() or len(known) < 2:
             continue
@@ -114,6 +115,7 @@ def check_labels(
     labels = labels_n[predicted.rows]
     classes = np.unique(labels)
     probs = predicted.probs_mk[:, classes]
+    # cleanlab expects rows that sum to 1.
     probs = probs / np.maximum(probs.sum(axis=1, keepdims=True), 1e-12)
     # 'both' was the most precise of cleanlab's rules, see docs/log.md.
     wrong = find_label_issues(np.searchsorted(classes, labels), probs, filter_by="both", n_jobs=1)
@@ -128,6 +130,7 @@ def check_labels(
         if best_label == labels[m]:
             continue
         text = f"labelled {label_names[labels[m]]} ({own:.0%}), predicted {label_names[best_label]}"
+        # Both: where two labels are likely, a person should look, not the table decide.
         relabel = best >= MIN_RELABEL and own <= MAX_OWN
         problems.append(
             Problem(
@@ -161,5 +164,6 @@ def _folds(unit_m: NDArray[np.int64], labels_m: NDArray[np.int64], seed: int) ->
     fold = np.zeros(len(first), np.int64)
     for label in np.unique(labels_m):
         own = order[labels_m[first[order]] == label]
+        # In turn, class by class, so that the folds hold nearly as many units of each.
         fold[own] = np.arange(len(own)) % FOLDS
     return fold[inverse.ravel()]

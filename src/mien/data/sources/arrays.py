@@ -182,6 +182,7 @@ def _splits(path: Path, usage: NDArray[Any] | None, n: int) -> NDArray[np.str_]:
                 f"{path}: row {wrong[0]} has usage {usage[wrong[0]]}, outside 0 to 2",
                 hint="0 is Training, 1 PublicTest, 2 PrivateTest",
             )
+        # By number: each of the three names is translated once, not in every row.
         names_k = np.array([split_name(name, str(path)) for name in USAGES], "<U10")
         return names_k[usage.astype(np.int64)]
     texts = usage.astype(str).tolist()

@@ -160,11 +160,13 @@ def detect_format(source: Path) -> str:
     except OSError as error:
         raise DataError(f"cannot read {source}: {error.strerror}", hint="check the path") from error
     if S_ISDIR(kind):
+        # Any folder: its reader says which class folders it misses.
         return "folders"
     if source.suffix.lower() == ".npz":
         return "arrays"
     if source.suffix.lower() in (".csv", ".txt"):
         # By content: both formats are .csv files.
+        # A table without a header has its first row of pixels here, which `is_pixels` recognises.
         header = {name.lower() for name in read_header(source)}
         crops = "pixels" in header or ("path" not in header and any(map(is_pixels, header)))
         return "fer2013" if crops else "list"

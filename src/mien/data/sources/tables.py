@@ -79,6 +79,7 @@ def read_list(
     texts = [row["path"].strip() for _, row in rows]
     files = [_file(path.parent, text) for text in texts]
     crops = (cropper or ImageCropper()).read(files, [plain(t) for t in texts], size, progress)
+    # Before unreadable images are left out: a class that loses all of its images is reported.
     declared = [row["label"] for _, row in rows]
     rows = [rows[i] for i in crops.kept]
     names, labels = index_labels(
@@ -227,6 +228,7 @@ def _pixels(text: str, where: str) -> NDArray[np.uint8]:
     try:
         values = np.array(text.split(), np.int64)
     except (ValueError, OverflowError):
+        # Out of range, so that the check below reports it.
         values = np.array([-1])
     if not len(values) or values.min() < 0 or values.max() > 255:
         raise DataError(
@@ -240,6 +242,7 @@ def _emotion(text: str, where: str) -> str:
     text = text.strip()
     if not text:
         return ""
+    # int() alone would take '-1' and '1_0' too.
     if not text.isdecimal() or int(text) >= len(SEVEN):
         raise DataError(
             f"{where}: unknown label {text!r}",
@@ -344,6 +347,8 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         with path.open("rb") as start:
             # Excel's 'Unicode text' is UTF-16 with a byte order mark.
             wide = start.read(2) in (b"\xff\xfe", b"\xfe\xff")
+        # The byte order mark would become part of the first column's name (utf-8-sig drops it).
+        # newline: the csv module treats line breaks inside quotes itself.
         with path.open(newline="", encoding="utf-16" if wide else "utf-8-sig") as file:
             delimiter = _delimiter(file.readline())
             file.seek(0)

@@ -47,6 +47,7 @@ def diagnose_logs(path: Path) -> Report:
     """
     log = read_logs(path)
     evidence = _evidence(log)
+    # Only these, since evidence that is missing would look like evidence of health.
     judged = [name for name, roles in NEEDED.items() if all(r in log.curves for r in roles)]
     diagnosis = judge(evidence, [RULES[name] for name in judged])
     missing = {
@@ -101,6 +102,7 @@ def _evidence(log: Log) -> Evidence:
         domain_shift_auc=math.nan,
         duplicates=(0.0, 0),
         shared_subjects=0,
+        # Without classes the first loss stands for chance level: nothing is learned yet.
         chance=means[0] if means else math.nan,
         # Only loss curves are known, so the task counts as one without classes.
         program=Program(
@@ -119,6 +121,7 @@ def _history(log: Log) -> list[EpochMetrics]:
     train = [v for v in log.curves.get("loss", []) if math.isfinite(v)]
     if not held or not train:
         return []
+    # Logs need not tell epochs: the training losses are divided evenly among the validations.
     parts = np.array_split(train, min(len(held), len(train)))
     means = [float(part.mean()) for part in parts]
     means += [means[-1]] * (len(held) - len(means))

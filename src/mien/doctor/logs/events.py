@@ -45,6 +45,7 @@ def read_events(path: Path) -> tuple[list[Scalar], str]:
         if place + HEADER > len(content):
             return scalars, f"{path.name} ends within record {number}"
         (size,) = struct.unpack_from("<Q", content, place)
+        # A damaged length would otherwise ask for gigabytes.
         if size > MAX_RECORD:
             return scalars, f"{path.name} is damaged in record {number}"
         end = place + HEADER + size
@@ -54,6 +55,7 @@ def read_events(path: Path) -> tuple[list[Scalar], str]:
             scalars += _event(content[place + HEADER : end])
         except (ValueError, struct.error, IndexError):
             return scalars, f"{path.name} is damaged in record {number}"
+        # The checksums (masked CRC-32C) are skipped: the structure shows damage well enough.
         place = end + FOOTER
     return scalars, ""
 
@@ -61,6 +63,7 @@ def read_events(path: Path) -> tuple[list[Scalar], str]:
 def _event(message: bytes) -> list[Scalar]:
     step, summary = 0, b""
     for field, value in _fields(message):
+        # Event: 2 is the step, 5 the summary (tensorflow/core/util/event.proto).
         if field == 2 and isinstance(value, int):
             step = value
         elif field == 5 and isinstance(value, bytes):
@@ -82,6 +85,7 @@ def _value(message: bytes) -> tuple[str, float | None]:
             tag = value.decode("utf-8", "replace")
         elif field == 2 and isinstance(value, bytes):
             (number,) = struct.unpack("<f", value)
+        # Newer writers, such as TensorFlow 2's, store a tensor instead of a float.
         elif field == 8 and isinstance(value, bytes):
             number = _tensor(value)
     return tag, number
@@ -93,6 +97,7 @@ def _tensor(message: bytes) -> float | None:
     for field, value in _fields(message):
         if field == 1 and isinstance(value, int):
             kind = value
+        # Raw bytes, packed floats or packed doubles, as the writer chose.
         elif field in (4, 5, 6) and isinstance(value, bytes):
             content = value
     form = {FLOAT: "<f", DOUBLE: "<d"}.get(kind)
@@ -110,6 +115,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     place = 0
     while place < len(message):
         key, place = _varint(message, place)
+        # A key holds the field's number, and in its lowest three bits the wire type.
         field, kind = key >> 3, key & 7
         if kind == VARINT:
             number, place = _varint(message, place)
@@ -131,6 +137,7 @@ def _varint(message: bytes, place: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = message[place]
+        # Seven bits a byte, the lowest first; the eighth bit says that more follow.
         value |= (byte & 0x7F) << shift
         place, shift = place + 1, shift + 7
         if not byte & 0x80:

@@ -38,6 +38,8 @@ def log_files(path: Path) -> list[Path]:
     """Return the event files and CSV files of a folder, searched in depth, or the file itself."""
     if path.is_file():
         return [path]
+    # Sorted by name, which begins with the time in event files: a resumed training follows its
+    # start.
     return sorted([*path.rglob(EVENTS), *path.rglob("*.csv")])
 
 
@@ -62,6 +64,7 @@ def read_logs(path: Path) -> Log:
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise SourceError(f"{file}: cannot be read: {error}", hint="is it a log?") from error
         for name, values in part.items():
+            # By step, so that a resumed training replaces the steps that it repeats.
             series.setdefault(name, {}).update(values)
         if remark:
             log.remarks.append(f"{remark}; what is before it was read.")
@@ -80,6 +83,7 @@ def _assign(log: Log, name: str, values: list[float]) -> None:
     role = role_of(name)
     if role is None:
         log.others.append(name)
+    # Of several names for one quantity the longest curve says most.
     elif role not in log.curves or len(values) > len(log.curves[role]):
         log.curves[role], log.names[role] = values, name
 
@@ -96,6 +100,7 @@ def _table(path: Path) -> tuple[dict[str, dict[int, float]], str]:
     """Return each column's numbers by row; empty cells are left out, as loggers mix their rows."""
     text = path.read_text(encoding="utf-8-sig")
     first = text.split("\n", 1)[0]
+    # The most frequent one: a header of names may hold any of them once.
     delimiter = max(",;\t", key=first.count)
     found: dict[str, dict[int, float]] = {}
     for number, row in enumerate(csv.DictReader(text.splitlines(), delimiter=delimiter)):
@@ -110,6 +115,7 @@ def _number(cell: object) -> float | None:
     if not isinstance(cell, str) or not cell.strip():
         return None
     try:
+        # Loops that log a tensor instead of loss.item() write 'tensor(0.5)'.
         return float(cell.strip().removeprefix("tensor(").removesuffix(")"))
     except ValueError:
         return math.nan if cell.strip().lower() in ("nan", "null", "none") else None

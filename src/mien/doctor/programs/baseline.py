@@ -24,6 +24,7 @@ def standardized(
     train_nd: NDArray[np.float64], other_md: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return both with the training data's mean 0 and deviation 1, non-finite values as 0."""
+    # Every n-th feature of a large image is enough for a baseline.
     step = max(1, train_nd.shape[1] // MAX_FEATURES)
     parts = [np.nan_to_num(x[:, ::step], posinf=0.0, neginf=0.0) for x in (train_nd, other_md)]
     mean, spread = parts[0].mean(axis=0), parts[0].std(axis=0)
@@ -47,12 +48,15 @@ def kernel_baseline(
     y = targets_nk - offset
     best: tuple[float, NDArray[np.float64], NDArray[np.float64]] | None = None
     for inner, outer in _kernels(x, z):
+        # One decomposition serves all penalties.
         values, vectors = np.linalg.eigh(inner)
         projected = vectors.T @ y
         for penalty in PENALTIES:
             weights = 1 / (np.maximum(values, 0) + penalty * float(np.trace(inner)) / len(x))
             coefficients = vectors @ (weights[:, None] * projected)
             diagonal = np.maximum((vectors**2 * weights).sum(axis=1), 1e-9)
+            # The residual of a fit without the example: coefficient over the inverse's diagonal
+            # (PRESS).
             residual = coefficients / diagonal[:, None]
             error = float((residual**2).sum())
             if best is None or error < best[0]:
@@ -65,6 +69,7 @@ def _kernels(
     x: NDArray[np.float64], z: NDArray[np.float64]
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     linear = x @ x.T, z @ x.T
+    # Squared distances from products: |a - b|² = a² + b² - 2ab, which rounding may take below 0.
     square = np.diag(linear[0])
     inner = np.maximum(square[:, None] + square - 2 * linear[0], 0)
     outer = np.maximum((z**2).sum(axis=1)[:, None] + square - 2 * linear[1], 0)

@@ -29,6 +29,7 @@ MAX_RATES = 512
 def boundaries_of(watch: Recording) -> list[int]:
     """Return the step after the end of each epoch."""
     known = [b for b in watch.boundaries if b > 0]
+    # A loop that never validates shows its epochs by batches that come again.
     length = watch.order.epoch_length() if not known else 0
     if length:
         known = list(range(length, watch.steps + 1, length))
@@ -51,6 +52,7 @@ def epochs_of(watch: Recording, task: Task, found: Examination) -> list[EpochSig
         signals.append(_epoch(watch, number, (begin, end), rows, part, task))
         begin = end
     if signals:
+        # The network is examined once, at the end: units that are stuck now are dead.
         signals[-1] = replace(signals[-1], stuck=found.stuck)
     return signals
 
@@ -71,6 +73,7 @@ def _epoch(
     ]
     predicted = sum(r.predicted for r in useful)
     changes = [r.change for r in useful if r.change is not None]
+    # A gradient scales with its loss: a regression's may be in the thousands.
     norms = [r.norm / scale for r in rows if math.isfinite(r.norm)]
     return EpochSignals(
         epoch=number,
@@ -78,6 +81,8 @@ def _epoch(
         losses=means,
         peaks=peaks,
         measured=len(rows),
+        # A sum over steps, since the ratio of a single step is noise where its prediction is near
+        # 0.
         gain=_six(sum(changes) / predicted) if predicted < 0 else None,
         worse=float(np.mean([not d <= 0 for d in changes])) if changes else 0.0,
         gradient_norm=_six(float(np.median(norms))) if norms else None,
@@ -90,6 +95,7 @@ def _layers(rows: list[StepRow]) -> dict[str, LayerSignals]:
     found = {}
     for name in rows[0].layers if rows else {}:
         values = np.array([r.layers[name] for r in rows if name in r.layers])
+        # The median, so that one bad batch does not decide.
         middle = np.median(values, axis=0)
         if np.isfinite(middle).all():
             found[name] = LayerSignals(*(float(v) for v in middle))
@@ -116,6 +122,7 @@ def _six(value: float) -> float | None:
 def history_of(watch: Recording, signals: list[EpochSignals], task: Task) -> list[EpochMetrics]:
     """Return the metrics of the validated epochs; the training ones of the last weights only."""
     epochs = watch.validation.epochs
+    # Boundaries at step 0 come from a validation before the training.
     scored = {b: e for b, e in zip(watch.boundaries, epochs, strict=True) if b > 0 and e.n}
     ends = dict(zip(boundaries_of(watch), signals, strict=True))
     history = []
@@ -123,6 +130,7 @@ def history_of(watch: Recording, signals: list[EpochSignals], task: Task) -> lis
         epoch = ends.get(end)
         if epoch is None:
             continue
+        # Regression has no accuracy.
         accuracy = score.right / score.n if score.scored else math.nan
         history.append(
             EpochMetrics(

@@ -43,6 +43,7 @@ def describe(watch: Recording, task: Task, found: Examination, rates: tuple[floa
     epochs = len(watch.boundaries) or (
         len(boundaries_of(watch)) if watch.order.epoch_length() else 0
     )
+    # By identity: == of tensors compares their values.
     trained = {id(p) for o in watch.optimizers for g in o.param_groups for p in g["params"]}
     named = list(model.named_parameters())
     return Program(
@@ -143,12 +144,14 @@ def _class_runs(watch: Recording, task: Task) -> float | None:
     if len(labels) < 32 or len(np.unique(labels)) < 2:
         return None
     _, counts = np.unique(labels, return_counts=True)
+    # The probability that two independent draws have the same class.
     expected = float(((counts / counts.sum()) ** 2).sum())
     return float((labels[1:] == labels[:-1]).mean()) / expected if expected < 0.95 else None
 
 
 def _mode_ratio(watch: Recording, task: Task) -> float:
     """Return the last losses in training mode over the loss in evaluation mode."""
+    # Many of the last steps, because single losses with dropout scatter.
     losses = [v for v in watch.known_losses() if math.isfinite(v)][-32:]
     if not losses or task.train is None or task.train.probs_nk is None:
         return 1.0
@@ -172,6 +175,7 @@ def _shrunk(watch: Recording) -> dict[str, float]:
         weight = getattr(module, "weight", None)
         if isinstance(module, NORMS) and isinstance(weight, torch.nn.Parameter):
             scale = float(weight.detach().abs().mean())
+            # Decay alone shrinks a weight to exp(-decay times the summed rates): 0.5 leaves 61%.
             if decays.get(id(weight), 0.0) * total > 0.5:
                 found[name] = scale
     return found
@@ -185,6 +189,7 @@ def _labels(task: Task) -> dict[str, Any]:
         k = held.probs_nk.shape[1]
         guess = held.probs_nk.argmax(axis=1)
         rates = {d: float(((guess + d) % k == held.y_true_n).mean()) for d in (-1, 0, 1)}
+        # One off in either direction: labels from 1 to k, or an added background class.
         best = max(rates, key=lambda d: rates[d])
         if best and k > 2 and rates[best] > 0.5 > rates[0] + 0.2:
             offset = best
@@ -192,6 +197,7 @@ def _labels(task: Task) -> dict[str, Any]:
 
 
 def _resources(watch: Recording) -> dict[str, Any]:
+    # The second half only: caches and workspaces fill up in the first steps of any loop.
     half = [m for s, m in watch.memory if s >= watch.steps / 2]
     growth = fraction = 0.0
     if len(half) >= 8 and half[0] > 0:
@@ -199,6 +205,7 @@ def _resources(watch: Recording) -> dict[str, Any]:
         # Only a steady growth: caches grow in few jumps.
         if order > 0.97:
             growth, fraction = half[-1] - half[0], (half[-1] - half[0]) / half[0]
+    # Without the first, which holds the start of the workers.
     pairs = [(w, t) for w, t in watch.waits[1:] if math.isfinite(w) and math.isfinite(t) and t > 0]
     return {
         "memory_growth_mb": growth,

@@ -67,7 +67,9 @@ def _batch(watch: Recording) -> Any:
     parts, count = [], 0
     for batch in watch.train.inputs:
         if not isinstance(batch, Tensor):
+            # Tuples and dictionaries of tensors are not joined: one batch has to do.
             return head(watch.train.inputs[0], MAX_ROWS)
+        # Sequences may be padded to another length in each batch, and cannot be joined then.
         if batch.shape[1:] == watch.train.inputs[0].shape[1:]:
             parts.append(batch)
             count += len(batch)
@@ -113,6 +115,7 @@ class _Tracer:
                 self.tags[id(output)] = tag
             if isinstance(module, LAST):
                 self.makers[id(output)] = type(module).__name__
+            # In few examples a unit that never changes may be chance.
             if isinstance(module, ACTIVATIONS) and self.count >= MIN_ROWS:
                 self._measure(name, module, output)
 
@@ -129,8 +132,10 @@ class _Tracer:
         units = output if output.ndim != 3 or not self.last_linear else output.transpose(1, 2)
         if units.ndim < 2:
             return
+        # Units by positions: a channel is stuck only if it is so at every position.
         flat = units.flatten(2) if units.ndim > 2 else units[:, :, None]
         if isinstance(module, nn.Tanh | nn.Sigmoid):
+            # A sigmoid's 0 to 1 is scaled to a tanh's -1 to 1, so that one limit serves both.
             centred = flat if isinstance(module, nn.Tanh) else 2 * flat - 1
             # Always on the same side: a unit that swings from one end to the other carries a bit.
             middle, size = centred.mean(dim=(0, 2)).abs(), centred.abs().mean(dim=(0, 2))
@@ -173,8 +178,10 @@ def _is_affine(watch: Recording, batch: Any) -> bool | None:
     a, b, middle = (None if r is None else r.double() for r in results)
     if a is None or b is None or middle is None or not bool(torch.isfinite(middle).all()):
         return None
+    # An affine f has f((x + y) / 2) = (f(x) + f(y)) / 2 for all x and y.
     difference = (middle - (a + b) / 2).abs().max()
     spread = (a - b).abs().max()
+    # Relative to the outputs' spread, since float32 rounds the two sides differently.
     return bool(spread > 0 and difference < 1e-4 * spread)
 
 

@@ -55,6 +55,7 @@ def unregistered(model: nn.Module) -> tuple[str, ...]:
     found = []
     for name, module in model.named_modules():
         for key, value in vars(module).items():
+            # PyTorch's own registries, such as _modules, start with an underscore.
             if key.startswith("_") or not isinstance(value, list | tuple | dict):
                 continue
             items = value.values() if isinstance(value, dict) else value
@@ -87,6 +88,7 @@ def frozen_untrained(model: nn.Module) -> tuple[str, ...]:
             spread = float(values.std()) * math.sqrt(3) / bound
             if float(values.abs().max()) <= bound * (1 + 1e-6) and 0.9 < spread < 1.1:
                 found.append(f"{name}.weight" if name else "weight")
+        # A normal distribution has a kurtosis of 3.
         elif isinstance(module, nn.Embedding) and len(values) > 200:
             kurtosis = float(((values - values.mean()) ** 4).mean() / values.var() ** 2)
             if 0.95 < float(values.std()) < 1.05 and 2.6 < kurtosis < 3.4:
@@ -152,6 +154,7 @@ def scheduler_faults(schedulers: Iterable[Any], steps: int, epochs: int) -> tupl
     found = []
     for scheduler in schedulers:
         name, count = type(scheduler).__name__, int(getattr(scheduler, "last_epoch", 0))
+        # OneCycleLR calls its plan total_steps, CosineAnnealingLR T_max.
         planned = getattr(scheduler, "total_steps", None) or getattr(scheduler, "T_max", None)
         milestones = sorted(getattr(scheduler, "milestones", None) or ())
         if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
@@ -159,6 +162,7 @@ def scheduler_faults(schedulers: Iterable[Any], steps: int, epochs: int) -> tupl
                 found.append(f"{name} was never stepped in {steps:,} steps")
         elif count <= 0 and steps > 1:
             found.append(f"{name} was never stepped in {steps:,} steps")
+        # Warm restarts (T_0) go round by design.
         elif planned and count > 1.5 * planned and not hasattr(scheduler, "T_0"):
             found.append(f"{name} was planned for {planned:,} steps and stepped {count:,} times")
         elif planned and count < MAX_RUN_IN_STEPS * planned:

@@ -85,9 +85,13 @@ def link_of(
     for name, function in _criteria(criterion, loss):
         for shape in SHAPES:
             for label, activation in ACTIVATIONS:
+                # The most common forms come first in each list, so that the search usually ends at
+                # once.
                 for convert in _conversions(output):
                     link = Link(name, function, _chain(shape, activation), convert)
                     if _gives(link, output.detach(), targets, wanted):
+                        # Without an activation the shorter chain does: the link runs in each
+                        # measured step.
                         return link if label else Link(name, function, shape, convert)
     return None
 
@@ -99,6 +103,7 @@ def _criteria(
         name = getattr(criterion, "__name__", type(criterion).__name__)
         yield name, criterion
         return
+    # autograd numbers its classes, as in MseLossBackward0.
     found = type(loss.grad_fn).__name__.rstrip("0123456789") if loss.grad_fn is not None else ""
     if found.startswith("NllLoss"):
         # cross_entropy is a log-softmax and this loss; it comes first, as it is the usual call.
@@ -135,4 +140,5 @@ def _gives(link: Link, output: Tensor, targets: Any, wanted: float) -> bool:
         found = float(value)
     except Exception:  # noqa: BLE001 - a criterion of the user's may raise anything
         return False
+    # The floor lets losses near 0 differ by rounding.
     return abs(found - wanted) <= TOLERANCE * max(abs(wanted), 1e-3)

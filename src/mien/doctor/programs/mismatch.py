@@ -54,6 +54,7 @@ def _cross_entropy(program: Program, outputs: OutputStatistics) -> Mismatch | No
                         "cross-entropy has a single output",
                         "with one output the softmax is always 1 and the loss 0",
                         "Use two outputs, or BCEWithLogitsLoss with one.")  # fmt: skip
+    # From the observed values: a softmax may be a function call, which no module shows.
     inside = outputs.low >= 0 and outputs.high <= 1
     remedy = "Remove the last activation: CrossEntropyLoss contains the softmax."
     if inside and outputs.sum_error < EXACT:
@@ -94,6 +95,7 @@ def _squared(program: Program, outputs: OutputStatistics) -> Mismatch | None:
               "ReLU": (0.0, float("inf")), "Softplus": (0.0, float("inf"))}  # fmt: skip
     low, high = bounds.get(outputs.last_activation, (-float("inf"), float("inf")))
     spread = max(program.target_high - program.target_low, 1e-12)
+    # Over the range of the targets: a few of them just outside matter little.
     beyond = max(low - program.target_low, program.target_high - high) / spread
     if beyond > 0.05:
         return Mismatch("targets-out-of-range", "serious",

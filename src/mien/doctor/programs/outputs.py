@@ -34,6 +34,7 @@ class OutputSummary:
         """Add one batch."""
         predictions = link.transform(output)
         wanted = link.convert(targets)
+        # float16 alone: bfloat16 has float32's range, and gradients do not underflow in it.
         self.half = predictions.dtype == torch.float16
         values = predictions.float()
         flat = values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values.reshape(-1, 1)

@@ -51,6 +51,7 @@ def untouched(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Restore buffers, modes and generators after forward passes inside the block."""
     state = RandomState.take(device)
     modes = [(module, module.training) for module in model.modules()]
+    # Batch norm's running statistics are buffers, and a forward pass may change them.
     buffers = [(b, b.detach().clone()) for b in model.buffers()]
     try:
         with torch.no_grad():
@@ -58,6 +59,7 @@ def untouched(model: nn.Module, device: torch.device) -> Iterator[None]:
     finally:
         with torch.no_grad():
             for buffer, value in buffers:
+                # Compared first: an in-place copy would bump the version that autograd checks.
                 if not torch.equal(buffer, value):
                     buffer.copy_(value)
         for module, mode in modes:
@@ -114,6 +116,7 @@ class Probe:
         self.old: list[Tensor | None] = []
         self.computed: list[Tensor | None] = []
         self.handles: list[Any] = []
+        # The smallest weights: copying their gradients costs next to nothing.
         small = sorted((p for _, p in named if p.ndim > 1), key=lambda p: p.numel())[:TRACKED]
         self.tracked = [p for p in small if not _is_sparse(p)]
         for number, parameter in enumerate(self.tracked):
@@ -146,6 +149,8 @@ class Probe:
         for i, (_, p) in enumerate(self.named):
             if p.grad is not None:
                 grad = p.grad.detach()
+                # Copies, both: the next zero_grad or backward pass may write into the gradient
+                # itself.
                 self.gradients.append((i, grad.to_dense() if grad.is_sparse else grad.clone()))
 
     def remove(self) -> None:
@@ -162,10 +167,12 @@ class Probe:
             return StepRow(step, rate, None, 0.0, loss, 0.0)
         weights = [b for _, b, _ in found]
         gradients = [g.to(b.dtype) for _, b, g in found]
+        # One call for all tensors: one each would cost more than the arithmetic of small layers.
         steps = torch._foreach_sub([p.detach() for (_, p), _, _ in found], weights)
         sizes = [torch.stack(torch._foreach_norm(x)) for x in (gradients, weights, steps)]
         lengths = torch.stack(sizes).double().cpu().numpy()
         products = torch._foreach_mul(gradients, steps)
+        # First order: the change of the loss is the gradient times the step.
         predicted = float(torch.stack([x.sum() for x in products]).double().sum())
         row = StepRow(step, rate, None, predicted, loss, float(np.sqrt((lengths[0] ** 2).sum())))
         for column, ((name, p), _, _) in enumerate(found):
@@ -206,6 +213,7 @@ class Probe:
 
 def _cosine(a: Tensor, b: Tensor) -> float:
     return float(
+        # In double, because cosines are compared by their fourth digit.
         torch.dot(a.double(), b.double()) / (a.double().norm() * b.double().norm() + 1e-300)
     )
 

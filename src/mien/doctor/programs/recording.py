@@ -47,6 +47,7 @@ class Recording:
         self.model, self.bare, self.optimizers = model, bare(model), list(optimizers)
         self.criterion = criterion
         self.classes = tuple(str(name) for name in classes) if classes is not None else None
+        # A model without parameters has no device of its own.
         first = next(self.bare.parameters(), None)
         self.device = first.device if first is not None else torch.device("cpu")
         self.layer_names = layer_weights(self.bare)
@@ -56,6 +57,7 @@ class Recording:
                 n: float(p.detach().float().square().mean().sqrt())
                 for n, p in self.bare.named_parameters()
             }
+            # Now, before the first step: later the initial weights are gone.
             self.gains, self.equal_at_start = weight_gains(self.bare), equal_rows(self.bare)
         self.losses: list[Tensor | float] = []
         self.rates: list[float] = []
@@ -86,6 +88,7 @@ class Recording:
     def known_losses(self) -> list[float]:
         """Return the loss of each step."""
         if any(isinstance(value, Tensor) for value in self.losses):
+            # Converted here, at the end: reading each step's loss would make a GPU wait.
             values = [torch.as_tensor(v).detach().double().mean().cpu() for v in self.losses]
             self.losses = list(torch.stack(values).tolist())
         return [float(value) for value in self.losses]

@@ -39,8 +39,11 @@ class Sample:
         n = rows(inputs)
         if not n or self.is_full:
             return
+        # Bytes of one example, so that large images fill the memory no further than small ones.
         size = sum(t.numel() * t.element_size() for t in tensors(inputs)) / n
         keep = min(n, MAX_ROWS - self.count, max(1, int((MAX_BYTES - self.bytes) / max(size, 1))))
+        # Of the first examples, not at random: which ones are kept must not take random numbers
+        # from the loop.
         self.inputs.append(head(inputs, keep))
         self.targets.append(head(targets, keep))
         self.count += keep
@@ -77,6 +80,7 @@ def digest(tree: Any) -> str:
     total = hashlib.sha256()
     for tensor in tensors(tree):
         values = tensor.detach().cpu().contiguous()
+        # NumPy has no bfloat16.
         if values.dtype == torch.bfloat16:
             values = values.float()
         total.update(values.numpy().tobytes())

@@ -34,6 +34,7 @@ MIN_LEAKED_FEATURES = 8
 
 def diagnose_recording(watch: Recording) -> Report:
     """Return the findings of a watched training."""
+    # The report may be asked for in the middle of a training, which must not change by it.
     with torch.random.fork_rng(devices=[]):
         evidence = gather(watch)
     diagnosis = apply_rules(evidence)
@@ -143,6 +144,7 @@ def _pixels(watch: Recording) -> dict[str, PixelStatistics]:
         spread = spread[spread > 0]
         image = first.ndim > 2
         std = float(finite.std()) if image or not len(spread) else float(np.median(spread))
+        # With few features, equal values in a row are no sign of a damaged example.
         rows = finite.std(axis=1)
         blank = (rows == 0) if finite.shape[1] >= MIN_LEAKED_FEATURES else np.zeros(len(rows), bool)
         found[split] = PixelStatistics(
@@ -173,6 +175,7 @@ def _shift(watch: Recording) -> float:
     if parts is None or count < MIN_COMPARED:
         return math.nan
     rng = np.random.default_rng(0)
+    # Equal numbers, so that the classifier cannot profit from guessing the larger split.
     both = np.concatenate([p[rng.permutation(len(p))[:count]] for p in parts])
     sides = np.repeat([[0.0], [1.0]], count, axis=0)
     scores, _ = kernel_baseline(both, sides, both[:1])
@@ -185,6 +188,7 @@ def _duplicates(watch: Recording) -> tuple[float, int]:
     parts = _split_features(watch)
     if parts is None or parts[0].shape[1] < MIN_LEAKED_FEATURES:
         return 0.0, 0
+    # Constant examples are left out: blank ones are equal without being duplicates.
     known = {row.tobytes() for row in np.ascontiguousarray(parts[0]) if row.std() > 0}
     hits = [row.tobytes() in known for row in np.ascontiguousarray(parts[1])]
     return (float(np.mean(hits)), len(hits)) if hits else (0.0, 0)

@@ -113,8 +113,10 @@ def _kind(watch: Recording, split: Split) -> Kind:
     name = (watch.link.name if watch.link else _criterion_name(watch)).lower().replace("_", "")
     probabilistic = any(part in name for part in ("cross", "bce", "nll", "margin", "focal"))
     if not first.is_floating_point() and columns == 1 and units > 1 and whole:
+        # Labels beyond the outputs, such as an ignored -100, are no classes.
         inside = split.targets.min(initial=0) >= 0 and split.targets.max(initial=0) < units
         return "classification" if inside else "other"
+    # One-hot targets; rows with several ones would be a multi-label task.
     if binary and columns == units > 1 and bool((split.targets.sum(axis=1) == 1).all()):
         return "classification"
     if binary and columns == 1 and units == 1 and (probabilistic or not name):
@@ -145,8 +147,11 @@ def _probabilities(split: Split, kind: Kind, bounded: bool) -> NDArray[np.float6
     if not np.isfinite(logits).all():
         return None
     if kind == "binary":
+        # Outputs within 0 and 1 have gone through a sigmoid already. Clipped: exp overflows above
+        # 709.
         one = logits if bounded else 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
         return np.concatenate([1 - one, one], axis=1)
+    # Subtracting the maximum keeps exp from overflowing.
     exp = np.exp(logits - logits.max(axis=1, keepdims=True))
     probs: NDArray[np.float64] = exp / exp.sum(axis=1, keepdims=True)
     return probs
@@ -162,7 +167,9 @@ def _classes(watch: Recording, task: Task, train: Split, validation: Split | Non
     prior = counts / max(1, counts.sum())
     task.is_log_loss = _is_log_loss(watch)
     if task.is_log_loss:
+        # The entropy of the labels is the log loss of the best constant prediction.
         task.chance = max(1e-3, float(-(prior[prior > 0] * np.log(prior[prior > 0])).sum()))
+        # Balancing weights make the classes equally likely: the log of their number.
         if getattr(watch.criterion, "weight", None) is not None:
             task.chance = math.log(k)
     bounded = bool(train.outputs.min() >= 0 and train.outputs.max() <= 1)
@@ -203,6 +210,7 @@ def _baseline(
 
 
 def _values(watch: Recording, task: Task, train: Split, validation: Split | None) -> None:
+    # Of training, for validation too: a constant prediction knows no validation target.
     centre = train.targets.mean(axis=0)
     if watch.link is not None:
         shape = watch.outputs.target_shape[1:]

@@ -138,6 +138,7 @@ class Watch(Recording):
         if loss is not None:
             self.losses.append(loss.detach() if isinstance(loss, Tensor) else float(loss))
         self.rates.append(self._rate())
+        # One layer before all of them: this runs in every step.
         if self.mode_layers and not self.mode_layers[0].training:
             self.eval_mode_steps += all(not m.training for m in self.mode_layers)
         if step < 512:
@@ -206,6 +207,8 @@ class Watch(Recording):
 
     def _arm(self) -> None:
         named = [(n, p) for n, p in self.bare.named_parameters() if p.requires_grad]
+        # At the end of a step: whether old gradients remain shows only before the next backward
+        # pass.
         self._probe = Probe(named, self.layer_names)
         self._measured_at = self.steps
 
@@ -215,12 +218,14 @@ class Watch(Recording):
         probe.remove()
         before = math.nan if loss is None else float(torch.as_tensor(loss).detach().mean())
         row = probe.row(step, self._rate(), before)
+        # Any measured step will do: a layer may be skipped in some of them.
         self.had_gradient |= {probe.named[i][0] for i, g in probe.gradients}
         if isinstance(loss, Tensor) and isinstance(probe.output, Tensor) and math.isfinite(before):
             self._find_link(loss, probe.output, targets)
             if self.link is not None:
                 self.outputs.add(self.link, probe.output, targets)
                 after = self._loss_after(probe, inputs, targets)
+                # The actual change, to be divided by the predicted one.
                 row.change = None if after is None else after - before
         self.rows.append(row)
         self.memory.append((step, resident_mb(self.device)))
@@ -240,6 +245,7 @@ class Watch(Recording):
         self.is_busy = True
         try:
             with untouched(self.bare, self.device):
+                # The same dropout masks as before the step, or the difference would be noise.
                 probe.random.restore(self.device)
                 moved = map_tensors(inputs, lambda t: t.to(self.device))
                 labels = map_tensors(targets, lambda t: t.to(self.device))

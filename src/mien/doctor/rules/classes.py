@@ -107,6 +107,7 @@ def class_recall(evidence: Evidence, limits: Thresholds) -> Finding | Abstention
     """One class's recall is far below that of all others, beyond what its sample size explains."""
     labels, recalls = evidence.recipe.predicted_labels, class_recalls(evidence.validation) or []
     counts = np.bincount(evidence.validation.y_true_n, minlength=len(labels))
+    # A class with few images has an interval that says nothing about its recall.
     judged = [k for k in range(len(labels)) if counts[k] >= MIN_TRUSTED]
     few = [f"{labels[k]} (n = {counts[k]})" for k in range(len(labels)) if counts[k] < MIN_TRUSTED]
     unjudged = f"fewer than {MIN_TRUSTED} validation images of {', '.join(few)}"

@@ -53,6 +53,7 @@ def invalid_inputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
             {"blank_fraction": train.blank_fraction},
             brightness_plot(evidence),
         )
+    # Programs of others may scale their inputs otherwise than mien does.
     low, high = PIXEL_STD if evidence.program is None else limits.input_std
     if learned_well(evidence):
         return None
@@ -75,6 +76,7 @@ def invalid_inputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
 def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Labels are unrelated to the images, in training or in validation."""
     train, validation = evidence.train, evidence.validation
+    # Of the mean recall, which one constant label brings to 1 / k whatever the class counts are.
     chance = 1 / train.baseline_nk.shape[1]
     in_train = mean_recall(train.y_true_n, train.baseline_nk)
     in_validation = mean_recall(validation.y_true_n, validation.baseline_nk)
@@ -85,6 +87,7 @@ def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | None:
     )
     # 1.3 times the half width of a binomial's interval: the recalls of rare classes vary more.
     slack = 1.96 * float(np.sqrt(chance * (1 - chance) / max(1, len(train.y_true_n)))) * 1.3
+    # An interval's width grows with the root of how many images fewer there are.
     wider = slack * float(np.sqrt(len(train.y_true_n) / max(1, len(validation.y_true_n))))
     train_shuffled = in_train < chance + slack
     if evidence.program is not None and network is not None:
@@ -132,6 +135,7 @@ def data_leakage(evidence: Evidence, limits: Thresholds) -> Finding | None:
         )
     interval = wilson(count, n)
     if (
+        # A single duplicate in a sample may be chance.
         count < 2
         or interval.low < limits.duplicate_fraction / 2
         or fraction < limits.duplicate_fraction
@@ -182,11 +186,13 @@ def domain_shift(evidence: Evidence, limits: Thresholds) -> Finding | None:
 )
 def label_noise(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """Confident predictions contradict the labels too often for the labels to be right."""
+    # Raters who disagree are no wrong labels.
     if evidence.recipe.targets.kind == "votes":
         return Abstention("the targets are rater votes, which carry their own uncertainty")
     train, validation = evidence.train, evidence.validation
     in_train = confident_error(train.y_true_n, train.baseline_nk)
     in_validation = confident_error(validation.y_true_n, validation.baseline_nk)
+    # Noise in training alone: the task is equally hard in both splits, so the errors should agree.
     only_training = newcombe_difference(in_train, in_validation)
     if evidence.program is not None:
         only_training = max(only_training, _left_out_gap(train, validation), key=lambda d: d.low)

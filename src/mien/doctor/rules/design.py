@@ -112,6 +112,7 @@ def poor_initialization(evidence: Evidence, limits: Thresholds) -> Finding | Non
             "high",
         )
     low, high = limits.weight_gain
+    # Not the last layer's: starting it near 0 is common and harmless.
     bad = {n: g for n, g in gains.items() if g > high or (g < low and n != list(gains)[-1])}
     if not bad or program.learned_well:
         return None
@@ -230,6 +231,7 @@ def batch_size_of_one(evidence: Evidence, limits: Thresholds) -> Finding | None:
 def weight_decay_on_norms(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Weight decay has pulled the scales of normalisation layers towards zero."""
     program = watched(evidence)
+    # Only those that decay can have shrunk: networks also learn small scales.
     low = {n: s for n, s in (program.shrunk_norms or {}).items() if s < limits.shrunk_norm}
     if not low:
         return None
@@ -250,6 +252,7 @@ def weight_decay_on_norms(evidence: Evidence, limits: Thresholds) -> Finding | N
 def weight_decay_too_strong(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Decay takes so much off the weights in each step that the gradient cannot hold them."""
     program = watched(evidence)
+    # A fifth of the limit that mien's own runs have, since nothing else names the fault here.
     decay = decay_per_step(evidence)
     if not decay_dominates(evidence, limits.decay_per_step / 5) or program.learned_well:
         return None
@@ -305,6 +308,7 @@ def loss_not_decreasing(evidence: Evidence, limits: Thresholds) -> Finding | Non
     curve = loss_curve(evidence)
     if len(curve) < 12 or program.learned_well:
         return None
+    # The mean of six stretches, so that single batches do not decide.
     end, chance = sum(curve[-6:]) / 6, chance_loss(evidence)
     if end < limits.undiminished_loss * min(chance, max(curve[0], 1e-9)):
         return None

@@ -40,9 +40,11 @@ def overfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     validation = accuracy(evidence.validation.y_true_n, evidence.validation.probs_nk)
     if train is None or validation is None:
         return None
+    # The gap's lower bound is compared, so that a small validation split raises no alarm.
     gap = newcombe_difference(train, validation)
     losses = [m.validation_loss for m in evidence.history]
     best = int(np.argmin(losses))
+    # Over the minimum, not the start: a loss that rises again has passed its best epoch.
     rise = losses[-1] / max(losses[best], 1e-6)
     rising = rise > limits.loss_rise and gap.low > limits.gap / 3
     # Where images are easy, even a memorised training set leaves only a small gap.
@@ -85,6 +87,7 @@ def _more_regularisation(evidence: Evidence, best_epoch: int) -> tuple[str, ...]
         settings.append("augment.flip=0.5")
     if not recipe.augment.shift:
         settings += ["augment.rotation=15", "augment.shift=0.06", "augment.scale=0.12"]
+    # Networks whose default is not 0 need no advice to add dropout.
     if recipe.network.options.get("dropout", 0.2) == 0:
         settings.append("network.dropout=0.4")
     # Early stopping helps only if the best epoch lies well before the end.
@@ -103,6 +106,7 @@ def model_too_large(evidence: Evidence, limits: Thresholds) -> Finding | None:
     found = overfitting(evidence, limits)
     ratio = evidence.parameters / max(1, evidence.images)
     train = accuracy(evidence.train.y_true_n, evidence.train.probs_nk)
+    # Many parameters do no harm by themselves: only together with overfitting.
     if found is None or ratio < limits.parameters_per_image or train is None or train.value < 0.95:
         return None
     return Finding(
@@ -123,6 +127,7 @@ def model_too_large(evidence: Evidence, limits: Thresholds) -> Finding | None:
 def _narrower(evidence: Evidence) -> tuple[str, ...]:
     options = evidence.recipe.network.options
     if "widths" in options:
+        # Fewer than four channels in a layer leave nothing to learn with.
         halved = [max(4, int(w) // 2) for w in options["widths"]]
         return (f"network.widths={halved}",)
     if evidence.recipe.network.name == "poster":
@@ -176,6 +181,7 @@ def underfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     if train is None or baseline is None or learned_well(evidence):
         return None
     # A hard task may leave the baseline at chance level, too: then chance itself is underfitting.
+    # Always predicting the most common class needs no image at all.
     at_chance = train.low <= majority_accuracy(evidence.train)
     if train.high >= baseline.value - limits.below_baseline and not at_chance:
         return None

@@ -97,6 +97,7 @@ def preprocessing_differs(evidence: Evidence, limits: Thresholds) -> Finding | N
     if program.input_shift is None:
         return None
     scale = max(program.input_scale, 1e-12)
+    # Either way: half the deviation is as far off as twice.
     ratio = max(scale, 1 / scale)
     if program.input_shift < limits.input_shift and ratio < limits.input_ratio:
         return None
@@ -177,10 +178,12 @@ def class_confusion(evidence: Evidence, limits: Thresholds) -> Finding | None:
     table = np.zeros((k, k))
     np.add.at(table, (held.y_true_n, held.probs_nk.argmax(axis=1)), 1)
     counts = table.sum(axis=1)
+    # A class without an image counts as found: it must not pull the others' median down.
     recalls = np.divide(table.diagonal(), counts, out=np.ones(k), where=counts > 0)
     np.fill_diagonal(table, 0)
     rates = table / np.maximum(counts, 1)[:, None]
     i, j = np.unravel_index(int(rates.argmax()), rates.shape)
+    # The lower bound, so that a few confusions in a small class do not count.
     low = wilson(float(table[i, j]), int(counts[i])).low if counts[i] else 0.0
     others = float(np.median(np.delete(recalls, i)))
     if counts[i] < MIN_PAIR or low < limits.confusion or others < limits.confusion + recalls[i]:
@@ -211,6 +214,7 @@ def label_encoding(evidence: Evidence, limits: Thresholds) -> Finding | None:
             f"A prediction plus {program.label_offset} matches far more validation labels than the "
             "prediction itself."
         )
+    # The first or the last output only: any other may be a class that is rare in a small sample.
     elif program.unused_outputs in ((0,), (k - 1,)) and k > 2 and evidence.images >= 50:
         title = "an output has no label"
         text = (
@@ -242,9 +246,11 @@ def validation_loss_rises(evidence: Evidence, limits: Thresholds) -> Finding | N
     """Validation loss has left its minimum while training loss falls: overfitting."""
     program = watched(evidence)
     losses = [m.validation_loss for m in evidence.history if math.isfinite(m.validation_loss)]
+    # Classification has the rule 'overfitting', which compares accuracies.
     if program.kind != "regression" or len(losses) < 5:
         return None
     best = int(np.argmin(losses))
+    # The median of three, so that one bad validation at the end is no rise.
     rise = float(np.median(losses[-3:])) / max(losses[best], 1e-12)
     last = evidence.history[-1].loss
     if rise < limits.validation_rise or not last < 0.7 * losses[-1]:

@@ -192,6 +192,7 @@ def trained_in_eval_mode(evidence: Evidence, limits: Thresholds) -> Finding | No
 def evaluated_in_train_mode(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Predictions without gradients are made with dropout on, or with batch statistics."""
     program = watched(evidence)
+    # Calls of Watch.validate switch to evaluation mode by themselves, so they are not counted.
     wrong = program.train_mode_evaluations
     if wrong < limits.wrong_mode * max(1, program.evaluations - program.validations):
         return None
@@ -315,6 +316,7 @@ def input_pipeline_stalls(evidence: Evidence, limits: Thresholds) -> Finding | N
     """Most of each step is spent waiting for the next batch."""
     program = watched(evidence)
     fraction, seconds = program.wait_fraction, program.wait_seconds
+    # Both limits: most of a step of a millisecond may be waiting without any harm.
     if fraction < limits.wait_fraction or seconds < limits.wait_seconds:
         return None
     return Finding(

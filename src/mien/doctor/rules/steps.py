@@ -187,6 +187,7 @@ def smaller_rate(rate: float, ratio: float | None, grown: float) -> float:
     """
     fraction = 1 / 3
     if ratio is not None and ratio < 1:
+        # A ratio of 0.8 leaves 0.2, which is proportional to the rate.
         fraction = min(fraction, 0.2 / (1 - ratio))
     if grown > 2:
         fraction = min(fraction, 0.1 / grown)

@@ -85,6 +85,7 @@ class YuNet:
             return Faces.none()
         height, width = image_hwc.shape[:2]
         least = math.ceil(math.sqrt(width * height / MAX_PIXELS))
+        # A whole factor, by which Pillow's reduce() takes exact means of blocks.
         factor: float = max(1, least, min(width, height) // SHORTER_SIDE)
         rows = self._candidates(image_hwc, factor)
         while _smallest_hint(rows) < CLOSER_BELOW * factor:
@@ -107,6 +108,7 @@ class YuNet:
         elif factor < 1:
             size = 2 * image_hwc.shape[1], 2 * image_hwc.shape[0]
             pixels = np.asarray(Image.fromarray(image_hwc).resize(size, Image.Resampling.BILINEAR))
+        # One output map for each size of faces.
         names = [f"stride{stride}" for stride in STRIDES]
         maps = self._network.run(names, pixels=_padded(pixels))
         found = [_decode(m[0], s, HINT_SCORE) for m, s in zip(maps, STRIDES, strict=True)]
@@ -133,6 +135,8 @@ def read_weights(path: Path = WEIGHTS) -> bytes:
     """
     content = read_model(path)
     found = sha256(content)
+    # A damaged or exchanged network would find other faces without a word, and every figure that
+    # is published for this detector would be wrong.
     if found != SHA256:
         raise ModelFileError(
             f"the weights of the face detector yunet are damaged: {path} has SHA-256 "
@@ -159,12 +163,15 @@ def _decode(map_chw: NDArray[np.float32], stride: int, min_score: float) -> NDAr
     # Both factors of a high enough score are at least its square: few cells remain to compute.
     least = np.float32(math.log(min_score**2 / (1 - min_score**2)))
     y, x = np.nonzero((map_chw[0] >= least) & (map_chw[1] >= least))
+    # The network gives two scores a cell, for class and for object; a face's is their geometric
+    # mean.
     chance = 1 / (1 + np.exp(-map_chw[:2, y, x]))
     score = np.sqrt(chance[0] * chance[1])
     kept = score >= min_score
     y, x, score = y[kept], x[kept], score[kept]
     cell = map_chw[2:, y, x].T
     corner = np.stack([x, y], axis=1).astype(np.float32)
+    # Sizes are logarithms; capped, since exp of a stray value would overflow.
     centre, half = corner + cell[:, :2], np.exp(np.minimum(cell[:, 2:4], 8)) / 2
     marks = cell[:, 4:].reshape(-1, 5, 2) + corner[:, None]
     values = [centre - half, centre + half, marks.reshape(-1, 10)]
@@ -181,8 +188,10 @@ def _smallest_hint(rows: NDArray[np.float32]) -> float:
 def _select(rows: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
     """Return one candidate for each face, from left to right; see `_decode` for the rows."""
     centre = (rows[:, 1:3] + rows[:, 3:5]) / 2
+    # The padding to whole strides is no part of the image, and no face lies in it.
     inside = ((centre >= 0) & (centre <= np.array([width, height], np.float32))).all(axis=1)
     rows = rows[inside]
+    # Stable, here and below: equal scores keep their order on every machine.
     rows = rows[np.argsort(-rows[:, 0], kind="stable")[:MAX_CANDIDATES]]
     rows = rows[suppress(rows[:, 1:5], rows[:, 0], OVERLAP)]
     return rows[np.argsort(rows[:, 1], kind="stable")]
