@@ -10,9 +10,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mien.train.loop.loader import Examples, _sharpening, batches, sampling_chance
+from mien.data.dataset import Dataset
+from mien.train.loop.loader import (
+    Examples,
+    _sharpening,
+    batches,
+    make_examples,
+    sampling_chance,
+)
 from mien.train.loop.loss import TrainingLoss, effective_weights, soft_cross_entropy
 from mien.train.recipe.settings import LossConfig, TargetConfig
+from tests.train.test_fit import recipe
 
 LOGITS = torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
 RIGHT = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2])
@@ -123,3 +131,18 @@ def test_votes_of_rare_classes_are_sharpened() -> None:
     assert power[4] == pytest.approx(1.5 * (1 + 0.75)), "one face where the other has four"
     plain = _sharpening(votes, np.ones(5), TargetConfig(sharpen=1.5))
     assert plain.tolist() == [1.5] * 5
+
+
+def test_faces_without_agreement_are_left_out(drawn: Dataset) -> None:
+    votes = np.array([[8, 1, 1, 0], [5, 3, 2, 0], [4, 3, 1, 2], [2, 1, 1, 6]])
+    rows = np.arange(4)
+    data = replace(
+        drawn.subset(np.isin(np.arange(len(drawn)), rows)),
+        votes_nk=votes.astype(np.uint8),
+        vote_names=("happy", "neutral", "sad", "angry"),
+    )
+    asked = recipe(targets={"kind": "votes", "min_votes": 1, "min_agreement": 0.5})
+    everyone = recipe(targets={"kind": "votes", "min_votes": 1})
+    # Of all ten raters, those who chose a class that is not learnt included.
+    assert len(make_examples(data, asked)) == 2
+    assert len(make_examples(data, everyone)) == 4

@@ -202,3 +202,28 @@ def test_the_doctor_does_not_take_learnt_weights_for_grown_ones(
     # Lengths are compared with those of random weights only where it began with such.
     assert gather(open_run(run.path), drawn).initial == {}
     assert gather(open_run(first), drawn).initial
+
+
+def test_only_the_head_is_trained(first: Path, tmp_path: Path, drawn: Dataset) -> None:
+    run = start(tmp_path / "run", drawn, fit={
+        "epochs": 2, "init_from": str(first), "trainable": "head", "early_stopping": 0,
+    })  # fmt: skip
+    fit(run, drawn)
+    before, after = (weights(open_run(path)) for path in (first, run.path))
+    # What a run starts from is the average, which is the network that was validated.
+    bodies = [key.removeprefix("average.") for key in before if key.startswith("average.body.")]
+    changed = [
+        key for key in bodies
+        if not torch.equal(after[f"model.{key}"], before[f"average.{key}"])
+    ]  # fmt: skip
+    last = max(int(key.split(".")[2]) for key in bodies)
+    assert set(changed) == {f"body.layers.{last}.weight", f"body.layers.{last}.bias"}
+    # Resumed, the rest stays frozen although the checkpoint replaces `init_from`.
+    assert fit(open_run(run.path), drawn).epoch == 2
+
+
+def test_a_part_of_random_weights_is_not_trained(tmp_path: Path, drawn: Dataset) -> None:
+    with pytest.raises(ConfigError, match="the other weights would stay random") as caught:
+        start(tmp_path / "run", drawn, fit={"trainable": "last_stage"})
+    assert "fit.init_from" in str(caught.value.hint)
+    assert not (tmp_path / "run").exists()
