@@ -251,7 +251,7 @@ def test_turned_heads_are_judged_as_in_python(visit: Visit, rng: np.random.Gener
 
 
 def test_the_answers_are_the_servers(private: Visit, examples: Path, tmp_path: Path) -> None:
-    reader = Reader(detector="mtcnn")
+    reader = Reader()
     page = private()
     for name in ("astronaut", "grace_hopper"):
         pixels = tmp_path / f"{name}.png"  # so that both see the same pixels

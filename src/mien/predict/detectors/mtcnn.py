@@ -1,4 +1,4 @@
-"""MTCNN: three small networks in a cascade, the default detector.
+"""MTCNN: three small networks in a cascade. Its last one verifies boxes of the default detector.
 
 Zhang, Zhang, Li, Qiao, "Joint Face Detection and Alignment using Multi-task Cascaded
 Convolutional Networks", 2016, arXiv:1604.02878. The weights are the three ONNX files that the
