@@ -205,7 +205,8 @@ def _part(image_hwc: NDArray[np.uint8], left: int, top: int, side: int) -> NDArr
     """Return a square of an image, uint8 [side, side, 3]; black outside the image."""
     height, width = image_hwc.shape[:2]
     part = np.zeros((side, side, 3), np.uint8)
-    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+    x0, y0 = max(left, 0), max(top, 0)
+    x1, y1 = max(min(left + side, width), x0), max(min(top + side, height), y0)
     part[y0 - top : y1 - top, x0 - left : x1 - left] = image_hwc[y0:y1, x0:x1]
     return part
 
