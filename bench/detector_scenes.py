@@ -268,7 +268,7 @@ def faceless(
         skimage: folder skimage/data; its images at seed 0.
         sklearn: folder sklearn/datasets/images; its images and others of skimage at other seeds.
         count: number of images.
-        seed: of the parts and textures; no two seeds have an image in common.
+        seed: of the parts and textures; seeds other than 0 share their whole images.
     """
     rng = np.random.default_rng(seed)
     folders = [folder for folder in (skimage, sklearn) if folder]

@@ -242,7 +242,8 @@ def _decode(map_chw: NDArray[np.float32], stride: int, min_score: float) -> NDAr
 
 def _logit(score_n: NDArray[np.float32]) -> NDArray[np.float32]:
     bounded = np.clip(score_n, np.float32(0.003), np.float32(0.9995))
-    return np.log(bounded / (1 - bounded))
+    logit_n: NDArray[np.float32] = np.log(bounded / (1 - bounded))
+    return logit_n
 
 
 def _closer(factor: float, least: int, pixels: int) -> float:
@@ -255,7 +256,9 @@ def _closer(factor: float, least: int, pixels: int) -> float:
 def _inside(rows: NDArray[np.float32], width: int, height: int) -> NDArray[np.bool_]:
     """Return whether each box's centre is on the image."""
     centre = (rows[:, 1:3] + rows[:, 3:5]) / 2
-    return ((centre >= 0) & (centre <= np.array([width, height], np.float32))).all(axis=1)
+    on_image = (centre >= 0) & (centre <= np.array([width, height], np.float32))
+    inside_n: NDArray[np.bool_] = on_image.all(axis=1)
+    return inside_n
 
 
 def _select(rows: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
