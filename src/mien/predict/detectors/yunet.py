@@ -257,7 +257,7 @@ def _inside(rows: NDArray[np.float32], width: int, height: int) -> NDArray[np.bo
     """Return whether each box's centre is on the image."""
     centre = (rows[:, 1:3] + rows[:, 3:5]) / 2
     on_image = (centre >= 0) & (centre <= np.array([width, height], np.float32))
-    inside_n: NDArray[np.bool_] = on_image.all(axis=1)
+    inside_n: NDArray[np.bool_] = np.logical_and.reduce(on_image, axis=1)
     return inside_n
 
 
