@@ -252,12 +252,30 @@ FACELESS = (
 )  # fmt: skip
 
 
-def faceless(skimage: Path | None, count: int = 300) -> list[Pixels]:
-    """Return images without a face: scikit-image's, parts of them, and textures."""
-    rng = np.random.default_rng(0)
-    found: list[Pixels] = []
-    whole = [Image.open(skimage / name).convert("RGB") for name in FACELESS] if skimage else []
-    found += [np.asarray(image) for image in whole]
+OTHER_FACELESS = (
+    "china.jpg", "flower.jpg", "horse.png", "text.png", "phantom.png", "microaneurysms.png",
+    "chessboard_GRAY.png", "chessboard_RGB.png",
+)  # fmt: skip
+"""Images that no threshold of a detector was chosen on; two are scikit-learn's."""
+
+
+def faceless(
+    skimage: Path | None, sklearn: Path | None = None, count: int = 300, seed: int = 0
+) -> list[Pixels]:
+    """Return images without a face: packages' images, parts of them, and textures.
+
+    Args:
+        skimage: folder skimage/data; its images at seed 0.
+        sklearn: folder sklearn/datasets/images; its images and others of skimage at other seeds.
+        count: number of images.
+        seed: of the parts and textures; seeds other than 0 share their whole images.
+    """
+    rng = np.random.default_rng(seed)
+    folders = [folder for folder in (skimage, sklearn) if folder]
+    names = OTHER_FACELESS if seed else FACELESS
+    paths = [p for name in names for folder in folders if (p := folder / name).is_file()]
+    whole = [Image.open(path).convert("RGB") for path in paths]
+    found = [np.asarray(image) for image in whole]
     for number in range((count - len(found)) * 2 // 3 if whole else 0):
         image = whole[number % len(whole)]
         width, height = (int(rng.uniform(0.4, 1) * side) for side in image.size)
@@ -271,5 +289,6 @@ def faceless(skimage: Path | None, count: int = 300) -> list[Pixels]:
         cells = int(rng.choice([4, 8, 16, 32, 64, 128]))
         noise = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
         plain = Image.fromarray(noise).resize((640, 480), Image.Resampling.BICUBIC)
-        found.append(np.asarray(plain if len(found) % 2 else texture(len(found), (640, 480))))
+        blotches = texture(1000 * seed + len(found), (640, 480))
+        found.append(np.asarray(plain if len(found) % 2 else blotches))
     return found

@@ -118,9 +118,9 @@ def measure_rows(detectors: dict[str, Any], arguments: argparse.Namespace) -> li
     return results
 
 
-def measure_faceless(detectors: dict[str, Any], skimage: Path | None) -> dict[str, Any]:
+def measure_faceless(detectors: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
     """Print and return false alarms in images without a face."""
-    images = faceless(skimage)
+    images = faceless(arguments.skimage, arguments.sklearn, seed=arguments.seed)
     found = {
         name: [len(detector.find(image)[0]) for image in images]
         for name, detector in detectors.items()
@@ -128,7 +128,7 @@ def measure_faceless(detectors: dict[str, Any], skimage: Path | None) -> dict[st
     print(f"\n| detector | false alarms | in images of {len(images)} | motorcycle pair |")
     print("| --- | ---: | ---: | ---: |")
     for name, counts in found.items():
-        pair = sum(counts[:2]) if skimage else "-"
+        pair = sum(counts[:2]) if arguments.skimage and not arguments.seed else "-"
         print(f"| {name} | {sum(counts)} | {sum(n > 0 for n in counts)} | {pair} |", flush=True)
     return {name: sum(counts) for name, counts in found.items()}
 
@@ -157,11 +157,12 @@ def measure_time(detectors: dict[str, Any], rounds: int = 15) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--skimage", type=Path, help="the folder skimage/data")
+    parser.add_argument("--sklearn", type=Path, help="the folder sklearn/datasets/images")
     parser.add_argument("--data", type=Path, help="FER2013's arrays (npz)")
     parser.add_argument("--mediapipe", help="interpreter that has mediapipe 0.10.21")
     parser.add_argument("--only", nargs="+", help="names of detectors, mtcnn among them")
     parser.add_argument("--scenes", type=int, default=30, help="scenes of a row (30)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of scenes and faceless images (0)")
     parser.add_argument("--json", type=Path, help="file for all figures")
     arguments = parser.parse_args()
     detectors: dict[str, Any] = {}
@@ -178,7 +179,7 @@ def main() -> None:
             detectors[f"mediapipe-{model}"] = Peer(arguments.mediapipe, adapter, model)
     results = {
         "time": measure_time(detectors),
-        "faceless": measure_faceless(detectors, arguments.skimage),
+        "faceless": measure_faceless(detectors, arguments),
         "rows": measure_rows(detectors, arguments),
     }
     for detector in detectors.values():

@@ -15,7 +15,8 @@ from mien.imaging.rotate import TURNS
 from mien.model.classifier import Classifier
 from mien.model.runtime import check_threads, cores
 from mien.predict.decision import DecisionPolicy
-from mien.predict.detectors.registry import DEFAULT, make_detector
+from mien.predict.detectors import DEFAULT
+from mien.predict.detectors.registry import make_detector
 from mien.predict.pipeline import Rotate, read_images
 from mien.predict.prior import WithPrior
 from mien.predict.sources import ImageSource, list_images, list_inputs

@@ -166,3 +166,69 @@ def test_a_face_beside_the_padding(detector: YuNet, examples: Path) -> None:
     found = detector.detect(pasted(examples, [(150, 105)], 120, (270, 225)))
     assert len(found) == 1
     assert found.scores_n[0] > 0.7
+
+
+@pytest.fixture
+def passes(detector: YuNet, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The factors of the passes, as they are run."""
+    run, factors = detector._candidates, list[float]()
+
+    def counted(image_hwc: NDArray[np.uint8], factor: float) -> NDArray[np.float32]:
+        factors.append(factor)
+        return run(image_hwc, factor)
+
+    monkeypatch.setattr(detector, "_candidates", counted)
+    return factors
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((320, 240), [1]), ((640, 480), [2]), ((1280, 720), [3]), ((1920, 1080), [4])],
+)
+def test_a_clear_face_takes_one_pass(
+    detector: YuNet, examples: Path, passes: list[float], size: tuple[int, int], expected: list[int]
+) -> None:
+    image = Image.fromarray(read_image(examples / "astronaut.jpg")).resize(size)
+    assert len(detector.detect(np.asarray(image))) == 1
+    assert passes == expected
+
+
+def test_small_faces_and_no_face_take_more_passes(
+    detector: YuNet, examples: Path, passes: list[float]
+) -> None:
+    assert len(detector.detect(np.full((480, 640, 3), 110, np.uint8))) == 0
+    assert passes == [2, 1]
+    passes.clear()
+    image = pasted(examples, [(30, 40), (300, 200), (500, 300)], 60, (640, 480))
+    assert len(detector.detect(image)) == 3
+    assert passes[:2] == [2, 1]
+
+
+def test_a_look_tells_faces_from_other_things(detector: YuNet, examples: Path) -> None:
+    image = pasted(examples, [(400, 40)], 60, (640, 480))
+    face = detector.detect(image).boxes_xyxy[0]
+    assert detector._confirms(image, face)
+    assert not detector._confirms(image, face - np.float32(200))
+    assert not detector._confirms(image, face + np.float32(30))  # a face, but not at this place
+    outside = np.array([-8, 450, 30, 490], np.float32)
+    assert not detector._confirms(image, outside)
+
+
+@pytest.mark.parametrize("degrees", [-90, 90, 180])
+def test_the_verifier_sees_faces_upright(detector: YuNet, examples: Path, degrees: int) -> None:
+    upright = read_image(examples / "astronaut.jpg")
+    faces = detector.detect(upright)
+    turned = np.asarray(Image.fromarray(upright).rotate(degrees))
+    middle, angle = (np.array(upright.shape[1::-1]) - 1) / 2, np.radians(-degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    assert faces.landmarks_n52 is not None
+    marks = ((faces.landmarks_n52 - middle) @ turn.T + middle).astype(np.float32)
+    centre = (faces.boxes_xyxy[:, :2] + faces.boxes_xyxy[:, 2:]) / 2
+    half = np.full(2, (faces.boxes_xyxy[0, 2:] - faces.boxes_xyxy[0, :2]).max() / 2)
+    moved = (centre - middle) @ turn.T + middle
+    boxes = np.concatenate([moved - half, moved + half], axis=1).astype(np.float32)
+    level = marks.copy()
+    level[:, 1] = level[:, 0] + [20, 0]  # as if the eyes were level in the image
+    scores = [detector._verifier.scores(turned, boxes, m)[0] for m in (marks, level)]
+    assert scores[0] > 0.95
+    assert scores[1] < scores[0] - 0.1

@@ -15,6 +15,7 @@ from tests.serve.running import BOX, encoded, running
 from tests.video.clips import write_clip
 
 from mien import Client, Reader, ServerError, SourceError
+from mien.predict.detectors.registry import make_detector
 from mien.serve.catalog import Catalog
 from mien.testing import FakeClassifier, FakeDetector
 
@@ -32,15 +33,13 @@ def client(server: httpx.Client) -> Iterator[Client]:
 
 
 def test_a_client_answers_as_a_reader_does(tmp_path: Path, examples: Path) -> None:
-    from mien.predict.detectors.mtcnn import Mtcnn
-
     paths = sorted(examples.glob("*.jpg"))
     with (
-        running(tmp_path, Catalog.load([]), Mtcnn(threads=1)) as server,
+        running(tmp_path, Catalog.load([]), make_detector(threads=1)) as server,
         Client(str(server.base_url)) as client,
     ):
         remote = list(client.read_many([*paths, "missing.jpg"]))
-    local = list(Reader(detector="mtcnn").read_many(paths))
+    local = list(Reader().read_many(paths))
     assert [r.to_dict() for r in remote[:-1]] == [r.to_dict() for r in local]
     assert "cannot read missing.jpg" in (remote[-1].error or "")
 

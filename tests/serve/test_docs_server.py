@@ -18,7 +18,7 @@ from tests.patience import until
 from tests.serve.running import running
 from tests.video.clips import write_clip
 
-from mien.predict.detectors.mtcnn import Mtcnn
+from mien.predict.detectors.registry import make_detector
 from mien.serve.catalog import Catalog
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    catalog, detector = Catalog.load([]), Mtcnn(threads=1)
+    catalog, detector = Catalog.load([]), make_detector(threads=1)
     with running(tmp_path_factory.mktemp("server"), catalog, detector) as client:
         yield client
 

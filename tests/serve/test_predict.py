@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import socket
@@ -19,7 +20,12 @@ from tests.patience import PATIENCE_S, until
 from tests.serve.running import WARM_UP, SlowDetector, encoded, fakes, problem, running
 
 from mien import Reader
+from mien.predict.detectors import DEFAULT
+from mien.predict.detectors.registry import make_detector
 from mien.serve.catalog import Catalog
+from mien.serve.metrics import Metrics
+from mien.serve.predictor import Predictor
+from mien.serve.settings import ServerSettings
 from mien.testing import FakeClassifier, FakeDetector
 from mien.types import Faces
 
@@ -344,15 +350,24 @@ def test_a_failing_model_fails_its_own_requests_only(tmp_path: Path) -> None:
 
 
 def test_the_server_reads_as_the_reader_does(tmp_path: Path, examples: Path) -> None:
-    from mien.predict.detectors.mtcnn import Mtcnn
-
-    with running(tmp_path, Catalog.load([]), Mtcnn(threads=1)) as server:
+    with running(tmp_path, Catalog.load([]), make_detector(threads=1)) as server:
         paths = sorted(examples.glob("*.jpg"))
         files = [("files", path.read_bytes()) for path in paths]
         images = server.post("/v1/predict", files=files).json()["images"]
     for image, path in zip(images, paths, strict=True):
-        expected = Reader(detector="mtcnn").read(path).to_dict()
+        expected = Reader().read(path).to_dict()
         assert image == {**expected, "source": None}
+
+
+def test_the_server_has_the_default_detector(tmp_path: Path) -> None:
+    async def served() -> str:
+        predictor = Predictor(fakes(), ServerSettings(data=tmp_path), Metrics())
+        try:
+            return predictor.detector.name
+        finally:
+            await predictor.close()
+
+    assert asyncio.run(served()) == DEFAULT == Reader().detector.name
 
 
 def test_requests_on_one_connection_do_not_mix(server: httpx.Client) -> None:

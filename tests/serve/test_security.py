@@ -123,7 +123,7 @@ def test_networks_for_private_mode_are_served(locked: httpx.Client) -> None:
     for wanted in ("bytes=0-9", "bytes=9-0", "bytes=999999999-", "nonsense"):  # ranges are ignored
         part = locked.get("/", headers={"Range": wanted})
         assert (part.status_code, part.headers["accept-ranges"]) == (200, "none")
-    for name in ("pnet", "rnet", "onet"):
+    for name in ("yunet", "onet"):
         assert locked.head(f"/assets/models/{name}.onnx").status_code == 200
 
 

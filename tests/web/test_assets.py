@@ -19,7 +19,7 @@ def test_files_of_the_page_are_served() -> None:
 
 def test_private_modes_networks_are_served() -> None:
     models = {a.rpartition("/")[2] for a in web_assets() if a.startswith("/assets/models/")}
-    assert models >= {"pnet.onnx", "rnet.onnx", "onet.onnx", "mien-small.onnx"}
+    assert models >= {"yunet.onnx", "onet.onnx", "mien-small.onnx"}
 
 
 def test_modules_import_modules_that_exist() -> None:

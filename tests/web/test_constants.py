@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from mien.predict.detectors import mtcnn
-from mien.predict.detectors.mtcnn import Mtcnn
+from mien.predict.detectors import DEFAULT, mtcnn, yunet
+from mien.predict.detectors.mtcnn import FaceVerifier
+from mien.predict.detectors.yunet import YuNet
 from mien.serve.assets import WEB
 from mien.types import UNSURE
 from mien.video import detect, pace, plan, quality, smooth, track
@@ -54,22 +55,41 @@ PYTHON: dict[str, Any] = {
     "MAX_COVERED": GATE.max_covered,
     "NARROW": quality.NARROW,
     "NOSE": quality.NOSE,
-    "CELL": mtcnn.CELL,
-    "STRIDE": mtcnn.STRIDE,
-    "PYRAMID": mtcnn.PYRAMID,
-    "THRESHOLDS": mtcnn.THRESHOLDS,
-    "MAX_CANDIDATES": mtcnn.MAX_CANDIDATES,
-    "MIN_FACE": Mtcnn.__init__.__defaults__[0],  # type: ignore[index]
-    "MIN_FACE_FRACTION": Mtcnn.__init__.__defaults__[1],  # type: ignore[index]
-    "FRAMING_SCALE": Mtcnn.framing.scale,
-    "FRAMING_SHIFT_X": Mtcnn.framing.shift_x,
-    "FRAMING_SHIFT_Y": Mtcnn.framing.shift_y,
+    "DETECTOR": DEFAULT,
+    "STRIDES": yunet.STRIDES,
+    "FIRST_SIDE": yunet.SHORTER_SIDE,
+    "MAX_NETWORK_PIXELS": yunet.MAX_PIXELS,
+    "MAX_ENLARGED": yunet.MAX_ENLARGED,
+    "CLOSER_BELOW": yunet.CLOSER_BELOW,
+    "HINT_SCORE": yunet.HINT_SCORE,
+    "CLEAR_HINT": yunet.CLEAR_HINT,
+    "MAX_HINTS": yunet.MAX_HINTS,
+    "MAX_LOOKS": yunet.MAX_LOOKS,
+    "LOOK_SIDES": yunet.LOOK_SIDES,
+    "LOOK_PIXELS": yunet.LOOK_PIXELS,
+    "SAME_PLACE": yunet.SAME_PLACE,
+    "CONFIRMED_SCORE": yunet.CONFIRMED_SCORE,
+    "MIN_BOX": yunet.MIN_SCORE,
+    "CERTAIN_BOX": yunet.CERTAIN_SCORE,
+    "CERTAIN_FROM": yunet.CERTAIN_FROM,
+    "VERIFICATION": yunet.VERIFICATION,
+    "MIN_VERIFIED": yunet.MIN_VERIFIED,
+    "WITHIN": yunet.WITHIN,
+    "OVERLAP": yunet.OVERLAP,
+    "MAX_CANDIDATES": yunet.MAX_CANDIDATES,
+    "FRAMING_SCALE": YuNet.framing.scale,
+    "FRAMING_SHIFT_X": YuNet.framing.shift_x,
+    "FRAMING_SHIFT_Y": YuNet.framing.shift_y,
+    "VERIFIER_SIDE": mtcnn.VERIFIER_SIDE,
+    "VERIFIER_SCALE": FaceVerifier.framing.scale,
+    "WIDER": mtcnn.WIDER,
+    "MAX_VERIFIED": mtcnn.MAX_CANDIDATES,
 }
 
 ONLY_IN_JS = {
     "IMPOSSIBLE", "MAX_FORESIGHT_S", "MAX_DETECT_FRACTION", "MAX_DETECT_S",  # pacing in a browser
     "BITS", "HALF",  # Pillow's own
-    "ASSETS", "RUNTIME", "WASM", "GLUE", "DETECTOR", "FRAMING", "MAX_SIDE", "STEP_S", "MAX_PIXELS",
+    "ASSETS", "RUNTIME", "WASM", "GLUE", "NETWORKS", "FRAMING", "MAX_SIDE", "STEP_S", "MAX_PIXELS",
 }  # fmt: skip
 """Constants of private mode that have no counterpart in Python."""
 

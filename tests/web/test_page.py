@@ -63,7 +63,7 @@ def test_an_image_is_read_and_its_answer_downloaded(visit: Visit, portraits: lis
     open_files(page, portraits[1])
     assert page.locator(".card .name").inner_text().startswith("Neutral")
     assert page.locator(".overlay .box").count() == 1
-    expected = Reader(detector="mtcnn").read(portraits[1]).to_dict()["faces"]
+    expected = Reader().read(portraits[1]).to_dict()["faces"]
     percent = f"{100 * expected[0]['confidence']:.0f}"
     assert f"neutral {percent}%" in page.locator(".panel .title").inner_text()
     alt = page.locator(".image img").get_attribute("alt")

@@ -14,6 +14,7 @@ from mien.cli.extras import needs
 from mien.cli.options import AnyModel, Detector, FaceMode, Json, Threads
 from mien.cli.render import Column, make_table, print_table, progress_bars, right_aligned
 from mien.errors import ConfigError
+from mien.predict.detectors import DEFAULT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +72,7 @@ def explain(
     side: Layer = None,
     patch: Patch = None,
     draws: Draws = 5,
-    detector: Detector = "yunet",
+    detector: Detector = DEFAULT,
     faces: FaceMode = "find",
     threads: Threads = 0,
     as_json: Json = False,

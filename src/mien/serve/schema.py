@@ -8,15 +8,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 FACE: dict[str, Any] = {
-    "box": [180.8, 61.5, 266.0, 171.9],
-    "box_inside": [180, 61, 266, 172],
-    "score": 0.9994,
+    "box": [180.7, 70.0, 270.0, 175.6],
+    "box_inside": [180, 70, 270, 176],
+    "score": 0.9881,
     "label": "happy",
     "confidence": 0.9999,
     "probabilities": {"happy": 0.9999, "neutral": 0.0001, "sad": 0.0},
 }
 IMAGE: dict[str, Any] = {
-    "source": None, "width": 512, "height": 512, "detector": "mtcnn", "model": "mien-small",
+    "source": None, "width": 512, "height": 512, "detector": "yunet", "model": "mien-small",
     "faces": [FACE], "error": None, "turn": 0, "notes": [],
 }  # fmt: skip
 MODEL: dict[str, Any] = {

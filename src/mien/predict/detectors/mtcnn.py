@@ -1,4 +1,4 @@
-"""MTCNN: three small networks in a cascade; the detector of the server and of private mode.
+"""MTCNN: three small networks in a cascade. Its last one verifies boxes of the default detector.
 
 Zhang, Zhang, Li, Qiao, "Joint Face Detection and Alignment using Multi-task Cascaded
 Convolutional Networks", 2016, arXiv:1604.02878. The weights are the three ONNX files that the
@@ -34,6 +34,10 @@ PYRAMID = 0.709
 THRESHOLDS = (0.6, 0.7, 0.8)
 MAX_CANDIDATES = 256
 """Boxes that go from one network to the next, best first: crowds stay bounded."""
+VERIFIER_SIDE = 48
+"""Side of a crop that the last network sees, in pixels."""
+WIDER = 1.5
+"""Side of a crop before it is turned upright, in sides of the turned one: sqrt(2) or more."""
 
 
 class Mtcnn:
@@ -174,25 +178,54 @@ class FaceVerifier:
         ModelFileError: the weights are missing or damaged.
     """
 
-    framing = Framing(scale=1.05)
-    """From a YuNet box to the network's crop."""
+    framing = Framing(scale=1.58)
+    """From a YuNet box to the crop that is turned upright: the network's input is its middle."""
 
     def __init__(self, threads: int = 0) -> None:
         self._onet = Session(read_model(weights_folder() / "onet.onnx"), "onet.onnx", threads)
 
     def scores(
-        self, image_hwc: NDArray[np.uint8], boxes_xyxy: NDArray[np.float32]
+        self,
+        image_hwc: NDArray[np.uint8],
+        boxes_xyxy: NDArray[np.float32],
+        landmarks_n52: NDArray[np.float32],
     ) -> NDArray[np.float32]:
         """Return how much each box [n, 4] of an image, uint8 [h, w, 3], is a face.
 
-        float32 [n], 0 to 1.
+        float32 [n], 0 to 1. The network knows upright faces, so crops are turned until the eyes,
+        the first two landmarks, are level.
         """
         scores = [np.zeros(0, np.float32)]
         for start in range(0, len(boxes_xyxy), MAX_CANDIDATES):
             boxes = boxes_xyxy[start : start + MAX_CANDIDATES]
-            crops = _grey_crops(crop_faces(image_hwc, boxes, self.framing, 48), 48)
+            eyes = landmarks_n52[start : start + MAX_CANDIDATES, :2]
+            wide = crop_faces(image_hwc, boxes, self.framing, round(VERIFIER_SIDE * WIDER))
+            crops = _grey_crops(
+                upright(wide, eyes[:, 1] - eyes[:, 0], VERIFIER_SIDE), VERIFIER_SIDE
+            )
             scores.append(self._onet.run(["softmax_2"], input_3=crops)[0][:, 1])
         return np.concatenate(scores)
+
+
+def upright(
+    crops_nhw: NDArray[np.uint8], level_n2: NDArray[np.float32], side: int
+) -> NDArray[np.uint8]:
+    """Turn square crops, uint8 [n, s, s], so that a direction (x, y) of each points right.
+
+    uint8 [n, side, side], their middle, by bilinear interpolation; s is at least 1.5 times `side`.
+    """
+    angle = np.arctan2(level_n2[:, 1], level_n2[:, 0])[:, None, None]
+    middle = (crops_nhw.shape[1] - 1) / 2
+    offset = np.arange(side, dtype=np.float32) - np.float32((side - 1) / 2)
+    across, down = offset[None, None, :], offset[None, :, None]
+    x = middle + np.cos(angle) * across - np.sin(angle) * down
+    y = middle + np.sin(angle) * across + np.cos(angle) * down
+    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+    x, y, n = x - left, y - top, np.arange(len(crops_nhw))[:, None, None]
+    upper = crops_nhw[n, top, left] * (1 - x) + crops_nhw[n, top, left + 1] * x
+    lower = crops_nhw[n, top + 1, left] * (1 - x) + crops_nhw[n, top + 1, left + 1] * x
+    turned: NDArray[np.uint8] = (upper * (1 - y) + lower * y + 0.5).astype(np.uint8)
+    return turned
 
 
 def weights_folder() -> Path:

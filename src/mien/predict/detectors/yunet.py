@@ -16,7 +16,7 @@ from PIL import Image
 
 from mien.errors import ModelFileError
 from mien.files import sha256
-from mien.imaging.boxes import suppress
+from mien.imaging.boxes import overlaps, suppress
 from mien.imaging.crop import Framing
 from mien.model.runtime import Session, read_model
 from mien.predict.detectors.base import has_pixels
@@ -42,12 +42,30 @@ HINT_SCORE = 0.05
 """Score from which on a box is a possible face; small and turned faces score low."""
 CLEAR_HINT = 0.15
 """The same beside a certain face: parts of the background often score up to that."""
+MAX_HINTS = 256
+"""Possible faces that are compared with each other, best first: noisy images stay bounded."""
+MAX_LOOKS = 4
+"""Possible faces that are looked at more closely, best first, until one is confirmed."""
+LOOK_SIDES = 2
+"""Side of the part of the image that is looked at, in sides of the possible face."""
+LOOK_PIXELS = 96
+"""Side of that part in the network's pixels."""
+SAME_PLACE = 0.35
+"""Maximum distance of the possible face from the one found there, in its sides."""
+CONFIRMED_SCORE = 0.3
+"""Score in that part from which on another pass with more pixels follows."""
 MIN_SCORE = 0.3
 CERTAIN_SCORE = 0.85
 """From MIN_SCORE on MTCNN's last network verifies a face; from this on it is certain. In 300 images
 without a face no box scored more than 0.84."""
-VERIFIED_SCORE = 0.65
-"""Minimum score of the verification."""
+CERTAIN_FROM = 0.97
+"""Reported score of a face with CERTAIN_SCORE; above, it rises to 1."""
+VERIFICATION = (1.14, 0.71, -0.76)
+"""Logistic regression on YuNet's and the verifier's logit: two weights and the intercept."""
+MIN_VERIFIED = 0.6
+"""Minimum result of that regression, 0 to 1."""
+WITHIN = 0.5
+"""Overlap with a certain face, over the smaller area, that makes a box a part of that face."""
 OVERLAP = 0.3
 """Maximum intersection over union of two faces."""
 MAX_CANDIDATES = 4096
@@ -57,8 +75,8 @@ MAX_CANDIDATES = 4096
 class YuNet:
     """Boxes and five landmarks.
 
-    The score is on MTCNN's scale: that of its last network for a verified face, 0.97 to 1 for one
-    that is certain without it.
+    The score is 0.97 to 1 for a face that is certain without MTCNN's last network,
+    0.6 to 1 for one that it verified.
 
     Args:
         threads: CPU threads (0 = all cores).
@@ -78,8 +96,9 @@ class YuNet:
     def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
         """Return the faces' boxes and landmarks, from left to right.
 
-        The first pass sees few pixels. More passes, each with twice the pixels a side, follow while
-        a possible face is small: crowds have smaller faces beside those found.
+        The first pass sees few pixels; without a certain face a second one follows. More passes,
+        each with twice the pixels a side, follow while a face is small, because crowds have
+        smaller ones beside it. Whether a possible face is one is seen in a part of the image first.
         """
         if not has_pixels(image_hwc):
             return Faces.none()
@@ -87,44 +106,83 @@ class YuNet:
         least = math.ceil(math.sqrt(width * height / MAX_PIXELS))
         # A whole factor, by which Pillow's reduce() takes exact means of blocks.
         factor: float = max(1, least, min(width, height) // SHORTER_SIDE)
-        rows = self._candidates(image_hwc, factor)
-        while _smallest_hint(rows) < CLOSER_BELOW * factor:
-            if factor > least:
-                factor = max(factor // 2, least)
-            elif factor == 1 and 4 * width * height <= MAX_ENLARGED:
-                factor = 0.5
-            else:
+        rows, first = self._candidates(image_hwc, factor), True
+        while True:
+            closer = _closer(factor, least, width * height)
+            if closer == factor or not self._pays(image_hwc, rows, factor, first):
                 break
+            factor, first = closer, False
             rows = np.concatenate([rows, self._candidates(image_hwc, factor)])
         rows = _select(rows[rows[:, 0] >= MIN_SCORE], width, height)
         rows = self._verified(image_hwc, rows)
         return Faces(rows[:, 1:5].copy(), rows[:, 0].copy(), rows[:, 5:].reshape(-1, 5, 2))
 
+    def _pays(
+        self, image_hwc: NDArray[np.uint8], rows: NDArray[np.float32], factor: float, first: bool
+    ) -> bool:
+        """Return whether a pass with more pixels than at this factor may find more faces.
+
+        It takes longer than all passes before, so parts of the background must not lead to it.
+        """
+        certain = rows[:, 0] >= CERTAIN_SCORE
+        small = (rows[:, 3:5] - rows[:, 1:3]).max(axis=1, initial=0) < CLOSER_BELOW * factor
+        if (certain & small).any() or (first and factor > 1 and not certain.any()):
+            return True
+        least = CLEAR_HINT if certain.any() else HINT_SCORE
+        within = overlaps(rows[certain, 1:5], rows[:, 1:5], "smaller").max(axis=0, initial=0)
+        hints = rows[small & (rows[:, 0] >= least) & (within < WITHIN)]
+        hints = hints[_inside(hints, image_hwc.shape[1], image_hwc.shape[0])]
+        hints = hints[np.argsort(-hints[:, 0], kind="stable")[:MAX_HINTS]]
+        hints = hints[suppress(hints[:, 1:5], hints[:, 0], OVERLAP)[:MAX_LOOKS]]
+        return any(self._confirms(image_hwc, box) for box in hints[:, 1:5])
+
+    def _confirms(self, image_hwc: NDArray[np.uint8], box: NDArray[np.float32]) -> bool:
+        """Return whether a possible face is one in a look at the part of the image around it."""
+        side = float((box[2:] - box[:2]).max())
+        middle, half = (box[:2] + box[2:]) / 2, side * LOOK_SIDES / 2
+        left, top = (math.floor(v) for v in middle - half)
+        whole = math.ceil(2 * half)
+        part, size = _part(image_hwc, left, top, whole), (LOOK_PIXELS, LOOK_PIXELS)
+        resized = Image.fromarray(part).resize(size, Image.Resampling.BILINEAR)
+        found = self._read(np.asarray(resized))
+        found = found[found[:, 0] >= CONFIRMED_SCORE]
+        centre = (found[:, 1:3] + found[:, 3:5]) / 2 * (whole / LOOK_PIXELS) + (left, top)
+        return bool((np.abs(centre - middle).max(axis=1) <= SAME_PLACE * side).any())
+
     def _candidates(self, image_hwc: NDArray[np.uint8], factor: float) -> NDArray[np.float32]:
-        """Return the candidates found in the image reduced by a factor; see `_decode`."""
+        """Return the candidates found in the image reduced by a factor; 0.5 enlarges it."""
         pixels = image_hwc
         if factor > 1:
             pixels = np.asarray(Image.fromarray(image_hwc).reduce(int(factor)))
         elif factor < 1:
             size = 2 * image_hwc.shape[1], 2 * image_hwc.shape[0]
             pixels = np.asarray(Image.fromarray(image_hwc).resize(size, Image.Resampling.BILINEAR))
-        # One output map for each size of faces.
-        names = [f"stride{stride}" for stride in STRIDES]
-        maps = self._network.run(names, pixels=_padded(pixels))
-        found = [_decode(m[0], s, HINT_SCORE) for m, s in zip(maps, STRIDES, strict=True)]
-        rows = np.concatenate(found)
+        rows = self._read(pixels)
         rows[:, 1:] *= np.float32(factor)
         return rows
+
+    def _read(self, pixels_hwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the candidates in the pixels that the network is to see; see `_decode`."""
+        names = [f"stride{stride}" for stride in STRIDES]
+        maps = self._network.run(names, pixels=_padded(pixels_hwc))
+        found = [_decode(m[0], s, HINT_SCORE) for m, s in zip(maps, STRIDES, strict=True)]
+        return np.concatenate(found)
 
     def _verified(
         self, image_hwc: NDArray[np.uint8], rows: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Return the rows that are faces, with their final score."""
         doubtful = rows[:, 0] < CERTAIN_SCORE
-        rows[~doubtful, 0] = 0.97 + (rows[~doubtful, 0] - CERTAIN_SCORE) * 0.2
+        rise = np.float32((1 - CERTAIN_FROM) / (1 - CERTAIN_SCORE))
+        scores = CERTAIN_FROM + (rows[:, 0] - CERTAIN_SCORE) * rise
         if doubtful.any():
-            rows[doubtful, 0] = self._verifier.scores(image_hwc, rows[doubtful, 1:5])
-        return rows[~doubtful | (rows[:, 0] >= VERIFIED_SCORE)]
+            own, marks = rows[doubtful, 0], rows[doubtful, 5:].reshape(-1, 5, 2)
+            other = self._verifier.scores(image_hwc, rows[doubtful, 1:5], marks)
+            weight, other_weight, intercept = (np.float32(v) for v in VERIFICATION)
+            logit = weight * _logit(own) + other_weight * _logit(other) + intercept
+            scores[doubtful] = 1 / (1 + np.exp(-logit))
+        rows[:, 0] = scores
+        return rows[~doubtful | (scores >= MIN_VERIFIED)]
 
 
 def read_weights(path: Path = WEIGHTS) -> bytes:
@@ -144,6 +202,16 @@ def read_weights(path: Path = WEIGHTS) -> bytes:
             hint="install mien again: pip install --force-reinstall --no-deps mien",
         )
     return content
+
+
+def _part(image_hwc: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
+    """Return a square of an image, uint8 [side, side, 3]; black outside the image."""
+    height, width = image_hwc.shape[:2]
+    part = np.zeros((side, side, 3), np.uint8)
+    x0, y0 = max(left, 0), max(top, 0)
+    x1, y1 = max(min(left + side, width), x0), max(min(top + side, height), y0)
+    part[y0 - top : y1 - top, x0 - left : x1 - left] = image_hwc[y0:y1, x0:x1]
+    return part
 
 
 def _padded(pixels_hwc: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -178,19 +246,30 @@ def _decode(map_chw: NDArray[np.float32], stride: int, min_score: float) -> NDAr
     return np.concatenate([score[:, None], *(v * stride for v in values)], axis=1)
 
 
-def _smallest_hint(rows: NDArray[np.float32]) -> float:
-    """Return the longer side of the smallest possible face, in pixels; infinity without any."""
-    least = CLEAR_HINT if rows[:, 0].max(initial=0) >= CERTAIN_SCORE else HINT_SCORE
-    rows = rows[rows[:, 0] >= least]
-    return float((rows[:, 3:5] - rows[:, 1:3]).max(axis=1).min(initial=np.inf))
+def _logit(score_n: NDArray[np.float32]) -> NDArray[np.float32]:
+    bounded = np.clip(score_n, np.float32(0.003), np.float32(0.9995))
+    logit_n: NDArray[np.float32] = np.log(bounded / (1 - bounded))
+    return logit_n
+
+
+def _closer(factor: float, least: int, pixels: int) -> float:
+    """Return the factor of the next pass; the same factor after the last one."""
+    if factor > least:
+        return max(factor // 2, least)
+    return 0.5 if factor == 1 and 4 * pixels <= MAX_ENLARGED else factor
+
+
+def _inside(rows: NDArray[np.float32], width: int, height: int) -> NDArray[np.bool_]:
+    """Return whether each box's centre is on the image."""
+    centre = (rows[:, 1:3] + rows[:, 3:5]) / 2
+    on_image = (centre >= 0) & (centre <= np.array([width, height], np.float32))
+    inside_n: NDArray[np.bool_] = np.logical_and.reduce(on_image, axis=1)
+    return inside_n
 
 
 def _select(rows: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
     """Return one candidate for each face, from left to right; see `_decode` for the rows."""
-    centre = (rows[:, 1:3] + rows[:, 3:5]) / 2
-    # The padding to whole strides is no part of the image, and no face lies in it.
-    inside = ((centre >= 0) & (centre <= np.array([width, height], np.float32))).all(axis=1)
-    rows = rows[inside]
+    rows = rows[_inside(rows, width, height)]
     # Stable, here and below: equal scores keep their order on every machine.
     rows = rows[np.argsort(-rows[:, 0], kind="stable")[:MAX_CANDIDATES]]
     rows = rows[suppress(rows[:, 1:5], rows[:, 0], OVERLAP)]

@@ -48,14 +48,37 @@ export const MAX_COVERED = 0.3;
 export const NARROW = 0.72;
 export const NOSE = 0.7;
 
-// mien.predict.detectors.mtcnn
-export const CELL = 12;
-export const STRIDE = 2;
-export const PYRAMID = 0.709;
-export const THRESHOLDS = [0.6, 0.7, 0.8];
-export const MAX_CANDIDATES = 256;
-export const MIN_FACE = 24;
-export const MIN_FACE_FRACTION = 0.06;
-export const FRAMING_SCALE = 0.95;
-export const FRAMING_SHIFT_X = 0.015;
-export const FRAMING_SHIFT_Y = 0;
+// mien.predict.detectors
+export const DETECTOR = "yunet";
+
+// mien.predict.detectors.yunet: passes over an image, and the scores that decide
+export const STRIDES = [8, 16, 32];
+export const FIRST_SIDE = 224;
+export const MAX_NETWORK_PIXELS = 2088960;
+export const MAX_ENLARGED = 1310720;
+export const CLOSER_BELOW = 48;
+export const HINT_SCORE = 0.05;
+export const CLEAR_HINT = 0.15;
+export const MAX_HINTS = 256;
+export const MAX_LOOKS = 4;
+export const LOOK_SIDES = 2;
+export const LOOK_PIXELS = 96;
+export const SAME_PLACE = 0.35;
+export const CONFIRMED_SCORE = 0.3;
+export const MIN_BOX = 0.3;
+export const CERTAIN_BOX = 0.85;
+export const CERTAIN_FROM = 0.97;
+export const VERIFICATION = [1.14, 0.71, -0.76];
+export const MIN_VERIFIED = 0.6;
+export const WITHIN = 0.5;
+export const OVERLAP = 0.3;
+export const MAX_CANDIDATES = 4096;
+export const FRAMING_SCALE = 0.993;
+export const FRAMING_SHIFT_X = 0.001;
+export const FRAMING_SHIFT_Y = 0.014;
+
+// mien.predict.detectors.mtcnn: its last network as the verifier
+export const VERIFIER_SIDE = 48;
+export const VERIFIER_SCALE = 1.58;
+export const WIDER = 1.5;
+export const MAX_VERIFIED = 256;

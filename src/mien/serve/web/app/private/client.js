@@ -2,6 +2,7 @@
 
 import { UserError } from "../api.js";
 import { FrameCapture } from "../capture.js";
+import { DETECTOR } from "../constants.js";
 
 const MAX_SIDE = 640, STEP_S = 0.1;
 const MAX_PIXELS = 50e6;
@@ -60,7 +61,7 @@ export const here = {
       throw new UserError("the picture has more than 50 megapixels, the maximum in private mode", "scale it down first");
     }
     const answer = await ask("image", { bitmap, whole }, [bitmap]);
-    return { ...labelled(answer, model.labels), detector: "mtcnn", model: model.name };
+    return { ...labelled(answer, model.labels), detector: DETECTOR, model: model.name };
   },
 
   /** Process ten frames per second of video, however long that takes. */

@@ -1,14 +1,14 @@
 // Detector and classifier on onnxruntime-web, independent of worker messages and of the page.
 
 import { cropFace } from "./align.js";
+import { FRAMING, YuNet } from "./detector.js";
 import { Follower } from "./follow.js";
-import { FRAMING, Mtcnn } from "./mtcnn.js";
 
 const ASSETS = new URL("../../", import.meta.url); // .../assets/
 const RUNTIME = "vendor/ort.wasm.min.mjs";
 const WASM = "vendor/ort-wasm-simd-threaded.wasm";
 const GLUE = "vendor/ort-wasm-simd-threaded.mjs";
-const DETECTOR = ["pnet", "rnet", "onet"];
+const NETWORKS = ["yunet", "onet"]; // the detector's, and its verifier
 
 /** Files of private mode that the server does not have. */
 export class MissingFiles extends Error {
@@ -25,7 +25,7 @@ export class Engine {
    * @param {(fraction: number) => void} progress called with 0 to 1.
    */
   static async load(model, progress) {
-    const names = [WASM, `models/${model.name}.onnx`, ...DETECTOR.map((n) => `models/${n}.onnx`)];
+    const names = [WASM, `models/${model.name}.onnx`, ...NETWORKS.map((n) => `models/${n}.onnx`)];
     const [wasm, classifier, ...detector] = await fetchAll(names, progress);
     const ort = await import(new URL(RUNTIME, ASSETS)).catch(() => {
       throw new MissingFiles([RUNTIME]);
@@ -47,13 +47,11 @@ export class Engine {
 
   constructor(ort, model, [classifier, ...detector]) {
     Object.assign(this, { ort, model, classifier });
-    const networks = {};
-    DETECTOR.forEach((name, i) => {
-      const session = detector[i];
-      networks[name] = (dims, data) =>
-        session.run({ [session.inputNames[0]]: new ort.Tensor("float32", data, dims) });
+    const [network, verifier] = detector.map((session) => (dims, data) => {
+      const type = data instanceof Uint8Array ? "uint8" : "float32";
+      return session.run({ [session.inputNames[0]]: new ort.Tensor(type, data, dims) });
     });
-    this.detector = new Mtcnn(networks);
+    this.detector = new YuNet(network, verifier);
   }
 
   /** The faces of an image from left to right, with probabilities in the labels' order. */
