@@ -1,6 +1,6 @@
 """Faults that bench/doctor_programs.py and bench/doctor_peers.py plant in small programs.
 
-The operators of DeepCrime (Humbatova, Jahangirova and Tonella 2021, doi:10.1145/3460319.3464825) and
+The operators of DeepCrime (Humbatova, Jahangirova and Tonella, ISSTA 2021) and
 those of mien's rules. Each entry of `FAULTS` says what it changes and which findings name it.
 """
 
