@@ -18,7 +18,7 @@ from mien.train.loop.callbacks import Callback
 from mien.train.loop.fit import fit
 from mien.train.recipe.convert import apply_setting
 from mien.train.recipe.recipe import recipe_from_dict
-from mien.train.run.folder import create_run, load_scorer, refuse_existing
+from mien.train.run.folder import create_run, discard_run, load_scorer, refuse_existing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,8 +94,8 @@ class _OutOfTime(KeyboardInterrupt):
 class _Deadline(Callback):
     """Stops a training before the epoch that would exceed the budget, or in its first one."""
 
-    def __init__(self, budget_s: float) -> None:
-        self.budget_s, self.started = budget_s, time.monotonic()
+    def __init__(self, budget_s: float, epochs: int) -> None:
+        self.budget_s, self.planned, self.started = budget_s, epochs, time.monotonic()
         self.epochs = 0
 
     def on_step_end(self, epoch: int, step: int, loss: float) -> None:
@@ -105,6 +105,8 @@ class _Deadline(Callback):
 
     def on_epoch_end(self, metrics: Any, *, best: bool) -> None:
         self.epochs += 1
+        if self.epochs == self.planned:
+            return
         used = time.monotonic() - self.started
         if used + used / self.epochs > self.budget_s:
             raise _OutOfTime
@@ -183,14 +185,15 @@ def run_trial(
     refuse_existing(path)
     recipe, planned = remedied_recipe(run, finding, budget_s)
     trained, failure = create_run(path, recipe, dataset, data), ""
-    deadline = _Deadline(budget_s)
+    deadline = _Deadline(budget_s, recipe.fit.epochs)
     try:
         fit(trained, dataset, [*callbacks, deadline])
     except _OutOfTime:
         if not trained.has_checkpoint:
+            discard_run(trained)
             raise ConfigError(
                 f"budget: {budget_s:g} seconds are too short for one epoch of {path}",
-                hint="allow more time, or train fewer images",
+                hint="allow more time, or train on fewer images",
             ) from None
     except TrainingError as error:
         failure = error.message
