@@ -222,6 +222,8 @@ def watch(name: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
         if name == "published":
             row["curves"] = getattr(observer, "curves", None)
         rows.append(row)
+        # Written after each training: a run that is broken off has its rows.
+        arguments.out.write_text(json.dumps(rows), encoding="utf-8")
         print(f"{name}: {fault or 'sound'} {case.name} {seed} {row['findings']} {failure}",
               file=sys.stderr, flush=True)  # fmt: skip
     return rows
