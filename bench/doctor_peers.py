@@ -206,7 +206,6 @@ def is_named(doctor: str, row: dict[str, Any]) -> bool:
     found = row["findings"]
     if doctor == "mien":
         return bool(set(found) & set(row["right"]))
-    # torchmortem's titles may go on with the layer's name.
     table = NAMES[doctor]
     return any(table.get(name, set()) & set(row["right"]) for name in found)
 

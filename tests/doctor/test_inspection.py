@@ -131,7 +131,7 @@ def test_schedulers_that_are_stepped_wrongly(make: Any, times: int, message: str
         (lambda o: lr_scheduler.StepLR(o, 5), 6),
         (lambda o: lr_scheduler.CosineAnnealingLR(o, 6), 6),
         (lambda o: lr_scheduler.OneCycleLR(o, 0.1, total_steps=300), 300),
-        # Warm restarts go on after their first period.
+        # Warm restarts continue after their first period.
         (lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 2), 6),
         (lambda o: lr_scheduler.MultiStepLR(o, [3, 5]), 6),
     ],
