@@ -2,6 +2,7 @@
 
     python bench/doctor.py [--data DIR] [--seeds 5] [--jobs 2] [--out FOLDER]
     python bench/doctor.py --further [--data DIR]    faults for which no rule was written
+    python bench/doctor.py --counted --first-seed 51 --seeds 1    seeds that nobody has seen
 
 Each fault is planted in `--seeds` trainings on drawn faces and, with --data, every second one on
 real faces (those with a consensus label). Thresholds were chosen on seeds 0 and 1 and the first
@@ -169,6 +170,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="", help="a dataset folder with votes")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument(
+        "--first-seed", type=int, default=0, help="of the faults; from 20 on also of the sound"
+    )
     parser.add_argument("--sound", type=int, default=20)
     parser.add_argument("--counted", action="store_true", help="only the runs that count")
     parser.add_argument("--jobs", type=int, default=2)
@@ -181,12 +185,17 @@ def main() -> None:
     jobs = [
         Job(fault, seed, arguments.data if (seed + i) % 2 else "", "")
         for i, fault in enumerate(FURTHER if arguments.further else FAULTS)
-        for seed in ([FURTHER_SEED] if arguments.further else range(arguments.seeds))
+        for seed in (
+            [FURTHER_SEED]
+            if arguments.further
+            else range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+        )
         if (arguments.only or "") in fault
     ]
     if arguments.only in (None, "sound") and not arguments.further:
         half = arguments.sound // 2
-        numbers = [*range(half), *range(FRESH, FRESH + arguments.sound - half)]
+        fresh = max(FRESH, arguments.first_seed)
+        numbers = [*range(half), *range(fresh, fresh + arguments.sound - half)]
         jobs += [Job("", n, arguments.data if n // 2 % 2 else "", "") for n in numbers]
     if arguments.counted:
         jobs = [job for job in jobs if counts(job)]

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mien.cli.doctor_trial import check_request, print_trial, try_remedy
 from mien.cli.exit_codes import FAILURE
 from mien.cli.extras import needs
 from mien.cli.options import Json, RunDatasetFolder
 from mien.errors import ConfigError
+from mien.files import finite
 
 if TYPE_CHECKING:
+    from mien.cli.doctor_trial import TrialRequest
     from mien.data.dataset import Dataset
     from mien.doctor.finding import Finding
     from mien.doctor.report import Report
@@ -47,6 +50,27 @@ Deep = Annotated[
         "training data.",
     ),
 ]
+Try = Annotated[
+    bool,
+    typer.Option(
+        "--try",
+        help="Train again with the settings of the first remedy that has some, in a run folder of "
+        "its own, and compare both on the validation images.",
+    ),
+]
+Budget = Annotated[
+    str,
+    typer.Option(
+        "--budget",
+        metavar="TIME",
+        help="With --try: time that the training may take, such as 90s, 10m or 1h; it has fewer "
+        "epochs if they do not fit (default: 10m).",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="With --try: its run folder (default: RUN-try)."),
+]
 
 
 def doctor(
@@ -56,6 +80,9 @@ def doctor(
     deep: Deep = False,
     html: Html = None,
     fail_on: FailOn = "",
+    try_: Try = False,
+    budget: Budget = "",
+    out: Out = None,
 ) -> None:
     """Diagnose a training run: each finding comes with its evidence and a remedy.
 
@@ -64,7 +91,16 @@ def doctor(
     """
     if fail_on not in ("", "error", "warning"):
         raise ConfigError(f"--fail-on: {fail_on!r} is unknown", hint="allowed: error, warning")
-    report = _judge_logs(path, as_json) if _is_log(path) else _judge_run(path, data, as_json, deep)
+    request = check_request(path, try_=try_, budget=budget, out=out)
+    if _is_log(path):
+        if try_:
+            raise ConfigError(
+                f"--try: {path} holds logs of another program, which cannot be trained again",
+                hint="give a run folder that mien train wrote",
+            )
+        report = _judge_logs(path, as_json)
+    else:
+        report = _judge_run(path, data, as_json, deep, request)
     if html is not None:
         report.save_html(html)
     if fail_on and report.fails(fail_on):
@@ -97,7 +133,9 @@ def _judge_logs(path: Path, as_json: bool) -> Report:
     return report
 
 
-def _judge_run(path: Path, data: Path | None, as_json: bool, deep: bool) -> Report:
+def _judge_run(
+    path: Path, data: Path | None, as_json: bool, deep: bool, request: TrialRequest | None
+) -> Report:
     """Print the findings of a run of mien."""
     with needs("train", "mien doctor"):
         from mien.data.dataset import load_dataset
@@ -116,10 +154,16 @@ def _judge_run(path: Path, data: Path | None, as_json: bool, deep: bool) -> Repo
     if deep:
         findings += _run_experiments(run, dataset, findings)
         write_findings(run, findings)
-    if as_json:
-        typer.echo(json.dumps({"findings": [f.to_dict() for f in findings]}, indent=2))
-    else:
+    if not as_json:
         print_findings(run, findings)
+    trial = None if request is None else try_remedy(run, dataset, data, findings, request)
+    if as_json:
+        values: dict[str, Any] = {"findings": [f.to_dict() for f in findings]}
+        if request is not None:
+            values["trial"] = None if trial is None else trial.to_dict()
+        typer.echo(json.dumps(finite(values), indent=2, allow_nan=False))
+    elif trial is not None:
+        print_trial(trial)
     return Report(f"{run.recipe.name}: findings of the doctor", tuple(findings))
 
 

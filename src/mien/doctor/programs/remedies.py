@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mien.doctor.finding import Finding
+from mien.doctor.finding import Finding, Plot
 from mien.doctor.requirements import PROGRAM
 from mien.doctor.rule import RULES
 
@@ -53,10 +53,13 @@ REMEDIES = {
 def for_program(finding: Finding, evidence: Evidence) -> Finding:
     """Return a finding in the terms of a watched loop; rules about such loops have them already."""
     rule = RULES[finding.name]
+    plot = None if finding.plot is None else _plot_in_words(finding.plot)
     if PROGRAM in rule.needs:
-        return finding
+        return replace(finding, plot=plot)
     rate = next((s for s in finding.settings if s.startswith("optimizer.lr=")), "")
     text = REMEDIES[finding.name].format(lr=f", to about {rate.split('=')[1]}" if rate else "")
+    if finding.name == "class-imbalance" and finding.severity == "serious":
+        text = "Add examples of the missing class, or correct the mapping of its labels."
     return replace(
         finding,
         severity="note" if finding.name in NOTES else finding.severity,
@@ -64,8 +67,17 @@ def for_program(finding: Finding, evidence: Evidence) -> Finding:
         evidence=in_words(finding.evidence),
         remedy=text,
         settings=(),
+        plot=plot,
         confidence="high" if finding.name == "diverged" else "medium",
     )
+
+
+def _plot_in_words(plot: Plot) -> Plot:
+    # 'class 0' is too long a name below a bar.
+    x = [v.removeprefix("class ") if isinstance(v, str) else v for v in plot.x]
+    is_classes = x != list(plot.x)
+    return replace(plot, title=in_words(plot.title), x=x,
+                   xlabel="class" if is_classes else plot.xlabel)  # fmt: skip
 
 
 def in_words(text: str) -> str:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from mien.doctor.programs.trees import head, rows, tensors
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 MAX_ROWS = 1500
 """Examples kept of training, and of validation."""
@@ -60,8 +58,12 @@ class TargetOrder:
         """Keep a copy of a step's targets, or of the first of them."""
         if len(self.batches) >= MAX_LABELS:
             return
-        first = next(tensors(targets), None)
-        if first is not None:
+        first = targets if isinstance(targets, Tensor) else next(tensors(targets), None)
+        if first is None:
+            return
+        if first.ndim == 1 and len(first) <= MAX_TARGET_VALUES and not first.requires_grad:
+            self.batches.append(first.clone())  # the usual form; it is called in each step
+        else:
             self.batches.append(first.detach().flatten()[:MAX_TARGET_VALUES].clone())
 
     def epoch_length(self) -> int:

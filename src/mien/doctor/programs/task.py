@@ -50,7 +50,7 @@ class Task:
     """
 
     kind: Kind = "other"
-    names: tuple[str, ...] = ("0", "1")
+    names: tuple[str, ...] = ("class 0", "class 1")
     chance: float = math.nan
     examples: int = 0
     class_counts_k: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
@@ -160,7 +160,7 @@ def _probabilities(split: Split, kind: Kind, bounded: bool) -> NDArray[np.float6
 def _classes(watch: Recording, task: Task, train: Split, validation: Split | None) -> None:
     k = 2 if task.kind == "binary" else train.outputs.shape[1]
     names = watch.classes if watch.classes and len(watch.classes) == k else None
-    task.names = names or tuple(str(i) for i in range(k))
+    task.names = names or tuple(f"class {i}" for i in range(k))
     labels = _labels(train)
     counts = np.bincount(labels, minlength=k).astype(np.float64)
     task.class_counts_k = counts

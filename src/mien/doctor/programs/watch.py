@@ -128,10 +128,8 @@ class Watch(Recording):
             inputs: of the model: a tensor, or a tuple, list or dictionary of tensors.
             targets: of the batch, in the form that the criterion takes.
         """
-        # CPU time decides what is measured: other programs on the machine hardly change it.
-        now, cpu = time.perf_counter(), time.thread_time()
         if self._wait is not None:
-            self.waits.append((self._wait, now - self._ended_step))
+            self.waits.append((self._wait, time.perf_counter() - self._ended_step))
             self._wait = None
         step = self.steps
         self.steps += 1
@@ -148,11 +146,7 @@ class Watch(Recording):
             self.train.add(inputs, targets)
         if self._stepped:
             self._stepped = False
-            if self._probe is not None and self._probe.before:
-                self._measure(step, loss, inputs, targets)
-            if self._probe is None and self._is_due():
-                self._arm()
-            self.spent += time.thread_time() - cpu
+            self._probe_step(step, loss, inputs, targets)
         self._ended_step = time.perf_counter()
 
     def validate(self, model: nn.Module | None, inputs: Any, targets: Any = None) -> None:
@@ -193,8 +187,22 @@ class Watch(Recording):
         """Return how validation data are predicted and scored."""
         return Scorer(lambda inputs: self.predict(model, inputs), self.link, self.device)
 
+    def _probe_step(self, step: int, loss: Any, inputs: Any, targets: Any) -> None:
+        """Measure the step if it was armed, and arm the next one if it is due."""
+        if self._probe is None and self.every is None and self.steps < self._due:
+            return  # most steps: reading the clock would cost as much as the rest of them
+        # CPU time decides what is measured: other programs on the machine hardly change it.
+        cpu = time.thread_time()
+        if self._probe is not None and self._probe.before:
+            self._measure(step, loss, inputs, targets)
+        if self._probe is None and self._is_due():
+            self._arm()
+        self.spent += time.thread_time() - cpu
+
     def _rate(self) -> float:
         groups = self.optimizers[0].param_groups if self.optimizers else []
+        if len(groups) == 1:
+            return float(groups[0].get("lr", 0.0))
         return max((float(group["lr"]) for group in groups if "lr" in group), default=0.0)
 
     def _is_due(self) -> bool:

@@ -26,6 +26,7 @@ POORLY_TRAINED = LEARNS_NOTHING | {
     "domain-shift",
     "underfitting",
     "model-too-small",
+    "label-encoding",
 }
 """Findings after which a class that is not found is no surprise."""
 MIN_PREDICTABLE = 20

@@ -100,6 +100,8 @@ def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | None:
         return None
     if not train_shuffled and evidence.domain_shift_auc > limits.domain_shift_auc:
         return None  # the images differ, which explains it
+    if not train_shuffled and evidence.program is not None and evidence.program.label_offset:
+        return None  # validation labels are off by one, which `label-encoding` says
     where = "training" if train_shuffled else "validation"
     return Finding(
         "shuffled-labels",
@@ -182,7 +184,8 @@ def domain_shift(evidence: Evidence, limits: Thresholds) -> Finding | None:
 @rule(
     "label-noise",
     needs=(BASELINE,),
-    explained_by=LEARNS_NOTHING | {"domain-shift", "data-leakage", "class-imbalance"},
+    explained_by=LEARNS_NOTHING
+    | {"domain-shift", "data-leakage", "class-imbalance", "label-encoding"},
 )
 def label_noise(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """Confident predictions contradict the labels too often for the labels to be right."""

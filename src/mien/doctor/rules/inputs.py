@@ -15,7 +15,7 @@ from mien.doctor.rule import LEARNS_NOTHING, rule
 from mien.evaluate.bootstrap import wilson
 
 if TYPE_CHECKING:
-    from mien.doctor.evidence import Evidence
+    from mien.doctor.evidence import Evidence, Predictions
     from mien.doctor.thresholds import Thresholds
 
 MIN_PAIR = 20
@@ -208,11 +208,23 @@ def label_encoding(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Labels are off by one, between splits or to the network's outputs."""
     program = watched(evidence)
     k = len(evidence.recipe.predicted_labels)
+    plot = Plot(
+        "bars",
+        "training examples",
+        evidence.recipe.predicted_labels,
+        {"examples": [float(c) for c in evidence.class_counts_k]},
+        xlabel="",
+    )
     if program.label_offset:
+        right, shifted = _shifted_accuracy(evidence.validation, program.label_offset)
         title = "validation labels are off by one"
         text = (
-            f"A prediction plus {program.label_offset} matches far more validation labels than the "
-            "prediction itself."
+            f"The prediction plus {program.label_offset} matches {shifted:.1%} of the validation "
+            f"labels, the prediction itself {right:.1%}."
+        )
+        plot = bars(
+            "accuracy on validation",
+            {"prediction": right, f"prediction {program.label_offset:+d}": shifted},
         )
     # The first or the last output only: any other may be a class that is rare in a small sample.
     elif program.unused_outputs in ((0,), (k - 1,)) and k > 2 and evidence.images >= 50:
@@ -231,10 +243,18 @@ def label_encoding(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "outputs.",
         (),
         {"offset": program.label_offset, "unused": len(program.unused_outputs)},
-        Plot("bars", "training examples", evidence.recipe.predicted_labels,
-             {"examples": [float(c) for c in evidence.class_counts_k]}, xlabel=""),
+        plot,
         "high" if program.label_offset else "medium",
     )  # fmt: skip
+
+
+def _shifted_accuracy(held: Predictions, offset: int) -> tuple[float, float]:
+    """Return the accuracy of the predictions, and of the predictions plus `offset`."""
+    if held.probs_nk is None or not len(held.y_true_n):
+        return math.nan, math.nan
+    predicted, k = held.probs_nk.argmax(axis=1), held.probs_nk.shape[1]
+    right = float((predicted == held.y_true_n).mean())
+    return right, float(((predicted + offset) % k == held.y_true_n).mean())
 
 
 @rule(

@@ -41,10 +41,11 @@ from mien.doctor.requirements import (
 from mien.doctor.rule import Abstention, rule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mien.doctor.evidence import Evidence
     from mien.doctor.thresholds import Thresholds
+    from mien.train.loop.signals import EpochSignals
 
 UNSOUND_LOOP = frozenset(
     {
@@ -148,12 +149,26 @@ def _blew_up(evidence: Evidence, limits: Thresholds) -> bool:
     update = median_known(list(median_updates(measured).values())) or 0.0
     if evidence.recipe.optimizer.name == "muon":
         update = 0.0  # the length of its steps is the learning rate: the threshold is for others
+    spike = loss_spike(evidence)
+    if evidence.program is not None and _steps_as_predicted(measured, limits):
+        # Tiny networks take long steps, and the loss of small batches varies.
+        update = spike = 0.0
     blown = (
         weight_growth(evidence) > limits.weight_growth
-        or loss_spike(evidence) > limits.loss_spike
+        or spike > limits.loss_spike
         or update > limits.first_update
     )
     return blown and initial_loss(evidence) < 2 * chance_loss(evidence)
+
+
+def _steps_as_predicted(epochs: Sequence[EpochSignals], limits: Thresholds) -> bool:
+    ratio = median_known([e.gain for e in epochs])
+    worse = float(np.mean([e.worse for e in epochs])) if epochs else 1.0
+    return (
+        ratio is not None
+        and ratio > limits.min_reduction_ratio
+        and worse < limits.worse_fraction / 2
+    )
 
 
 def _beside_range_test(evidence: Evidence, rate: float) -> str:
