@@ -188,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _create(self, wanted: dict[str, Any]) -> None:
         name = f"{wanted['organization']}/{wanted['name']}"
         if name in self.hub.repositories:
-            return self._send(409)
+            return self._json({"error": "exists", "url": f"{self.hub.url}/{name}"}, status=409)
         private = wanted.get("private") or wanted.get("visibility") == "private"
         self.hub.repositories[name] = Repository(private=bool(private))
         return self._json({"url": f"{self.hub.url}/{name}"})
@@ -206,8 +206,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._json({"success": True, "commitOid": commit, "hookOutput": "",
                     "commitUrl": f"{self.hub.url}/{name}/commit/{commit}"})  # fmt: skip
 
-    def _json(self, value: Any) -> None:
-        self._send(200, json.dumps(value).encode(), headers={"Content-Type": "application/json"})
+    def _json(self, value: Any, status: int = 200) -> None:
+        headers = {"Content-Type": "application/json"}
+        self._send(status, json.dumps(value).encode(), headers=headers)
 
     def _send(
         self,
