@@ -53,8 +53,16 @@ class FakeHub:
     status: int = 0
     """HTTP status of every answer, such as 503; 0 answers normally."""
 
-    def add(self, repository: str, files: dict[str, bytes], **options: bool) -> str:
-        return self.repositories.setdefault(repository, Repository(**options)).add(files)
+    def add(
+        self,
+        repository: str,
+        files: dict[str, bytes],
+        *,
+        private: bool = False,
+        gated: bool = False,
+    ) -> str:
+        new = Repository(private=private, gated=gated)
+        return self.repositories.setdefault(repository, new).add(files)
 
 
 @contextmanager

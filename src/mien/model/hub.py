@@ -134,7 +134,7 @@ def _read_manifest(path: Path, address: HubAddress) -> tuple[str, str]:
                 f"{', '.join(sorted(SUFFIXES))}",
             )
     entry = files.get(name) if names else None
-    if not _is_entry(entry) or not name.endswith(".onnx"):
+    if entry is None or not _is_entry(entry) or not name.endswith(".onnx"):
         raise ModelFileError(
             f"{address}: {MANIFEST} gives no SHA-256 of an ONNX file",
             hint="push the model again with: mien push RUN USER/NAME",
