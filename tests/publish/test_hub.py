@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conftest import run_mien
@@ -43,9 +44,9 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "mine.onnx"
 
 
-def front_matter(card: bytes) -> dict[str, object]:
+def front_matter(card: bytes) -> dict[str, Any]:
     yaml = pytest.importorskip("yaml")
-    values: dict[str, object] = yaml.safe_load(card.decode().split("---\n")[1])
+    values: dict[str, Any] = yaml.safe_load(card.decode().split("---\n")[1])
     return values
 
 
@@ -88,7 +89,7 @@ def test_the_cards_metadata(hub: FakeHub, model: Path) -> None:
     assert values["pipeline_tag"] == "image-classification"
     assert values["license"] == "apache-2.0"
     assert values["datasets"] == ["fer2013"]
-    (entry,) = values["model-index"]  # type: ignore[attr-defined]
+    (entry,) = values["model-index"]
     assert entry["name"] == info.name
     for result in entry["results"]:
         measured = info.metrics[result["dataset"]["args"]["ground_truth"]]
