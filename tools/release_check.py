@@ -82,7 +82,7 @@ def import_seconds(python: Path) -> float:
 
 
 def _cpu_seconds(python: Path, code: str) -> float:
-    report = f"{code}\nimport os; print(sum(os.times()[:2]))"
+    report = f"{code}\nimport time; print(time.process_time())"
     times = [
         float(_output([str(python), "-c", report], cwd=Path(tempfile.gettempdir())))
         for _ in range(IMPORTS)

@@ -19,7 +19,7 @@ from mien.model.classifier import Classifier
 from mien.model.info import ModelInfo
 from mien.publish.card_metadata import card_metadata, with_metadata
 from mien.publish.hub import Upload, prepare_upload, push
-from mien.publish.licence import OWN, PRETRAINED
+from mien.publish.licence import OWN, PRETRAINED, weights_licence
 
 # huggingface_hub's own upload; mien sends nothing itself.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -189,3 +189,4 @@ def test_a_run_is_exported_and_pushed(hub: FakeHub, tmp_path: Path, drawn: Datas
     assert "My own photos." in files["README.md"].decode()
     # The run's fine-tuning starts from the hub's file.
     assert read_pretrained(address).labels == settings.learnt_labels
+    assert weights_licence([recipe(fit={"init_from": address})]) == OWN
