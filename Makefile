@@ -1,12 +1,13 @@
 # make demo   reads the example images with the shipped model, in an environment of its own
 # make test   passes the tests, in another, and prints the coverage: the least covered files, the total
+# make release-check  build, metadata, contents, fresh installations and the import time of a release
 # make check  linters and type checker, in the environment of the tests
 
 PYTHON ?= python3
 PIP_FLAGS = --quiet --disable-pip-version-check
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "error: mien needs Python 3.11 to 3.13, got " + sys.version.split()[0] + "\nhint: make PYTHON=python3.12")'
 
-.PHONY: demo test check web clean
+.PHONY: demo test check web release-check clean
 
 demo: .venv-demo/ready
 	.venv-demo/bin/mien predict examples --annotate out/demo
@@ -31,6 +32,9 @@ check: .venv/ready
 web:
 	web/vendor.sh
 
+release-check: .venv-release/ready
+	.venv-release/bin/python tools/release_check.py
+
 .venv-demo/ready: pyproject.toml constraints.txt $(shell find src -name '*.py' -o -name '*.onnx')
 	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv .venv-demo
@@ -43,5 +47,11 @@ web:
 	.venv/bin/pip install $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+.venv-release/ready:
+	@$(CHECK_PYTHON)
+	$(PYTHON) -m venv .venv-release
+	.venv-release/bin/pip install $(PIP_FLAGS) build twine
+	touch $@
+
 clean:
-	rm -rf .venv .venv-demo out dist build web/node_modules src/mien/serve/web/vendor
+	rm -rf .venv .venv-demo .venv-release out dist build web/node_modules src/mien/serve/web/vendor

@@ -64,7 +64,7 @@ def test_every_command_and_option_is_documented() -> None:
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     for command in ("predict", "video", "live", "data import", "data show", "data draw",
                     "data audit", "train", "doctor", "study", "evaluate", "explain", "export",
-                    "networks", "serve", "models", "quantize", "calibrate"):  # fmt: skip
+                    "networks", "serve", "models", "quantize", "calibrate", "push"):  # fmt: skip
         done = subprocess.run(
             [str(Path(sys.executable).with_name("mien")), *command.split(), "--help"],
             capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "120"},

@@ -41,7 +41,7 @@ def test_a_run_folder_has_no_onnx_file(tmp_path: Path) -> None:
     [
         ("https://example.org/m.onnx", "https://example.org/m.onnx"),
         (Path("https://example.org/m.onnx"), "https://example.org/m.onnx"),
-        ("hf://owner/name", "hf://owner/name"),
+        ("s3://bucket/m.onnx", "s3://bucket/m.onnx"),
     ],
 )
 def test_addresses_are_known_and_refused(spec: str | Path, shown: str) -> None:

@@ -61,6 +61,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mien export runs/small-001 mine.onnx",
         "mien export runs/small-001 mine.onnx --int8 --note 'my own photos'",
     ),
+    "push": ("mien push runs/small-001 user/name", "mien push mine.onnx user/name --private --yes"),
     "quantize": ("mien quantize mien-small small-int8.onnx --data datasets/mine",),
     "calibrate": ("mien calibrate mien-small mine.onnx --data datasets/mine",),
     "models": ("mien models", "mien models mine.onnx --no-speed --json"),

@@ -34,6 +34,7 @@ COMMANDS = {
     "evaluate": "Evaluate a model, with confidence intervals.",
     "explain": "Show which parts of a face a model relies on.",
     "export": "Export a trained network as one ONNX file.",
+    "push": "Upload a model to a Hugging Face hub.",
     "quantize": "Quantize a model to int8.",
     "calibrate": "Set a class prior; calibrate prediction sets.",
     "models": "List the models: size, speed, accuracy, licence.",

@@ -76,7 +76,9 @@ ModelNote = Annotated[
 PredictionModel = Annotated[
     Path | None,
     typer.Option(
-        "--model", help="ONNX model file or name of a shipped model (default: mien-small)."
+        "--model",
+        help="ONNX model file, name of a shipped model, or hf://USER/NAME[@REVISION] (default: "
+        "mien-small).",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""What a model's name stands for: a shipped model, an ONNX file or a run folder."""
+"""What a model's name stands for: a shipped model, an ONNX file, a run folder or a hub's model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Literal
 
 from mien.addresses import find_address
 from mien.errors import ModelFileError, did_you_mean
+from mien.files import sha256
 from mien.model.runtime import read_model
 
 DEFAULT_MODEL = "mien-small"
@@ -18,7 +19,7 @@ INT8 = "-int8"
 SUFFIX = ".onnx"
 
 ModelName = str | os.PathLike[str]
-"""A shipped model's name, the path of an ONNX file, or a run folder."""
+"""A shipped model's name, the path of an ONNX file, a run folder, or hf://user/name@revision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +27,18 @@ class ModelSource:
     """Where a model lies; nothing of it is read yet.
 
     Attributes:
-        kind: 'shipped' with the package, 'file' (ONNX) or 'run' (a training's folder).
-        name: for messages: the path, or the file name of a shipped model.
+        kind: 'shipped' with the package, 'file' (ONNX), 'run' (a training's folder) or 'hub' (an
+            ONNX file in the local cache of a hub).
+        name: for messages: the path, the file name of a shipped model, or the hub's address with
+            the commit.
         path: of the file or folder; None for a shipped model, which may lie in a zip file.
+        sha256: that the content must have; '' accepts any.
     """
 
-    kind: Literal["shipped", "file", "run"]
+    kind: Literal["shipped", "file", "run", "hub"]
     name: str
     path: Path | None = None
+    sha256: str = ""
 
     @property
     def is_run(self) -> bool:
@@ -44,7 +49,7 @@ class ModelSource:
         """Return the content of the ONNX file.
 
         Raises:
-            ModelFileError: it is a run folder, cannot be read, or is empty.
+            ModelFileError: it is a run folder, cannot be read, is empty, or has another SHA-256.
         """
         if self.is_run:
             raise ModelFileError(
@@ -54,7 +59,16 @@ class ModelSource:
             )
         if self.path is None:
             return (resources.files("mien.model.shipped") / self.name).read_bytes()
-        return read_model(self.path)
+        content = read_model(self.path)
+        # On every load, and before ONNX Runtime parses it: a cache can be damaged or changed too.
+        if self.sha256 and sha256(content) != self.sha256:
+            raise ModelFileError(
+                f"{self.name}: the SHA-256 of {self.path.name} is {sha256(content)}, its manifest "
+                f"says {self.sha256}",
+                hint=f"delete {self.path.resolve()} and load the model again; if that fails, its "
+                "owner must push it again",
+            )
+        return content
 
 
 def shipped_models() -> tuple[str, ...]:
@@ -68,24 +82,24 @@ def shipped_models() -> tuple[str, ...]:
 def resolve(spec: ModelName | None = None) -> ModelSource:
     """Return what `spec` names. The only place that tells names, files, runs and addresses apart.
 
-    A file or folder of that name is taken first, then the shipped model.
+    A file or folder of that name is taken first, then the shipped model. A hub's model is fetched
+    into the local cache unless it is there.
 
     Args:
-        spec: a shipped model's name, the path of an ONNX file, or a run folder; None is the
-            default model.
+        spec: a shipped model's name, the path of an ONNX file, a run folder, or an address
+            'hf://user/name@revision'; None is the default model.
 
     Raises:
-        ModelFileError: nothing of that name exists, or it is an address (https://, hf://).
+        MissingExtraError: an hf:// address, and huggingface_hub is not installed.
+        ModelFileError: nothing of that name exists, it is another address (https://), or it cannot
+            be fetched (see `mien.model.hub.fetch_model`).
     """
     name = DEFAULT_MODEL if spec is None else os.fspath(spec)
     if spec is not None:
         # Before the path is looked up, which would only say that there is no such file.
         address = find_address(name)
         if address is not None:
-            raise ModelFileError(
-                f"{address} is an address; models are read from this machine only",
-                hint="download the file first and give its path",
-            )
+            return _at_address(address)
         if os.path.isdir(name):  # noqa: PTH112  (Path's raises for names too long)
             return ModelSource("run", name, Path(name))
         if os.path.exists(name):  # noqa: PTH110  (likewise)
@@ -100,6 +114,19 @@ def resolve(spec: ModelName | None = None) -> ModelSource:
             f"shipped model: {', '.join(known)}",
         )
     return ModelSource("shipped", f"{name}{SUFFIX}")
+
+
+def _at_address(address: str) -> ModelSource:
+    """Return the model at an address, such as hf://user/name; see `resolve`."""
+    from mien.model import hub  # here: most models are local, and need not wait for it
+
+    if not address.startswith(hub.SCHEME):
+        raise ModelFileError(
+            f"{address} is an address; models are read from this machine or from a hub",
+            hint=f"download the file first and give its path, or give {hub.FORM}",
+        )
+    found = hub.fetch_model(hub.parse_address(address))
+    return ModelSource("hub", str(found.address), found.path, found.sha256)
 
 
 def model_content(spec: ModelName | None = None) -> tuple[bytes, str]:

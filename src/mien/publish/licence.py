@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mien.errors import MienError
 from mien.model.classifier import Classifier
+from mien.model.hub import SCHEME
 from mien.model.resolve import shipped_models
 from mien.train.run.folder import open_run
 
@@ -48,8 +49,9 @@ def _origins(recipe: Recipe) -> list[str]:
         # Recursively: a fine-tuned model may have been fine-tuned from another.
         if start.is_dir():
             return _origins(open_run(start).recipe)
-        if start.suffix == ".onnx" or recipe.fit.init_from in shipped_models():
-            own, *others = Classifier.load(start).info.licence.split("; ")
+        is_hub = recipe.fit.init_from.startswith(SCHEME)
+        if is_hub or start.suffix == ".onnx" or recipe.fit.init_from in shipped_models():
+            own, *others = Classifier.load(recipe.fit.init_from).info.licence.split("; ")
             return others if own == OWN else ["; ".join([own or UNKNOWN, *others])]
     except MienError:  # it was moved or deleted since the training
         pass

