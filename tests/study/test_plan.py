@@ -65,7 +65,7 @@ def test_a_shipped_study_is_found_by_name(name: str) -> None:
 def test_a_recipe_is_not_accepted_as_a_study() -> None:
     with pytest.raises(ConfigError, match="there is no study plan small") as error:
         load_plan(Path("small"))
-    assert "one of: ablation, balance, finetune, poster" in error.value.hint
+    assert "one of: ablation, balance, finetune, hint, poster" in error.value.hint
 
 
 def test_the_example_of_the_documentation_trains_on_plain_labels(

@@ -32,7 +32,7 @@ StudyFile = Annotated[
     Path,
     typer.Argument(
         metavar="STUDY",
-        help="TOML file, or name of a shipped study: poster, finetune, ablation or balance.",
+        help="TOML file, or name of a shipped study: poster, finetune, ablation, balance or hint.",
     ),
 ]
 Out = Annotated[
