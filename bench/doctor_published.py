@@ -104,7 +104,7 @@ class Published(Observer):
         layers = [w for w in layers if w.requires_grad]
         if layers and value.requires_grad:
             grads = torch.autograd.grad(value, layers, allow_unused=True)
-            found.gradients = [g for g in grads if g is not None]
+            found.gradients = [g for g in grads if torch.is_tensor(g)]
         found.weights = [w.detach() for w in layers]
         return found
 

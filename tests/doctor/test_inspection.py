@@ -76,10 +76,11 @@ def test_gains_of_the_usual_initialisations() -> None:
 
 
 def test_equal_rows_are_found() -> None:
-    model = nn.Sequential(linear(), linear(32, 4), linear(4, 1))
+    first, second = linear(), linear(32, 4)
+    model = nn.Sequential(first, second, linear(4, 1))
     assert equal_rows(model) == set()
-    nn.init.constant_(model[0].weight, 0.1)
-    nn.init.zeros_(model[1].weight)
+    nn.init.constant_(first.weight, 0.1)
+    nn.init.zeros_(second.weight)
     assert equal_rows(model) == {"0.weight", "1.weight"}
 
 

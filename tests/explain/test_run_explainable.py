@@ -21,6 +21,7 @@ from mien.model.info import ModelInfo
 from mien.publish import export
 from mien.publish.rewrite import with_info
 from mien.train.loop.fit import fit
+from mien.train.networks.body import Body
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import Model, build_model
 from mien.train.recipe.recipe import recipe_from_dict
@@ -174,7 +175,7 @@ def test_grad_cam_lies_where_the_aligned_face_lies_on_the_crop() -> None:
     assert inside > 0.95 * np.maximum(cam, 0).sum()
 
 
-class BrightCorner(nn.Module):
+class BrightCorner(Body):
     """A body whose first logit counts what is bright in the lower right quarter, by hand."""
 
     def __init__(self) -> None:

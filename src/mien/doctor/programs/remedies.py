@@ -74,10 +74,11 @@ def for_program(finding: Finding, evidence: Evidence) -> Finding:
 
 def _plot_in_words(plot: Plot) -> Plot:
     # 'class 0' is too long a name below a bar.
-    x = [v.removeprefix("class ") if isinstance(v, str) else v for v in plot.x]
-    is_classes = x != list(plot.x)
-    return replace(plot, title=in_words(plot.title), x=x,
-                   xlabel="class" if is_classes else plot.xlabel)  # fmt: skip
+    names = [v for v in plot.x if isinstance(v, str) and v.startswith("class ")]
+    plot = replace(plot, title=in_words(plot.title))
+    if not names or len(names) < len(plot.x):
+        return plot
+    return replace(plot, x=[name.removeprefix("class ") for name in names], xlabel="class")
 
 
 def in_words(text: str) -> str:

@@ -133,7 +133,7 @@ def process_group(device: torch.device) -> Iterator[ProcessGroup]:
         if local >= torch.cuda.device_count():
             raise ConfigError(
                 f"torchrun started more processes than the {torch.cuda.device_count()} GPUs here",
-                hint="set --nproc-per-node to the number of GPUs, or fit.device=cpu",
+                hint="start one process for each GPU, or set fit.device=cpu",
             )
         torch.cuda.set_device(local)
     elif device.type != "cpu":
@@ -162,13 +162,13 @@ class _Sum(torch.autograd.Function):
     """The sum of a tensor over all processes, through which gradients flow back to each of them."""
 
     @staticmethod
-    def forward(ctx: object, value: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: object, value: Tensor) -> Tensor:
         total = value.contiguous().clone()
         distributed.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
         # Every process's loss depends on every process's value.
         total = gradient.contiguous().clone()
         distributed.all_reduce(total)

@@ -71,7 +71,8 @@ class FaceResnet(Body):
 
     def last_stage(self) -> list[nn.Module]:
         """Return the blocks of the last width, and what follows them."""
-        return [*self.features[-STAGES[-1][1] :], self.dropout, self.head]
+        blocks = list(self.features)[-STAGES[-1][1] :]
+        return [*blocks, self.dropout, self.head]
 
     def upsample(self, x: Tensor) -> Tensor:
         """Return crops [n, 1, s, s] at the network's own size."""

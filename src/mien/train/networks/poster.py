@@ -78,7 +78,7 @@ class Poster(Body):
 
     def last_stage(self) -> list[nn.Module]:
         """Return the fully connected layers."""
-        return list(self.layers[self.flatten :])
+        return list(self.layers)[self.flatten :]
 
 
 def _block(options: PosterOptions, inputs: int, outputs: int) -> list[nn.Module]:

@@ -114,7 +114,8 @@ class Residual(Body):
 
     def last_stage(self) -> list[nn.Module]:
         """Return the blocks of the last resolution, and what follows them."""
-        return [*self.features[-self.last_blocks :], self.dropout, self.head]
+        blocks = list(self.features)[-self.last_blocks :]
+        return [*blocks, self.dropout, self.head]
 
 
 class Block(nn.Module):
