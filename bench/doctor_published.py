@@ -104,7 +104,8 @@ class Published(Observer):
         layers = [w for w in layers if w.requires_grad]
         if layers and value.requires_grad:
             grads = torch.autograd.grad(value, layers, allow_unused=True)
-            found.gradients = [g for g in grads if torch.is_tensor(g)]
+            # Layers that the loss does not reach have none.
+            found.gradients = [g for g in grads if g is not None]  # type: ignore[redundant-expr]
         found.weights = [w.detach() for w in layers]
         return found
 
