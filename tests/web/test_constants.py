@@ -74,6 +74,7 @@ PYTHON: dict[str, Any] = {
     "CERTAIN_FROM": yunet.CERTAIN_FROM,
     "VERIFICATION": yunet.VERIFICATION,
     "MIN_VERIFIED": yunet.MIN_VERIFIED,
+    "MAX_VERIFIED": yunet.MAX_VERIFIED,
     "WITHIN": yunet.WITHIN,
     "OVERLAP": yunet.OVERLAP,
     "MAX_CANDIDATES": yunet.MAX_CANDIDATES,

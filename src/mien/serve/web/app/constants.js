@@ -70,6 +70,7 @@ export const CERTAIN_BOX = 0.85;
 export const CERTAIN_FROM = 0.97;
 export const VERIFICATION = [1.14, 0.71, -0.76];
 export const MIN_VERIFIED = 0.6;
+export const MAX_VERIFIED = 0.94;
 export const WITHIN = 0.5;
 export const OVERLAP = 0.3;
 export const MAX_CANDIDATES = 4096;

@@ -4,7 +4,8 @@
 import {
   CERTAIN_BOX, CERTAIN_FROM, CLEAR_HINT, CLOSER_BELOW, CONFIRMED_SCORE, FIRST_SIDE, FRAMING_SCALE,
   FRAMING_SHIFT_X, FRAMING_SHIFT_Y, HINT_SCORE, LOOK_PIXELS, LOOK_SIDES, MAX_ENLARGED, MAX_HINTS,
-  MAX_LOOKS, MAX_NETWORK_PIXELS, MIN_BOX, MIN_VERIFIED, OVERLAP, SAME_PLACE, VERIFICATION, WITHIN,
+  MAX_LOOKS, MAX_NETWORK_PIXELS, MAX_VERIFIED, MIN_BOX, MIN_VERIFIED, OVERLAP, SAME_PLACE,
+  VERIFICATION, WITHIN,
 } from "../constants.js";
 import { overlap, suppress } from "./boxes.js";
 import { cut, reduce, resize } from "./resample.js";
@@ -88,10 +89,12 @@ export class YuNet {
     const scores = new Map(doubtful.map((one, i) =>
       [one, sigmoid(own * logit(one.score) + other * logit(others[i]) + intercept)]));
     const rise = (1 - CERTAIN_FROM) / (1 - CERTAIN_BOX);
+    const final = (one) => (scores.has(one)
+      ? Math.min(scores.get(one), MAX_VERIFIED)
+      : CERTAIN_FROM + (one.score - CERTAIN_BOX) * rise);
     return found
       .filter((one) => (scores.get(one) ?? 1) >= MIN_VERIFIED)
-      .map((one) =>
-        ({ ...one, score: scores.get(one) ?? CERTAIN_FROM + (one.score - CERTAIN_BOX) * rise }));
+      .map((one) => ({ ...one, score: final(one) }));
   }
 }
 
