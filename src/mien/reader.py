@@ -66,7 +66,7 @@ class Reader:
         provider: ONNX Runtime's execution provider for the expression model: cpu, cuda, openvino,
             coreml or directml.
         rotate: degrees, clockwise, by which images are turned before detection: 0, 90, 180 or 270;
-            'auto' tries all four where no face scores 0.95 or more, which takes up to four times
+            'auto' tries all four where no face scores 0.98 or more, which takes up to four times
             as long for images without a face. Videos are not turned.
 
     A Reader may be used from several threads and in forked processes, pickled and copied; the

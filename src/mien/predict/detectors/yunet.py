@@ -64,8 +64,8 @@ VERIFICATION = (1.14, 0.71, -0.76)
 """Logistic regression on YuNet's and the verifier's logit: two weights and the intercept."""
 MIN_VERIFIED = 0.6
 """Minimum result of that regression, 0 to 1."""
-MAX_VERIFIED = 0.94
-"""Maximum score of a verified face: `rotate="auto"` takes a face of 0.95 or more as upright, and
+HIGHEST_VERIFIED = 0.94
+"""Maximum score of a verified face: `rotate="auto"` takes a face of 0.98 or more as upright, and
 turned faces that the verifier confirms reach 0.97."""
 WITHIN = 0.5
 """Overlap with a certain face, over the smaller area, that makes a box a part of that face."""
@@ -184,7 +184,7 @@ class YuNet:
             weight, other_weight, intercept = (np.float32(v) for v in VERIFICATION)
             logit = weight * _logit(own) + other_weight * _logit(other) + intercept
             scores[doubtful] = 1 / (1 + np.exp(-logit))
-            scores[doubtful] = np.minimum(scores[doubtful], np.float32(MAX_VERIFIED))
+            scores[doubtful] = np.minimum(scores[doubtful], np.float32(HIGHEST_VERIFIED))
         rows[:, 0] = scores
         return rows[~doubtful | (scores >= MIN_VERIFIED)]
 

@@ -3,8 +3,8 @@
 
 import {
   CERTAIN_BOX, CERTAIN_FROM, CLEAR_HINT, CLOSER_BELOW, CONFIRMED_SCORE, FIRST_SIDE, FRAMING_SCALE,
-  FRAMING_SHIFT_X, FRAMING_SHIFT_Y, HINT_SCORE, LOOK_PIXELS, LOOK_SIDES, MAX_ENLARGED, MAX_HINTS,
-  MAX_LOOKS, MAX_NETWORK_PIXELS, MAX_VERIFIED, MIN_BOX, MIN_VERIFIED, OVERLAP, SAME_PLACE,
+  FRAMING_SHIFT_X, FRAMING_SHIFT_Y, HIGHEST_VERIFIED, HINT_SCORE, LOOK_PIXELS, LOOK_SIDES,
+  MAX_ENLARGED, MAX_HINTS, MAX_LOOKS, MAX_NETWORK_PIXELS, MIN_BOX, MIN_VERIFIED, OVERLAP, SAME_PLACE,
   VERIFICATION, WITHIN,
 } from "../constants.js";
 import { overlap, suppress } from "./boxes.js";
@@ -90,7 +90,7 @@ export class YuNet {
       [one, sigmoid(own * logit(one.score) + other * logit(others[i]) + intercept)]));
     const rise = (1 - CERTAIN_FROM) / (1 - CERTAIN_BOX);
     const final = (one) => (scores.has(one)
-      ? Math.min(scores.get(one), MAX_VERIFIED)
+      ? Math.min(scores.get(one), HIGHEST_VERIFIED)
       : CERTAIN_FROM + (one.score - CERTAIN_BOX) * rise);
     return found
       .filter((one) => (scores.get(one) ?? 1) >= MIN_VERIFIED)
