@@ -53,6 +53,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mien evaluate runs/small-001 --data datasets/mine",
         "mien evaluate mien-small --data datasets/mine --split test --json",
     ),
+    "agree": (
+        "mien agree coder-a.eaf coder-b.eaf --tier expression",
+        "mien agree human/ mien/ --gap neutral --report agreement.html",
+    ),
     "explain": (
         "mien explain mien-small photo.jpg",
         "mien explain runs/small-001 photos/ --label happy --out maps",

@@ -1,0 +1,50 @@
+"""Codings of Praat (.TextGrid), read by praatio."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mien.codings.coding import Coding, Segment, make_tier
+from mien.errors import DataError, MissingExtraError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read_textgrid(path: Path) -> Coding:
+    """Return the interval tiers of a TextGrid, long or short, in UTF-8 or UTF-16.
+
+    Point tiers have no duration and are left out.
+
+    Raises:
+        DataError: the file is damaged, or segments of a tier overlap.
+        MissingExtraError: praatio is not installed.
+    """
+    try:
+        from praatio import textgrid
+        from praatio.data_classes.interval_tier import IntervalTier
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of("codings", "reading TextGrid files") from error
+    try:
+        grid = textgrid.openTextgrid(
+            str(path), includeEmptyIntervals=False, reportingMode="silence",
+            duplicateNamesMode="rename",
+        )  # fmt: skip
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}", hint="check the file") from error
+    except Exception as error:
+        # praatio meets damage with errors of any kind: IndexError, AssertionError, its own.
+        raise DataError(
+            f"{path} cannot be read as a TextGrid: {type(error).__name__}: {error}",
+            hint="open it in Praat and save it again as a text file",
+        ) from error
+    tiers = tuple(
+        make_tier(
+            tier.name,
+            (Segment(float(e.start), float(e.end), e.label.strip()) for e in tier.entries),
+            f"{path}, tier {tier.name!r}",
+        )
+        for tier in grid.tiers
+        if isinstance(tier, IntervalTier)
+    )
+    return Coding(path, tiers)
