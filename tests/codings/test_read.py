@@ -133,7 +133,7 @@ def test_rows_of_a_video_become_segments(tmp_path: Path) -> None:
 def test_rows_of_two_faces_and_unsure_ones(tmp_path: Path) -> None:
     body = (
         "v.mp4,0,0.0,1,happy,false\nv.mp4,0,0.0,2,sad,false\n"
-        "v.mp4,1,0.1,1,happy,true\nv.mp4,1,0.1,2,sad,false\nv.mp4,2,0.2,,,\n"
+        "v.mp4,1,0.1,1,unsure,true\nv.mp4,1,0.1,2,sad,false\nv.mp4,2,0.2,,,\n"
     )
     coding = read_coding(write_table(tmp_path / "rows.csv", ROWS.strip(), body))
     assert {tier.name: len(tier.segments) for tier in coding.tiers} == {"track 1": 1, "track 2": 1}

@@ -53,6 +53,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mien evaluate runs/small-001 --data datasets/mine",
         "mien evaluate mien-small --data datasets/mine --split test --json",
     ),
+    "convert": (
+        "mien convert results/clip.csv -o clip.eaf",
+        "mien convert results -o rows.sav",
+        "mien convert results/clip.csv --track 1 -o sub-01_task-talk_physio.tsv.gz",
+    ),
     "agree": (
         "mien agree coder-a.eaf coder-b.eaf --tier expression",
         "mien agree human/ mien/ --gap neutral --report agreement.html",

@@ -32,6 +32,7 @@ COMMANDS = {
     "doctor": "Diagnose a training run and suggest remedies.",
     "study": "Test claims over a grid of trainings.",
     "evaluate": "Evaluate a model, with confidence intervals.",
+    "convert": "Convert rows of videos for other software.",
     "agree": "Measure the agreement of human codings and mien's.",
     "explain": "Show which parts of a face a model relies on.",
     "export": "Export a trained network as one ONNX file.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -11,13 +12,15 @@ import numpy as np
 from mien.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 TOUCHING_S = 1e-3
 """Seconds by which neighbors may overlap: ELAN counts milliseconds, so ends are rounded."""
+MAX_GAP = 5.0
+"""Usual steps after which the next sample is no continuation of the one before."""
 MISSING = -1
 """Label number of a time that is not coded."""
 
@@ -130,3 +133,20 @@ def join_runs(segments: Iterable[Segment]) -> list[Segment]:
         else:
             joined.append(one)
     return joined
+
+
+def join_samples(samples: Sequence[tuple[float, str]], step_s: float) -> list[Segment]:
+    """Return labelled moments as segments, each up to the next one, neighbors of a label joined.
+
+    Args:
+        samples: seconds and label, '' where there is none; in order of time.
+        step_s: usual time between two samples. A sample lasts as long where the next one comes
+            later than MAX_GAP of them, or never.
+    """
+    segments = []
+    for place, (time_s, label) in enumerate(samples):
+        after = samples[place + 1][0] if place + 1 < len(samples) else math.inf
+        is_last = after - time_s > MAX_GAP * step_s
+        if label:
+            segments.append(Segment(time_s, time_s + step_s if is_last else after, label))
+    return join_runs(segments)

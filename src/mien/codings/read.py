@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".eaf", ".textgrid", ".csv", ".tsv")
 """Suffixes of codings, in lower case; other files of a folder are passed over."""
-UNSURE = "unsure"
 
 
 def read_coding(path: Path, rename: Mapping[str, str] | None = None) -> Coding:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.codings.coding import Coding, Segment, join_runs, make_tier
+from mien.codings.coding import Coding, Segment, join_samples, make_tier
 from mien.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -22,10 +22,9 @@ END = ("end_s", "end", "stop", "offset", "end_time")
 DURATION = ("duration", "duration_s")
 LABEL = ("label", "expression", "code", "trial_type", "value", "annotation")
 TIER = ("tier", "participant", "person", "subject", "track", "coder")
+UNSURE = "unsure"
 ROWS = ("time_s", "track", "label")
 """Columns by which rows of mien's videos are known."""
-MAX_GAP = 5.0
-"""Frame intervals after which the next row of a track is no continuation of the one before."""
 
 
 def read_table(path: Path) -> Coding:
@@ -70,7 +69,7 @@ def _frames(path: Path, rows: Sequence[Mapping[str, str]]) -> Coding:
         time_s = _number(row["time_s"], f"{path}, line {line}, time_s")
         times.add(time_s)
         if row["track"]:
-            read = "" if row.get("unsure", "").lower() == "true" else row["label"]
+            read = "" if row["label"] == UNSURE else row["label"]
             by_track[row.get("source", ""), row["track"]].append((time_s, read))
     step = float(np.median(np.diff(sorted(times)))) if len(times) > 1 else 1 / 25
     sources = {source for source, _ in by_track}
@@ -78,24 +77,13 @@ def _frames(path: Path, rows: Sequence[Mapping[str, str]]) -> Coding:
     for (source, track), labelled in by_track.items():
         # A file of rows may hold several videos, and tracks are numbered from 1 in each.
         name = f"track {track}" if len(sources) < 2 else f"{source}, track {track}"
-        tiers.append(make_tier(name, _runs(sorted(labelled), step), f"{path}, {name}"))
+        tiers.append(make_tier(name, join_samples(sorted(labelled), step), f"{path}, {name}"))
     kept = tuple(tier for tier in tiers if tier.segments)
     if len(sources) == 1 and not _overlap([s for tier in kept for s in tier.segments]):
         # Never two faces at once: one person, whom tracking lost now and then.
         everything = (segment for tier in kept for segment in tier.segments)
         kept = (make_tier("face", everything, str(path)),)
     return Coding(path, kept, is_sampled=True)
-
-
-def _runs(labelled: Sequence[tuple[float, str]], step: float) -> list[Segment]:
-    """Return each row as a segment up to the next one, neighbors of one label joined."""
-    segments = []
-    for place, (time_s, label) in enumerate(labelled):
-        after = labelled[place + 1][0] if place + 1 < len(labelled) else math.inf
-        gone = after - time_s > MAX_GAP * step
-        if label:
-            segments.append(Segment(time_s, time_s + step if gone else after, label))
-    return join_runs(segments)
 
 
 def _overlap(segments: Sequence[Segment]) -> bool:
