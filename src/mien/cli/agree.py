@@ -70,7 +70,7 @@ Step = Annotated[
 ]
 Report = Annotated[
     Path | None,
-    typer.Option("--report", metavar="FILE", help="Also write an HTML page with pictures."),
+    typer.Option("--report", metavar="FILE", help="Also write an HTML page with plots."),
 ]
 
 
@@ -102,7 +102,7 @@ def agree(
         typer.echo(json.dumps(agreement.to_dict(), indent=2))
     else:
         _print(agreement)
-    # So that a failing picture cannot lose the figures.
+    # So that a failing plot cannot lose the figures.
     sys.stdout.flush()
     if report is not None:
         _write(report, agreement, matched)
@@ -139,6 +139,6 @@ def _write(path: Path, agreement: Agreement, matched: Matched) -> None:
     from mien.evaluate.agreement_report import page
     from mien.files import write_text
 
-    with needs("explain", "the pictures of mien agree --report"):
+    with needs("explain", "the plots of mien agree --report"):
         write_text(path, page(agreement, matched.units))
     typer.echo(f"report: {path}", err=True)

@@ -1,4 +1,4 @@
-"""Pictures of agreement: confusion of each pair, and all coders' labels along one unit."""
+"""Plots of agreement: confusion of each pair, and all coders' labels along one unit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def confusion_image(agreement: Agreement) -> bytes:
     columns = min(PER_ROW, len(pairs))
     rows = -(-len(pairs) // columns)
     side = max(3.6, 0.75 * len(agreement.labels) + 1.6)
-    figure = new_figure((side * columns + 0.6, side * rows), "the picture of an agreement")
+    figure = new_figure((side * columns + 0.6, side * rows), "the plot of an agreement")
     panels = figure.subplots(rows, columns, squeeze=False).reshape(-1)
     for axes, pair in zip(panels, pairs, strict=False):
         _confusion(axes, pair, agreement.labels)
@@ -77,7 +77,7 @@ def timeline_image(coders: Sequence[str], unit: Unit) -> bytes:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure = new_figure((10.5, 0.42 * len(coders) + 1.3), "the picture of an agreement")
+    figure = new_figure((10.5, 0.42 * len(coders) + 1.3), "the plot of an agreement")
     axes = figure.subplots()
     labels: list[str] = []
     for row, tier in enumerate(unit.tiers):
