@@ -7,6 +7,8 @@ errors, and for everything that `mien.cli.quick` leaves to it.
 
 from __future__ import annotations
 
+from functools import wraps
+from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 if TYPE_CHECKING:
@@ -48,13 +50,23 @@ def parameters(function: Callable[..., Any]) -> dict[str, tuple[Any, Declared | 
 
 
 def with_typer(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a command whose declarations are Typer's; it is the same function, changed."""
+    """Return the same command with Typer's declarations in place of ours."""
     import typer
 
+    typed: dict[str, Any] = {}
     for name, (kind, declared) in parameters(function).items():
+        typed[name] = kind
         if declared is not None:
             make = typer.Option if declared.is_option else typer.Argument
-            # Typer takes the default from the signature, and what is declared from the type.
-            typed = Annotated[kind, make(*declared.names, **declared.settings)]
-            function.__annotations__[name] = typed
-    return function
+            typed[name] = Annotated[kind, make(*declared.names, **declared.settings)]
+
+    @wraps(function)
+    def command(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    # Typer reads both.
+    own = signature(function)
+    taken = [p.replace(annotation=typed[p.name]) for p in own.parameters.values()]
+    command.__annotations__ = typed
+    command.__signature__ = own.replace(parameters=taken)  # type: ignore[attr-defined]
+    return command
