@@ -169,8 +169,11 @@ class Reader:
             ConfigError: `channels` is neither 'rgb' nor 'bgr'.
         """
         source = ImageSource.of(image, channels, keep_bytes=True)
-        loaded = source.load()  # loaded here so that an unreadable image raises
-        return next(self._readings([replace(source, decoded=loaded)], 1))
+        # Loaded here so that an unreadable image raises.
+        reduced = source.load_reduced(getattr(self.detector, "enough_pixels", 0))
+        if reduced is None:
+            source = replace(source, decoded=source.load())
+        return next(self._readings([replace(source, reduced=reduced)], 1))
 
     def read_many(
         self, images: ImageLike | Iterable[ImageLike], *, channels: str = "rgb"
