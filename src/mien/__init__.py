@@ -64,7 +64,7 @@ _LAZY = {
     "Readings": "mien.types",
     "UNSURE": "mien.types",
 }
-"""Names and their modules, which import NumPy or ONNX Runtime: `import mien` does not wait for them."""
+"""Names and the modules that they are imported from when first used: those import NumPy."""
 
 
 def __getattr__(name: str) -> Any:

@@ -198,7 +198,7 @@ def test_a_large_jpeg_with_large_faces_is_never_decoded_whole(by: str, tmp_path:
     detector = WatchedDetector(0.25, 0.25, 0.75, 0.75)
     reader = Reader(FakeClassifier(["happy"]), detector=detector)
     image = path.read_bytes() if by == "bytes" else path
-    reading = list(reader.read_many([path]))[0] if by == "many" else reader.read(image)
+    reading = next(reader.read_many([path])) if by == "many" else reader.read(image)
     assert detector.seen == [(400, 300)]
     assert (reading.width, reading.height) == (1600, 1200)
     assert reading.faces[0].box == (400, 300, 1200, 900)

@@ -26,7 +26,9 @@ class Declared:
 
     __slots__ = ("is_option", "names", "settings")
 
-    def __init__(self, names: tuple[str, ...], settings: dict[str, Any], *, is_option: bool) -> None:
+    def __init__(
+        self, names: tuple[str, ...], settings: dict[str, Any], *, is_option: bool
+    ) -> None:
         self.names, self.settings, self.is_option = names, settings, is_option
 
 

@@ -14,9 +14,7 @@ from mien.cli.declare import argument, option
 
 # Values that every command prints or reads in the same way.
 Json = Annotated[bool, option("--json", help="Print JSON instead of text.")]
-Threads = Annotated[
-    int, option("--threads", min=0, help="CPU threads, 0 or more (0 = all cores).")
-]
+Threads = Annotated[int, option("--threads", min=0, help="CPU threads, 0 or more (0 = all cores).")]
 
 # Datasets and runs.
 DatasetFolder = Annotated[
@@ -33,14 +31,10 @@ RunDatasetFolder = Annotated[
 NewDataset = Annotated[
     Path, argument(metavar="OUT", help="Dataset folder to write.", show_default=False)
 ]
-Force = Annotated[
-    bool, option("--force", help="Replace the dataset folder if it exists already.")
-]
+Force = Annotated[bool, option("--force", help="Replace the dataset folder if it exists already.")]
 CropSize = Annotated[
     int,
-    option(
-        "--size", min=8, max=1024, help="Height and width of a face crop in pixels, 8 to 1024."
-    ),
+    option("--size", min=8, max=1024, help="Height and width of a face crop in pixels, 8 to 1024."),
 ]
 SourceForm = Annotated[
     str,
@@ -61,9 +55,7 @@ Override = Annotated[
 # Models and what they run on.
 AnyModel = Annotated[
     Path,
-    argument(
-        metavar="MODEL", help="Run folder, ONNX model file, or name of a shipped model."
-    ),
+    argument(metavar="MODEL", help="Run folder, ONNX model file, or name of a shipped model."),
 ]
 OnnxModel = Annotated[
     Path, argument(metavar="MODEL", help="ONNX model file or name of a shipped model.")

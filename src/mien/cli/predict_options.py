@@ -69,9 +69,7 @@ Rotate = Annotated[
 ]
 Provider = Annotated[
     str,
-    option(
-        "--provider", help="What runs the model: cpu, cuda, openvino, coreml or directml."
-    ),
+    option("--provider", help="What runs the model: cpu, cuda, openvino, coreml or directml."),
 ]
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 from mien.errors import MienError, SourceError
 from mien.imaging.codec import write_image
 from mien.imaging.draw import COLOURS, OTHER, annotate
-from mien.intervals import percent
 from mien.imaging.load import image_input
+from mien.intervals import percent
 from mien.report.page import render
 
 if TYPE_CHECKING:

@@ -60,7 +60,8 @@ class ModelSource:
         if self.path is None:
             # Much lighter than importlib.resources, which knows archives and temporary files.
             content = get_data("mien.model.shipped", self.name)
-            assert content is not None
+            if content is None:  # a loader without files, which no way of installing mien has
+                raise ModelFileError(f"cannot read the model {self.name}", hint="reinstall mien")
             return content
         content = read_model(self.path)
         # On every load, and before ONNX Runtime parses it: a cache can be damaged or changed too.
