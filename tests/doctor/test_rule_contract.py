@@ -141,7 +141,7 @@ COMMANDS = {"data import", "data audit", "data show", "doctor"}
 
 
 def test_the_commands_of_the_remedies_exist() -> None:
-    from mien.cli.main import command_line
+    from mien.cli.application import command_line
 
     for command in COMMANDS:
         found: Any = command_line()

@@ -14,6 +14,7 @@ from mien.errors import ConfigError, SourceError
 from mien.imaging.codec import (
     NO_END_MARKER,
     decode_image,
+    decode_reduced,
     decode_with_notes,
     read_image,
     write_image,
@@ -199,3 +200,45 @@ def test_a_jpeg_without_its_end_marker_is_noted(lost: int, progressive: bool) ->
     decoded = decode_with_notes(whole[: len(whole) - lost], "a")
     assert decoded.notes == ((NO_END_MARKER,) if lost else ())
     assert np.array_equal(decoded.pixels, decode_with_notes(whole, "a").pixels)
+
+
+def large_jpeg(size: tuple[int, int], **options: object) -> bytes:
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8))
+    buffer = io.BytesIO()
+    small.resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("least", "factor"), [(1_000_000, None), (190_000, 2), (30_000, 4), (3_000, 8), (10, 8)]
+)
+def test_a_large_jpeg_is_decoded_reduced(least: int, factor: int | None) -> None:
+    content = large_jpeg((801, 601))
+    found = decode_reduced(content, "x", least)
+    if factor is None:
+        assert found is None
+        return
+    assert found is not None
+    assert (found.factor, found.width, found.height) == (factor, 801, 601)
+    assert found.pixels.shape == (-(-601 // factor), -(-801 // factor), 3)
+    exact = np.asarray(Image.fromarray(decode_image(content, "x")).reduce(factor), float)
+    assert np.abs(found.pixels - exact).mean() < 2
+
+
+def test_a_reduced_jpeg_is_turned_as_its_exif_says() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    found = decode_reduced(large_jpeg((800, 600), exif=exif), "x", 100_000)
+    assert found is not None
+    assert (found.width, found.height) == (600, 800)
+    assert found.pixels.shape == (400, 300, 3)
+
+
+def test_only_whole_jpegs_are_decoded_reduced() -> None:
+    content = large_jpeg((800, 600))
+    png = io.BytesIO()
+    Image.open(io.BytesIO(content)).save(png, "PNG")
+    assert decode_reduced(png.getvalue(), "x", 1000) is None
+    for damaged in (b"", content[:-2], content[:5000], content[:300] + b"\xff\xd9"):
+        assert decode_reduced(damaged, "x", 1000) is None

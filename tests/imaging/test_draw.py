@@ -5,7 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mien.imaging.draw import Box, FrameAnnotator, annotate, percent
+from mien.imaging.draw import Box, FrameAnnotator, annotate
+from mien.intervals import percent
 from mien.types import UNSURE, FaceReading, TrackedFace
 
 

@@ -168,3 +168,61 @@ def test_a_detector_that_allows_one_image_at_a_time_gets_one(examples: Path) -> 
 
     reader = Reader(FakeClassifier(), detector=Alone([(0, 0, 9, 9)]), threads=4)
     assert [len(r.faces) for r in reader.read_many([examples])] == [1, 1]
+
+
+class WatchedDetector(FakeDetector):
+    """Finds one box, given as fractions of the image; knows the sizes of what it saw."""
+
+    enough_pixels = 200_000
+
+    def __init__(self, left: float, top: float, right: float, bottom: float) -> None:
+        super().__init__()
+        self.fractions, self.seen = (left, top, right, bottom), list[tuple[int, int]]()
+
+    def detect(self, image_hwc: np.ndarray) -> Faces:
+        height, width = image_hwc.shape[:2]
+        self.seen.append((width, height))
+        self.boxes = np.array([self.fractions], np.float32) * (width, height, width, height)
+        return super().detect(image_hwc)
+
+
+def save_noise(path: Path, size: tuple[int, int] = (1600, 1200)) -> Path:
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    write_image(path, noise)
+    return path
+
+
+@pytest.mark.parametrize("by", ["path", "bytes", "many"])
+def test_a_large_jpeg_with_large_faces_is_never_decoded_whole(by: str, tmp_path: Path) -> None:
+    path = save_noise(tmp_path / "large.jpg")
+    detector = WatchedDetector(0.25, 0.25, 0.75, 0.75)
+    reader = Reader(FakeClassifier(["happy"]), detector=detector)
+    image = path.read_bytes() if by == "bytes" else path
+    reading = next(reader.read_many([path])) if by == "many" else reader.read(image)
+    assert detector.seen == [(400, 300)]
+    assert (reading.width, reading.height) == (1600, 1200)
+    assert reading.faces[0].box == (400, 300, 1200, 900)
+    assert reading.annotate().shape == (1200, 1600, 3)
+
+
+def test_a_large_jpeg_with_a_small_face_is_read_from_all_its_pixels(tmp_path: Path) -> None:
+    path = save_noise(tmp_path / "large.jpg")
+    detector = WatchedDetector(0.25, 0.25, 0.35, 0.35)
+    reader = Reader(FakeClassifier(["happy"]), detector=detector)
+    of_path, of_pixels = reader.read(path), reader.read(read_image(path))
+    assert detector.seen == [(400, 300), (1600, 1200), (1600, 1200)]
+    assert of_path.faces == of_pixels.faces
+
+
+def test_other_images_are_decoded_whole(tmp_path: Path) -> None:
+    detector = WatchedDetector(0.25, 0.25, 0.75, 0.75)
+    reader = Reader(FakeClassifier(["happy"]), detector=detector)
+    reader.read(save_noise(tmp_path / "small.jpg", (500, 400)))
+    reader.read(save_noise(tmp_path / "large.png"))
+    detector.enough_pixels = 0
+    reader.read(save_noise(tmp_path / "large.jpg"))
+    assert detector.seen == [(500, 400), (1600, 1200), (1600, 1200)]
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes((tmp_path / "large.jpg").read_bytes()[:-9000])
+    with pytest.raises(SourceError, match="damaged"):
+        reader.read(cut)

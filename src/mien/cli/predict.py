@@ -11,8 +11,6 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import typer
-
 from mien.cli import options as shared
 from mien.cli import predict_options as opt
 from mien.cli.paths import STDIN, input_paths, print_skipped_videos
@@ -52,7 +50,7 @@ def predict(
     rotate: opt.Rotate = "0",
     threads: shared.Threads = 0,
     provider: opt.Provider = "cpu",
-) -> None:
+) -> int:
     """Read the expressions in images, on this machine; nothing is stored unless asked.
 
     In a terminal a table is printed; into a pipe or a file, one line a face, with tabs between the
@@ -72,7 +70,7 @@ def predict(
     # Before the models: a wrong path is reported at once.
     inputs = input_paths(paths or [], from_file)
     run = _predict_videos if inputs.videos else _predict_images
-    raise typer.Exit(run(inputs, options, files))
+    return run(inputs, options, files)
 
 
 def _predict_images(

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from mien.cli.declare import argument, option
 from mien.cli.paths import refuse_file
 from mien.errors import ConfigError
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 # What is read.
 Images = Annotated[
     list[str] | None,
-    typer.Argument(
+    argument(
         metavar="IMAGES",
         help="Images, folders and quoted globs; - for an image on standard input; or videos.",
         show_default=False,
@@ -25,17 +24,17 @@ Images = Annotated[
 ]
 FromFile = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--from-file", metavar="LIST", help="File with one path per line; - for standard input."
     ),
 ]
 
 # What is written, and where.
-AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON list.")]
-AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV, a row per face.")]
+AsJson = Annotated[bool, option("--json", help="Print a JSON list.")]
+AsCsv = Annotated[bool, option("--csv", help="Print CSV, a row per face.")]
 Output = Annotated[
     Path | None,
-    typer.Option(
+    option(
         "--output",
         "-o",
         metavar="FILE",
@@ -45,17 +44,17 @@ Output = Annotated[
 ]
 Annotate = Annotated[
     Path | None,
-    typer.Option("--annotate", metavar="OUT", help="Folder for annotated copies of the images."),
+    option("--annotate", metavar="OUT", help="Folder for annotated copies of the images."),
 ]
 
 # How faces are found and classified; the options shared with other commands are in options.py.
 Labels = Annotated[
     str,
-    typer.Option("--labels", help="Label set to predict; seven selects FER2013's seven classes."),
+    option("--labels", help="Label set to predict; seven selects FER2013's seven classes."),
 ]
 Coverage = Annotated[
     float | None,
-    typer.Option(
+    option(
         "--coverage",
         help="Also return conformal prediction sets with this coverage, above 0 and below 1, "
         "such as 0.95.",
@@ -63,16 +62,14 @@ Coverage = Annotated[
 ]
 Rotate = Annotated[
     str,
-    typer.Option(
+    option(
         "--rotate",
         help="Turn images clockwise by 0, 90, 180 or 270 degrees first; auto tries all four.",
     ),
 ]
 Provider = Annotated[
     str,
-    typer.Option(
-        "--provider", help="What runs the model: cpu, cuda, openvino, coreml or directml."
-    ),
+    option("--provider", help="What runs the model: cpu, cuda, openvino, coreml or directml."),
 ]
 
 

@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-import typer
-
 from mien.cli import exit_codes
 from mien.cli.paths import MAX_LISTED, print_problems, similar_file
 from mien.cli.render import Column, make_table, print_table, tab_line
+from mien.cli.streams import print_note
 from mien.errors import counted
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def _columns(labels: Sequence[str], coverage: float | None) -> list[str]:
 
 
 def _rows(reading: ImageReading) -> Iterator[list[str]]:
-    from mien.imaging.draw import percent
+    from mien.intervals import percent
     from mien.predict.folders import is_folder
 
     for face in reading.faces:
@@ -128,10 +127,9 @@ class Tally:
         print_problems("empty", self.empty)
         where = f"; annotated images in {annotated}" if annotated else ""
         images, faces = counted(self.images, "image"), counted(self.faces, "face")
-        typer.echo(
+        print_note(
             f"{images}, {faces}, {len(self.faceless)} without a face, "
-            f"{len(self.unreadable)} unreadable{where}",
-            err=True,
+            f"{len(self.unreadable)} unreadable{where}"
         )
 
     @property

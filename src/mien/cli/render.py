@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-import typer
+from mien.cli.streams import print_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -177,7 +177,7 @@ def step_lines(what: str, *, every: int) -> Callable[[int, int], None]:
         elif done == 20 or done % every == 0:
             # The first step compiles and warms caches; it says nothing about the others.
             left = (now - first[0]) / (done - 1) * (total - done)
-            typer.echo(f"{what}: step {done} of {total}, time left {duration(left)}", err=True)
+            print_note(f"{what}: step {done} of {total}, time left {duration(left)}")
 
     return show
 

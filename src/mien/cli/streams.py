@@ -34,6 +34,12 @@ def open_standard_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def print_note(text: str) -> None:
+    """Print a line to standard error."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
 def discard(number: int) -> None:
     """Discard what is buffered for file descriptor `number`, else Python fails on it at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -11,7 +11,7 @@ from PIL import Image
 from mien.errors import MissingExtraError
 from mien.explain.explain import GRAD_CAM, enlarged
 from mien.explain.sanity import signed as signed_number
-from mien.imaging.draw import percent
+from mien.intervals import percent
 from mien.report.figure import new_figure, png_bytes
 from mien.report.palette import BLUE, GREY, INK
 

@@ -16,7 +16,7 @@ from mien.explain.figures import (
     shade,
 )
 from mien.explain.sanity import THRESHOLD, signed
-from mien.imaging.draw import percent
+from mien.intervals import percent
 from mien.report.page import render
 
 if TYPE_CHECKING:

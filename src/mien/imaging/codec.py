@@ -7,6 +7,7 @@ decompress to gigabytes is refused.
 from __future__ import annotations
 
 import io
+import math
 import struct
 import warnings
 import zlib
@@ -39,7 +40,7 @@ READERS = frozenset(
 """Pillow reads more formats; for some it starts other programs (Ghostscript for EPS)."""
 
 JPEGS, ANIMATED = ("JPEG", "MPO"), ("GIF", "WEBP", "PNG", "AVIF")
-ORIENTATION = 0x0112
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
 WITH_ALPHA = ("LA", "PA", "RGBA")
 PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
 
@@ -65,6 +66,22 @@ class Decoded(NamedTuple):
 
     pixels: NDArray[np.uint8]
     notes: tuple[str, ...] = ()
+
+
+class Reduced(NamedTuple):
+    """A JPEG decoded at a half, a quarter or an eighth of its size.
+
+    Attributes:
+        pixels: uint8 [h, w, 3] RGB, as displayed.
+        factor: pixels of the image to one of these, a side: 2, 4 or 8.
+        width: of the image as displayed, in pixels.
+        height: of the image as displayed, in pixels.
+    """
+
+    pixels: NDArray[np.uint8]
+    factor: int
+    width: int
+    height: int
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -144,6 +161,39 @@ def decode_with_notes(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -
             raise SourceError(
                 f"{name} is damaged: {error}", hint="the file was cut short or changed"
             ) from error
+
+
+def decode_reduced(content: bytes, name: str, min_pixels: int) -> Reduced | None:
+    """Return a large JPEG reduced while it is decoded, which takes a third of the time.
+
+    None for every other file, and for a damaged one: `decode_with_notes` says what is wrong.
+
+    Args:
+        content: of the file.
+        name: for error messages.
+        min_pixels: width x height from which details are needless. The factor is the largest power
+            of two up to the whole factor that leaves no more pixels than that.
+    """
+    if not content.startswith(b"\xff\xd8") or lacks_end_marker(content):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = _open(content, name, MAX_PIXELS)
+            least = math.ceil(math.sqrt(image.width * image.height / min_pixels))
+            factor = next((f for f in (8, 4, 2) if f <= least), 1)
+            if factor == 1 or image.format not in JPEGS:
+                return None
+            whole = image.size
+            image.draft(None, (whole[0] // factor, whole[1] // factor))
+            if image.size != tuple(-(-side // factor) for side in whole):
+                return None
+            turned = image.getexif().get(ORIENTATION, 1) in SIDEWAYS
+            pixels = as_displayed(image, in_place=True)
+        except (*DAMAGE, SourceError):
+            return None
+    width, height = whole[::-1] if turned else whole
+    return Reduced(pixels, factor, width, height)
 
 
 def _open(content: bytes, name: str, max_pixels: int) -> Image.Image:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mien.intervals import percent
 from mien.report import palette
 
 if TYPE_CHECKING:
@@ -180,11 +181,6 @@ class _Layout:
             self.shrunk_s = self.now_s
         self.full = self.now_s - self.shrunk_s >= GROW_S
         return self.full
-
-
-def percent(probability: float) -> str:
-    """Return a probability as text for people: never 0% or 100%."""
-    return ">99%" if probability > 0.99 else "<1%" if probability < 0.01 else f"{probability:.0%}"
 
 
 def _draw_face(

@@ -12,8 +12,9 @@ from PIL import Image
 
 from mien.errors import MienError, SourceError
 from mien.imaging.codec import write_image
-from mien.imaging.draw import COLOURS, OTHER, annotate, percent
+from mien.imaging.draw import COLOURS, OTHER, annotate
 from mien.imaging.load import image_input
+from mien.intervals import percent
 from mien.report.page import render
 
 if TYPE_CHECKING:

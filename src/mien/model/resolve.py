@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
+from pkgutil import get_data
 from typing import Literal
 
 from mien.addresses import find_address
@@ -58,7 +58,11 @@ class ModelSource:
                 f"mien export {self.name} model.onnx",
             )
         if self.path is None:
-            return (resources.files("mien.model.shipped") / self.name).read_bytes()
+            # Much lighter than importlib.resources, which knows archives and temporary files.
+            content = get_data("mien.model.shipped", self.name)
+            if content is None:  # a loader without files, which no way of installing mien has
+                raise ModelFileError(f"cannot read the model {self.name}", hint="reinstall mien")
+            return content
         content = read_model(self.path)
         # On every load, and before ONNX Runtime parses it: a cache can be damaged or changed too.
         if self.sha256 and sha256(content) != self.sha256:
@@ -73,6 +77,8 @@ class ModelSource:
 
 def shipped_models() -> tuple[str, ...]:
     """Return the names of the models in the package, the default first."""
+    from importlib import resources  # here: the default model's name is known without a look
+
     folder = resources.files("mien.model.shipped")
     names = {f.name.removesuffix(SUFFIX) for f in folder.iterdir() if f.name.endswith(SUFFIX)}
     # False sorts before True.
@@ -94,16 +100,17 @@ def resolve(spec: ModelName | None = None) -> ModelSource:
         ModelFileError: nothing of that name exists, it is another address (https://), or it cannot
             be fetched (see `mien.model.hub.fetch_model`).
     """
-    name = DEFAULT_MODEL if spec is None else os.fspath(spec)
-    if spec is not None:
-        # Before the path is looked up, which would only say that there is no such file.
-        address = find_address(name)
-        if address is not None:
-            return _at_address(address)
-        if os.path.isdir(name):  # noqa: PTH112  (Path's raises for names too long)
-            return ModelSource("run", name, Path(name))
-        if os.path.exists(name):  # noqa: PTH110  (likewise)
-            return ModelSource("file", name, Path(name))
+    if spec is None:
+        return ModelSource("shipped", f"{DEFAULT_MODEL}{SUFFIX}")
+    name = os.fspath(spec)
+    # Before the path is looked up, which would only say that there is no such file.
+    address = find_address(name)
+    if address is not None:
+        return _at_address(address)
+    if os.path.isdir(name):  # noqa: PTH112  (Path's raises for names too long)
+        return ModelSource("run", name, Path(name))
+    if os.path.exists(name):  # noqa: PTH110  (likewise)
+        return ModelSource("file", name, Path(name))
     # Last, so that a file or run folder of a shipped model's name wins: it is the user's own.
     known = shipped_models()
     if name not in known:

@@ -80,6 +80,7 @@ class Session:
         name: for messages.
         threads: CPU threads (0 = all cores).
         provider: execution provider, one of PROVIDERS.
+        lazy: load the graph when it is first used, which raises the errors below then.
 
     Raises:
         ModelFileError: the content is not an ONNX graph, or is truncated.
@@ -87,11 +88,21 @@ class Session:
         ResourceError: not enough memory, or too many threads.
     """
 
-    def __init__(self, content: bytes, name: str, threads: int = 0, provider: str = "cpu") -> None:
+    def __init__(
+        self,
+        content: bytes,
+        name: str,
+        threads: int = 0,
+        provider: str = "cpu",
+        *,
+        lazy: bool = False,
+    ) -> None:
         check_threads(threads)
         self._settings = (content, name, threads, provider)
         self.name = name
-        self._open()
+        self._session: Any = None
+        if not lazy:
+            self._open()
 
     def __getstate__(self) -> tuple[bytes, str, int, str]:
         return self._settings
@@ -99,7 +110,7 @@ class Session:
     def __setstate__(self, state: tuple[bytes, str, int, str]) -> None:
         self._settings = state
         self.name = state[1]
-        self._session: Any = None
+        self._session = None
 
     def _open(self) -> None:
         content, name, threads, provider = self._settings

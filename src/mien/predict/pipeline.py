@@ -41,6 +41,8 @@ YuNet is as sure of an upside-down face as 0.973, and of upright portraits 0.985
 finds 1 to 5% of faces that are turned by quarters (n = 358), half of them below 0.93."""
 Lock = Callable[[], AbstractContextManager[object]]
 """Returns a context in which one thread at a time uses a detector."""
+LARGE_FACE = 2
+"""Sides of a crop that each face of a reduced image must have: crops are reduced in any case."""
 MAX_WAITING_FACES = 64
 MAX_WAITING_IMAGES = 32
 """Images wait until this many of them, or MAX_WAITING_FACES faces, share a batch."""
@@ -148,6 +150,9 @@ def _find_faces(
     if source.error is not None:
         return CroppedImage(source.name, error=source.error)
     try:
+        found = _find_large_faces(source, detector, classifier, rotate)
+        if found is not None:
+            return found
         image, notes = source.load()
     except SourceError as error:
         return CroppedImage(source.name, error=f"{error.message}; {error.hint}")
@@ -157,6 +162,27 @@ def _find_faces(
         )
     cropped = crop_image(image, source.name, detector, classifier, rotate)
     cropped.notes, cropped.origin = notes, source.origin()
+    return cropped
+
+
+def _find_large_faces(
+    source: ImageSource, detector: Detector, classifier: FaceClassifier, rotate: Rotate
+) -> CroppedImage | None:
+    """Return the faces of a large JPEG that is decoded reduced, if no face needs more pixels.
+
+    A detector that never sees all pixels of such an image says so by `enough_pixels`.
+    """
+    reduced = source.load_reduced(getattr(detector, "enough_pixels", 0))
+    if reduced is None:
+        return None
+    cropped = crop_image(reduced.pixels, source.name, detector, classifier, rotate)
+    sides = (cropped.faces.boxes_xyxy[:, 2:] - cropped.faces.boxes_xyxy[:, :2]).max(axis=1)
+    least = LARGE_FACE * classifier.info.input_size
+    if (sides * detector.framing.scale < least).any():
+        return None
+    cropped.faces = cropped.faces.scaled(reduced.factor)
+    cropped.width, cropped.height = reduced.width, reduced.height
+    cropped.origin = source.origin()
     return cropped
 
 

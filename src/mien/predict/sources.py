@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.errors import SourceError, counted
+from mien.imaging.codec import decode_reduced, read_content
 from mien.imaging.load import ImageInput, check_path, image_input
 from mien.predict.folders import VIDEO_SUFFIXES, is_folder, walk_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from mien.imaging.codec import Decoded
+    from mien.imaging.codec import Decoded, Reduced
     from mien.predict.folders import FolderFiles
     from mien.types import Image
 
 IMAGE_SUFFIXES = "images have suffixes such as .jpg, .png, .webp, .gif, .tif or .heic"
 """What counts as an image in a folder, for messages."""
+PIXELS_PER_BYTE = 8
+"""Of a JPEG; photos have two to six."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -34,6 +37,7 @@ class ImageSource:
         image: the image itself, where it is not a file.
         keep_bytes: whether its reading may keep the bytes of an encoded image.
         decoded: its pixels, where they were loaded already.
+        reduced: its reduced pixels, likewise.
     """
 
     path: Path
@@ -41,6 +45,7 @@ class ImageSource:
     image: ImageInput | None = None
     keep_bytes: bool = False
     decoded: Decoded | None = None
+    reduced: Reduced | None = None
 
     @classmethod
     def of(cls, image: object, channels: str = "rgb", *, keep_bytes: bool = False) -> ImageSource:
@@ -77,6 +82,26 @@ class ImageSource:
                     hint="read it with mien video, or with Reader.stream in Python",
                 ) from error
             raise
+
+    def load_reduced(self, min_pixels: int) -> Reduced | None:
+        """Return a large JPEG reduced; None for any other image: see `decode_reduced`.
+
+        Args:
+            min_pixels: width x height from which details are needless; 0 if never.
+        """
+        if self.reduced is not None or self.decoded is not None:
+            return self.reduced
+        value = self.path if self.image is None else self.image.value
+        # Of most files the size tells that they are not so large, or decoded in no time.
+        least = min_pixels // PIXELS_PER_BYTE
+        try:
+            if isinstance(value, Path):
+                value = read_content(value) if value.stat().st_size >= least else b""
+        except (OSError, ValueError, SourceError):  # `load` says what is wrong
+            return None
+        if not min_pixels or not isinstance(value, bytes) or len(value) < least:
+            return None
+        return decode_reduced(value, self.name, min_pixels)
 
     def origin(self) -> Image | None:
         """Return where the pixels can be had later."""

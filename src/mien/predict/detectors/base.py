@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 class Detector(Protocol):
     """Finds faces in one image; keeps no state from one image to the next.
 
-    A detector whose `detect` may run in several threads at once sets `parallel = True`. It can be
-    pickled: a `Reader` that is sent to other processes takes its detector along.
+    A detector whose `detect` may run in several threads at once sets `parallel = True`; one that
+    reduces every image to at most n pixels sets `enough_pixels = n`, so that large JPEGs are
+    decoded reduced. It can be pickled: a `Reader` that is sent to other processes takes its
+    detector along.
 
     Attributes:
         name: recorded in every result.

@@ -182,7 +182,9 @@ class FaceVerifier:
     """From a YuNet box to the crop that is turned upright: the network's input is its middle."""
 
     def __init__(self, threads: int = 0) -> None:
-        self._onet = Session(read_model(weights_folder() / "onet.onnx"), "onet.onnx", threads)
+        content = read_model(weights_folder() / "onet.onnx")
+        # Most images have no doubtful box.
+        self._onet = Session(content, "onet.onnx", threads, lazy=True)
 
     def scores(
         self,

@@ -91,6 +91,7 @@ class YuNet:
     name = "yunet"
     framing = Framing(scale=0.993, shift_x=0.001, shift_y=0.014)
     parallel = True
+    enough_pixels = MAX_PIXELS
 
     def __init__(self, threads: int = 0) -> None:
         self._network = Session(read_weights(), WEIGHTS.name, threads)

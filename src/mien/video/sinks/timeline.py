@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from mien.imaging.draw import percent
+from mien.intervals import percent
 from mien.report.page import render
 from mien.report.palette import label_colour
 from mien.video.pace import UNSEEN_INTERVALS, Pace
