@@ -1,0 +1,68 @@
+"""Workers for the tests of the engines; importable where the workers run."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Work:
+    """An item: what is done with it.
+
+    Attributes:
+        number: of the item; its result is twice that.
+        do: '' nothing else, 'raise' an exception, 'die' by a signal, ...
+        times: ... in the first so many attempts.
+        folder: where attempts are counted.
+    """
+
+    number: int
+    do: str = ""
+    times: int = 0
+    folder: str = ""
+
+
+@dataclass(frozen=True)
+class Double:
+    """Makes workers that double numbers, and count how often they saw each item."""
+
+    start: str = ""
+
+    def __call__(self) -> Any:
+        if self.start == "raise":
+            raise ValueError("no such model")
+        if self.start == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return double
+
+
+def attempts(folder: str | Path, number: int) -> int:
+    return len(list(Path(folder).glob(f"{number}-*")))
+
+
+def double(work: Work) -> int:
+    seen = 0
+    if work.folder:
+        seen = attempts(work.folder, work.number)
+        (Path(work.folder) / f"{work.number}-{seen}").touch()
+    if work.do and seen < work.times:
+        if work.do == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise ValueError(f"bad item {work.number}")
+    return 2 * work.number
+
+
+def double_all(works: tuple[Work, ...]) -> list[int]:
+    return [double(work) for work in works]
+
+
+@dataclass(frozen=True)
+class DoubleAll:
+    """Makes workers for batches."""
+
+    def __call__(self) -> Any:
+        return double_all
