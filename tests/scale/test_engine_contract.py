@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
+import os
+import signal
+import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conftest import ROOT
 from tests.scale.work import Double, DoubleAll, Work, attempts
 
-from mien.errors import ClusterError
+from mien.errors import ClusterError, ConfigError, MienError
+from mien.scale import fingerprint
 from mien.scale.engine import Engine
 from mien.scale.engines import ray as ray_engine
 from mien.scale.engines import slurm as slurm_engine
+from mien.scale.engines.local import LocalEngine
 from mien.scale.fingerprint import Fingerprint
 from mien.scale.mapping import Outcome, Progress, map_items
 from mien.scale.registry import ENGINES, EngineOptions, make_engine
 
 # submitit's debug executor leaves its log files open.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*DEBUG_:pytest.PytestUnraisableExceptionWarning"
-)
-CASES = {
+pytestmark = pytest.mark.filterwarnings("ignore:.*DEBUG_:pytest.PytestUnraisableExceptionWarning")
+CASES: dict[str, dict[str, Any]] = {
     "local": {"name": "local"},
     "ray": {"name": "ray"},
     "slurm": {"name": "slurm", "settings": {"cluster": "local"}, "items_per_job": 3},
@@ -38,14 +44,18 @@ def test_every_engine_has_a_case() -> None:
 
 
 @pytest.fixture(params=CASES)
-def engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+def engine(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
     made = make(str(request.param), tmp_path, monkeypatch)
     yield made
     made.close()
 
 
 @pytest.fixture(params=WITH_PROCESSES)
-def mortal(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+def mortal(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
     made = make(str(request.param), tmp_path, monkeypatch)
     yield made
     made.close()
@@ -57,7 +67,7 @@ def make(case: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
         pytest.skip(f"{package} is not installed: pip install 'mien[ray,slurm]'")
     # Workers import this folder's modules too.
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'src'}")
-    return make_engine(EngineOptions(workers=2, folder=folder / "jobs", **CASES[case]))  # type: ignore[arg-type]
+    return make_engine(EngineOptions(workers=2, folder=folder / "jobs", **CASES[case]))
 
 
 def works(count: int, **special: Work) -> list[Work]:
@@ -113,9 +123,7 @@ def test_a_worker_that_dies_is_replaced_and_its_item_read_again(
     mortal: Engine, tmp_path: Path
 ) -> None:
     mortal.open(Double())
-    items = works(
-        10, n3=Work(3, "die", 1, str(tmp_path)), n6=Work(6, "die", 99, str(tmp_path))
-    )
+    items = works(10, n3=Work(3, "die", 1, str(tmp_path)), n6=Work(6, "die", 99, str(tmp_path)))
     found = by_number(map_items(mortal, items, ordered=True))
     assert list(found) == list(range(10))
     assert (found[3].value, found[3].attempts) == (6, 2)
@@ -156,7 +164,7 @@ def test_workers_that_die_while_they_start_end_the_run(mortal: Engine) -> None:
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("case", ["ray", "slurm", "slurm-debug"])
+@pytest.mark.parametrize("case", ["ray", "slurm"])
 @pytest.mark.parametrize(
     ("other", "words"),
     [
@@ -171,18 +179,11 @@ def test_workers_with_another_mien_are_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from dataclasses import replace
-
-    from mien.scale import fingerprint as module
-
     made = make(case, tmp_path, monkeypatch)
-    faked = other or replace(module.fingerprint(), code="0" * 64)
-    for place in (ray_engine, slurm_engine, module):
-        if case != "slurm-debug" or place is module:
-            monkeypatch.setattr(place, "fingerprint", lambda: faked)
-    if case == "slurm-debug":
-        # Driver and job are one process: only what the job compares with is another.
-        monkeypatch.setattr(slurm_engine, "fingerprint", _alternating(faked))
+    faked = other or replace(fingerprint.fingerprint(), code="0" * 64)
+    # The driver's, not that of the workers, which are processes of their own.
+    for place in (ray_engine, slurm_engine, fingerprint):
+        monkeypatch.setattr(place, "fingerprint", lambda: faked)
     try:
         made.open(Double())
         with pytest.raises(ClusterError, match=words):
@@ -191,8 +192,84 @@ def test_workers_with_another_mien_are_refused(
         made.close()
 
 
-def _alternating(faked: Fingerprint):  # type: ignore[no-untyped-def]
-    from mien.scale.fingerprint import fingerprint
+@pytest.mark.parametrize(
+    ("address", "kind", "words"),
+    [
+        ("127.0.0.1:1", ClusterError, "the Ray cluster 127.0.0.1:1 cannot be reached: Connection"),
+        ("nowhere", ConfigError, "'nowhere' is not a Ray cluster's address"),
+        ("ray://127.0.0.1:10001", ConfigError, "is not a Ray cluster's address"),
+        ("auto", ClusterError, "no Ray cluster runs on this machine"),
+    ],
+)
+def test_a_ray_cluster_that_is_not_there_is_reported(
+    address: str, kind: type[MienError], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    engine = make_engine(EngineOptions("ray", address=address))
+    with pytest.raises(kind, match=words) as caught:
+        engine.open(Double())
+    assert "ray start --head" in caught.value.hint or "HOST:PORT" in caught.value.hint
+    engine.close()
 
-    answers = iter([faked])
-    return lambda: next(answers, None) or fingerprint()
+
+def test_a_port_that_does_not_speak_ray_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    # Ray itself tries for minutes. How long this takes is measured in bench/scale.py.
+    monkeypatch.setattr(ray_engine, "JOIN_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        engine = make_engine(EngineOptions("ray", address=f"127.0.0.1:{server.getsockname()[1]}"))
+        with pytest.raises(ClusterError, match="cannot be reached: no answer within 0 s"):
+            engine.open(Double())
+
+
+def test_without_slurm_the_error_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ClusterError, match="sbatch is not found"):
+        make_engine(EngineOptions("slurm", folder=tmp_path / "jobs")).open(Double())
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"cluster": "pbs"}, "cluster: 'pbs' is not one of slurm, local, debug"),
+        ({"cluster": "local", "memory": 4}, "submitit refuses a setting"),
+    ],
+)
+def test_settings_that_submitit_does_not_have_are_refused(
+    settings: dict[str, object], words: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("submitit")
+    engine = make_engine(EngineOptions("slurm", folder=tmp_path / "jobs", settings=settings))
+    with pytest.raises(ConfigError, match=words):
+        engine.open(Double())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"name": "rya"}, "engine: unknown value 'rya'"),
+        ({"workers": -1}, "workers: -1 is out of range"),
+        ({"threads": 0}, "threads: 0 is out of range"),
+        ({"address": "auto"}, "address: only the engine ray has one"),
+        ({"settings": {"cluster": "local"}}, "settings: only the engine slurm"),
+    ],
+)
+def test_options_that_no_engine_has_are_refused(options: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        EngineOptions(**options)  # type: ignore[arg-type]
+
+
+def test_a_process_that_died_idle_costs_its_next_item_no_attempt() -> None:
+    engine = LocalEngine(1)
+    engine.open(Double())
+    try:
+        assert [outcome.value for outcome in map_items(engine, works(1))] == [0]
+        (process,) = multiprocessing.active_children()
+        os.kill(process.pid or 0, signal.SIGKILL)
+        process.join()
+        (outcome,) = map_items(engine, [Work(7)])
+        assert (outcome.value, outcome.attempts, engine.restarts) == (14, 1, 1)
+    finally:
+        engine.close()

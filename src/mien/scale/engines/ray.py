@@ -292,7 +292,7 @@ def _unusable(error: Exception) -> ClusterError:
 def _how(error: Exception) -> str:
     """Return why an actor died, in a few words."""
     text = str(error)
-    if "OOM" in text or "memory" in text.lower() and "monitor" in text.lower():
+    if "OOM" in text or ("memory" in text.lower() and "monitor" in text.lower()):
         return "out of memory"
     if "node" in text.lower() and "died" in text.lower() and "crash" not in text.lower():
         return "its machine is gone"
