@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.imaging.crop import WHOLE
+from mien.types import Faces
 
 
 @dataclass(frozen=True)
@@ -66,3 +73,26 @@ class DoubleAll:
 
     def __call__(self) -> Any:
         return double_all
+
+
+class MortalDetector:
+    """Finds one face in each image; a red corner kills the process, and reads can be counted.
+
+    Args:
+        folder: gets a file for each image that was looked at, named after its blue value.
+    """
+
+    name, framing = "mortal", WHOLE
+
+    def __init__(self, folder: str = "") -> None:
+        self.folder = folder
+
+    def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
+        if self.folder:
+            name = f"{image_hwc[0, 0, 2]}-{os.getpid()}-{time.monotonic_ns()}"
+            (Path(self.folder) / name).touch()
+        if tuple(image_hwc[0, 0, :2]) == (255, 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+        height, width = image_hwc.shape[:2]
+        box = np.array([[1, 1, width - 1, height - 1]], np.float32)
+        return Faces(box, np.full(1, 0.99, np.float32))

@@ -166,8 +166,8 @@ def engine_progress(what: str) -> Iterator[Callable[[Progress], None]]:
     Args:
         what: the units that are counted, such as 'batches'.
     """
-    from rich.console import Console
     from rich import progress as bars
+    from rich.console import Console
 
     columns = ("{task.description}", bars.BarColumn(), bars.MofNCompleteColumn(),
                bars.TimeRemainingColumn())  # fmt: skip
