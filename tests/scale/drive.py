@@ -1,6 +1,6 @@
 """A driver to be killed: reads a folder of images on the local engine, counting what is read.
 
-    python -m tests.scale.drive IMAGES OUT COUNTS
+python -m tests.scale.drive IMAGES OUT COUNTS
 """
 
 from __future__ import annotations

@@ -202,9 +202,10 @@ def test_two_runs_do_not_write_into_one_folder(tmp_path: Path) -> None:
 
     schema = module.image_schema(("a", "b"))
     arguments = (tmp_path / "out", {"a": 1}, [1], schema, lambda *_: None)
-    with RowDataset(*arguments), pytest.raises(ConfigError, match="another run writes to"):  # type: ignore[arg-type]
-        with RowDataset(*arguments, resume=True):  # type: ignore[arg-type]
-            pass
+    with RowDataset(*arguments):  # type: ignore[arg-type]
+        other = RowDataset(*arguments, resume=True)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="another run writes to"):
+            other.__enter__()
 
 
 def test_the_command_reads_the_examples(
@@ -229,7 +230,10 @@ def test_the_command_reads_the_examples(
         (["--engine", "local"], "needs its folder"),
         (["--engine", "loca", "--out", "o"], "did you mean 'local'"),
         (["--engine", "local", "--out", "o", "--json"], "--json and --engine exclude each other"),
-        (["--engine", "local", "--out", "o", "--address", "auto"], "--address: only the engine ray"),
+        (
+            ["--engine", "local", "--out", "o", "--address", "auto"],
+            "--address: only the engine ray",
+        ),
         (["--engine", "slurm", "--out", "o", "--engine-set", "a"], "'a' is not KEY=VALUE"),
         (["--workers", "2"], "--workers is an option of an engine"),
         (["--out", "o"], "--out is an option of an engine"),

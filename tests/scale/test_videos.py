@@ -66,7 +66,9 @@ def test_a_video_in_parts_has_the_rows_of_a_whole_one(
     # Fields of the frames that rows do not have, such as `until_s`, too.
     plain = [replace(reading, faces=()) for reading in joined]
     assert plain == [replace(reading, faces=()) for reading in expected]
-    texts = [[{k: str(v) for k, v in row.items()} for row in as_rows(r)] for r in (joined, expected)]
+    texts = [
+        [{k: str(v) for k, v in row.items()} for row in as_rows(r)] for r in (joined, expected)
+    ]
     same_rows(*texts)
     tracks = {face.track for reading in joined for face in reading.faces}
     assert tracks == {face.track for reading in expected for face in reading.faces}

@@ -176,26 +176,32 @@ class RowDataset:
         """Return whether a record is kept already."""
         return segment in self._done or record in self._kept.get(segment, ())
 
-    def add(self, segment: int, record: int, value: Any) -> None:
-        """Keep a record, JSON types; write the segment's files once it is complete.
+    def add(self, segment: int, records: Mapping[int, Any]) -> None:
+        """Keep records, JSON types; write the segment's files once it is complete.
 
         A record that is kept already is not taken again.
+
+        Args:
+            segment: that they belong to.
+            records: by number.
 
         Raises:
             WriteError: the disk is full, or the like; what was kept stays for a resumed run.
         """
-        if self.has(segment, record):
-            return
+        new = {number: value for number, value in records.items() if not self.has(segment, number)}
         journal = self._journal(segment)
-        line = json.dumps({"record": record, "value": value}, allow_nan=False)
+        lines = [
+            json.dumps({"record": number, "value": value}, allow_nan=False) + "\n"
+            for number, value in new.items()
+        ]
         try:
             with journal.open("ab") as stream:
-                stream.write(f"{line}\n".encode())
+                stream.write("".join(lines).encode())
         except OSError as error:
             raise write_error(journal, error) from error
         kept = self._kept.setdefault(segment, set())
-        kept.add(record)
-        if len(kept) == self._sizes[segment]:
+        kept |= set(new)
+        if new and len(kept) == self._sizes[segment]:
             self._close_segment(segment)
 
     def _journal(self, segment: int) -> Path:

@@ -111,7 +111,7 @@ def read_videos_on(  # noqa: PLR0913  (each is a setting of its own, by name)
                 value = {"frames": outcome.value[0], "failure": outcome.value[1]} if (
                     not outcome.error
                 ) else {"error": outcome.error, "attempts": outcome.attempts}  # fmt: skip
-                dataset.add(part.video, part.part, value)
+                dataset.add(part.video, {part.part: value})
             return dataset.complete()
     finally:
         engine.close()
