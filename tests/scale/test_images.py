@@ -104,7 +104,7 @@ def test_a_killed_driver_is_resumed_without_reading_anything_twice(tmp_path: Pat
     images, counts = draw(tmp_path / "images", 200), tmp_path / "counts"
     counts.mkdir()
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "tests.scale.drive", images, out, counts]
+    command: list[str | Path] = [sys.executable, "-m", "tests.scale.drive", images, out, counts]
     with child(command, cwd=ROOT, stderr=subprocess.DEVNULL) as driver:
         journal = out / ".unfinished" / "segment-000000.jsonl"
         until(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 32)
