@@ -13,6 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import (
+    ClusterError,
     ConfigError,
     DataError,
     MienError,
@@ -38,6 +39,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 __all__ = [
     "UNSURE",
     "Client",
+    "ClusterError",
     "ConfigError",
     "DataError",
     "FaceReading",

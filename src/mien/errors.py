@@ -8,6 +8,7 @@ MienError
 ├── RunFolderError      a run folder that is missing, incomplete or not one of mien's
 ├── TrainingError       a training that cannot continue, for example because its loss is NaN
 ├── ServerError         a mien server that does not answer or refuses a request
+├── ClusterError        a cluster that cannot be reached, or whose workers cannot be used
 ├── ResourceError       not enough memory, or too many threads
 └── MissingExtraError   a feature whose optional packages are not installed
 
@@ -67,6 +68,10 @@ class TrainingError(MienError):
 
 class ServerError(MienError):
     """A mien server that does not answer or refuses a request."""
+
+
+class ClusterError(MienError):
+    """A cluster that cannot be reached, or whose workers cannot be used."""
 
 
 class ResourceError(MienError):

@@ -10,7 +10,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import ConfigError, SourceError
-from mien.imaging.load import ImageLike, check_channels, check_path, is_one_image
+from mien.imaging.load import ImageLike, check_channels, is_one_image
 from mien.imaging.rotate import TURNS
 from mien.model.classifier import Classifier
 from mien.model.runtime import check_threads, cores
@@ -19,7 +19,7 @@ from mien.predict.detectors import DEFAULT
 from mien.predict.detectors.registry import make_detector
 from mien.predict.pipeline import Rotate, read_images
 from mien.predict.prior import WithPrior
-from mien.predict.sources import ImageSource, list_images, list_inputs
+from mien.predict.sources import ImageSource, list_inputs, list_one
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -157,7 +157,8 @@ class Reader:
         """Read one image.
 
         Args:
-            image: a path; a PIL image of any mode; the bytes of an image file, or a file object
+            image: a path or an address (s3://, gs://, hf://, https://, zip://; needs
+                mien[cloud]); a PIL image of any mode; the bytes of an image file, or a file object
                 open for reading bytes; a NumPy array, [h, w] grey, [h, w, 3] colour or [h, w, 4]
                 with alpha, uint8 or float from 0 to 1; or a torch tensor, channels first or last.
             channels: channel order of an array or tensor: 'rgb', or 'bgr' for OpenCV's.
@@ -194,7 +195,7 @@ class Reader:
         """
         check_channels(channels)
         if isinstance(images, str | os.PathLike):
-            sources = list_images([check_path(images)])
+            sources = list_one(images)
         elif is_one_image(images):
             sources = iter([ImageSource.of(images, channels)])
         else:

@@ -19,6 +19,8 @@ from tests.patience import child, until
 
 from mien.data.dataset import load_dataset
 from mien.errors import ConfigError, DataError, counted
+from mien.scale.mapping import ATTEMPTS
+from mien.scale.registry import EngineOptions
 from mien.study.cell import Result, random_subset, read_result, run_training
 from mien.study.costs import duration, estimate_seconds, refuse_costly
 from mien.study.measures import MEASURES
@@ -31,7 +33,7 @@ from mien.study.study import (
     unique,
 )
 from mien.study.verdict import judge
-from mien.study.workers import Worker, run_all
+from mien.study.workers import run_all
 
 STUDY = """
 title = "Two rates"
@@ -154,7 +156,7 @@ def test_a_diverged_training_is_a_result(tmp_path: Path, data: Path) -> None:
     assert "the loss became" in result.note
 
 
-def test_a_killed_process_loses_one_training_and_a_failure_is_reported(
+def test_a_training_whose_process_is_killed_three_times_and_a_failure_are_reported(
     tmp_path: Path, data: Path, plan: Plan
 ) -> None:
     pairs = list(unique(plan).values())
@@ -164,28 +166,15 @@ def test_a_killed_process_loses_one_training_and_a_failure_is_reported(
     ended: dict[str, str] = {}
     killed = threading.Thread(target=_kill_children_when, args=(tmp_path / slow.key,), daemon=True)
     killed.start()
-    run_all([impossible, slow, pairs[2]], data, tmp_path, 1, lambda t, e: ended.update({t.key: e}))
+    run_all(
+        [impossible, slow, pairs[2]], data, tmp_path, EngineOptions(workers=1),
+        lambda t, e: ended.update({t.key: e}),
+    )  # fmt: skip
     assert "needs 100,000" in ended[impossible.key]
     assert "died (signal 9)" in ended[slow.key]
     assert ended[pairs[2].key] == ""
     assert not (tmp_path / slow.key / "result.json").exists()
     assert (tmp_path / pairs[2].key / "result.json").exists()
-
-
-def test_a_process_that_died_idle_loses_nothing(tmp_path: Path, data: Path, plan: Plan) -> None:
-    worker = Worker(multiprocessing.get_context("spawn"), data, tmp_path)
-    try:
-        os.kill(worker.process.pid or 0, signal.SIGKILL)
-        worker.process.join()
-        training = next(iter(unique(plan).values()))
-        worker.submit(training)
-        ended, error = worker.poll()
-        while ended is None:
-            time.sleep(0.05)
-            ended, error = worker.poll()
-        assert (ended.key, error) == (training.key, "")
-    finally:
-        worker.stop()
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
@@ -228,11 +217,16 @@ def _alive(pid: int) -> bool:
 
 
 def _kill_children_when(folder: Path) -> None:
-    """Kill this process's training processes once one has started in `folder`."""
-    while not (folder / "metrics.jsonl").exists():
-        time.sleep(0.05)
-    for worker in multiprocessing.active_children():
-        os.kill(worker.pid or 0, signal.SIGKILL)
+    """Kill this process's training processes each time that one has started in `folder`."""
+    for _ in range(ATTEMPTS):
+        while not (folder / "metrics.jsonl").exists():
+            time.sleep(0.05)
+        killed = multiprocessing.active_children()
+        for worker in killed:
+            os.kill(worker.pid or 0, signal.SIGKILL)
+        for worker in killed:
+            worker.join()
+        (folder / "metrics.jsonl").unlink()
 
 
 def test_a_costly_study_is_not_started_without_yes(

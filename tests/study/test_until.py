@@ -12,6 +12,7 @@ from tests.conftest import run_mien
 
 from mien.data.dataset import Dataset, load_dataset
 from mien.errors import ConfigError
+from mien.scale.registry import EngineOptions
 from mien.study import until
 from mien.study.cell import Result
 from mien.study.costs import Costs, parse_duration
@@ -73,7 +74,7 @@ class FakePool:
 
     data: Path
     folder: Path
-    jobs: int
+    options: EngineOptions
     ran: ClassVar[list[Training]] = []
     fails: ClassVar[set[float]] = set()
     stop_after: ClassVar[int] = 10**6
@@ -143,7 +144,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(plan: Plan, dataset: Dataset, out: Path, budget_s: float = 1e6) -> Outcome:
-    return run_until_decided(Progress.of_folder(plan, dataset, out), out, 1, budget_s)
+    return run_until_decided(
+        Progress.of_folder(plan, dataset, out), out, EngineOptions(workers=1), budget_s
+    )
 
 
 def verdicts(outcome: Outcome) -> list[str]:

@@ -14,12 +14,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mien predict 'photos/**/*.jpg' -o predictions.csv",
         "curl -s https://example.org/me.jpg | mien predict -",
         "find . -name '*.png' -print0 | mien predict --from-file - --json",
+        "mien predict photos/ --engine ray --address auto --out rows",
     ),
     "video": (
         "mien video clip.mp4",
         "mien video clip.mp4 --out results --annotate --report",
         "mien video 'clips/*.mp4' --fps 5 --csv > rows.csv",
         "mien video rtsp://camera.local/stream --json",
+        "mien video interviews/ --engine local --out rows --resume",
     ),
     "live": ("mien live", "mien live --camera 1 --blur-faces", "mien live --headless > rows.jsonl"),
     "data": (

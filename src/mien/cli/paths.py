@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mien.addresses import find_address
 from mien.cli.streams import print_note
 from mien.errors import ConfigError, SourceError, counted
+from mien.storage import file_name, storage_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -84,7 +85,7 @@ def input_paths(words: Sequence[str], listed: str | None) -> InputPaths:
             f"{found.videos[0]} {what}; images and videos cannot be mixed",
             hint="give the videos alone, or use mien video, which reads both",
         )
-    _refuse_all_missing([source.path for source in found.images])
+    _refuse_all_missing([source.path for source in found.images if source.address is None])
     _refuse_all_empty(found)
     return found
 
@@ -129,12 +130,15 @@ def refuse_address(word: str, command: str) -> None:
     )
 
 
-def _matches(word: str) -> Iterator[Path]:
+def _matches(word: str) -> Iterator[Path | str]:
     if not word.strip():
         raise ConfigError(
             "IMAGES holds an empty string",
             hint="is a shell variable unset? '.' is the current folder",
         )
+    if storage_address(word) is not None:
+        yield word  # not a Path, which would drop slashes
+        return
     refuse_address(word, "mien predict")
     path = Path(word)
     # A file may be called 'a[1].jpg': only what is no file's name is a pattern.
@@ -150,9 +154,15 @@ def _matches(word: str) -> Iterator[Path]:
     yield from map(Path, matches)
 
 
-def _add(found: InputPaths, path: Path) -> None:
+def _add(found: InputPaths, place: Path | str) -> None:
     from mien.predict.folders import VIDEO_SUFFIXES, is_folder, walk_folder
     from mien.predict.sources import ImageSource, images_in
+
+    address = storage_address(place)
+    if address is not None:
+        _add_address(found, address)
+        return
+    path = Path(place)
 
     if not is_folder(path):
         if path.suffix.lower() in VIDEO_SUFFIXES:
@@ -169,6 +179,18 @@ def _add(found: InputPaths, path: Path) -> None:
         found.skipped_videos[path] = len(files.videos)
     # In place of the folder, so that rows come in the order of the arguments.
     found.images += images_in(files)
+
+
+def _add_address(found: InputPaths, address: str) -> None:
+    from mien.predict.folders import VIDEO_SUFFIXES
+    from mien.predict.sources import images_at
+
+    if Path(file_name(address)).suffix.lower() in VIDEO_SUFFIXES:
+        raise ConfigError(
+            f"{address} is a video; mien predict reads images at addresses",
+            hint=join(["mien", "video", address]),
+        )
+    found.images += images_at(address)
 
 
 def _refuse_all_missing(paths: Sequence[Path]) -> None:

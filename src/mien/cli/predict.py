@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mien.cli import engine_options as engines
 from mien.cli import options as shared
 from mien.cli import predict_options as opt
 from mien.cli.paths import STDIN, input_paths, print_skipped_videos
@@ -50,6 +51,12 @@ def predict(
     rotate: opt.Rotate = "0",
     threads: shared.Threads = 0,
     provider: opt.Provider = "cpu",
+    engine: engines.EngineName = "",
+    workers: engines.Workers = 0,
+    address: engines.Address = "",
+    engine_set: engines.EngineSet = [],
+    out: engines.Dataset = None,
+    resume: engines.Resume = False,
 ) -> int:
     """Read the expressions in images, on this machine; nothing is stored unless asked.
 
@@ -67,10 +74,22 @@ def predict(
             hint="give images or folders, or - for an image on standard input; "
             "see: mien predict --help",
         )
+    request = engines.EngineRequest(engine, workers, address, engine_set, out, resume)
+    on_engine = request.check(json=as_json, csv=as_csv, output=output, annotate=annotate)
     # Before the models: a wrong path is reported at once.
     inputs = input_paths(paths or [], from_file)
+    if on_engine:
+        return _predict_on_engine(inputs, options, request)
     run = _predict_videos if inputs.videos else _predict_images
     return run(inputs, options, files)
+
+
+def _predict_on_engine(
+    inputs: InputPaths, options: opt.ReaderOptions, request: engines.EngineRequest
+) -> int:
+    from mien.cli.engine import predict_on_engine  # here: one image needs no engine
+
+    return predict_on_engine(inputs, options, request)
 
 
 def _predict_images(

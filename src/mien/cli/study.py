@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from mien.cli import engine_options as engines
 from mien.cli import exit_codes
 from mien.cli.extras import needs
 from mien.cli.options import DatasetFolder, Override
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mien.data.dataset import Dataset
+    from mien.scale.registry import EngineOptions
     from mien.study.plan import Plan, Training
     from mien.study.study import Outcome
 
@@ -42,7 +44,10 @@ Out = Annotated[
 Jobs = Annotated[
     int,
     typer.Option(
-        "--jobs", min=1, help="Trainings that run in parallel, 1 or more, one thread each."
+        "--jobs",
+        min=1,
+        help="Trainings that run in parallel, 1 or more, one thread each; with --engine its "
+        "workers.",
     ),
 ]
 Seeds = Annotated[
@@ -102,6 +107,9 @@ def study(
     report: ReportOnly = False,
     dry_run: DryRun = False,
     yes: Yes = False,
+    engine: engines.EngineName = "",
+    address: engines.Address = "",
+    engine_set: engines.EngineSet = [],
 ) -> None:
     """Train a grid of cells over several seeds and report which claims are supported.
 
@@ -118,9 +126,11 @@ def study(
     folder = out or Path("runs") / path.stem
     # For the report, which says how it was made.
     command = shlex.join(["mien", *sys.argv[1:]])
+    request = engines.EngineRequest(engine, jobs, address, engine_set)
+    workers = _workers(request, folder)
     if until:
         outcome = _until_decided(
-            Trial(plan, dataset, data, folder, jobs), budget_s, command,
+            Trial(plan, dataset, data, folder, workers), budget_s, command,
             yes=yes, start=not (dry_run or report),
         )  # fmt: skip
     elif report:
@@ -131,7 +141,7 @@ def study(
         if dry_run:
             return
         with _progress_bar(total) as ended:
-            outcome = run_study(plan, dataset, data, folder, jobs, ended)
+            outcome = run_study(plan, dataset, data, folder, workers, ended)
     if dry_run:
         return
     write_report(outcome, folder, command)
@@ -147,7 +157,14 @@ class Trial(NamedTuple):
     dataset: Dataset
     data: Path
     folder: Path
-    jobs: int
+    workers: EngineOptions
+
+
+def _workers(request: engines.EngineRequest, folder: Path) -> EngineOptions:
+    """Return what the trainings run on: processes of this machine, unless an engine is given."""
+    jobs = request.workers
+    replace(request, workers=0).check(only_with_engine=False)
+    return replace(request, name=request.name or "local", workers=jobs).options(1, folder, 1)
 
 
 def _check_until(until: str, budget: str, *, dry_run: bool, report: bool) -> float:
@@ -206,7 +223,7 @@ def _until_decided(
         return progress.outcome("report of the trainings so far")
     refuse_costly(
         # The budget, not the first round's estimate: all of it may be spent.
-        len(todo), (budget_s - progress.spent) / 60 / trial.jobs, yes=yes,
+        len(todo), (budget_s - progress.spent) / 60 / trial.workers.workers, yes=yes,
         hint="start them with --yes; a smaller --budget or more --jobs take less time",
     )  # fmt: skip
     written = time.monotonic()
@@ -229,7 +246,7 @@ def _until_decided(
             write_report(outcome, trial.folder, command)
             written = time.monotonic()
 
-    return run_until_decided(progress, trial.data, trial.jobs, budget_s, ended, looked)
+    return run_until_decided(progress, trial.data, trial.workers, budget_s, ended, looked)
 
 
 def _load_plan(path: Path, seeds: int, only: list[str], set_: list[str]) -> Plan:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mien.cli import engine_options as engines
 from mien.cli import exit_codes
 from mien.cli import options as shared
 from mien.cli import video_options as options
@@ -59,27 +60,76 @@ def video(
     min_confidence: shared.MinConfidence = None,
     prior: shared.Prior = "",
     threads: shared.Threads = 0,
+    engine: engines.EngineName = "",
+    workers: engines.Workers = 0,
+    address: engines.Address = "",
+    engine_set: engines.EngineSet = [],
+    split_seconds: options.SplitSeconds = 300.0,
 ) -> None:
     """Track faces through videos and classify their expressions over time, on this machine.
 
     Prints a summary, or rows, one per face and frame; --out writes both while it runs. Exit code:
     0 done, 3 where some source shows no face, 1 where some could not be read to their end.
     """
+    files = _wanted_files(rows, annotate, timeline, report, blur_faces, not no_images)
+    kind = _check(files, out, as_json=as_json, as_csv=as_csv, resume=resume)
+    request = engines.EngineRequest(engine, workers, address, engine_set, out, resume)
+    on_engine = request.check(False, json=as_json, csv=as_csv, blur_faces=blur_faces, size=size,
+                              rate=rate, **_kept(files))  # fmt: skip
+    detect_every = 1 if blur_faces and detect_every is None else detect_every  # misses no face
+    session = _session(
+        (model, detector, min_confidence, prior, max(threads, 1) if on_engine else threads),
+        (start, end, every, fps), (detect_every, read_every), smooth, smooth_seconds, lost_seconds,
+        segments,
+    )  # fmt: skip
+    if on_engine:
+        raise typer.Exit(_run_on_engine(session, sources, request, model, threads, split_seconds))
+    raise typer.Exit(_run(session, sources, kind, out, files, resume, (size, rate)))
+
+
+def _session(
+    reader: tuple[Path | None, str, float | None, str, int],
+    selection: tuple[float, float | None, int, float | None],
+    every: tuple[int | None, int | None],
+    smooth: str,
+    smooth_s: float,
+    lost_s: float,
+    segments: str,
+) -> Session:
+    """Return the session of these options; models are loaded."""
     from mien.predict.prior import parse_prior
     from mien.reader import Reader
     from mien.video.plan import VideoSettings
     from mien.video.select import Selection
 
-    files = _wanted_files(rows, annotate, timeline, report, blur_faces, not no_images)
-    kind = _check(files, out, as_json=as_json, as_csv=as_csv, resume=resume)
-    reader = Reader(model, detector=detector, min_confidence=min_confidence,
-                    prior=parse_prior(prior), threads=threads)  # fmt: skip
-    detect_every = 1 if blur_faces and detect_every is None else detect_every  # misses no face
-    settings = VideoSettings(detect_every, read_every, smooth=smooth, smooth_s=smooth_seconds,
-                        lost_s=lost_seconds)  # fmt: skip
-    session = reader.session(selection=Selection(start, end, every, fps), settings=settings,
-                             segments=segments)  # fmt: skip
-    raise typer.Exit(_run(session, sources, kind, out, files, resume, (size, rate)))
+    model, detector, min_confidence, prior, threads = reader
+    made = Reader(model, detector=detector, min_confidence=min_confidence,
+                  prior=parse_prior(prior), threads=threads)  # fmt: skip
+    settings = VideoSettings(*every, smooth=smooth, smooth_s=smooth_s, lost_s=lost_s)
+    return made.session(selection=Selection(*selection), settings=settings, segments=segments)
+
+
+def _kept(files: OutputOptions) -> dict[str, object]:
+    """Return what is asked for that an engine does not write, by the name of its flag."""
+    return {
+        "annotate": files.annotate, "timeline": files.timeline, "report": files.report,
+        "format": files.rows not in ("csv", "parquet"),
+    }  # fmt: skip
+
+
+def _run_on_engine(
+    session: Session,
+    sources: list[str],
+    request: engines.EngineRequest,
+    model: Path | None,
+    threads: int,
+    split_seconds: float,
+) -> int:
+    from mien.cli.engine import video_on_engine  # here: one video needs no engine
+
+    return video_on_engine(
+        session, sources, request, model=model, threads=threads, split_seconds=split_seconds
+    )
 
 
 def _wanted_files(

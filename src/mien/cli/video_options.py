@@ -83,6 +83,14 @@ ReadEvery = Annotated[
         help="Frames from one classification to the next, 1 or more (default: 15 a second).",
     ),
 ]
+SplitSeconds = Annotated[
+    float,
+    typer.Option(
+        "--split-seconds",
+        min=0,
+        help="With --engine: seconds of a part of a long video, 0 or more (0 = not in parts).",
+    ),
+]
 Segments = Annotated[
     str,
     typer.Option(

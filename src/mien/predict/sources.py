@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.errors import SourceError, counted
-from mien.imaging.codec import decode_reduced, read_content
+from mien.imaging.codec import SUFFIXES, decode_reduced
+from mien.imaging.codec import read_content as read_file
 from mien.imaging.load import ImageInput, check_path, image_input
 from mien.predict.folders import VIDEO_SUFFIXES, is_folder, walk_folder
+from mien.storage import file_name, list_files, read_content, storage_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,6 +40,7 @@ class ImageSource:
         keep_bytes: whether its reading may keep the bytes of an encoded image.
         decoded: its pixels, where they were loaded already.
         reduced: its reduced pixels, likewise.
+        address: where it is, if that is not this machine; see `mien.storage`.
     """
 
     path: Path
@@ -46,6 +49,12 @@ class ImageSource:
     keep_bytes: bool = False
     decoded: Decoded | None = None
     reduced: Reduced | None = None
+    address: str | None = None
+
+    @classmethod
+    def at(cls, address: str) -> ImageSource:
+        """Return the image at an address; nothing is read yet."""
+        return cls(Path(file_name(address)), address=address)
 
     @classmethod
     def of(cls, image: object, channels: str = "rgb", *, keep_bytes: bool = False) -> ImageSource:
@@ -55,13 +64,16 @@ class ImageSource:
             SourceError: `image` is not an image.
             ConfigError: `channels` is neither 'rgb' nor 'bgr'.
         """
+        address = storage_address(image) if isinstance(image, str | PathLike) else None
+        if address is not None:
+            return cls.at(address)
         found = image_input(image, channels)
         return cls(Path(found.name), None, found, keep_bytes)
 
     @property
     def name(self) -> str:
-        """The name in results: the path, or what kind of image was given."""
-        return str(self.path)
+        """The name in results: the path or address, or what kind of image was given."""
+        return self.address or str(self.path)
 
     def load(self) -> Decoded:
         """Return the pixels, uint8 [h, w, 3] RGB, and notes.
@@ -71,6 +83,8 @@ class ImageSource:
         """
         if self.decoded is not None:
             return self.decoded
+        if self.address is not None:
+            return RemoteImage(self.address).load()
         image = self.image or image_input(self.path)
         try:
             return image.load()
@@ -91,12 +105,14 @@ class ImageSource:
         """
         if self.reduced is not None or self.decoded is not None:
             return self.reduced
+        if self.address is not None:  # fetching it twice costs more than decoding it whole
+            return None
         value = self.path if self.image is None else self.image.value
         # Of most files the size tells that they are not so large, or decoded in no time.
         least = min_pixels // PIXELS_PER_BYTE
         try:
             if isinstance(value, Path):
-                value = read_content(value) if value.stat().st_size >= least else b""
+                value = read_file(value) if value.stat().st_size >= least else b""
         except (OSError, ValueError, SourceError):  # `load` says what is wrong
             return None
         if not min_pixels or not isinstance(value, bytes) or len(value) < least:
@@ -105,12 +121,29 @@ class ImageSource:
 
     def origin(self) -> Image | None:
         """Return where the pixels can be had later."""
+        if self.address is not None:
+            return RemoteImage(self.address)
         if self.image is None:
             return ImageInput(self.path, self.name)
         # Encoded bytes of many images would stay in memory as long as their readings.
         origin = self.image.origin()
         bulky = isinstance(origin, ImageInput) and isinstance(origin.value, bytes)
         return None if bulky and not self.keep_bytes else origin
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteImage:
+    """An image at an address; its bytes are read when they are needed, and not kept."""
+
+    address: str
+
+    def load(self) -> Decoded:
+        """Return the pixels, uint8 [h, w, 3] RGB, and notes.
+
+        Raises:
+            SourceError: it cannot be read.
+        """
+        return ImageInput(read_content(self.address), self.address).load()
 
 
 def is_video(path: Path) -> bool:
@@ -144,12 +177,40 @@ def list_inputs(images: Iterable[object], channels: str = "rgb") -> Iterator[Ima
             if isinstance(image, ImageSource):
                 yield image
             elif isinstance(image, str | PathLike):
-                yield from list_images([check_path(image)])
+                yield from list_one(image)
             else:
                 yield ImageSource.of(image, channels)
         except SourceError as error:
             name = str(image) if isinstance(image, str | Path) else type(image).__name__
             yield ImageSource(Path(name), f"{error.message}; {error.hint}")
+
+
+def list_one(place: str | PathLike[str]) -> Iterator[ImageSource]:
+    """Yield the image at a path or an address, or those of a folder there.
+
+    Raises:
+        SourceError: an empty path, an address of a kind that is not read, or one without files.
+    """
+    address = storage_address(place)
+    if address is None:
+        yield from list_images([check_path(place)])
+    else:
+        yield from images_at(address)
+
+
+def images_at(address: str) -> list[ImageSource]:
+    """Return the image at an address, or the images of the folder or glob there.
+
+    Raises:
+        SourceError: there is none, or the storage cannot be read.
+    """
+    files = list_files(address)
+    if files == [address]:
+        return [ImageSource.at(address)]
+    images = [file for file in files if Path(file_name(file)).suffix.lower() in SUFFIXES]
+    if not images:
+        raise SourceError(f"{address} holds no images", hint=IMAGE_SUFFIXES)
+    return [ImageSource.at(file) for file in images]
 
 
 def list_images(paths: Iterable[Path]) -> Iterator[ImageSource]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mien.data.dataset import Dataset
+    from mien.scale.registry import EngineOptions
     from mien.study.plan import Plan, Training
 
 CELLS = "trainings"
@@ -54,7 +55,7 @@ def run_study(
     dataset: Dataset,
     data: Path,
     out: Path,
-    jobs: int,
+    engine: EngineOptions,
     report: Callable[[Training, str], None] = lambda training, error: None,
 ) -> Outcome:
     """Run the trainings without a result, and judge the claims.
@@ -66,7 +67,7 @@ def run_study(
         dataset: in memory.
         data: its folder, for the worker processes.
         out: the study's folder.
-        jobs: worker processes, 1 or more, one thread each.
+        engine: what they run on.
         report: progress callback: gets each training that ended and why it failed, '' if it did
             not.
     """
@@ -79,7 +80,7 @@ def run_study(
         report(training, error)
 
     # A failed training has no result file, so pending() lists it again on the next call.
-    run_all(list(pending(plan, dataset, out).values()), data, folder, jobs, ended)
+    run_all(list(pending(plan, dataset, out).values()), data, folder, engine, ended)
     return collect(plan, dataset, out, failed)
 
 

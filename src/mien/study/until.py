@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mien.data.dataset import Dataset
+    from mien.scale.registry import EngineOptions
     from mien.study.claims import Claim
     from mien.study.plan import Factor, Plan, Training
     from mien.study.verdict import FactorOutcome
@@ -131,7 +132,7 @@ def check_sequential(plan: Plan) -> None:
 def run_until_decided(
     progress: Progress,
     data: Path,
-    jobs: int,
+    engine: EngineOptions,
     budget_s: float,
     report: Callable[[Training, str], None] = lambda training, error: None,
     looked: Callable[[Outcome], None] = lambda outcome: None,
@@ -144,7 +145,7 @@ def run_until_decided(
     Args:
         progress: of the study so far, see `Progress.of_folder`.
         data: the dataset's folder, for the worker processes.
-        jobs: worker processes, 1 or more, one thread each.
+        engine: what they run on.
         budget_s: CPU seconds of all trainings of the study, finished ones included, above 0.
         report: progress callback: gets each training that ended and why it failed, '' if it did
             not.
@@ -164,7 +165,7 @@ def run_until_decided(
 
     queue = Queue(progress, costs, budget_s)
     ran_at_all = False
-    with Pool(data, progress.folder, jobs) as pool:
+    with Pool(data, progress.folder, engine) as pool:
         while (chosen := queue.next()) is not None:
             pool.run(chosen.trainings, ended)
             queue.take(chosen)

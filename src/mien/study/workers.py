@@ -1,32 +1,27 @@
-"""Trainings in parallel processes, one thread each; a process that dies loses one training."""
+"""Trainings on an engine of `mien.scale`, one thread each; a worker that dies loses one attempt."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import queue
-import threading
-import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from mien.errors import MienError
+from mien.scale.mapping import map_items
+from mien.scale.registry import EngineOptions, make_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from multiprocessing.context import SpawnContext, SpawnProcess
     from pathlib import Path
 
+    from mien.scale.engine import Engine
     from mien.study.plan import Training
-
-POLL_S = 0.2
-"""Seconds between two polls of the processes."""
 
 
 def run_all(
     pending: Sequence[Training],
     data: Path,
     folder: Path,
-    jobs: int,
+    engine: EngineOptions,
     report: Callable[[Training, str], None],
 ) -> None:
     """Run all trainings of `pending`; their results are written into their folders.
@@ -34,131 +29,76 @@ def run_all(
     Args:
         pending: trainings to run.
         data: the dataset's folder.
-        folder: gets a folder for each training.
-        jobs: worker processes, 1 or more.
+        folder: gets a folder for each training; other machines must see both.
+        engine: what they run on.
         report: progress callback: gets each training that ended and why it failed, '' if it did
             not.
     """
-    with Pool(data, folder, jobs) as pool:
+    with Pool(data, folder, engine) as pool:
         pool.run(pending, report)
 
 
+@dataclass(slots=True)
 class Pool:
-    """Worker processes that stay for several lists of trainings; use it in a `with` statement.
+    """Workers that stay for several lists of trainings; use it in a `with` statement.
 
-    Args:
+    Attributes:
         data: the dataset's folder.
         folder: gets a folder for each training.
-        jobs: worker processes, 1 or more; they are started when they are needed.
+        options: of the engine, which is opened when the first training is there.
     """
 
-    def __init__(self, data: Path, folder: Path, jobs: int) -> None:
-        self.data, self.folder, self.jobs = data, folder, jobs
-        self.workers: list[Worker] = []
+    data: Path
+    folder: Path
+    options: EngineOptions
+    _engine: Engine | None = field(default=None, init=False)
 
     def __enter__(self) -> Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for worker in self.workers:
-            worker.stop()
+        if self._engine is not None:
+            self._engine.close()
 
     def run(self, pending: Sequence[Training], report: Callable[[Training, str], None]) -> None:
         """Run all trainings of `pending`, in that order; see `run_all`."""
-        # Forking a process that runs torch's threads can deadlock; spawning cannot.
-        context = multiprocessing.get_context("spawn")
-        while len(self.workers) < min(self.jobs, len(pending)):
-            self.workers.append(Worker(context, self.data, self.folder))
-        waiting = list(reversed(pending))  # so that pop() takes the first
-        while waiting or any(worker.training is not None for worker in self.workers):
-            for worker in self.workers:
-                ended, error = worker.poll()
-                if ended is not None:
-                    report(ended, error)
-                if worker.training is None and waiting:
-                    worker.submit(waiting.pop())
-            # Polling, because a killed process sends nothing that could be waited for.
-            time.sleep(POLL_S)
+        if not pending:
+            return
+        if self._engine is None:
+            self._engine = make_engine(self.options)
+            self._engine.open(MakeTrainer(self.data, self.folder))
+        for outcome in map_items(self._engine, pending):
+            # A training that fails by itself would fail again: only lost workers are tried again.
+            report(outcome.item, outcome.error or outcome.value)
 
 
-class Worker:
-    """One process that runs one training at a time; it is replaced when it dies."""
+@dataclass(frozen=True, slots=True)
+class MakeTrainer:
+    """Makes what runs trainings in a worker.
 
-    def __init__(self, context: SpawnContext, data: Path, folder: Path) -> None:
-        self.context, self.data, self.folder = context, data, folder
-        self.training: Training | None = None
-        self._start()
-
-    def _start(self) -> None:
-        # Each process has its own queues: a killed process may leave one locked.
-        self.tasks: Any = self.context.Queue()
-        self.outcomes: Any = self.context.Queue()
-        self.process: SpawnProcess = self.context.Process(
-            # Daemons, which Python ends with the study's own process.
-            target=_work,
-            args=(self.data, self.folder, self.tasks, self.outcomes),
-            daemon=True,
-        )
-        self.process.start()
-
-    def submit(self, training: Training) -> None:
-        """Start a training; a process that died while idle is replaced first."""
-        if not self.process.is_alive():
-            self._start()
-        self.training = training
-        self.tasks.put(training)
-
-    def poll(self) -> tuple[Training | None, str]:
-        """Return the training that ended since the last poll, and why it failed ('' if not)."""
-        training = self.training
-        if training is None:
-            return None, ""
-        try:
-            error = self.outcomes.get_nowait()
-        except queue.Empty:
-            if self.process.is_alive():
-                return None, ""
-            code = self.process.exitcode or 0
-            how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            error = f"its process died ({how})"
-            self._start()
-        self.training = None
-        return training, error
-
-    def stop(self) -> None:
-        """End the process."""
-        self.process.terminate()
-        # terminate() is a request; a worker that is stuck must not hold up the end of the study.
-        self.process.join(5)
-
-
-def _work(data: Path, folder: Path, tasks: Any, outcomes: Any) -> None:
-    import signal
-
-    from mien.data.dataset import load_dataset
-    from mien.study.cell import run_training
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
-    # Once for each process: a large dataset takes seconds to load.
-    dataset = load_dataset(data)
-    while True:
-        training = tasks.get()
-        try:
-            run_training(training, dataset, folder)
-            outcomes.put("")
-        except MienError as error:
-            outcomes.put(error.message)
-        except Exception as error:  # noqa: BLE001 - one training must not end the study
-            outcomes.put(f"{type(error).__name__}: {error}")
-
-
-def _exit_with_parent(parent: int) -> None:
-    """End this process once its parent is gone, in the middle of a training too.
-
-    Otherwise it would write into a folder that the resumed study is already training in.
+    Attributes:
+        data: the dataset's folder.
+        folder: of the trainings.
     """
-    while os.getppid() == parent:
-        time.sleep(POLL_S)
-    # Not sys.exit, which would end this thread only.
-    os._exit(1)
+
+    data: Path
+    folder: Path
+
+    def __call__(self) -> Callable[[Training], str]:
+        """Return a function from a training to why it failed, '' if it did not."""
+        from mien.data.dataset import load_dataset
+        from mien.study.cell import run_training
+
+        # Once for each process: a large dataset takes seconds to load.
+        dataset = load_dataset(self.data)
+
+        def train(training: Training) -> str:
+            try:
+                run_training(training, dataset, self.folder)
+            except MienError as error:
+                return error.message
+            except Exception as error:  # noqa: BLE001 - one training must not end the study
+                return f"{type(error).__name__}: {error}"
+            return ""
+
+        return train

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from mien.errors import MissingExtraError, SourceError
+from mien.storage import open_file
 from mien.video.animation import is_animation, read_animation
 from mien.video.clock import Clock
 from mien.video.display import Display, to_rgb
@@ -46,7 +47,7 @@ def load_av() -> Any:
 
 @contextmanager
 def opened(
-    address: str,
+    address: str | IO[bytes],
     name: str,
     *,
     kind: str | None = None,
@@ -56,7 +57,7 @@ def opened(
     """Open what FFmpeg can read; give the container and its first video stream.
 
     Args:
-        address: a path or URL, or a camera's name.
+        address: a path or URL, a camera's name, or a file to read from.
         name: for messages.
         kind: FFmpeg's name of the container; None detects it by content, never by the suffix.
         options: for FFmpeg.
@@ -141,6 +142,21 @@ def read_file(
         # Decodes frames and slices in parallel; live streams keep the lower delay of one thread.
         stream.thread_type = "AUTO"
         yield from frames_of(container, stream, name, start_s=selection.start_s, warn=warn)
+
+
+def read_address(
+    address: str, selection: Selection, *, warn: Callable[[str], None] = LOG.warning
+) -> Iterator[Frame]:
+    """Yield the frames of a video file at an address; see `read_file`.
+
+    Only the parts of the file that are needed are transferred, in containers with an index.
+
+    Raises:
+        SourceError: as `read_file`; also where the storage cannot be read.
+    """
+    with open_file(address) as file, opened(file, address) as (container, stream):
+        stream.thread_type = "AUTO"
+        yield from frames_of(container, stream, address, start_s=selection.start_s, warn=warn)
 
 
 def frames_of(

@@ -14,11 +14,12 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from mien.errors import ConfigError, SourceError
-from mien.imaging.codec import SUFFIXES, read_image
-from mien.predict.folders import walk_folder
+from mien.imaging.codec import SUFFIXES, decode_image, read_image
+from mien.predict.folders import VIDEO_SUFFIXES, walk_folder
 from mien.predict.sources import is_video
+from mien.storage import file_name, list_files, read_content, storage_address
 from mien.video.animation import has_frames
-from mien.video.decode import LOG, read_file
+from mien.video.decode import LOG, read_address, read_file
 from mien.video.frame import Frame
 from mien.video.stream import is_stream, read_camera, read_stream
 
@@ -89,7 +90,8 @@ def list_sources(
     """Yield a source for each spec, and for each video and image in a folder or glob, sorted.
 
     Args:
-        specs: paths, folders, globs, addresses, 'camera:0' or a number, '-' for raw frames.
+        specs: paths, folders, globs, addresses of streams and of files, 'camera:0' or a number,
+            '-' for raw frames.
         raw: size and rate of raw frames.
         warn: called with one line for each reconnection and each odd property of a video; by
             default the logger 'mien.video'.
@@ -106,6 +108,8 @@ def list_sources(
             yield raw_source(raw, sys.stdin.buffer)
         elif is_stream(text):
             yield Source(text, "stream", lambda _, a=text: read_stream(a, warn=warn))  # type: ignore[misc]
+        elif (address := storage_address(text)) is not None:
+            yield from _at_address(address, warn)
         else:
             yield from _files(Path(spec), warn)
 
@@ -133,6 +137,30 @@ def _file(path: Path, warn: Callable[[str], None]) -> Source:
     if is_image:
         return Source(str(path), "image", lambda _: _image(path), path)
     return Source(str(path), "video", lambda selection: read_file(path, selection, warn=warn), path)
+
+
+def _at_address(address: str, warn: Callable[[str], None]) -> Iterator[Source]:
+    found = list_files(address)
+    if found != [address]:
+        known = SUFFIXES | VIDEO_SUFFIXES
+        found = [file for file in found if Path(file_name(file)).suffix.lower() in known]
+    if not found:
+        raise SourceError(
+            f"{address} holds no videos and no images",
+            hint="check the address; other files are read only if they are given by name",
+        )
+    for file in found:
+        if Path(file_name(file)).suffix.lower() in SUFFIXES:
+            yield Source(file, "image", lambda _, file=file: _image_at(file))  # type: ignore[misc]
+        else:
+            yield Source(
+                file, "video",
+                lambda selection, file=file: read_address(file, selection, warn=warn),  # type: ignore[misc]
+            )  # fmt: skip
+
+
+def _image_at(address: str) -> Iterator[Frame]:
+    yield Frame.of(address, 0, 0.0, decode_image(read_content(address), address))
 
 
 def _image(path: Path) -> Iterator[Frame]:
