@@ -61,7 +61,7 @@ class Client:
     Raises:
         MissingExtraError: httpx is not installed.
 
-    Example:
+    Examples:
         >>> from mien import Client
         >>> with Client("http://127.0.0.1:8000") as client:  # doctest: +SKIP
         ...     print(client.read("examples/astronaut.jpg").faces)

@@ -77,7 +77,7 @@ class Reader:
         ModelFileError: the model or the detector's weights cannot be used, or `prior` is given and
             the model carries no training prior.
 
-    Example:
+    Examples:
         >>> from mien import Reader
         >>> reading = Reader().read("examples/astronaut.jpg")
         >>> [face.label for face in reading.faces]
@@ -234,7 +234,7 @@ class Reader:
         Raises:
             SourceError: it cannot be read, or broke off (after the readings of its good part).
 
-        Example:
+        Examples:
             >>> from mien import Reader
             >>> for reading in Reader().stream("clip.mp4"):  # doctest: +SKIP
             ...     print(reading.time_s, [face.label for face in reading.faces])

@@ -300,7 +300,8 @@ class TrackedFace:
             between two detections; 'predicted' if it continues the last one.
         score: the detector's score at the nearest detection, 0 to 1.
         landmarks: five (x, y), only in detected frames and from detectors that give them.
-        quality: 'good', or why the face was not classified: 'small', 'blurred', 'turned', 'cut'.
+        quality: 'good', or why the face was not classified: 'small', 'blurred', 'turned', 'cut',
+            'covered'.
         raw: probability per label of this frame alone, as the model gave it; None if the frame was
             not classified.
         probabilities: smoothed over the track's past, then corrected to the prior; None before the

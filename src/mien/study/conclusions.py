@@ -55,7 +55,7 @@ def conclude(plan: Plan, factors: Sequence[FactorOutcome]) -> list[Conclusion]:
 def condition(claims: Sequence[ClaimOutcome]) -> str:
     """Return in one sentence under which conditions a statement holds.
 
-    Example:
+    Examples:
         'It holds with Adam at 0.01 and with Adam at 0.03; it does not hold with SGD at 0.01.'
     """
     parts = []

@@ -47,7 +47,7 @@ def settings_reference() -> str:
 
 
 def _table(owner: Any, own: list[Field[Any]], prefix: str) -> str:
-    words, kinds = dict(_meanings(owner)), get_type_hints(owner, include_extras=True)
+    words, kinds = dict(attribute_docs(owner)), get_type_hints(owner, include_extras=True)
     rows = ["| key | values | default | meaning |", "| --- | --- | --- | --- |"]
     for f in own:
         key = f"{prefix}{f.name}"
@@ -56,8 +56,8 @@ def _table(owner: Any, own: list[Field[Any]], prefix: str) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _meanings(owner: Any) -> Iterator[tuple[str, str]]:
-    """Yield (key, meaning) from the docstrings of a class and its bases."""
+def attribute_docs(owner: Any) -> Iterator[tuple[str, str]]:
+    """Yield (attribute, meaning) from the docstrings of a class and its bases."""
     # Bases first: a subclass's words replace them.
     for cls in reversed(inspect.getmro(owner)):
         docstring = inspect.cleandoc(cls.__doc__ or "")
