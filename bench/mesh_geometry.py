@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -70,18 +70,19 @@ def named_features(points_np3: NDArray[np.float32]) -> Features:
         points_np3: rigidly aligned; the distance between the eyes' outer corners is about 1.
     """
 
-    def distance(a: int, b: int) -> NDArray[np.float32]:
-        return np.linalg.norm(points_np3[:, a] - points_np3[:, b], axis=1)
+    def distance(a: int, b: int) -> Features:
+        found: Features = np.linalg.norm(points_np3[:, a] - points_np3[:, b], axis=1)
+        return found
 
-    def above(a: int, b: int) -> NDArray[np.float32]:
+    def above(a: int, b: int) -> Features:
         return points_np3[:, b, 1] - points_np3[:, a, 1]
 
-    columns = [
+    columns: list[NDArray[Any]] = [
         distance(61, 291), distance(78, 308), distance(13, 14), distance(0, 17), distance(0, 13),
         distance(14, 17), distance(2, 0), distance(17, 152), distance(55, 285), distance(98, 327),
         distance(13, 14) / np.maximum(distance(78, 308), 0.05),
     ]  # fmt: skip
-    halves = []
+    halves: list[list[NDArray[Any]]] = []
     for side in SIDES:
         middle = (points_np3[:, 13] + points_np3[:, 14]) / 2
         corner = points_np3[:, side["corner"]] - middle
@@ -97,10 +98,11 @@ def named_features(points_np3: NDArray[np.float32]) -> Features:
             distance(side["cheek"], side["lower"]), above(side["lip"], side["corner"]),
             above(side["chin"], side["corner"]),
         ])  # fmt: skip
-    left, right = (np.stack(half, axis=1) for half in halves)
+    left, right = np.stack(halves[0], axis=1), np.stack(halves[1], axis=1)
     # A face and its mirror image have the same expression.
     both = [(left + right) / 2, np.abs(left - right)]
-    return np.concatenate([np.stack(columns, axis=1), *both], axis=1).astype(np.float32)
+    found: Features = np.concatenate([np.stack(columns, axis=1), *both], axis=1).astype(np.float32)
+    return found
 
 
 def aligned(points_np3: NDArray[np.float32], average_p3: NDArray[np.float32]) -> Features:
@@ -116,7 +118,8 @@ def aligned(points_np3: NDArray[np.float32], average_p3: NDArray[np.float32]) ->
     turn = (left * sign[:, None]) @ right
     size = (values * sign).sum(axis=1) / ((own - middle) ** 2).sum(axis=(1, 2))
     turned = np.einsum("nij,npj->npi", turn, points_np3 - middle) * size[:, None, None]
-    return (turned + average_p3[rigid].mean(axis=0)).astype(np.float32)
+    placed: Features = (turned + average_p3[rigid].mean(axis=0)).astype(np.float32)
+    return placed
 
 
 def geometry(points_np3: NDArray[np.float32], fitted_n: NDArray[np.bool_]) -> Features:
@@ -144,7 +147,8 @@ def geometry(points_np3: NDArray[np.float32], fitted_n: NDArray[np.bool_]) -> Fe
 def standardised(values_nf: Features, fitted_n: NDArray[np.bool_]) -> Features:
     """Return the columns with mean 0 and deviation 1 over the fitted faces, within 5 deviations."""
     mean, deviation = values_nf[fitted_n].mean(axis=0), values_nf[fitted_n].std(axis=0)
-    return np.clip((values_nf - mean) / (deviation + 1e-6), -5, 5).astype(np.float32)
+    scaled: Features = np.clip((values_nf - mean) / (deviation + 1e-6), -5, 5).astype(np.float32)
+    return scaled
 
 
 class Small(nn.Module):
@@ -266,9 +270,10 @@ def compare(
 
     def difference(weight_n: NDArray[np.float64]) -> NDArray[np.float64]:
         pairs = zip(first, second, strict=True)
-        return np.mean(
+        mean: NDArray[np.float64] = np.mean(
             [measures(faces, a, weight_n) - measures(faces, b, weight_n) for a, b in pairs], axis=0
         )
+        return mean
 
     # Groups of duplicates are resampled as one.
     groups, members = np.unique(faces.groups_n[faces.test], return_inverse=True)
@@ -282,7 +287,8 @@ def compare(
     for i, (title, unit) in enumerate(
         (("accuracy", 100), ("log loss", 1), ("balanced, equal priors", 100), ("sad", 100))
     ):
-        seeds = paired(*([measures(faces, p, whole)[i] for p in of] for of in (first, second))).mean
+        own, theirs = ([float(measures(faces, p, whole)[i]) for p in of] for of in (first, second))
+        seeds = paired(own, theirs).mean
         cells.append(
             f"{title} {value[i] * unit:+.4f} ({low[i] * unit:+.4f} to {high[i] * unit:+.4f}; "
             f"seeds {seeds.low * unit:+.4f} to {seeds.high * unit:+.4f})"
@@ -314,7 +320,7 @@ def main() -> None:
     scaled = standardised(logits, train_n)
     embedding = standardised(Embedder.load(args.model, threads=1).embed(crops), train_n)
     for title, rows in (("training", faces.train), ("validation", faces.test)):
-        hit = (logits_of(model, crops[rows]) == faces.y_true_n[rows]).mean()
+        hit = (predictions(model, crops[rows]) == faces.y_true_n[rows]).mean()
         print(
             f"{args.model}, {title}: {hit:.4f} of {len(rows):,}; usable {usable_n[rows].mean():.4f}"
         )
@@ -346,9 +352,10 @@ def main() -> None:
             compare(faces, f"geometry beside {name}", found[f"{name} + geometry"], found[name])
 
 
-def logits_of(model: Classifier, crops_nhw: NDArray[np.uint8]) -> NDArray[np.int64]:
+def predictions(model: Classifier, crops_nhw: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return the model's predictions under its own prior."""
-    return model.logits(crops_nhw).argmax(axis=1)
+    predicted: NDArray[np.int64] = model.logits(crops_nhw).argmax(axis=1)
+    return predicted
 
 
 def load(
