@@ -24,6 +24,7 @@ from mien.study.costs import duration, estimate_seconds, refuse_costly
 from mien.study.measures import MEASURES
 from mien.study.plan import Plan, load_plan, trainings
 from mien.study.report import Provenance, as_json, markdown, page
+from mien.study.sharing import Job
 from mien.study.study import (
     CELLS,
     Outcome,
@@ -164,7 +165,13 @@ def test_a_killed_process_loses_one_training_and_a_failure_is_reported(
     ended: dict[str, str] = {}
     killed = threading.Thread(target=_kill_children_when, args=(tmp_path / slow.key,), daemon=True)
     killed.start()
-    run_all([impossible, slow, pairs[2]], data, tmp_path, 1, lambda t, e: ended.update({t.key: e}))
+    run_all(
+        [Job(impossible), Job(slow), Job(pairs[2])],
+        data,
+        tmp_path,
+        1,
+        lambda t, e: ended.update({t.key: e}),
+    )
     assert "needs 100,000" in ended[impossible.key]
     assert "died (signal 9)" in ended[slow.key]
     assert ended[pairs[2].key] == ""
@@ -177,13 +184,13 @@ def test_a_process_that_died_idle_loses_nothing(tmp_path: Path, data: Path, plan
     try:
         os.kill(worker.process.pid or 0, signal.SIGKILL)
         worker.process.join()
-        training = next(iter(unique(plan).values()))
-        worker.submit(training)
+        job = Job(next(iter(unique(plan).values())))
+        worker.submit(job)
         ended, error = worker.poll()
         while ended is None:
             time.sleep(0.05)
             ended, error = worker.poll()
-        assert (ended.key, error) == (training.key, "")
+        assert (ended, error) == (job, "")
     finally:
         worker.stop()
 

@@ -1,4 +1,4 @@
-"""Trainings in parallel processes, one thread each; a process that dies loses one training."""
+"""Trainings in parallel processes, one thread each; a process that dies loses one job."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mien.study.plan import Training
+    from mien.study.sharing import Job
 
 POLL_S = 0.2
 """Seconds between two polls of the processes."""
 
 
 def run_all(
-    pending: Sequence[Training],
+    pending: Sequence[Job],
     data: Path,
     folder: Path,
     jobs: int,
     report: Callable[[Training, str], None],
 ) -> None:
-    """Run all trainings of `pending`; their results are written into their folders.
+    """Run all jobs of `pending`; results are written into the folders of their trainings.
 
     Args:
-        pending: trainings to run.
+        pending: jobs to run.
         data: the dataset's folder.
         folder: gets a folder for each training.
         jobs: worker processes, 1 or more.
@@ -44,7 +45,7 @@ def run_all(
 
 
 class Pool:
-    """Worker processes that stay for several lists of trainings; use it in a `with` statement.
+    """Worker processes that stay for several lists of jobs; use it in a `with` statement.
 
     Args:
         data: the dataset's folder.
@@ -63,30 +64,30 @@ class Pool:
         for worker in self.workers:
             worker.stop()
 
-    def run(self, pending: Sequence[Training], report: Callable[[Training, str], None]) -> None:
-        """Run all trainings of `pending`, in that order; see `run_all`."""
+    def run(self, pending: Sequence[Job], report: Callable[[Training, str], None]) -> None:
+        """Run all jobs of `pending`, in that order; see `run_all`."""
         # Forking a process that runs torch's threads can deadlock; spawning cannot.
         context = multiprocessing.get_context("spawn")
         while len(self.workers) < min(self.jobs, len(pending)):
             self.workers.append(Worker(context, self.data, self.folder))
         waiting = list(reversed(pending))  # so that pop() takes the first
-        while waiting or any(worker.training is not None for worker in self.workers):
+        while waiting or any(worker.job is not None for worker in self.workers):
             for worker in self.workers:
                 ended, error = worker.poll()
-                if ended is not None:
-                    report(ended, error)
-                if worker.training is None and waiting:
+                for training in () if ended is None else ended.trainings:
+                    report(training, error)
+                if worker.job is None and waiting:
                     worker.submit(waiting.pop())
             # Polling, because a killed process sends nothing that could be waited for.
             time.sleep(POLL_S)
 
 
 class Worker:
-    """One process that runs one training at a time; it is replaced when it dies."""
+    """One process that runs one job at a time; it is replaced when it dies."""
 
     def __init__(self, context: SpawnContext, data: Path, folder: Path) -> None:
         self.context, self.data, self.folder = context, data, folder
-        self.training: Training | None = None
+        self.job: Job | None = None
         self._start()
 
     def _start(self) -> None:
@@ -101,17 +102,17 @@ class Worker:
         )
         self.process.start()
 
-    def submit(self, training: Training) -> None:
-        """Start a training; a process that died while idle is replaced first."""
+    def submit(self, job: Job) -> None:
+        """Start a job; a process that died while idle is replaced first."""
         if not self.process.is_alive():
             self._start()
-        self.training = training
-        self.tasks.put(training)
+        self.job = job
+        self.tasks.put(job)
 
-    def poll(self) -> tuple[Training | None, str]:
-        """Return the training that ended since the last poll, and why it failed ('' if not)."""
-        training = self.training
-        if training is None:
+    def poll(self) -> tuple[Job | None, str]:
+        """Return the job that ended since the last poll, and why it failed ('' if not)."""
+        job = self.job
+        if job is None:
             return None, ""
         try:
             error = self.outcomes.get_nowait()
@@ -122,8 +123,8 @@ class Worker:
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             error = f"its process died ({how})"
             self._start()
-        self.training = None
-        return training, error
+        self.job = None
+        return job, error
 
     def stop(self) -> None:
         """End the process."""
@@ -136,16 +137,16 @@ def _work(data: Path, folder: Path, tasks: Any, outcomes: Any) -> None:
     import signal
 
     from mien.data.dataset import load_dataset
-    from mien.study.cell import run_training
+    from mien.study.cell import run_job
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
     # Once for each process: a large dataset takes seconds to load.
     dataset = load_dataset(data)
     while True:
-        training = tasks.get()
+        job = tasks.get()
         try:
-            run_training(training, dataset, folder)
+            run_job(job, dataset, folder)
             outcomes.put("")
         except MienError as error:
             outcomes.put(error.message)
