@@ -70,6 +70,7 @@ class Job:
     seed: int
     real: str
     out: str
+    size: int = 0
 
     @property
     def name(self) -> str:
@@ -83,8 +84,15 @@ def counts(job: Job) -> bool:
 
 
 @functools.cache
-def faces(real: str, seed: int) -> Dataset:
-    """Return 1,500 training and 500 validation drawn faces, or 3,000 and 1,000 real ones."""
+def faces(real: str, seed: int, size: int = 0) -> Dataset:
+    """Return training images and a third as many for validation; drawn ones: 1,500 and 500.
+
+    Args:
+        real: folder of a dataset with votes; '' draws faces.
+        seed: of the sample, or of the drawn faces.
+        size: real training images; 0 = 3,000.
+    """
+    size = size or 3000
     if real:
         data = load_dataset(Path(real))
         assert data.votes_nk is not None
@@ -92,7 +100,7 @@ def faces(real: str, seed: int) -> Dataset:
         rng = np.random.default_rng(seed)
         rows = [
             rng.permutation(np.flatnonzero((data.splits_n == split) & (right >= 0)))[:count]
-            for split, count in (("train", 3000), ("validation", 1000))
+            for split, count in (("train", size), ("validation", size // 3))
         ]
         chosen = np.concatenate(rows)
         part = data.subset(chosen)
@@ -115,10 +123,9 @@ def nested(base: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def train_one(job: Job) -> tuple[Job, Evidence, float]:
-    """Train with the fault planted; return the doctor's findings."""
-    torch.set_num_threads(1)
-    data = faces(job.real, job.seed)
+def planted(job: Job) -> tuple[Dataset, dict[str, Any], str]:
+    """Return the job's data, its recipe as a mapping, and the name of its trick."""
+    data = faces(job.real, job.seed, job.size)
     rng = np.random.default_rng(job.seed)
     if job.fault:
         fault = ALL[job.fault]
@@ -130,6 +137,13 @@ def train_one(job: Job) -> tuple[Job, Evidence, float]:
     values = nested(BASES[base], settings)
     values["name"] = "doctor"
     values["fit"]["seed"] = job.seed
+    return data, values, trick
+
+
+def train_one(job: Job) -> tuple[Job, Evidence, float]:
+    """Train with the fault planted; return the doctor's findings."""
+    torch.set_num_threads(1)
+    data, values, trick = planted(job)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, TRICKS[trick]():
         run = create_run(Path(folder) / "run", recipe_from_dict(values), data, Path(folder))

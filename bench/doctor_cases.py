@@ -237,6 +237,8 @@ def epoch(setup: Setup, observer: Observer) -> None:
         value = setup.loss(model(x), y)
         value.backward()
         observer.backward(value, x, y)
+        if setup.clip:
+            nn.utils.clip_grad_norm_(model.parameters(), setup.clip)
         optimizer.step()
         observer.step(value, x, y)
         if setup.scheduler is not None and setup.per_batch:

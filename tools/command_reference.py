@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mien.cli.main import command_line, commands
+from mien.cli.application import command_line, commands
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "commands.md"
 WIDTH = 96

@@ -27,7 +27,7 @@ from tests.docs.blocks import (
 )
 from tests.video.clips import write_clip
 
-from mien.cli.main import command_line, commands
+from mien.cli.application import command_line, commands
 from mien.data.drawn import draw_face
 
 ELSEWHERE = {"server.md": "tests/serve/test_docs_server.py"}

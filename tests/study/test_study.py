@@ -26,6 +26,7 @@ from mien.study.costs import duration, estimate_seconds, refuse_costly
 from mien.study.measures import MEASURES
 from mien.study.plan import Plan, load_plan, trainings
 from mien.study.report import Provenance, as_json, markdown, page
+from mien.study.sharing import Job
 from mien.study.study import (
     CELLS,
     Outcome,
@@ -167,7 +168,7 @@ def test_a_training_whose_process_is_killed_three_times_and_a_failure_are_report
     killed = threading.Thread(target=_kill_children_when, args=(tmp_path / slow.key,), daemon=True)
     killed.start()
     run_all(
-        [impossible, slow, pairs[2]], data, tmp_path, EngineOptions(workers=1),
+        [Job(impossible), Job(slow), Job(pairs[2])], data, tmp_path, EngineOptions(workers=1),
         lambda t, e: ended.update({t.key: e}),
     )  # fmt: skip
     assert "needs 100,000" in ended[impossible.key]

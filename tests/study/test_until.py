@@ -1,146 +1,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
 
-import numpy as np
 import pytest
 from tests.conftest import run_mien
+from tests.study.fakes import MEANS, PLAN, FakePool
 
-from mien.data.dataset import Dataset, load_dataset
+from mien.data.dataset import Dataset
 from mien.errors import ConfigError
 from mien.scale.registry import EngineOptions
-from mien.study import until
-from mien.study.cell import Result
-from mien.study.costs import Costs, parse_duration
-from mien.study.measures import MEASURES
-from mien.study.plan import Plan, Training, load_plan, trainings
+from mien.study.costs import parse_duration
+from mien.study.plan import Plan, load_plan, trainings
 from mien.study.study import CELLS, Outcome
 from mien.study.until import Progress, run_until_decided
-
-PLAN = """
-title = "Rates"
-recipe = "poster"
-seeds = 4
-max_seeds = 30
-train = 96
-validation = 40
-
-[set]
-"network.width" = 2
-"network.hidden" = 8
-"fit.epochs" = 4
-
-[[family]]
-name = "rate"
-words = "Other rates are better."
-
-[[factor]]
-name = "rate"
-title = "Learning rate"
-[factor.cells]
-"base" = { "optimizer.lr" = 0.001 }
-"large" = { "optimizer.lr" = 0.002 }
-"small" = { "optimizer.lr" = 0.003 }
-"dear" = { "optimizer.lr" = 0.004, "fit.epochs" = 40 }
-"shown only" = { "optimizer.lr" = 0.005 }
-
-[[factor.claims]]
-family = "rate"
-words = "Large is better."
-comparisons = [{ higher = "large", lower = "base" }]
-
-[[factor.claims]]
-family = "rate"
-primary = true
-words = "Small is better."
-comparisons = [{ higher = "small", lower = "base" }]
-
-[[factor.claims]]
-family = "rate"
-words = "Dear is better."
-comparisons = [{ higher = "dear", lower = "base" }]
-"""
-MEANS = {0.001: 0.60, 0.002: 0.80, 0.003: 0.6125, 0.004: 0.6125, 0.005: 0.5}
-"""Accuracy by learning rate: one clear claim and two that need more seeds."""
-
-
-@dataclass
-class FakePool:
-    """Writes results instead of training: accuracies by MEANS with noise, a second an epoch."""
-
-    data: Path
-    folder: Path
-    options: EngineOptions
-    ran: ClassVar[list[Training]] = []
-    fails: ClassVar[set[float]] = set()
-    stop_after: ClassVar[int] = 10**6
-    fingerprint: ClassVar[str] = ""
-
-    def __enter__(self) -> FakePool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def run(self, pending: Sequence[Training], report: Callable[[Training, str], None]) -> None:
-        for training in pending:
-            if len(self.ran) >= self.stop_after:
-                raise KeyboardInterrupt
-            self.ran.append(training)
-            if training.recipe.optimizer.rate in self.fails:
-                report(training, "it failed")
-                continue
-            result = fake_result(training, self.fingerprint)
-            (self.folder / training.key).mkdir(parents=True)
-            text = json.dumps(asdict(result))
-            (self.folder / training.key / "result.json").write_text(text)
-            report(training, "")
-
-
-def fake_result(training: Training, fingerprint: str) -> Result:
-    lr, seed = training.recipe.optimizer.rate, training.recipe.fit.seed
-    noise = np.random.default_rng([seed, round(lr * 1e4)]).normal(0, 0.006)
-    measures: dict[str, float | None] = {**dict.fromkeys(MEASURES), "accuracy": MEANS[lr] + noise}
-    return Result(
-        training.key, fingerprint, measures, 100, 96, 40, float(training.recipe.fit.epochs)
-    )
-
-
-@pytest.fixture(scope="module")
-def drawn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from mien.data.build import write_dataset
-    from mien.data.drawn import draw_faces, split_drawn
-
-    folder = tmp_path_factory.mktemp("until") / "drawn"
-    write_dataset(split_drawn(draw_faces(240, 5)), folder)
-    return folder
-
-
-@pytest.fixture
-def dataset(drawn_folder: Path, fake: None, monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    found = load_dataset(drawn_folder)
-    monkeypatch.setattr(FakePool, "fingerprint", found.fingerprint)
-    return found
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    (tmp_path / "rates.toml").write_text(PLAN)
-    return load_plan(tmp_path / "rates.toml")
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(until, "Pool", FakePool)
-    # Timing steps would make the order of claims depend on the machine.
-    monkeypatch.setattr(Costs, "seconds", lambda self, training: float(training.recipe.fit.epochs))
-    monkeypatch.setattr(FakePool, "ran", [])
-    monkeypatch.setattr(FakePool, "fails", set())
-    monkeypatch.setattr(FakePool, "stop_after", 10**6)
 
 
 def run(plan: Plan, dataset: Dataset, out: Path, budget_s: float = 1e6) -> Outcome:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mien.data.dataset import Dataset
     from mien.scale.registry import EngineOptions
     from mien.study.plan import Plan, Training
+    from mien.study.results_file import ResultsFile
     from mien.study.study import Outcome
 
 REPORT_EVERY_S = 600.0
@@ -89,6 +90,15 @@ Budget = Annotated[
         "such as 90m or 3h.",
     ),
 ]
+ResultsPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--results",
+        metavar="FILE",
+        help="JSON-lines file of finished trainings, to continue a study on another machine: its "
+        "trainings are not repeated, and new ones are added to it.",
+    ),
+]
 ReportOnly = Annotated[
     bool, typer.Option("--report", help="Write the report of the finished trainings, and exit.")
 ]
@@ -104,6 +114,7 @@ def study(
     set_: Override = [],
     until: Until = "",
     budget: Budget = "",
+    results: ResultsPath = None,
     report: ReportOnly = False,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -119,29 +130,34 @@ def study(
     with needs("train", "mien study"):
         from mien.data.dataset import load_dataset
         from mien.study.report import write_report
+        from mien.study.results_file import open_results
         from mien.study.study import collect, run_study
     budget_s = _check_until(until, budget, dry_run=dry_run, report=report)
     plan = _load_plan(path, seeds, only, set_)
     dataset = load_dataset(data)
     folder = out or Path("runs") / path.stem
+    stored = None if results is None else open_results(results, plan, dataset.fingerprint)
+    if stored is not None:
+        typer.echo(stored.summary(), err=True)
     # For the report, which says how it was made.
     command = shlex.join(["mien", *sys.argv[1:]])
     request = engines.EngineRequest(engine, jobs, address, engine_set)
     workers = _workers(request, folder)
     if until:
         outcome = _until_decided(
-            Trial(plan, dataset, data, folder, workers), budget_s, command,
+            Trial(plan, dataset, data, folder, workers, stored), budget_s, command,
             yes=yes, start=not (dry_run or report),
         )  # fmt: skip
     elif report:
-        outcome = collect(plan, dataset, folder)
+        outcome = collect(plan, dataset, folder, stored=stored)
     else:
         # A dry run starts nothing, so its cost needs no confirmation.
-        total = _announce(plan, dataset, folder, jobs, yes=yes or dry_run)
+        trial = Trial(plan, dataset, data, folder, workers, stored)
+        total = _announce(trial, yes=yes or dry_run)
         if dry_run:
             return
         with _progress_bar(total) as ended:
-            outcome = run_study(plan, dataset, data, folder, workers, ended)
+            outcome = run_study(plan, dataset, data, folder, workers, ended, stored)
     if dry_run:
         return
     write_report(outcome, folder, command)
@@ -158,6 +174,7 @@ class Trial(NamedTuple):
     data: Path
     folder: Path
     workers: EngineOptions
+    stored: ResultsFile | None
 
 
 def _workers(request: engines.EngineRequest, folder: Path) -> EngineOptions:
@@ -210,7 +227,7 @@ def _until_decided(
     from mien.study.until import Progress, check_sequential, run_until_decided
 
     check_sequential(trial.plan)
-    progress = Progress.of_folder(trial.plan, trial.dataset, trial.folder)
+    progress = Progress.of_folder(trial.plan, trial.dataset, trial.folder, trial.stored)
     todo = progress.first_round()
     minutes = estimate_seconds(todo, trial.dataset) / 60
     typer.echo(
@@ -264,7 +281,7 @@ def _load_plan(path: Path, seeds: int, only: list[str], set_: list[str]) -> Plan
     return chosen(plan, only) if only else plan
 
 
-def _announce(plan: Plan, dataset: Dataset, folder: Path, jobs: int, *, yes: bool) -> int:
+def _announce(trial: Trial, *, yes: bool) -> int:
     """Print the planned trainings and their cost; return the number of trainings.
 
     Raises:
@@ -273,7 +290,8 @@ def _announce(plan: Plan, dataset: Dataset, folder: Path, jobs: int, *, yes: boo
     from mien.study.costs import duration, estimate_seconds, refuse_costly
     from mien.study.study import pending, unique
 
-    missing = pending(plan, dataset, folder)
+    plan, dataset, jobs = trial.plan, trial.dataset, trial.workers.workers
+    missing = pending(plan, dataset, trial.folder, trial.stored)
     minutes = estimate_seconds(list(missing.values()), dataset) / 60 / jobs
     cells = sum(len(factor.cells) for factor in plan.factors)
     done = len(unique(plan)) - len(missing)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mien.errors import ConfigError, counted
 from mien.study.cell import random_subset
+from mien.study.sharing import share
 from mien.train.loop.timing import seconds_per_alignment, seconds_per_image
 
 if TYPE_CHECKING:
@@ -92,10 +93,11 @@ class Costs:
 def estimate_seconds(trainings: Sequence[Training], dataset: Dataset) -> float:
     """Return an estimate of the trainings' total time in seconds, on one thread of this machine.
 
-    It includes the training of the alignment networks (`network.align`).
+    It includes the training of the alignment networks (`network.align`); a training that is the
+    first epochs of another one costs nothing.
     """
     costs = Costs(trainings, dataset)
-    return sum(costs.seconds(training) for training in trainings)
+    return sum(costs.seconds(job.training) for job in share(trainings))
 
 
 def images_trained(training: Training, dataset: Dataset) -> float:

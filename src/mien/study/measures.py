@@ -1,4 +1,4 @@
-"""The measures of a training, and their ranges; `measure` computes them from a finished run."""
+"""The measures of a training, and their ranges; `measure` computes them from its epochs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mien.data.dataset import Dataset
+    from mien.train.loop.signals import EpochSignals
     from mien.train.recipe.recipe import Recipe
-    from mien.train.run.folder import RunFolder
+    from mien.train.run.metrics import EpochMetrics
 
 MEASURES = {
     "accuracy": "validation accuracy after the last epoch",
@@ -58,9 +59,15 @@ def points(measure: str) -> bool:
     return measure in {"dead_units", "gap"} or measure.endswith("accuracy")
 
 
-def measure(run: RunFolder) -> dict[str, float | None]:
-    """Return the measures of a finished run; None for what could not be measured."""
-    history, signals = run.read_metrics(), run.read_signals()
+def measure(
+    history: Sequence[EpochMetrics], signals: Sequence[EpochSignals]
+) -> dict[str, float | None]:
+    """Return the measures of a training; None for what could not be measured.
+
+    Args:
+        history: metrics of its epochs, one or more.
+        signals: of its epochs.
+    """
     last = history[-1]
     losses = [m.validation_loss for m in history]
     measured = [s for s in signals if s.measured]

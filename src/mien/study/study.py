@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mien.study.cell import Result, read_result
 from mien.study.costs import images_trained
 from mien.study.plan import all_trainings
+from mien.study.results_file import find_result
+from mien.study.sharing import share
 from mien.study.verdict import FactorOutcome, judge
 from mien.study.workers import run_all
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
     from mien.data.dataset import Dataset
     from mien.scale.registry import EngineOptions
+    from mien.study.cell import Result
     from mien.study.plan import Plan, Training
+    from mien.study.results_file import ResultsFile
 
 CELLS = "trainings"
 """Folder of the trainings in the study's folder."""
@@ -57,10 +60,11 @@ def run_study(
     out: Path,
     engine: EngineOptions,
     report: Callable[[Training, str], None] = lambda training, error: None,
+    stored: ResultsFile | None = None,
 ) -> Outcome:
     """Run the trainings without a result, and judge the claims.
 
-    A training with a result in `out` is not repeated; a failed one is.
+    A training with a result in `out` or `stored` is not repeated; a failed one is.
 
     Args:
         plan: the study.
@@ -70,22 +74,32 @@ def run_study(
         engine: what they run on.
         report: progress callback: gets each training that ended and why it failed, '' if it did
             not.
+        stored: a file of results to read and to write after each training.
     """
     folder = out / CELLS
     failed: dict[str, str] = {}
+    if stored is not None:
+        stored.add_from_folder(unique(plan), folder)
 
     def ended(training: Training, error: str) -> None:
         if error:
             failed[training.key] = error
+        elif stored is not None:
+            stored.add_from_folder({training.key: training}, folder)
         report(training, error)
 
     # A failed training has no result file, so pending() lists it again on the next call.
-    run_all(list(pending(plan, dataset, out).values()), data, folder, engine, ended)
-    return collect(plan, dataset, out, failed)
+    todo = share(list(pending(plan, dataset, out, stored).values()))
+    run_all(todo, data, folder, engine, ended)
+    return collect(plan, dataset, out, failed, stored)
 
 
 def collect(
-    plan: Plan, dataset: Dataset, out: Path, failed: Mapping[str, str] | None = None
+    plan: Plan,
+    dataset: Dataset,
+    out: Path,
+    failed: Mapping[str, str] | None = None,
+    stored: ResultsFile | None = None,
 ) -> Outcome:
     """Return the outcome of the finished trainings in `out`, without running any.
 
@@ -94,11 +108,12 @@ def collect(
         dataset: that its trainings used.
         out: the study's folder.
         failed: key of each training that just failed → why.
+        stored: a file of further results.
     """
     distinct = unique(plan)
     results: dict[str, Result] = {}
     for key in distinct:
-        result = read_result(out / CELLS, key, dataset.fingerprint)
+        result = find_result(out / CELLS, key, dataset.fingerprint, stored)
         if result is not None:
             results[key] = result
     return Outcome(
@@ -108,7 +123,7 @@ def collect(
         factors=judge(plan, results),
         # A process may die between writing its result and reporting it.
         failed={key: why for key, why in (failed or {}).items() if key not in results},
-        seconds=sum(result.seconds for result in results.values()),
+        seconds=sum(result.own_seconds for result in results.values()),
         trainings=len(distinct),
     )
 
@@ -127,14 +142,16 @@ def places(plan: Plan) -> dict[str, str]:
     return {key: "; ".join(shared) for key, shared in found.items()}
 
 
-def pending(plan: Plan, dataset: Dataset, out: Path) -> dict[str, Training]:
-    """Return the trainings without a result, the longest first.
+def pending(
+    plan: Plan, dataset: Dataset, out: Path, stored: ResultsFile | None = None
+) -> dict[str, Training]:
+    """Return the trainings without a result in `out` or `stored`, the longest first.
 
     With the longest first, no process is left alone with a long one at the end.
     """
     missing = {
         key: training
         for key, training in unique(plan).items()
-        if read_result(out / CELLS, key, dataset.fingerprint) is None
+        if find_result(out / CELLS, key, dataset.fingerprint, stored) is None
     }
     return dict(sorted(missing.items(), key=lambda item: -images_trained(item[1], dataset)))

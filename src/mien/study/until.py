@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mien.errors import ConfigError, counted
-from mien.study.cell import Result, read_result
 from mien.study.costs import Costs, duration
 from mien.study.plan import trainings
+from mien.study.results_file import all_seeds, find_result
+from mien.study.sharing import Job, share
 from mien.study.study import CELLS, Outcome
 from mien.study.verdict import judge
 from mien.study.workers import Pool
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
     from mien.data.dataset import Dataset
     from mien.scale.registry import EngineOptions
+    from mien.study.cell import Result
     from mien.study.claims import Claim
     from mien.study.plan import Factor, Plan, Training
+    from mien.study.results_file import ResultsFile
     from mien.study.verdict import FactorOutcome
 
 CellName = tuple[str, str]
@@ -43,6 +46,7 @@ class Progress:
         seeds: number of seeds of each cell; their trainings are finished or failed.
         failed: key of each training that failed → why.
         known: every training that was looked up, by its key.
+        stored: a file of results, read beside the folder and written after each training.
     """
 
     plan: Plan
@@ -52,11 +56,14 @@ class Progress:
     seeds: dict[CellName, int] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     known: dict[str, Training] = field(default_factory=dict)
+    stored: ResultsFile | None = None
 
     @classmethod
-    def of_folder(cls, plan: Plan, dataset: Dataset, out: Path) -> Progress:
+    def of_folder(
+        cls, plan: Plan, dataset: Dataset, out: Path, stored: ResultsFile | None = None
+    ) -> Progress:
         """Return the progress in a study's folder: each cell's seeds up to the first missing."""
-        progress = cls(plan, dataset, out / CELLS)
+        progress = cls(plan, dataset, out / CELLS, stored=stored)
         for factor in plan.factors:
             for cell in factor.cells:
                 # Up to the first gap only: pairs are compared seed by seed, in order.
@@ -71,13 +78,13 @@ class Progress:
     @property
     def spent(self) -> float:
         """CPU seconds of the finished trainings."""
-        return sum(result.seconds for result in self.results.values())
+        return sum(result.own_seconds for result in self.results.values())
 
     def finished(self, training: Training) -> bool:
         """Return whether a training has a result, and take that result."""
         self.known[training.key] = training
         if training.key not in self.results:
-            result = read_result(self.folder, training.key, self.dataset.fingerprint)
+            result = find_result(self.folder, training.key, self.dataset.fingerprint, self.stored)
             if result is not None:
                 self.results[training.key] = result
         return training.key in self.results
@@ -158,16 +165,22 @@ def run_until_decided(
     check_sequential(progress.plan)
     costs = Costs(list(_first_trainings(progress.plan)), progress.dataset)
 
+    stored = progress.stored
+    if stored is not None:
+        stored.add_from_folder(all_seeds(progress.plan), progress.folder)
+
     def ended(training: Training, error: str) -> None:
         if error:
             progress.failed[training.key] = error
+        elif stored is not None:
+            stored.add_from_folder({training.key: training}, progress.folder)
         report(training, error)
 
     queue = Queue(progress, costs, budget_s)
     ran_at_all = False
     with Pool(data, progress.folder, engine) as pool:
         while (chosen := queue.next()) is not None:
-            pool.run(chosen.trainings, ended)
+            pool.run(chosen.jobs, ended)
             queue.take(chosen)
             ran_at_all = True
             looked(progress.outcome("still running"))
@@ -184,14 +197,14 @@ class Batch:
         factor: of the claim.
         cells: that it compares.
         seeds: that these cells have afterwards.
-        trainings: to run for that.
+        jobs: to run for that.
         cost: estimated CPU seconds.
     """
 
     factor: Factor
     cells: tuple[str, ...]
     seeds: int
-    trainings: list[Training]
+    jobs: list[Job]
     cost: float
 
 
@@ -219,9 +232,11 @@ class Queue:
         self.too_costly = []
         # Measured costs replace the estimates as trainings finish.
         self.costs.add(self.progress.results, self.progress.known)
+        # A longer training that another claim's first look needs gives a shorter one's result.
+        planned = self.progress.first_round()
         for factor, cells, seeds in self._wanted():
-            todo = self.progress.missing(factor, cells, seeds)
-            cost = sum(self.costs.seconds(training) for training in todo)
+            todo = share(self.progress.missing(factor, cells, seeds), planned)
+            cost = sum(self.costs.seconds(job.training) for job in todo)
             # An empty batch costs nothing: its results are there, and only have to be counted.
             if not todo or self.progress.spent + cost <= self.budget_s:
                 return Batch(factor, cells, seeds, todo, cost)

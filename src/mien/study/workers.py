@@ -15,19 +15,20 @@ if TYPE_CHECKING:
 
     from mien.scale.engine import Engine
     from mien.study.plan import Training
+    from mien.study.sharing import Job
 
 
 def run_all(
-    pending: Sequence[Training],
+    pending: Sequence[Job],
     data: Path,
     folder: Path,
     engine: EngineOptions,
     report: Callable[[Training, str], None],
 ) -> None:
-    """Run all trainings of `pending`; their results are written into their folders.
+    """Run all jobs of `pending`; results are written into the folders of their trainings.
 
     Args:
-        pending: trainings to run.
+        pending: jobs to run.
         data: the dataset's folder.
         folder: gets a folder for each training; other machines must see both.
         engine: what they run on.
@@ -40,12 +41,12 @@ def run_all(
 
 @dataclass(slots=True)
 class Pool:
-    """Workers that stay for several lists of trainings; use it in a `with` statement.
+    """Workers that stay for several lists of jobs; use it in a `with` statement.
 
     Attributes:
         data: the dataset's folder.
         folder: gets a folder for each training.
-        options: of the engine, which is opened when the first training is there.
+        options: of the engine, which is opened when the first job is there.
     """
 
     data: Path
@@ -60,8 +61,8 @@ class Pool:
         if self._engine is not None:
             self._engine.close()
 
-    def run(self, pending: Sequence[Training], report: Callable[[Training, str], None]) -> None:
-        """Run all trainings of `pending`, in that order; see `run_all`."""
+    def run(self, pending: Sequence[Job], report: Callable[[Training, str], None]) -> None:
+        """Run all jobs of `pending`, in that order; see `run_all`."""
         if not pending:
             return
         if self._engine is None:
@@ -69,12 +70,13 @@ class Pool:
             self._engine.open(MakeTrainer(self.data, self.folder))
         for outcome in map_items(self._engine, pending):
             # A training that fails by itself would fail again: only lost workers are tried again.
-            report(outcome.item, outcome.error or outcome.value)
+            for training in outcome.item.trainings:
+                report(training, outcome.error or outcome.value)
 
 
 @dataclass(frozen=True, slots=True)
 class MakeTrainer:
-    """Makes what runs trainings in a worker.
+    """Makes what runs jobs in a worker.
 
     Attributes:
         data: the dataset's folder.
@@ -84,17 +86,17 @@ class MakeTrainer:
     data: Path
     folder: Path
 
-    def __call__(self) -> Callable[[Training], str]:
-        """Return a function from a training to why it failed, '' if it did not."""
+    def __call__(self) -> Callable[[Job], str]:
+        """Return a function from a job to why it failed, '' if it did not."""
         from mien.data.dataset import load_dataset
-        from mien.study.cell import run_training
+        from mien.study.cell import run_job
 
         # Once for each process: a large dataset takes seconds to load.
         dataset = load_dataset(self.data)
 
-        def train(training: Training) -> str:
+        def train(job: Job) -> str:
             try:
-                run_training(training, dataset, self.folder)
+                run_job(job, dataset, self.folder)
             except MienError as error:
                 return error.message
             except Exception as error:  # noqa: BLE001 - one training must not end the study

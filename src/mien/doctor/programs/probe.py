@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TRACKED = 3
 """Parameters whose gradient is compared with what the backward passes computed."""
+TRACKED_ENTRIES = 2048
+"""Entries of each that are compared, the first ones: all of them would cost as much as the rest."""
 
 
 @dataclass(slots=True)
@@ -120,7 +122,7 @@ class Probe:
         small = sorted((p for _, p in named if p.ndim > 1), key=lambda p: p.numel())[:TRACKED]
         self.tracked = [p for p in small if not _is_sparse(p)]
         for number, parameter in enumerate(self.tracked):
-            self.old.append(None if parameter.grad is None else parameter.grad.detach().clone())
+            self.old.append(None if parameter.grad is None else _first(parameter.grad).clone())
             self.computed.append(None)
             hook: Any = parameter.register_hook  # has no types
             self.handles.append(hook(self._collector(number)))
@@ -128,7 +130,7 @@ class Probe:
     def _collector(self, number: int) -> Any:
         def collect(gradient: Tensor) -> None:
             known = self.computed[number]
-            value = gradient.detach()
+            value = _first(gradient)
             self.computed[number] = value.clone() if known is None else known + value
 
         return collect
@@ -191,31 +193,34 @@ class Probe:
         """Store whether the used gradient is the computed one, plus that of the step before."""
         known = {id(self.named[i][1]): g for i, g in self.gradients}
         triples = [
-            (known[id(p)], new, old)
+            (_first(known[id(p)]), new, old)
             for p, new, old in zip(self.tracked, self.computed, self.old, strict=True)
-            if new is not None and id(p) in known and new.shape == known[id(p)].shape
+            if new is not None and id(p) in known
         ]
         if not triples:
             return
-        used = torch.cat([u.flatten() for u, _, _ in triples])
-        new = torch.cat([n.flatten() for _, n, _ in triples])
-        size = float(new.norm())
-        row.clip = float(used.norm()) / size if size > 0 else None
+        # In double, because cosines are compared by their fourth digit.
+        used = torch.cat([u for u, _, _ in triples]).double()
+        new = torch.cat([n for _, n, _ in triples]).double()
+        size, length = float(new.norm()), float(used.norm())
+        row.clip = length / size if size > 0 else None
         if any(old is None for _, _, old in triples):
             row.carried = False  # cleared before the backward pass
             return
-        old = torch.cat([t[2].flatten() for t in triples if t[2] is not None])
+        old = torch.cat([t[2] for t in triples if t[2] is not None]).double()
         # Parallel to the sum, but not to the new gradient alone: the old one was not cleared.
         # Clipping and loss scaling change lengths, not directions.
         together, alone = _cosine(used, new + old), _cosine(used, new)
         row.carried = together > 0.9999 and alone < 0.9999 and float(old.norm()) > 0
 
 
+def _first(gradient: Tensor) -> Tensor:
+    """Return the first entries of a gradient, flattened."""
+    return gradient.detach().reshape(-1)[:TRACKED_ENTRIES]
+
+
 def _cosine(a: Tensor, b: Tensor) -> float:
-    return float(
-        # In double, because cosines are compared by their fourth digit.
-        torch.dot(a.double(), b.double()) / (a.double().norm() * b.double().norm() + 1e-300)
-    )
+    return float(torch.dot(a, b) / (a.norm() * b.norm() + 1e-300))
 
 
 def _is_sparse(parameter: nn.Parameter) -> bool:

@@ -61,8 +61,8 @@ class TargetOrder:
         first = targets if isinstance(targets, Tensor) else next(tensors(targets), None)
         if first is None:
             return
-        if first.ndim == 1 and len(first) <= MAX_TARGET_VALUES and not first.requires_grad:
-            self.batches.append(first.clone())  # the usual form; it is called in each step
+        if first.ndim == 1 and first.shape[0] <= MAX_TARGET_VALUES and not first.requires_grad:
+            self.batches.append(first.clone())  # the usual form; it is called in many steps
         else:
             self.batches.append(first.detach().flatten()[:MAX_TARGET_VALUES].clone())
 

@@ -47,6 +47,8 @@ def map_tensors(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 def rows(tree: Any) -> int:
     """Return the number of examples of a batch; 0 if it holds no tensor with a dimension."""
+    if isinstance(tree, Tensor):  # the usual form; it is called in many steps
+        return tree.shape[0] if tree.ndim else 0
     return next((len(t) for t in tensors(tree) if t.ndim), 0)
 
 

@@ -2,7 +2,7 @@
 
 The loop stays as it is. Hooks on the model and its optimisers observe; every few steps one is
 measured (probe.py). How often depends on what measuring costs: at most
-BUDGET of the loop's CPU time, and ALLOWANCE_S.
+BUDGET of the loop's CPU time, or ALLOWANCE_S if that is more.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 
     from mien.doctor.report import Report
 
-BUDGET = 0.015
-"""Fraction of the loop's CPU time that measuring may take, beside ALLOWANCE_S."""
-ALLOWANCE_S = 0.05
+BUDGET = 0.0125
+"""Fraction of the loop's CPU time that measuring may take; the hooks take up to 1% as well."""
+ALLOWANCE_S = 0.04
 """Seconds of measuring that even a very short training gets."""
+ORDERED_STEPS, SIZED_STEPS = 512, 64
+"""First steps whose targets are kept, and whose batch size is recorded."""
 EARLY_STEPS = 3
 """Steps from one measurement to the next, at first; LATER_STEPS once EARLY were made."""
 EARLY, LATER_STEPS = 20, 10
@@ -58,7 +60,8 @@ def watch(
         loss: the criterion, called as `loss(predictions, targets)`. Without it, it is inferred
             from the loss tensors where that is possible.
         classes: names of the classes, in the order of the model's outputs.
-        every: measure each n-th step, 1 or more; by default as often as 1.5% of the CPU time allow.
+        every: measure each n-th step, 1 or more; by default as often as 1.25% of the CPU time
+            allow.
 
     Raises:
         ConfigError: an argument is of the wrong type, or `every` is out of range.
@@ -139,9 +142,10 @@ class Watch(Recording):
         # One layer before all of them: this runs in every step.
         if self.mode_layers and not self.mode_layers[0].training:
             self.eval_mode_steps += all(not m.training for m in self.mode_layers)
-        if step < 512:
-            self.batch_sizes.append(rows(inputs))
+        if step < ORDERED_STEPS:
             self.order.add(targets)
+            if step < SIZED_STEPS:
+                self.batch_sizes.append(rows(inputs))
         if not self.train.is_full and not self.boundaries:
             self.train.add(inputs, targets)
         if self._stepped:
@@ -168,7 +172,7 @@ class Watch(Recording):
             self.boundaries.append(self.steps)
             self.validation.start_epoch()
         self.evaluations += 1
-        within = self.spent <= BUDGET * (started - self._started) + ALLOWANCE_S
+        within = self._may_spend(started)
         self.is_busy = True
         try:
             target = bare(model or self.model)
@@ -210,8 +214,11 @@ class Watch(Recording):
             return self.steps - self._measured_at >= self.every
         if self.steps < self._due:
             return False
-        elapsed = time.thread_time() - self._started
-        return self.spent <= BUDGET * elapsed + ALLOWANCE_S
+        return self._may_spend(time.thread_time())
+
+    def _may_spend(self, now: float) -> bool:
+        """Return whether measuring may take more CPU time."""
+        return self.spent <= max(ALLOWANCE_S, BUDGET * (now - self._started))
 
     def _arm(self) -> None:
         named = [(n, p) for n, p in self.bare.named_parameters() if p.requires_grad]
