@@ -46,7 +46,8 @@ SourceForm = Annotated[
     str,
     typer.Option(
         "--format",
-        help="Format of SOURCE: folders, list, fer2013 or arrays (default: detected).",
+        help="Format of SOURCE: folders, list, fer2013, arrays, webdataset or parquet (default: "
+        "detected).",
     ),
 ]
 Votes = Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from mien.cli import exit_codes
 from mien.cli import options as shared
 from mien.cli import video_options as options
 from mien.cli.paths import similar_file
+from mien.cli.remote import local_output
 from mien.cli.render import Column, make_table, print_table, right_aligned
 from mien.errors import ConfigError, SourceError, counted
 from mien.predict.detectors import DEFAULT
@@ -82,9 +83,13 @@ def video(
         (start, end, every, fps), (detect_every, read_every), smooth, smooth_seconds, lost_seconds,
         segments,
     )  # fmt: skip
-    if on_engine:
-        raise typer.Exit(_run_on_engine(session, sources, request, model, threads, split_seconds))
-    raise typer.Exit(_run(session, sources, kind, out, files, resume, (size, rate)))
+    with local_output(out, resume=resume, new=on_engine) as folder:
+        if on_engine:
+            request = replace(request, out=folder)
+            code = _run_on_engine(session, sources, request, model, threads, split_seconds)
+        else:
+            code = _run(session, sources, kind, folder, files, resume, (size, rate))
+    raise typer.Exit(code)
 
 
 def _session(
