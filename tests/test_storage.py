@@ -190,18 +190,19 @@ def test_datasets_are_imported_from_and_to_and_evaluated_in_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    faces = draw_faces(60)
+    faces = draw_faces(120)
     for row, image in enumerate(faces.images_nhw):
         label = faces.label_names[faces.labels_n[row]]
         write_image(tmp_path / "faces" / label / f"{row}.png", np.repeat(image[..., None], 3, 2))
     storage.upload(tmp_path / "faces", f"{memory}/faces")
     code, _, err = run_mien(
-        capsys, monkeypatch, "data", "import", f"{memory}/faces", f"{memory}/set"
-    )
+        capsys, monkeypatch, "data", "import", f"{memory}/faces", f"{memory}/set",
+        "--validation", 0.4,
+    )  # fmt: skip
     assert code == 0, err
     assert f"uploaded to {memory}/set" in err
     fetched = storage.fetch(f"{memory}/set", tmp_path / "back")
-    assert len(load_dataset(fetched)) == 60
+    assert len(load_dataset(fetched)) == 120
     assert load_dataset(fetched).name == "faces"
     code, _, err = run_mien(
         capsys, monkeypatch, "data", "import", f"{memory}/faces", f"{memory}/set"

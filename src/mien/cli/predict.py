@@ -68,10 +68,10 @@ def predict(
     values. Exit code: 0 where every image shows a face, 3 where some show none, 1 where some
     could not be read (they are listed), 2 for a wrong command line.
     """
-    request = engines.EngineRequest(engine, workers, address, engine_set, out, resume)
+    request = engines.EngineRequest(engine, workers, address, engine_set, out, resume, threads)
     on_engine = request.check(json=as_json, csv=as_csv, output=output, annotate=annotate)
     options = opt.ReaderOptions(model, labels, detector, faces, min_confidence, coverage, prior,
-                                rotate, threads, provider)  # fmt: skip
+                                rotate, request.reader_threads, provider)  # fmt: skip
     with ExitStack() as stack:
         output = stack.enter_context(local_output(output))
         annotate = stack.enter_context(local_output(annotate))
