@@ -69,6 +69,12 @@ def test_a_tar_cut_between_two_files_is_cut_short_too(tmp_path: Path) -> None:
             read_source(cut)
 
 
+def test_names_are_spelt_as_in_every_source(tmp_path: Path) -> None:
+    data = read_source(shard(tmp_path / "faces.tar", [b"Happiness", b"sadness", b""], "txt"))
+    assert data.label_names == ("happy", "sad")
+    assert data.labels_n.tolist() == [0, 1, -1]
+
+
 def test_the_hubs_layout_is_detected(tmp_path: Path) -> None:
     place = tmp_path / "hub" / "data"
     place.mkdir(parents=True)

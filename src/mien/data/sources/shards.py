@@ -22,7 +22,7 @@ from mien.data.sources.images import ImageCropper
 from mien.errors import DataError, MissingExtraError, did_you_mean
 from mien.files import plain
 from mien.imaging.codec import SUFFIXES
-from mien.labels import SEVEN
+from mien.labels import SEVEN, canonical, class_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -282,15 +282,17 @@ def _label(shard: Path, key: str, group: dict[str, bytes], names: Sequence[str])
 
 
 def _named(text: str, names: Sequence[str], where: str) -> str:
-    """Return the name of a class that is given by its name or its number."""
+    """Return the name of a class, in our spelling, that is given by its name or its number."""
+    if not text:
+        return ""
     if not text.isdecimal():
-        return plain(text)
+        return class_name(plain(text), where)
     if int(text) >= len(names):
         raise DataError(
             f"{where}: class {text} has no name",
             hint="put a classes.txt beside the shards, one name a line, the first for 0",
         )
-    return names[int(text)]
+    return canonical(names[int(text)])
 
 
 def _parquet_samples(file: Path) -> Iterator[Sample]:
