@@ -44,7 +44,7 @@ from mien.video.sinks.rows import rows
 from mien.video.sources import list_sources
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SIDE = 160
+SIDE = 96
 
 
 def write_images(folder: Path, count: int) -> Path:
@@ -416,7 +416,7 @@ def simulation(images: Path, work: Path) -> None:
     print(f"ray.wait on n pending calls, ms: { {n: round(1e3 * s, 2) for n, s in waits.items()} }")
     # The limit that the driver alone sets.
     print(f"the driver keeps {mean / cost:.0f} workers busy with images of this size")
-    for size, factor in (("images of 160 pixels", 1.0), ("ten times the work", 10.0)):
+    for size, factor in (("images of 96 pixels", 1.0), ("ten times the work", 10.0)):
         for nodes in (10, 30, 100, 300, 1000):
             workers = nodes * 16
             # Of all that is reported in one round of waiting, each pays its part.

@@ -95,7 +95,7 @@ def open_file(address: str) -> IO[bytes]:
     Raises:
         SourceError, MissingExtraError: see `read_content`.
     """
-    options = {"block_size": BLOCK_BYTES, "cache_type": "readahead"}
+    options = {"block_size": BLOCK_BYTES, "cache_type": "bytes"}
     return _ask(address, lambda fs, path: fs.open(path, "rb", **options))
 
 
@@ -120,7 +120,8 @@ def list_files(address: str) -> list[str]:
 
     def find(fs: Any, path: str) -> list[str]:
         if any(character in path for character in "*?["):
-            found = [name for name in fs.glob(path) if fs.isfile(name)]
+            named = (name for name in fs.glob(path) if not _is_hidden(name.rpartition("/")[2]))
+            found = [name for name in named if fs.isfile(name)]
         # What a web server has is known only when it is asked for.
         elif scheme_of(address) in ("http", "https") or fs.isfile(path):
             return [address]

@@ -32,7 +32,8 @@ MISTAKES = """
 2 | mien predict photo.jpg --threads four | --threads must be an integer, got 'four'
 2 | mien predict photo.jpg --threads -1 | -1
 2 | mien predict '' | is an empty string
-2 | mien predict https://example.org/me.jpg | https://example.org/me.jpg
+2 | mien predict ftp://example.org/me.jpg | ftp://example.org/me.jpg
+2 | mien predict s3://key:secret@bucket/me.jpg | must not hold a user name
 2 | mien predict file:///tmp/me.jpg | /tmp/me.jpg
 1 | mien predict 'nothing*.jpg' | nothing*.jpg
 1 | mien predict --from-file none.txt | none.txt

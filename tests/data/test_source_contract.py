@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -70,11 +75,60 @@ def arrays(place: Path) -> Example:
     return Example(place / "faces.npz")
 
 
+def encoded(row: int) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(FACES[row]).save(out, "PNG")
+    return out.getvalue()
+
+
+def webdataset(place: Path) -> Example:
+    shards = place / "faces"
+    shards.mkdir()
+    for shard in range(2):
+        with tarfile.open(shards / f"faces-{shard}.tar", "w") as archive:
+            for row in range(6 * shard, 6 * shard + 6):
+                label = LABELS[row % 3]
+                own = {
+                    0: {"cls": label.encode()},
+                    1: {"json": json.dumps({"label": label}).encode()},
+                    2: {"txt": str(SEVEN.index(label)).encode()},
+                }[row % 3]
+                for suffix, content in {"png": encoded(row), **own}.items():
+                    add(archive, f"{row:02d}.{suffix}", content)
+            if shard:
+                add(archive, "torn.jpg", b"\xff\xd8torn")
+                add(archive, "torn.cls", b"sad")
+                add(archive, "lonely.cls", b"sad")
+    return Example(shards, ("faces-1/torn.jpg", "faces-1/lonely"))
+
+
+def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    archive.addfile(member, io.BytesIO(content))
+
+
+def parquet(place: Path) -> Example:
+    images: list[dict[str, object]] = [
+        {"bytes": encoded(row), "path": f"{row}.png"} for row in range(12)
+    ]
+    images += [{"bytes": b"\xff\xd8torn", "path": "torn.jpg"}, {"bytes": None, "path": "gone.jpg"}]
+    names = ["sad", "happy", "neutral"]
+    labels = [names.index(LABELS[row % 3]) for row in range(12)] + [0, 0]
+    table = pa.table({"image": images, "label": labels})
+    features = {"label": {"names": names, "_type": "ClassLabel"}}
+    about = json.dumps({"info": {"features": features}})
+    pq.write_table(table.replace_schema_metadata({"huggingface": about}), place / "faces.parquet")
+    return Example(place / "faces.parquet", ("faces/000012-torn.jpg", "faces/000013-gone.jpg"))
+
+
 EXAMPLES: dict[str, Callable[[Path], Example]] = {
     "folders": folders,
     "list": listing,
     "fer2013": fer2013,
     "arrays": arrays,
+    "webdataset": webdataset,
+    "parquet": parquet,
 }
 
 

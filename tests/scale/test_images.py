@@ -218,7 +218,7 @@ def test_the_command_reads_the_examples(
     assert (code, printed) == (0, "")
     assert "1 of 1 batches of images" in err
     assert f"2 images, 2 faces, 0 without a face, 0 unreadable; written to {out}" in err
-    assert [row["label"] for row in table(out)] == ["happy", "happy"]
+    assert [row["label"] for row in table(out)] == ["happy", "neutral"]
     again, _, err = run_mien(capsys, monkeypatch, *arguments)
     assert (again, "--resume to continue it" in err) == (2, True)
     assert run_mien(capsys, monkeypatch, *arguments, "--resume")[0] == 0

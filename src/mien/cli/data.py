@@ -13,6 +13,7 @@ from mien.cli.audit import audit, photo_detector
 from mien.cli.extras import needs
 from mien.cli.options import CropSize, Force, Json, NewDataset, SourceForm, Votes
 from mien.cli.paths import refuse_file
+from mien.cli.remote import local_input, local_output
 from mien.cli.render import Column, make_table, print_table, progress_bars, right_aligned
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ Source = Annotated[
     Path,
     typer.Argument(
         metavar="SOURCE",
-        help="Folder with one folder of images per class, a CSV list, FER2013's CSV, or an .npz.",
+        help="Folder with one folder of images per class, a CSV list, FER2013's CSV, an .npz, "
+        "WebDataset's .tar shards, or Parquet with images; or the address of one.",
     ),
 ]
 Validation = Annotated[
@@ -108,11 +110,15 @@ def import_(
     options = PrepareOptions(
         form, votes, size, validation, seed, force, apply, faces, subjects, duplicates
     )
-    with progress_bars() as progress:
-        prepare(source, out, options, progress, photo_detector)
-    _print_dataset(out, as_json=as_json)
-    if (out / "import.html").is_file():
-        typer.echo(f"page: {out / 'import.html'}", err=True)
+    with (
+        local_input(source) as here,
+        local_output(out, new=not force) as folder,
+        progress_bars() as progress,
+    ):
+        prepare(here, folder, options, progress, photo_detector)
+        _print_dataset(folder, as_json=as_json)
+        if (folder / "import.html").is_file():
+            typer.echo(f"page: {folder / 'import.html'}", err=True)
 
 
 @app.command(short_help="Print class counts and duplicates, write a contact sheet.")

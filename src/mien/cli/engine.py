@@ -31,9 +31,8 @@ def predict_on_engine(inputs: InputPaths, options: ReaderOptions, request: Engin
     if inputs.videos or inputs.stdin_at is not None:
         what = "videos are read by mien video" if inputs.videos else "standard input is one image"
         raise ConfigError(f"--engine reads image files; {what}", hint="give files or folders")
-    # As many threads as a worker has: results do not depend on it, but the machine's load does.
-    reader = options.make_reader(threads=max(options.threads, 1))
-    engine = make_engine(request.options(options.threads, folder))
+    reader = options.make_reader()
+    engine = make_engine(request.options(folder))
     settings = {
         "labels": list(reader.classifier.info.labels), "faces": options.faces,
         "min_confidence": options.min_confidence, "coverage": options.coverage,
@@ -59,9 +58,7 @@ def video_on_engine(
     session: Session,
     specs: Sequence[str],
     request: EngineRequest,
-    *,
     model: Path | None,
-    threads: int,
     split_seconds: float,
 ) -> int:
     """Read videos on an engine into a dataset; return the exit code."""
@@ -70,7 +67,7 @@ def video_on_engine(
 
     folder = request.folder()
     videos = _videos(specs)
-    engine = make_engine(request.options(threads, folder, items_per_job=2))
+    engine = make_engine(request.options(folder, items_per_job=2))
     with engine_progress("parts of videos") as progress:
         manifest = read_videos_on(
             engine, session, videos, folder, split_seconds=split_seconds,

@@ -78,6 +78,7 @@ class EngineRequest:
         settings: 'KEY=VALUE'.
         out: folder of the dataset.
         resume: whether to continue it.
+        threads: CPU threads of each worker, or of this process without an engine.
     """
 
     name: str = ""
@@ -86,6 +87,12 @@ class EngineRequest:
     settings: list[str] = field(default_factory=list)
     out: Path | None = None
     resume: bool = False
+    threads: int = 0
+
+    @property
+    def reader_threads(self) -> int:
+        """CPU threads of a reader, 0 for all cores: a worker has one unless more are asked for."""
+        return max(self.threads, 1) if self.name else self.threads
 
     def check(self, only_with_engine: bool = True, **others: object) -> bool:
         """Return whether an engine is asked for; refuse options that contradict each other.
@@ -128,11 +135,10 @@ class EngineRequest:
             )
         return self.out
 
-    def options(self, threads: int, folder: Path, items_per_job: int = 8) -> EngineOptions:
+    def options(self, folder: Path, items_per_job: int = 8) -> EngineOptions:
         """Return how the engine is made.
 
         Args:
-            threads: of each worker; 0 stands for 1 here.
             folder: to make the jobs' folder in.
             items_per_job: see `EngineOptions`.
 
@@ -142,7 +148,7 @@ class EngineRequest:
         from mien.scale.registry import EngineOptions
 
         return EngineOptions(
-            self.name, self.workers, max(threads, 1), self.address,
+            self.name, self.workers, max(self.threads, 1), self.address,
             dict(_setting(text) for text in self.settings),
             # Beside the folder, which is for the results alone.
             folder.with_name(f".{folder.name}.jobs"), items_per_job,

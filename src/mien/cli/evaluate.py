@@ -18,9 +18,11 @@ from mien.cli.evaluate_tables import (
 from mien.cli.extras import needs
 from mien.cli.options import AnyModel, Json, RunDatasetFolder
 from mien.cli.paths import refuse_file
+from mien.cli.remote import local_input, local_output
 from mien.cli.render import progress_bars
 from mien.errors import ConfigError
 from mien.labels import label_set
+from mien.storage import storage_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,16 +93,39 @@ def evaluate(
     Ground truth is the raters' consensus where the dataset has votes, and the raw labels beside
     it.
     """
+    # Empty stands for all of the model's labels, which are not known before it is loaded.
+    chosen = label_set(labels) if labels else ()
+    with (
+        local_input(model) as here,
+        local_input(data) as folder,
+        local_output(image) as plots,
+    ):
+        # Before the model is loaded and the data are scored.
+        refuse_file(plots, "--image", [".png"])
+        _evaluate(here, folder, split, chosen, by or (), corruptions=corruptions, raters=raters,
+                  as_json=as_json, image=plots, beside=storage_address(model) is None)  # fmt: skip
+
+
+def _evaluate(
+    model: Path,
+    data: Path | None,
+    split: str,
+    chosen: tuple[str, ...],
+    by: Sequence[str],
+    *,
+    corruptions: bool,
+    raters: bool,
+    as_json: bool,
+    image: Path | None,
+    beside: bool,
+) -> None:
+    """Evaluate, print, and write the plots; BESIDE allows a place beside the model."""
     with needs("data", "mien evaluate"):
         from mien.data.dataset import load_dataset
         from mien.evaluate.evaluate import evaluate as run_evaluation
-    # Empty stands for all of the model's labels, which are not known before it is loaded.
-    chosen = label_set(labels) if labels else ()
-    # Before the model is loaded and the data are scored.
-    refuse_file(image, "--image", [".png"])
     scorer = load_scorer(model, chosen)
     dataset = load_dataset(data or _own_data(model, split))
-    evaluation = run_evaluation(scorer, dataset, split, chosen, by=by or (), raters=raters)
+    evaluation = run_evaluation(scorer, dataset, split, chosen, by=by, raters=raters)
     if split == "test":
         typer.echo("note: this is the test split; do not choose a model by it", err=True)
     robustness = _robustness(scorer, dataset, split, chosen) if corruptions else None
@@ -116,7 +141,7 @@ def evaluate(
             print_raters(evaluation)
     # So that a failing plot cannot lose the figures.
     sys.stdout.flush()
-    path = image or _image_path(model, dataset, split)
+    path = image or (_image_path(model, dataset, split) if beside else None)
     if path is None:
         typer.echo("note: no plots were written; --image FILE writes them", err=True)
         return

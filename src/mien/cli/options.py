@@ -40,7 +40,8 @@ SourceForm = Annotated[
     str,
     option(
         "--format",
-        help="Format of SOURCE: folders, list, fer2013 or arrays (default: detected).",
+        help="Format of SOURCE: folders, list, fer2013, arrays, webdataset or parquet (default: "
+        "detected).",
     ),
 ]
 Votes = Annotated[

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from mien.cli import options as shared
 from mien.cli import predict_options as opt
 from mien.cli.paths import STDIN, input_paths, print_skipped_videos
 from mien.cli.predict_output import Tally, write_readings
+from mien.cli.remote import local_output
 from mien.errors import ConfigError, SourceError
 from mien.predict.detectors import DEFAULT
 
@@ -64,24 +66,34 @@ def predict(
     values. Exit code: 0 where every image shows a face, 3 where some show none, 1 where some
     could not be read (they are listed), 2 for a wrong command line.
     """
-    # First of all: options that contradict each other fail before a path is looked at.
-    files = opt.OutputOptions.of(output, annotate, as_json=as_json, as_csv=as_csv)
+    request = engines.EngineRequest(engine, workers, address, engine_set, out, resume, threads)
+    on_engine = request.check(json=as_json, csv=as_csv, output=output, annotate=annotate)
     options = opt.ReaderOptions(model, labels, detector, faces, min_confidence, coverage, prior,
-                                rotate, threads, provider)  # fmt: skip
+                                rotate, request.reader_threads, provider)  # fmt: skip
+    with ExitStack() as stack:
+        output = stack.enter_context(local_output(output))
+        annotate = stack.enter_context(local_output(annotate))
+        request = replace(
+            request, out=stack.enter_context(local_output(out, resume=resume, new=True))
+        )
+        # First of all: options that contradict each other fail before a path is looked at.
+        files = opt.OutputOptions.of(output, annotate, as_json=as_json, as_csv=as_csv)
+        # Before the models: a wrong path is reported at once.
+        inputs = _inputs(paths, from_file)
+        if on_engine:
+            return _predict_on_engine(inputs, options, request)
+        run = _predict_videos if inputs.videos else _predict_images
+        return run(inputs, options, files)
+
+
+def _inputs(paths: list[str] | None, from_file: str | None) -> InputPaths:
     if not paths and from_file is None:
         raise ConfigError(
             "missing argument 'IMAGES'",
             hint="give images or folders, or - for an image on standard input; "
             "see: mien predict --help",
         )
-    request = engines.EngineRequest(engine, workers, address, engine_set, out, resume)
-    on_engine = request.check(json=as_json, csv=as_csv, output=output, annotate=annotate)
-    # Before the models: a wrong path is reported at once.
-    inputs = input_paths(paths or [], from_file)
-    if on_engine:
-        return _predict_on_engine(inputs, options, request)
-    run = _predict_videos if inputs.videos else _predict_images
-    return run(inputs, options, files)
+    return input_paths(paths or [], from_file)
 
 
 def _predict_on_engine(

@@ -93,11 +93,8 @@ class ReaderOptions:
         """Whether an option is set that videos do not have."""
         return self.faces != "find" or self.coverage is not None or self.rotate != "0"
 
-    def make_reader(self, threads: int | None = None) -> Reader:
+    def make_reader(self) -> Reader:
         """Return the reader; models are loaded.
-
-        Args:
-            threads: CPU threads; None takes those of the command line.
 
         Raises:
             ConfigError, ModelFileError: as `Reader` does.
@@ -108,8 +105,7 @@ class ReaderOptions:
         return Reader(
             self.model, labels=self.labels, detector=self.detector, faces=self.faces,
             min_confidence=self.min_confidence, coverage=self.coverage,
-            prior=parse_prior(self.prior), provider=self.provider,
-            threads=self.threads if threads is None else threads,
+            prior=parse_prior(self.prior), threads=self.threads, provider=self.provider,
             rotate=self.rotate,
         )  # fmt: skip
 

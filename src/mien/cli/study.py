@@ -131,7 +131,7 @@ def study(
         from mien.data.dataset import load_dataset
         from mien.study.report import write_report
         from mien.study.results_file import open_results
-        from mien.study.study import collect, run_study
+        from mien.study.study import collect
     budget_s = _check_until(until, budget, dry_run=dry_run, report=report)
     plan = _load_plan(path, seeds, only, set_)
     dataset = load_dataset(data)
@@ -141,29 +141,37 @@ def study(
         typer.echo(stored.summary(), err=True)
     # For the report, which says how it was made.
     command = shlex.join(["mien", *sys.argv[1:]])
-    request = engines.EngineRequest(engine, jobs, address, engine_set)
-    workers = _workers(request, folder)
+    workers = _workers(engines.EngineRequest(engine, jobs, address, engine_set), folder)
+    trial = Trial(plan, dataset, data, folder, workers, stored)
     if until:
-        outcome = _until_decided(
-            Trial(plan, dataset, data, folder, workers, stored), budget_s, command,
-            yes=yes, start=not (dry_run or report),
-        )  # fmt: skip
+        start = not (dry_run or report)
+        outcome = _until_decided(trial, budget_s, command, yes=yes, start=start)
     elif report:
         outcome = collect(plan, dataset, folder, stored=stored)
     else:
-        # A dry run starts nothing, so its cost needs no confirmation.
-        trial = Trial(plan, dataset, data, folder, workers, stored)
-        total = _announce(trial, yes=yes or dry_run)
-        if dry_run:
+        found = _run_all(trial, yes=yes, dry_run=dry_run)
+        if found is None:
             return
-        with _progress_bar(total) as ended:
-            outcome = run_study(plan, dataset, data, folder, workers, ended, stored)
+        outcome = found
     if dry_run:
         return
     write_report(outcome, folder, command)
     _print(outcome, folder)
     if outcome.failed:
         raise typer.Exit(exit_codes.FAILURE)
+
+
+def _run_all(trial: Trial, *, yes: bool, dry_run: bool) -> Outcome | None:
+    """Run a study with a fixed number of seeds; None for a dry run, which starts nothing."""
+    from mien.study.study import run_study
+
+    plan, dataset, data, folder, workers, stored = trial
+    # A dry run costs nothing, so that it needs no confirmation.
+    total = _announce(trial, yes=yes or dry_run)
+    if dry_run:
+        return None
+    with _progress_bar(total) as ended:
+        return run_study(plan, dataset, data, folder, workers, ended, stored)
 
 
 class Trial(NamedTuple):
@@ -181,7 +189,7 @@ def _workers(request: engines.EngineRequest, folder: Path) -> EngineOptions:
     """Return what the trainings run on: processes of this machine, unless an engine is given."""
     jobs = request.workers
     replace(request, workers=0).check(only_with_engine=False)
-    return replace(request, name=request.name or "local", workers=jobs).options(1, folder, 1)
+    return replace(request, name=request.name or "local", workers=jobs).options(folder, 1)
 
 
 def _check_until(until: str, budget: str, *, dry_run: bool, report: bool) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from mien.cli import exit_codes
 from mien.cli import options as shared
 from mien.cli import video_options as options
 from mien.cli.paths import similar_file
+from mien.cli.remote import local_output
 from mien.cli.render import Column, make_table, print_table, right_aligned
 from mien.errors import ConfigError, SourceError, counted
 from mien.predict.detectors import DEFAULT
@@ -69,30 +70,23 @@ def video(
     """Track faces through videos and classify their expressions over time, on this machine.
 
     Prints a summary, or rows, one per face and frame; --out writes both while it runs. Exit code:
-    0 done, 3 where some source shows no face, 1 where some could not be read to their end.
-    """
+    0 done, 3 where some source shows no face, 1 where some could not be read to their end."""
     files = _wanted_files(rows, annotate, timeline, report, blur_faces, not no_images)
-    kind = _check(files, out, as_json=as_json, as_csv=as_csv, resume=resume)
-    request = engines.EngineRequest(engine, workers, address, engine_set, out, resume)
-    on_engine = request.check(False, json=as_json, csv=as_csv, blur_faces=blur_faces, size=size,
-                              rate=rate, **_kept(files))  # fmt: skip
-    detect_every = 1 if blur_faces and detect_every is None else detect_every  # misses no face
-    session = _session(
-        (model, detector, min_confidence, prior, max(threads, 1) if on_engine else threads),
-        (start, end, every, fps), (detect_every, read_every), smooth, smooth_seconds, lost_seconds,
-        segments,
-    )  # fmt: skip
-    if on_engine:
-        raise typer.Exit(_run_on_engine(session, sources, request, model, threads, split_seconds))
-    raise typer.Exit(_run(session, sources, kind, out, files, resume, (size, rate)))
+    request = engines.EngineRequest(engine, workers, address, engine_set, out, resume, threads)
+    kind = _check(files, request, (size, rate), as_json=as_json, as_csv=as_csv)
+    session = _session((model, detector, min_confidence, prior, request.reader_threads),
+                       (start, end, every, fps), (detect_every, read_every), blur_faces,
+                       (smooth, smooth_seconds), lost_seconds, segments)  # fmt: skip
+    raise typer.Exit(_start(session, sources, kind, request, files, (size, rate), model,
+                            split_seconds))  # fmt: skip
 
 
 def _session(
     reader: tuple[Path | None, str, float | None, str, int],
     selection: tuple[float, float | None, int, float | None],
     every: tuple[int | None, int | None],
-    smooth: str,
-    smooth_s: float,
+    blur: bool,
+    smooth: tuple[str, float],
     lost_s: float,
     segments: str,
 ) -> Session:
@@ -105,31 +99,31 @@ def _session(
     model, detector, min_confidence, prior, threads = reader
     made = Reader(model, detector=detector, min_confidence=min_confidence,
                   prior=parse_prior(prior), threads=threads)  # fmt: skip
-    settings = VideoSettings(*every, smooth=smooth, smooth_s=smooth_s, lost_s=lost_s)
+    detect_every, read_every = every
+    detect_every = 1 if blur and detect_every is None else detect_every  # misses no face
+    settings = VideoSettings(detect_every, read_every, smooth=smooth[0], smooth_s=smooth[1],
+                             lost_s=lost_s)  # fmt: skip
     return made.session(selection=Selection(*selection), settings=settings, segments=segments)
 
 
-def _kept(files: OutputOptions) -> dict[str, object]:
-    """Return what is asked for that an engine does not write, by the name of its flag."""
-    return {
-        "annotate": files.annotate, "timeline": files.timeline, "report": files.report,
-        "format": files.rows not in ("csv", "parquet"),
-    }  # fmt: skip
-
-
-def _run_on_engine(
+def _start(
     session: Session,
     sources: list[str],
+    kind: str,
     request: engines.EngineRequest,
+    files: OutputOptions,
+    raw: tuple[str | None, float | None],
     model: Path | None,
-    threads: int,
     split_seconds: float,
 ) -> int:
-    from mien.cli.engine import video_on_engine  # here: one video needs no engine
+    """Read the sources, on an engine where one is asked for; return the exit code."""
+    with local_output(request.out, resume=request.resume, new=bool(request.name)) as folder:
+        if not request.name:
+            return _run(session, sources, kind, folder, files, request.resume, raw)
+        from mien.cli.engine import video_on_engine  # here: one video needs no engine
 
-    return video_on_engine(
-        session, sources, request, model=model, threads=threads, split_seconds=split_seconds
-    )
+        request = replace(request, out=folder)
+        return video_on_engine(session, sources, request, model, split_seconds)
 
 
 def _wanted_files(
@@ -150,12 +144,23 @@ def read_videos(reader: Reader, paths: list[Path], kind: str, annotate: Path | N
 
 
 def _check(
-    files: OutputOptions, out: Path | None, *, as_json: bool, as_csv: bool, resume: bool
+    files: OutputOptions,
+    request: engines.EngineRequest,
+    raw: tuple[str | None, float | None],
+    *,
+    as_json: bool,
+    as_csv: bool,
 ) -> str:
     """Refuse options that contradict each other, before a model is loaded; return what to print."""
+    request.check(
+        False, json=as_json, csv=as_csv, size=raw[0], rate=raw[1], blur_faces=files.blur,
+        annotate=files.annotate, timeline=files.timeline, report=files.report,
+        format=files.rows not in ("csv", "parquet"),
+    )  # fmt: skip
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other", hint="choose one")
-    if out is None and (files.annotate or files.timeline or files.report or resume):
+    images = files.annotate or files.timeline or files.report
+    if request.out is None and (images or request.resume):
         raise ConfigError("images, reports and --resume need a folder", hint="give --out DIR")
     return "json" if as_json else "csv" if as_csv else "table"
 

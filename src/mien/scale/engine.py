@@ -1,6 +1,6 @@
 """What an engine is: it runs workers, gives each an item, and reports what became of it.
 
-An engine knows nothing of images, retries or order: `mien.scale.mapping.map_items` does the rest
+An engine is independent of images, retries and order: `mien.scale.mapping.map_items` does the rest
 for all of them.
 """
 

@@ -82,7 +82,7 @@ def map_items(
         engine: opened.
         items: what the workers get; picklable.
         attempts: 1 or more.
-        ordered: yield the outcomes in the order of the items, not as they come in.
+        ordered: yield the outcomes in the order of the items, not as they finish.
         split: returns the parts of an item: when it fails, each of them is tried by itself, so
             that one bad part does not take the others with it. A part that is the item itself is
             not split again.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from mien.data.sources.arrays import read_arrays
 from mien.data.sources.fields import check_size
 from mien.data.sources.folders import read_folders
+from mien.data.sources.shards import read_parquet, read_webdataset
 from mien.data.sources.tables import (
     is_pixels,
     read_fer2013,
@@ -90,6 +91,13 @@ SOURCES: Mapping[str, CropSource | ImageSource] = MappingProxyType(
             "a NumPy .npz of images and labels, optionally usage, votes, names, subjects",
             read_arrays,
         ),
+        "webdataset": ImageSource(
+            "WebDataset's .tar shards: NAME.jpg with NAME.cls, NAME.txt or NAME.json",
+            read_webdataset,
+        ),
+        "parquet": ImageSource(
+            "Parquet with image bytes, as on the Hugging Face hub: image,label", read_parquet
+        ),
     }
 )
 """Every format that is read, by its name; tests/data/test_source_contract.py checks each."""
@@ -160,10 +168,10 @@ def detect_format(source: Path) -> str:
     except OSError as error:
         raise DataError(f"cannot read {source}: {error.strerror}", hint="check the path") from error
     if S_ISDIR(kind):
-        # Any folder: its reader says which class folders it misses.
-        return "folders"
-    if source.suffix.lower() == ".npz":
-        return "arrays"
+        return _folder_format(source)
+    suffix = source.suffix.lower()
+    if suffix in BY_SUFFIX:
+        return BY_SUFFIX[suffix]
     if source.suffix.lower() in (".csv", ".txt"):
         # By content: both formats are .csv files.
         # A table without a header has its first row of pixels here, which `is_pixels` recognises.
@@ -179,6 +187,23 @@ def detect_format(source: Path) -> str:
         f"{source} is in no known format",
         hint="; ".join(f"{name}: {known.description}" for name, known in SOURCES.items()),
     )
+
+
+BY_SUFFIX = {".npz": "arrays", ".tar": "webdataset", ".parquet": "parquet"}
+"""Formats by the suffix of their files."""
+
+
+def _folder_format(folder: Path) -> str:
+    """Return the format of a folder: of shards, if there are any in it; else of class folders."""
+    suffixes = {path.suffix.lower() for path in folder.iterdir() if not path.is_dir()}
+    if not suffixes & {".tar", ".parquet"} and (folder / "data").is_dir():
+        # The hub's layout: README.md, and the shards in data/.
+        suffixes = {path.suffix.lower() for path in (folder / "data").iterdir()}
+    for suffix in (".tar", ".parquet"):
+        if suffix in suffixes:
+            return BY_SUFFIX[suffix]
+    # Any folder: its reader says which class folders it misses.
+    return "folders"
 
 
 def _is_archive(source: Path) -> bool:

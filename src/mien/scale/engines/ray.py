@@ -277,7 +277,7 @@ def _unreachable(address: str, why: str) -> ClusterError:
     )  # fmt: skip
     return ClusterError(
         f"{where}: {why}",
-        hint="start one with: ray start --head; without address, mien starts one for the run",
+        hint="start one with 'ray start'; without address, mien starts one for the run",
     )
 
 
