@@ -2,12 +2,13 @@
 # make test   passes the tests, in another, and prints the coverage: the least covered files, the total
 # make release-check  build, metadata, contents, fresh installations and the import time of a release
 # make check  linters and type checker, in the environment of the tests
+# make docs   the documentation's site in site/, with strict links, in the same environment
 
 PYTHON ?= python3
 PIP_FLAGS = --quiet --disable-pip-version-check
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "error: mien needs Python 3.11 to 3.13, got " + sys.version.split()[0] + "\nhint: make PYTHON=python3.12")'
 
-.PHONY: demo test check web release-check clean
+.PHONY: demo test check docs web release-check clean
 
 demo: .venv-demo/ready
 	.venv-demo/bin/mien predict examples --annotate out/demo
@@ -28,6 +29,10 @@ check: .venv/ready
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+# A warning, such as a link to nowhere, is an error.
+docs: .venv/ready
+	.venv/bin/zensical build --clean --strict
 
 web:
 	web/vendor.sh
@@ -54,4 +59,4 @@ release-check: .venv-release/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-demo .venv-release out dist build web/node_modules src/mien/serve/web/vendor
+	rm -rf .venv .venv-demo .venv-release out dist build site web/node_modules src/mien/serve/web/vendor

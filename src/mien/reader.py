@@ -134,6 +134,20 @@ class Reader:
             f"detector={self.detector.name!r}{others})"
         )
 
+    def _repr_html_(self) -> str:
+        from mien.report.cell import Table, cell_html
+
+        info = self.classifier.info
+        settings = {
+            "labels": ", ".join(info.labels),
+            "detector": self.detector.name,
+            "unsure below": f"{self.policy.threshold:g}",
+            **{name: str(value) for name, value in self._options.items() if value is not None},
+        }
+        return cell_html(
+            f"Reader, {info.name}", tables=[Table(["setting", "value"], list(settings.items()))]
+        )
+
     def __getstate__(self) -> dict[str, Any]:
         # Locks cannot be pickled, and a process needs its own.
         return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_pid")}

@@ -120,7 +120,8 @@ class Place:
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"line {block.line}: {block.text}\n{done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
+        # Paths as a reader sees them, who works in the folder.
+        return (done.stdout + done.stderr).replace(f"{self.folder}/", "")
 
     def _start(self, command: str) -> None:
         """Start a server that runs until `close`, and wait until it listens."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import ROOT
-from tests.docs.blocks import DOCS, Place, blocks
+from tests.docs.blocks import DOCS, SERVERS, Place, blocks
 from tests.patience import PATIENCE_S
 from tests.web.chromium import CHROMIUM, FLAGS
 
@@ -24,9 +24,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     shutil.copytree(ROOT / "examples", folder / "examples")
     place = Place(folder)
     for block in blocks(PAGE):
-        if block.file == "page/index.html" or block.text.startswith(
-            ("mien serve", "python -m http")
-        ):
+        if block.file == "page/index.html" or block.text.startswith(SERVERS):
             place.run(block)
     yield place
     place.close()
@@ -50,7 +48,9 @@ def test_the_page_reads_an_image(place: Place, browser: Any) -> None:
     page.set_input_files("input", place.folder / "examples" / "astronaut.jpg")
     page.wait_for_function("document.querySelector('[role=status]').textContent == 'Found: happy'")
     photo, face = page.locator("img").bounding_box(), page.locator(".face").bounding_box()
-    assert photo["x"] < face["x"] < face["x"] + face["width"] < photo["x"] + photo["width"]
+    # The box lies where the face is: from 180 to 270 of 512 pixels.
+    assert face["x"] - photo["x"] == pytest.approx(180 / 512 * photo["width"], abs=2)
+    assert face["width"] == pytest.approx(90 / 512 * photo["width"], abs=8)  # borders included
     if "MIEN_SHOTS" in os.environ:  # the tutorial's image
         page.screenshot(path=str(Path(os.environ["MIEN_SHOTS"]) / "tutorial-developer.png"))
 

@@ -12,7 +12,6 @@ skipped.csv        files that were not imported, with the reason
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,8 @@ import numpy as np
 
 from mien.data.columns import MANIFEST_COLUMNS, text_values
 from mien.data.duplicates import perceptual_hashes, pixel_hashes
-from mien.data.records import Origin, Skipped, Thumbnail
+from mien.data.records import SPLITS as SPLITS
+from mien.data.records import Origin, Skipped, Thumbnail, read_skipped
 from mien.errors import DataError, MissingExtraError
 from mien.files import (
     JsonKind,
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCHEMA_VERSION = 1
-SPLITS = ("train", "validation", "test", "excluded")
-"""'excluded' holds duplicates of images in a stronger split, and images that nothing can use."""
 DATASET_JSON = JsonKind(
     noun="dataset",
     newest=SCHEMA_VERSION,
@@ -225,6 +223,11 @@ class Dataset:
             raise DataError(f"{self.name} has no {name} split", hint=hint)
         return self.subset(chosen)
 
+    def _repr_html_(self) -> str:
+        from mien.data.show import dataset_html
+
+        return dataset_html(self)
+
 
 _ROW_ARRAYS = (
     "labels_n", "sources_n", "source_splits_n", "subjects_n", "splits_n", "groups_n", "votes_nk",
@@ -373,22 +376,13 @@ def load_dataset(folder: Path) -> Dataset:
             },
             fingerprint=about["fingerprint"],
             facts={_OLD_FACTS.get(key, key): value for key, value in about["facts"].items()},
-            skipped=_read_skipped(folder / "skipped.csv"),
+            skipped=read_skipped(folder / "skipped.csv"),
         )
     except (OSError, KeyError, ValueError, pyarrow.ArrowException) as error:
         raise DataError(
             f"the dataset {folder} is damaged: {error}",
             hint="import it again, with force to replace it",
         ) from error
-
-
-def _read_skipped(path: Path) -> tuple[Skipped, ...]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in list(csv.reader(file))[1:] if len(row) in (2, 3)]
-    except FileNotFoundError:  # a dataset that another program wrote may lack the list
-        return ()
-    return tuple(Skipped(*row) for row in rows)
 
 
 def _pyarrow() -> tuple[Any, Any]:

@@ -1,8 +1,16 @@
-"""What a data source records about single files, beside the crops themselves."""
+"""What a data source records about single files, beside the crops themselves; the splits."""
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SPLITS = ("train", "validation", "test", "excluded")
+"""'excluded' holds duplicates of images in a stronger split, and images that nothing can use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +26,16 @@ class Skipped:
     source: str
     reason: str
     kind: str = "unreadable"
+
+
+def read_skipped(path: Path) -> tuple[Skipped, ...]:
+    """Return the skipped files that a dataset's skipped.csv lists; empty where there is none."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in list(csv.reader(file))[1:] if len(row) in (2, 3)]
+    except FileNotFoundError:  # a dataset that another program wrote may lack the list
+        return ()
+    return tuple(Skipped(*row) for row in rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import io
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mien.data.dataset import SPLITS, Dataset
+from mien.data.records import SPLITS
+from mien.report.cell import Table, cell_html
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 NO_SPLIT, NO_LABEL = "no split", "no label"
@@ -17,8 +21,32 @@ CELL, GAP, MARGIN, CAPTION = 64, 4, 16, 26
 """Measures of the contact sheet in pixels: a face, the space around it, the edge, a title."""
 
 
+class ShownDataset(Protocol):
+    """What is shown of a dataset, such as mien.data.dataset.Dataset, which describes each."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
+    @property
+    def size(self) -> int: ...  # noqa: D102
+    @property
+    def images_nhw(self) -> NDArray[np.uint8]: ...  # noqa: D102
+    @property
+    def label_names(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def labels_n(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def splits_n(self) -> NDArray[np.str_]: ...  # noqa: D102
+    @property
+    def vote_names(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def facts(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def __len__(self) -> int: ...
+
+
 def count_table(
-    dataset: Dataset, splits_n: NDArray[np.str_] | None = None
+    dataset: ShownDataset, splits_n: NDArray[np.str_] | None = None
 ) -> dict[str, dict[str, int]]:
     """Return images per class and split: {label: {split: count}}, without empty splits.
 
@@ -36,7 +64,7 @@ def count_table(
     return rows
 
 
-def describe(dataset: Dataset) -> dict[str, Any]:
+def describe(dataset: ShownDataset) -> dict[str, Any]:
     """Return what `mien data show --json` prints, as JSON types."""
     return {
         "name": dataset.name,
@@ -49,7 +77,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def contact_sheet(dataset: Dataset, columns: int = 14, seed: int = 0) -> NDArray[np.uint8]:
+def contact_sheet(dataset: ShownDataset, columns: int = 14, seed: int = 0) -> NDArray[np.uint8]:
     """Return a grey image, uint8 [h, w], with two rows of random faces for each class.
 
     Args:
@@ -78,3 +106,21 @@ def contact_sheet(dataset: Dataset, columns: int = 14, seed: int = 0) -> NDArray
             sheet.paste(face.resize((CELL, CELL), Image.Resampling.BICUBIC), (x, y))
         top += 2 * (CELL + GAP) + GAP
     return np.asarray(sheet)
+
+
+def dataset_html(dataset: ShownDataset) -> str:
+    """Return class counts, warnings and a contact sheet for a notebook cell."""
+    counts = count_table(dataset)
+    splits = list(next(iter(counts.values()), {}))
+    rows = [[label, *(f"{n:,}" for n in own.values())] for label, own in counts.items()]
+    about = f"{len(dataset):,} grey images of {dataset.size} x {dataset.size} pixels"
+    warnings = [f"warning: {one['message']}" for one in dataset.facts.get("warnings", [])]
+    image = None
+    if len(dataset):
+        buffer = io.BytesIO()
+        Image.fromarray(contact_sheet(dataset)).save(buffer, "PNG")
+        image = buffer.getvalue()
+    return cell_html(
+        f"Dataset {dataset.name}", lines=[about, *warnings],
+        tables=[Table(["class", *splits], rows)], image=image,
+    )  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from mien.report.cell import cell_html
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -74,3 +76,9 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as JSON types."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        settings = " ".join(f"--set {setting}" for setting in self.settings)
+        about = f"{self.name}, {self.severity}, confidence {self.confidence}"
+        remedy = f"{self.remedy} {settings}".rstrip()
+        return cell_html(self.title, lines=[about, self.evidence, remedy])

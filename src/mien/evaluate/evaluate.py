@@ -16,6 +16,8 @@ from mien.evaluate.metrics import HEADLINES, Rows, confusion_matrix
 from mien.evaluate.predictions import PredictionTable, Scorer, ground_truth_of, predict_table
 from mien.evaluate.raters import RaterAgreement, rater_agreement
 from mien.evaluate.subgroups import ColumnGroups, GradedRows, group_metrics
+from mien.evaluate.words import GROUND_TRUTHS, NAMES, in_words
+from mien.report.cell import Table, cell_html
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,6 +140,25 @@ class Evaluation:
         if self.raters:
             more["raters"] = [one.to_dict() for one in self.raters]
         return {**about, **raw, "consensus": consensus, **more}
+
+    def _repr_html_(self) -> str:
+        """Return the headline metrics and the recalls for a notebook cell, with intervals."""
+        graded = {"consensus": self.consensus, "raw": self.raw}
+        known = {GROUND_TRUTHS[name]: m for name, m in graded.items() if m is not None}
+        metrics = [
+            [title, *(in_words(m.headlines[key]) for m in known.values())]
+            for key, title in NAMES.items()
+        ]
+        recalls = [
+            [f"recall {label}", *(in_words(m.classes[i].recall) for m in known.values())]
+            for i, label in enumerate(self.labels)
+        ]
+        heads = ["metric", *(f"{name}, n = {m.n:,}" for name, m in known.items())]
+        return cell_html(
+            f"{self.model} on {self.data}, {self.split}; 95% intervals",
+            lines=[f"warning ({n}): {text}" for n, m in known.items() for text in m.warnings],
+            tables=[Table(heads, [*metrics, *recalls])],
+        )
 
 
 def evaluate(

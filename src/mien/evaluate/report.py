@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mien.evaluate.words import GROUND_TRUTHS as GROUND_TRUTHS
+from mien.evaluate.words import NAMES as NAMES
+from mien.evaluate.words import UNDEFINED_TEXT as UNDEFINED_TEXT
+from mien.evaluate.words import in_words as in_words
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from mien.evaluate.evaluate import Evaluation, Metrics
     from mien.evaluate.subgroups import ColumnGroups
-    from mien.intervals import Estimate
 
-NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "log_loss": "log loss",
-    "brier": "Brier score",
-    "calibration_error": "calibration error",
-}
-GROUND_TRUTHS = {"consensus": "rater consensus", "raw": "raw label"}
-"""Ground truths of an evaluation: the raters' majority, and the dataset's own label."""
-UNDEFINED_TEXT = "not defined"
 TOO_FEW = "too few"
 """In place of a difference: the group, or the rest, has fewer than subgroups.MIN_GROUP images."""
 
@@ -39,14 +32,6 @@ def markdown(evaluation: Evaluation) -> str:
         lines += _table(*confusion_table(metrics))
         lines += [line for text in metrics.warnings for line in ("", f"Warning: {text}.")]
     return "\n".join(lines) + "\n"
-
-
-def in_words(estimate: Estimate, digits: int = 4) -> str:
-    """Return '0.8966 (0.8841 to 0.9095)', or that the metric is not defined."""
-    if not estimate.is_defined:
-        return UNDEFINED_TEXT
-    value, low, high = (f"{v:.{digits}f}" for v in (estimate.value, estimate.low, estimate.high))
-    return f"{value} ({low} to {high})"
 
 
 CLASS_HEAD = ("class", "n", "recall (95%)", "predicted", "precision (95%)", "F1 (95%)")
