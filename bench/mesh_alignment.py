@@ -92,7 +92,7 @@ def one(
         "fit.threads": 1, "fit.device": "cpu",
     }  # fmt: skip
     own = [f"{key}={value}" for key, value in settings.items()]
-    training = Training(load_recipe(Path("recipes/tiny.toml"), own), args.train, 0)
+    training = Training(load_recipe(Path("recipes/tiny.toml"), [*own, *args.set]), args.train, 0)
     result = read_result(folder, training.key, dataset.fingerprint)
     if result is None:
         before = align_pretraining._faces_with_landmarks, align_pretraining.MIRRORED
@@ -118,6 +118,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="dataset folder with votes")
     parser.add_argument("--points", type=Path, required=True, help="file of bench/face_mesh.py")
     parser.add_argument("--out", type=Path, required=True, help="folder of the trainings")
+    parser.add_argument("--set", nargs="*", default=[], help="settings of all trainings")
     parser.add_argument("--only", nargs="+", default=["mtcnn", "rigid", "five"])
     parser.add_argument("--train", type=int, default=4000)
     parser.add_argument("--seeds", type=int, default=3)
