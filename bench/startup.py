@@ -95,8 +95,8 @@ def print_imports(tree: Tree, modules: int) -> None:
     print(f"\nimports of mien predict photo.jpg: {len(own)} modules, {total:.0f} ms of their own\n")
     print("| package | modules | ms | of all |")
     print("| --- | ---: | ---: | ---: |")
-    for name, taken in sorted(packages.items(), key=lambda item: -sum(item[1])):
-        print(f"| {name} | {len(taken)} | {sum(taken):.1f} | {sum(taken) / total:.0%} |")
+    for name, times in sorted(packages.items(), key=lambda item: -sum(item[1])):
+        print(f"| {name} | {len(times)} | {sum(times):.1f} | {sum(times) / total:.0%} |")
     print("\n| module | ms |")
     print("| --- | ---: |")
     for name in sorted(own, key=lambda name: -own[name])[:modules]:
