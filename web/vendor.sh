@@ -8,6 +8,8 @@ rm -rf "$to"
 mkdir -p "$to"
 ort=node_modules/onnxruntime-web fonts=node_modules/@fontsource-variable
 cp "$ort"/dist/ort.wasm.min.mjs "$ort"/dist/ort-wasm-simd-threaded.{mjs,wasm} "$to"
+# With WebGPU: 27 MB, so pyproject.toml keeps these three out of the wheel.
+cp "$ort"/dist/ort.webgpu.min.mjs "$ort"/dist/ort-wasm-simd-threaded.asyncify.{mjs,wasm} "$to"
 cp "$fonts"/inter/files/inter-latin-wght-normal.woff2 "$to/inter.woff2"
 cp "$fonts"/fraunces/files/fraunces-latin-opsz-normal.woff2 "$to/fraunces.woff2"
 {

@@ -3,46 +3,29 @@
 import { cropFace } from "./align.js";
 import { FRAMING, YuNet } from "./detector.js";
 import { Follower } from "./follow.js";
+import { fetchRuntime } from "./runtime.js";
 
-const ASSETS = new URL("../../", import.meta.url); // .../assets/
-const RUNTIME = "vendor/ort.wasm.min.mjs";
-const WASM = "vendor/ort-wasm-simd-threaded.wasm";
-const GLUE = "vendor/ort-wasm-simd-threaded.mjs";
 const NETWORKS = ["yunet", "onet"]; // the detector's, and its verifier
-
-/** Files of private mode that the server does not have. */
-export class MissingFiles extends Error {
-  constructor(names) {
-    super(names.join(", "));
-    this.names = names;
-  }
-}
+const FIRST_PASS = [1, 256, 320, 3], USUAL_FACES = 4; // of a camera of 640 x 480 pixels
 
 export class Engine {
   /**
    * Download all files; there are no requests afterwards.
    * @param {object} model of /v1/models: name, labels, input_size.
    * @param {(fraction: number) => void} progress called with 0 to 1.
+   * @param {object} options of fetchRuntime.
    */
-  static async load(model, progress) {
-    const names = [WASM, `models/${model.name}.onnx`, ...NETWORKS.map((n) => `models/${n}.onnx`)];
-    const [wasm, classifier, ...detector] = await fetchAll(names, progress);
-    const ort = await import(new URL(RUNTIME, ASSETS)).catch(() => {
-      throw new MissingFiles([RUNTIME]);
-    });
-    ort.env.wasm.wasmBinary = wasm;
-    ort.env.wasm.wasmPaths = { mjs: new URL(GLUE, ASSETS).href };
-    // Threads need shared memory, which browsers allow on isolated pages only.
-    ort.env.wasm.numThreads = self.crossOriginIsolated ? threads() : 1;
-    const options = {
-      executionProviders: ["wasm"],
-      // Spinning threads would keep a core busy while they wait.
-      extra: { session: { intra_op: { allow_spinning: "0" } } },
-    };
-    const open = (bytes) => ort.InferenceSession.create(bytes, options);
-    const sessions = [];
-    for (const bytes of [classifier, ...detector]) sessions.push(await open(bytes));
-    return new Engine(ort, model, sessions);
+  static async load(model, progress, options = {}) {
+    const names = [`models/${model.name}.onnx`, ...NETWORKS.map((n) => `models/${n}.onnx`)];
+    const { runtime, files } = await fetchRuntime(names, progress, options);
+    const crops = [USUAL_FACES, 1, model.input_size, model.input_size];
+    const opened = [];
+    for (const [i, dims] of [crops, FIRST_PASS, null].entries()) {
+      opened.push(await runtime.open(files[i], dims));
+    }
+    const engine = new Engine(runtime.ort, model, opened.map(({ session }) => session));
+    engine.providers = { classifier: opened[0].provider, detector: opened[1].provider };
+    return engine;
   }
 
   constructor(ort, model, [classifier, ...detector]) {
@@ -93,34 +76,4 @@ function softmax(logits) {
   const parts = Array.from(logits, (v) => Math.exp(v - top));
   const whole = parts.reduce((sum, v) => sum + v, 0);
   return parts.map((v) => v / whole);
-}
-
-/** Half of the cores, at most four: the page and the camera need some too. */
-function threads() {
-  return Math.min(Math.max((navigator.hardwareConcurrency ?? 1) >> 1, 1), 4);
-}
-
-async function fetchAll(names, progress) {
-  const answers = await Promise.all(names.map((name) => fetch(new URL(name, ASSETS))));
-  const missing = names.filter((_, i) => !answers[i].ok);
-  if (missing.length) throw new MissingFiles(missing);
-  const total = answers.reduce((sum, a) => sum + Number(a.headers.get("content-length") ?? 0), 0);
-  let got = 0;
-  return Promise.all(answers.map(async (answer) => {
-    const parts = [];
-    for await (const part of chunks(answer.body.getReader())) {
-      parts.push(part);
-      got += part.length;
-      progress(total ? Math.min(got / total, 1) : 0);
-    }
-    return new Uint8Array(await new Blob(parts).arrayBuffer());
-  }));
-}
-
-async function* chunks(reader) {
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    yield value;
-  }
 }

@@ -3,15 +3,16 @@
 // In: {id, kind, ...}: "load" {model}; "image" {bitmap, whole}; "begin" {paced}, a new camera or
 // video; "frame" {bitmap, time}. Out: {id, result}, {id, error}, or {progress}.
 
-import { Engine, MissingFiles } from "./engine.js";
+import { Engine } from "./engine.js";
 import { fromImageData } from "./resample.js";
+import { MissingFiles } from "./runtime.js";
 
 let engine, follower, canvas;
 
 const answers = {
   async load({ model }) {
     engine = await Engine.load(model, (progress) => postMessage({ progress }));
-    return { threads: engine.ort.env.wasm.numThreads };
+    return { threads: engine.ort.env.wasm.numThreads, providers: engine.providers };
   },
   async image({ bitmap, whole }) {
     const image = pixels(bitmap);
