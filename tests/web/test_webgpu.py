@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
+from mien.model.classifier import Classifier
 from tests.patience import PATIENCE_S
 from tests.web.chromium import CHROMIUM, FLAGS
 from tests.web.conftest import VENDOR
 from tests.web.test_private import PORTRAITS, Visit, as_raster
-
-from mien.model.classifier import Classifier
 
 WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan",
           "--use-vulkan=swiftshader"]  # fmt: skip
