@@ -144,7 +144,7 @@ def measure_faceless(detectors: dict[str, Any], arguments: argparse.Namespace) -
 
 
 def measure_portraits(detectors: dict[str, Any], skimage: Path | None) -> list[dict[str, Any]]:
-    """Print and return whether each detector finds the one face of whole public-domain portraits."""
+    """Print and return whether each detector finds the face of whole public-domain portraits."""
     results = []
     print(f"\n| image | pixels | {' | '.join(f'{n}: found, others' for n in detectors)} |")
     print("| --- | --- |" + " ---: |" * len(detectors))

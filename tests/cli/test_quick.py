@@ -20,7 +20,7 @@ from mien.cli.quick import parse
 TYPER = command_line("predict").commands["predict"]
 SHARED = ("help", "quiet", "verbose")
 """Options that Typer handles itself: they are no arguments of the function."""
-PLAIN = (
+PLAIN: tuple[list[str], ...] = (
     ["photo.jpg"],
     [],
     ["a.jpg", "b.jpg", "--json"],
