@@ -174,6 +174,7 @@ class WatchedDetector(FakeDetector):
     """Finds one box, given as fractions of the image; knows the sizes of what it saw."""
 
     enough_pixels = 200_000
+    finds = True
 
     def __init__(self, left: float, top: float, right: float, bottom: float) -> None:
         super().__init__()
@@ -183,7 +184,7 @@ class WatchedDetector(FakeDetector):
         height, width = image_hwc.shape[:2]
         self.seen.append((width, height))
         self.boxes = np.array([self.fractions], np.float32) * (width, height, width, height)
-        return super().detect(image_hwc)
+        return super().detect(image_hwc) if self.finds else Faces.none()
 
 
 def save_noise(path: Path, size: tuple[int, int] = (1600, 1200)) -> Path:
@@ -212,6 +213,14 @@ def test_a_large_jpeg_with_a_small_face_is_read_from_all_its_pixels(tmp_path: Pa
     of_path, of_pixels = reader.read(path), reader.read(read_image(path))
     assert detector.seen == [(400, 300), (1600, 1200), (1600, 1200)]
     assert of_path.faces == of_pixels.faces
+
+
+def test_a_large_jpeg_without_a_large_face_is_read_from_all_its_pixels(tmp_path: Path) -> None:
+    detector = WatchedDetector(0, 0, 1, 1)
+    detector.finds = False
+    reader = Reader(FakeClassifier(["happy"]), detector=detector)
+    assert reader.read(save_noise(tmp_path / "large.jpg")).faces == []
+    assert detector.seen == [(400, 300), (1600, 1200)]
 
 
 def test_other_images_are_decoded_whole(tmp_path: Path) -> None:

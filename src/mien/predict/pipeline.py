@@ -168,9 +168,10 @@ def _find_faces(
 def _find_large_faces(
     source: ImageSource, detector: Detector, classifier: FaceClassifier, rotate: Rotate
 ) -> CroppedImage | None:
-    """Return the faces of a large JPEG that is decoded reduced, if no face needs more pixels.
+    """Return the faces of a large JPEG that is decoded reduced, if they are all large.
 
-    A detector that never sees all pixels of such an image says so by `enough_pixels`.
+    A detector that never sees all pixels of such an image says so by `enough_pixels`. It sees
+    fewer still of a reduced one: an image without a large face may have small ones.
     """
     reduced = source.load_reduced(getattr(detector, "enough_pixels", 0))
     if reduced is None:
@@ -178,7 +179,7 @@ def _find_large_faces(
     cropped = crop_image(reduced.pixels, source.name, detector, classifier, rotate)
     sides = (cropped.faces.boxes_xyxy[:, 2:] - cropped.faces.boxes_xyxy[:, :2]).max(axis=1)
     least = LARGE_FACE * classifier.info.input_size
-    if (sides * detector.framing.scale < least).any():
+    if not len(sides) or (sides * detector.framing.scale < least).any():
         return None
     cropped.faces = cropped.faces.scaled(reduced.factor)
     cropped.width, cropped.height = reduced.width, reduced.height
