@@ -290,3 +290,16 @@ def test_a_ray_cluster_without_a_free_cpu_is_given_up(monkeypatch: pytest.Monkey
         assert "each needs 2 free CPUs" in caught.value.hint
     finally:
         engine.close()
+
+
+def test_ray_that_does_not_start_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+
+    def fail(**_: object) -> None:
+        raise Exception("The current node timed out during startup.\nThis could happen...")
+
+    monkeypatch.setattr(ray, "init", fail)
+    engine = RayEngine(workers=1)
+    with pytest.raises(ClusterError, match="Ray does not start on this machine: The current node"):
+        engine.open(Double())
+    engine.close()

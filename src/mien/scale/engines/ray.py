@@ -74,17 +74,13 @@ class RayEngine:
             ClusterError: the cluster cannot be reached.
             MissingExtraError: Ray is not installed.
         """
-        self._ray = ray = load_ray()
+        ray = load_ray()
         if self.address:
             join_cluster(ray, self.address)
         else:
-            # The driver keeps a CPU: workers count against `num_cpus`.
             self.workers = self.workers or max(1, cores() // self.threads - 1)
-            ray.init(
-                address="local", num_cpus=self.workers * self.threads + 1, include_dashboard=False,
-                logging_level="error", log_to_driver=False, configure_logging=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-            )  # fmt: skip
+            start_cluster(ray, self.workers * self.threads)
+        self._ray = ray
         if not self.workers:
             cpus = int(ray.cluster_resources().get("CPU", 1))
             self.workers = max(1, (cpus - 1) // self.threads)
@@ -218,6 +214,8 @@ def load_ray() -> Any:
     """
     # mien sends nothing anywhere, so the library that it starts must not either.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # A busy machine takes longer than Ray's half a minute.
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
     # Ray would set it for workers without a GPU some day, and says so each time.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
@@ -230,6 +228,29 @@ def load_ray() -> Any:
         ray._private.worker._worker_logs_enabled = False
     logging.getLogger("ray").setLevel(logging.ERROR)
     return ray
+
+
+def start_cluster(ray: Any, cpus: int) -> None:
+    """Start Ray on this machine, for as long as this process runs.
+
+    Args:
+        ray: the module.
+        cpus: of the workers; the driver has one more, which is left free.
+
+    Raises:
+        ClusterError: it does not start.
+    """
+    try:
+        ray.init(
+            address="local", num_cpus=cpus + 1, include_dashboard=False, logging_level="error",
+            log_to_driver=False, configure_logging=False, object_store_memory=OBJECT_STORE_BYTES,
+        )  # fmt: skip
+    except Exception as error:
+        # Plain exceptions, with a paragraph each.
+        raise ClusterError(
+            f"Ray does not start on this machine: {str(error).splitlines()[0][:160]}",
+            hint="is the machine very busy, or short of memory? the engine local needs less",
+        ) from error
 
 
 def join_cluster(ray: Any, address: str) -> None:
