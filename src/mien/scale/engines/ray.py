@@ -214,8 +214,6 @@ def load_ray() -> Any:
     """
     # mien sends nothing anywhere, so the library that it starts must not either.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # A busy machine takes longer than Ray's half a minute.
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
     # Ray would set it for workers without a GPU some day, and says so each time.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
