@@ -22,6 +22,7 @@ from mien.scale.engine import Engine
 from mien.scale.engines import ray as ray_engine
 from mien.scale.engines import slurm as slurm_engine
 from mien.scale.engines.local import LocalEngine
+from mien.scale.engines.ray import RayEngine
 from mien.scale.fingerprint import Fingerprint
 from mien.scale.mapping import Outcome, Progress, map_items
 from mien.scale.registry import ENGINES, EngineOptions, make_engine
@@ -120,7 +121,7 @@ def test_an_exception_is_tried_again_and_listed_the_third_time(
 
 
 def test_a_worker_that_dies_is_replaced_and_its_item_read_again(
-    mortal: Engine, tmp_path: Path
+    mortal: Engine, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     mortal.open(Double())
     items = works(10, n3=Work(3, "die", 1, str(tmp_path)), n6=Work(6, "die", 99, str(tmp_path)))
@@ -131,6 +132,8 @@ def test_a_worker_that_dies_is_replaced_and_its_item_read_again(
     assert (found[6].attempts, attempts(tmp_path, 6)) == (3, 3)
     assert [number for number, outcome in found.items() if outcome.error] == [6]
     assert mortal.restarts >= 4
+    # Stdout is for a command's results: Ray and submitit print nothing there.
+    assert capfd.readouterr().out == ""
 
 
 def test_the_parts_of_a_batch_that_kills_its_worker_are_tried_one_by_one(
@@ -273,3 +276,30 @@ def test_a_process_that_died_idle_costs_its_next_item_no_attempt() -> None:
         assert (outcome.value, outcome.attempts, engine.restarts) == (14, 1, 1)
     finally:
         engine.close()
+
+
+def test_a_ray_cluster_without_a_free_cpu_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    engine = RayEngine(workers=1, threads=2)
+    engine.open(Double())
+    try:
+        # It started for this run, with room for its workers: take that away from them.
+        monkeypatch.setattr(ray_engine, "START_S", 0.0)
+        with pytest.raises(ClusterError, match="no worker was ready for 0 s") as caught:
+            list(map_items(engine, [Work(1, "die", 99)]))
+        assert "each needs 2 free CPUs" in caught.value.hint
+    finally:
+        engine.close()
+
+
+def test_ray_that_does_not_start_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+
+    def fail(**_: object) -> None:
+        raise Exception("The current node timed out during startup.\nThis could happen...")
+
+    monkeypatch.setattr(ray, "init", fail)
+    engine = RayEngine(workers=1)
+    with pytest.raises(ClusterError, match="Ray does not start on this machine: The current node"):
+        engine.open(Double())
+    engine.close()

@@ -175,17 +175,17 @@ def _serve(pipe: Connection, content: bytes, parent: int) -> None:
     except Exception as error:  # noqa: BLE001 - the parent reports it
         pipe.send(("unusable", in_words(error)))
         return
-    pipe.send(("ready", None))
+    answer: tuple[str, Any] = ("ready", None)
     while True:
         try:
+            pipe.send(answer)
             item = pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):  # the parent is gone, killed perhaps: nobody to report to
             return
         try:
             answer = ("done", worker(item))
         except Exception as error:  # noqa: BLE001 - one item must not end the worker
             answer = ("failed", in_words(error))
-        pipe.send(answer)
 
 
 def in_words(error: Exception) -> str:

@@ -6,6 +6,7 @@ lost with it.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import socket
@@ -28,7 +29,7 @@ CONNECT_S = 3.0
 JOIN_S = 6.0
 """Seconds for joining it after that; an unreachable cluster is reported within 10 s."""
 START_S = 300.0
-"""Seconds without a single worker that started: clusters that grow by demand take minutes."""
+"""Seconds without a single worker that is ready: clusters that grow by demand take minutes."""
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Of a cluster that is started for the run: items and rows are small."""
 
@@ -64,7 +65,7 @@ class RayEngine:
         self._slots: list[_Slot] = []
         self._content: Any = None
         self._actor_class: Any = None
-        self._opened_s = 0.0
+        self._ready_s = 0.0
 
     def open(self, make_worker: MakeWorker) -> None:
         """Connect, or start a cluster; start the actors.
@@ -73,17 +74,13 @@ class RayEngine:
             ClusterError: the cluster cannot be reached.
             MissingExtraError: Ray is not installed.
         """
-        self._ray = ray = load_ray()
+        ray = load_ray()
         if self.address:
             join_cluster(ray, self.address)
         else:
-            # The driver keeps a CPU: workers count against `num_cpus`.
             self.workers = self.workers or max(1, cores() // self.threads - 1)
-            ray.init(
-                address="local", num_cpus=self.workers * self.threads + 1, include_dashboard=False,
-                logging_level="error", log_to_driver=False, configure_logging=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-            )  # fmt: skip
+            start_cluster(ray, self.workers * self.threads)
+        self._ray = ray
         if not self.workers:
             cpus = int(ray.cluster_resources().get("CPU", 1))
             self.workers = max(1, (cpus - 1) // self.threads)
@@ -91,7 +88,7 @@ class RayEngine:
         # Once for all actors; as bytes, which each opens only after it has compared its mien.
         self._content = ray.put(pickle.dumps(make_worker))
         self._actor_class = ray.remote(num_cpus=self.threads, max_restarts=0)(_Actor)
-        self._opened_s = time.monotonic()
+        self._ready_s = time.monotonic()
         self._slots = [self._start() for _ in range(self.workers)]
 
     def _start(self) -> _Slot:
@@ -120,15 +117,17 @@ class RayEngine:
         if ready and rest:
             # All that came in meanwhile, too.
             ready += self._ray.wait(rest, num_returns=len(rest), timeout=0)[0]
-        if not ready and not any(slot.ready for slot in self._slots):
+        if any(slot.ready for slot in self._slots):
+            self._ready_s = time.monotonic()
+        elif not ready:
             self._refuse_late()
         reports = [self._receive(pending[call]) for call in ready]
         return [report for report in reports if report is not None]
 
     def _refuse_late(self) -> None:
-        if time.monotonic() - self._opened_s > START_S:
+        if time.monotonic() - self._ready_s > START_S:
             raise ClusterError(
-                f"no worker started within {START_S:.0f} s",
+                f"no worker was ready for {START_S:.0f} s",
                 hint=f"each needs {self.threads} free CPUs: are they taken by other jobs?",
             )
 
@@ -221,7 +220,35 @@ def load_ray() -> Any:
         import ray
     except ModuleNotFoundError as error:
         raise MissingExtraError.of("ray", "engine='ray'") from error
+    # Ray prints a paragraph on stdout for each worker that died, whatever log_to_driver says; the
+    # engine reports each in its own words, and stdout may hold a user's data.
+    if hasattr(ray._private.worker, "_worker_logs_enabled"):
+        ray._private.worker._worker_logs_enabled = False
+    logging.getLogger("ray").setLevel(logging.ERROR)
     return ray
+
+
+def start_cluster(ray: Any, cpus: int) -> None:
+    """Start Ray on this machine, for as long as this process runs.
+
+    Args:
+        ray: the module.
+        cpus: of the workers; the driver has one more, which is left free.
+
+    Raises:
+        ClusterError: it does not start.
+    """
+    try:
+        ray.init(
+            address="local", num_cpus=cpus + 1, include_dashboard=False, logging_level="error",
+            log_to_driver=False, configure_logging=False, object_store_memory=OBJECT_STORE_BYTES,
+        )  # fmt: skip
+    except Exception as error:
+        # Plain exceptions, with a paragraph each.
+        raise ClusterError(
+            f"Ray does not start on this machine: {str(error).splitlines()[0][:160]}",
+            hint="is the machine very busy, or short of memory? the engine local needs less",
+        ) from error
 
 
 def join_cluster(ray: Any, address: str) -> None:
