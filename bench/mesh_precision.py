@@ -102,7 +102,7 @@ def network_similarities(model: Model, crops_nhw: NDArray[np.uint8]) -> NDArray[
     """Return the alignment's similarities, [n, 2, 3], in coordinates from -1 to 1."""
     assert model.align is not None
     pixels = torch.from_numpy(crops_nhw)[:, None].float()
-    parts = [model.align.similarity(model.normalise(part)) for part in pixels.split(256)]
+    parts = [model.align.similarity(model.normalise(part)) for part in torch.split(pixels, 256)]
     return torch.cat(parts).double().numpy()
 
 
@@ -113,7 +113,7 @@ def logits(
     """Return the network's logits, float32 [n, 3], on crops resampled by the similarities."""
     pixels = torch.from_numpy(crops_nhw)[:, None].float()
     rows, parts = torch.from_numpy(rows_n23).float(), []
-    for part, back in zip(pixels.split(256), rows.split(256), strict=True):
+    for part, back in zip(torch.split(pixels, 256), torch.split(rows, 256), strict=True):
         x = model.normalise(resampled(part, back))
         parts.append((model.body(x) + model.body(x.flip(3))) / 2)
     return torch.cat(parts)[:, columns].numpy()
