@@ -72,12 +72,13 @@ def train(name: str, epochs: int, turn: Callable[[], None], *, watched: bool) ->
         for _ in range(epochs):
             model.train()
             for rows in batches(len(x)):
+                inputs, targets = x[rows], y[rows]  # once: a second time would count as the watch's
                 optimizer.zero_grad()
-                loss = criterion(model(x[rows]), y[rows])
+                loss = criterion(model(inputs), targets)
                 loss.backward()
                 optimizer.step()
                 if watched:
-                    watch.step(loss, x[rows], y[rows])
+                    watch.step(loss, inputs, targets)
                 step += 1
                 if step % BLOCK == 0:
                     turn()
