@@ -153,7 +153,7 @@ def cases(seed: int) -> dict[str, Case]:
 
 @dataclass
 class Setup:
-    """What a fault may change before and in the loop."""
+    """What a fault may change before and in the loop; `sound` is the case before the fault."""
 
     case: Case
     model: nn.Module
@@ -168,6 +168,7 @@ class Setup:
     per_batch: bool = False
     clip: float = 0.0
     rate: float = 0.0
+    sound: Case | None = None
 
 
 class Observer:
