@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, run_mien
+from tests.patience import PATIENCE_S
 from tests.video.clips import write_clip
 
 fsspec = pytest.importorskip("fsspec", reason="needs mien[cloud]")
@@ -50,6 +51,9 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of a bucket with the examples in photos/; credentials in the environment."""
+    # A busy machine may take longer than a network should.
+    monkeypatch.setattr(storage, "REACH_S", PATIENCE_S)
+    monkeypatch.setattr(storage, "CONNECT_S", PATIENCE_S)
     monkeypatch.setenv("AWS_ENDPOINT_URL", server)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")

@@ -138,7 +138,8 @@ class _Process:
             if self._start_failures >= MAX_START_FAILURES:
                 raise ClusterError(
                     f"workers die while they start ({how})",
-                    hint="is there enough memory? fewer workers need less",
+                    hint="is there enough memory? fewer workers need less; a script must start the "
+                    "work under if __name__ == '__main__'",
                 )
             self._replace()  # with the same item: it was not looked at yet
             return None, 1

@@ -244,6 +244,7 @@ def start_cluster(ray: Any, cpus: int) -> None:
             log_to_driver=False, configure_logging=False, object_store_memory=OBJECT_STORE_BYTES,
         )  # fmt: skip
     except Exception as error:
+        ray.shutdown()  # what did start of it would stay
         # Plain exceptions, with a paragraph each.
         raise ClusterError(
             f"Ray does not start on this machine: {str(error).splitlines()[0][:160]}",
