@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mien.doctor.report import Report
 
 BUDGET = 0.0125
-"""Fraction of the loop's CPU time that measuring may take; the hooks take up to 1% as well."""
+"""Fraction of the loop's CPU time that measuring may take; the hooks come on top."""
 ALLOWANCE_S = 0.04
 """Seconds of measuring that even a very short training gets."""
 ORDERED_STEPS, SIZED_STEPS = 512, 64
