@@ -153,7 +153,11 @@ def test_bids(row_files: dict[str, Path], tmp_path: Path) -> None:
     assert float(values[0].split("\t")[0]) == table["p_happy"][0].as_py()
     with pytest.raises(DataError, match="2 tracks"):
         write_rows(table, tmp_path / "two_physio.tsv.gz")
-    uneven = one.take([0, 1, 5, 6])
+    # A frame that is left out is a missing value, in its place.
+    gap, _ = write_rows(one.take([0, 1, 3, 4]), tmp_path / "gap_physio.tsv.gz")
+    with_gap = gzip.decompress(gap.read_bytes()).decode().splitlines()
+    assert with_gap == [*values[:2], "n/a\tn/a\tn/a", *values[3:5]]
+    uneven = one.take([0, 1, 9, 20])
     with pytest.raises(DataError, match="even steps"):
         write_rows(uneven, tmp_path / "uneven_physio.tsv.gz")
     assert not (tmp_path / "uneven_physio.tsv.gz").exists()

@@ -130,15 +130,12 @@ def study(
     with needs("train", "mien study"):
         from mien.data.dataset import load_dataset
         from mien.study.report import write_report
-        from mien.study.results_file import open_results
         from mien.study.study import collect
     budget_s = _check_until(until, budget, dry_run=dry_run, report=report)
     plan = _load_plan(path, seeds, only, set_)
     dataset = load_dataset(data)
     folder = out or Path("runs") / path.stem
-    stored = None if results is None else open_results(results, plan, dataset.fingerprint)
-    if stored is not None:
-        typer.echo(stored.summary(), err=True)
+    stored = _stored(results, plan, dataset)
     # For the report, which says how it was made.
     command = shlex.join(["mien", *sys.argv[1:]])
     workers = _workers(engines.EngineRequest(engine, jobs, address, engine_set), folder)
@@ -159,6 +156,17 @@ def study(
     _print(outcome, folder)
     if outcome.failed:
         raise typer.Exit(exit_codes.FAILURE)
+
+
+def _stored(path: Path | None, plan: Plan, dataset: Dataset) -> ResultsFile | None:
+    """Open the file of results, and say how many of its trainings count; None without one."""
+    if path is None:
+        return None
+    from mien.study.results_file import open_results
+
+    stored = open_results(path, plan, dataset.fingerprint)
+    typer.echo(stored.summary(), err=True)
+    return stored
 
 
 def _run_all(trial: Trial, *, yes: bool, dry_run: bool) -> Outcome | None:

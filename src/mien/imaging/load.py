@@ -130,7 +130,7 @@ def check_path(path: str | os.PathLike[str]) -> Path:
         if address.lower().startswith("file:"):
             raise SourceError(f"{address} is an address", hint="give the path without file://")
         raise SourceError(
-            f"{address} is an address; mien reads images on this machine only",
+            f"{address} is an address of a kind that mien does not read",
             hint="download it first and give the file, or give the bytes",
         )
     return Path(path)

@@ -186,16 +186,14 @@ def list_inputs(images: Iterable[object], channels: str = "rgb") -> Iterator[Ima
 
 
 def list_one(place: str | PathLike[str]) -> Iterator[ImageSource]:
-    """Yield the image at a path or an address, or those of a folder there.
+    """Return the image at a path or an address, or those of a folder there, one by one.
 
     Raises:
         SourceError: an empty path, an address of a kind that is not read, or one without files.
     """
     address = storage_address(place)
-    if address is None:
-        yield from list_images([check_path(place)])
-    else:
-        yield from images_at(address)
+    # No generator itself: a wrong path is reported by the call, not by the first reading.
+    return list_images([check_path(place)]) if address is None else iter(images_at(address))
 
 
 def images_at(address: str) -> list[ImageSource]:

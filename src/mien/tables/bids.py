@@ -16,8 +16,10 @@ from mien.tables.segments import UNSURE, step, tiers
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAX_JITTER = 0.05
-"""Fraction of a step by which times may differ from even ones: BIDS has no column of times."""
+    from numpy.typing import NDArray
+
+MIN_FILLED = 0.5
+"""Fraction of even steps that have a row; with fewer the rows are not at even steps at all."""
 MISSING_TEXT = "n/a"
 """BIDS's word for a value that is not there."""
 
@@ -71,22 +73,23 @@ def write_physio(table: Any, path: Path) -> list[Path]:
             f"{len(tracks)} tracks",
             hint="keep the rows of one track, or write _events.tsv",
         )
-    times, step_s = table["time_s"].to_numpy(), step(table)
-    jitter = np.abs(times - times[0] - step_s * np.arange(len(times))) if len(times) else times
-    if len(times) < 2 or jitter.max() > MAX_JITTER * step_s:
+    rows = _even_rows(table["time_s"].to_numpy(), step_s := step(table))
+    if rows is None:
         raise DataError(
             f"{path.name}: a BIDS recording has even steps, and these rows have not",
             hint="read the video at a fixed rate (mien video --fps 25), or write _events.tsv",
         )
     names = [f"p_{label}" for label in labels_of(table)]
     columns = [table[name].to_pylist() for name in names]
+    missing = [None] * len(names)
+    values = (missing if row < 0 else [column[row] for column in columns] for row in rows)
     text = "".join(
-        "\t".join(MISSING_TEXT if value is None else repr(value) for value in row) + "\n"
-        for row in zip(*columns, strict=True)
+        "\t".join(MISSING_TEXT if value is None else repr(value) for value in line) + "\n"
+        for line in values
     )
     about: dict[str, Any] = {
         "SamplingFrequency": round(1 / step_s, 6),
-        "StartTime": float(times[0]),
+        "StartTime": float(table["time_s"][0].as_py()),
         "Columns": names,
         **{
             name: {"Description": f"smoothed probability that the face shows {name[2:]}"}
@@ -98,3 +101,23 @@ def write_physio(table: Any, path: Path) -> list[Path]:
     write_bytes(path, gzip.compress(text.encode(), mtime=0))
     write_text(sidecar, json.dumps(about, indent=2) + "\n")
     return [path, sidecar]
+
+
+def _even_rows(times_n: NDArray[np.float64], step_s: float) -> list[int] | None:
+    """Return for each even step the row nearest to it, at most half a step away; -1 for none.
+
+    BIDS has no column of times. Sampling a video of 30 frames a second at 25 takes the nearest
+    frames, so steps differ by a fraction of a frame.
+
+    Returns:
+        Rows, or None where there are fewer than two, or most steps have none.
+    """
+    if len(times_n) < 2:
+        return None
+    steps = (times_n - times_n[0]) / step_s
+    slots = np.round(steps).astype(np.int64)
+    rows = np.full(slots.max() + 1, -1, np.int64)
+    # The nearest last, so that of two rows at one step it is the one that stays.
+    order = np.argsort(-np.abs(steps - slots), kind="stable")
+    rows[slots[order]] = order
+    return [int(row) for row in rows] if (rows >= 0).mean() >= MIN_FILLED else None
