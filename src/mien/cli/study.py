@@ -135,22 +135,19 @@ def study(
     plan = _load_plan(path, seeds, only, set_)
     dataset = load_dataset(data)
     folder = out or Path("runs") / path.stem
-    stored = _stored(results, plan, dataset)
     # For the report, which says how it was made.
     command = shlex.join(["mien", *sys.argv[1:]])
     workers = _workers(engines.EngineRequest(engine, jobs, address, engine_set), folder)
-    trial = Trial(plan, dataset, data, folder, workers, stored)
+    trial = Trial(plan, dataset, data, folder, workers, _stored(results, plan, dataset))
+    outcome: Outcome | None
     if until:
         start = not (dry_run or report)
         outcome = _until_decided(trial, budget_s, command, yes=yes, start=start)
     elif report:
-        outcome = collect(plan, dataset, folder, stored=stored)
+        outcome = collect(plan, dataset, folder, stored=trial.stored)
     else:
-        found = _run_all(trial, yes=yes, dry_run=dry_run)
-        if found is None:
-            return
-        outcome = found
-    if dry_run:
+        outcome = _run_all(trial, yes=yes, dry_run=dry_run)
+    if dry_run or outcome is None:
         return
     write_report(outcome, folder, command)
     _print(outcome, folder)

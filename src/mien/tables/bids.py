@@ -110,14 +110,15 @@ def _even_rows(times_n: NDArray[np.float64], step_s: float) -> list[int] | None:
     frames, so steps differ by a fraction of a frame.
 
     Returns:
-        Rows, or None where there are fewer than two, or most steps have none.
+        Rows, or None where there are fewer than two, two at one step, or most steps have none.
     """
     if len(times_n) < 2:
         return None
     steps = (times_n - times_n[0]) / step_s
     slots = np.round(steps).astype(np.int64)
+    # Two rows at one step: one of them would be lost.
+    if (np.diff(slots) < 1).any():
+        return None
     rows = np.full(slots.max() + 1, -1, np.int64)
-    # The nearest last, so that of two rows at one step it is the one that stays.
-    order = np.argsort(-np.abs(steps - slots), kind="stable")
-    rows[slots[order]] = order
+    rows[slots] = np.arange(len(slots))
     return [int(row) for row in rows] if (rows >= 0).mean() >= MIN_FILLED else None
