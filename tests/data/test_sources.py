@@ -347,7 +347,7 @@ def test_unknown_form_and_size(folders: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read_source(folders, "folder", None, 48)
     assert "did you mean 'folders'?" in caught.value.hint
-    assert set(SOURCES) == {"folders", "list", "fer2013", "arrays"}
+    assert set(SOURCES) == {"folders", "list", "fer2013", "arrays", "webdataset", "parquet"}
     with pytest.raises(ConfigError, match="size: 4 is out of range 8 to 1024"):
         read_source(folders, "", None, 4)
     with pytest.raises(ConfigError, match="size: 4 is out of range 8 to 1024"):

@@ -36,7 +36,7 @@ def test_html_is_written_by_templates_only() -> None:
 
 def test_every_page_extends_the_base() -> None:
     templates = SOURCES / "report" / "templates"
-    fragments = {"base.html", "macros.html", "notebook.html", "doctor-cell.html"}
+    fragments = {"base.html", "macros.html", "notebook.html", "doctor-cell.html", "cell.html"}
     pages = {path.name for path in templates.glob("*.html")} - fragments
     assert pages >= {"audit.html", "explanation.html", "import.html", "study.html", "video.html"}
     for name in pages:

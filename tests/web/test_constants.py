@@ -90,7 +90,8 @@ PYTHON: dict[str, Any] = {
 ONLY_IN_JS = {
     "IMPOSSIBLE", "MAX_FORESIGHT_S", "MAX_DETECT_FRACTION", "MAX_DETECT_S",  # pacing in a browser
     "BITS", "HALF",  # Pillow's own
-    "ASSETS", "RUNTIME", "WASM", "GLUE", "NETWORKS", "FRAMING", "MAX_SIDE", "STEP_S", "MAX_PIXELS",
+    "ASSETS", "NETWORKS", "FRAMING", "MAX_SIDE", "STEP_S", "MAX_PIXELS",
+    "FIRST_PASS", "USUAL_FACES", "TRIALS", "MAX_DIFFERENCE",  # the choice of WebGPU or WebAssembly
 }  # fmt: skip
 """Constants of private mode that have no counterpart in Python."""
 
