@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -225,8 +226,9 @@ def _kill_children_when(folder: Path) -> None:
         killed = multiprocessing.active_children()
         for worker in killed:
             os.kill(worker.pid or 0, signal.SIGKILL)
+        # Not join(), which would take the exit code away from the engine's own thread.
         for worker in killed:
-            worker.join()
+            connection.wait([worker.sentinel])
         (folder / "metrics.jsonl").unlink()
 
 
