@@ -140,6 +140,22 @@ def test_rows_of_two_faces_and_unsure_ones(tmp_path: Path) -> None:
     assert coding.tiers[0].segments[0].end_s == pytest.approx(0.1)  # what follows is unsure
 
 
+def test_videos_of_different_rates_keep_their_own_steps(tmp_path: Path) -> None:
+    """Times of all videos together would be closer than those of either."""
+    body = "".join(
+        f"{video},{n},{n / rate:.6f},1,happy,false\n"
+        for video, rate in (("a.mp4", 25), ("b.mp4", 30))
+        for n in range(50)
+        if n != 20  # one frame in which the face is not seen
+    )
+    coding = read_coding(write_table(tmp_path / "rows.csv", ROWS.strip(), body))
+    lengths = {tier.name: [s.end_s - s.start_s for s in tier.segments] for tier in coding.tiers}
+    assert lengths == {
+        "a.mp4, track 1": [pytest.approx(2.0)],
+        "b.mp4, track 1": [pytest.approx(50 / 30, abs=1e-5)],
+    }  # fmt: skip
+
+
 def test_labels_are_renamed(tmp_path: Path) -> None:
     path = write_table(tmp_path / "a.csv", "start,end,label", "0,1,Lachen\n1,2,happy\n")
     (tier,) = read_coding(path, {"lachen": "happy"}).tiers

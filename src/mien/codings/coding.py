@@ -12,7 +12,7 @@ import numpy as np
 from mien.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -150,3 +150,31 @@ def join_samples(samples: Sequence[tuple[float, str]], step_s: float) -> list[Se
         if label:
             segments.append(Segment(time_s, time_s + step_s if is_last else after, label))
     return join_runs(segments)
+
+
+def track_tiers(
+    samples: Mapping[tuple[str, str], Sequence[tuple[float, str]]],
+    times_s: Mapping[str, Iterable[float]],
+) -> list[Tier]:
+    """Return a tier for each track: 'track 1', or 'clip.mp4, track 1' of several sources.
+
+    Args:
+        samples: seconds and label of each row, '' where there is none, by source and track.
+        times_s: seconds of all frames of each source, those without a face included.
+    """
+    steps = {source: usual_step(times) for source, times in times_s.items()}
+    # A file of rows may hold several videos, and tracks are numbered from 1 in each.
+    single = len({source for source, _ in samples}) < 2
+    return [
+        Tier(
+            f"track {track}" if single else f"{source}, track {track}",
+            tuple(join_samples(sorted(some), steps[source])),
+        )
+        for (source, track), some in samples.items()
+    ]
+
+
+def usual_step(times_s: Iterable[float]) -> float:
+    """Return the median time between two frames, in seconds; 0.04 with fewer than two."""
+    times = np.unique(np.fromiter(times_s, np.float64))
+    return float(np.median(np.diff(times))) if len(times) > 1 else 0.04

@@ -8,10 +8,9 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from mien.codings.coding import Coding, Segment, join_samples, make_tier
+from mien.codings.coding import Coding, Segment, make_tier, track_tiers
 from mien.errors import DataError, did_you_mean
+from mien.types import UNSURE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +21,6 @@ END = ("end_s", "end", "stop", "offset", "end_time")
 DURATION = ("duration", "duration_s")
 LABEL = ("label", "expression", "code", "trial_type", "value", "annotation")
 TIER = ("tier", "participant", "person", "subject", "track", "coder")
-UNSURE = "unsure"
 ROWS = ("time_s", "track", "label")
 """Columns by which rows of mien's videos are known."""
 
@@ -64,25 +62,19 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
 
 def _frames(path: Path, rows: Sequence[Mapping[str, str]]) -> Coding:
     by_track: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
-    times: set[float] = set()
+    times: dict[str, set[float]] = defaultdict(set)
     for line, row in enumerate(rows, 2):
+        source = row.get("source", "")
         time_s = _number(row["time_s"], f"{path}, line {line}, time_s")
-        times.add(time_s)
+        times[source].add(time_s)
         if row["track"]:
             read = "" if row["label"] == UNSURE else row["label"]
-            by_track[row.get("source", ""), row["track"]].append((time_s, read))
-    step = float(np.median(np.diff(sorted(times)))) if len(times) > 1 else 1 / 25
-    sources = {source for source, _ in by_track}
-    tiers = []
-    for (source, track), labelled in by_track.items():
-        # A file of rows may hold several videos, and tracks are numbered from 1 in each.
-        name = f"track {track}" if len(sources) < 2 else f"{source}, track {track}"
-        tiers.append(make_tier(name, join_samples(sorted(labelled), step), f"{path}, {name}"))
-    kept = tuple(tier for tier in tiers if tier.segments)
-    if len(sources) == 1 and not _overlap([s for tier in kept for s in tier.segments]):
+            by_track[source, row["track"]].append((time_s, read))
+    kept = tuple(tier for tier in track_tiers(by_track, times) if tier.segments)
+    segments = [segment for tier in kept for segment in tier.segments]
+    if len({source for source, _ in by_track}) == 1 and not _overlap(segments):
         # Never two faces at once: one person, whom tracking lost now and then.
-        everything = (segment for tier in kept for segment in tier.segments)
-        kept = (make_tier("face", everything, str(path)),)
+        kept = (make_tier("face", segments, str(path)),)
     return Coding(path, kept, is_sampled=True)
 
 

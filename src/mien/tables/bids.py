@@ -11,7 +11,8 @@ import numpy as np
 from mien.errors import DataError
 from mien.files import write_bytes, write_text
 from mien.tables.load import labels_of
-from mien.tables.segments import UNSURE, step, tiers
+from mien.tables.segments import step, tiers
+from mien.types import UNSURE
 
 if TYPE_CHECKING:
     from pathlib import Path

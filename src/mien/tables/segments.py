@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mien.codings.coding import Tier, join_samples
+from mien.codings.coding import track_tiers, usual_step
 from mien.errors import DataError
 
-UNSURE = "unsure"
+if TYPE_CHECKING:
+    from mien.codings.coding import Tier
 
 
 def tiers(table: Any) -> list[Tier]:
-    """Return the predicted labels as tiers, one for each source and track; `unsure` is a label.
-
-    Tiers are named 'track 1', or 'clip.mp4, track 1' where there are several sources.
-    """
-    names = ("source", "track", "time_s", "label", "unsure")
-    source_n, track_n, time_n, label_n, unsure_n = (table[name].to_pylist() for name in names)
-    step_s = step(table)
-    samples: dict[tuple[str, int], list[tuple[float, str]]] = {}
-    for source, track, time_s, label, unsure in zip(
-        source_n, track_n, time_n, label_n, unsure_n, strict=True
-    ):
+    """Return the predicted labels as tiers, see `track_tiers`; `unsure` is a label."""
+    samples: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
+    times: dict[str, list[float]] = defaultdict(list)
+    columns = (table[name].to_pylist() for name in ("source", "track", "time_s", "label"))
+    for source, track, time_s, label in zip(*columns, strict=True):
+        times[source or ""].append(time_s)
         if track is not None:
-            read = UNSURE if unsure else label or ""
-            samples.setdefault((source or "", track), []).append((time_s, read))
-    single = len({source for source, _ in samples}) < 2
-    return [
-        Tier(
-            f"track {track}" if single else f"{source}, track {track}",
-            tuple(join_samples(sorted(some), step_s)),
-        )
-        for (source, track), some in samples.items()
-    ]
+            samples[source or "", str(track)].append((time_s, label or ""))
+    return track_tiers(samples, times)
 
 
 def step(table: Any) -> float:
-    """Return the usual time between two frames of a source, in seconds."""
-    times = np.unique(table["time_s"].to_numpy())
-    return float(np.median(np.diff(times))) if len(times) > 1 else 0.04
+    """Return the usual time between two frames, in seconds."""
+    return usual_step(table["time_s"].to_pylist())
 
 
 def only_track(table: Any, track: int) -> Any:
