@@ -22,7 +22,7 @@ from mien.errors import MienError, SourceError
 from mien.installation import upgrade_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 
 MAX_NAMES = 2000
@@ -170,6 +170,22 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` atomically as UTF-8; see `plain` for names that are not UTF-8."""
     with atomic_write(path) as stream:
         stream.write(plain(text).encode("utf-8"))
+
+
+def write_by_name(path: Path, save: Callable[[Path], object]) -> None:
+    """Write a file atomically by a library that opens it by its name, not a stream.
+
+    Args:
+        path: of the file.
+        save: writes the file at the path that it gets, which has the same suffix.
+
+    Raises:
+        WriteError: the file could not be written.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / f"file{path.suffix}"
+        save(place)
+        write_bytes(path, place.read_bytes())
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -226,7 +226,7 @@ def _ask(address: str, work: Callable[[Any, str], T], *, write: bool = False) ->
         fs, path = _open(address)
         if storage not in _reached and scheme_of(address) != "memory":
             # A small question first: listing a large bucket may take minutes, reaching it not.
-            _within(REACH_S, lambda: fs.exists(path))
+            within(REACH_S, lambda: fs.exists(path))
         _reached.add(storage)
         return work(fs, path)
     except MienError:
@@ -237,8 +237,11 @@ def _ask(address: str, work: Callable[[Any, str], T], *, write: bool = False) ->
     raise found_error
 
 
-def _within(seconds: float, work: Callable[[], T]) -> T:
-    """Return what `work` returns; raise a TimeoutError after so many seconds."""
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """Return what `work` returns; raise a TimeoutError after so many seconds.
+
+    The work then continues in a daemon thread, so what it does must be harmless.
+    """
     result: list[T] = []
     failure: list[BaseException] = []
 
@@ -249,7 +252,7 @@ def _within(seconds: float, work: Callable[[], T]) -> T:
             failure.append(error)
 
     # Some libraries try again for minutes, and have no limit that could be set.
-    thread = threading.Thread(target=run, daemon=True, name="mien-storage")
+    thread = threading.Thread(target=run, daemon=True, name="mien-within")
     thread.start()
     thread.join(seconds)
     if failure:

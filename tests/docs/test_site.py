@@ -17,7 +17,6 @@ import pytest
 from tests.conftest import ROOT
 from tests.docs.blocks import DOCS, name, pages
 from tests.patience import PATIENCE_S
-from tests.web.chromium import CHROMIUM, FLAGS
 
 OURS = ("tutorials/researcher/", "tutorials/developer/", "tutorials/student/")
 """Pages that are looked at in a browser."""
@@ -86,17 +85,6 @@ def address(site: Path) -> Iterator[str]:
     server.shutdown()
     server.server_close()
     thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium here: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.parametrize("width", [390, 1440])

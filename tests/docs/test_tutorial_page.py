@@ -12,7 +12,6 @@ import pytest
 from tests.conftest import ROOT
 from tests.docs.blocks import DOCS, SERVERS, Place, blocks
 from tests.patience import PATIENCE_S
-from tests.web.chromium import CHROMIUM, FLAGS
 
 PAGE = DOCS / "tutorials" / "developer.md"
 
@@ -28,17 +27,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             place.run(block)
     yield place
     place.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium here: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 def test_the_page_reads_an_image(place: Place, browser: Any) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.errors import MissingExtraError
-from mien.files import write_bytes
+from mien.files import write_by_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from mien.codings.coding import Tier
 
@@ -41,7 +40,7 @@ def write_elan(path: Path, tiers: Sequence[Tier], media: Sequence[str] = ()) -> 
             start, end = round(1000 * one.start_s), round(1000 * one.end_s)
             # ELAN has no segment of less than its unit.
             document.add_annotation(tier.name, start, max(end, start + 1), one.label)
-    _write(path, lambda place: document.to_file(str(place)))
+    write_by_name(path, lambda place: document.to_file(str(place)))
 
 
 def write_textgrid(path: Path, tiers: Sequence[Tier], end_s: float) -> None:
@@ -66,15 +65,9 @@ def write_textgrid(path: Path, tiers: Sequence[Tier], end_s: float) -> None:
     for tier in tiers:
         entries = [Interval(one.start_s, one.end_s, one.label) for one in tier.segments]
         grid.addTier(IntervalTier(tier.name, entries, 0, end_s))
-    _write(path, lambda place: grid.save(str(place), "long_textgrid", includeBlankSpaces=True))
-
-
-def _write(path: Path, save: Callable[[Path], None]) -> None:
-    """Let a library write elsewhere first, by name: a failure leaves `path` as it was."""
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "file"
-        save(place)
-        write_bytes(path, place.read_bytes())
+    write_by_name(
+        path, lambda place: grid.save(str(place), "long_textgrid", includeBlankSpaces=True)
+    )
 
 
 def _mime(name: str) -> str:

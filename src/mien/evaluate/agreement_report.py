@@ -24,13 +24,14 @@ TIMELINES = 20
 def lead(agreement: Agreement) -> str:
     """Return what was compared, in one sentence."""
     over, n = agreement.clusters
+    intervals = f"95% intervals over {n:,} {over}" if n > 1 else "no intervals"
     coded = ", ".join(
         f"{coder} coded {fraction:.0%}"
         for coder, fraction in zip(agreement.coders, agreement.coded, strict=True)
     )
     return (
         f"{counted(len(agreement.coders), 'coder')}, {counted(len(agreement.units), 'video')}, "
-        f"{agreement.seconds:.1f} s in common ({coded}); 95% intervals over {n:,} {over}; events "
+        f"{agreement.seconds:.1f} s in common ({coded}); {intervals}; events "
         f"within {agreement.tolerance_s:g} s"
     )
 

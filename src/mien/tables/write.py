@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import ConfigError, MissingExtraError, did_you_mean
-from mien.files import write_bytes, write_text
+from mien.files import write_by_name, write_bytes, write_text
 from mien.tables.bids import write_events, write_physio
 from mien.tables.load import labels_of
 from mien.tables.segments import step, tiers
@@ -155,12 +154,10 @@ def _write_spss(table: Any, path: Path) -> list[Path]:
         "unsure": "1: the confidence is below the threshold",
         **{f"p_{label}": f"smoothed probability of {label}" for label in labels_of(table)},
     }
-    # pyreadstat writes by name: elsewhere first, so that a failure leaves `path` as it was.
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "rows.sav"
-        labels = [titles.get(name, name) for name in frame.columns]
-        pyreadstat.write_sav(frame, str(place), column_labels=labels)
-        write_bytes(path, place.read_bytes())
+    columns = [titles.get(name, name) for name in frame.columns]
+    write_by_name(
+        path, lambda place: pyreadstat.write_sav(frame, str(place), column_labels=columns)
+    )
     return [path]
 
 

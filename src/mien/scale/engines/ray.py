@@ -10,9 +10,9 @@ import logging
 import os
 import pickle
 import socket
-import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import ClusterError, ConfigError, MissingExtraError
@@ -20,6 +20,7 @@ from mien.model.runtime import cores
 from mien.scale.engine import MAX_START_FAILURES, Report, died
 from mien.scale.engines.local import in_words
 from mien.scale.fingerprint import Fingerprint, check_same, fingerprint
+from mien.storage import within
 
 if TYPE_CHECKING:
     from mien.scale.engine import MakeWorker
@@ -263,26 +264,16 @@ def join_cluster(ray: Any, address: str) -> None:
         address = os.environ.get("RAY_ADDRESS", "") or address
     if address != "auto":
         _knock(address)
-    failure: list[BaseException] = []
-
-    def join() -> None:
-        try:
-            ray.init(
-                address=address, logging_level="error", log_to_driver=False,
-                configure_logging=False,
-            )  # fmt: skip
-        except BaseException as error:  # noqa: BLE001 - passed on to the caller's thread
-            failure.append(error)
-
-    # Ray itself tries for minutes, and has no limit that could be set.
-    thread = threading.Thread(target=join, daemon=True, name="mien-ray")
-    thread.start()
-    thread.join(JOIN_S)
-    if thread.is_alive():
-        raise _unreachable(address, f"no answer within {JOIN_S:.0f} s")
-    if failure:
-        found = str(failure[0]).splitlines()
-        raise _unreachable(address, found[0] if found else type(failure[0]).__name__)
+    join = partial(
+        ray.init, address=address, logging_level="error", log_to_driver=False,
+        configure_logging=False,
+    )  # fmt: skip
+    try:
+        # Ray itself tries for minutes, and has no limit that could be set.
+        within(JOIN_S, join)
+    except (Exception, SystemExit) as error:  # Ray's own are of many kinds
+        found = str(error).splitlines()
+        raise _unreachable(address, found[0] if found else type(error).__name__) from error
 
 
 def _knock(address: str) -> None:
