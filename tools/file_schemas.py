@@ -29,6 +29,7 @@ from schema_parts import (
     status,
     video_row,
 )
+from schema_study import study
 from schema_types import Schema, dataclass_schema
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -120,6 +121,11 @@ def formats() -> list[Format]:
             "hub-manifest", "Manifest of a model on a hub", "`mien.json` beside the model's files",
             hub_manifest(),
         ),
+        Format(
+            "study", "Study file",
+            "`study.toml`, which `mien session` reads; its tables are shown here as JSON has them",
+            study(),
+        ),
     ]  # fmt: skip
 
 
@@ -199,9 +205,10 @@ def _words(schema: Schema) -> str:
 def _list(schema: Schema) -> str:
     count = f"list of {schema['minItems']} " if "minItems" in schema else "list of "
     items: dict[str, Any] = schema.get("items", {})
-    return count + {"number": "numbers", "string": "texts", "integer": "whole numbers"}.get(
-        items.get("type", ""), "tables" if "properties" in items else "values"
-    )
+    kind = items.get("type", "")
+    names = {"number": "numbers", "string": "texts", "integer": "whole numbers"}
+    words = [names[one] for one in ([kind] if isinstance(kind, str) else kind) if one in names]
+    return count + (" or ".join(words) or ("tables" if "properties" in items else "values"))
 
 
 def _range(schema: Schema) -> str:

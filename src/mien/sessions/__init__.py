@@ -1,0 +1,1 @@
+"""Studies of people's behaviour: participants, sessions, conditions; read `study_file.py` first."""
