@@ -44,10 +44,9 @@ from mien.video.sinks.rows import rows
 from mien.video.sources import list_sources
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SIDE = 96
 
 
-def write_images(folder: Path, count: int) -> Path:
+def write_images(folder: Path, count: int, side_px: int) -> Path:
     """Write crops of the public-domain examples, each another one."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -56,7 +55,7 @@ def write_images(folder: Path, count: int) -> Path:
         photo = photos[number % len(photos)]
         x, y = (int(v) for v in rng.integers(0, 60, 2))
         side = int(rng.integers(300, 440))
-        part = photo.crop((x + 20, y, x + 20 + side, y + side)).resize((SIDE, SIDE))
+        part = photo.crop((x + 20, y, x + 20 + side, y + side)).resize((side_px, side_px))
         part.save(folder / f"{number:05d}.jpg", quality=90)
     return folder
 
@@ -440,6 +439,7 @@ def simulation(images: Path, work: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--side", type=int, default=96, help="of the images, in pixels")
     parser.add_argument("--videos", type=int, default=200)
     parser.add_argument("--tries", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
@@ -451,7 +451,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         if "overhead" in only:
-            images = write_images(work / "many", arguments.images)
+            images = write_images(work / "many", arguments.images, arguments.side)
             compare(
                 "images", lambda out, engine: run_images(images, out, engine), arguments.rounds,
                 work, arguments.workers,
@@ -465,13 +465,13 @@ def main() -> None:
         if "split" in only:
             split_videos(work)
         if "kills" in only:
-            kills(write_images(work / "some", 480), work, arguments.tries, engines)
+            kills(write_images(work / "some", 480, 96), work, arguments.tries, engines)
         if "crashes" in only:
             crashes(work, engines)
         if "errors" in only:
             errors()
         if "simulate" in only:
-            simulation(write_images(work / "simulated", 1280), work)
+            simulation(write_images(work / "simulated", 1280, 96), work)
 
 
 if __name__ == "__main__":

@@ -130,6 +130,9 @@ def test_a_worker_that_dies_is_replaced_and_its_item_read_again(
     assert (found[3].value, found[3].attempts) == (6, 2)
     assert "died" in found[6].error
     assert (found[6].attempts, attempts(tmp_path, 6)) == (3, 3)
+    # Items that waited behind those are none the worse for it.
+    others = [outcome for number, outcome in found.items() if number not in (3, 6)]
+    assert all(outcome.attempts == 1 for outcome in others)
     assert [number for number, outcome in found.items() if outcome.error] == [6]
     assert mortal.restarts >= 4
     # Stdout is for a command's results: Ray and submitit print nothing there.

@@ -131,8 +131,8 @@ class _Process:
 
     def _died(self) -> tuple[Report | None, int]:
         self.process.join()
-        code = self.process.exitcode or 0
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        code = self.process.exitcode
+        how = f"exit code {code}" if code is None or code >= 0 else f"signal {-code}"
         if not self.ready:
             self._start_failures += 1
             if self._start_failures >= MAX_START_FAILURES:
