@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import ROOT
-from tests.scale.work import Double, DoubleAll, Work, attempts
+from tests.scale.work import Double, DoubleAll, Niceness, Work, attempts
 
 from mien.errors import ClusterError, ConfigError, MienError
 from mien.scale import fingerprint
@@ -155,6 +155,12 @@ def test_the_parts_of_a_batch_that_kills_its_worker_are_tried_one_by_one(
     assert values == {number: 2 * number for number in range(9) if number != 4}
     assert [outcome.item[0].number for outcome in outcomes if outcome.error] == [4]
     assert attempts(tmp_path, 4) == 3
+
+
+def test_workers_have_the_priority_of_the_driver(mortal: Engine) -> None:
+    """Ray's own default would let every other program come first."""
+    mortal.open(Niceness())
+    assert [outcome.value for outcome in map_items(mortal, works(2))] == [os.nice(0)] * 2
 
 
 def test_a_worker_that_cannot_be_made_ends_the_run(engine: Engine) -> None:

@@ -47,6 +47,18 @@ class Double:
         return double
 
 
+@dataclass(frozen=True)
+class Niceness:
+    """Makes workers that return the niceness of their process."""
+
+    def __call__(self) -> Any:
+        return niceness
+
+
+def niceness(_: Work) -> int:
+    return os.nice(0)
+
+
 def attempts(folder: str | Path, number: int) -> int:
     return len(list(Path(folder).glob(f"{number}-*")))
 

@@ -239,6 +239,9 @@ def start_cluster(ray: Any, cpus: int) -> None:
     Raises:
         ClusterError: it does not start.
     """
+    # Ray's workers run at a niceness of 15 by default: any other program would come first. Here the
+    # priority of this process counts, as for the engine local.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         ray.init(
             address="local", num_cpus=cpus + 1, include_dashboard=False, logging_level="error",
