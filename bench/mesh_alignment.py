@@ -18,9 +18,10 @@ every teacher, half of a recipe's by default.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from mien.data.dataset import Dataset, load_dataset
 from mien.study.cell import read_result, run_training
 from mien.study.plan import Training
 from mien.study.statistics import mean_interval, paired
-from mien.train.loop import align_pretraining
+from mien.train.loop.align_pretraining import MIRRORED, LandmarkTeacher, fit_alignment
 from mien.train.recipe.recipe import load_recipe
 
 if TYPE_CHECKING:
@@ -41,21 +42,7 @@ if TYPE_CHECKING:
 MEASURES = ("accuracy", "balanced_accuracy")
 
 
-@dataclass(frozen=True, slots=True)
-class Teacher:
-    """Landmarks for the alignment.
-
-    Attributes:
-        find: images, uint8 [n, 1, s, s], to those that are usable and their points, [n, p, 2], -1
-            to 1; None is MTCNN.
-        mirrored: order of the points on a mirror image.
-    """
-
-    find: Callable[[Tensor], tuple[Tensor, Tensor]] | None
-    mirrored: tuple[int, ...]
-
-
-def teachers(dataset: Dataset, file: Path) -> dict[str, Teacher]:
+def teachers(dataset: Dataset, file: Path) -> dict[str, LandmarkTeacher | None]:
     """Return the teachers by name."""
     with np.load(file) as values:
         if str(values["fingerprint"]) != dataset.fingerprint:
@@ -75,16 +62,20 @@ def teachers(dataset: Dataset, file: Path) -> dict[str, Teacher]:
         return find
 
     return {
-        "mtcnn": Teacher(None, align_pretraining.MIRRORED),
-        "five": Teacher(lookup(five_landmarks(points)), align_pretraining.MIRRORED),
-        "rigid": Teacher(
+        "mtcnn": None,
+        "five": LandmarkTeacher(lookup(five_landmarks(points)), MIRRORED),
+        "rigid": LandmarkTeacher(
             lookup(points[:, list(RIGID), :2]), tuple(RIGID.index(i) for i in RIGID_MIRRORED)
         ),
     }
 
 
 def one(
-    dataset: Dataset, folder: Path, teacher: Teacher, seed: int, args: argparse.Namespace
+    dataset: Dataset,
+    folder: Path,
+    teacher: LandmarkTeacher | None,
+    seed: int,
+    args: argparse.Namespace,
 ) -> dict[str, float]:
     """Return the measures of one training, made unless its result is there."""
     settings = {
@@ -95,14 +86,9 @@ def one(
     training = Training(load_recipe(Path("recipes/tiny.toml"), [*own, *args.set]), args.train, 0)
     result = read_result(folder, training.key, dataset.fingerprint)
     if result is None:
-        before = align_pretraining._faces_with_landmarks, align_pretraining.MIRRORED
-        align_pretraining._faces_with_landmarks = teacher.find or before[0]  # type: ignore[assignment]
-        align_pretraining.MIRRORED = teacher.mirrored  # type: ignore[assignment]
-        align_pretraining.STEPS = args.steps
-        try:
+        fit_it = partial(fit_alignment, teacher=teacher, steps=args.steps)
+        with mock.patch("mien.train.loop.initial_state.fit_alignment", fit_it):
             result = run_training(training, dataset, folder)
-        finally:
-            align_pretraining._faces_with_landmarks, align_pretraining.MIRRORED = before
     found = {name: float(result.measures[name] or 0) for name in MEASURES}
     print(
         f"{folder.name}, seed {seed}: "

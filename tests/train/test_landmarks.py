@@ -87,13 +87,37 @@ def test_landmarks_move_with_the_image() -> None:
     spots = torch.zeros(40, 1, 48, 48)
     spots[:, :, 20:23, 30:33] = 255
     points = torch.tensor([31.5, 21.5]).expand(40, 5, 2) / 24 - 1
-    moved, targets = landmarks._moved(spots, points, torch.Generator().manual_seed(1))
+    teacher = landmarks.LandmarkTeacher(landmarks._faces_with_landmarks, landmarks.MIRRORED)
+    moved, targets = landmarks._moved(spots, points, teacher, torch.Generator().manual_seed(1))
     for image, place in zip(moved[:, 0], targets, strict=True):
         x, y = ((place[0] + 1) * 24 - 0.5).tolist()
         if 3 < x < 44 and 3 < y < 44:
             row, column = divmod(int(image.argmax()), 48)
             assert (column, row) == pytest.approx((x, y), abs=2.5)
     assert float((targets[:, 0] - points[:, 0]).abs().max()) > 0.2
+
+
+def test_an_alignment_learns_the_frame_of_its_teacher(drawn: Dataset) -> None:
+    """Landmarks of one's own, and where they lie on an aligned face."""
+    images = pixels(drawn)
+    eyes = torch.tensor([[-0.2, -0.1], [0.2, -0.1], [0.0, 0.3]])
+    wanted = eyes * 1.25 + torch.tensor([0.0, 0.1])
+    teacher = landmarks.LandmarkTeacher(
+        lambda found: (found, eyes.expand(len(found), 3, 2)), (1, 0, 2), wanted
+    )
+    align = SpatialTransformer(4)
+    normalise = Normalise("image")
+    heard: list[tuple[int, int]] = []
+    off = fit_alignment(
+        align, normalise, images, 0, lambda *both: heard.append(both), teacher=teacher, steps=150
+    )
+    assert heard[-1] == (150, 150)
+    assert off < 0.2
+    with torch.no_grad():
+        rows = align.similarity(normalise(images.float()))
+    # The map goes from the aligned face to the image: its size is 1 / 1.25 there.
+    assert float(rows[:, 0, 0].mean()) == pytest.approx(0.8, abs=0.08)
+    assert float(rows[:, 1, 2].mean()) == pytest.approx(-0.08, abs=0.06)
 
 
 def test_a_training_aligns_and_its_average_too(

@@ -8,6 +8,8 @@ blurred and partly erased, which makes it more robust than MTCNN.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -24,8 +26,6 @@ from mien.train.networks.align import resampled, similarities
 from mien.train.recipe.settings import AugmentConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mien.train.networks.align import SpatialTransformer
     from mien.train.networks.normalise import Normalise
 
@@ -44,12 +44,32 @@ MIRRORED = (1, 0, 2, 4, 3)
 """The landmarks' order on a mirror image."""
 
 
+@dataclass(frozen=True, slots=True)
+class LandmarkTeacher:
+    """Where the landmarks come from that an alignment is trained on.
+
+    Attributes:
+        find: images, uint8 [n, 1, s, s], to those of them on which it finds a face, and their
+            landmarks, float32 [m, p, 2], -1 to 1.
+        mirrored: the landmarks' order on a mirror image, [p].
+        target_p2: landmarks of an aligned face, float32 [p, 2], -1 to 1; None takes the average of
+            all faces. Give it to keep the frame that a trained classifier is used to.
+    """
+
+    find: Callable[[Tensor], tuple[Tensor, Tensor]]
+    mirrored: tuple[int, ...]
+    target_p2: Tensor | None = None
+
+
 def fit_alignment(
     align: SpatialTransformer,
     normalise: Normalise,
     pixels: Tensor,
     seed: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    teacher: LandmarkTeacher | None = None,
+    steps: int | None = None,
 ) -> float:
     """Train `align` on landmarks; return its mean landmark error, as a fraction of the side.
 
@@ -59,37 +79,41 @@ def fit_alignment(
         pixels: training images, uint8 [n, 1, s, s] on the CPU.
         seed: seed of the batches and their augmentation.
         progress: called with (steps done, all steps).
+        teacher: source of the landmarks; None is MTCNN's third network.
+        steps: batches of BATCH images to train on; None takes STEPS.
 
     Raises:
         DataError: landmarks are found on fewer than MIN_FACES images.
         ModelFileError: MTCNN's weights are missing.
     """
-    faces, points = _faces_with_landmarks(pixels)
-    average = points.mean(0)
-    average = (average + _mirrored(average)) / 2  # symmetric: flips must not shift it
+    steps = steps or STEPS
+    teacher = teacher or LandmarkTeacher(_faces_with_landmarks, MIRRORED)
+    faces, points = teacher.find(pixels)
+    target = points.mean(0) if teacher.target_p2 is None else teacher.target_p2
+    target = (target + _mirrored(target, teacher)) / 2  # symmetric: flips must not shift it
     # A generator of its own: TrainingState's own have the seeds seed * 2 + 1 and seed * 2 + 2, and
     # torch's global one decides the weights that are still to be initialised.
     random = torch.Generator().manual_seed(seed * 2 + 3)
     # One-cycle (Smith and Topin 2018): a rate that rises and falls takes fewer steps.
     optimizer = torch.optim.Adam(align.parameters(), RATE, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.1)
     distances: list[float] = []
     plain, align.features = align.features, _with_norms(align.features)
     align.requires_grad_(requires_grad=True)
-    for step in range(STEPS):
+    for step in range(steps):
         chosen = torch.randint(len(faces), (BATCH,), generator=random)
-        moved, targets = _moved(faces[chosen].float(), points[chosen], random)
+        moved, targets = _moved(faces[chosen].float(), points[chosen], teacher, random)
         with torch.no_grad():
             crops = normalise(augment(moved, CHANGES, random))
         crops = crops.contiguous(memory_format=torch.channels_last)
-        off = _placed(average, align.similarity(crops)) - targets
+        off = _placed(target, align.similarity(crops)) - targets
         loss = functional.smooth_l1_loss(off, torch.zeros_like(off), beta=0.05)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         distances.append(float(off.detach().norm(dim=2).mean()) / 2)
-        progress(step + 1, STEPS)
+        progress(step + 1, steps)
     align.features = _without_norms(align.features, plain)
     align.requires_grad_(requires_grad=False)
     align.zero_grad(set_to_none=True)
@@ -113,14 +137,14 @@ def _faces_with_landmarks(pixels: Tensor) -> tuple[Tensor, Tensor]:
     return pixels[torch.from_numpy(rows)], torch.from_numpy(found[rows] * 2 - 1)
 
 
-def _placed(average_52: Tensor, similarity_n23: Tensor) -> Tensor:
-    """Return where each similarity puts the average face's landmarks, float32 [n, 5, 2]."""
-    return average_52 @ similarity_n23[:, :, :2].mT + similarity_n23[:, None, :, 2]
+def _placed(target_p2: Tensor, similarity_n23: Tensor) -> Tensor:
+    """Return where each similarity puts the aligned face's landmarks, float32 [n, p, 2]."""
+    return target_p2 @ similarity_n23[:, :, :2].mT + similarity_n23[:, None, :, 2]
 
 
-def _mirrored(points_p2: Tensor) -> Tensor:
-    """Return the landmarks [..., 5, 2] of the mirror image; x runs from -1 to 1."""
-    return points_p2[..., MIRRORED, :] * torch.tensor([-1.0, 1.0])
+def _mirrored(points_p2: Tensor, teacher: LandmarkTeacher) -> Tensor:
+    """Return the landmarks [..., p, 2] of the mirror image; x runs from -1 to 1."""
+    return points_p2[..., teacher.mirrored, :] * torch.tensor([-1.0, 1.0])
 
 
 def _with_norms(plain: nn.Sequential) -> nn.Sequential:
@@ -142,7 +166,9 @@ def _without_norms(normed: nn.Sequential, plain: nn.Sequential) -> nn.Sequential
     return plain
 
 
-def _moved(pixels: Tensor, points_n52: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+def _moved(
+    pixels: Tensor, points_np2: Tensor, teacher: LandmarkTeacher, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Return randomly moved crops, and their landmarks moved with them."""
     n = len(pixels)
 
@@ -153,7 +179,7 @@ def _moved(pixels: Tensor, points_n52: Tensor, random: torch.Generator) -> tuple
     rows = similarities(angle, size, uniform(2 * SHIFT), uniform(2 * SHIFT))
     mirrored = torch.rand(n, generator=random) < 0.5
     pixels = torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels)
-    points = torch.where(mirrored[:, None, None], _mirrored(points_n52), points_n52)
+    points = torch.where(mirrored[:, None, None], _mirrored(points_np2, teacher), points_np2)
     # The map goes from the result's coordinates to the source's; landmarks need its inverse.
     turn, shift = rows[:, :, :2], rows[:, None, :, 2]
     return resampled(pixels, rows), (points - shift) @ torch.linalg.inv(turn).mT
