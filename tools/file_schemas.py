@@ -25,6 +25,7 @@ from schema_parts import (
     hub_manifest,
     manifest_row,
     model_info,
+    people,
     reading,
     status,
     video_row,
@@ -84,6 +85,10 @@ def formats() -> list[Format]:
             "`mien video --json` and `NAME.jsonl` have one in each line; CSV and Parquet have the "
             "same columns",
             video_row(),
+        ),
+        Format(
+            "people", "People",
+            "`people.json` beside the rows of videos: which tracks show which person", people(),
         ),
         Format(
             "run-config", "Configuration of a run", "`config.json` of a run folder", config(),

@@ -20,6 +20,8 @@ from mien.train.recipe.settings import NetworkConfig
 from mien.train.run.checkpoint import SCHEMA_VERSION as CHECKPOINT_SCHEMA
 from mien.train.run.metrics import EpochMetrics
 from mien.types import FaceReading, FrameReading, ImageReading, TrackedFace
+from mien.video.people.file import SCHEMA_VERSION as PEOPLE_SCHEMA
+from mien.video.people.parts import Embedding, Person, TrackPart
 from mien.video.sinks.rows import arrow_schema
 from schema_types import (
     Schema,
@@ -102,6 +104,39 @@ def video_row() -> Schema:
         else:
             properties[column.name] = described(schema, words[column.name])
     return {**object_schema(properties), "patternProperties": patterns}
+
+
+def people() -> Schema:
+    """Return the schema of people.json."""
+    part = dataclass_schema(TrackPart, optional=["start_s", "end_s"])
+    for name, words in (("start_s", "track's start"), ("end_s", "track's end")):
+        part["properties"][name] = described(NUMBER, f"seconds; absent: the {words}")
+    part["properties"]["track"] = described(
+        {"type": "integer", "minimum": 1}, part["properties"]["track"]["description"]
+    )
+    parts: Schema = {"type": "array", "items": part}
+    person = dataclass_schema(Person)
+    person["properties"] |= {
+        "id": described({"type": "string", "pattern": "^P[1-9][0-9]*$"},
+                        person["properties"]["id"]["description"]),
+        "tracks": described(parts,
+                            person["properties"]["tracks"]["description"]),
+    }  # fmt: skip
+    return object_schema(
+        {
+            "schema": described({"const": PEOPLE_SCHEMA}, "version of this format"),
+            "mien": described(TEXT, "version of mien that wrote it"),
+            "embedding": described(dataclass_schema(Embedding), "what tracks were compared by"),
+            "last_id": described(
+                {"type": "integer", "minimum": 0},
+                "highest number that an id ever had: ids are never used again",
+            ),
+            "people": described({"type": "array", "items": person}, "the people, by id"),
+            "unknown": described(parts, "tracks whose person is not known"),
+            "not_a_face": described(parts, "tracks that are false alarms of the detector"),
+        },
+        optional=["last_id"],
+    )
 
 
 def config() -> Schema:

@@ -27,6 +27,8 @@ from mien.train.loop.fit import fit
 from mien.train.recipe.find import find_recipe
 from mien.train.recipe.recipe import load_recipe
 from mien.train.run.folder import RunFolder, create_run
+from mien.video.people.file import People
+from mien.video.people.parts import Embedding, Person, TrackPart
 
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
 SCHEMAS = ROOT / "docs" / "schemas"
@@ -211,3 +213,19 @@ def test_a_manifest_on_a_hub() -> None:
     check("hub-manifest", value)
     value["files"]["README.md"]["sha256"] = "0"
     assert refuses("hub-manifest", value)
+
+
+def test_people(tmp_path: Path) -> None:
+    people = People(
+        Embedding("dlib-face", 0.9),
+        (Person("P1", "Anna", (TrackPart("a.mp4", 1, None, 2.5),)),),
+        (TrackPart("a.mp4", 1, 2.5),),
+        (TrackPart("b.mp4", 2),),
+        last_id=4,
+    )
+    people.save(tmp_path)
+    content = json.loads((tmp_path / "people.json").read_text("utf-8"))
+    check("people", content)
+    for key, wrong in (("people", None), ("unknown", [{"source": "a.mp4"}]), ("schema", 2)):
+        with pytest.raises(jsonschema.ValidationError):
+            check("people", {**content, key: wrong})

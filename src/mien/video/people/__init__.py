@@ -1,0 +1,1 @@
+"""The same person over gaps, cuts and files: read `file.People` first."""

@@ -1,0 +1,108 @@
+"""What `people.json` is made of: parts of tracks, people, and what tracks were compared by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mien.video.people.seen import Seen, TrackKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """What tracks were compared by.
+
+    Attributes:
+        name: 'dlib-face', or the name of a model of mien.
+        threshold: cosine similarity, -1 to 1, from which on two groups of tracks are one person.
+    """
+
+    name: str
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrackPart:
+    """A track, or its part from `start_s` up to, not including, `end_s`.
+
+    Attributes:
+        source: name of the video, as in the rows.
+        track: its number in that video, from 1.
+        start_s: seconds; None is the track's start.
+        end_s: seconds; None is the track's end.
+    """
+
+    source: str
+    track: int
+    start_s: float | None = None
+    end_s: float | None = None
+
+    @property
+    def key(self) -> TrackKey:
+        """The track."""
+        return TrackKey(self.source, self.track)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this is the whole track."""
+        return self.start_s is None and self.end_s is None
+
+    def holds(self, time_s: float) -> bool:
+        """Return whether a moment lies in this part of the track."""
+        return bool(self.mask(np.array([time_s]))[0])
+
+    def mask(self, times_n: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which moments, float64 [n] in seconds, lie in this part: bool [n]."""
+        start = -np.inf if self.start_s is None else self.start_s
+        end = np.inf if self.end_s is None else self.end_s
+        inside: NDArray[np.bool_] = (times_n >= start) & (times_n < end)
+        return inside
+
+    def order(self) -> tuple[str, int, float]:
+        """Return what parts are sorted by."""
+        return self.source, self.track, -np.inf if self.start_s is None else self.start_s
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON types; without the times that are None."""
+        values = {"source": self.source, "track": self.track}
+        times = {"start_s": self.start_s, "end_s": self.end_s}
+        return {**values, **{name: time for name, time in times.items() if time is not None}}
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person.
+
+    Attributes:
+        id: 'P1' and so on; never used for another person.
+        name: given by a user, or None.
+        tracks: parts of tracks, by source and track.
+    """
+
+    id: str
+    name: str | None
+    tracks: tuple[TrackPart, ...]
+
+    @property
+    def label(self) -> str:
+        """The name, or the id where there is none."""
+        return self.name or self.id
+
+
+def frames_of(
+    parts: Iterable[TrackPart], seen: Mapping[TrackKey, Seen]
+) -> dict[TrackKey, list[NDArray[np.int64]]]:
+    """Return the frames of parts of tracks, by track; those that the rows lack have none."""
+    frames: dict[TrackKey, list[NDArray[np.int64]]] = {}
+    for part in parts:
+        if part.key in seen:
+            found = seen[part.key].between(part.start_s, part.end_s)
+            frames.setdefault(part.key, []).append(found)
+    return frames
