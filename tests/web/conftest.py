@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import os
+import shutil
+import sys
+import tarfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +19,12 @@ from PIL import Image
 
 from tests.patience import PATIENCE_S
 from tests.web.chromium import CHROMIUM, FLAGS, ROOT, serving, write_camera
+
+sys.path.insert(0, str(ROOT / "tools"))
+try:
+    import browser_package
+finally:
+    sys.path.pop(0)
 
 VENDOR = ROOT / "src" / "mien" / "serve" / "web" / "vendor"
 PATIENCE_MS = 1000 * PATIENCE_S
@@ -117,6 +130,55 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
             container.mux(stream.encode(av.VideoFrame.from_image(frame)))
         container.mux(stream.encode())
     return path
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The assembled package."""
+    folder = tmp_path_factory.mktemp("browser") / "package"
+    browser_package.assemble(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tarball(package: Path) -> Path:
+    """The package as npm packs it."""
+    if shutil.which("npm") is None:
+        pytest.skip("there is no npm here")
+    return browser_package.pack(package, package.parent)
+
+
+@pytest.fixture(scope="session")
+def site(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A folder as npm installs the package, served as files: `address`, `folder`, `requested`."""
+    if not (VENDOR / "ort.wasm.min.mjs").exists():
+        pytest.skip("web/vendor is empty: make web")
+    root = tmp_path_factory.mktemp("site")
+    installed = root / "node_modules" / "@mien" / "browser"
+    with tarfile.open(tarball) as archive:
+        archive.extractall(root / "unpacked", filter="data")
+    installed.parent.mkdir(parents=True)
+    (root / "unpacked" / "package").rename(installed)
+    shutil.copytree(VENDOR, root / "node_modules" / "onnxruntime-web" / "dist")
+    (root / "blank.html").write_text("<!doctype html><title>blank</title>", encoding="utf-8")
+    requested: list[str] = []
+
+    class Files(http.server.SimpleHTTPRequestHandler):
+        def log_request(self, code: Any = "-", size: Any = "-") -> None:
+            requested.append(self.path)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Files, directory=str(root))
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield SimpleNamespace(
+        address=f"http://127.0.0.1:{server.server_port}", folder=installed, requested=requested
+    )
+    server.shutdown()
+    server.server_close()
 
 
 def downloaded(page: Any, kind: str) -> bytes:

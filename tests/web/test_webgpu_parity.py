@@ -22,8 +22,8 @@ WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enabl
 
 
 @pytest.fixture
-def emulated(address: str) -> Iterator[Any]:
-    """The page in a Chromium that emulates WebGPU."""
+def gpu_page() -> Iterator[Any]:
+    """An empty page in a Chromium that emulates WebGPU."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("there is no chromium here: apt-get install chromium")
@@ -36,12 +36,22 @@ def emulated(address: str) -> Iterator[Any]:
         page.set_default_timeout(1000 * PATIENCE_S)
         page.requested = []
         page.on("request", lambda request: page.requested.append(request.url.rpartition("/")[2]))
-        page.goto(address)
-        page.wait_for_selector("body[data-ready]")
-        if not page.evaluate("async () => Boolean(await navigator.gpu?.requestAdapter())"):
-            pytest.skip("this Chromium emulates no WebGPU")
         yield page
         browser.close()
+
+
+@pytest.fixture
+def emulated(gpu_page: Any, address: str) -> Any:
+    """The page of the server, in that Chromium."""
+    gpu_page.goto(address)
+    gpu_page.wait_for_selector("body[data-ready]")
+    need_webgpu(gpu_page)
+    return gpu_page
+
+
+def need_webgpu(page: Any) -> None:
+    if not page.evaluate("async () => Boolean(await navigator.gpu?.requestAdapter())"):
+        pytest.skip("this Chromium emulates no WebGPU")
 
 
 def test_webgpu_gives_what_webassembly_gives(emulated: Any, examples: Path) -> None:
@@ -93,3 +103,28 @@ def test_without_the_webgpu_build_webassembly_is_taken(emulated: Any) -> None:
         about,
     )
     assert providers == {"classifier": "wasm", "detector": "wasm"}
+
+
+def test_the_npm_package_gives_the_same_on_webgpu(gpu_page: Any, site: Any) -> None:
+    gpu_page.goto(f"{site.address}/blank.html")
+    need_webgpu(gpu_page)
+    (wasm, expected), (webgpu, faces) = (
+        gpu_page.evaluate(
+            """async (provider) => {
+            const { Reader } = await import("/node_modules/@mien/browser/index.js");
+            const reader = await Reader.create({ model: "mien-tiny", provider });
+            const image = await (await fetch("/node_modules/@mien/browser/example/astronaut.jpg")).blob();
+            const faces = await reader.read(image);
+            reader.close();
+            return [reader.providers, faces];
+        }""",
+            provider,
+        )
+        for provider in ("wasm", "webgpu")
+    )
+    assert set(wasm.values()) == {"wasm"}
+    assert set(webgpu.values()) == {"webgpu"}
+    assert len(faces) == len(expected) == 1
+    assert faces[0]["label"] == expected[0]["label"]
+    assert faces[0]["box"] == pytest.approx(expected[0]["box"], abs=0.1)
+    assert faces[0]["probabilities"] == pytest.approx(expected[0]["probabilities"], abs=1e-3)

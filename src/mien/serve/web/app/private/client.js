@@ -3,50 +3,39 @@
 import { UserError } from "../api.js";
 import { FrameCapture } from "../capture.js";
 import { DETECTOR } from "../constants.js";
+import { Connection } from "./connection.js";
+import { labelled, scaledDown, scaledUp } from "./frames.js";
 
-const MAX_SIDE = 640, STEP_S = 0.1;
+const STEP_S = 0.1;
 const MAX_PIXELS = 50e6;
 
-let worker = null, ready = null, loaded = "", calls = new Map(), number = 0, onProgress = () => {};
+let connection = null, ready = null, loaded = "";
 
 /** Download and start the model once; `progress(fraction)` is called with 0 to 1. */
 export function prepare(model, progress) {
-  onProgress = progress;
   if (ready && loaded !== model.name) stop();
   loaded = model.name;
-  ready ??= start(model).catch((error) => {
-    stop();
+  connection ??= new Connection(progress);
+  connection.progress = progress;
+  const own = connection; // by the time it fails, another model may be loading
+  ready ??= ask("load", { model }).catch((error) => {
+    if (connection === own) stop();
     throw error;
   });
   return ready;
 }
 
 function stop() {
-  worker?.terminate();
-  worker = ready = null;
+  connection?.close();
+  connection = ready = null;
 }
 
-async function start(model) {
-  worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
-  calls = new Map();
-  worker.onmessage = ({ data }) => {
-    if (data.progress !== undefined) return onProgress(data.progress);
-    const { resolve, reject } = calls.get(data.id);
-    calls.delete(data.id);
-    return data.error ? reject(explain(data.error)) : resolve(data.result);
-  };
-  worker.onerror = () => {
-    for (const { reject } of calls.values()) reject(explain({ message: "the worker did not start" }));
-    calls.clear();
-  };
-  return ask("load", { model });
-}
-
-function ask(kind, values, transfer = []) {
-  return new Promise((resolve, reject) => {
-    calls.set(++number, { resolve, reject });
-    worker.postMessage({ id: number, kind, ...values }, transfer);
-  });
+async function ask(kind, values, transfer = []) {
+  try {
+    return await connection.ask(kind, values, transfer);
+  } catch (error) {
+    throw explain(error);
+  }
 }
 
 export const here = {
@@ -61,7 +50,7 @@ export const here = {
       throw new UserError("the picture has more than 50 megapixels, the maximum in private mode", "scale it down first");
     }
     const answer = await ask("image", { bitmap, whole }, [bitmap]);
-    return { ...labelled(answer, model.labels), detector: DETECTOR, model: model.name };
+    return { ...named(answer, model.labels), detector: DETECTOR, model: model.name };
   },
 
   /** Process ten frames per second of video, however long that takes. */
@@ -73,9 +62,10 @@ export const here = {
       for (let time = 0; time < video.duration; time += STEP_S) {
         signal.throwIfAborted();
         await seek(video, time);
-        const bitmap = await scaledDown(video);
-        const answer = labelled(await ask("frame", { bitmap, time }, [bitmap]), model.labels);
-        frames.push({ ...scaledUp(answer, video.videoWidth / answer.width), frame: frames.length });
+        const bitmap = await scaledDown(video, video.videoWidth, video.videoHeight);
+        const answer = named(await ask("frame", { bitmap, time }, [bitmap]), model.labels);
+        const faces = scaledUp(answer.faces, video.videoWidth / answer.width);
+        frames.push({ time_s: answer.time_s, faces, frame: frames.length });
         progress(time / video.duration, "Processing in this browser");
       }
     } finally {
@@ -96,7 +86,7 @@ export const here = {
           const image = captures.take(video, frame++);
           const time = (performance.now() - began) / 1000;
           const bitmap = await createImageBitmap(image);
-          onReading(labelled(await ask("frame", { bitmap, time }, [bitmap]), model.labels), image);
+          onReading(named(await ask("frame", { bitmap, time }, [bitmap]), model.labels), image);
           live.ready = true;
         } catch (error) {
           onEnd(error);
@@ -108,25 +98,8 @@ export const here = {
   },
 };
 
-function scaledDown(video) {
-  const scale = Math.min(1, MAX_SIDE / Math.max(video.videoWidth, video.videoHeight));
-  if (scale === 1) return createImageBitmap(video);
-  return createImageBitmap(video, {
-    resizeWidth: Math.round(video.videoWidth * scale),
-    resizeHeight: Math.round(video.videoHeight * scale), resizeQuality: "medium",
-  });
-}
-
-function scaledUp(answer, factor) {
-  const faces = answer.faces.map((face) => ({ ...face, box: face.box.map((v) => v * factor) }));
-  return { time_s: answer.time_s, faces };
-}
-
-function labelled(answer, labels) {
-  const fractions = (values) => values && Object.fromEntries(labels.map((label, i) => [label, values[i]]));
-  const faces = answer.faces.map((face) =>
-    ({ ...face, raw: fractions(face.raw), probabilities: fractions(face.probabilities) }));
-  return { ...answer, faces };
+function named(answer, labels) {
+  return { ...answer, faces: labelled(answer.faces, labels) };
 }
 
 function openVideo(file) {

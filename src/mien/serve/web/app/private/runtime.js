@@ -18,35 +18,51 @@ export class MissingFiles extends Error {
   }
 }
 
+/** A file whose SHA-256 is not the expected one. */
+export class DamagedFile extends Error {
+  constructor(name, found, expected) {
+    super(`the SHA-256 of ${name} is ${found}, expected ${expected}`);
+    this.file = name;
+  }
+}
+
 /**
  * Fetch the runtime and other files; there are no requests afterwards.
- * @param {string[]} names of the other files, below /assets/.
+ * @param {string[]} names of the other files, below `assets`.
  * @param {(fraction: number) => void} progress called with 0 to 1.
- * @param {{software?: boolean, provider?: string}} options for tests: accept WebGPU that the
- *   processor emulates; take this provider, 'wasm' or 'webgpu', without a trial.
+ * @param {object} options
+ * @param {string} [options.provider] take this one, 'wasm' or 'webgpu', without a trial.
+ * @param {boolean} [options.software] for tests: accept WebGPU that the processor emulates.
+ * @param {string} [options.assets] address of the folder of the other files.
+ * @param {string} [options.vendor] address of the folder of onnxruntime-web's files.
+ * @param {object} [options.sha256] expected hashes by name; other files are not checked.
  * @returns {Promise<{runtime: Runtime, files: Uint8Array[]}>}
  */
-export async function fetchRuntime(names, progress, { software = false, provider = "" } = {}) {
+export async function fetchRuntime(names, progress, options = {}) {
+  const { software = false, provider = "", assets = ASSETS, sha256 = {} } = options;
+  const vendor = options.vendor ?? new URL("vendor/", assets);
+  const place = { sha256, address: (name) => (name.startsWith("vendor/")
+    ? new URL(name.slice("vendor/".length), vendor) : new URL(name, assets)) };
   const gpu = provider !== "wasm" && (await hasAdapter(software));
   if (gpu) {
     try {
-      return await fetchBuild("webgpu", names, progress, provider);
+      return await fetchBuild("webgpu", names, progress, provider, place);
     } catch (error) {
       // A wheel has no room for this build; a checkout has it after `make web`.
       if (!error.names?.every((name) => BUILDS.webgpu.includes(name))) throw error;
     }
   }
-  return fetchBuild("wasm", names, progress, "wasm");
+  return fetchBuild("wasm", names, progress, "wasm", place);
 }
 
-async function fetchBuild(build, names, progress, provider) {
+async function fetchBuild(build, names, progress, provider, place) {
   const [script, glue, binary] = BUILDS[build];
-  const [wasm, ...files] = await fetchAll([binary, ...names], progress);
-  const ort = await import(new URL(script, ASSETS)).catch(() => {
+  const [wasm, ...files] = await fetchAll([binary, ...names], progress, place);
+  const ort = await import(place.address(script)).catch(() => {
     throw new MissingFiles([script]);
   });
   ort.env.wasm.wasmBinary = wasm;
-  ort.env.wasm.wasmPaths = { mjs: new URL(glue, ASSETS).href };
+  ort.env.wasm.wasmPaths = { mjs: place.address(glue).href };
   // Threads need shared memory, which browsers allow on isolated pages only.
   ort.env.wasm.numThreads = self.crossOriginIsolated ? threads() : 1;
   return { runtime: new Runtime(ort, provider), files };
@@ -119,21 +135,31 @@ function threads() {
   return Math.min(Math.max((navigator.hardwareConcurrency ?? 1) >> 1, 1), 4);
 }
 
-async function fetchAll(names, progress) {
-  const answers = await Promise.all(names.map((name) => fetch(new URL(name, ASSETS))));
+async function fetchAll(names, progress, { address, sha256 }) {
+  const answers = await Promise.all(names.map((name) => fetch(address(name)).catch(() => ({}))));
   const missing = names.filter((_, i) => !answers[i].ok);
   if (missing.length) throw new MissingFiles(missing);
   const total = answers.reduce((sum, a) => sum + Number(a.headers.get("content-length") ?? 0), 0);
   let got = 0;
-  return Promise.all(answers.map(async (answer) => {
+  return Promise.all(answers.map(async (answer, i) => {
     const parts = [];
     for await (const part of chunks(answer.body.getReader())) {
       parts.push(part);
       got += part.length;
       progress(total ? Math.min(got / total, 1) : 0);
     }
-    return new Uint8Array(await new Blob(parts).arrayBuffer());
+    const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
+    await checkHash(names[i], bytes, sha256[names[i]]);
+    return bytes;
   }));
+}
+
+/** Compare a file with its expected SHA-256; browsers compute it in secure contexts only. */
+async function checkHash(name, bytes, expected) {
+  if (!expected || !globalThis.crypto?.subtle) return;
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (found !== expected) throw new DamagedFile(name, found, expected);
 }
 
 async function* chunks(reader) {

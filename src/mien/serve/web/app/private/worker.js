@@ -1,17 +1,20 @@
 // Worker of private mode: processes messages one after another.
 //
-// In: {id, kind, ...}: "load" {model}; "image" {bitmap, whole}; "begin" {paced}, a new camera or
-// video; "frame" {bitmap, time}. Out: {id, result}, {id, error}, or {progress}.
+// In: {id, kind, ...}: "load" {model, options of fetchRuntime}; "image" {bitmap, whole}; "begin"
+// {paced, stream}, a new camera or video; "frame" {bitmap, time, stream}; "end" {stream}. A `stream`
+// is any key, needed where several cameras are read in turns. Out: {id, result}, {id, error}, or
+// {progress}.
 
 import { Engine } from "./engine.js";
 import { fromImageData } from "./resample.js";
-import { MissingFiles } from "./runtime.js";
+import { DamagedFile, MissingFiles } from "./runtime.js";
 
-let engine, follower, canvas;
+let engine, canvas;
+const followers = new Map();
 
 const answers = {
-  async load({ model }) {
-    engine = await Engine.load(model, (progress) => postMessage({ progress }));
+  async load({ model, options }) {
+    engine = await Engine.load(model, (progress) => postMessage({ progress }), options);
     return { threads: engine.ort.env.wasm.numThreads, providers: engine.providers };
   },
   async image({ bitmap, whole }) {
@@ -19,13 +22,17 @@ const answers = {
     const faces = whole ? await engine.readWhole(image) : await engine.readImage(image);
     return { width: image.width, height: image.height, faces };
   },
-  async begin({ paced }) {
-    follower = engine.follower(paced);
+  async begin({ paced, stream }) {
+    followers.set(stream, engine.follower(paced));
     return {};
   },
-  async frame({ bitmap, time }) {
+  async end({ stream }) {
+    followers.delete(stream);
+    return {};
+  },
+  async frame({ bitmap, time, stream }) {
     const image = pixels(bitmap);
-    const faces = await follower.read(image, time);
+    const faces = await followers.get(stream).read(image, time);
     return { width: image.width, height: image.height, time_s: time, faces };
   },
 };
@@ -48,7 +55,8 @@ onmessage = ({ data }) => {
       postMessage({ id: data.id, result: await answers[data.kind](data) });
     } catch (error) {
       const missing = error instanceof MissingFiles ? error.names : null;
-      postMessage({ id: data.id, error: { message: String(error.message ?? error), missing } });
+      const damaged = error instanceof DamagedFile ? error.file : null;
+      postMessage({ id: data.id, error: { message: String(error.message ?? error), missing, damaged } });
     }
   });
 };
