@@ -2,13 +2,14 @@
 # make test   passes the tests, in another, and prints the coverage: the least covered files, the total
 # make release-check  build, metadata, contents, fresh installations and the import time of a release
 # make check  linters and type checker, in the environment of the tests
+# make browser  private mode as an npm package, in build/browser (needs npm; after make web)
 # make docs   the documentation's site in site/, with strict links, in the same environment
 
 PYTHON ?= python3
 PIP_FLAGS = --quiet --disable-pip-version-check
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "error: mien needs Python 3.11 to 3.13, got " + sys.version.split()[0] + "\nhint: make PYTHON=python3.12")'
 
-.PHONY: demo test check docs web release-check clean
+.PHONY: demo test check docs web browser release-check clean
 
 demo: .venv-demo/ready
 	.venv-demo/bin/mien predict examples --annotate out/demo
@@ -36,6 +37,10 @@ docs: .venv/ready
 
 web:
 	web/vendor.sh
+
+# The types are checked too. The package is packed, never published from here.
+browser: .venv/ready
+	.venv/bin/python tools/browser_package.py --types
 
 release-check: .venv-release/ready
 	.venv-release/bin/python tools/release_check.py

@@ -1,11 +1,12 @@
 """Build the npm package @mien/browser: private mode's modules, models and constants, with types.
 
     python tools/browser_package.py                      # mien-small and mien-tiny
-    python tools/browser_package.py --model my.onnx      # these models instead, the first by default
+    python tools/browser_package.py --model my.onnx      # these instead, the first by default
     python tools/browser_package.py --types              # and check the types with tsc
 
 `make browser` runs it. The modules are those of the page of `mien serve`: they are copied into the
-package when it is built, and stored in the repository once. Needs npm to pack, and `make web` for tsc.
+package when it is built, and stored in the repository once. Needs npm to pack, and `make web` for
+tsc.
 """
 
 from __future__ import annotations

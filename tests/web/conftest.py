@@ -22,11 +22,13 @@ from tests.web.chromium import CHROMIUM, FLAGS, ROOT, serving, write_camera
 
 sys.path.insert(0, str(ROOT / "tools"))
 try:
-    import browser_package
+    import browser_package as browser_package  # for the tests too
 finally:
     sys.path.pop(0)
 
 VENDOR = ROOT / "src" / "mien" / "serve" / "web" / "vendor"
+MODULE = "/node_modules/@mien/browser/index.js"
+EXAMPLE = "/node_modules/@mien/browser/example/"
 PATIENCE_MS = 1000 * PATIENCE_S
 
 
@@ -179,6 +181,24 @@ def site(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[An
     )
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def load(browser: Any, site: Any) -> Iterator[Callable[..., Any]]:
+    """Open a page of the site: load(path="/blank.html", ...)."""
+    contexts = []
+
+    def open_page(path: str = "/blank.html", **more: Any) -> Any:
+        context = browser.new_context(**more)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(1000 * PATIENCE_S)
+        page.goto(site.address + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
 
 
 def downloaded(page: Any, kind: str) -> bytes:

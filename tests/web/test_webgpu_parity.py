@@ -113,8 +113,8 @@ def test_the_npm_package_gives_the_same_on_webgpu(gpu_page: Any, site: Any) -> N
             """async (provider) => {
             const { Reader } = await import("/node_modules/@mien/browser/index.js");
             const reader = await Reader.create({ model: "mien-tiny", provider });
-            const image = await (await fetch("/node_modules/@mien/browser/example/astronaut.jpg")).blob();
-            const faces = await reader.read(image);
+            const answer = await fetch("/node_modules/@mien/browser/example/astronaut.jpg");
+            const faces = await reader.read(await answer.blob());
             reader.close();
             return [reader.providers, faces];
         }""",
