@@ -83,6 +83,10 @@ def video_row() -> Schema:
     }
     words |= {
         "landmarks": "ten numbers: five pairs x, y, in detected frames only",
+        "yaw": "the head is turned to the side: degrees, -90 to 90, positive towards the image's "
+        "right edge; in detected frames only",
+        "pitch": "the head is raised or lowered: degrees, -180 to 180, positive upwards",
+        "roll": "the head is tilted in the image's plane: degrees, -180 to 180, positive clockwise",
         "unsure": "whether no expression is predicted; null without a face",
     }
     label = "LABEL"

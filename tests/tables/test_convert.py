@@ -16,9 +16,11 @@ import pyreadstat
 import pytest
 from praatio import textgrid
 from pympi.Elan import Eaf
+from scipy.spatial.transform import Rotation
 from tests.conftest import run_mien
 
 from mien.errors import ConfigError, DataError
+from mien.imaging.pose import head_pose
 from mien.tables.load import load_rows
 from mien.tables.write import WRITERS, write_rows
 from mien.types import FrameReading, TrackedFace
@@ -31,6 +33,7 @@ STEP = 0.04
 def reading(number: int, rng: np.random.Generator, tracks: tuple[int, ...]) -> FrameReading:
     faces = []
     for track in tracks:
+        marks = tuple((float(x), float(y)) for x, y in rng.uniform(0, 99, (5, 2)))
         p = rng.dirichlet(np.ones(3))
         probabilities = dict(zip(LABELS, map(float, p), strict=True))
         label = max(probabilities, key=lambda name: probabilities[name])
@@ -38,7 +41,7 @@ def reading(number: int, rng: np.random.Generator, tracks: tuple[int, ...]) -> F
             TrackedFace(
                 track=track, box=tuple(rng.uniform(0, 200, 4)), score=float(rng.random()),
                 origin="detected", quality="good",
-                landmarks=tuple((float(x), float(y)) for x, y in rng.uniform(0, 99, (5, 2))),
+                landmarks=marks, pose=head_pose(marks),
                 raw=probabilities, probabilities=probabilities, confidence=float(p.max()),
                 label="unsure" if p.max() < 0.5 else label,
             )
@@ -69,7 +72,39 @@ def test_all_forms_of_rows_are_read_alike(row_files: dict[str, Path]) -> None:
     assert len(first) == 40
     assert first[2]["track"] is None
     assert len(first[0]["landmarks"]) == 10
+    assert -90 <= first[0]["yaw"] <= 90
+    assert first[2]["roll"] is None
     assert all(other == first for other in others)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_rows_of_an_older_mien_get_the_poses_of_their_landmarks(
+    kind: str, row_files: dict[str, Path]
+) -> None:
+    path, new = row_files[kind], load_rows([row_files[kind]])
+    if kind == "parquet":
+        import pyarrow.parquet as pq
+
+        pq.write_table(pq.read_table(str(path)).drop_columns(["yaw", "pitch", "roll"]), str(path))
+    elif kind == "csv":
+        pd.read_csv(path, dtype=str).drop(columns=["yaw", "pitch", "roll"]).to_csv(
+            path, index=False
+        )
+    else:
+        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        old = [{k: v for k, v in row.items() if k not in ("yaw", "pitch", "roll")} for row in lines]
+        path.write_text("".join(map(json_line, old)), "utf-8")
+    again = load_rows([path])
+    assert again.column_names == new.column_names
+    for ours, theirs in zip(again.to_pylist(), new.to_pylist(), strict=True):
+        assert {k: v for k, v in ours.items() if k not in ("yaw", "pitch", "roll")} == {
+            k: v for k, v in theirs.items() if k not in ("yaw", "pitch", "roll")
+        }
+        # From landmarks with one decimal, so not to the last digit.
+        for name in ("yaw", "pitch", "roll"):
+            assert (ours[name] is None) == (theirs[name] is None)
+            if ours[name] is not None and abs(theirs["yaw"]) < 60:
+                assert abs((ours[name] - theirs[name] + 180) % 360 - 180) < 3
 
 
 def read_back(path: Path) -> pd.DataFrame:
@@ -92,7 +127,18 @@ def test_tables_agree_to_the_last_digit(
     (written,) = write_rows(table, tmp_path / f"out{end}")
     frame, expected = read_back(written), pd.read_csv(row_files["csv"])
     assert len(frame) == 40
-    for name in ("time_s", "x0", "y1", "score", "p_happy", "raw_sad", "confidence", "track"):
+    for name in (
+        "time_s",
+        "x0",
+        "y1",
+        "score",
+        "p_happy",
+        "raw_sad",
+        "confidence",
+        "track",
+        "yaw",
+        "pitch",
+    ):
         mine = [None if math.isnan(v) else v for v in frame[name].astype(float)]
         assert mine == [None if math.isnan(v) else v for v in expected[name].astype(float)], name
     assert [v or None for v in frame["label"].fillna("")] == [
@@ -178,6 +224,16 @@ def test_openface_columns(row_files: dict[str, Path], tmp_path: Path) -> None:
     frame = pd.read_csv(tmp_path / "of.csv")
     assert {"frame", "face_id", "timestamp", "confidence", "success"} <= set(frame.columns)
     assert frame["success"].tolist() == [0 if v else 1 for v in frame["face_id"].isna()]
+    rows_of_mien = table.to_pylist()
+    assert frame["pose_Ry"].isna().tolist() == [row["yaw"] is None for row in rows_of_mien]
+    known = next(row for row in rows_of_mien if row["yaw"] is not None)
+    about = Rotation.from_euler(
+        "ZYX", [known["roll"], -known["yaw"], -known["pitch"]], degrees=True
+    ).as_euler("XYZ")
+    assert frame[["pose_Rx", "pose_Ry", "pose_Rz"]].iloc[0].tolist() == pytest.approx(
+        about.tolist(), abs=1e-4
+    )
+    assert not {"yaw", "pitch", "roll"} & set(frame.columns)
     with pytest.raises(ConfigError, match="cannot have OpenFace's columns"):
         write_rows(table, tmp_path / "of.sav", columns="openface")
     with pytest.raises(ConfigError, match="'opensmile' is unknown"):

@@ -43,7 +43,7 @@ from mien.video.sources import RawFormat, list_sources, raw_source
 Make = Callable[[Path], Path]
 # Unsmoothed: a container's milliseconds are not a pipe's thirtieths, which smoothing would show.
 OPEN = VideoSettings(
-    gate=QualityGate(min_side=0, min_sharpness=0, max_turn=0, min_inside=0), smooth="none"
+    gate=QualityGate(min_side=0, min_sharpness=0, max_yaw=0, min_inside=0), smooth="none"
 )
 SIDE = f"{HEIGHT}x{WIDTH}"
 

@@ -28,7 +28,7 @@ from mien.video.select import Selection
 from mien.video.sinks.rows import CsvLines, columns, rows
 from mien.video.sources import list_sources
 
-OPEN = QualityGate(min_side=0, min_sharpness=0, max_turn=0, min_inside=0)
+OPEN = QualityGate(min_side=0, min_sharpness=0, max_yaw=0, min_inside=0)
 SETTINGS = VideoSettings(gate=OPEN)
 
 

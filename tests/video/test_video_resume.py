@@ -185,6 +185,24 @@ def test_a_timeline_without_images_is_resumed(clip: Path, tmp_path: Path) -> Non
     assert lanes[0] == lanes[1] > 0
 
 
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_rows_with_the_columns_of_an_older_mien_are_not_resumed(
+    clip: Path, tmp_path: Path, kind: str
+) -> None:
+    wanted, suffix = OutputOptions(rows=kind), ".csv" if kind == "csv" else ".jsonl"
+    run(clip, tmp_path / "whole", wanted=wanted)
+    rows = (tmp_path / "whole" / f"clip{suffix}").read_text("utf-8")
+    old = rows.replace(",yaw,pitch,roll", "").replace(
+        '"yaw": null, "pitch": null, "roll": null, ', ""
+    )
+    assert "yaw" not in old
+    old = old.replace(",,,,", ",") if kind == "csv" else old
+    leave_part(clip, tmp_path / "out", old.encode("utf-8")[: len(old) * 3 // 4], suffix)
+    _, begin = run(clip, tmp_path / "out", wanted=wanted, resume=True)
+    assert begin == 0
+    assert (tmp_path / "out" / f"clip{suffix}").read_text("utf-8") == rows
+
+
 @pytest.mark.parametrize("change", ["settings", "file", "note", "words"])
 def test_rows_of_another_run_are_not_resumed(clip: Path, tmp_path: Path, change: str) -> None:
     run(clip, tmp_path / "whole")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mien.imaging import pose
 from mien.predict.detectors import DEFAULT, mtcnn, yunet
 from mien.predict.detectors.mtcnn import FaceVerifier
 from mien.predict.detectors.yunet import YuNet
@@ -50,11 +51,12 @@ PYTHON: dict[str, Any] = {
     "MIN_TRACK_SCORE": track.Tracker().min_score,
     "MIN_SIDE": GATE.min_side,
     "MIN_SHARPNESS": GATE.min_sharpness,
-    "MAX_TURN": GATE.max_turn,
+    "MAX_YAW": GATE.max_yaw,
     "MIN_INSIDE": GATE.min_inside,
     "MAX_COVERED": GATE.max_covered,
-    "NARROW": quality.NARROW,
-    "NOSE": quality.NOSE,
+    "FACE": tuple(pose.FACE_53.tolist()),
+    "STEPS": pose.STEPS,
+    "DAMPING": pose.DAMPING,
     "DETECTOR": DEFAULT,
     "STRIDES": yunet.STRIDES,
     "FIRST_SIDE": yunet.SHORTER_SIDE,
@@ -84,6 +86,7 @@ PYTHON: dict[str, Any] = {
     "VERIFIER_SIDE": mtcnn.VERIFIER_SIDE,
     "VERIFIER_SCALE": FaceVerifier.framing.scale,
     "WIDER": mtcnn.WIDER,
+    "TURNED_AGAIN": mtcnn.TURNED_AGAIN,
     "MAX_VERIFIED": mtcnn.MAX_CANDIDATES,
 }
 

@@ -14,14 +14,15 @@ from PIL import Image
 
 from mien import Reader
 from mien.imaging.crop import Framing, crop_faces
-from mien.predict.detectors.mtcnn import upright
+from mien.imaging.pose import head_poses
+from mien.predict.detectors.mtcnn import FaceVerifier, upright
 from mien.testing import FakeClassifier
 from mien.types import Faces
 from mien.video.detect import detect_faces
 from mien.video.frame import Frame
 from mien.video.pipeline import track_faces
 from mien.video.plan import VideoSettings
-from mien.video.quality import QualityGate, turn
+from mien.video.quality import QualityGate
 from mien.video.track import Tracker
 from tests.web.conftest import downloaded
 
@@ -240,17 +241,18 @@ def test_private_mode_follows_as_the_server_at_any_frame_rate(
 
 def test_turned_heads_are_judged_as_in_python(visit: Visit, rng: np.random.Generator) -> None:
     faces = [np.array(landmarks([0, 0, 60, 75])) + rng.normal(0, 6, (5, 2)) for _ in range(60)]
-    faces.append(np.array(landmarks([0, 0, 20, 75])))  # narrow: turned although the nose is central
-    expected = [turn(face.astype(np.float32)) for face in faces]
+    faces.append(np.array(landmarks([0, 0, 60, 75])))
+    faces[-1][2, 0] = 60  # the nose is beside both eyes
+    expected = head_poses(np.array(faces, np.float32))
     got = visit().evaluate(
         """async (faces) => {
-        const { turn } = await import("/assets/app/private/quality.js");
-        return faces.map(turn);
+        const { headPose } = await import("/assets/app/private/pose.js");
+        return faces.map(headPose);
     }""",
         [face.tolist() for face in faces],
     )
-    assert got == pytest.approx(expected, rel=1e-3)
-    assert expected[-1] > QualityGate().max_turn
+    assert np.array(got) == pytest.approx(expected, abs=0.01)
+    assert abs(expected[-1, 0]) > QualityGate().max_yaw
 
 
 def test_crops_are_turned_as_in_python(visit: Visit, rng: np.random.Generator) -> None:
@@ -268,6 +270,38 @@ def test_crops_are_turned_as_in_python(visit: Visit, rng: np.random.Generator) -
     assert (expected[0] == crops[0, 12:60, 12:60]).all()
     for ours, theirs in zip(got, expected, strict=True):
         assert np.abs(np.array(ours) - theirs.ravel().astype(int)).max() <= 1
+
+
+class FromPixels:
+    """Ten points from ten pixels, in the place of MTCNN's last network."""
+
+    def run(self, names: list[str], **inputs: Any) -> list[Any]:
+        cells = inputs["input_3"].reshape(-1, 48 * 48, 3)[:, 211:2300:211, 0]
+        return [(0.5 + 0.2 * cells).astype(np.float32)[:, :10]]
+
+
+def test_landmarks_are_refined_as_in_python(visit: Visit, rng: np.random.Generator) -> None:
+    noise = Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8))
+    pixels = np.asarray(noise.resize((160, 120), Image.Resampling.BICUBIC))
+    boxes = rng.uniform((20, 20, 80, 70), (40, 40, 100, 90), (12, 4)).astype(np.float32)
+    marks = np.array([landmarks(box) for box in boxes]) + rng.normal(0, 4, (12, 5, 2))
+    verifier = FaceVerifier(1)
+    verifier._onet = FromPixels()
+    expected = verifier.landmarks(pixels, boxes, marks.astype(np.float32))
+    got = visit().evaluate(
+        """async ([raster, boxes, marks]) => {
+        const { withLandmarks } = await import("/assets/app/private/verifier.js");
+        const network = async ([n], pixels) => ({ dense_6: { data: Float32Array.from(
+          { length: 10 * n }, (_, k) => 0.5 + 0.2 * pixels[(Math.floor(k / 10) * 48 * 48 +
+            211 * (k % 10 + 1)) * 3]) } });
+        const faces = boxes.map((box, i) => ({ box, landmarks: marks[i] }));
+        const found = await withLandmarks(network, raster, faces);
+        return found.map(({ landmarks }) => landmarks);
+    }""",
+        [as_raster(pixels), boxes.tolist(), marks.tolist()],
+    )
+    assert np.array(got) == pytest.approx(expected, abs=0.7)
+    assert np.abs(expected - marks).max() > 5
 
 
 def write_images(folder: Path, examples: Path, rng: np.random.Generator) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import SourceError
+from mien.imaging.pose import HeadPose
 from mien.scale.dataset import Finished, RowDataset
 from mien.scale.mapping import map_items
 from mien.scale.run import describe_run
@@ -206,5 +207,6 @@ def from_json(values: Sequence[Any]) -> FrameReading:
         marks = own["landmarks"]
         own["box"] = tuple(own["box"])
         own["landmarks"] = None if marks is None else tuple(tuple(point) for point in marks)
+        own["pose"] = None if own["pose"] is None else HeadPose(*own["pose"])
         made.append(TrackedFace(**own))
     return FrameReading(**dict(zip(_FRAME, about, strict=True)), faces=tuple(made))

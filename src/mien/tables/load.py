@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mien.errors import DataError, counted
 from mien.files import CHECK_PATH
-from mien.video.sinks.rows import ABOUT, PLACE, arrow_schema, load_arrow
+from mien.imaging.pose import head_poses
+from mien.video.sinks.rows import ABOUT, PLACE, POSE, arrow_schema, load_arrow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 SUFFIXES = (".csv", ".jsonl", ".parquet", ".feather")
-DIGITS = {"time_s": 6, **dict.fromkeys(("x0", "y0", "x1", "y1"), 1)}
+DIGITS = {"time_s": 6, **dict.fromkeys(("x0", "y0", "x1", "y1", *POSE), 1)}
 """Decimals of columns as rows are written; all others have PROBABILITY_DIGITS."""
 PROBABILITY_DIGITS = 4
 
@@ -23,6 +26,7 @@ def load_rows(paths: Sequence[Path]) -> Any:
 
     Numbers are float64 with the decimals that rows have, whatever the file stores: a Parquet
     file's float32 0.1234 is the CSV's 0.1234. Landmarks are lists of ten numbers.
+    Rows without yaw, pitch and roll, as mien wrote them before, get them from their landmarks.
 
     Args:
         paths: files written by `mien video`, or folders of them.
@@ -76,6 +80,8 @@ def _load(path: Path) -> Any:
         ) from error
     labels = labels_of(table)
     schema = arrow_schema(labels)
+    if "landmarks" in table.column_names and not set(POSE) & set(table.column_names):
+        table = _with_poses(table)
     missing = [name for name in schema.names if name not in table.column_names]
     if missing or not labels:
         raise DataError(
@@ -92,6 +98,23 @@ def _load(path: Path) -> Any:
             f"{path} has a value of another kind: {str(error).splitlines()[0]}",
             hint="was it edited? write it again with mien video",
         ) from error
+
+
+def _with_poses(table: Any) -> Any:
+    """Return the table with the poses of its landmarks."""
+    pa = load_arrow()
+    marks = _landmarks(table["landmarks"]).to_pylist()
+    known = [number for number, own in enumerate(marks) if own is not None]
+    angles: list[list[float | None]] = [[None] * len(marks) for _ in POSE]
+    if known:
+        points = np.array([marks[number] for number in known], np.float64)
+        poses = np.round(head_poses(points.reshape(-1, 5, 2)), 1)
+        for own, column in zip(angles, poses.T.tolist(), strict=True):
+            for number, angle in zip(known, column, strict=True):
+                own[number] = angle if np.isfinite(angle) else None
+    for name, own in zip(POSE, angles, strict=True):
+        table = table.append_column(name, pa.array(own, pa.float64()))
+    return table
 
 
 def _exact(table: Any, schema: Any) -> Any:

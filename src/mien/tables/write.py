@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mien.errors import ConfigError, MissingExtraError, did_you_mean
 from mien.files import write_by_name, write_bytes, write_text
+from mien.imaging.pose import openface_angles
 from mien.tables.bids import write_events, write_physio
 from mien.tables.load import labels_of
 from mien.tables.segments import step, tiers
-from mien.video.sinks.rows import load_arrow
+from mien.video.sinks.rows import POSE, load_arrow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +23,8 @@ if TYPE_CHECKING:
 OPENFACE = {
     "frame": "frame", "track": "face_id", "time_s": "timestamp", "score": "confidence",
 }  # fmt: skip
-"""Columns that OpenFace has too, by our names."""
+"""Columns that OpenFace has too, by our names; its pose_Rx, pose_Ry and pose_Rz are radians."""
+RADIAN_DIGITS = 4
 
 
 def write_rows(table: Any, path: Path, *, columns: str = "mien") -> list[Path]:
@@ -76,6 +81,13 @@ def writer(path: Path) -> Callable[[Any, Path], list[Path]]:
 def _openface(table: Any) -> Any:
     pa = load_arrow()
     found = pa.array([1 if track is not None else 0 for track in table["track"].to_pylist()])
+    angles = [[math.nan if v is None else v for v in table[name].to_pylist()] for name in POSE]
+    radians = np.round(openface_angles(np.array(angles, np.float64).T), RADIAN_DIGITS)
+    for name, column in zip(("pose_Rx", "pose_Ry", "pose_Rz"), radians.T, strict=True):
+        place = table.column_names.index(POSE[0])
+        values = pa.array(column, pa.float64(), from_pandas=True)  # null where NaN
+        table = table.add_column(place, name, values)
+    table = table.drop_columns(list(POSE))
     names = [OPENFACE.get(name, name) for name in table.column_names]
     place = table.column_names.index("score") + 1
     return table.rename_columns(names).add_column(place, "success", found)
@@ -151,6 +163,9 @@ def _write_spss(table: Any, path: Path) -> list[Path]:
     titles = {
         "time_s": "seconds from the start of the video",
         "track": "one face for as long as it stays in view",
+        "yaw": "degrees, positive towards the right edge of the image",
+        "pitch": "degrees, positive upwards",
+        "roll": "degrees, positive clockwise",
         "unsure": "1: the confidence is below the threshold",
         **{f"p_{label}": f"smoothed probability of {label}" for label in labels_of(table)},
     }

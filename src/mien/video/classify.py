@@ -114,7 +114,7 @@ class TrackClassifier:
             known.add(face.track.number)
             crop = self._crop(job.frame, face)
             quality = self._settings.gate.judge(
-                face.box_xyxy, job.frame.size, crop, face.detection.landmarks_52,
+                face.box_xyxy, job.frame.size, crop, face.detection.pose,
                 _in_front(face, confirmed),
             )  # fmt: skip
             row = None
@@ -149,6 +149,7 @@ class TrackClassifier:
             origin=face.origin,
             score=face.detection.score,
             landmarks=None if marks is None else tuple((float(x), float(y)) for x, y in marks),
+            pose=None if marks is None else face.detection.pose,
             quality=history.quality,
             raw=self._by_label(raw_k),
             probabilities=None if decision is None else decision.probabilities,

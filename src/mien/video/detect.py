@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mien.imaging.crop import crop_faces
+from mien.predict.detectors.base import RefinesLandmarks
 from mien.types import Faces
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def find_faces(frame: Frame, detector: Detector, crop_size: int) -> tuple[Faces,
         # A whole factor is a plain mean of pixels: faster than resampling, and without shifts.
         pixels = np.asarray(Image.fromarray(pixels).reduce(factor))
     found = detector.detect(pixels)
+    if isinstance(detector, RefinesLandmarks):
+        found = detector.refine(pixels, found)
     if factor > 1:
         marks = found.landmarks_n52
         found = Faces(

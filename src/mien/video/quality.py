@@ -12,14 +12,11 @@ from mien.imaging.boxes import overlap
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mien.imaging.pose import HeadPose
+
 GOOD, SMALL, BLURRED, TURNED = "good", "small", "blurred", "turned"
 CUT, COVERED = "cut", "covered"
 REASONS = (SMALL, BLURRED, TURNED, CUT, COVERED)
-
-NARROW = 0.72
-"""Distance between the eyes over that from eyes to mouth, of a narrow face seen from the front."""
-NOSE = 0.7
-"""How far the nose protrudes, in halves of the distance between the eyes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +26,15 @@ class QualityGate:
     Attributes:
         min_side: minimum of the box's longer side in pixels; 24 is half a crop's side.
         min_sharpness: minimum `sharpness`; chosen by eye, to refuse only smooth blurs.
-        max_turn: maximum `turn`.
+        max_yaw: maximum degrees that a head is turned to either side, as measured: large angles
+            come out too small, 45 as 35 to 38.
         min_inside: minimum fraction of the box inside the image, 0 to 1.
         max_covered: maximum fraction of the box inside another face's box, 0 to 1.
     """
 
     min_side: float = 24.0
     min_sharpness: float = 0.004
-    max_turn: float = 0.75
+    max_yaw: float = 35.0
     min_inside: float = 0.6
     max_covered: float = 0.3
 
@@ -45,7 +43,7 @@ class QualityGate:
         box_xyxy: NDArray[np.float32],
         size: tuple[int, int],
         crop_hw: NDArray[np.uint8],
-        landmarks_52: NDArray[np.float32] | None,
+        pose: HeadPose | None,
         others_xyxy: NDArray[np.float32] | None = None,
     ) -> str:
         """Return 'good', or the first reason against classifying the face.
@@ -54,7 +52,7 @@ class QualityGate:
             box_xyxy: float32 [4], pixels.
             size: (width, height) of the image.
             crop_hw: uint8 [s, s], the grey crop that would be classified.
-            landmarks_52: float32 [5, 2], pixels, where the detector gives them.
+            pose: of the head, where the detector gives landmarks.
             others_xyxy: float32 [m, 4], boxes that may be in front of this one.
         """
         x0, y0, x1, y1 = (float(v) for v in box_xyxy)
@@ -68,7 +66,8 @@ class QualityGate:
             shared = overlap(box_xyxy, others_xyxy, over="smaller")
             if float(shared.max()) > self.max_covered:
                 return COVERED
-        if self.max_turn and landmarks_52 is not None and turn(landmarks_52) > self.max_turn:
+        # Landmarks in one place have no angle, and are no face from the front either.
+        if self.max_yaw and pose is not None and not abs(pose.yaw) <= self.max_yaw:
             return TURNED
         if self.min_sharpness and sharpness(crop_hw) < self.min_sharpness:
             return BLURRED
@@ -84,22 +83,3 @@ def sharpness(crop_hw: NDArray[np.uint8]) -> float:
     inner = grey[1:-1, 1:-1]
     laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * inner
     return float(laplacian.var() / max(float(grey.var()), 1.0))
-
-
-def turn(landmarks_52: NDArray[np.float32]) -> float:
-    """Return how far a head is turned to its side: 0 is frontal, 0.7 is about 45 degrees.
-
-    The larger of two measures, neither of which a tilted head changes: how far the nose is from the
-    middle of the eyes, 0, to below one of them, 1; and how much closer together the eyes are than
-    even a narrow face's, which still works when the head is bowed too.
-    """
-    eyes = landmarks_52[:2].astype(np.float64)
-    across = eyes[1] - eyes[0]
-    width = float(np.hypot(*across))
-    if width < 1e-3:
-        return float("inf")
-    middle = eyes.mean(axis=0)
-    nose = float(abs((landmarks_52[2] - middle) @ across)) / width / (width / 2)
-    down = float(np.hypot(*(landmarks_52[3:].mean(axis=0) - middle)))
-    left = min(width / max(NARROW * down, 1e-3), 1.0)
-    return max(nose, NOSE * float(np.sqrt(1 - left**2)) / left)

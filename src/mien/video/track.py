@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.imaging.pose import HeadPose, head_poses
 from mien.video.assign import assign
 from mien.video.pace import lost_after
 
@@ -57,6 +58,7 @@ class Detection:
         score: of the detector, 0 to 1.
         row: of the face in the detector's answer.
         landmarks_52: float32 [5, 2], pixels, where the detector gives them.
+        pose: of the head, where there are landmarks.
         crop_hw: uint8 [size, size], grey.
     """
 
@@ -64,6 +66,7 @@ class Detection:
     score: float
     row: int
     landmarks_52: NDArray[np.float32] | None = None
+    pose: HeadPose | None = None
     crop_hw: NDArray[np.uint8] | None = None
 
 
@@ -260,12 +263,16 @@ class Tracker:
 
 
 def _detections(faces: Faces, crops_nhw: NDArray[np.uint8] | None) -> list[Detection]:
+    marks = faces.landmarks_n52
+    # All faces of a frame at once: one costs as much as ten.
+    poses = None if marks is None else [HeadPose(*own) for own in head_poses(marks).tolist()]
     return [
         Detection(
             faces.boxes_xyxy[i],
             float(faces.scores_n[i]),
             i,
-            None if faces.landmarks_n52 is None else faces.landmarks_n52[i],
+            None if marks is None else marks[i],
+            None if poses is None else poses[i],
             None if crops_nhw is None else crops_nhw[i],
         )
         for i in range(len(faces))

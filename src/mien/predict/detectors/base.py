@@ -6,7 +6,7 @@ then checks it with all others.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -44,6 +44,20 @@ class Detector(Protocol):
 
         Raises:
             ValueError: another dtype or shape (see `has_pixels`).
+        """
+        ...
+
+
+@runtime_checkable
+class RefinesLandmarks(Protocol):
+    """A detector whose landmarks can be improved at a cost; videos do so, for the head pose."""
+
+    def refine(self, image_hwc: NDArray[np.uint8], faces: Faces) -> Faces:
+        """Return the faces with better landmarks.
+
+        Args:
+            image_hwc: uint8 [h, w, 3] RGB, in which `detect` found them.
+            faces: the faces.
         """
         ...
 

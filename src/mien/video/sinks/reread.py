@@ -44,6 +44,8 @@ def complete_frames(
             if not line.endswith(b"\n"):  # cut within a line
                 return
             row = _typed(_cells(line), labels) if kind == "csv" else json.loads(line)
+            if frame is None and list(row) != columns(labels):
+                raise ValueError("the rows have other columns: an older mien wrote them")
             # A frame counts once the next one starts: before that, some of its faces may be
             # missing.
             if waiting and row["frame"] != frame:

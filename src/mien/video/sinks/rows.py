@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import MissingExtraError
@@ -16,10 +17,12 @@ from mien.errors import MissingExtraError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from mien.imaging.pose import HeadPose
     from mien.types import FrameReading, TrackedFace
 
 ABOUT = ("source", "frame", "pts", "time_s")
 PLACE = ("track", "x0", "y0", "x1", "y1", "origin", "score", "quality", "landmarks")
+POSE = ("yaw", "pitch", "roll")
 PREDICTION = ("label", "confidence", "unsure")
 
 
@@ -27,7 +30,7 @@ def columns(labels: Sequence[str]) -> list[str]:
     """Return the names of the columns for a model's labels, in order."""
     raw = [f"raw_{label}" for label in labels]
     smoothed = [f"p_{label}" for label in labels]
-    return [*ABOUT, *PLACE, *raw, *smoothed, *PREDICTION]
+    return [*ABOUT, *PLACE, *POSE, *raw, *smoothed, *PREDICTION]
 
 
 def rows(reading: FrameReading, labels: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -47,7 +50,7 @@ def rows(reading: FrameReading, labels: Sequence[str]) -> Iterator[dict[str, Any
 
 
 def _face(face: TrackedFace, labels: Sequence[str]) -> dict[str, Any]:
-    marks = face.landmarks
+    marks, pose = face.landmarks, face.pose
     return {
         "track": face.track,
         **{name: round(v, 1) for name, v in zip(PLACE[1:5], face.box, strict=True)},
@@ -55,11 +58,20 @@ def _face(face: TrackedFace, labels: Sequence[str]) -> dict[str, Any]:
         "score": round(face.score, 4),
         "quality": face.quality,
         "landmarks": None if marks is None else [round(v, 1) for point in marks for v in point],
+        **({} if pose is None else _angles(pose)),
         **_probabilities("raw", face.raw, labels),
         **_probabilities("p", face.probabilities, labels),
         "label": face.label,
         "confidence": None if face.confidence is None else round(face.confidence, 4),
         "unsure": face.unsure,
+    }
+
+
+def _angles(pose: HeadPose) -> dict[str, float | None]:
+    # Landmarks in one place have no angles, and JSON has no NaN.
+    return {
+        name: round(angle, 1) if math.isfinite(angle) else None
+        for name, angle in zip(POSE, pose, strict=True)
     }
 
 

@@ -42,11 +42,14 @@ export const MIN_TRACK_SCORE = 0.9;
 // mien.video.quality: which faces are classified
 export const MIN_SIDE = 24;
 export const MIN_SHARPNESS = 0.004;
-export const MAX_TURN = 0.75;
+export const MAX_YAW = 35;
 export const MIN_INSIDE = 0.6;
 export const MAX_COVERED = 0.3;
-export const NARROW = 0.72;
-export const NOSE = 0.7;
+
+// mien.imaging.pose: the generic face in millimetres, and its fit to landmarks
+export const FACE = [[-31.5, -26.2, -34.7], [31.5, -26.2, -34.7], [0, 11.3, -74.8], [-24.6, 43.4, -42.8], [24.6, 43.4, -42.8]];
+export const STEPS = 3;
+export const DAMPING = 0.001;
 
 // mien.predict.detectors
 export const DETECTOR = "yunet";
@@ -82,4 +85,5 @@ export const FRAMING_SHIFT_Y = 0.014;
 export const VERIFIER_SIDE = 48;
 export const VERIFIER_SCALE = 1.58;
 export const WIDER = 1.5;
+export const TURNED_AGAIN = 0.1;
 export const MAX_VERIFIED = 256;

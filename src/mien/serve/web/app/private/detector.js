@@ -9,7 +9,7 @@ import {
 } from "../constants.js";
 import { overlap, suppress } from "./boxes.js";
 import { cut, reduce, resize } from "./resample.js";
-import { faceScores } from "./verifier.js";
+import { faceScores, withLandmarks } from "./verifier.js";
 import { candidates, inside, placed, select } from "./yunet.js";
 
 export const FRAMING = { scale: FRAMING_SCALE, shiftX: FRAMING_SHIFT_X, shiftY: FRAMING_SHIFT_Y };
@@ -37,6 +37,11 @@ export class YuNet {
       found = found.concat(await this.pass(image, factor));
     }
     return this.verified(image, select(found.filter((o) => o.score >= MIN_BOX), width, height));
+  }
+
+  /** Faces of `detect` with better landmarks, for the head pose. */
+  refine(image, faces) {
+    return withLandmarks(this.verifier, image, faces);
   }
 
   /** The candidates in the image reduced by a factor; 0.5 enlarges it. */

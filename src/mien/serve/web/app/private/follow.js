@@ -51,7 +51,8 @@ export class Follower {
     const started = performance.now();
     const factor = Math.max(1, Math.floor(Math.min(image.width, image.height) / SHORTER_SIDE));
     const small = factor > 1 ? reduce(image, factor, factor) : image;
-    const found = await this.detector.detect(small);
+    const seen = await this.detector.detect(small);
+    const found = this.detector.refine ? await this.detector.refine(small, seen) : seen;
     const detections = found.map(({ box, score, landmarks }) => {
       const grown = box.map((v) => v * factor);
       return {

@@ -1,9 +1,8 @@
 // Which faces are good enough to classify, as mien.video.quality; the others get a reason.
 
-import {
-  MAX_COVERED, MAX_TURN, MIN_INSIDE, MIN_SHARPNESS, MIN_SIDE, NARROW, NOSE,
-} from "../constants.js";
+import { MAX_COVERED, MAX_YAW, MIN_INSIDE, MIN_SHARPNESS, MIN_SIDE } from "../constants.js";
 import { overlap } from "./boxes.js";
+import { headPose } from "./pose.js";
 
 /**
  * "good", or the first reason not to classify a face.
@@ -17,26 +16,10 @@ export function judge(box, width, height, crop, landmarks, others) {
     Math.max(Math.min(y1, height) - Math.max(y0, 0), 0);
   if (shown < MIN_INSIDE * (x1 - x0) * (y1 - y0)) return "cut";
   if (others.some((other) => overlap(box, other, "smaller") > MAX_COVERED)) return "covered";
-  if (landmarks && turn(landmarks) > MAX_TURN) return "turned";
+  // Landmarks in one place have no angle: NaN.
+  if (landmarks && !(Math.abs(headPose(landmarks)[0]) <= MAX_YAW)) return "turned";
   if (sharpness(crop) < MIN_SHARPNESS) return "blurred";
   return "good";
-}
-
-/**
- * How far a head is turned sideways: 0 is frontal, 0.7 about 45 degrees. The larger of two signs:
- * the nose off the middle of the eyes, and eyes closer together than even a narrow face's.
- */
-export function turn([one, other, nose, ...mouth]) {
-  const x = other[0] - one[0], y = other[1] - one[1];
-  const width = Math.hypot(x, y);
-  if (width < 1e-3) return Infinity;
-  const middle = [(one[0] + other[0]) / 2, (one[1] + other[1]) / 2];
-  const along = (nose[0] - middle[0]) * x + (nose[1] - middle[1]) * y;
-  const down = Math.hypot((mouth[0][0] + mouth[1][0]) / 2 - middle[0],
-    (mouth[0][1] + mouth[1][1]) / 2 - middle[1]);
-  const narrowness = Math.min(width / Math.max(NARROW * down, 1e-3), 1);
-  return Math.max(Math.abs(along) / width / (width / 2),
-    (NOSE * Math.sqrt(1 - narrowness ** 2)) / narrowness);
 }
 
 /** Variance of the crop's Laplacian over its own: 0 is a smooth blur. */
