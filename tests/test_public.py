@@ -20,7 +20,8 @@ class Block:
 sys.meta_path.insert(0, Block())
 import mien
 names = [m.name for m in pkgutil.walk_packages(mien.__path__, "mien.")]
-above = ("mien.train", "mien.doctor", "mien.publish", "mien.study", "mien.serve")
+above = ("mien.train", "mien.doctor", "mien.publish", "mien.study", "mien.serve",
+         "mien.viewer")
 names = [n for n in names if not n.startswith(above)]
 for name in names:
     importlib.import_module(name)

@@ -14,7 +14,7 @@ from tests.patience import PATIENCE_S, until
 from tests.serve.running import encoded, problem, running
 
 from mien import ConfigError
-from mien.serve.assets import Assets
+from mien.serve.assets import Assets, web_assets
 from mien.serve.protocol import MAX_HEADER_BYTES
 from mien.serve.rate_limit import MAX_CLIENTS, RateLimiter
 from mien.serve.settings import Limits, ServerSettings
@@ -101,7 +101,7 @@ def test_the_pages_files_have_types_and_tags(tmp_path: Path) -> None:
     (folder / "sub").mkdir(parents=True)
     for name in ("index.html", "a.mjs", "sub/b.wasm", "c.0123abcd.js", ".hidden.js", "d.py"):
         (folder / name).write_text(name)
-    assets = Assets(folder)
+    assets = Assets(web_assets(folder))
     page = assets.get("/")
     assert page is not None
     assert page.media_type == "text/html; charset=utf-8"

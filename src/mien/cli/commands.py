@@ -6,6 +6,7 @@ COMMANDS = {
     "predict": "Predict the expression of each face in images.",
     "video": "Track faces in videos and predict their expressions.",
     "live": "Predict expressions on a live camera image.",
+    "view": "Show results: videos, timelines, people, corrections.",
     "data": "Build, inspect and audit datasets.",
     "train": "Train a network from a recipe.",
     "doctor": "Diagnose a training run and suggest remedies.",

@@ -24,6 +24,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mien video interviews/ --engine local --out rows --resume",
     ),
     "live": ("mien live", "mien live --camera 1 --blur-faces", "mien live --headless > rows.jsonl"),
+    "view": ("mien view results", "mien view results --videos recordings --open"),
     "data": (
         "mien data import photos/ datasets/mine",
         "mien data show datasets/mine",

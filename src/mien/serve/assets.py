@@ -12,11 +12,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mien.errors import ModelFileError
 from mien.files import sha256_file
 from mien.predict.detectors import yunet
 from mien.predict.detectors.mtcnn import weights_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 WEB = Path(__file__).with_name("web")
 EXAMPLES = ("astronaut.jpg", "grace_hopper.jpg")
@@ -65,13 +69,13 @@ class Assets:
     and the face detector with its verifier.
 
     Args:
-        folder: folder of the page's own files.
+        files: path of each file by its URL path; None takes those of the page, `web_assets`.
     """
 
-    def __init__(self, folder: Path = WEB) -> None:
+    def __init__(self, files: Mapping[str, Path] | None = None) -> None:
         self._files = {
             url: Asset(path, TYPES[path.suffix], f'"{sha256_file(path)[:20]}"')
-            for url, path in web_assets(folder).items()
+            for url, path in (web_assets() if files is None else files).items()
             if path.suffix in TYPES  # so that a stray source or editor file is never served
         }
 

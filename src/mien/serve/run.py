@@ -72,7 +72,7 @@ def _listen(settings: ServerSettings) -> None:
     own = partial(create_app, settings, catalog) if settings.workers == 1 else None
     config = make_config(settings, own)
     raise_file_limit()
-    with _bound(settings.host, settings.port) as bound:
+    with bound_socket(settings.host, settings.port) as bound:
         log.info("serving on http://%s:%d", settings.host, bound.getsockname()[1])
         try:
             if settings.workers > 1:
@@ -111,8 +111,12 @@ def raise_file_limit(wanted: int = OPEN_FILES) -> int | None:
     return soft
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """Return a listening socket: early clients wait in its queue until the workers are ready."""
+def bound_socket(host: str, port: int) -> socket.socket:
+    """Return a listening socket: early clients wait in its queue until the workers are ready.
+
+    Raises:
+        ConfigError: the address cannot be bound.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         bound = socket.create_server((host, port), family=family, backlog=BACKLOG)

@@ -17,6 +17,8 @@ from mien.serve.state import state_of
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from mien.serve.assets import Assets
+
 _HASHED = re.compile(r"[.-][0-9a-f]{8,}\.\w+$")
 """A file name with a hash of its content: such a file never changes."""
 
@@ -41,7 +43,21 @@ router = APIRouter(include_in_schema=False)
 async def asset(request: Request, name: str = "") -> Response:
     """Return a file of the page."""
     path = "/" if request.url.path == "/" else f"/assets/{name}"
-    found = state_of(request).assets.get(path)
+    return asset_response(state_of(request).assets, path, request)
+
+
+def asset_response(assets: Assets, path: str, request: Request) -> Response:
+    """Return the response with a file of a page, or that the browser has it already.
+
+    Args:
+        assets: files of the page.
+        path: URL path of the file.
+        request: for it.
+
+    Raises:
+        Problem: 404.
+    """
+    found = assets.get(path)
     if found is None:
         raise Problem(404, "path: there is no such file", "the page is at /")
     immutable = bool(_HASHED.search(path))

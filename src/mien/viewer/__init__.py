@@ -1,0 +1,1 @@
+"""The viewer of results: a video beside its timeline, people, events, corrections."""

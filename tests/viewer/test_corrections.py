@@ -1,0 +1,96 @@
+"""Corrections as a data set with votes, read back by the reader of `mien data import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.data.ground_truth import consensus_targets
+from mien.data.sources.arrays import read_arrays
+from mien.errors import DataError
+from mien.labels import THREE
+from mien.sessions.study_file import Correction
+from mien.viewer.corrections import chosen_rows, export_corrections
+from mien.viewer.media import frame_at
+from mien.viewer.people import load_people, seen_of
+from mien.viewer.results import Results, load_results
+from tests.viewer.sessions import LEFTS
+
+
+@pytest.fixture
+def loaded(results: Path) -> Results:
+    return load_results(results)
+
+
+def people(loaded: Results) -> dict[str, Any]:
+    return load_people(loaded.folder / "people.json", seen_of(loaded))[0].to_dict()
+
+
+def corrections(loaded: Results) -> list[Correction]:
+    name = loaded.sources[0].name
+    return [
+        Correction(name, 1, 9.0, 11.0, "neutral", "mk"),
+        Correction(name, 1, 10.0, 11.0, "happy", "ab"),
+        Correction(name, 1, 10.5, 11.0, "neutral", "ab"),
+        Correction(name, 2, 2.0, 3.0, "sad", "mk"),
+    ]
+
+
+def test_votes_are_of_those_who_corrected(loaded: Results, drawn: Path) -> None:
+    path = loaded.folder / "faces.npz"
+    written = export_corrections(
+        loaded, people(loaded), corrections(loaded), [drawn / "interview.mp4"], path
+    )
+    data = read_arrays(path, 48)
+    assert len(data) == written.images
+    assert data.votes_nk is not None
+    names = [str(name) for name in data.sources_n]
+    votes = dict(zip(names, data.votes_nk.tolist(), strict=True))
+    name = loaded.sources[0].name
+    times = {n: int(n.split(" frame ")[1].split()[0]) / 25 for n in names}
+    first = [votes[n] for n in names if n.endswith("track 1") and times[n] < 10]
+    tied = [votes[n] for n in names if n.endswith("track 1") and 10 <= times[n] < 10.5]
+    both = [votes[n] for n in names if n.endswith("track 1") and times[n] >= 10.5]
+    assert first
+    assert all(one == [0, 1, 0] for one in first)
+    assert tied
+    assert all(one == [1, 1, 0] for one in tied)  # one vote each, for different labels
+    assert both
+    assert all(one == [0, 2, 0] for one in both)  # the last correction of a person counts
+    assert {votes[n][2] for n in names if n.endswith("track 2")} == {1}
+    assert set(data.subjects_n) == {"P1", "P2"}
+    targets = consensus_targets(data.votes_nk, THREE, THREE)
+    assert {targets[names.index(n)] for n in names if n.startswith(name)} == {-1, 1, 2}
+
+
+def test_faces_are_those_of_their_frames(loaded: Results, drawn: Path) -> None:
+    path = loaded.folder / "faces.npz"
+    export_corrections(
+        loaded, people(loaded), corrections(loaded)[3:], [drawn / "interview.mp4"], path
+    )
+    faces = read_arrays(path, 48).images_nhw
+    pixels = frame_at(drawn / "interview.mp4", 2.5).mean(axis=2)
+    wanted = pixels[75:285, LEFTS[1] + 35 : LEFTS[1] + 245].astype(np.uint8)
+    small = np.asarray(Image.fromarray(wanted).resize((48, 48), Image.Resampling.BOX))
+    assert np.corrcoef(small.ravel(), faces[0].ravel())[0, 1] > 0.8  # of another face: 0.3
+
+
+def test_neighbouring_frames_are_not_taken(loaded: Results) -> None:
+    rows = loaded.sources[0]
+    chosen = chosen_rows(rows, Correction(rows.name, 1, 3.0, 8.0, "happy", "mk"))
+    assert len(chosen) == 10
+    assert np.diff(rows.time_n[chosen]).min() > 0.4
+    assert chosen_rows(rows, Correction(rows.name, 2, 15.0, 16.0, "happy", "mk")) == []
+
+
+def test_nothing_to_export_is_an_error(loaded: Results) -> None:
+    path = loaded.folder / "faces.npz"
+    with pytest.raises(DataError, match="no corrections"):
+        export_corrections(loaded, people(loaded), [], [None], path)
+    with pytest.raises(DataError, match="video was not found"):
+        export_corrections(loaded, people(loaded), corrections(loaded), [None], path)
+    assert not path.exists()
