@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,11 @@ from mien.cli.options import (
 )
 from mien.errors import counted
 from mien.predict.detectors import DEFAULT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mien.video.sinks.base import Sink
 
 Source = Annotated[
     str | None,
@@ -41,12 +46,22 @@ Folder = Annotated[
     ),
 ]
 
+Lsl = Annotated[
+    str | None,
+    typer.Option(
+        "--lsl",
+        metavar="NAME",
+        help="Also send readings as streams of the Lab Streaming Layer with this name.",
+    ),
+]
+
 
 def live(
     source: Source = None,
     camera: Camera = 0,
     headless: Headless = False,
     folder: Folder = Path("live"),
+    lsl: Lsl = None,
     blur_faces: BlurFaces = False,
     detect_every: DetectEvery = None,
     smooth: Smooth = "exponential",
@@ -75,17 +90,27 @@ def live(
     spec = f"camera:{camera}" if source is None else source
     one = next(iter(list_sources([spec], warn=_note)))
     session = reader.session(settings=settings)
+    outlets = _outlets(lsl, session.labels)
     if headless:
         # Flushed after each frame: the reader of a pipe wants each frame at once.
-        run_live(session, one, [RowStream(sys.stdout, "json", session.labels, flush=True)])
+        rows = RowStream(sys.stdout, "json", session.labels, flush=True)
+        run_live(session, one, [rows, *outlets])
         return
     from mien.video.window import TkWindow
 
     with closing(TkWindow(f"mien - {one.name}")) as window:
         shown = LiveWindow(window, folder, blur=blur_faces, say=_note)
-        run_live(session, one, [shown])
+        run_live(session, one, [shown, *outlets])
     count = shown.count
     _note(f"{counted(count.frames, 'frame')} in {count.seconds:.1f} s, {count.rate:.1f} per second")
+
+
+def _outlets(lsl: str | None, labels: Sequence[str]) -> list[Sink]:
+    if lsl is None:
+        return []
+    from mien.video.sinks.lsl import LslOutlet
+
+    return [LslOutlet(lsl, labels)]
 
 
 def _note(text: str) -> None:
