@@ -13,6 +13,7 @@ COMMANDS = {
     "study": "Test claims over a grid of trainings.",
     "evaluate": "Evaluate a model, with confidence intervals.",
     "convert": "Convert rows of videos for other software.",
+    "session": "Derive the tables of a study of people.",
     "agree": "Measure the agreement of human codings and mien's.",
     "explain": "Show which parts of a face a model relies on.",
     "export": "Export a trained network as one ONNX file.",

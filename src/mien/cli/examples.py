@@ -56,6 +56,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mien evaluate runs/small-001 --data datasets/mine",
         "mien evaluate mien-small --data datasets/mine --split test --json",
     ),
+    "session": (
+        "mien session study.toml --out tables",
+        "mien session study.toml --out tables --window 1 --pre 2 --post 5",
+        "mien session study.csv --out tables --format csv,sav,r",
+    ),
     "convert": (
         "mien convert results/clip.csv -o clip.eaf",
         "mien convert results -o rows.sav",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mien.codings.coding import Coding, Segment, make_tier
 from mien.errors import DataError, MissingExtraError
@@ -14,19 +14,51 @@ if TYPE_CHECKING:
 def read_textgrid(path: Path) -> Coding:
     """Return the interval tiers of a TextGrid, long or short, in UTF-8 or UTF-16.
 
-    Point tiers have no duration and are left out.
+    Point tiers have no duration and are left out; `read_points` reads them.
 
     Raises:
         DataError: the file is damaged, or segments of a tier overlap.
         MissingExtraError: praatio is not installed.
     """
+    grid = _opened(path)
+    from praatio.data_classes.interval_tier import IntervalTier
+
+    tiers = tuple(
+        make_tier(
+            tier.name,
+            (Segment(float(e.start), float(e.end), e.label.strip()) for e in tier.entries),
+            f"{path}, tier {tier.name!r}",
+        )
+        for tier in grid.tiers
+        if isinstance(tier, IntervalTier)
+    )
+    return Coding(path, tiers)
+
+
+def read_points(path: Path) -> dict[str, list[tuple[float, str]]]:
+    """Return the points of each point tier: seconds and label, those without a label left out.
+
+    Raises:
+        DataError: the file is damaged.
+        MissingExtraError: praatio is not installed.
+    """
+    grid = _opened(path)
+    from praatio.data_classes.point_tier import PointTier
+
+    return {
+        tier.name: [(float(e.time), e.label.strip()) for e in tier.entries if e.label.strip()]
+        for tier in grid.tiers
+        if isinstance(tier, PointTier)
+    }
+
+
+def _opened(path: Path) -> Any:
     try:
         from praatio import textgrid
-        from praatio.data_classes.interval_tier import IntervalTier
     except ModuleNotFoundError as error:
         raise MissingExtraError.of("codings", "reading TextGrid files") from error
     try:
-        grid = textgrid.openTextgrid(
+        return textgrid.openTextgrid(
             str(path), includeEmptyIntervals=False, reportingMode="silence",
             duplicateNamesMode="rename",
         )  # fmt: skip
@@ -38,13 +70,3 @@ def read_textgrid(path: Path) -> Coding:
             f"{path} cannot be read as a TextGrid: {type(error).__name__}: {error}",
             hint="open it in Praat and save it again as a text file",
         ) from error
-    tiers = tuple(
-        make_tier(
-            tier.name,
-            (Segment(float(e.start), float(e.end), e.label.strip()) for e in tier.entries),
-            f"{path}, tier {tier.name!r}",
-        )
-        for tier in grid.tiers
-        if isinstance(tier, IntervalTier)
-    )
-    return Coding(path, tiers)

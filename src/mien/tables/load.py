@@ -21,7 +21,7 @@ DIGITS = {"time_s": 6, **dict.fromkeys(("x0", "y0", "x1", "y1", *POSE), 1)}
 PROBABILITY_DIGITS = 4
 
 
-def load_rows(paths: Sequence[Path]) -> Any:
+def load_rows(paths: Sequence[Path], *, without: Sequence[str] = ()) -> Any:
     """Return the rows of files and folders, in that order, as a pyarrow.Table.
 
     Numbers are float64 with the decimals that rows have, whatever the file stores: a Parquet
@@ -30,6 +30,8 @@ def load_rows(paths: Sequence[Path]) -> Any:
 
     Args:
         paths: files written by `mien video`, or folders of them.
+        without: columns to leave out, which saves time and memory, such as 'landmarks' or 'yaw';
+            'raw' stands for the columns raw_LABEL.
 
     Raises:
         DataError: a file is missing, damaged, or has no rows of mien; two have other labels.
@@ -37,7 +39,7 @@ def load_rows(paths: Sequence[Path]) -> Any:
     """
     pa = load_arrow()
     files = [file for path in paths for file in _files(path)]
-    tables = [_load(file) for file in files]
+    tables = [_load(file, without) for file in files]
     for file, table in zip(files, tables, strict=True):
         if table.column_names != tables[0].column_names:
             raise DataError(
@@ -64,7 +66,7 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, without: Sequence[str] = ()) -> Any:
     pa = load_arrow()
     try:
         table = _READERS[path.suffix.lower()](path)
@@ -80,9 +82,11 @@ def _load(path: Path) -> Any:
         ) from error
     labels = labels_of(table)
     schema = arrow_schema(labels)
-    if "landmarks" in table.column_names and not set(POSE) & set(table.column_names):
+    is_older = "landmarks" in table.column_names and not set(POSE) & set(table.column_names)
+    if is_older and not set(POSE) <= set(without):
         table = _with_poses(table)
-    missing = [name for name in schema.names if name not in table.column_names]
+    kept = [field for field in schema if field.name.partition("_")[0] not in without]
+    missing = [field.name for field in kept if field.name not in table.column_names]
     if missing or not labels:
         raise DataError(
             f"{path} has no rows of mien video: {counted(len(missing), 'column')} missing, "
@@ -92,7 +96,7 @@ def _load(path: Path) -> Any:
             hint=f"rows start with the columns {', '.join((*ABOUT, *PLACE[:1]))}",
         )
     try:
-        return _exact(table.select(schema.names), schema)
+        return _exact(table.select([field.name for field in kept]), kept)
     except pa.ArrowException as error:
         raise DataError(
             f"{path} has a value of another kind: {str(error).splitlines()[0]}",
@@ -117,13 +121,13 @@ def _with_poses(table: Any) -> Any:
     return table
 
 
-def _exact(table: Any, schema: Any) -> Any:
-    """Return the table with the schema's types, but float64 with the decimals of rows."""
+def _exact(table: Any, fields: Sequence[Any]) -> Any:
+    """Return the table with the fields' types, but float64 with the decimals of rows."""
     pa = load_arrow()
     import pyarrow.compute as pc
 
     columns = []
-    for field in schema:
+    for field in fields:
         column, kind = table[field.name], field.type
         if pa.types.is_list(kind):
             column = _rounded(_landmarks(column))
@@ -133,7 +137,7 @@ def _exact(table: Any, schema: Any) -> Any:
         else:
             column = column.cast(kind)
         columns.append(column)
-    return pa.table(columns, names=schema.names)
+    return pa.table(columns, names=[field.name for field in fields])
 
 
 def _rounded(column: Any) -> Any:
