@@ -16,7 +16,7 @@ export const isPlaying = () => (video ? !video.paused : clock !== null);
 /** Show the video of the source. */
 export function mount() {
   pause();
-  video = image = null;
+  video = image = last = null;
   pending = null;
   const { video: address, note } = source();
   overlay = el("div", { class: "overlay" });
