@@ -302,6 +302,9 @@ def test_videos_and_sessions_that_do_not_meet_are_noted(study: Path) -> None:
     _, notes = tables(changed(study, '"pair1.mp4"', '"a.mp4"'))
     assert any("no rows have the source 'a.mp4'" in note for note in notes)
     assert any("pair1.mp4: no session has this video" in note for note in notes)
+    with pytest.raises(ConfigError, match="no session has rows") as raised:
+        tables(changed(study, '"pair2.mp4"', '"b.mp4"'))
+    assert "'pair1.mp4', 'pair2.mp4'" in raised.value.hint
 
 
 def test_two_participants_are_not_one_person(study: Path) -> None:

@@ -128,7 +128,8 @@ def derive(study_path: Path, out: Path, options: SessionOptions) -> Derived:
     if not found:
         raise ConfigError(
             f"{study_path}: no session has rows in {rows}",
-            hint="video of a [[session]] is the source of the rows, such as 'clip.mp4'",
+            hint="give video of a [[session]] as the rows have it: "
+            + ", ".join(map(repr, cast.sources[:5])),
         )
     marks = Marks(study, people, folder, notes)
     for one in found:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.codings.coding import usual_step
-from mien.errors import DataError, counted
+from mien.errors import DataError, counted, did_you_mean
 from mien.files import CHECK_PATH
 from mien.sessions.design import Participant, Session
 from mien.sessions.notes import Notes
@@ -38,11 +38,13 @@ class Cast:
         study: as its file has it.
         people: who the tracks are; None where a study has no such file.
         notes: what a reader of the tables must know.
+        sources: videos whose rows were read.
     """
 
     study: Study
     people: People | None
     notes: Notes
+    sources: list[str] = field(init=False, default_factory=list)
     _participants: dict[str, Participant] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -165,10 +167,12 @@ def recordings(files: list[Path], cast: Cast) -> Iterator[Recording]:
                     hint="keep one of the two files in the folder of rows",
                 )
             read[source] = file
+            cast.sources.append(source)
             yield from _of_source(source, rows, cast)
     for one in cast.study.sessions:
         if one.video not in read:
-            cast.notes.add("session", f"session {one.id}: no rows have the source {one.video!r}")
+            cast.notes.add("session", f"session {one.id}: no rows have the source {one.video!r}; "
+                           f"{did_you_mean(one.video, read)}known: {', '.join(read)}")  # fmt: skip
 
 
 def _by_source(table: Any) -> Iterator[tuple[str, Any]]:
