@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import PIL
@@ -286,7 +286,7 @@ def test_landmarks_are_refined_as_in_python(visit: Visit, rng: np.random.Generat
     boxes = rng.uniform((20, 20, 80, 70), (40, 40, 100, 90), (12, 4)).astype(np.float32)
     marks = np.array([landmarks(box) for box in boxes]) + rng.normal(0, 4, (12, 5, 2))
     verifier = FaceVerifier(1)
-    verifier._onet = FromPixels()
+    verifier._onet = cast(Any, FromPixels())
     expected = verifier.landmarks(pixels, boxes, marks.astype(np.float32))
     got = visit().evaluate(
         """async ([raster, boxes, marks]) => {
