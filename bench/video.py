@@ -1,9 +1,11 @@
 """Measures video: speed against a plain loop, memory, tracking with known ground truth, live delay.
 
-    python bench/video.py [--frames 100000] [--threads 2] [--only speed,tuned,held-out,live,soak]
+    python bench/video.py [--frames 100000] [--threads 2] [--scenes 6]
+                          [--only speed,tuned,held-out,every,live,soak]
 
 Compare the ratio to the plain loop (speed), identity errors and label changes on scenes used for
-tuning and on held-out ones, the age of displayed frames (live), and memory, which must be flat
+tuning and on held-out ones, the same and CPU time with detections on every frame or more rarely
+(every), the age of displayed frames (live), and memory, which must be flat
 (soak). Absolute speeds hold for one run on one machine.
 """
 
@@ -310,7 +312,36 @@ def print_live(reader: Reader, folder: Path) -> None:
     )
 
 
-PARTS = ("speed", "tuned", "held-out", "live", "soak")
+EVERY = (None, 1, 2, 4)
+"""Frames from one detection to the next; None is the default, by seconds."""
+
+
+def print_every(reader: Reader, count: int) -> None:
+    """Print scores and CPU time by how often the detector runs, on the same frames in turns."""
+    print("\n| scene | detections | switches | IDF1 | strict | CPU, ms a frame |")
+    print("| --- | --- | ---: | ---: | ---: | ---: |")
+    for number in range(count):
+        scene = people(FIRST + number)
+        drawn = list(render(scene))
+        truths = [truth for _, truth in drawn]
+        for every in EVERY:
+            frames = ((k / RATE, image) for k, (image, _) in enumerate(drawn))
+            session = reader.session(settings=VideoSettings(detect_every=every))
+            begin = time.process_time()
+            results = session.results(array_source(frames, name=scene.name))
+            readings = [result.reading for result in results]
+            spent = 1000 * (time.process_time() - begin) / len(drawn)
+            _, switches, idf1 = scores(readings, truths)
+            strict = scores(readings, truths, strict=True)[2]
+            words = "default" if every is None else f"every {every}"
+            print(
+                f"| {scene.name} | {words} | {switches} | {idf1:.4f} | {strict:.4f} "
+                f"| {spent:.1f} |",
+                flush=True,
+            )
+
+
+PARTS = ("speed", "tuned", "held-out", "every", "live", "soak")
 
 
 def main() -> None:
@@ -318,6 +349,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--scenes", type=int, default=6, help="held-out scenes of `every`")
     arguments = parser.parse_args()
     wanted = arguments.only.split(",")
     reader = Reader(threads=arguments.threads)
@@ -328,6 +360,8 @@ def main() -> None:
         for part in ("tuned", "held-out"):
             if part in wanted:
                 print_scores(reader, part == "held-out")
+        if "every" in wanted:
+            print_every(reader, arguments.scenes)
         if "live" in wanted:
             print_live(reader, folder)
         if "soak" in wanted:
