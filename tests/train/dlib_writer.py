@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 
-from mien.train.loop.dlib_format import Convolution, DlibFace
+from mien.model.dlib_format import Convolution, DlibFace
 
 STAGES = [(32, 0), (32, 0), (32, 0), (64, 1), (64, 0), (64, 0), (64, 0), (128, 1), (128, 0),
           (128, 0), (256, 1), (256, 0), (256, 0), (256, 1)]  # fmt: skip

