@@ -5,6 +5,7 @@ from __future__ import annotations
 COMMANDS = {
     "predict": "Predict the expression of each face in images.",
     "video": "Track faces in videos and predict their expressions.",
+    "people": "Find the same person again in rows of videos.",
     "live": "Predict expressions on a live camera image.",
     "view": "Show results: videos, timelines, people, corrections.",
     "data": "Build, inspect and audit datasets.",

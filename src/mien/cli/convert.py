@@ -39,12 +39,13 @@ def convert(rows: Rows, out: Out, columns: Columns = "mien", track: Track = None
     refuse_file(out, "--out", [])
     with needs("data", "mien convert"):
         from mien.tables.load import load_rows
+        from mien.tables.people import with_people
         from mien.tables.segments import only_track
         from mien.tables.write import write_rows, writer
 
         # An unknown end before hours of rows are read.
         writer(out)
-        table = load_rows(rows)
+        table = with_people(load_rows(rows), rows, lambda text: typer.echo(text, err=True))
     if any(out.resolve() == path.resolve() for path in rows):
         raise ConfigError(f"{out} is both read and written", hint="give another name to --out")
     if track is not None:

@@ -23,6 +23,18 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mien video rtsp://camera.local/stream --json",
         "mien video interviews/ --engine local --out rows --resume",
     ),
+    "people": (
+        "mien video session/*.mp4 --out results --people",
+        "mien people list results",
+        "mien people name P1 Anna --dir results",
+    ),
+    "people find": ("mien people find results", "mien people find results --keep-embeddings"),
+    "people list": ("mien people list results", "mien people list results --json"),
+    "people name": ("mien people name P1 Anna --dir results",),
+    "people merge": ("mien people merge Anna P3 --dir results",),
+    "people split": ("mien people split session/a.mp4 2 --at 61.5 --dir results",),
+    "people mark": ("mien people mark session/a.mp4 7 not-a-face --dir results",),
+    "people forget": ("mien people forget Anna --dir results",),
     "live": ("mien live", "mien live --camera 1 --blur-faces", "mien live --headless > rows.jsonl"),
     "view": ("mien view results", "mien view results --videos recordings --open"),
     "data": (

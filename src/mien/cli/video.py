@@ -14,6 +14,7 @@ from mien.cli import exit_codes
 from mien.cli import options as shared
 from mien.cli import video_options as options
 from mien.cli.paths import similar_file
+from mien.cli.people_request import PeopleRequest
 from mien.cli.remote import local_output
 from mien.cli.render import Column, make_table, print_table, right_aligned
 from mien.errors import ConfigError, SourceError, counted
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from mien.reader import Reader
     from mien.video.frame import FrameResult
+    from mien.video.people.folder import PeopleFolder
     from mien.video.session import Session
     from mien.video.sinks.outputs import OutputFolder, OutputOptions
     from mien.video.sinks.resume import ResumePoint
@@ -43,6 +45,8 @@ def video(
     report: options.Report = False,
     blur_faces: options.BlurFaces = False,
     no_images: options.NoImages = False,
+    people: options.People = False,
+    keep_embeddings: options.KeepEmbeddings = False,
     resume: options.Resume = False,
     start: options.Start = 0.0,
     end: options.End = None,
@@ -74,11 +78,13 @@ def video(
     files = _wanted_files(rows, annotate, timeline, report, blur_faces, not no_images)
     request = engines.EngineRequest(engine, workers, address, engine_set, out, resume, threads)
     kind = _check(files, request, (size, rate), as_json=as_json, as_csv=as_csv)
+    finding = PeopleRequest(people, keep_embeddings)
+    finding.check(request)
     session = _session((model, detector, min_confidence, prior, request.reader_threads),
                        (start, end, every, fps), (detect_every, read_every), blur_faces,
                        (smooth, smooth_seconds), lost_seconds, segments)  # fmt: skip
     raise typer.Exit(_start(session, sources, kind, request, files, (size, rate), model,
-                            split_seconds))  # fmt: skip
+                            split_seconds, finding))  # fmt: skip
 
 
 def _session(
@@ -115,11 +121,12 @@ def _start(
     raw: tuple[str | None, float | None],
     model: Path | None,
     split_seconds: float,
+    people: PeopleRequest,
 ) -> int:
     """Read the sources, on an engine where one is asked for; return the exit code."""
     with local_output(request.out, resume=request.resume, new=bool(request.name)) as folder:
         if not request.name:
-            return _run(session, sources, kind, folder, files, request.resume, raw)
+            return _run(session, sources, kind, folder, files, request.resume, raw, people)
         from mien.cli.engine import video_on_engine  # here: one video needs no engine
 
         request = replace(request, out=folder)
@@ -173,6 +180,7 @@ def _run(
     files: OutputOptions,
     resume: bool = False,
     raw: tuple[str | None, float | None] = (None, None),
+    people: PeopleRequest = PeopleRequest(),
 ) -> int:
     """Read sources into a folder, or print them; return the exit code."""
     from mien.video.sinks.outputs import OutputFolder
@@ -181,7 +189,10 @@ def _run(
     sources = list_sources(specs, raw=RawFormat.parse(*raw), warn=_say)
     runner = _Runner(session)
     if out is not None:
-        runner.write(sources, OutputFolder(out, files, runner.settings), resume)
+        found = people.start(out, _say, resume)
+        runner.write(sources, OutputFolder(out, files, runner.settings), resume, found)
+        if found is not None:
+            people.finish(found)
     else:
         runner.show(sources, kind)
     return runner.exit_code
@@ -215,8 +226,14 @@ class _Runner:
             return exit_codes.FAILURE
         return exit_codes.FACELESS if self._faceless else 0
 
-    def write(self, sources: Iterable[Source], folder: OutputFolder, resume: bool) -> None:
-        """Write the files of each source."""
+    def write(
+        self,
+        sources: Iterable[Source],
+        folder: OutputFolder,
+        resume: bool,
+        people: PeopleFolder | None = None,
+    ) -> None:
+        """Write the files of each source; collect the faces of its tracks for `people`."""
         labels = self._session.labels
         for source in sources:
             path = folder.name(source)
@@ -224,7 +241,10 @@ class _Runner:
                 _say(f"done already: {source.name}")
                 continue
             point = self._resume_point(source, folder, path) if resume else None
-            summary = self._read(source, folder.sinks(source, path, labels, point), point)
+            sinks = folder.sinks(source, path, labels, point)
+            if people is not None:
+                sinks.append(people.collector(source, resumed=point is not None))
+            summary = self._read(source, sinks, point)
             if summary is not None:
                 _say(f"{_in_words(summary.to_dict())}; written to {path}.*")
 

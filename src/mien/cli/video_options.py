@@ -38,6 +38,20 @@ BlurFaces = Annotated[
     ),
 ]
 NoImages = Annotated[bool, typer.Option("--no-images", help="Keep no pixels at all.")]
+People = Annotated[
+    bool,
+    typer.Option(
+        "--people",
+        help="Also join the tracks in --out into people, by comparing faces: biometric "
+        "processing, see docs/people.md.",
+    ),
+]
+KeepEmbeddings = Annotated[
+    bool,
+    typer.Option(
+        "--keep-embeddings", help="With --people: also write the faces' embeddings to --out."
+    ),
+]
 Resume = Annotated[
     bool,
     typer.Option("--resume", help="Skip the sources that are done in --out; resume the others."),

@@ -158,11 +158,13 @@ def _write_spss(table: Any, path: Path) -> list[Path]:
         raise MissingExtraError.of("tables", "writing SPSS files") from error
     frame = _flat(table).to_pandas()
     frame["unsure"] = frame["unsure"].astype("float64")
-    for name in ("source", "origin", "quality", "label"):
+    texts = {"source", "person", "origin", "quality", "label"}
+    for name in texts & set(frame.columns):
         frame[name] = frame[name].fillna("")
     titles = {
         "time_s": "seconds from the start of the video",
         "track": "one face for as long as it stays in view",
+        "person": "name or id of the person",
         "yaw": "degrees, positive towards the right edge of the image",
         "pitch": "degrees, positive upwards",
         "roll": "degrees, positive clockwise",

@@ -16,15 +16,15 @@ import numpy as np
 from mien.errors import DataError, did_you_mean
 from mien.files import JsonKind, read_schema_json, write_json
 from mien.video.people.parse import NAME_RULE, is_name, parse_people
-from mien.video.people.parts import Embedding, Person, TrackPart, frames_of
+from mien.video.people.parts import Embedding, Person, TrackPart, frames_of, tidy
 from mien.video.people.seen import Seen, TrackKey, coded, joint_frame
+from mien.video.people.stale import FILE_NAME as FILE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
-FILE_NAME = "people.json"
 SCHEMA_VERSION = 1
 UNKNOWN, NOT_A_FACE = "unknown", "not_a_face"
 """What a track is that belongs to nobody: a person that was not recognised; a false alarm."""
@@ -202,7 +202,7 @@ class People:
         if first.id == second.id:
             raise DataError(f"{who} and {other} are one person already", hint="name two people")
         self._check_apart(first, second.tracks, second.label, seen)
-        tracks = _sorted((*first.tracks, *second.tracks))
+        tracks = tidy((*first.tracks, *second.tracks))
         joined = replace(first, name=first.name or second.name, tracks=tracks)
         return self._with([joined], without=second.id)
 
@@ -298,7 +298,22 @@ class People:
                     hint="are the rows complete? find the people again: mien people find DIR",
                 )
         new = [TrackPart(*key) for key in seen if key not in self._places]
-        return replace(self, unknown=_sorted((*self.unknown, *new)))
+        return replace(self, unknown=tidy((*self.unknown, *new)))
+
+    def parts(self) -> Iterator[TrackPart]:
+        """Yield all parts of tracks, whatever they show."""
+        return (part for part, _ in self._parts())
+
+    def without(self, parts: Iterable[TrackPart]) -> People:
+        """Return the people without some parts of tracks, and without people who have no other."""
+        gone = set(parts)
+        left = (replace(p, tracks=tuple(t for t in p.tracks if t not in gone)) for p in self.people)
+        return replace(
+            self,
+            people=tuple(person for person in left if person.tracks),
+            unknown=tuple(t for t in self.unknown if t not in gone),
+            not_a_face=tuple(t for t in self.not_a_face if t not in gone),
+        )
 
     def _parts(self) -> Iterator[tuple[TrackPart, str]]:
         for person in self.people:
@@ -325,9 +340,9 @@ class People:
         if place not in (UNKNOWN, NOT_A_FACE):
             target = next((p for p in people if p.id == place), Person(place, None, ()))
             people = [p for p in people if p.id != place]
-            people.append(replace(target, tracks=_sorted((*target.tracks, *added))))
+            people.append(replace(target, tracks=tidy((*target.tracks, *added))))
         unknown, not_a_face = (
-            _sorted((*(t for t in old if t not in moved), *(added if name == place else ())))
+            tidy((*(t for t in old if t not in moved), *(added if name == place else ())))
             for name, old in ((UNKNOWN, self.unknown), (NOT_A_FACE, self.not_a_face))
         )
         # A person without a track is nobody; the id stays used.
@@ -371,15 +386,3 @@ def _known(key: TrackKey, seen: Mapping[TrackKey, Seen]) -> Seen:
     else:
         hint = f"tracks: {', '.join(str(k.track) for k in seen if k.source == key.source)}"
     raise DataError(f"the rows have no track {key.track} of {key.source}", hint=hint)
-
-
-def _sorted(parts: Iterable[TrackPart]) -> tuple[TrackPart, ...]:
-    """Return parts in order; neighbors of one track become one part."""
-    joined: list[TrackPart] = []
-    for part in sorted(parts, key=TrackPart.order):
-        last = joined[-1] if joined else None
-        if last is not None and last.key == part.key and last.end_s == part.start_s:
-            joined[-1] = replace(last, end_s=part.end_s)
-        else:
-            joined.append(part)
-    return tuple(joined)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,14 +54,25 @@ class TrackPart:
         """Whether this is the whole track."""
         return self.start_s is None and self.end_s is None
 
+    def is_within(self, outer: TrackPart) -> bool:
+        """Return whether this part lies in another one of the same track."""
+        if self.key != outer.key:
+            return False
+        (start, end), (first, last) = self._bounds, outer._bounds
+        return first <= start and end <= last
+
+    @property
+    def _bounds(self) -> tuple[float, float]:
+        start = -np.inf if self.start_s is None else self.start_s
+        return start, np.inf if self.end_s is None else self.end_s
+
     def holds(self, time_s: float) -> bool:
         """Return whether a moment lies in this part of the track."""
         return bool(self.mask(np.array([time_s]))[0])
 
     def mask(self, times_n: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which moments, float64 [n] in seconds, lie in this part: bool [n]."""
-        start = -np.inf if self.start_s is None else self.start_s
-        end = np.inf if self.end_s is None else self.end_s
+        start, end = self._bounds
         inside: NDArray[np.bool_] = (times_n >= start) & (times_n < end)
         return inside
 
@@ -106,3 +117,15 @@ def frames_of(
             found = seen[part.key].between(part.start_s, part.end_s)
             frames.setdefault(part.key, []).append(found)
     return frames
+
+
+def tidy(parts: Iterable[TrackPart]) -> tuple[TrackPart, ...]:
+    """Return parts in order; neighbors of one track become one part."""
+    joined: list[TrackPart] = []
+    for part in sorted(parts, key=TrackPart.order):
+        last = joined[-1] if joined else None
+        if last is not None and last.key == part.key and last.end_s == part.start_s:
+            joined[-1] = replace(last, end_s=part.end_s)
+        else:
+            joined.append(part)
+    return tuple(joined)
