@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from mien.video.people.find import Found
     from mien.video.people.seen import Seen, TrackKey
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Find the same person again in rows of videos.\n\nCompares faces of one folder, which is "
+    "biometric processing; nothing leaves this machine.",
+)
 
 Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="Folder of rows that mien video --out wrote.")
@@ -66,7 +70,9 @@ def find(
 
 @app.command("list")
 def list_(folder: Folder = Path(), as_json: Json = False) -> None:
-    """List the people of a folder, with their tracks and the seconds that each was seen."""
+    """List the people of a folder.
+
+    Shows the videos, tracks and frames in which each was seen."""
     people, seen = _load(folder)
     if as_json:
         typer.echo(json.dumps(people.to_dict(), indent=2, ensure_ascii=False))
@@ -103,9 +109,9 @@ def merge(
     ],
     folder: Dir = Path(),
 ) -> None:
-    """Join two people into one, who keeps the id and name of the first.
+    """Join two people into one.
 
-    Refused if one frame shows both."""
+    The id and name of the first stay. Refused if one frame shows both."""
     people, seen = _load(folder)
     ids = people.find(who).id
     changed = people.merge(who, other, seen)
@@ -125,7 +131,9 @@ def split(
     ] = None,
     folder: Dir = Path(),
 ) -> None:
-    """Take a track, or its part from a moment on, out of a person, as a new person."""
+    """Take a track out of a person, as a new person.
+
+    With --at only its part from that moment on."""
     people, seen = _load(folder)
     changed = people.split(source, track, at, seen)
     _save(changed, folder, f"new: P{changed.last_id}")
@@ -149,9 +157,10 @@ def mark(
 
 @app.command()
 def forget(who: Who, folder: Dir = Path()) -> None:
-    """Remove a person's name and embeddings from a folder; the tracks become unknown.
+    """Remove a person's name and embeddings from a folder.
 
-    The rows themselves stay; delete them too if the person asks for it."""
+    The tracks become unknown. The rows themselves stay: delete them too if the person asks for
+    it."""
     from mien.video.people.folder import forget as forget_in
 
     _check(folder)

@@ -23,12 +23,13 @@ class PeopleRequest:
     wanted: bool = False
     keep: bool = False
 
-    def check(self, request: EngineRequest) -> None:
+    @classmethod
+    def checked(cls, wanted: bool, keep: bool, request: EngineRequest) -> PeopleRequest:
         """Refuse options that contradict each other, before a model is loaded."""
-        if self.keep and not self.wanted:
+        if keep and not wanted:
             raise ConfigError("--keep-embeddings is an option of --people", hint="give --people")
-        if not self.wanted:
-            return
+        if not wanted:
+            return cls()
         if request.out is None:
             raise ConfigError("--people needs a folder for people.json", hint="give --out DIR")
         if request.name:
@@ -36,6 +37,7 @@ class PeopleRequest:
                 "--people does not work with --engine",
                 hint="read the videos first, then find the people: mien people find DIR",
             )
+        return cls(wanted, keep)
 
     def start(self, out: Path, say: Callable[[str], None], resume: bool) -> PeopleFolder | None:
         """Return what collects the faces, or None where nobody asked for it.

@@ -78,8 +78,7 @@ def video(
     files = _wanted_files(rows, annotate, timeline, report, blur_faces, not no_images)
     request = engines.EngineRequest(engine, workers, address, engine_set, out, resume, threads)
     kind = _check(files, request, (size, rate), as_json=as_json, as_csv=as_csv)
-    finding = PeopleRequest(people, keep_embeddings)
-    finding.check(request)
+    finding = PeopleRequest.checked(people, keep_embeddings, request)
     session = _session((model, detector, min_confidence, prior, request.reader_threads),
                        (start, end, every, fps), (detect_every, read_every), blur_faces,
                        (smooth, smooth_seconds), lost_seconds, segments)  # fmt: skip
