@@ -36,7 +36,7 @@ AWS_VARIABLES = (
 )  # fmt: skip
 CONNECT_S, READ_S = 4.0, 30.0
 """Seconds for a connection, and for the next bytes of an answer."""
-REACH_S = 9.0
+REACH_S = 7.0
 """Seconds for the first answer of a storage: an unreachable one is reported within 10 s."""
 BLOCK_BYTES = 2 * 1024 * 1024
 """Bytes that are read at once of a file that is read in parts."""
