@@ -98,6 +98,18 @@ def test_people_are_found_again_without_the_videos(run: Run, results: Path) -> N
     assert [p["id"] for p in after["people"]] == ["P3", "P4"]
 
 
+def test_the_way_out_of_a_damaged_file_works(run: Run, results: Path) -> None:
+    (results / "people.json").write_text('{"schema": 1, "people": [', "utf-8")
+    for command in (("list",), ("find",), ("find", "--again")):
+        code, _, err = run("people", command[0], results, *command[1:])
+        assert code != 0 and "is damaged" in err
+        assert "delete it and run: mien people find DIR" in err
+    (results / "people.json").unlink()
+    code, _, err = run("people", "find", results)
+    assert code == 0, err
+    assert len(content(results)["people"]) == 2
+
+
 def test_people_are_found_again_from_the_videos(run: Run, results: Path) -> None:
     before = content(results)
     (results / "people.npz").unlink()

@@ -34,7 +34,7 @@ _KIND = JsonKind(
     required=("embedding", "people", "unknown", "not_a_face"),
     error=DataError,
     if_missing="find the people of a folder of rows first: mien people find DIR",
-    if_damaged="restore the file from a copy, or find the people again: mien people find DIR",
+    if_damaged="restore the file from a copy, or delete it and run: mien people find DIR",
 )
 
 
@@ -295,7 +295,7 @@ class People:
                 raise DataError(
                     f"{path} has track {part.track} of {part.source}, which the rows beside it "
                     "do not have",
-                    hint="are the rows complete? find the people again: mien people find DIR",
+                    hint="are rows missing? else delete the file and run: mien people find DIR",
                 )
         new = [TrackPart(*key) for key in seen if key not in self._places]
         return replace(self, unknown=tidy((*self.unknown, *new)))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ID = re.compile(r"P[1-9][0-9]{0,8}")
 NAME_RULE = "up to 200 printable characters, and no id such as P1"
 RESERVED = ("unknown", "not_a_face")
-HINT = "correct the file, restore it from a copy, or find the people again: mien people find DIR"
+HINT = "correct the file, restore it from a copy, or delete it and run: mien people find DIR"
 
 
 class Content(NamedTuple):
