@@ -172,9 +172,13 @@ def site(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[An
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Files, directory=str(root))
-    )
+    class Server(http.server.ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            # Pages are closed while they load, which is no error of the server's.
+            if not isinstance(sys.exception(), ConnectionError):
+                super().handle_error(request, client_address)
+
+    server = Server(("127.0.0.1", 0), functools.partial(Files, directory=str(root)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield SimpleNamespace(
         address=f"http://127.0.0.1:{server.server_port}", folder=installed, requested=requested
