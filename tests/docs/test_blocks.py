@@ -160,8 +160,8 @@ def _overviews(page: Path) -> Iterator[tuple[str, set[str]]]:
         line = re.sub(r"\s#.*|\S\s{2,}[a-z].*", "", command)
         words = re.findall(r"[a-z]+", line.split("-")[0])
         path = words[0] if words else ""
-        if path == "data" and len(words) > 1:
-            path = f"data {words[1]}"
+        if path in ("data", "people") and len(words) > 1:
+            path = f"{path} {words[1]}"
         # `--max-... N` stands for many options.
         yield path, set(re.findall(r"(?<![\w-])--[a-z]+(?:-?[a-z0-9]+)*(?!-|\.\.\.|[a-z])", line))
 
