@@ -30,6 +30,7 @@ def flags(path: str) -> dict[str, str]:
         ("serve", "keep_minutes: 0 is out of range", "--max-keep-minutes: 0 is out of range"),
         ("serve", "origins must start with http://", "--origin must start with http://"),
         ("train", "fit.epochs=2 is too few", "--set fit.epochs=2 is too few"),
+        ("train", "set fit.epochs=2, or wait", "give --set fit.epochs=2, or wait"),
         ("data draw", "set force to replace it", "set --force to replace it"),
         ("data import", "set faces to 'whole'", "set --faces to 'whole'"),
         ("video", "read it without `resume`", "read it without --resume"),

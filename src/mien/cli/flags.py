@@ -29,7 +29,7 @@ _PHRASE = re.compile(
 )
 _QUOTED = re.compile(r"`([a-z][a-z0-9_]*)`")
 # A setting of a recipe: fit.batch_size=32.
-_SETTING = re.compile(r"(?<![\w./-])(?<!--set )([a-z_]+\.[a-z_]+=[^\s,;]+)")
+_SETTING = re.compile(r"(?<![\w./-])(?<!--set )(set )?([a-z_]+\.[a-z_]+=[^\s,;]+)")
 
 
 def flags_of(parameters: Iterable[Any]) -> dict[str, str]:
@@ -88,7 +88,8 @@ def with_flags(text: str, flags: Mapping[str, str]) -> str:
 
     # Settings first: their dots and equals signs would match the patterns below.
     if "--set" in flags.values():
-        text = _SETTING.sub(r"--set \1", text)
+        # 'set fit.epochs=2' must not become 'set --set'.
+        text = _SETTING.sub(lambda m: f"{'give ' if m[1] else ''}--set {m[2]}", text)
     text = _SUBJECT.sub(subject, text)
     text = _QUOTED.sub(subject, text)
     text = _PHRASE.sub(phrase, text)
