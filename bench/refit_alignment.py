@@ -28,14 +28,13 @@ from mesh_alignment import teachers
 from mesh_precision import matched_average, network_similarities
 from mien.data.dataset import Dataset, load_dataset
 from mien.evaluate.predictions import PredictionTable, predict_table
-from mien.predict.detectors.mtcnn import Mtcnn
 from mien.publish.export import fit_temperature
 from mien.train.loop.align_pretraining import (
-    MIN_SCORE,
     MIRRORED,
     STEPS,
     LandmarkTeacher,
     fit_alignment,
+    mtcnn_landmarks,
 )
 from mien.train.networks.align import SpatialTransformer
 from mien.train.networks.registry import Model
@@ -43,13 +42,6 @@ from mien.train.run.checkpoint import save_checkpoint
 from mien.train.run.folder import RunScorer, load_scorer, open_run
 
 MATCHED, RESAMPLES = 3000, 2000
-
-
-def find_by_mtcnn(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the images on which MTCNN is sure of a face, and its landmarks."""
-    found, scores = Mtcnn(threads=1).face_landmarks(pixels[:, 0].numpy())
-    rows = torch.from_numpy(np.flatnonzero(scores > MIN_SCORE))
-    return pixels[rows], torch.from_numpy(found)[rows] * 2 - 1
 
 
 def in_frame_of(model: Model, teacher: LandmarkTeacher, pixels: torch.Tensor) -> LandmarkTeacher:
@@ -121,7 +113,7 @@ def main() -> None:
     pixels = torch.from_numpy(crops[train])[:, None]
     known = teachers(dataset, args.points)
     for name in args.only:
-        teacher = known[name] or LandmarkTeacher(find_by_mtcnn, MIRRORED)
+        teacher = known[name] or LandmarkTeacher(mtcnn_landmarks, MIRRORED)
         teacher = in_frame_of(own.model, teacher, pixels)
         for seed in range(args.seeds):
             scorer = load_scorer(args.run)

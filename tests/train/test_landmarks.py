@@ -87,7 +87,7 @@ def test_landmarks_move_with_the_image() -> None:
     spots = torch.zeros(40, 1, 48, 48)
     spots[:, :, 20:23, 30:33] = 255
     points = torch.tensor([31.5, 21.5]).expand(40, 5, 2) / 24 - 1
-    teacher = landmarks.LandmarkTeacher(landmarks._faces_with_landmarks, landmarks.MIRRORED)
+    teacher = landmarks.LandmarkTeacher(landmarks.mtcnn_landmarks, landmarks.MIRRORED)
     moved, targets = landmarks._moved(spots, points, teacher, torch.Generator().manual_seed(1))
     for image, place in zip(moved[:, 0], targets, strict=True):
         x, y = ((place[0] + 1) * 24 - 0.5).tolist()

@@ -12,11 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.patience import PATIENCE_S, child, until
+from tests.patience import child, until
 from tests.viewer.sessions import draw_session
-from tests.web.chromium import CHROMIUM, FLAGS, ROOT
-
-PATIENCE_MS = 1000 * PATIENCE_S
+from tests.web.chromium import ROOT, launched, visiting
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 pytest.importorskip("av", reason="the extra video is not installed")
@@ -61,34 +59,12 @@ def viewing(folder: Path, log: Path, *more: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Chromium; of each test file alone, for its event loop must not meet other tests'."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium here: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with launched() as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Any]]:
     """Open the page of an address: visit(address, width=1440, ...)."""
-    contexts = []
-
-    def open_page(address: str, *, width: int = 1440, height: int = 900, **more: Any) -> Any:
-        context = browser.new_context(viewport={"width": width, "height": height}, **more)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE_MS)
-        page.problems = []
-        page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.on("console", lambda m: "Content Security" in m.text and page.problems.append(m.text))
-        page.goto(address)
-        page.wait_for_selector("body[data-drawn]")
-        return page
-
-    yield open_page
-    problems = [problem for c in contexts for p in c.pages for problem in p.problems]
-    for context in contexts:
-        context.close()
-    assert not problems
+    with visiting(browser, "body[data-drawn]") as open_page:
+        yield open_page

@@ -1,4 +1,4 @@
-"""What the page's tests and its benchmark share: a server, and what the browser's camera sees."""
+"""What tests of pages and their benchmark share: a server, a browser, and what its camera sees."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import shutil
 import socket
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -54,6 +55,44 @@ def serving(folder: Path) -> Iterator[str]:
 
         until(answers, 0.1)
         yield url
+
+
+@contextmanager
+def launched(*flags: str) -> Iterator[Any]:
+    """Launch headless Chromium; skip the test where playwright or Chromium is missing."""
+    import pytest  # not needed by the benchmark
+
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium here: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
+        yield chromium
+        chromium.close()
+
+
+@contextmanager
+def visiting(browser: Any, ready: str) -> Iterator[Callable[..., Any]]:
+    """Give a function that opens a page once `ready` is there; none of them may have a problem."""
+    contexts = []
+
+    def open_page(url: str, *, width: int = 1440, height: int = 900, **more: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": height}, **more)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(1000 * PATIENCE_S)
+        page.problems = []
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.on("console", lambda m: "Content Security" in m.text and page.problems.append(m.text))
+        page.goto(url)
+        page.wait_for_selector(ready)
+        return page
+
+    yield open_page
+    problems = [problem for c in contexts for p in c.pages for problem in p.problems]
+    for context in contexts:
+        context.close()
+    assert not problems
 
 
 def write_camera(path: Path, scenes: int = 1, frames: int = 60) -> None:

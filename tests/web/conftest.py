@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from tests.patience import PATIENCE_S
-from tests.web.chromium import CHROMIUM, FLAGS, ROOT, serving, write_camera
+from tests.web.chromium import ROOT, launched, serving, visiting, write_camera
 
 sys.path.insert(0, str(ROOT / "tools"))
 try:
@@ -29,7 +29,6 @@ finally:
 VENDOR = ROOT / "src" / "mien" / "serve" / "web" / "vendor"
 MODULE = "/node_modules/@mien/browser/index.js"
 EXAMPLE = "/node_modules/@mien/browser/example/"
-PATIENCE_MS = 1000 * PATIENCE_S
 
 
 @pytest.fixture(scope="session")
@@ -43,38 +42,15 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser(camera_file: Path) -> Iterator[Any]:
     """Chromium; of each test file alone, for its event loop must not meet other tests'."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium here: apt-get install chromium")
-    flags = [*FLAGS, f"--use-file-for-fake-video-capture={camera_file}"]
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+    with launched(f"--use-file-for-fake-video-capture={camera_file}") as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture
 def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
     """Open the page, ready for use: visit(path="/", width=1440, ...)."""
-    contexts = []
-
-    def open_page(path: str = "/", *, width: int = 1440, height: int = 900, **more: Any) -> Any:
-        context = browser.new_context(viewport={"width": width, "height": height}, **more)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE_MS)
-        page.problems = []
-        page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.on("console", lambda m: "Content Security" in m.text and page.problems.append(m.text))
-        page.goto(address + path)
-        page.wait_for_selector("body[data-ready]")
-        return page
-
-    yield open_page
-    problems = [problem for c in contexts for p in c.pages for problem in p.problems]
-    for context in contexts:
-        context.close()
-    assert not problems
+    with visiting(browser, "body[data-ready]") as open_page:
+        yield lambda path="/", **more: open_page(address + path, **more)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from mien.errors import SourceError
-from mien.imaging.crop import Framing, squares
+from mien.imaging.crop import Framing, crop_faces, squares
 from mien.storage import storage_address
 from mien.video.select import Selection
 from mien.video.sources import list_sources
@@ -198,8 +198,6 @@ def crops_at(
     Raises:
         SourceError: the video cannot be read.
     """
-    from mien.imaging.crop import crop_faces
-
     for row in chosen:
         pixels = frame_at(path, float(rows.time_n[row]))
         yield crop_faces(pixels, rows.box_n4[row][None], framing, size)[0]

@@ -87,7 +87,7 @@ def fit_alignment(
         ModelFileError: MTCNN's weights are missing.
     """
     steps = steps or STEPS
-    teacher = teacher or LandmarkTeacher(_faces_with_landmarks, MIRRORED)
+    teacher = teacher or LandmarkTeacher(mtcnn_landmarks, MIRRORED)
     faces, points = teacher.find(pixels)
     target = points.mean(0) if teacher.target_p2 is None else teacher.target_p2
     target = (target + _mirrored(target, teacher)) / 2  # symmetric: flips must not shift it
@@ -120,7 +120,7 @@ def fit_alignment(
     return float(np.mean(distances[-100:]))
 
 
-def _faces_with_landmarks(pixels: Tensor) -> tuple[Tensor, Tensor]:
+def mtcnn_landmarks(pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Return the images on which MTCNN is sure of a face, and its landmarks [n, 5, 2], -1 to 1.
 
     Raises:
