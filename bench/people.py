@@ -7,7 +7,7 @@ A session is six videos of four people: gaps, cuts, crossings, other lights and 
 are portraits, in folders DIR/PERSON of one or more photos each, or drawn faces (--drawn). Photos
 of Barack Obama and Joe Biden are in the source archive of a package on PyPI (tests/test_images):
 pip download --no-deps --no-binary :all: face_recognition==1.3.0; the two portraits of examples/
-make four people. The archive does not name the photographer: their licence was not verified.
+make four people. The licence of those photos was not verified.
 
 Compare pairwise F1 of tracks and faces of one frame that were joined (must be 0). --speed compares
 frame rates with and without collecting and embedding faces, in turns, and prints paired ratios.
