@@ -355,3 +355,69 @@ def test_names_fit_spss() -> None:
     assert names[:3] == ["v_with", "p_happy.funny_film", "v_1st"]
     assert len({name.lower() for name in names}) == len(names)
     assert all(len(name) <= 64 for name in names)
+
+
+def with_sources(study: Path, sources: dict[str, str]) -> None:
+    """Give videos of a study's rows and people other sources."""
+    for path in (study.parent / "rows").iterdir():
+        text = path.read_text(encoding="utf-8")
+        for old, new in sources.items():
+            text = text.replace(old, new)
+        path.write_text(text, encoding="utf-8")
+
+
+def test_a_video_may_be_named_by_its_file(study: Path) -> None:
+    expected, _ = tables(study)
+    before = expected("conditions")
+    with_sources(study, {"pair1.mp4": "day 1/pair1.mp4", "pair2.mp4": "day 2/pair2.mp4"})
+    study.write_text(
+        study.read_text(encoding="utf-8")
+        + '\n[[event]]\nname = "door"\ntime_s = 50.0\nvideo = "pair2.mp4"\n'
+        '[[correction]]\nsource = "pair1.mp4"\ntrack = 2\nstart_s = 1.0\nend_s = 2.0\n'
+        'label = "sad"\nby = "A"\n',
+        encoding="utf-8",
+    )
+    read, notes = tables(study)
+    assert not [note for note in notes if "no rows" in note or "no session" in note]
+    frames = read("frames-wide")
+    assert set(frames["video"]) == {"day 1/pair1.mp4", "day 2/pair2.mp4"}
+    corrected = frames[frames["corrected_label"].notna()]
+    assert set(corrected["video"]) == {"day 1/pair1.mp4"}
+    assert corrected["time_s"].between(1, 2).all()
+    assert set(read("events-wide").query("name == 'door'")["video"]) == {"day 2/pair2.mp4"}
+    pd.testing.assert_frame_equal(read("conditions"), before)
+
+
+def test_a_file_name_that_two_videos_have_is_refused(study: Path) -> None:
+    with_sources(study, {"pair1.mp4": "day 1/pair.mp4", "pair2.mp4": "day 2/pair.mp4"})
+    changed(study, '"pair1.mp4"', '"pair.mp4"')
+    with pytest.raises(DataError, match=r"'day 1/pair.mp4' or 'day 2/pair.mp4'"):
+        tables(study)
+    # A source that is the whole name is meant before one whose file has it.
+    with_sources(study, {"day 1/pair.mp4": "pair.mp4"})
+    changed(study, '"pair2.mp4"', '"day 2/pair.mp4"')
+    read, _ = tables(study)
+    assert set(read("frames-wide")["video"]) == {"pair.mp4", "day 2/pair.mp4"}
+
+
+def test_two_sessions_do_not_share_a_video(study: Path) -> None:
+    with_sources(study, {"pair1.mp4": "day 1/pair1.mp4"})
+    changed(study, '"pair2.mp4"', '"day 1/pair1.mp4"')
+    with pytest.raises(DataError, match=r"have the same video, 'day 1/pair1.mp4'"):
+        tables(study)
+
+
+def test_head_pose_is_in_the_frames(study: Path) -> None:
+    path = study.parent / "rows" / "pair1.csv"
+    rows = pd.read_csv(path)
+    rows["yaw"] = np.where(rows["track"] == 2, 12.5, -3.0)
+    rows["pitch"] = np.nan
+    rows["roll"] = np.arange(len(rows)) % 40 / 10
+    rows.to_csv(path, index=False)
+    read, _ = tables(study)
+    frames = read("frames-wide").query("participant == 'p02'")
+    seen = frames[frames["face"]]
+    assert set(seen["yaw"]) == {12.5}
+    assert seen["pitch"].isna().all()
+    assert list(seen["roll"]) == list(rows.query("track == 2")["roll"])
+    assert frames[~frames["face"]][["yaw", "roll"]].isna().all(axis=None)

@@ -14,6 +14,7 @@ from mien.sessions.levels import Levels
 from mien.sessions.marks import Marks, note_unplaced
 from mien.sessions.notes import Notes
 from mien.sessions.output import SCRIPT, Output, check_formats
+from mien.sessions.places import placed
 from mien.sessions.r_script import r_script
 from mien.sessions.rows import Cast, recordings, row_files
 from mien.sessions.study_file import load_study
@@ -26,6 +27,7 @@ from mien.sessions.summaries import (
 )
 from mien.sessions.synchrony import SynchronyOptions
 from mien.sessions.units import MEASURES, Scored, long_table
+from mien.tables.load import load_sources
 from mien.video.people.file import People as Tracks
 from mien.video.sinks.rows import load_arrow
 
@@ -123,14 +125,9 @@ def derive(study_path: Path, out: Path, options: SessionOptions) -> Derived:
     notes = Notes()
     people_path = folder / study.people
     people = Tracks.load(people_path) if people_path.exists() else None
-    cast = Cast(study, people, notes)
-    found = list(recordings(row_files(rows, study_path, notes), cast))
-    if not found:
-        raise ConfigError(
-            f"{study_path}: no session has rows in {rows}",
-            hint="give video of a [[session]] as the rows have it: "
-            + ", ".join(map(repr, cast.sources[:5])),
-        )
+    files = row_files(rows, study_path, notes)
+    study = placed(study, [source for file in files for source in load_sources(file)])
+    found = _recordings(files, Cast(study, people, notes), study_path)
     marks = Marks(study, people, folder, notes)
     for one in found:
         marks.mark(one)
@@ -148,6 +145,17 @@ def derive(study_path: Path, out: Path, options: SessionOptions) -> Derived:
         output.text("columns.json", json.dumps(COLUMNS, indent=2, ensure_ascii=False) + "\n")
     frames = sum(len(one.time_n) for one in found)
     return Derived(tuple(output.written), len(found), frames, notes)
+
+
+def _recordings(files: Sequence[Path], cast: Cast, study_path: Path) -> list[Recording]:
+    found = list(recordings(list(files), cast))
+    if not found:
+        raise ConfigError(
+            f"{study_path}: no session has rows",
+            hint="give video of a [[session]] as the rows have it: "
+            + ", ".join(map(repr, cast.sources[:5])),
+        )
+    return found
 
 
 def _write(
@@ -208,6 +216,8 @@ COLUMNS = {
     "condition, stimulus": "of the session or stimulus at that time (windows: at their middle)",
     "face": "whether the participant was found in the frame; without, all later columns are empty",
     "quality": "'good', or why the face was not classified",
+    "yaw, pitch, roll": "degrees by which the head is turned, see the documentation of head pose; "
+    "empty where they are not known",
     "excluded": "why the frame is left out of all means; empty where it is not",
     "unsure": "the confidence is below the model's threshold",
     "corrected_label, corrected_by": "label that a person gave, beside the model's; not in means",

@@ -57,7 +57,7 @@ class Session:
 
     Attributes:
         id: name in the tables; each is given once.
-        video: `source` of its rows.
+        video: `source` of its rows, or the name of that file alone: see `mien.sessions.places`.
         participants: ids of those who were seen; all of the study where empty and it has one.
         condition: of the whole session; stimuli may have their own.
         baseline: start and end of the rest segment in seconds of the video.

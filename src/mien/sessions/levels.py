@@ -9,6 +9,7 @@ import numpy as np
 from mien.codings.coding import MAX_GAP
 from mien.sessions.recording import NONE
 from mien.sessions.units import Columns, change_columns, unit_means, wide_table
+from mien.video.sinks.rows import POSE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,19 +62,23 @@ class Levels:
         """Return a row for each frame, with a face or without."""
         one = scored.one
         n = len(one.time_n)
-        columns = self.about(scored, n) | {
-            "condition": _named(one.condition_n, self._conditions),
-            "stimulus": _named(one.stimulus_n, [s.name for s in self._study.stimuli]),
-            "frame": one.frame_n,
-            "time_s": one.time_n,
-            "face": one.track_n != NONE,
-            "track": _numbers(one.track_n),
-            "quality": _named(one.quality_n, one.qualities),
-            "excluded": _named(one.excluded_n, one.reasons),
-            "label": _named(one.label_n, one.label_names),
-            "unsure": _unless(one.unsure_n, one.label_n == NONE),
-            "confidence": one.confidence_n,
-        }
+        columns = (
+            self.about(scored, n)
+            | {
+                "condition": _named(one.condition_n, self._conditions),
+                "stimulus": _named(one.stimulus_n, [s.name for s in self._study.stimuli]),
+                "frame": one.frame_n,
+                "time_s": one.time_n,
+                "face": one.track_n != NONE,
+                "track": _numbers(one.track_n),
+                "quality": _named(one.quality_n, one.qualities),
+                "excluded": _named(one.excluded_n, one.reasons),
+                "label": _named(one.label_n, one.label_names),
+                "unsure": _unless(one.unsure_n, one.label_n == NONE),
+                "confidence": one.confidence_n,
+            }
+            | dict(zip(POSE, one.pose_n3.T, strict=True))
+        )
         corrections = self._study.corrections
         columns["corrected_label"] = _named(one.corrected_n, [c.label for c in corrections])
         columns["corrected_by"] = _named(one.corrected_n, [c.by for c in corrections])

@@ -44,6 +44,7 @@ class Recording:
         unsure_n: bool [n].
         confidence_n: float64 [n], nan without a prediction.
         p_nk: float64 [n, k], nan without a prediction.
+        pose_n3: float64 [n, 3], yaw, pitch and roll in degrees, nan where they are not known.
         excluded_n: int32 [n], index into `reasons`, NONE where nothing is left out.
         reasons: why frames are left out.
         condition_n: int32 [n], index into the study's conditions.
@@ -65,6 +66,7 @@ class Recording:
     unsure_n: NDArray[np.bool_]
     confidence_n: NDArray[np.float64]
     p_nk: NDArray[np.float64]
+    pose_n3: NDArray[np.float64]
     excluded_n: NDArray[np.int32] = field(init=False)
     reasons: list[str] = field(init=False, default_factory=list)
     condition_n: NDArray[np.int32] = field(init=False)

@@ -152,7 +152,7 @@ def recordings(files: list[Path], cast: Cast) -> Iterator[Recording]:
     read: dict[str, Path] = {}
     labels: list[str] = []
     for file in files:
-        table = load_rows([file], without=("landmarks", "raw", *POSE))
+        table = load_rows([file], without=("landmarks", "raw"))
         labels = labels or labels_of(table)
         if labels_of(table) != labels:
             raise DataError(
@@ -250,6 +250,7 @@ def _recording(
     labels = tuple(labels_of(rows))
     n, label_names = len(frame_n), (*labels, UNSURE)
     p_kn = [_spread(n, place, taken[f"p_{label}"].to_numpy(), np.float64) for label in labels]
+    pose_3n = [_spread(n, place, taken[name].to_numpy(), np.float64) for name in POSE]
     qualities, quality_n = _codes(taken["quality"])
     found, label_n = _codes(taken["label"])
     # The model's labels in its own order, whatever order they have in the rows; last for NONE.
@@ -270,6 +271,7 @@ def _recording(
         unsure_n=_spread(n, place, taken["unsure"].fill_null(False).to_numpy(), np.bool_),
         confidence_n=_spread(n, place, taken["confidence"].to_numpy(), np.float64),
         p_nk=np.stack(p_kn, axis=1),
+        pose_n3=np.stack(pose_3n, axis=1),
     )
 
 

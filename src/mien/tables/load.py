@@ -50,6 +50,24 @@ def load_rows(paths: Sequence[Path], *, without: Sequence[str] = ()) -> Any:
     return pa.concat_tables(tables)
 
 
+def load_sources(path: Path) -> list[str]:
+    """Return the different sources of a file's rows, in order; reads no other column if it can.
+
+    Raises:
+        DataError: as `load_rows`.
+    """
+    pa = load_arrow()
+    from pyarrow import dataset
+
+    form = {".jsonl": "json"}.get(path.suffix.lower(), path.suffix.lower()[1:])
+    try:
+        column = dataset.dataset(path, format=form).to_table(columns=["source"])["source"]
+    except (pa.ArrowException, OSError, ValueError):
+        # Says what is wrong with the file, or reads it where only the quick way did not.
+        column = load_rows([path])["source"]
+    return [str(one) for one in column.unique().to_pylist() if one is not None]
+
+
 def labels_of(table: Any) -> list[str]:
     """Return the labels that a table has probabilities of, in the model's order."""
     return [name[2:] for name in table.column_names if name.startswith("p_")]

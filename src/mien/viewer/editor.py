@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mien.errors import DataError
 from mien.files import sha256, write_bytes
+from mien.sessions.places import placed
 from mien.sessions.study_file import Correction, Event, Exclusion, Study, load_study, save_study
 from mien.video.people.seen import TrackKey
 from mien.viewer.lanes import lanes_of
@@ -64,7 +65,8 @@ class Editor:
         self._versions = {name: _version(path) for name, path in self._paths.items()}
         self._people, self._notes = load_people(self._paths[PEOPLE], self._seen)
         path = self._paths[STUDY]
-        self._study = load_study(path) if path.exists() else Study()
+        names = [source.name for source in self._results.sources]
+        self._study = placed(load_study(path), names) if path.exists() else Study()
 
     def state(self, *, reload: bool = False) -> dict[str, Any]:
         """Return people and marks, JSON types.
