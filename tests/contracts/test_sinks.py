@@ -24,6 +24,7 @@ from mien.video.select import Selection
 from mien.video.session import Session
 from mien.video.sinks.base import Sink, StopSession
 from mien.video.sinks.clip import AnnotatedVideo
+from mien.video.sinks.lsl import LslOutlet
 from mien.video.sinks.outputs import OutputFolder, OutputOptions
 from mien.video.sinks.pages import SummaryFile, TimelinePages
 from mien.video.sinks.resume import ResumePoint
@@ -73,6 +74,11 @@ def timeline(folder: Path, images: bool) -> TimelinePages:
     return TimelinePages(LABELS, images=images, svg_path=svg, page_path=page)
 
 
+def outlet(name: str) -> LslOutlet:
+    pytest.importorskip("pylsl", reason="pylsl is not installed")
+    return LslOutlet(name, LABELS)
+
+
 PAGES = ("clip.timeline.svg", "clip.html")
 CASES = [
     Case("csv", lambda f, keep: RowFile(f / "clip", "csv", LABELS, keep=keep), ("clip.csv",),
@@ -91,6 +97,7 @@ CASES = [
     Case("anonymized pages", lambda f, _: AnonymizedSinks([timeline(f, False)]), PAGES, True),
     Case("stream", lambda _, __: RowStream(io.StringIO(), "csv", LABELS)),
     Case("table", lambda _, __: TableSink(LABELS)),
+    Case("lsl", lambda f, _: outlet(f"mien-{f.name}")),
     Case("live window", lambda f, _: LiveWindow(FakeView(), f), ("recording-*.mp4",),
          keeps=("recording-*.mp4",)),
 ]  # fmt: skip

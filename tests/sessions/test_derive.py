@@ -15,6 +15,7 @@ import pyreadstat
 import pytest
 from tests.conftest import run_mien
 from tests.sessions.conftest import DRAW
+from tests.sessions.test_event_files import TEXTGRID, xdf
 
 from mien.errors import ConfigError, DataError
 from mien.sessions.derive import SessionOptions, derive
@@ -421,3 +422,34 @@ def test_head_pose_is_in_the_frames(study: Path) -> None:
     assert seen["pitch"].isna().all()
     assert list(seen["roll"]) == list(rows.query("track == 2")["roll"])
     assert frames[~frames["face"]][["yaw", "roll"]].isna().all(axis=None)
+
+
+def test_markers_of_another_clock_need_one(study: Path) -> None:
+    (study.parent / "markers.xdf").write_bytes(xdf([(1002.5, "laugh")]))
+    text = study.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("clock = ")]
+    study.write_text("\n".join(lines).replace("markers.tsv", "markers.xdf"), encoding="utf-8")
+    with pytest.raises(DataError, match="session s1, markers.xdf: LSL's times have another clock"):
+        tables(study)
+    changed(study, '["markers.xdf"]', '[{ file = "markers.xdf", clock = { offset_s = -990 } }]')
+    read, _ = tables(study)
+    around = read("events-wide").query("name == 'laugh'")
+    assert set(around["participant"]) == {"p01", "p02", "p03", "p04"}
+    assert set(around["event_time_s"]) == {12.5}
+
+
+def test_a_tier_of_nobody_concerns_everyone_with_a_note(study: Path) -> None:
+    grid = TEXTGRID.replace('"Anna"', '"p01"')
+    (study.parent / "a.TextGrid").write_text(grid, encoding="utf-8")
+    changed(study, '["markers.tsv"]', '["a.TextGrid"]')
+    # A TextGrid's times are the video's.
+    lines = [line for line in study.read_text().splitlines() if not line.startswith("clock = ")]
+    study.write_text("\n".join(lines), encoding="utf-8")
+    read, notes = tables(study)
+    [first, *_] = [one for one in notes if "names no participant" in one]
+    assert "a.TextGrid: the tier 'clap' names no participant; 1 event of it concern" in first
+    about = (
+        read("events-wide").query("video == 'pair1.mp4'").groupby("name")["participant"].agg(set)
+    )
+    assert about["grüßt"] == {"p01"}
+    assert about["clap"] == {"p01", "p02"}
