@@ -127,7 +127,7 @@ def test_videos_that_are_gone_are_reported(run: Run, results: Path, clips: Path)
     rows.write_text(rows.read_text("utf-8").replace(str(clips / "both.mp4"), "gone.mp4"), "utf-8")
     code, _, err = run("people", "find", results, "--again")
     assert code == 0
-    assert "no file gone.mp4: its 2 tracks stay unknown" in err
+    assert "gone.mp4 was not found: its 2 tracks stay unknown" in err
     assert len(content(results)["unknown"]) == 2
 
 

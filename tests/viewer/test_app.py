@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,10 @@ from PIL import Image
 
 from mien.cli.main import run
 from mien.errors import ConfigError
+from mien.video.locate import locate_video
 from mien.viewer.app import WEB, create_app, make_assets, page_assets, viewer_settings
 from mien.viewer.editor import Editor
+from mien.viewer.media import find_video
 from mien.viewer.results import load_results
 from mien.viewer.routes import View
 
@@ -154,6 +157,33 @@ def test_a_missing_video_leaves_the_timeline(results: Path, drawn: Path, tmp_pat
         assert "was not found" in source["note"]
         assert client.get("/v1/sources/0/video").status_code == 404
         assert client.get("/v1/sources/0/levels?lanes=P1&start_s=0&end_s=8").status_code == 200
+
+
+def test_a_video_is_found_by_its_name(results: Path, drawn: Path, tmp_path: Path) -> None:
+    video = (drawn / "interview.mp4").resolve()
+    (other := tmp_path / "videos").mkdir()
+    assert locate_video(str(video), results).path == video
+    assert locate_video("interview.mp4", drawn / "results").path == video
+    assert locate_video("s3://bucket/a/interview.mp4", drawn / "results").path == video
+    assert locate_video("sub/interview.mp4", results).path is None
+    copy = Path(shutil.copy(video, other / "interview.mp4")).resolve()
+    assert locate_video(str(video), results, other).path == copy
+    gone = locate_video("camera:0", results)
+    assert (gone.path, gone.note) == (None, "camera:0: a camera or stream is not stored")
+    far = locate_video("s3://bucket/a/other.mp4", results)
+    assert far.path is None
+    assert "at an address" in far.note
+
+
+def test_the_annotated_copy_stands_in_for_a_missing_video(
+    results: Path, drawn: Path, tmp_path: Path
+) -> None:
+    text = (results / "interview.csv").read_text().replace(str(drawn), str(tmp_path / "gone"))
+    (results / "interview.csv").write_text(text)
+    copy = shutil.copy(drawn / "interview.mp4", results / "interview.annotated.mp4")
+    found = find_video(load_results(results).sources[0], results)
+    assert found.path == Path(copy)
+    assert "was not found; this is its annotated copy" in found.note
 
 
 def test_the_page_names_only_files_that_are_served() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ from PIL import Image
 from mien.data.ground_truth import consensus_targets
 from mien.data.sources.arrays import read_arrays
 from mien.errors import DataError
+from mien.imaging.crop import crop_faces
 from mien.labels import THREE
+from mien.predict.detectors.yunet import YuNet
 from mien.sessions.study_file import Correction
+from mien.video.select import Selection
+from mien.video.sources import Source
 from mien.viewer.corrections import chosen_rows, export_corrections
-from mien.viewer.media import frame_at
+from mien.viewer.media import crops_at, frame_at
 from mien.viewer.people import load_people, seen_of
-from mien.viewer.results import Results, load_results
+from mien.viewer.results import Piece, Results, load_results
 from tests.viewer.sessions import LEFTS
 
 
@@ -77,6 +82,42 @@ def test_faces_are_those_of_their_frames(loaded: Results, drawn: Path) -> None:
     wanted = pixels[75:285, LEFTS[1] + 35 : LEFTS[1] + 245].astype(np.uint8)
     small = np.asarray(Image.fromarray(wanted).resize((48, 48), Image.Resampling.BOX))
     assert np.corrcoef(small.ravel(), faces[0].ravel())[0, 1] > 0.8  # of another face: 0.3
+
+
+def test_crops_are_decoded_together_and_are_those_of_single_frames(
+    loaded: Results, drawn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, video = loaded.sources[0], drawn / "interview.mp4"
+    chosen = [int(row) for row in rows.rows_of([Piece(1)])[[300, 10, 60, 11, 400]]]
+    started: list[float] = []
+    frames = Source.frames
+
+    def counted(self: Source, selection: Selection) -> Any:
+        started.append(selection.start_s)
+        return frames(self, selection)
+
+    monkeypatch.setattr(Source, "frames", counted)
+    crops = dict(crops_at(video, rows, chosen, YuNet.framing, 48))
+    assert len(started) == 3  # 0.4 to 2.4 s in one pass, then 12 s, then 16 s
+    assert set(crops) == set(chosen)
+    for row in chosen:
+        frame = frame_at(video, float(rows.time_n[row]))
+        alone = crop_faces(frame, rows.box_n4[row][None], YuNet.framing, 48)[0]
+        assert (crops[row] == alone).all()
+
+
+def test_frames_that_another_video_lacks_are_skipped_and_told(
+    loaded: Results, drawn: Path, tmp_path: Path
+) -> None:
+    rows = loaded.sources[0]
+    other = replace(rows, time_n=np.where(rows.time_n < 10, rows.time_n, rows.time_n + 0.013))
+    changed = replace(loaded, sources=(other,))
+    path = tmp_path / "faces.npz"
+    written = export_corrections(
+        changed, people(loaded), corrections(loaded), [drawn / "interview.mp4"], path
+    )
+    assert written.images == 4  # those before 10 s
+    assert "no frame at 3 of the 7 times" in written.skipped[0]
 
 
 def test_neighbouring_frames_are_not_taken(loaded: Results) -> None:

@@ -13,7 +13,7 @@ from mien.files import CHECK_PATH
 from mien.sessions.design import Participant, Session
 from mien.sessions.notes import Notes
 from mien.sessions.recording import NONE, Recording
-from mien.tables.load import SUFFIXES, labels_of, load_rows
+from mien.tables.load import SUFFIXES, by_source, labels_of, load_rows
 from mien.types import UNSURE
 from mien.video.people.file import UNKNOWN, People
 from mien.video.sinks.rows import POSE
@@ -160,7 +160,7 @@ def recordings(files: list[Path], cast: Cast) -> Iterator[Recording]:
                 f"{', '.join(labels)}",
                 hint="read all videos of a study with the same model",
             )
-        for source, rows in _by_source(table):
+        for source, rows in by_source(table):
             if source in read:
                 raise DataError(
                     f"the rows of {source} are in {read[source].name} and in {file.name}",
@@ -173,15 +173,6 @@ def recordings(files: list[Path], cast: Cast) -> Iterator[Recording]:
         if one.video not in read:
             cast.notes.add("session", f"session {one.id}: no rows have the source {one.video!r}; "
                            f"{did_you_mean(one.video, read)}known: {', '.join(read)}")  # fmt: skip
-
-
-def _by_source(table: Any) -> Iterator[tuple[str, Any]]:
-    import pyarrow.compute as pc
-
-    sources = [one for one in table["source"].unique().to_pylist() if one is not None]
-    for source in sources:
-        single = len(sources) == 1 and not table["source"].null_count
-        yield source, table if single else table.filter(pc.equal(table["source"], source))
 
 
 def _of_source(source: str, rows: Any, cast: Cast) -> Iterator[Recording]:

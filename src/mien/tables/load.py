@@ -12,7 +12,7 @@ from mien.imaging.pose import head_poses
 from mien.video.sinks.rows import ABOUT, PLACE, POSE, arrow_schema, load_arrow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 SUFFIXES = (".csv", ".jsonl", ".parquet", ".feather")
@@ -71,6 +71,23 @@ def load_sources(path: Path) -> list[str]:
 def labels_of(table: Any) -> list[str]:
     """Return the labels that a table has probabilities of, in the model's order."""
     return [name[2:] for name in table.column_names if name.startswith("p_")]
+
+
+def by_source(table: Any) -> Iterator[tuple[str, Any]]:
+    """Yield each source of rows with its rows, a pyarrow.Table, in the order of first rows.
+
+    Args:
+        table: a pyarrow.Table from `load_rows`. Rows without a source are left out.
+    """
+    import pyarrow.compute as pc
+
+    names = [name for name in pc.unique(table["source"]).to_pylist() if name is not None]
+    # Most files hold one source, and a filter copies all columns.
+    if len(names) == 1 and not table["source"].null_count:
+        yield names[0], table
+        return
+    for name in names:
+        yield name, table.filter(pc.equal(table["source"], name))
 
 
 def _files(path: Path) -> list[Path]:

@@ -116,11 +116,18 @@ def export_corrections(
             if video is None:
                 raise SourceError(f"{rows.name}: its video was not found", hint="")
             # Of the default detector: rows do not say which one found their boxes.
-            crops = list(crops_at(video, rows, chosen, YuNet.framing, SIZE))
+            crops = dict(crops_at(video, rows, chosen, YuNet.framing, SIZE))
         except SourceError as error:
             skipped.append(error.message)
             continue
-        images += crops
+        lacking = len(chosen) - len(crops)
+        if lacking:
+            skipped.append(
+                f"{video.name} has no frame at {lacking} of the {len(chosen)} times in the rows of "
+                f"{rows.name}: is it another video?"
+            )
+        chosen = [row for row in chosen if row in crops]
+        images += [crops[row] for row in chosen]
         owner = _owners(people, rows)
         votes += [votes_of(corrections, rows, row, labels) for row in chosen]
         subjects += [owner.get(row, f"{rows.name} track {rows.track_n[row]}") for row in chosen]

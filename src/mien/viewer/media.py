@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -17,14 +15,14 @@ from PIL import Image
 
 from mien.errors import SourceError
 from mien.imaging.crop import Framing, crop_faces, squares
-from mien.storage import storage_address
+from mien.video.locate import Located, frames_at, locate_video
 from mien.video.select import Selection
 from mien.video.sources import list_sources
-from mien.video.stream import is_stream
 from mien.viewer.results import ROUNDING_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -43,47 +41,22 @@ MAX_KEPT = 512
 """JPEGs kept in memory, about 3 MB of faces."""
 
 
-@dataclass(frozen=True, slots=True)
-class Video:
-    """The file of a source.
-
-    Attributes:
-        path: None where it was not found.
-        note: why, or what is shown in its place; '' where all is as expected.
-    """
-
-    path: Path | None
-    note: str = ""
-
-
-def find_video(rows: SourceRows, folder: Path, videos: Path | None = None) -> Video:
-    """Return the file of a source.
-
-    Its name in the rows is the path as it was given to `mien video`. It is looked for there, from
-    the current folder and from that of the results, then under its file name in `videos`, in the
-    folder of the results and in the one above.
+def find_video(rows: SourceRows, folder: Path, videos: Path | None = None) -> Located:
+    """Return the file of a source, or else its annotated copy beside the rows.
 
     Args:
         rows: of the source.
         folder: of the results.
         videos: folder to look into first, or None.
     """
-    name = rows.name
-    if name == "-" or name.startswith("camera:") or is_stream(name):
-        return Video(None, "a camera or stream is not stored, so there is no video to show")
-    if storage_address(name) is not None:
-        return Video(None, f"{name} is at an address; copy it into the folder of the results")
-    given, plain = Path(name), Path(name).name
-    places = [*([videos / given, videos / plain] if videos else []), given, folder / given,
-              folder.parent / given, folder / plain, folder.parent / plain]  # fmt: skip
-    for place in places:
-        if place.is_file():
-            return Video(place.resolve())
+    found = locate_video(rows.name, folder, videos)
+    if found.path is not None:
+        return found
     stem = rows.file.name[: -len(rows.file.suffix)]
     copy = rows.file.with_name(f"{stem}.annotated.mp4")
     if copy.is_file():
-        return Video(copy, f"{name} was not found; this is its annotated copy")
-    return Video(None, f"{name} was not found: the timeline is shown without the video")
+        return Located(copy, f"{found.note}; this is its annotated copy")
+    return Located(None, f"{found.note}: the timeline is shown without a video")
 
 
 def frame_at(path: Path, time_s: float) -> NDArray[np.uint8]:
@@ -185,8 +158,8 @@ def _square(pixels_hwc: NDArray[np.uint8], box_4: NDArray[np.float32]) -> Image.
 
 def crops_at(
     path: Path, rows: SourceRows, chosen: Sequence[int], framing: Framing, size: int
-) -> Iterator[NDArray[np.uint8]]:
-    """Yield the crop of each row as a model sees it, uint8 [size, size], grey.
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield the crop of each row as a model sees it, by time; near frames are decoded together.
 
     Args:
         path: of the video.
@@ -195,9 +168,13 @@ def crops_at(
         framing: of the detector.
         size: height and width in pixels.
 
+    Yields:
+        The row, and its crop, uint8 [size, size], grey. Rows whose frame the video lacks are left
+        out.
+
     Raises:
         SourceError: the video cannot be read.
     """
-    for row in chosen:
-        pixels = frame_at(path, float(rows.time_n[row]))
-        yield crop_faces(pixels, rows.box_n4[row][None], framing, size)[0]
+    for place, pixels in frames_at(path, [float(rows.time_n[row]) for row in chosen]):
+        row = chosen[place]
+        yield row, crop_faces(pixels, rows.box_n4[row][None], framing, size)[0]

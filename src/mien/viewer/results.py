@@ -10,7 +10,7 @@ import numpy as np
 
 from mien.errors import DataError
 from mien.files import CHECK_PATH, near_file, read_json
-from mien.tables.load import SUFFIXES, labels_of, load_rows
+from mien.tables.load import SUFFIXES, by_source, labels_of, load_rows
 from mien.types import UNSURE
 
 if TYPE_CHECKING:
@@ -217,19 +217,14 @@ def _summary_path(file: Path) -> Path:
 
 def _load_file(file: Path) -> list[SourceRows]:
     table = load_rows([file])
-    import pyarrow.compute as pc
-
-    names = pc.unique(table["source"]).to_pylist()
-    if None in names:
+    if table["source"].null_count:
         raise DataError(f"{file} has a row without a source", hint="write it with mien video")
-    if not names:
+    if not table.num_rows:
         # A video without a frame has no rows; its name stands in the summary.
         summary = _summary_path(file)
         return [_make(read_json(summary).get("source") or file.stem, file, table)] \
             if summary.exists() else []  # fmt: skip
-    if len(names) == 1:
-        return [_make(names[0], file, table)]
-    return [_make(name, file, table.filter(pc.equal(table["source"], name))) for name in names]
+    return [_make(name, file, rows) for name, rows in by_source(table)]
 
 
 def _make(name: str, file: Path, table: Any) -> SourceRows:

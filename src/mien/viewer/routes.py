@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mien.serve.assets import Assets
+    from mien.video.locate import Located
     from mien.viewer.editor import Editor
-    from mien.viewer.media import Video
     from mien.viewer.results import Results, SourceRows
 
 MAX_MOMENTS_S = 60.0
@@ -55,7 +55,7 @@ class View:
 
     results: Results
     editor: Editor
-    videos: tuple[Video, ...]
+    videos: tuple[Located, ...]
     assets: Assets
     images: Images
     pyramids: Pyramids

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mien.errors import SourceError
+from mien.video.locate import frames_at, locate_video
 from mien.video.people.chips import place, worth
 from mien.video.people.collect import Chip, TrackChips, cut, faces_of
 from mien.video.people.parts import TrackPart
 from mien.video.people.seen import TrackKey, coded
 from mien.video.plan import DETECTED
 from mien.video.quality import GOOD
-from mien.video.select import Selection
-from mien.video.sources import list_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection
+    from pathlib import Path
 
     from mien.model.descriptor import FaceDescriptor
     from mien.video.people.chips import Placement
     from mien.video.people.collect import TrackFace
-
-NEAR_S = 3.0
-"""Frames less than this apart are decoded in one pass: a jump to a frame decodes about as much."""
-SAME_S = 2e-4
-"""Seconds by which the times of a frame may differ: rows have microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +53,13 @@ def reread_faces(
     """
     faces: dict[TrackPart, TrackFace] = {}
     for name, wanted in _wanted(table, set(keys)).items():
-        path = next((p for p in (Path(name), folder / name, folder / Path(name).name)
-                     if p.is_file()), None)  # fmt: skip
-        if path is None:
-            say(f"no file {name}: its {len({w.track for w in wanted})} tracks stay unknown; "
+        located = locate_video(name, folder)
+        if located.path is None:
+            say(f"{located.note}: its {len({w.track for w in wanted})} tracks stay unknown; "
                 "run the command where the video is")  # fmt: skip
             continue
         try:
-            found = _chips(path, wanted)
+            found = _chips(located.path, wanted)
         except SourceError as error:
             say(f"unreadable: {error.message}; {error.hint}")
             continue
@@ -110,27 +103,8 @@ def _equals(column: Any, value: str) -> Any:
 def _chips(path: Path, wanted: list[_Wanted]) -> dict[int, list[Chip]]:
     """Return the chips of each track of one video."""
     chips: dict[int, list[Chip]] = {}
-    for part in _parts(wanted):
-        start_s, end_s = part[0].time_s, part[-1].time_s
-        (source,) = list_sources([path])
-        waiting = list(part)
-        for frame in source.frames(Selection(max(start_s - SAME_S, 0.0), end_s + SAME_S)):
-            while waiting and waiting[0].time_s <= frame.time_s + SAME_S:
-                one = waiting.pop(0)
-                # A frame that is not there any more: another video of the same name.
-                if abs(one.time_s - frame.time_s) <= SAME_S:
-                    chip = cut(frame.pixels, one.placement, one.worth, one.time_s)
-                    chips.setdefault(one.track, []).append(chip)
+    for number, pixels in frames_at(path, [one.time_s for one in wanted]):
+        one = wanted[number]
+        chip = cut(pixels, one.placement, one.worth, one.time_s)
+        chips.setdefault(one.track, []).append(chip)
     return chips
-
-
-def _parts(wanted: list[_Wanted]) -> Iterator[list[_Wanted]]:
-    """Yield the faces in parts of the video that are decoded in one pass."""
-    part: list[_Wanted] = []
-    for one in wanted:
-        if part and one.time_s - part[-1].time_s > NEAR_S:
-            yield part
-            part = []
-        part.append(one)
-    if part:
-        yield part
