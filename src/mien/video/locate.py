@@ -55,7 +55,9 @@ def locate_video(name: str, folder: Path, videos: Path | None = None) -> Located
     places = [] if is_address else [given, folder / given, folder.parent / given]
     near = [*places, folder / plain, folder.parent / plain]
     if videos is not None:
-        near = [*([] if is_address else [videos / given]), videos / plain, *near]
+        # An absolute path would lead out of the folder.
+        inside = [] if is_address or given.is_absolute() else [videos / given]
+        near = [*inside, videos / plain, *near]
     for place in near:
         if place.is_file():
             return Located(place.resolve())
