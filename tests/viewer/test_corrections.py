@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien.cli.main import run
 from mien.data.ground_truth import consensus_targets
 from mien.data.sources.arrays import read_arrays
 from mien.errors import DataError
 from mien.imaging.crop import crop_faces
 from mien.labels import THREE
 from mien.predict.detectors.yunet import YuNet
-from mien.sessions.study_file import Correction
+from mien.sessions.study_file import Correction, Study, save_study
 from mien.video.select import Selection
 from mien.video.sources import Source
-from mien.viewer.corrections import chosen_rows, export_corrections
+from mien.viewer.corrections import chosen_rows, export_corrections, held_out, stretches
 from mien.viewer.media import crops_at, frame_at
 from mien.viewer.people import load_people, seen_of
 from mien.viewer.results import Piece, Results, load_results
 from tests.viewer.sessions import LEFTS
+from tests.web.chromium import ROOT
 
 
 @pytest.fixture
@@ -135,3 +138,85 @@ def test_nothing_to_export_is_an_error(loaded: Results) -> None:
     with pytest.raises(DataError, match="video was not found"):
         export_corrections(loaded, people(loaded), corrections(loaded), [None], path)
     assert not path.exists()
+
+
+SAID = [(1, 0, 2, "neutral"), (1, 2, 6, "happy"), (1, 8, 11, "sad"), (1, 13, 19, "happy"),
+        (2, 2, 7, "neutral"), (2, 7, 12, "happy"), (3, 23, 26, "happy"),
+        (3, 26, 28, "neutral")]  # fmt: skip
+"""Track, start, end and label of corrections of the drawn session."""
+
+
+def said(loaded: Results) -> list[Correction]:
+    name = loaded.sources[0].name
+    return [Correction(name, track, float(a), float(b), label, "mk") for track, a, b, label in SAID]
+
+
+def test_whole_stretches_are_held_out_where_people_are_few(loaded: Results, drawn: Path) -> None:
+    path = loaded.folder / "faces.npz"
+    videos = [drawn / "interview.mp4"]
+    written = export_corrections(loaded, people(loaded), said(loaded), videos, path)
+    data = read_arrays(path, 48)
+    held = {
+        str(n)
+        for n, s in zip(data.sources_n, data.source_splits_n, strict=True)
+        if s == "validation"
+    }
+    assert len(held) == written.held_out > 0
+    times = sorted({(int(n.split()[-1]), int(int(n.split(" frame ")[1].split()[0]) / 25))
+                    for n in held})  # fmt: skip
+    # Of happy the second stretch, 2: 7 to 12 s; of neutral 2: 2 to 7 s; of sad there is one.
+    assert times == [(2, second) for second in range(2, 12)]
+    assert "not about others" in written.split_words
+
+
+def test_joined_corrections_are_one_stretch(loaded: Results) -> None:
+    name = loaded.sources[0].name
+    made = [Correction(name, 1, a, b, label, "mk") for a, b, label in
+            ((4, 6, "sad"), (1, 3, "sad"), (2, 4, "happy"), (8, 9, "sad"))]  # fmt: skip
+    assert [(one.start_s, one.end_s, one.label) for one in stretches(made)] == [
+        (1, 4, "sad"), (4, 6, "sad"), (8, 9, "sad")
+    ]  # fmt: skip
+    assert held_out(made) == [made[0]]
+
+
+def test_people_enough_to_hold_out_some_have_no_splits(loaded: Results, drawn: Path) -> None:
+    path = loaded.folder / "faces.npz"
+    many = {"people": [], "unknown": [], "not_a_face": []}  # each track is its own subject
+    rows = loaded.sources[0]
+    tracks = np.where(rows.time_n < 20, rows.track_n, rows.time_n.astype(int))
+    order = np.lexsort((rows.time_n, tracks))
+    fields = ("frame_n", "time_n", "box_n4", "score_n", "probs_nk", "code_n")
+    sorted_ = {name: getattr(rows, name)[order] for name in fields}
+    other = replace(rows, track_n=tracks[order].astype(np.int32), **sorted_)
+    corrected = [
+        Correction(rows.name, track, float(track), track + 1.0, ("sad", "happy")[track % 2], "mk")
+        for track in range(20, 28)
+    ]
+    changed = replace(loaded, sources=(other,))
+    written = export_corrections(changed, many, corrected, [drawn / "interview.mp4"], path)
+    assert written.held_out == 0
+    assert set(read_arrays(path, 48).source_splits_n) == {""}
+
+
+def test_the_commands_of_the_docs_train_on_corrections(
+    loaded: Results, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason="the extra train is not installed")
+    save_study(Study(corrections=tuple(said(loaded))), loaded.folder / "study.toml")
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "view.md").read_text(encoding="utf-8")
+    block = text.split("writes the corrected faces as a data set:")[1]
+    commands = [line.split()[1:] for line in block.splitlines() if line.startswith("    mien ")]
+    assert [words[:2] for words in commands[:3]] == [
+        ["view", "results"], ["data", "import"], ["train", "finetune"]
+    ]  # fmt: skip
+    commands[2] += ["--set", "fit.epochs=1", "--quiet"]
+    for words in commands[:3]:
+        with pytest.raises(SystemExit) as ended:
+            run(words)
+        assert ended.value.code == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config["recipe"]["labels"] == "three"
+    metrics = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["validation_n"] for line in metrics] == [20]

@@ -97,3 +97,5 @@ def _export(loaded: Results, editor: Editor, videos: Path | None, path: Path) ->
     for line in written.skipped:
         print_note(line)
     typer.echo(f"{counted(written.images, 'face')} with votes in {path}")
+    print_note(written.split_words)
+    print_note(f"next: mien data import {path} DATA, then mien train finetune --data DATA")

@@ -6,7 +6,7 @@ they gave. Faces without a correction are left out: nobody has looked at them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from mien.viewer.media import crops_at
 from mien.viewer.results import ROUNDING_S, Piece
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -34,7 +34,13 @@ FACES_PER_S = 2.0
 """Faces taken of each second of a correction: neighbouring frames are nearly duplicates."""
 MAX_FACES = 60
 """Faces taken of one correction."""
+MIN_PEOPLE = 7
+"""With as many people, `mien data import` holds out some of them; with fewer it could not hold out
+15% of the faces, and whole stretches of corrections are held out here."""
+HELD_OUT = 5
+"""Of the stretches with a label, every so manyth is for validation, if there are two or more."""
 BY_NOBODY = "unnamed"
+TRAIN, VALIDATION = "train", "validation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +51,23 @@ class Exported:
         path: of the file.
         images: number of faces.
         skipped: why corrections were left out, a line for each source.
+        held_out: number of faces of the validation split; 0 where the import chooses it.
     """
 
     path: Path
     images: int
     skipped: list[str]
+    held_out: int = 0
+
+    @property
+    def split_words(self) -> str:
+        """How the faces are split, as a sentence."""
+        if self.held_out:
+            return (
+                f"{self.held_out} of them are for validation, in stretches that training has not: "
+                "its accuracy is about these people, not about others"
+            )
+        return "mien data import holds out some people for validation"
 
 
 def chosen_rows(rows: SourceRows, correction: Correction) -> list[int]:
@@ -67,17 +85,36 @@ def votes_of(
     corrections: Iterable[Correction], rows: SourceRows, row: int, labels: Sequence[str]
 ) -> NDArray[np.float32]:
     """Return the votes on a row, float32 [k]: one for each person, the last one counts."""
-    time_s, track = float(rows.time_n[row]), int(rows.track_n[row])
-    latest = {
-        one.by or BY_NOBODY: one.label
-        for one in corrections
-        if (one.source, one.track) == (rows.name, track)
-        and one.start_s - ROUNDING_S <= time_s < one.end_s
-    }
+    latest = {one.by or BY_NOBODY: one.label for one in _covering(corrections, rows, row)}
     votes = np.zeros(len(labels), np.float32)
     for label in latest.values():
         votes[list(labels).index(label)] += 1
     return votes
+
+
+def stretches(corrections: Sequence[Correction]) -> list[Correction]:
+    """Return corrections with those of a track that overlap joined, by their start.
+
+    Each has the label that it starts with.
+    """
+    found: list[Correction] = []
+    for one in sorted(corrections, key=lambda one: (one.source, one.track, one.start_s)):
+        last = found[-1] if found else None
+        same = last is not None and (last.source, last.track) == (one.source, one.track)
+        if last is not None and same and one.start_s < last.end_s:
+            found[-1] = replace(last, end_s=max(last.end_s, one.end_s))
+        else:
+            found.append(one)
+    return sorted(found, key=lambda one: (one.source, one.start_s))
+
+
+def held_out(corrections: Sequence[Correction]) -> list[Correction]:
+    """Return the stretches for validation: of each label that has two or more, the second one,
+    and every HELD_OUT-th after it."""
+    by_label: dict[str, list[Correction]] = {}
+    for one in stretches(corrections):
+        by_label.setdefault(one.label, []).append(one)
+    return [one for own in by_label.values() for one in own[1::HELD_OUT]]
 
 
 def export_corrections(
@@ -102,52 +139,86 @@ def export_corrections(
     """
     if not corrections:
         raise DataError("study.toml has no corrections", hint="correct a label first, key C")
-    labels = _labels(results, corrections)
-    images, votes, names, subjects = [], [], [], []
+    faces = _Faces(_labels(results, corrections), corrections, held_out(corrections))
     skipped = []
     for rows, video in zip(results.sources, videos, strict=True):
-        chosen = sorted(
-            {row for one in corrections if one.source == rows.name
-             for row in chosen_rows(rows, one)}
-        )  # fmt: skip
-        if not chosen:
-            continue
         try:
-            if video is None:
-                raise SourceError(f"{rows.name}: its video was not found", hint="")
-            # Of the default detector: rows do not say which one found their boxes.
-            crops = dict(crops_at(video, rows, chosen, YuNet.framing, SIZE))
+            skipped += faces.add(rows, video, _owners(people, rows))
         except SourceError as error:
             skipped.append(error.message)
-            continue
-        lacking = len(chosen) - len(crops)
-        if lacking:
-            skipped.append(
-                f"{video.name} has no frame at {lacking} of the {len(chosen)} times in the rows of "
-                f"{rows.name}: is it another video?"
-            )
-        chosen = [row for row in chosen if row in crops]
-        images += [crops[row] for row in chosen]
-        owner = _owners(people, rows)
-        votes += [votes_of(corrections, rows, row, labels) for row in chosen]
-        subjects += [owner.get(row, f"{rows.name} track {rows.track_n[row]}") for row in chosen]
-        names += [f"{rows.name} frame {rows.frame_n[row]} track {rows.track_n[row]}"
-                  for row in chosen]  # fmt: skip
-    if not images:
+    if not faces.images:
         raise DataError(
             f"no corrected face can be read: {skipped[0] if skipped else 'none has a row'}",
             hint="put the videos beside the results",
         )
-    votes_nk = np.stack(votes)
-    tied = (votes_nk == votes_nk.max(axis=1, keepdims=True)).sum(axis=1) > 1
-    arrays = {
-        "images": np.stack(images), "labels": np.where(tied, -1, votes_nk.argmax(axis=1)),
-        "label_names": np.array(labels), "votes": votes_nk, "vote_names": np.array(labels),
-        "names": np.array(names), "subjects": np.array(subjects),
-    }  # fmt: skip
+    arrays = faces.arrays()
     with atomic_write(path) as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-    return Exported(path, len(images), skipped)
+    count = int((arrays["usage"] == VALIDATION).sum()) if "usage" in arrays else 0
+    return Exported(path, len(faces.images), skipped, count)
+
+
+@dataclass(slots=True)
+class _Faces:
+    """Collects the corrected faces of sources."""
+
+    labels: Sequence[str]
+    corrections: Sequence[Correction]
+    validation: Sequence[Correction]
+    images: list[NDArray[np.uint8]] = field(default_factory=list)
+    votes: list[NDArray[np.float32]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    subjects: list[str] = field(default_factory=list)
+    usage: list[str] = field(default_factory=list)
+
+    def add(self, rows: SourceRows, video: Path | None, owners: Mapping[int, str]) -> list[str]:
+        """Add the faces of a source; return why some were left out."""
+        own = [one for one in self.corrections if one.source == rows.name]
+        chosen = sorted({row for one in own for row in chosen_rows(rows, one)})
+        if not chosen:
+            return []
+        if video is None:
+            raise SourceError(f"{rows.name}: its video was not found", hint="")
+        # Of the default detector: rows do not say which one found their boxes.
+        crops = dict(crops_at(video, rows, chosen, YuNet.framing, SIZE))
+        for row in sorted(crops):
+            track = f"track {rows.track_n[row]}"
+            self.images.append(crops[row])
+            self.votes.append(votes_of(own, rows, row, self.labels))
+            self.names.append(f"{rows.name} frame {rows.frame_n[row]} {track}")
+            self.subjects.append(owners.get(row, f"{rows.name} {track}"))
+            is_held_out = any(_covering(self.validation, rows, row))
+            self.usage.append(VALIDATION if is_held_out else TRAIN)
+        lacking = len(chosen) - len(crops)
+        return [] if not lacking else [
+            f"{video.name} has no frame at {lacking} of the {len(chosen)} times in the rows of "
+            f"{rows.name}: is it another video?"
+        ]  # fmt: skip
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays of the file; with splits where people are too few to hold some out."""
+        votes_nk = np.stack(self.votes)
+        tied = (votes_nk == votes_nk.max(axis=1, keepdims=True)).sum(axis=1) > 1
+        arrays: dict[str, NDArray[Any]] = {
+            "images": np.stack(self.images), "labels": np.where(tied, -1, votes_nk.argmax(axis=1)),
+            "label_names": np.array(self.labels), "votes": votes_nk,
+            "vote_names": np.array(self.labels), "names": np.array(self.names),
+            "subjects": np.array(self.subjects),
+        }  # fmt: skip
+        if len(set(self.subjects)) < MIN_PEOPLE and VALIDATION in self.usage:
+            arrays["usage"] = np.array(self.usage)
+        return arrays
+
+
+def _covering(
+    corrections: Iterable[Correction], rows: SourceRows, row: int
+) -> Iterator[Correction]:
+    """Yield the corrections that a row lies in."""
+    time_s, track = float(rows.time_n[row]), int(rows.track_n[row])
+    for one in corrections:
+        is_own = (one.source, one.track) == (rows.name, track)
+        if is_own and one.start_s - ROUNDING_S <= time_s < one.end_s:
+            yield one
 
 
 def _labels(results: Results, corrections: Sequence[Correction]) -> list[str]:

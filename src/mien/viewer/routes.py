@@ -247,10 +247,10 @@ def export(request: Request) -> JSONResponse:
         )  # fmt: skip
     except MienError as error:
         raise Problem(422, error.message, error.hint) from error
-    command = f"mien data import {written.path} DATA"
+    command = f"mien data import {written.path} DATA && mien train finetune --data DATA"
     return JSONResponse(
         {"path": str(written.path), "images": written.images, "skipped": written.skipped,
-         "command": command}
+         "command": command, "split": written.split_words}
     )  # fmt: skip
 
 

@@ -134,8 +134,8 @@ function chooseLane(step) {
 async function exportCorrections() {
   $("export").disabled = true;
   try {
-    const { path, images, command } = await post("/v1/export");
-    const words = el("p", { class: "remark" }, `Wrote ${images} faces with votes to ${path}. Next: `, el("code", {}, command));
+    const { path, images, command, split, skipped } = await post("/v1/export");
+    const words = el("p", { class: "remark" }, `Wrote ${images} faces with votes to ${path}; ${split}. ${skipped.map((one) => `${one}. `).join("")}Next: `, el("code", {}, command));
     $("notice").replaceChildren(words);
     words.scrollIntoView({ block: "nearest" });
   } catch (error) {
