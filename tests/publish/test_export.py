@@ -195,3 +195,16 @@ def test_the_temperature_is_found(true: float) -> None:
     right = (probs.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
     found = export.fit_temperature((logits * true).astype(np.float32), right)
     assert found == pytest.approx(true, rel=0.04)
+
+
+def test_a_small_split_without_an_error_does_not_make_it_certain() -> None:
+    rng = np.random.default_rng(0)
+    y_true = rng.integers(3, size=3000)
+    logits = (rng.normal(0, 1, (3000, 3)) + 3 * np.eye(3)[y_true]).astype(np.float32)
+    few = np.flatnonzero(logits.argmax(axis=1) == y_true)[:30]
+    # The likelihood alone wants the lowest temperature that there is.
+    alone = export.fit_temperature(logits[few], y_true[few], spread=math.inf)
+    assert alone == pytest.approx(0.1, abs=0.001)
+    assert 0.3 < export.fit_temperature(logits[few], y_true[few]) < 0.7
+    alone = export.fit_temperature(logits, y_true, spread=math.inf)
+    assert export.fit_temperature(logits, y_true) == pytest.approx(alone, rel=0.02)
