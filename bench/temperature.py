@@ -70,9 +70,15 @@ def main() -> None:
                 loss, t = found[:, :, 0], np.median(found[:, :, 1], axis=0)
                 gain = loss[:, 1] - loss[:, 0]
                 half = 1.96 * gain.std(ddof=1) / math.sqrt(len(gain))
-                print(f"| {name}, x{scale} | {n} | {loss[:, 0].mean():.4f}, {loss[:, 1].mean():.4f}"
-                      f" | {gain.mean():+.4f} ({gain.mean() - half:+.4f} to "
-                      f"{gain.mean() + half:+.4f}) | {t[0]:.2f}, {t[1]:.2f} |", flush=True)  # fmt: skip
+                mean = gain.mean()
+                cells = (
+                    f"{name}, x{scale}",
+                    f"{n}",
+                    f"{loss[:, 0].mean():.4f}, {loss[:, 1].mean():.4f}",
+                    f"{mean:+.4f} ({mean - half:+.4f} to {mean + half:+.4f})",
+                    f"{t[0]:.2f}, {t[1]:.2f}",
+                )
+                print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
