@@ -6,7 +6,8 @@ Sound programs: digits (MLP and CNN), iris, wine, diabetes, breast cancer, two m
 classifier and a transformer block on synthetic sentences, each with SGD, Adam and AdamW. A finding
 on one of them is a false alarm. The thresholds were set with seeds below 10; report figures
 with others. With sound programs and faults of the same seed, it also counts the detectable faults:
-those that change the final accuracy (or R²) by more than 2 points.
+those that change the final accuracy (or R²) by more than 2 points. With --json, trainings that the
+file already holds are not repeated.
 """
 
 from __future__ import annotations
@@ -63,10 +64,18 @@ def main() -> None:
     seeds = [int(s) for s in arguments.seeds.split(",")]
     found = trainings(seeds, sound=not arguments.faults, faults=not arguments.sound,
                       quick=arguments.quick, only=arguments.only)  # fmt: skip
-    rows = [one(*training) for training in found]
+    rows: list[dict[str, Any]] = []
+    if arguments.json and arguments.json.exists():
+        rows = json.loads(arguments.json.read_text(encoding="utf-8"))
+    done = {(r["fault"], r["program"], r["optimizer"], r["seed"]) for r in rows}
+    for training in found:
+        name, case, kind, seed = training[:4]
+        if (name, case.name, kind, seed) in done:
+            continue
+        rows.append(one(*training))
+        if arguments.json:  # after each: what is broken off has its rows
+            arguments.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     summary(rows)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
 def one(

@@ -10,7 +10,7 @@ applies the first remedy of the finding that names the fault, as its text says.
 
 A remedy counts as working if the second training has none of the findings that name its fault.
 Faults whose remedy is other data, or which no remedy names in a form that a program can apply, are
-listed and not counted.
+listed and not counted. With --json, trainings that the file already holds are not repeated.
 """
 
 from __future__ import annotations
@@ -304,6 +304,30 @@ def rate(name: str, hits: list[bool]) -> None:
               f"(95% interval {found.low:.3f} to {found.high:.3f})")  # fmt: skip
 
 
+def _key(row: dict[str, Any]) -> tuple[str, str, int]:
+    return row["fault"], row.get("program", ""), row["seed"]
+
+
+Task = tuple[tuple[str, str, int], "Callable[[], dict[str, Any]]"]
+
+
+def tasks_of(arguments: argparse.Namespace, seeds: list[int]) -> list[Task]:
+    """Return the trainings to make, each with the key of its row."""
+    tasks: list[Task] = []
+    if arguments.programs:
+        for found in trainings(seeds, sound=False, faults=True, quick=True):
+            if arguments.only in found[0]:
+                key = (found[0], found[1].name, found[3])
+                tasks.append((key, lambda found=found: try_on_program(*found)))  # type: ignore[misc]
+    if arguments.faces:
+        jobs = [Job(f, s, arguments.data, "", arguments.size) for f in FAULTS for s in seeds
+                if arguments.only in f]  # fmt: skip
+        sound = range(seeds[0], seeds[0] + arguments.sound)
+        jobs += [Job("", number, arguments.data, "", arguments.size) for number in sound]
+        tasks += [((j.fault, "", j.seed), lambda j=j: try_on_faces(j)) for j in jobs]  # type: ignore[misc]
+    return tasks
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--faces", action="store_true")
@@ -317,19 +341,13 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     seeds = [int(s) for s in arguments.seeds.split(",")]
-    tasks: list[Callable[[], dict[str, Any]]] = []
-    if arguments.programs:
-        for found in trainings(seeds, sound=False, faults=True, quick=True):
-            if arguments.only in found[0]:
-                tasks.append(lambda found=found: try_on_program(*found))  # type: ignore[misc]
-    if arguments.faces:
-        jobs = [Job(f, s, arguments.data, "", arguments.size) for f in FAULTS for s in seeds
-                if arguments.only in f]  # fmt: skip
-        sound = range(seeds[0], seeds[0] + arguments.sound)
-        jobs += [Job("", number, arguments.data, "", arguments.size) for number in sound]
-        tasks += [lambda job=job: try_on_faces(job) for job in jobs]  # type: ignore[misc]
     rows: list[dict[str, Any]] = []
-    for task in tasks:
+    if arguments.json and arguments.json.exists():
+        rows = json.loads(arguments.json.read_text(encoding="utf-8"))
+    done = {_key(row) for row in rows}
+    for key, task in tasks_of(arguments, seeds):
+        if key in done:
+            continue
         started = time.process_time()
         rows.append(task())
         row = rows[-1]

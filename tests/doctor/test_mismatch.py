@@ -31,6 +31,7 @@ def outputs(**changes: Any) -> OutputStatistics:
         ("binary_cross_entropy_with_logits", {"units": 1, "low": 0.1, "high": 0.9},
          "sigmoid-twice"),
         ("NLLLoss", {"log_sum_error": 2.0}, "nll-without-log-softmax"),
+        ("KLDivLoss", {"log_sum_error": 2.0}, "divergence-without-log-softmax"),
     ],
 )  # fmt: skip
 def test_outputs_that_do_not_fit_their_loss(loss: str, found: dict[str, Any], case: str) -> None:

@@ -50,6 +50,7 @@ WITHOUT: dict[str, Callable[[Evidence], Evidence]] = {
     "training predictions": unpredicted("train"),
     "validation predictions": unpredicted("validation"),
     "baseline": lambda e: replace(e, train=NO_LABELS),
+    "scores beside the baseline's": unpredicted("train"),
     "validation labels": lambda e: replace(e, validation=NO_LABELS),
     "pixels": lambda e: replace(e, pixels={"train": NO_PIXELS, "validation": NO_PIXELS}),
     "duplicate search": lambda e: replace(e, duplicates=(0.0, 0)),

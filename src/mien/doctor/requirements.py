@@ -68,6 +68,14 @@ BASELINE = Requirement(
     "a split has no labelled image for the baseline",
     lambda e: all(len(p.y_true_n) == len(p.baseline_nk) > 0 for p in (e.train, e.validation)),
 )
+BESIDE_BASELINE = Requirement(
+    "scores beside the baseline's",
+    "the network's score on training could not be compared with the baseline's",
+    lambda e: (
+        (TRAIN_PREDICTIONS.is_met(e) and BASELINE.is_met(e))
+        or (e.program is not None and None not in (e.program.train_score, e.program.baseline_score))
+    ),
+)
 VALIDATION_LABELS = Requirement(
     "validation labels",
     "validation has no labelled image",

@@ -41,6 +41,8 @@ class Thresholds:
             is too large.
         small_network: parameters below which a network may be too small.
         below_baseline: accuracy below the baseline's above which the network underfits.
+        r2_gap: R² of a regression below the baseline's above which it underfits.
+        contradictory: fraction of training examples whose inputs come with other labels as well.
         confident_error: fraction of the most confident tenth of the predictions that contradicts
             the labels above which labels are noisy.
         imbalance_ratio: images of the most common class over those of the rarest.
@@ -98,6 +100,8 @@ class Thresholds:
     parameters_per_image: float = 500.0
     small_network: int = 20_000
     below_baseline: float = 0.05
+    r2_gap: float = 0.1
+    contradictory: float = 0.03
     confident_error: float = 0.12
     imbalance_ratio: float = 8.0
     never_predicted_recall: float = 0.02

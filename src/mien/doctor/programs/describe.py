@@ -21,10 +21,12 @@ from mien.doctor.programs.inspection import (
     without_bias,
 )
 from mien.doctor.programs.program import Program
-from mien.doctor.programs.sample import digest
+from mien.doctor.programs.sample import MIN_LEAKED_FEATURES, digest
 from mien.doctor.programs.trees import features, is_tokens, tensors
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from mien.doctor.programs.examine import Examination
     from mien.doctor.programs.recording import Recording
     from mien.doctor.programs.task import Task
@@ -127,12 +129,30 @@ def _data(watch: Recording, task: Task) -> dict[str, Any]:
         whole = max(float(train.std()), 1e-12)
         values["input_shift"] = abs(float(train.mean()) - float(np.nanmean(held))) / whole
         values["input_scale"] = float(np.nanstd(held)) / whole
+    values["contradictory"] = _contradictory(train, watch.train.targets, task)
     values["varying_validation"] = watch.validation.varies
     values["class_runs"] = _class_runs(watch, task)
     keys = [digest(t) for t in watch.order.batches]
     length = watch.order.epoch_length()
     values["repeated_order"] = bool(length and len(set(keys[:length])) > 2)
     return values
+
+
+def _contradictory(train: NDArray[np.float64] | None, batches: list[Any], task: Task) -> float:
+    """Return the fraction of distinct training inputs that occur with several labels."""
+    if train is None or task.kind not in ("classification", "binary"):
+        return 0.0
+    labels = [next((t for t in tensors(batch)), None) for batch in batches]
+    if train.shape[1] < MIN_LEAKED_FEATURES or any(t is None or t.ndim != 1 for t in labels):
+        return 0.0
+    joined = torch.cat([t.cpu().double() for t in labels if t is not None]).tolist()
+    found: dict[bytes, set[float]] = {}
+    for row, label in zip(np.ascontiguousarray(train), joined, strict=True):
+        # Blank inputs are equal without being the same example.
+        if row.std() > 0:
+            found.setdefault(row.tobytes(), set()).add(label)
+    several = sum(len(known) > 1 for known in found.values())
+    return several / len(found) if several > 1 else 0.0
 
 
 def _class_runs(watch: Recording, task: Task) -> float | None:

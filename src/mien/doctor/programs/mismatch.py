@@ -14,6 +14,7 @@ EXACT = 1e-3
 LOGITS = ("crossentropyloss", "crossentropy")
 BINARY_LOGITS = ("bcewithlogitsloss", "binarycrossentropywithlogits")
 NLL = ("nllloss",)
+DIVERGENCE = ("kldivloss", "kldiv")
 SQUARED = ("mseloss", "l1loss", "smoothl1loss", "huberloss")
 
 
@@ -37,12 +38,8 @@ def mismatch_of(program: Program) -> Mismatch | None:
         return _cross_entropy(program, outputs)
     if name in BINARY_LOGITS:
         return _binary(outputs)
-    if name in NLL and outputs.units > 1 and outputs.log_sum_error > 0.01:
-        return Mismatch("nll-without-log-softmax", "serious",
-                        "NLLLoss receives no log-probabilities",
-                        "rows do not add up to 1 after exp, as NLLLoss expects",
-                        "Apply log_softmax before NLLLoss, or use CrossEntropyLoss on the logits.",
-                        )  # fmt: skip
+    if name in NLL + DIVERGENCE:
+        return _log_probabilities(name, outputs)
     if name in SQUARED:
         return _squared(program, outputs)
     return None
@@ -74,6 +71,21 @@ def _cross_entropy(program: Program, outputs: OutputStatistics) -> Mismatch | No
         return Mismatch("squashed-logits", "serious", "a ReLU cuts off the logits",
                         "none of them is negative, and some are exactly 0", remedy)  # fmt: skip
     return None
+
+
+def _log_probabilities(name: str, outputs: OutputStatistics) -> Mismatch | None:
+    if outputs.units == 1 or outputs.log_sum_error <= 0.01:
+        return None
+    if name in NLL:
+        return Mismatch("nll-without-log-softmax", "serious",
+                        "NLLLoss receives no log-probabilities",
+                        "rows do not add up to 1 after exp, as NLLLoss expects",
+                        "Apply log_softmax before NLLLoss, or use CrossEntropyLoss on the logits.",
+                        )  # fmt: skip
+    return Mismatch("divergence-without-log-softmax", "serious",
+                    "KLDivLoss receives no log-probabilities",
+                    "rows do not add up to 1 after exp, so that the loss has no lower bound",
+                    "Apply log_softmax before KLDivLoss.")  # fmt: skip
 
 
 def _binary(outputs: OutputStatistics) -> Mismatch | None:

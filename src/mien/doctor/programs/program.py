@@ -90,6 +90,8 @@ class Program:
             fraction in random order; None without class labels.
         repeated_order: whether two epochs had the same batches in the same order.
         epochs: finished epochs, counted by `Watch.validate` or by repeated batches; 0 if unknown.
+        contradictory: fraction of sampled training examples whose inputs also occur with another
+            label.
         nonfinite_inputs: fraction of sampled examples that hold NaN or infinity.
         input_shift: largest distance of a validation mean from the training mean, in standard
             deviations of all training inputs; None if not comparable.
@@ -150,6 +152,7 @@ class Program:
     class_runs: float | None = 1.0
     repeated_order: bool = False
     epochs: int = 10
+    contradictory: float = 0.0
     nonfinite_inputs: float = 0.0
     input_shift: float | None = 0.0
     input_scale: float = 1.0

@@ -13,6 +13,8 @@ from mien.doctor.programs.trees import head, rows, tensors
 MAX_ROWS = 1500
 """Examples kept of training, and of validation."""
 MAX_BYTES = 64 * 2**20
+MIN_LEAKED_FEATURES = 8
+"""Features from which equal examples are duplicates, not coincidence."""
 MAX_LABELS = 4096
 """Training steps whose targets are kept, to judge their order."""
 MAX_TARGET_VALUES = 4096

@@ -15,6 +15,7 @@ from mien.doctor.programs.describe import describe
 from mien.doctor.programs.examine import evaluated, examine
 from mien.doctor.programs.program import WatchedRecipe
 from mien.doctor.programs.remedies import for_program
+from mien.doctor.programs.sample import MIN_LEAKED_FEATURES
 from mien.doctor.programs.task import task_of
 from mien.doctor.programs.trees import features, is_tokens, tensors
 from mien.doctor.report import Report
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 OPTIMIZERS = {"sgd", "adam", "adamw", "muon"}
 MIN_COMPARED = 40
 """Examples of each split that a comparison of the splits needs."""
-MIN_LEAKED_FEATURES = 8
-"""Features from which equal examples are duplicates, not coincidence."""
 
 
 def diagnose_recording(watch: Recording) -> Report:

@@ -20,6 +20,7 @@ from mien.doctor.plots import (
     disagreement_plot,
     duplicates_plot,
 )
+from mien.doctor.programs.bars import bars
 from mien.doctor.requirements import BASELINE, DUPLICATE_SEARCH, PIXELS, SPLIT_COMPARISON
 from mien.doctor.rule import LEARNS_NOTHING, Abstention, rule
 from mien.evaluate.bootstrap import wilson
@@ -192,6 +193,9 @@ def label_noise(evidence: Evidence, limits: Thresholds) -> Finding | Abstention 
     # Raters who disagree are no wrong labels.
     if evidence.recipe.targets.kind == "votes":
         return Abstention("the targets are rater votes, which carry their own uncertainty")
+    program = evidence.program
+    if program is not None and program.contradictory > limits.contradictory:
+        return _contradictory(program.contradictory, limits)
     train, validation = evidence.train, evidence.validation
     in_train = confident_error(train.y_true_n, train.baseline_nk)
     in_validation = confident_error(validation.y_true_n, validation.baseline_nk)
@@ -225,6 +229,20 @@ def label_noise(evidence: Evidence, limits: Thresholds) -> Finding | Abstention 
         ("loss.label_smoothing=0.1",),
         {"fraction": fraction, "training": in_train.value, "validation": in_validation.value},
         disagreement_plot(evidence, limits.confident_error),
+    )
+
+
+def _contradictory(fraction: float, limits: Thresholds) -> Finding:
+    return Finding(
+        "label-noise",
+        "warning",
+        "equal training images have different labels",
+        f"{fraction:.1%} of the sampled training images occur a second time with another label: "
+        "one of the labels is wrong, or the images lack what would tell the classes apart.",
+        "Look at the duplicates, and keep one label each.",
+        (),
+        {"contradictory": fraction},
+        bars("fraction", {"with several labels": fraction}, limits.contradictory),
     )
 
 

@@ -16,8 +16,9 @@ from mien.doctor.facts import (
 )
 from mien.doctor.finding import Finding
 from mien.doctor.plots import fit_plot, loss_plot
+from mien.doctor.programs.bars import bars
 from mien.doctor.requirements import (
-    BASELINE,
+    BESIDE_BASELINE,
     EPOCHS,
     TRAIN_PREDICTIONS,
     VALIDATION_PREDICTIONS,
@@ -27,6 +28,9 @@ from mien.doctor.rule import LEARNS_NOTHING, rule
 if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence
     from mien.doctor.thresholds import Thresholds
+
+MIN_LEARNING_STEPS = 150
+"""Steps of a watched loop before which no loss curve shows the size of the network."""
 
 
 @rule(
@@ -144,6 +148,8 @@ def model_too_small(evidence: Evidence, limits: Thresholds) -> Finding | None:
         return None
     if decay_per_step(evidence) > limits.decay_per_step:
         return None  # weight decay limits it, not its size
+    if evidence.program is not None and evidence.program.steps < MIN_LEARNING_STEPS:
+        return None  # it has hardly begun to learn, whatever its size
     gap = evidence.history[-1].gap
     drop = late_loss_drop(evidence)
     if train.value > 0.9 or gap > 0.03 or drop > limits.late_loss_drop or learned_well(evidence):
@@ -171,11 +177,13 @@ def _wider(evidence: Evidence) -> tuple[str, ...]:
 
 @rule(
     "underfitting",
-    needs=(TRAIN_PREDICTIONS, BASELINE),
+    needs=(BESIDE_BASELINE,),
     explained_by=LEARNS_NOTHING | {"dead-units", "batch-norm-statistics", "model-too-small"},
 )
 def underfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The network is worse on its training images than the baseline on images left out."""
+    if evidence.program is not None and evidence.program.kind == "regression":
+        return _underfits_values(evidence, limits)
     train = accuracy(evidence.train.y_true_n, evidence.train.probs_nk)
     baseline = accuracy(evidence.train.y_true_n, evidence.train.baseline_nk)
     if train is None or baseline is None or learned_well(evidence):
@@ -206,4 +214,26 @@ def underfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
         tuple(settings),
         {"training": train.value, "baseline": baseline.value, "late_loss_drop": drop},
         loss_plot(evidence),
+    )
+
+
+def _underfits_values(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Return whether a watched regression explains less of its own targets than the baseline."""
+    program = evidence.program
+    assert program is not None  # noqa: S101 - checked by the caller
+    score, baseline = program.train_score, program.baseline_score
+    if score is None or baseline is None or program.learned_well:
+        return None
+    if not score < baseline - limits.r2_gap:
+        return None
+    return Finding(
+        "underfitting",
+        "warning",
+        "the network underfits",
+        f"It explains {score:.1%} of the variance of its training targets (R²); the baseline "
+        f"(kernel ridge regression, leave-one-out) explains {baseline:.1%}.",
+        "Train longer, use a larger network, or regularise less.",
+        (),
+        {"training": score, "baseline": baseline},
+        bars("R² on training", {"network": score, "baseline": baseline}, baseline - limits.r2_gap),
     )
