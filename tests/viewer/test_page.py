@@ -59,6 +59,45 @@ def test_hover_scrubs_and_a_click_stays(visit: Visit, address: str) -> None:
     assert page.locator(".face-box").count() == 2
 
 
+PREVIEW = "document.querySelector('.preview')"
+
+
+def test_previews_follow_the_pointer_and_the_exact_frame_follows_them(
+    visit: Visit, address: str
+) -> None:
+    page = visit(address)
+    page.wait_for_selector("body[data-previews=all]")
+    wait(page, "!document.querySelector('video').seeking")
+    # In one go, faster than the pointer can rest.
+    shown = page.evaluate(f"""async () => {{
+      const canvas = document.querySelector('.lane canvas'), box = canvas.getBoundingClientRect();
+      const shown = [];
+      for (let part = 0.1; part < 0.9; part += 0.05) {{
+        canvas.dispatchEvent(new PointerEvent('pointermove', {{ bubbles: true, pointerType: 'mouse',
+          clientX: box.left + part * box.width, clientY: box.top + 9 }}));
+        const preview = {PREVIEW};
+        if (!preview.hidden) shown.push([Number(preview.dataset.time), part * 28]);
+      }}
+      return shown;
+    }}""")
+    assert len(shown) == 16
+    assert all(abs(time - moment) <= 1 for time, moment in shown)
+    assert len({time for time, _ in shown}) > 10
+    colours = page.evaluate(
+        f"[...{PREVIEW}.getContext('2d').getImageData(0, 0, 160, 90).data].slice(0, 3)"
+    )
+    assert sum(colours) > 100  # something was drawn
+    wait(page, f"{PREVIEW}.hidden && Math.abs(document.querySelector('video').currentTime - "
+               "Number(document.querySelector('#scrubber').ariaValueNow)) < 0.1")  # fmt: skip
+    # A frame on or back is not a preview's: the video is sought at once.
+    page.mouse.click(*place(page, ".lane canvas", 0.5))
+    page.mouse.move(5, 5)
+    wait(page, f"{PREVIEW}.hidden && !document.querySelector('video').seeking && "
+               "Math.abs(document.querySelector('video').currentTime - 14) < 0.1")  # fmt: skip
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(f"{PREVIEW}.hidden")
+
+
 def test_keys_move_through_the_video(visit: Visit, address: str) -> None:
     page = visit(address)
     page.keyboard.press("Shift+ArrowRight")

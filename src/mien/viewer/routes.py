@@ -19,6 +19,7 @@ from mien.viewer.corrections import EXPORT, export_corrections
 from mien.viewer.lanes import Pyramids, lane_json, lanes_of, moments, row_at
 from mien.viewer.levels import MAX_COLUMNS, encode
 from mien.viewer.media import Images, find_video
+from mien.viewer.strip import make_sheet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,6 +194,20 @@ def frame(request: Request, number: int, time_s: Annotated[float, Query(ge=0)]) 
     view = view_of(request)
     content = view.images.frame(_video(view, number), time_s)
     return Response(content, media_type="image/jpeg")
+
+
+@router.get("/v1/sources/{number}/sheets/{sheet}.jpg")
+def previews(request: Request, number: int, sheet: int) -> Response:
+    """Return previews for scrubbing: an image, and their times and size as headers."""
+    view = view_of(request)
+    made = make_sheet(_video(view, number), _source(view, number).end_s, sheet)
+    if made is None:
+        return Response(status_code=204)
+    headers = {
+        "X-Times": ",".join(map(str, made.times_s)), "X-Size": "{}x{}".format(*made.size),
+        "X-Sheets": str(made.sheets), "Cache-Control": "private, max-age=3600",
+    }  # fmt: skip
+    return Response(made.jpeg, media_type="image/jpeg", headers=headers)
 
 
 @router.get("/v1/sources/{number}/faces/{track}/{index}.jpg")

@@ -31,3 +31,15 @@ export async function post(path, value = {}) {
   const headers = { "content-type": "application/json" };
   return (await respond(path, { method: "POST", headers, body: JSON.stringify(value) })).json();
 }
+
+/** A sheet of previews: { bitmap, times, size, sheets }, or null where the video has none. */
+export async function getSheet(source, number) {
+  const response = await respond(`/v1/sources/${source}/sheets/${number}.jpg`);
+  if (response.status === 204) return null;
+  const header = (name) => response.headers.get(name);
+  return {
+    bitmap: await createImageBitmap(await response.blob()),
+    times: header("x-times").split(",").map(Number), size: header("x-size").split("x").map(Number),
+    sheets: Number(header("x-sheets")),
+  };
+}

@@ -7,6 +7,7 @@ import { setUpKeys } from "./keys.js";
 import { forget } from "./levels.js";
 import { listMarks } from "./marks.js";
 import { forgetMoments, wantMoments } from "./moments.js";
+import { forgetPreviews, loadPreviews } from "./previews.js";
 import { buildNow, showNow } from "./now.js";
 import { drawBoxes, isPlaying, mount, pause, seek, toggle } from "./player.js";
 import { announce, chosenLane, clamp, lanes, laneName, moment, on, source, spokenTime, store } from "./store.js";
@@ -21,7 +22,7 @@ function goTo(time, follow = true) {
   store.hover = null;
   store.head = clamp(time, 0, source().end_s);
   if (follow) timeline.reveal(store.head);
-  seek(store.head);
+  seek(store.head, !follow);
   wantMoments(store.head);
   announce("time");
 }
@@ -30,7 +31,7 @@ function goTo(time, follow = true) {
 function hover(time) {
   if (isPlaying() || time === store.hover) return;
   store.hover = time;
-  seek(moment());
+  seek(moment(), true);
   wantMoments(moment());
   announce("time");
 }
@@ -99,6 +100,7 @@ function open(number) {
   Object.assign(store, { head: 0, hover: null, range: null, lane: null });
   forget();
   forgetMoments();
+  forgetPreviews();
   timeline.show(0, source().end_s);
   mount();
   refresh();
@@ -209,6 +211,7 @@ async function start() {
   on("time", () => { timeline.moveCursor(); showNow(); drawBoxes(); if (isPlaying()) timeline.reveal(store.head); });
   on("moments", () => { showNow(); drawBoxes(); });
   on("levels", showNow);
+  on("drawn", loadPreviews);
   on("playing", showPlaying);
   on("failed", () => show(new Refused("The timeline could not be loaded", "Is mien view still running in its terminal?")));
   timeline.listen({ goTo, hover });

@@ -3,11 +3,14 @@
 import { $, el, icon } from "/assets/app/dom.js";
 import { hue } from "/assets/app/names.js";
 import { facesAt, wantMoments } from "./moments.js";
+import { previewAt } from "./previews.js";
 import { announce, clamp, laneName, moment, source, store } from "./store.js";
 
-const FRAME_MS = 120, TINY_S = 0.001;
+const TINY_S = 0.001, REST_MS = 80, MAX_REST_MS = 400, NEAR_S = 0.25;
 
-let video = null, image = null, overlay = null, pending = null, timer = 0, last = null;
+let video = null, image = null, overlay = null, preview = null, pending = null, timer = 0, last = null, isLoading = false;
+/** The moment that was wished for last, the one whose frame is there, when the wish came, the frame on its way. */
+let wanted = 0, shown = null, since = 0, asked = 0;
 /** Times of a timeline without a video: it plays by the clock. */
 let clock = null;
 
@@ -16,26 +19,54 @@ export const isPlaying = () => (video ? !video.paused : clock !== null);
 /** Show the video of the source. */
 export function mount() {
   pause();
-  video = image = last = null;
+  clearTimeout(timer);
+  video = image = last = shown = null;
   pending = null;
+  isLoading = false;
   const { video: address, note } = source();
   overlay = el("div", { class: "overlay" });
+  preview = el("canvas", { class: "preview", hidden: true, "aria-hidden": "true" });
   if (!address) {
-    overlay = null;
+    overlay = preview = null;
     $("frame").replaceChildren(el("div", { class: "absent" }, icon("none"), el("p", {}, note || "There is no video.")));
     return;
   }
   video = el("video", { src: address, preload: "auto", playsinline: true, "aria-label": "Video" });
   video.addEventListener("error", showFrames);
-  video.addEventListener("seeked", seekOn);
+  video.addEventListener("seeked", () => arrived(video.currentTime));
   video.addEventListener("loadedmetadata", () => { seek(moment()); drawBoxes(); });
   for (const name of ["play", "pause", "ended"]) video.addEventListener(name, () => announce("playing"));
   video.addEventListener("click", toggle);
   place(video);
 }
 
+/** The frame of a moment is there. */
+function arrived(time) {
+  shown = time;
+  if (pending !== null) seekOn();
+  else showPreview();
+}
+
+/** Show the preview of the wished moment where it is nearer than the frame that is there. */
+function showPreview() {
+  if (!preview) return false;
+  const found = isPlaying() ? null : previewAt(wanted);
+  const isNearer = found && (shown === null || Math.abs(found.time - wanted) < Math.abs(shown - wanted) - NEAR_S);
+  preview.hidden = !isNearer;
+  if (!isNearer) {
+    preview.dataset.time = "";
+    return false;
+  }
+  if (preview.dataset.time === String(found.time)) return true;
+  const { bitmap, x, y, width, height } = found;
+  if (preview.width !== width || preview.height !== height) Object.assign(preview, { width, height });
+  preview.getContext("2d").drawImage(bitmap, x, y, width, height, 0, 0, width, height);
+  preview.dataset.time = String(found.time);
+  return true;
+}
+
 function place(media) {
-  $("frame").replaceChildren(el("div", { class: "image" }, el("div", { class: "media" }, media, overlay)));
+  $("frame").replaceChildren(el("div", { class: "image" }, el("div", { class: "media" }, media, preview, overlay)));
 }
 
 /** The browser cannot play the format: the server decodes single frames. */
@@ -43,9 +74,9 @@ function showFrames() {
   if (!video) return;
   video = null;
   image = el("img", { alt: "Frame of the video" });
-  image.addEventListener("load", () => { drawBoxes(); seekOn(); });
+  image.addEventListener("load", () => { isLoading = false; drawBoxes(); arrived(asked); });
   image.addEventListener("error", () => {
-    overlay = image = null;
+    overlay = image = preview = null;
     const words = `The video ${source().name} cannot be read; the timeline is shown without it.`;
     $("frame").replaceChildren(el("div", { class: "absent" }, icon("warning"), el("p", {}, words)));
   });
@@ -54,19 +85,39 @@ function showFrames() {
   seek(moment());
 }
 
-/** Show the frame at a moment; while one is on its way, only the latest wish is kept. */
-export function seek(time) {
-  if (video) {
-    if (video.readyState < 1 || video.seeking) pending = time;
-    else video.currentTime = time + TINY_S;
-  } else if (image) {
-    if (timer) {
-      pending = time;
-      return;
-    }
-    timer = setTimeout(() => { timer = 0; seekOn(); }, FRAME_MS);
+/**
+ * Show the frame at a moment. While another one is on its way, only the latest wish is kept. While
+ * somebody scrubs and previews show the moments, the video is sought once the pointer rests.
+ */
+export function seek(time, scrubs = false) {
+  const now = performance.now(), gap = now - since;
+  [wanted, since] = [time, now];
+  clearTimeout(timer);
+  const previewed = showPreview();
+  if (video && video.readyState < 1) pending = time;
+  else if (scrubs && previewed) rest(gap);
+  else if (video ? video.seeking : isLoading) pending = time;
+  else go(time);
+}
+
+/** Seek once the pointer rests: decoding would take from the page what it needs to follow. */
+function rest(gap) {
+  pending = null;
+  // On a busy machine the pointer's events come rarely.
+  timer = setTimeout(() => {
+    if (video?.seeking) pending = wanted;
+    else go(wanted);
+  }, clamp(2 * gap, REST_MS, MAX_REST_MS));
+}
+
+function go(time) {
+  if (video) video.currentTime = time + TINY_S;
+  else if (image) {
     const step = source().step_s, path = `/v1/sources/${store.number}/frame.jpg?time_s=${(Math.round(time / step) * step).toFixed(3)}`;
-    if (path !== last) image.src = last = path;
+    asked = time;
+    if (path === last) return;
+    isLoading = true;
+    image.src = last = path;
   }
 }
 
@@ -74,7 +125,7 @@ function seekOn() {
   if (pending === null) return;
   const time = pending;
   pending = null;
-  seek(time);
+  go(time);
 }
 
 export function toggle() {
@@ -89,6 +140,7 @@ function play() {
     video.currentTime = store.head + TINY_S;
     video.play().catch(showFrames);
   } else clock = { at: performance.now(), head: store.head };
+  showPreview();
   announce("playing");
   requestAnimationFrame(follow);
 }
@@ -103,6 +155,7 @@ export function pause() {
 function follow(now) {
   if (!isPlaying()) return;
   store.head = video ? video.currentTime : clock.head + Math.max(now - clock.at, 0) / 1000;
+  if (video) shown = store.head;
   store.head = clamp(store.head, 0, source().end_s);
   if (image) seek(store.head);
   if (!video && store.head >= source().end_s) pause();
@@ -117,7 +170,7 @@ export function drawBoxes() {
   const width = video ? video.videoWidth : image?.naturalWidth, height = video ? video.videoHeight : image?.naturalHeight;
   const faces = facesAt(moment()) ?? [];
   // Of a reduced frame only the proportions are known; its boxes would be too large.
-  if (!width || image) return overlay.replaceChildren();
+  if (!width || image || preview?.hidden === false) return overlay.replaceChildren();
   overlay.replaceChildren(...faces.map(({ lane, box, label }) => {
     const [x0, y0, x1, y1] = box, own = source().lanes.find((one) => one.id === lane);
     const name = own?.kind === "not_a_face" ? "not a face" : own ? laneName(own) : "";
