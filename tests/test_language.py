@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PLACES = ("src", "docs", "recipes", "bench")
 PAGES = ("README.md", "CHANGELOG.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 SUFFIXES = {".py", ".md", ".toml", ".html", ".js", ".mjs", ".cjs", ".css"}
-WEB_PAGE = "src/mien/serve/web/"
+WEB_PAGE = ("src/mien/serve/web/", "src/mien/report/web/")
 """The page for lay users, which may say 'picture'."""
 
 # Pattern of the private words, and what to say instead. Patterns match whole words, in any case

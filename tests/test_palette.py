@@ -88,12 +88,12 @@ def test_every_label_has_a_colour_of_its_own() -> None:
 
 
 def test_the_web_page_has_the_same_labels() -> None:
-    style = (SOURCES / "serve" / "web" / "style.css").read_text()
+    style = (SOURCES / "report" / "web" / "style.css").read_text()
     light, dark = style.split("@media (prefers-color-scheme: dark)")[:2]
     found = dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6})", light))
     assert {k: found[k] for k in palette.LABELS} == dict(palette.LABELS)
     assert found["other"] == palette.OTHER
-    results = (SOURCES / "serve" / "web" / "results.css").read_text()
+    results = (SOURCES / "report" / "web" / "results.css").read_text()
     panel = results[results.index(".panel {") :].partition("}")[0]
     for more in (dark, panel):  # the panel beside a face is dark on either page
         own = found | dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6})", more))

@@ -26,6 +26,7 @@ from mien.model.classifier import Classifier
 from mien.model.resolve import model_content, shipped_models
 from mien.predict.detectors import yunet
 from mien.predict.detectors.mtcnn import weights_folder
+from mien.report.web import WEB as SHARED_WEB
 from mien.serve.assets import VERIFIER, WEB
 
 if TYPE_CHECKING:
@@ -44,11 +45,12 @@ SHARED = ("constants.js", "names.js")
 IMAGES = ("astronaut.jpg",)
 
 
-def modules(app: Path = WEB / "app") -> list[Path]:
-    """Return the page's modules that the package has, sorted."""
-    private = [path for path in (app / "private").glob("*.js")]
-    chosen = [app / name for name in SHARED] + private
-    return sorted(p for p in chosen if p.relative_to(app).as_posix() not in LEFT_OUT)
+def modules() -> dict[str, Path]:
+    """Return the page's modules that the package has, by their path in its folder app/."""
+    own = WEB / "app"
+    private = {path.relative_to(own).as_posix(): path for path in (own / "private").glob("*.js")}
+    found = {**private, **{name: SHARED_WEB / "app" / name for name in SHARED}}
+    return {name: found[name] for name in sorted(found.keys() - LEFT_OUT)}
 
 
 def describe(info: ModelInfo, content: bytes) -> dict[str, Any]:
@@ -135,8 +137,8 @@ def assemble(folder: Path, specs: Sequence[str] = MODELS) -> None:
     """Write the package's files to `folder`, which is replaced."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(OWN, folder, ignore=shutil.ignore_patterns("types.test.ts"))
-    for path in modules():
-        target = folder / "app" / path.relative_to(WEB / "app")
+    for name, path in modules().items():
+        target = folder / "app" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     networks = folder / "models"

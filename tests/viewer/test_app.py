@@ -15,8 +15,9 @@ from PIL import Image
 
 from mien.cli.main import run
 from mien.errors import ConfigError
+from mien.report.web import VIEW
 from mien.video.locate import locate_video
-from mien.viewer.app import WEB, create_app, make_assets, page_assets, viewer_settings
+from mien.viewer.app import create_app, make_assets, page_assets, viewer_settings
 from mien.viewer.editor import Editor
 from mien.viewer.media import find_video
 from mien.viewer.results import load_results
@@ -188,10 +189,10 @@ def test_the_annotated_copy_stands_in_for_a_missing_video(
 
 def test_the_page_names_only_files_that_are_served() -> None:
     assets = page_assets()
-    page = (WEB / "index.html").read_text(encoding="utf-8")
+    page = (VIEW / "index.html").read_text(encoding="utf-8")
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", page)
     named = re.findall(r'(?:href|src)="(/assets[^"]*)"', page)
-    modules = sorted((WEB / "app").glob("*.js"))
+    modules = sorted((VIEW / "app").glob("*.js"))
     for module in modules:
         for name in re.findall(r'from "([^"]+)"', module.read_text(encoding="utf-8")):
             named.append(name if name.startswith("/") else f"/assets/view/app/{name[2:]}")

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.viewer.levels import SCALE, Pyramid, encode
-from mien.viewer.results import NONE, Piece, SourceRows, load_results
+from mien.video.bins import NONE, SCALE
+from mien.viewer.levels import Pyramid, encode
+from mien.viewer.results import Piece, SourceRows, load_results
 
 
 @pytest.fixture(scope="module")

@@ -67,9 +67,10 @@ def test_networks_are_those_of_python(package: Path) -> None:
 
 
 def test_the_page_and_the_package_share_their_modules(package: Path) -> None:
-    app = WEB / "app"
+    app, served = WEB / "app", web_assets()
     for path in (package / "app").rglob("*.js"):
-        assert path.read_bytes() == (app / path.relative_to(package / "app")).read_bytes()
+        name = path.relative_to(package / "app").as_posix()
+        assert path.read_bytes() == served[f"/assets/app/{name}"].read_bytes()
     # The page's client is left out, and whatever it alone imports.
     private = {path.name for path in (app / "private").glob("*.js")}
     assert {p.name for p in (package / "app" / "private").iterdir()} == private - {"client.js"}

@@ -12,12 +12,14 @@ from mien.imaging import pose
 from mien.predict.detectors import DEFAULT, mtcnn, yunet
 from mien.predict.detectors.mtcnn import FaceVerifier
 from mien.predict.detectors.yunet import YuNet
-from mien.serve.assets import WEB
+from mien.report.web import WEB
+from mien.serve.assets import WEB as SERVE
 from mien.types import UNSURE
 from mien.video import detect, pace, plan, quality, smooth, track
 from mien.video.quality import QualityGate
 
-APP = WEB / "app"
+APP = SERVE / "app"
+CONSTANTS = (WEB / "app" / "constants.js").read_text(encoding="utf-8")
 SETTINGS, GATE = plan.VideoSettings(), QualityGate()
 
 PYTHON: dict[str, Any] = {
@@ -110,13 +112,13 @@ def declared(text: str) -> dict[str, str]:
 
 
 def test_every_shared_constant_is_compared() -> None:
-    constants = declared((APP / "constants.js").read_text(encoding="utf-8"))
+    constants = declared(CONSTANTS)
     assert set(constants) == set(PYTHON)
 
 
 @pytest.mark.parametrize("name", PYTHON)
 def test_constants_are_equal(name: str) -> None:
-    constants = declared((APP / "constants.js").read_text(encoding="utf-8"))
+    constants = declared(CONSTANTS)
     expected = PYTHON[name]
     found = value(constants[name])
     assert (tuple(found) if isinstance(found, list) else found) == expected

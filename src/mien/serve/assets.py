@@ -18,6 +18,7 @@ from mien.errors import ModelFileError
 from mien.files import sha256_file
 from mien.predict.detectors import yunet
 from mien.predict.detectors.mtcnn import weights_folder
+from mien.report.web import shared_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,7 +88,8 @@ class Assets:
 def web_assets(web: Path = WEB) -> dict[str, Path]:
     """Return every file that may be served, by its URL path.
 
-    `/` is the page. The files of `web/` are under `/assets/` by their relative path, the networks
+    `/` is the page. The files of `web/`, and those that mien's pages share (`mien.report.web`), are
+    under `/assets/` by their relative path, the networks
     of private mode are `/assets/models/NAME.onnx`. Hidden files are left out.
     """
     names = {path.relative_to(web).as_posix(): path for path in sorted(web.rglob("*"))}
@@ -99,7 +101,7 @@ def web_assets(web: Path = WEB) -> dict[str, Path]:
     # A wheel has the examples inside WEB; a checkout has them in its top folder.
     top = [WEB.parents[3] / "examples" / name for name in EXAMPLES]
     examples = {f"/assets/examples/{path.name}": path for path in top if path.is_file()}
-    return {**examples, **found, **_networks()}
+    return {**examples, **shared_files(), **found, **_networks()}
 
 
 def _networks() -> dict[str, Path]:

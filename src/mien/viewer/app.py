@@ -7,13 +7,13 @@ problems, and files of a fixed list. It listens on loopback only.
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
 
 from mien import __version__
+from mien.report.web import shared_files, view_files
 from mien.serve import problems
 from mien.serve.admission import AdmissionMiddleware
 from mien.serve.assets import WEB as SERVE_WEB
@@ -25,32 +25,26 @@ from mien.viewer import routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from starlette.types import ASGIApp
 
     from mien.viewer.routes import View
 
-WEB = Path(__file__).with_name("web")
 HOST = "127.0.0.1"
-SHARED = (
-    "style.css", "results.css", "icon.svg", "app/dom.js", "app/names.js", "app/constants.js",
-    "vendor/inter.woff2", "vendor/fraunces.woff2",
-)  # fmt: skip
+SERVED = ("icon.svg", "vendor/inter.woff2", "vendor/fraunces.woff2")
 """Files of the server's page that this page uses too. Fonts are absent where none were fetched."""
 
 
 def page_assets() -> dict[str, Path]:
     """Return the files of the page by URL path; the viewer's own are under /assets/view/."""
-    own = {
-        f"/assets/view/{path.relative_to(WEB).as_posix()}": path
-        for path in sorted(WEB.rglob("*"))
-        if path.is_file()
-    }
-    shared = {f"/assets/{name}": SERVE_WEB / name for name in SHARED}
+    own = view_files()
+    served = {f"/assets/{name}": SERVE_WEB / name for name in SERVED}
     return {
         "/": own.pop("/assets/view/index.html"),
         **own,
-        **{url: path for url, path in shared.items() if path.is_file()},
+        **shared_files(),
+        **{url: path for url, path in served.items() if path.is_file()},
     }
 
 

@@ -8,13 +8,13 @@ coarsest level that still has a bin for each column, for the visible range only.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.video.bins import NONE, Bins, Level
 from mien.video.pace import GAP_INTERVALS, GAP_S
-from mien.viewer.results import NONE, ROUNDING_S
+from mien.viewer.results import ROUNDING_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,25 +25,9 @@ if TYPE_CHECKING:
 
 MAX_COLUMNS = 8192
 """Columns of one answer; each lane has up to twice as many bins."""
-SCALE = 255
-"""A probability of 1 in the bytes that are sent."""
 ROUNDING = 1e-6
 """Of a level's number: a range of exactly as many bins must not give the finer level."""
 _HEAD = struct.Struct("<ddII")
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """Bins of one width.
-
-    Attributes:
-        probs_bk3: uint8 [bins, k, 3]: mean, minimum and maximum, 0 to SCALE; all 0 where no face
-            was classified.
-        code_b: uint8 [bins], the most frequent label as in `SourceRows.code_n`, or NONE.
-    """
-
-    probs_bk3: NDArray[np.uint8]
-    code_b: NDArray[np.uint8]
 
 
 class Pyramid:
@@ -96,47 +80,7 @@ class Pyramid:
         return Level(level.probs_bk3[first : first + count], level.code_b[first : first + count])
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """Bins before they are rounded; weights count the finest bins."""
-
-    sum_bk: NDArray[np.float32]
-    min_bk: NDArray[np.float32]
-    max_bk: NDArray[np.float32]
-    weight_b: NDArray[np.float32]
-    count_bc: NDArray[np.int32]
-
-    def halved(self) -> _State:
-        """Return bins of twice the width."""
-        if len(self.weight_b) % 2:
-            return _State(
-                *(np.concatenate([part, np.full_like(part[:1], empty)])
-                  for part, empty in self._parts())
-            ).halved()  # fmt: skip
-        halves = [part.reshape(-1, 2, *part.shape[1:]) for part, _ in self._parts()]
-        return _State(
-            halves[0].sum(axis=1), halves[1].min(axis=1), halves[2].max(axis=1),
-            halves[3].sum(axis=1), halves[4].sum(axis=1),
-        )  # fmt: skip
-
-    def _parts(self) -> tuple[tuple[NDArray[np.float32] | NDArray[np.int32], float], ...]:
-        return (
-            (self.sum_bk, 0), (self.min_bk, np.inf), (self.max_bk, -np.inf),
-            (self.weight_b, 0), (self.count_bc, 0),
-        )  # fmt: skip
-
-    def level(self, k: int) -> Level:
-        """Return the bins as they are sent."""
-        weight_b1 = self.weight_b[:, None]
-        mean_bk = self.sum_bk / np.maximum(weight_b1, 1)
-        probs = np.stack([mean_bk, self.min_bk, self.max_bk], axis=2)
-        probs = np.where(weight_b1[:, :, None] > 0, probs, 0)
-        seen = self.count_bc.sum(axis=1) > 0
-        code_b = np.where(seen, self.count_bc.argmax(axis=1), NONE)
-        return Level(np.rint(probs * SCALE).astype(np.uint8), code_b.astype(np.uint8))
-
-
-def _finest(rows: SourceRows, chosen_m: NDArray[np.int64], bins: int) -> _State:
+def _finest(rows: SourceRows, chosen_m: NDArray[np.int64], bins: int) -> Bins:
     """Return bins of the sampling interval; a row counts until the next one, as in summaries."""
     k = len(rows.labels)
     time_m = rows.time_n[chosen_m]
@@ -159,7 +103,7 @@ def _finest(rows: SourceRows, chosen_m: NDArray[np.int64], bins: int) -> _State:
     count_bc = np.zeros((bins, k + 2), np.int32)
     count_bc[np.flatnonzero(seen_b), np.minimum(code_b[seen_b], k + 1)] = 1
     read_b1 = read_b[:, None]
-    return _State(
+    return Bins(
         np.where(read_b1, probs_bk, 0), np.where(read_b1, probs_bk, np.inf),
         np.where(read_b1, probs_bk, -np.inf), read_b.astype(np.float32), count_bc,
     )  # fmt: skip

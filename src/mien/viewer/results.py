@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-NONE = 255
-"""Code of a moment without a face."""
 DEFAULT_STEP_S = 1 / 25
 """Sampling interval of a source with a single frame."""
 ROUNDING_S = 1e-6
