@@ -1,15 +1,19 @@
 """Measures whether the same person is found again, on sessions of known ground truth.
 
-    python bench/people.py [--portraits DIR] [--drawn] [--seeds 3] [--descriptor dlib|own|both]
-    python bench/people.py --speed --seeds 5
+    python bench/people.py --portraits DIR [--first 200] [--seeds 8] [--descriptor dlib|own|both]
+    python bench/people.py --drawn 3,5,12,28
+    python bench/people.py --portraits DIR --speed --seeds 5
 
 A session is six videos of four people: gaps, cuts, crossings, other lights and sizes. The people
-are portraits, in folders DIR/PERSON of one or more photos each, or drawn faces (--drawn). Photos
+are portraits, in folders DIR/PERSON of one or more photos each (of more than four people, each
+session takes other four), or drawn faces of the given seeds (examples/draw_study.py has seeds that
+the detector finds). Photos
 of Barack Obama and Joe Biden are in the source archive of a package on PyPI (tests/test_images):
 pip download --no-deps --no-binary :all: face_recognition==1.3.0; the two portraits of examples/
 make four people. The licence of those photos was not verified.
 
-Compare pairwise F1 of tracks and faces of one frame that were joined (must be 0). --speed compares
+Compare pairwise F1 of tracks, with 95% intervals (bootstrap over sessions), and faces of one frame
+that were joined (must be 0). Tracks that are missed are listed. --speed compares
 frame rates with and without collecting and embedding faces, in turns, and prints paired ratios.
 The same photo in another light is easier than another day: nothing here is accuracy on people.
 """
@@ -23,170 +27,25 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from mien import Reader
-from mien.data.drawn import Person, draw_face
 from mien.model.descriptor import AppearanceDescriptor, DlibDescriptor, FaceDescriptor
-from mien.predict.detectors.mtcnn import Mtcnn
-from mien.video.people.collect import FaceCollector, TrackFace
+from mien.video.people.collect import FaceCollector
 from mien.video.people.file import UNKNOWN
 from mien.video.people.find import find_people
 from mien.video.people.parts import TrackPart
 from mien.video.people.seen import TrackKey, seen_in
+from mien.video.people.stretches import TrackFace
 from mien.video.sources import list_sources
 from mien.video.table import TableSink
-from scenes import texture
-
-SIZE, RATE, SECONDS = (960, 540), 15, 16.0
-DRAWN = (3, 5, 12, 28)
-"""Seeds of drawn people whom the detector finds; see examples/draw_study.py."""
-Place = tuple[float, float, float]
-"""Centre x, centre y and width of a face, in pixels."""
-Script = Callable[[float], dict[int, Place]]
-"""Seconds to where each person is; people who are away are absent; later ones are in front."""
-
-
-@dataclass
-class Head:
-    """A head with soft edges; `face` is its box in fractions of the cut-out."""
-
-    image: Image.Image
-    mask: Image.Image
-    face: NDArray[np.float64]
-
-
-def soft_mask(size: tuple[int, int]) -> Image.Image:
-    y, x = np.mgrid[-1 : 1 : size[1] * 1j, -1 : 1 : size[0] * 1j]
-    inside = np.clip((0.96 - np.hypot(x / 0.92, y)) / 0.08, 0, 1)
-    return Image.fromarray((inside * 255).astype(np.uint8))
-
-
-def portrait(path: Path) -> Head:
-    pixels = np.asarray(Image.open(path).convert("RGB"))
-    box = Mtcnn(threads=1).detect(pixels).boxes_xyxy[0]
-    centre, side = (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max())
-    reach = np.array([0.95, 1.05]) * side
-    frame = np.round(np.concatenate([centre - reach, centre + reach]))
-    image = Image.fromarray(pixels).crop(
-        (int(frame[0]), int(frame[1]), int(frame[2]), int(frame[3]))
-    )
-    face = (box - np.tile(frame[:2], 2)) / np.tile(image.size, 2)
-    return Head(image, soft_mask(image.size), face)
-
-
-def drawing(seed: int, number: int) -> Head:
-    rng = np.random.default_rng(seed)
-    person = Person.make(rng)
-    labels = ("neutral", "happy", "sad")
-    rng = np.random.default_rng(seed * 100 + number)
-    image = Image.fromarray(draw_face(labels[number % 3], rng, size=240, person=person))
-    return Head(image, soft_mask(image.size), np.array([0.2, 0.15, 0.8, 0.92]))
-
-
-def lit(head: Head, rng: np.random.Generator) -> Head:
-    """Return a head in another light, tilted a little."""
-    pixels = np.asarray(head.image, np.float32) / 255
-    tint = rng.uniform(0.85, 1.1, 3).astype(np.float32)
-    slope = np.linspace(1 - rng.uniform(0, 0.3), 1, pixels.shape[1], dtype=np.float32)
-    pixels = (pixels ** rng.uniform(0.75, 1.35) * tint * slope[None, :, None]).clip(0, 1) * 255
-    turn = float(rng.uniform(-8, 8))
-    image = Image.fromarray(pixels.astype(np.uint8)).rotate(turn, Image.Resampling.BICUBIC)
-    return Head(image, head.mask.rotate(turn, Image.Resampling.BICUBIC), head.face)
-
-
-def seat(number: int, time_s: float, width: float = 105.0) -> Place:
-    sway = 12 * np.sin(time_s * (1.1 + 0.2 * number) + number)
-    return 150 + 220 * number + sway, 270 + 8 * np.sin(time_s * 1.7 + number), width
-
-
-def with_gap(time_s: float) -> dict[int, Place]:
-    """Four seats; each person leaves for 3 s in turn."""
-    return {n: seat(n, time_s) for n in range(4) if not 2 + 3 * n <= time_s < 5 + 3 * n}
-
-
-def crossing(people: Sequence[int]) -> Script:
-    """Two people walk across each other, back and forth."""
-
-    def script(time_s: float) -> dict[int, Place]:
-        along = 0.5 - 0.5 * np.cos(time_s * np.pi / 5)
-        left, right = 150 + 650 * along, 800 - 650 * along
-        return {people[0]: (left, 240, 120.0), people[1]: (right, 290, 150.0)}
-
-    return script
-
-
-def cuts(people: Sequence[int], width: float) -> Script:
-    """Every 3 s another two or three people, in other seats."""
-
-    def script(time_s: float) -> dict[int, Place]:
-        shot = int(time_s // 3)
-        rng = np.random.default_rng(shot + 17)
-        order = rng.permutation(people)[: 2 + shot % 2]
-        seats = rng.permutation(4)
-        return {int(who): seat(int(seats[k]), time_s, width) for k, who in enumerate(order)}
-
-    return script
-
-
-def alone(time_s: float) -> dict[int, Place]:
-    """One person after the other, 4 s each, in the same seat."""
-    return {int(time_s // 4) % 4: seat(1, time_s, 190.0)}
-
-
-def scripts() -> list[Script]:
-    return [with_gap, crossing((0, 1)), cuts(range(4), 110.0), alone, crossing((2, 3)),
-            cuts(range(4), 62.0)]  # fmt: skip
-
-
-@dataclass
-class Session:
-    """Videos of one session, with the faces that each frame shows."""
-
-    paths: list[Path]
-    truth: dict[str, list[dict[int, NDArray[np.float64]]]] = field(default_factory=dict)
-
-
-def make_session(folder: Path, people: list[list[Head]], seed: int, seconds: float) -> Session:
-    session = Session([folder / f"session{seed}_{n}.mp4" for n in range(6)])
-    for number, (path, script) in enumerate(zip(session.paths, scripts(), strict=True)):
-        rng = np.random.default_rng(seed * 10 + number)
-        heads = [lit(some[(seed + number) % len(some)], rng) for some in people]
-        session.truth[str(path)] = write_video(path, script, heads, seed * 10 + number, seconds)
-    return session
-
-
-def write_video(
-    path: Path, script: Script, heads: list[Head], seed: int, seconds: float
-) -> list[dict[int, NDArray[np.float64]]]:
-    background = texture(seed, SIZE)
-    truth = []
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("libx264", rate=RATE, options={"crf": "20"})
-        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
-        for index in range(round(seconds * RATE)):
-            canvas, boxes = background.copy(), {}
-            for who, (x, y, width) in script(index / RATE).items():
-                head = heads[who]
-                full = round(width / (head.face[2] - head.face[0]))
-                size = (full, round(full * head.image.height / head.image.width))
-                corner = (round(x - size[0] / 2), round(y - size[1] / 2))
-                small = head.image.resize(size, Image.Resampling.LANCZOS)
-                canvas.paste(small, corner, head.mask.resize(size))
-                boxes[who] = np.tile(corner, 2) + head.face * np.tile(size, 2)
-            truth.append(boxes)
-            frame = av.VideoFrame.from_ndarray(np.asarray(canvas), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return truth
+from people_scenes import SECONDS, Head, Session, drawing, make_session, portrait
 
 
 @dataclass
@@ -249,46 +108,95 @@ def units(shown: Shown) -> dict[tuple[TrackKey, int], list[float]]:
 
 @dataclass
 class Score:
-    """Pairs of tracks: joined rightly, joined wrongly, not joined."""
+    """What was found of one session or, by `+`, of several.
 
-    hits: int = 0
-    false: int = 0
-    missed: int = 0
+    Attributes:
+        pairs_s3: pairs of tracks of each session: joined rightly, joined wrongly, not joined.
+        tracks: number of tracks by person.
+        unknown: how many of those are unknown.
+        same_frame: frames in which two faces are of one person.
+        people: number of people found in each session.
+        missed: a line for each track that is not with most tracks of its person.
+    """
+
+    pairs_s3: list[tuple[int, int, int]] = field(default_factory=list)
     tracks: int = 0
     unknown: int = 0
     same_frame: int = 0
     people: list[int] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
 
-    def add(self, read: Read, shown: Shown, descriptor: FaceDescriptor) -> None:
-        people = find_people(seen_in(read.table), read.faces[descriptor.name], descriptor).people
-        where = {
-            unit: Counter(people.place_of(*unit[0], time_s) for time_s in times).most_common(1)[0][
-                0
-            ]
-            for unit, times in units(shown).items()
-        }
-        for one, other in itertools.combinations(where, 2):
-            joined = where[one] == where[other] != UNKNOWN
-            same = one[1] == other[1]
-            self.hits += joined and same
-            self.false += joined and not same
-            self.missed += same and not joined
-        places, place_n = people.places_of_rows(read.table)
-        rows = zip(read.table["source"].to_pylist(), read.table["frame"].to_pylist(), place_n,
-                   strict=True)  # fmt: skip
-        counts = Counter((*row[:2], places[row[2]]) for row in rows if row[2] >= 0)
-        self.same_frame += sum(n > 1 for (_, _, place), n in counts.items() if place != UNKNOWN)
-        self.tracks += len(where)
-        self.unknown += sum(place == UNKNOWN for place in where.values())
-        self.people.append(len(people.people))
+    def __add__(self, other: Score) -> Score:
+        return Score(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Score)))
 
     def __str__(self) -> str:
-        precision = self.hits / max(self.hits + self.false, 1)
-        recall = self.hits / max(self.hits + self.missed, 1)
-        f1 = 2 * self.hits / max(2 * self.hits + self.false + self.missed, 1)
-        return (f"pairwise F1 {f1:.3f} (precision {precision:.3f}, recall {recall:.3f}), "
-                f"{self.tracks} tracks by person, {self.unknown} unknown, frames with two faces "
-                f"of one person: {self.same_frame}, people found {self.people}")  # fmt: skip
+        pairs = np.array(self.pairs_s3)
+        drawn = np.random.default_rng(0).integers(len(pairs), size=(2000, len(pairs)))
+        words = []
+        for name, measure in (("F1", f1), ("precision", precision), ("recall", recall)):
+            low, high = np.percentile(measure(pairs[drawn].sum(axis=1)), (2.5, 97.5))
+            words.append(f"{name} {measure(pairs.sum(axis=0)):.3f} ({low:.3f} to {high:.3f})")
+        return (f"{', '.join(words)}; lowest F1 of a session {f1(pairs).min():.3f}; {self.tracks} "
+                f"tracks by person, {self.unknown} unknown, frames with two faces of one person: "
+                f"{self.same_frame}, people found {self.people}")  # fmt: skip
+
+
+def f1(pairs_n3: NDArray[np.int64]) -> NDArray[np.float64]:
+    hits, false, missed = np.moveaxis(pairs_n3, -1, 0)
+    return 2 * hits / np.maximum(2 * hits + false + missed, 1)
+
+
+def precision(pairs_n3: NDArray[np.int64]) -> NDArray[np.float64]:
+    return pairs_n3[..., 0] / np.maximum(pairs_n3[..., 0] + pairs_n3[..., 1], 1)
+
+
+def recall(pairs_n3: NDArray[np.int64]) -> NDArray[np.float64]:
+    return pairs_n3[..., 0] / np.maximum(pairs_n3[..., 0] + pairs_n3[..., 2], 1)
+
+
+def score(read: Read, shown: Shown, descriptor: FaceDescriptor) -> Score:
+    """Return how well the tracks of one session are joined."""
+    found = find_people(seen_in(read.table), read.faces[descriptor.name], descriptor)
+    people = found.people
+    when = units(shown)
+    where = {
+        unit: Counter(people.place_of(*unit[0], time_s) for time_s in times).most_common(1)[0][0]
+        for unit, times in when.items()
+    }
+    hits = false = missed = 0
+    for one, other in itertools.combinations(where, 2):
+        joined = where[one] == where[other] != UNKNOWN
+        same = one[1] == other[1]
+        hits += joined and same
+        false += joined and not same
+        missed += same and not joined
+    places, place_n = people.places_of_rows(read.table)
+    rows = zip(read.table["source"].to_pylist(), read.table["frame"].to_pylist(), place_n,
+               strict=True)  # fmt: skip
+    counts = Counter((*row[:2], places[row[2]]) for row in rows if row[2] >= 0)
+    return Score(
+        [(hits, false, missed)],
+        len(where),
+        sum(place == UNKNOWN for place in where.values()),
+        sum(n > 1 for (_, _, place), n in counts.items() if place != UNKNOWN),
+        [len(people.people)],
+        [*confusions(where, when), *(["faces are too alike"] if found.too_alike else [])],
+    )
+
+
+def confusions(
+    where: dict[tuple[TrackKey, int], str], when: dict[tuple[TrackKey, int], list[float]]
+) -> list[str]:
+    """Return a line for each track that is not where most tracks of its person are."""
+    places: dict[int, Counter[str]] = defaultdict(Counter)
+    for (_, who), place in where.items():
+        places[who][place] += 1
+    return [
+        f"{Path(key.source).name} track {key.track} person {who}, {when[key, who][0]:.1f} to "
+        f"{when[key, who][-1]:.1f} s: {place}"
+        for (key, who), place in where.items()
+        if place != places[who].most_common(1)[0][0]
+    ]
 
 
 def similarities(read: Read, shown: Shown, descriptor: FaceDescriptor) -> str:
@@ -310,11 +218,17 @@ def similarities(read: Read, shown: Shown, descriptor: FaceDescriptor) -> str:
 
 def load(args: argparse.Namespace) -> list[list[Head]]:
     if args.drawn:
-        return [[drawing(seed, n) for n in range(3)] for seed in DRAWN]
+        return [[drawing(int(seed), n) for n in range(3)] for seed in args.drawn.split(",")]
     if args.portraits is None:
         sys.exit("give --portraits DIR with four people, or --drawn; see the top of this file")
     folders = sorted(path for path in args.portraits.iterdir() if path.is_dir())
-    return [[portrait(p) for p in sorted(folder.iterdir())] for folder in folders][:4]
+    return [[portrait(p) for p in sorted(folder.iterdir())] for folder in folders]
+
+
+def four(people: list[list[Head]], seed: int) -> list[list[Head]]:
+    """Return four of the people, others for the next seed."""
+    some = list(itertools.combinations(people, 4))
+    return list(some[seed % len(some)])
 
 
 def speed(reader: Reader, session: Session, descriptors: list[FaceDescriptor], pairs: int) -> None:
@@ -346,9 +260,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--portraits", type=Path)
-    parser.add_argument("--drawn", action="store_true")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--drawn", metavar="SEEDS")
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--first", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--descriptor", choices=("dlib", "own", "both"), default="both")
     parser.add_argument("--speed", action="store_true")
@@ -361,12 +275,12 @@ def main() -> None:
     }  # fmt: skip
     names = list(kinds) if args.descriptor == "both" else [args.descriptor]
     descriptors = [kinds[name](threads=1) for name in names]
-    scores = {d.name: Score() for d in descriptors}
+    scores: dict[str, list[Score]] = {d.name: [] for d in descriptors}
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.keep or Path(temporary)
         folder.mkdir(exist_ok=True)
         for seed in range(args.first, args.first + (1 if args.speed else args.seeds)):
-            session = make_session(folder, people, seed, args.seconds)
+            session = make_session(folder, four(people, seed), seed, args.seconds)
             if args.speed:
                 speed(reader, session, descriptors, args.seeds)
                 break
@@ -375,14 +289,16 @@ def main() -> None:
             mixed = sum(len({who for _, who in moments}) > 1 for moments in truth.values())
             print(f"session {seed}: {len(truth)} tracks, {mixed} show two people or more")
             for descriptor in descriptors:
-                one = Score()
-                for score in (one, scores[descriptor.name]):
-                    score.add(read, truth, descriptor)
-                print(f"  {descriptor.name}: {one}\n    {similarities(read, truth, descriptor)}",
-                      flush=True)  # fmt: skip
-    for name, score in scores.items():
-        if score.tracks:
-            print(f"{name}, all sessions: {score}")
+                one = score(read, truth, descriptor)
+                scores[descriptor.name].append(one)
+                own = f1(np.array(one.pairs_s3))[0]
+                print(f"  {descriptor.name}: F1 {own:.3f}, pairs {one.pairs_s3[0]}")
+                print(f"    {similarities(read, truth, descriptor)}")
+                print(*(f"    not with most of its person: {line}\n" for line in one.missed),
+                      sep="", end="", flush=True)  # fmt: skip
+    for name, some in scores.items():
+        if some:
+            print(f"{name}, {len(some)} sessions: {sum(some[1:], some[0])}")
 
 
 if __name__ == "__main__":

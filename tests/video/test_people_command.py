@@ -80,7 +80,7 @@ def content(folder: Path) -> dict[str, Any]:
 
 def test_the_same_two_people_are_found_in_two_videos(results: Path, clips: Path) -> None:
     found = content(results)
-    assert found["embedding"]["name"] == "mien-small"
+    assert found["embedding"]["name"] == "mien-small-colours"
     by_person = [{Path(t["source"]).name for t in p["tracks"]} for p in found["people"]]
     assert by_person == [{"both.mp4", "cut.mp4"}] * 2
     # One track at one place is divided at the cut, which was at 1 s.

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from mien.errors import DataError
 from mien.video.people.chips import CHIP, MEAN_FACE_52, cut_chip, place, worth
 from mien.video.people.cluster import cluster
-from mien.video.people.collect import CHIPS, Chip, TrackChips, TrackFace
+from mien.video.people.collect import CHIPS, TrackChips
 from mien.video.people.file import NOT_A_FACE, UNKNOWN, People
 from mien.video.people.find import find_people
 from mien.video.people.gallery import FILE_NAME, Gallery
 from mien.video.people.parts import Embedding, Person, TrackPart
 from mien.video.people.seen import Seen
+from mien.video.people.stretches import Chip, TrackFace
 
 RATE = 10
 
@@ -30,6 +31,7 @@ class Fake:
     name: str = "fake"
     threshold: float = 0.9
     margin: float = 0.02
+    same_track: float = 0.92
 
     def embed(self, chips_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
         raise AssertionError("not needed here")

@@ -180,6 +180,13 @@ def print_found(found: Found, folder: Path) -> None:
     )
     for why, count in found.reasons.items():
         typer.echo(f"  {counted(count, 'track')}: {why}", err=True)
+    if found.too_alike:
+        typer.echo(
+            "warning: the faces are too alike to be distinguished well, as drawn or masked faces "
+            f"are; tracks are joined from a similarity of {people.embedding.threshold:.3f} on, and "
+            "the unclear ones are unknown: check them with mien view",
+            err=True,
+        )
 
 
 def _rest(people: People) -> str:

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
     from mien.model.embedder import Embedder
 
-DLIB = "dlib-face"
+DLIB, OWN = "dlib-face", "mien-small-colours"
 PURPOSE = "people"
 DLIB_THRESHOLD, DLIB_MARGIN = 0.915, 0.015
 """Cosine similarity of two descriptors of one person: dlib's distance of 0.6 at their usual norm
 (dlib/examples/dnn_face_recognition_ex.cpp); see bench/people.py."""
-OWN_THRESHOLD, OWN_MARGIN = 0.65, 0.02
+OWN_THRESHOLD, OWN_MARGIN = 0.65, 0.05
 """The same for features and colours; chosen on the sessions of bench/people.py."""
+DLIB_SAME_TRACK, OWN_SAME_TRACK = 0.955, 0.52
+"""The same for two chips of one track, which is seldom of two people; see bench/people.py."""
 CHIPS_AT_ONCE = 16
 FACE_OF_CHIP = (19, 15, 131, 127)
 """The part of a chip that an expression model's crop shows (x0, y0, x1, y1), pixels."""
@@ -44,6 +46,7 @@ class FaceDescriptor(Protocol):
         name: stands in people.json; descriptors of two names are never compared.
         threshold: cosine similarity, -1 to 1, from which on two are of one person.
         margin: how far below it the same person is still possible.
+        same_track: likewise, of two chips of one track: if no pair is as similar, it is divided.
     """
 
     @property
@@ -52,6 +55,8 @@ class FaceDescriptor(Protocol):
     def threshold(self) -> float: ...  # noqa: D102
     @property
     def margin(self) -> float: ...  # noqa: D102
+    @property
+    def same_track(self) -> float: ...  # noqa: D102
 
     def embed(self, chips_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return float32 [n, d] with norm 1 for chips, uint8 [n, 150, 150, 3] RGB."""
@@ -65,6 +70,7 @@ class DlibDescriptor:
     name: str = DLIB
     threshold: float = DLIB_THRESHOLD
     margin: float = DLIB_MARGIN
+    same_track: float = DLIB_SAME_TRACK
 
     @classmethod
     def load(cls, threads: int = 0) -> DlibDescriptor:
@@ -92,9 +98,10 @@ class AppearanceDescriptor:
     """Features of an expression model, and colours; see `FaceDescriptor`."""
 
     embedder: Embedder
-    name: str = "mien-small"
+    name: str = OWN
     threshold: float = OWN_THRESHOLD
     margin: float = OWN_MARGIN
+    same_track: float = OWN_SAME_TRACK
 
     @classmethod
     def load(cls, threads: int = 0) -> AppearanceDescriptor:
@@ -114,7 +121,7 @@ class AppearanceDescriptor:
         features = self.embedder.embed(crops)
         centred = features - features.mean(axis=1, keepdims=True)
         colours = np.stack([_colours(chip) for chip in chips_nhwc])
-        return _unit(np.concatenate([0.5 * _unit(centred), _unit(colours)], axis=1))
+        return _unit(np.concatenate([_unit(centred), _unit(colours)], axis=1))
 
 
 def load_descriptor(threads: int = 0) -> FaceDescriptor:
@@ -134,13 +141,15 @@ def _grey(chip_hwc: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def _colours(chip_hwc: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return a coarse grid of colours, standardised: the brightness of the light cancels out."""
+    """Return a coarse grid of colours; the light's brightness and colour cancel out."""
     image = Image.fromarray(chip_hwc).resize((GRID, GRID), Image.Resampling.BOX)
     grid = np.log(np.asarray(image, np.float32) + 16)
     brightness = grid.mean(axis=2, keepdims=True)
+    # Light multiplies all of the colours alike, so it adds to their logarithms.
     tint = grid - brightness
+    tint = tint - tint.mean(axis=(0, 1))
     brightness = brightness - brightness.mean()
-    joined = np.concatenate([brightness, 3 * tint], axis=2)
+    joined = np.concatenate([brightness, tint], axis=2)
     return joined.ravel().astype(np.float32)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -10,58 +10,40 @@ import numpy as np
 
 from mien.video.people.chips import EYES_PX, cut_chip, place, worth
 from mien.video.people.parts import TrackPart
+from mien.video.people.stretches import Chip, divide, stretches_of
 from mien.video.plan import DETECTED
-from mien.video.quality import GOOD
+from mien.video.quality import COVERED, CUT, GOOD
 from mien.video.sinks.base import Sink
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from mien.model.descriptor import FaceDescriptor
     from mien.types import TrackedFace
     from mien.video.frame import FrameResult
     from mien.video.people.chips import Placement
+    from mien.video.people.stretches import Stretch, TrackFace
     from mien.video.summary import Summary
 
 CHIPS = 5
-"""Chips of a track that are embedded."""
+"""Chips of a stretch of a track that are embedded."""
 SPAN_S = 0.4
 """Seconds of which at first one chip is kept; doubled whenever a track has too many."""
 BETTER = 1.1
 """A chip is replaced by one that is worth this many times as much: cutting takes time."""
 FINISHED_S = 10.0
 """Seconds after which a track that is not seen is embedded: trackers end it much earlier."""
-
-
-SAME_FACE = 0.5
-"""Correlation of a track's face with the one 0.2 s before, below which a cut may have replaced it:
-the tracker continues a track where another person sits at the same place after a cut."""
-STEADY = 0.9
-"""Correlations above it are no change worth noting."""
+CHANGED = 0.9
+"""Correlation of a track's face with the one 0.2 s before, below which another person may be there:
+the tracker continues a track where somebody else sits at the same place after a cut. The chips from
+before and after decide, see `stretches.divide`."""
+HALF_SEEN = (CUT, COVERED)
+"""Qualities of faces that would say whose face is in front of them."""
+POOR = 0.25
+"""Factor of the worth of a chip whose face is turned, blurred or small: it shows where a track
+changes to another person, and counts little for who that is."""
 SIGNATURE = 24
 """Side in pixels of the grey chips that are compared for this."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrackFace:
-    """What is known of the face of a track, or of a part of it.
-
-    Attributes:
-        vector_d: float32 [d], the mean descriptor with norm 1.
-        chips: number of chips that it is the mean of.
-        worth: of the best chip, see `chips.worth`.
-        agreement: least cosine similarity of two chips; low where a track changes from one
-            person to another.
-        eyes_px: largest distance of the eyes, in pixels of the video.
-    """
-
-    vector_d: NDArray[np.float32]
-    chips: int
-    worth: float
-    agreement: float
-    eyes_px: float
 
 
 class Worthy(Protocol):
@@ -75,23 +57,6 @@ class Worthy(Protocol):
 W = TypeVar("W", bound=Worthy)
 
 
-@dataclass(frozen=True, slots=True)
-class Chip:
-    """A chip.
-
-    Attributes:
-        worth: see `chips.worth`.
-        eyes_px: distance of the eyes in the video, in pixels.
-        pixels_hwc: uint8 [150, 150, 3] RGB.
-        time_s: of its frame, in seconds.
-    """
-
-    worth: float
-    eyes_px: float
-    pixels_hwc: NDArray[np.uint8]
-    time_s: float
-
-
 def cut(image_hwc: NDArray[np.uint8], placement: Placement, value: float, time_s: float) -> Chip:
     """Return the chip at a placement of an image, uint8 [h, w, 3] RGB, with its worth and time."""
     return Chip(value, abs(placement.scale) * EYES_PX, cut_chip(image_hwc, placement), time_s)
@@ -102,10 +67,16 @@ class TrackChips(Generic[W]):
 
     Args:
         start_s: time of the first, in seconds.
+        after_s: see the attribute.
+
+    Attributes:
+        last_s: time of the newest detection, in seconds.
+        after_s: time at which the track may have changed to them, in seconds; None for its start.
     """
 
-    def __init__(self, start_s: float) -> None:
+    def __init__(self, start_s: float, after_s: float | None = None) -> None:
         self._start_s = self.last_s = start_s
+        self.after_s = after_s
         self._span_s = SPAN_S
         self._held: dict[int, W] = {}
 
@@ -135,16 +106,11 @@ class TrackChips(Generic[W]):
 
 @dataclass(slots=True)
 class _Track:
-    """The newest part of a track: since its start, or since its face changed at once."""
+    """A track: the stretches that are over, and the newest one."""
 
     chips: TrackChips[Chip]
-    start_s: float | None = None
     signature: NDArray[np.float32] | None = None
-    changes: list[tuple[float, float]] = field(default_factory=list)
-
-    def part(self, source: str, number: int, end_s: float | None) -> TrackPart:
-        """Return the part of the track up to, not including, `end_s`."""
-        return TrackPart(source, number, self.start_s, end_s)
+    stretches: list[Stretch] = field(default_factory=list)
 
 
 class FaceCollector(Sink):
@@ -175,7 +141,7 @@ class FaceCollector(Sink):
         time_s = result.reading.time_s
         for face in result.reading.faces:
             # The other boxes are interpolated: their landmarks are not known.
-            if face.origin == DETECTED and face.quality == GOOD:
+            if face.origin == DETECTED and face.quality not in HALF_SEEN:
                 self._take(result, face, time_s)
         if time_s - self._checked_s > FINISHED_S:
             self._checked_s = time_s
@@ -196,31 +162,27 @@ class FaceCollector(Sink):
         track = self._tracks.setdefault(face.track, _Track(TrackChips(time_s)))
         marks = None if face.landmarks is None else np.array(face.landmarks, np.float32)
         placement = place(np.array(face.box, np.float32), marks)
-        value = worth(placement, face.score, marks)
+        value = worth(placement, face.score, marks) * (1.0 if face.quality == GOOD else POOR)
         pixels = result.frame.pixels
         signature = _signature(cut_chip(pixels, placement, SIGNATURE))
-        if track.signature is not None:
-            like = float(signature @ track.signature)
+        if track.signature is not None and float(signature @ track.signature) < CHANGED:
+            track.stretches += self._embed(track)
             # Between the two detections; which frame it was is not known.
-            between_s = (track.chips.last_s + time_s) / 2
-            if like < SAME_FACE:
-                track = self._finish(face.track, between_s, time_s)
-            elif like < STEADY:
-                track.changes.append((between_s, like))
+            track.chips = TrackChips(time_s, (track.chips.last_s + time_s) / 2)
         track.chips.last_s = time_s
         track.signature = signature
         if track.chips.wants(time_s, value):
             track.chips.add(time_s, cut(pixels, placement, value, time_s))
 
-    def _finish(self, number: int, end_s: float | None = None, next_s: float = 0.0) -> _Track:
-        """Embed the newest part of a track, up to `end_s`; return the part that follows."""
+    def _embed(self, track: _Track) -> list[Stretch]:
+        """Return the newest stretch of a track, in parts where its face changes slowly."""
+        return stretches_of(track.chips.best(), self._descriptor, track.chips.after_s)
+
+    def _finish(self, number: int) -> None:
+        """Embed what is left of a track, and divide it where its face changed."""
         track = self._tracks.pop(number)
-        part = track.part(self.source, number, end_s)
-        self.faces |= faces_of(part, track.chips.best(), self._descriptor, track.changes)
-        following = _Track(TrackChips(next_s), end_s)
-        if end_s is not None:
-            self._tracks[number] = following
-        return following
+        part = TrackPart(self.source, number)
+        self.faces |= divide(part, [*track.stretches, *self._embed(track)], self._descriptor)
 
 
 def _signature(chip_hwc: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -229,47 +191,3 @@ def _signature(chip_hwc: NDArray[np.uint8]) -> NDArray[np.float32]:
     grey -= grey.mean()
     unit: NDArray[np.float32] = grey / max(float(np.linalg.norm(grey)), 1e-6)
     return unit
-
-
-def faces_of(
-    part: TrackPart,
-    chips: list[Chip],
-    descriptor: FaceDescriptor,
-    changes: Sequence[tuple[float, float]] = (),
-) -> dict[TrackPart, TrackFace]:
-    """Return the faces of a part of a track, divided where one chip is unlike the one before.
-
-    Args:
-        part: the part.
-        chips: its chips in order of time, at least one.
-        descriptor: embeds them.
-        changes: (seconds, correlation) where the face changed: the largest change between two
-            unlike chips divides the part; without one the middle between them.
-    """
-    vectors = descriptor.embed(np.stack([chip.pixels_hwc for chip in chips]))
-    like = (vectors[1:] * vectors[:-1]).sum(axis=1)
-    unlike = np.flatnonzero(like < descriptor.threshold - 2 * descriptor.margin) + 1
-    times = []
-    for row in unlike.tolist():
-        before_s, after_s = chips[row - 1].time_s, chips[row].time_s
-        inside = [(value, at) for at, value in changes if before_s < at < after_s]
-        times.append(min(inside)[1] if inside else (before_s + after_s) / 2)
-    edges, bounds = [0, *unlike.tolist(), len(chips)], [part.start_s, *times, part.end_s]
-    return {
-        replace(part, start_s=bounds[n], end_s=bounds[n + 1]): mean_face(chips[a:b], vectors[a:b])
-        for n, (a, b) in enumerate(pairwise(edges))
-    }
-
-
-def mean_face(chips: list[Chip], vectors_nd: NDArray[np.float32]) -> TrackFace:
-    """Return the face that chips with these descriptors show, float32 [n, d]."""
-    weights = np.array([chip.worth for chip in chips]) + 1e-6
-    mean = (vectors_nd * weights[:, None]).sum(axis=0)
-    mean /= max(float(np.linalg.norm(mean)), 1e-9)
-    return TrackFace(
-        vector_d=mean.astype(np.float32),
-        chips=len(chips),
-        worth=max(chip.worth for chip in chips),
-        agreement=float((vectors_nd @ vectors_nd.T).min()),
-        eyes_px=max(chip.eyes_px for chip in chips),
-    )

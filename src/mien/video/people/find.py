@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mien.video.people.alike import Judgement, judge
 from mien.video.people.cluster import cluster
 from mien.video.people.file import People
 from mien.video.people.parts import Embedding, Person, TrackPart, frames_of, tidy
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.model.descriptor import FaceDescriptor
-    from mien.video.people.collect import TrackFace
     from mien.video.people.seen import Seen, TrackKey
+    from mien.video.people.stretches import TrackFace
 
 MIN_EYES_PX = 14.0
 """Smallest distance of the eyes, in pixels, at which a face is compared: a face 35 pixels wide."""
-MIN_WORTH = 0.08
+MIN_WORTH = 0.03
 """Least worth of the best chip of a track, see `chips.worth`."""
 MIN_SEEN_S = 0.3
 """Shorter tracks are mostly half-seen faces at an edge."""
@@ -37,10 +38,26 @@ class Found:
     Attributes:
         people: all tracks, each in one place.
         reasons: why new tracks are unknown: the number of tracks by reason.
+        too_alike: whether the faces are too alike to be distinguished well, see `alike.judge`.
     """
 
     people: People
     reasons: dict[str, int] = field(default_factory=dict)
+    too_alike: bool = False
+
+
+class _Clusters(NamedTuple):
+    """Clusters of tracks.
+
+    Attributes:
+        numbers_n: int64 [n], the cluster of each track.
+        unclear_n: bool [n], which tracks could as well belong to another cluster.
+        judgement: how alike the faces are.
+    """
+
+    numbers_n: NDArray[np.int64]
+    unclear_n: NDArray[np.bool_]
+    judgement: Judgement
 
 
 def find_people(
@@ -53,7 +70,8 @@ def find_people(
 
     Two tracks that one frame shows are two people. A track stays unknown if its face was seen too
     small, too briefly or not at all, if its chips differ like two people's, or if two people, or
-    one other track, fit almost as well.
+    one other track, fit almost as well. Where faces are too alike, the threshold is raised, and
+    tracks that are similar to others but join none stay unknown too.
 
     Args:
         seen: frames of all tracks, see `seen_in`.
@@ -62,8 +80,7 @@ def find_people(
         earlier: people who were found or edited before: they and their tracks stay as they are,
             and only tracks that they lack are joined to them.
     """
-    embedding = Embedding(descriptor.name, descriptor.threshold)
-    start = replace(earlier, embedding=embedding) if earlier else People(embedding)
+    start = earlier or People(Embedding(descriptor.name, descriptor.threshold))
     placed = {part.key for part in start.parts()}
     parts = _new_parts([key for key in seen if key not in placed], faces)
     reasons = {part: why for part in parts if (why := _unusable(part, seen, faces, descriptor))}
@@ -71,15 +88,17 @@ def find_people(
                if any(part.is_within(outer) for outer in person.tracks)]  # fmt: skip
     known = [person for _, person in grouped]
     items = [*(part for part, _ in grouped), *(p for p in parts if p not in reasons)]
-    numbers, unclear = _cluster(items, known, start, seen, faces, descriptor)
+    clusters = _cluster(items, known, start, seen, faces, descriptor)
+    start = replace(start, embedding=Embedding(descriptor.name, clusters.judgement.threshold))
     for row in range(len(known), len(items)):
-        if unclear[row]:
+        if clusters.unclear_n[row]:
             reasons[items[row]] = "could be one of two people"
-    people = _with_clusters(start, items, numbers, known, reasons)
+    people = _with_clusters(start, items, clusters.numbers_n, known, reasons)
     counts: dict[str, int] = defaultdict(int)
     for why in reasons.values():
         counts[why] += 1
-    return Found(replace(people, unknown=tidy((*people.unknown, *reasons))), dict(counts))
+    people = replace(people, unknown=tidy((*people.unknown, *reasons)))
+    return Found(people, dict(counts), clusters.judgement.too_alike)
 
 
 def _new_parts(keys: list[TrackKey], faces: Mapping[TrackPart, TrackFace]) -> list[TrackPart]:
@@ -121,18 +140,26 @@ def _cluster(
     seen: Mapping[TrackKey, Seen],
     faces: Mapping[TrackPart, TrackFace],
     descriptor: FaceDescriptor,
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the cluster of each track, and which tracks could as well belong to another one."""
+) -> _Clusters:
+    """Return the clusters of tracks."""
     if not parts:
-        return np.zeros(0, np.int64), np.zeros(0, bool)
+        judgement = Judgement(descriptor.threshold, too_alike=False)
+        return _Clusters(np.zeros(0, np.int64), np.zeros(0, bool), judgement)
     vectors = np.stack([faces[part].vector_d for part in parts]).astype(np.float64)
     similarity = vectors @ vectors.T
     apart = _apart(parts, known, start, seen)
     ids = [person.id for person in start.people]
     groups = np.full(len(parts), -1, np.int64)
     groups[: len(known)] = [ids.index(person.id) for person in known]
-    numbers = cluster(similarity, apart, descriptor.threshold, groups)
-    return numbers, _ambiguous(similarity, apart, numbers, descriptor)
+    judgement = judge(similarity, apart, descriptor)
+    # A track whose chips differ more than two people may do could show both.
+    least = judgement.threshold - 2 * descriptor.margin
+    mixed = np.array([judgement.too_alike and faces[part].agreement < least for part in parts])
+    mixed[: len(known)] = False
+    apart |= mixed[:, None] | mixed
+    numbers = cluster(similarity, apart, judgement.threshold, groups)
+    unclear = mixed | _ambiguous(similarity, apart, numbers, descriptor)
+    return _Clusters(numbers, unclear, judgement)
 
 
 def _apart(

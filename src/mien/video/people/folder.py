@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mien.model.descriptor import FaceDescriptor
-    from mien.video.people.collect import TrackFace
     from mien.video.people.find import Found
     from mien.video.people.parts import TrackPart
     from mien.video.people.seen import Seen, TrackKey
+    from mien.video.people.stretches import TrackFace
     from mien.video.sources import Source
 
 NOTICE = (

@@ -14,8 +14,8 @@ import numpy as np
 
 from mien.errors import DataError
 from mien.files import write_bytes
-from mien.video.people.collect import TrackFace
 from mien.video.people.parts import TrackPart
+from mien.video.people.stretches import TrackFace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -20,8 +20,9 @@ class Embedding:
     """What tracks were compared by.
 
     Attributes:
-        name: 'dlib-face', or the name of a model of mien.
-        threshold: cosine similarity, -1 to 1, from which on two groups of tracks are one person.
+        name: 'dlib-face', or 'mien-small-colours' for features and colours.
+        threshold: cosine similarity, -1 to 1, from which on two groups of tracks are one person;
+            raised where faces are too alike.
     """
 
     name: str

@@ -10,9 +10,10 @@ import numpy as np
 from mien.errors import SourceError
 from mien.video.locate import frames_at, locate_video
 from mien.video.people.chips import place, worth
-from mien.video.people.collect import Chip, TrackChips, cut, faces_of
+from mien.video.people.collect import TrackChips, cut
 from mien.video.people.parts import TrackPart
 from mien.video.people.seen import TrackKey, coded
+from mien.video.people.stretches import divide, stretches_of
 from mien.video.plan import DETECTED
 from mien.video.quality import GOOD
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from mien.model.descriptor import FaceDescriptor
     from mien.video.people.chips import Placement
-    from mien.video.people.collect import TrackFace
+    from mien.video.people.stretches import Chip, TrackFace
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def reread_faces(
             say(f"unreadable: {error.message}; {error.hint}")
             continue
         for track, chips in found.items():
-            faces |= faces_of(TrackPart(name, track), chips, descriptor)
+            faces |= divide(TrackPart(name, track), stretches_of(chips, descriptor), descriptor)
     return faces
 
 
