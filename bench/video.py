@@ -32,7 +32,7 @@ from held_out import FIRST, changes, people
 from mien import Reader
 from mien.imaging.draw import FrameAnnotator
 from mien.types import FrameReading
-from mien.video.decode import read_file
+from mien.video.decode import read_file, use_threads
 from mien.video.frame import Frame, FrameResult
 from mien.video.live import paced
 from mien.video.plan import VideoSettings
@@ -73,7 +73,7 @@ def decoding_rate(clip: Path, rgb: bool = False) -> float:
     started, frames = time.perf_counter(), 0
     with av.open(str(clip)) as container:
         stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
+        use_threads(stream)
         for frame in container.decode(stream):
             if rgb:
                 frame.to_ndarray(format="rgb24")

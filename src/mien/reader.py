@@ -255,7 +255,7 @@ class Reader:
         """
         for one in self.open(source, size=size, rate=rate):
             session = self.session(selection=selection, settings=settings)
-            for result in session.results(one):
+            for result in session.results(one, every_frame=False):
                 yield result.reading
 
     def video(

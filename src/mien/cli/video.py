@@ -308,6 +308,8 @@ class _Runner:
 class _Progress(Sink):
     """Shows the newest frame's number and time on a terminal."""
 
+    needs_pixels = False
+
     def __init__(self, name: str) -> None:
         from rich.console import Console
         from rich.progress import Progress, TextColumn, TimeElapsedColumn

@@ -92,6 +92,8 @@ class _Watchdog(Sink):
         size: (width, height) of the first frame, in pixels; zeros before it.
     """
 
+    needs_pixels = False
+
     def __init__(self, length_s: float, limits: Limits, progress: Callable[[float], bool]) -> None:
         self._length_s, self._minutes, self._progress = length_s, limits.job_minutes, progress
         self._started = self._reported = time.monotonic()

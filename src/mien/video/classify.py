@@ -108,7 +108,8 @@ class TrackClassifier:
         planned = []
         for face in confirmed:
             # A new track is classified on its first frame, due or not: no row lacks a prediction.
-            if not job.classify and face.track.number in known:
+            seen = face.track.number in known or not job.frame.decoded
+            if not job.classify and seen:
                 planned.append(_FaceJob(face))
                 continue
             known.add(face.track.number)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mien.errors import MissingExtraError, SourceError
+from mien.model.runtime import cores
 from mien.storage import open_file
 from mien.video.animation import is_animation, read_animation
 from mien.video.clock import Clock
 from mien.video.display import Display, to_rgb
 from mien.video.frame import Frame, LazyPixels
 from mien.video.seek import packets_from
+from mien.video.skip import Skipper, can_skip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 CUT_SHORT_S = 0.5
 """Seconds: a file that ends so much earlier than its header says is reported as cut short; FFmpeg
 takes the cut for the end."""
+EXTRA_THREADS, MAX_THREADS = 2, 16
+"""Decoding threads beyond the cores, and the maximum; each keeps a decoded frame in memory."""
 LOG = logging.getLogger("mien.video")
 """Gets the warnings about a source where the caller passes no `warn`."""
 DAMAGED = "the file is cut short or damaged; what could be read before is kept"
@@ -94,6 +98,14 @@ def opened(
         yield container, streams[0]
 
 
+def use_threads(stream: Any) -> None:
+    """Decode frames and slices in parallel; live streams keep the lower delay of one thread."""
+    stream.thread_type = "AUTO"
+    # Each thread decodes a frame of its own, and frames are given in order: where one takes long,
+    # the others need frames to continue. FFmpeg's default is one thread more than cores.
+    stream.codec_context.thread_count = min(cores() + EXTRA_THREADS, MAX_THREADS)
+
+
 def _contents(container: Any) -> str:
     kinds = {s.type for s in container.streams if s.type != "video"}
     images = ["a cover image"] if len(container.streams.video) else []
@@ -139,9 +151,8 @@ def read_file(
         yield from read_animation(path, name)
         return
     with opened(f"file:{path}", name, kind=kind) as (container, stream):
-        # Decodes frames and slices in parallel; live streams keep the lower delay of one thread.
-        stream.thread_type = "AUTO"
-        yield from frames_of(container, stream, name, start_s=selection.start_s, warn=warn)
+        use_threads(stream)
+        yield from frames_of(container, stream, name, selection=selection, warn=warn)
 
 
 def read_address(
@@ -155,8 +166,8 @@ def read_address(
         SourceError: as `read_file`; also where the storage cannot be read.
     """
     with open_file(address) as file, opened(file, address) as (container, stream):
-        stream.thread_type = "AUTO"
-        yield from frames_of(container, stream, address, start_s=selection.start_s, warn=warn)
+        use_threads(stream)
+        yield from frames_of(container, stream, address, selection=selection, warn=warn)
 
 
 def frames_of(
@@ -164,7 +175,7 @@ def frames_of(
     stream: Any,
     name: str,
     *,
-    start_s: float = 0.0,
+    selection: Selection | None = None,
     offset_s: float = 0.0,
     warn: Callable[[str], None] = LOG.warning,
 ) -> Iterator[Frame]:
@@ -174,7 +185,8 @@ def frames_of(
         container: from `opened`.
         stream: likewise.
         name: of the source in the results.
-        start_s: first moment in seconds; the frames from the key frame before are given too.
+        selection: of its frames: those from the key frame before its start on are given, and those
+            that it does not look at may be left undecoded; None decodes all.
         offset_s: seconds added to all times, for streams that were reconnected.
         warn: as for `read_file`.
     """
@@ -182,16 +194,29 @@ def frames_of(
     clock = Clock(container, stream, offset_s, warn, name)
     display = Display(container, stream, warn, name)
     scout = Clock(container, stream)
+    start_s = 0.0 if selection is None else selection.start_s
     packets = packets_from(av, container, stream, start_s, clock, scout)
-    deinterlacer = _Deinterlacer(av, stream)
-    count, broken = 0, None
-    for decoded in deinterlacer.apply(_decode(av, packets)):
+    skipper = None
+    if selection is not None and selection.looks_at and can_skip(container, stream, clock):
+        skipper = Skipper(stream.codec_context, clock, selection.looks_at, start_s)
+        packets = skipper.send(packets)
+    decoded = _Deinterlacer(av, stream, skipper).apply(_decode(av, packets))
+    count, broken, size = 0, None, (0, 0)
+    for item in decoded if skipper is None else skipper.merge(decoded):
         # One damaged packet must not end a video; the error is reported after the last good frame.
-        if isinstance(decoded, BaseException):
-            broken = decoded
+        if isinstance(item, BaseException):
+            broken = item
             continue
         count += 1
-        yield _frame(decoded, clock, display, name)
+        skipped = isinstance(item, av.Packet)
+        frame = _skipped(item, clock, size, name) if skipped else _frame(item, clock, display, name)
+        size = frame.size
+        yield frame
+    _check_end(count, broken, clock, name)
+
+
+def _check_end(count: int, broken: BaseException | None, clock: Clock, name: str) -> None:
+    """Raise a SourceError where a source had no frame, is damaged, or ends early."""
     if not count:
         why = f": {reason(broken)}" if broken is not None else ""
         raise SourceError(
@@ -216,6 +241,11 @@ def _frame(decoded: Any, clock: Clock, display: Display, name: str) -> Frame:
     return Frame(name, index, time_s, size, pixels, pts)
 
 
+def _skipped(packet: Any, clock: Clock, size: tuple[int, int], name: str) -> Frame:
+    index, time_s, pts = clock.frame(packet)
+    return Frame.skipped(name, index, time_s, size, pts)
+
+
 def _decode(av: Any, packets: Iterator[Any]) -> Iterator[Any]:
     """Yield decoded frames, and errors where packets cannot be decoded or read further."""
     while True:
@@ -237,8 +267,8 @@ def _decode(av: Any, packets: Iterator[Any]) -> Iterator[Any]:
 class _Deinterlacer:
     """Deinterlaces frames with FFmpeg's bwdif; passes others on unchanged."""
 
-    def __init__(self, av: Any, stream: Any) -> None:
-        self._av, self._stream = av, stream
+    def __init__(self, av: Any, stream: Any, skipper: Skipper | None = None) -> None:
+        self._av, self._stream, self._skipper = av, stream, skipper
         self._graph: Any = None
 
     def apply(self, frames: Iterator[Any]) -> Iterator[Any]:
@@ -253,6 +283,8 @@ class _Deinterlacer:
                 yield frame
                 continue
             if self._graph is None:
+                if self._skipper is not None:
+                    self._skipper.stop()  # the filter needs the frames before and after each
                 self._graph = self._build(frame)
             self._graph.push(frame)
             yield from self._pull()

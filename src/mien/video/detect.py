@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from mien.imaging.crop import crop_faces
+from mien.imaging.reduce import reduce_by
 from mien.predict.detectors.base import RefinesLandmarks
 from mien.types import Faces
 
@@ -41,10 +41,8 @@ def detect_faces(
 def find_faces(frame: Frame, detector: Detector, crop_size: int) -> tuple[Faces, NDArray[np.uint8]]:
     """Return the faces of a frame, and their grey crops, uint8 [n, crop_size, crop_size]."""
     factor = max(1, min(frame.size) // SHORTER_SIDE)
-    pixels = frame.pixels
-    if factor > 1:
-        # A whole factor is a plain mean of pixels: faster than resampling, and without shifts.
-        pixels = np.asarray(Image.fromarray(pixels).reduce(factor))
+    # A whole factor is a plain mean of pixels: faster than resampling, and without shifts.
+    pixels = reduce_by(frame.pixels, factor)
     found = detector.detect(pixels)
     if isinstance(detector, RefinesLandmarks):
         found = detector.refine(pixels, found)

@@ -47,6 +47,8 @@ class Frame:
         size: (width, height) as displayed, in pixels.
         lazy_pixels: makes the pixels as displayed.
         pts: timestamp in the container's time base; None where there is no container.
+        decoded: whether there are pixels; False where the decoder skipped a frame that nobody looks
+            at, as `Selection.looks_at` allows.
         until_s: time of the next selected frame, or the end of the source, in seconds; None
             where that is not known yet.
     """
@@ -58,6 +60,7 @@ class Frame:
     lazy_pixels: LazyPixels = field(repr=False, compare=False)
     pts: int | None = None
     until_s: float | None = None
+    decoded: bool = True
 
     @classmethod
     def of(
@@ -82,6 +85,17 @@ class Frame:
         size = (reading.width, reading.height)
         lazy = LazyPixels(fail)
         return cls(reading.source, reading.frame, reading.time_s, size, lazy, reading.pts)
+
+    @classmethod
+    def skipped(
+        cls, source: str, index: int, time_s: float, size: tuple[int, int], pts: int | None
+    ) -> Frame:
+        """Return a frame that was not decoded; asking for its pixels is an error."""
+
+        def fail() -> NDArray[np.uint8]:
+            raise RuntimeError(f"frame {index} of {source} was not decoded")
+
+        return cls(source, index, time_s, size, LazyPixels(fail), pts, decoded=False)
 
     @property
     def pixels(self) -> NDArray[np.uint8]:

@@ -28,7 +28,9 @@ def place_between(
     A face that was detected at both ends moves on a line from one to the other. A face that was
     detected at one end only came or went somewhere between: it is placed in the frames, from that
     end on, whose pixels look more like that end than like the other. So a face has rows up to
-    a cut, and none after it.
+    a cut, and none after it. A frame that was not decoded gets a row only where one further from
+    that end has the face too; cuts are seldom beside it, because encoders end a scene with a
+    reference frame, which is always decoded.
 
     Args:
         waiting: the frames since the last detection, that one first.
@@ -78,12 +80,16 @@ def _count_visible(
         return crop(job.frame, track.box(job.frame.time_s)).astype(np.int16)
 
     with_face, without_face = crop_at(here), crop_at(there)
-    for count, job in enumerate(ordered):
+    visible = 0
+    for count, job in enumerate(ordered, start=1):
+        if not job.frame.decoded:
+            continue
         pixels = crop_at(job)
         to_face = int(np.abs(pixels - with_face).sum())
         difference = to_face - int(np.abs(pixels - without_face).sum())
         # Where both ends are equally like it, the one nearer in time decides.
         late = abs(job.frame.time_s - start_s) > 0.5 * abs(end_s - start_s)
         if difference > 0 or (difference == 0 and late):
-            return count
-    return len(ordered)
+            break
+        visible = count
+    return visible

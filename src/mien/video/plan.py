@@ -11,7 +11,7 @@ from mien.video.quality import QualityGate
 from mien.video.smooth import FADE_INTERVALS, TIME_CONSTANT_S, make_smoother
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -82,6 +82,15 @@ class VideoSettings:
             _Schedule(self.detect_every, DETECT_S), _Schedule(self.read_every, CLASSIFY_S)
         )
 
+    def looks_at(self, position: int = 0) -> Callable[[int, float], bool]:
+        """Return a new function for `Selection.looks_at` that says what `plan` will look at.
+
+        Args:
+            position: as for `plan`.
+        """
+        planner = self.planner()
+        return lambda number, time_s: any(planner.at(position + number, time_s))
+
     def plan(self, frames: Iterable[Frame], position: int = 0) -> Iterator[FrameJob]:
         """Yield a job for each frame; convert the pixels of those that will be looked at.
 
@@ -94,6 +103,9 @@ class VideoSettings:
         """
         planner = self.planner()
         for number, frame in enumerate(frames, start=position):
+            if not frame.decoded:  # it was not to be looked at
+                yield FrameJob(frame)
+                continue
             detect, classify = planner.at(number, frame.time_s)
             if detect or classify:
                 frame.pixels  # noqa: B018  (converts them, in the thread that prefetches)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mien.errors import ConfigError, SourceError
 from mien.video.pace import SamplingInterval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from mien.video.frame import Frame
 
@@ -27,12 +27,16 @@ class Selection:
         end_s: frames at or after it are left out; None reads to the end.
         every: 1 reads all frames, n each n-th.
         fps: maximum frames a second, chosen by their timestamps; None reads all.
+        looks_at: whether pixels are needed, of a frame's number among the selected ones and its
+            time in seconds, asked once for each in order. Others may be `Frame.skipped`. None needs
+            those of all frames.
     """
 
     start_s: float = 0.0
     end_s: float | None = None
     every: int = 1
     fps: float | None = None
+    looks_at: Callable[[int, float], bool] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.every < 1:

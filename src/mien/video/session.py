@@ -7,7 +7,7 @@ sinks; `Session.results` yields them to callers that pull, such as `Reader.strea
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mien.errors import ConfigError, SourceError
@@ -98,7 +98,9 @@ class Session:
         summary: Summary,
     ) -> None:
         # Closed however this ends: the generator's end ends the threads.
-        with closing(self.results(source if resume is None else resume.source(source))) as results:
+        every_frame = any(sink.needs_pixels for sink in sinks)
+        found = self.results(source if resume is None else resume.source(source), every_frame)
+        with closing(found) as results:
             try:
                 for result in results if resume is None else resume.join(results):
                     summary.add(result.reading)
@@ -112,17 +114,27 @@ class Session:
                     raise
                 summary.error = error
 
-    def results(self, source: Source) -> Generator[FrameResult, None, None]:
+    def results(
+        self, source: Source, every_frame: bool = True
+    ) -> Generator[FrameResult, None, None]:
         """Yield the result of each selected frame of a source, in order.
 
         The threads that decode and detect end when this generator is closed.
+
+        Args:
+            source: what is read.
+            every_frame: decode every frame; False leaves out those that are neither detected nor
+                classified where that is possible: see `Frame.decoded`.
 
         Raises:
             SourceError: it cannot be read; or it broke off, after the results of its last frames.
         """
         settings, detector, classifier = self.settings, self.detector, self.classifier
         broken: list[SourceError] = []
-        frames = source.frames(self.selection)
+        selection = self.selection
+        if not (every_frame or settings.live) and selection.every == 1 and selection.fps is None:
+            selection = replace(selection, looks_at=settings.looks_at(source.position))
+        frames = source.frames(selection)
         size = classifier.info.input_size
         if settings.live:
             # Frames are dropped before any work is planned on them.

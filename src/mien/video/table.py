@@ -72,6 +72,8 @@ class TableSink(Sink):
         MissingExtraError: pyarrow is not installed.
     """
 
+    needs_pixels = False
+
     def __init__(self, labels: Sequence[str]) -> None:
         self._arrow, self._labels = load_arrow(), labels
         self._schema = arrow_schema(labels)

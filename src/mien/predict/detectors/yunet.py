@@ -18,6 +18,7 @@ from mien.errors import ModelFileError
 from mien.files import sha256
 from mien.imaging.boxes import overlaps, suppress
 from mien.imaging.crop import Framing
+from mien.imaging.reduce import reduce_by
 from mien.model.runtime import Session, read_model
 from mien.predict.detectors.base import has_pixels
 from mien.predict.detectors.mtcnn import FaceVerifier
@@ -108,7 +109,7 @@ class YuNet:
             return Faces.none()
         height, width = image_hwc.shape[:2]
         least = math.ceil(math.sqrt(width * height / MAX_PIXELS))
-        # A whole factor, by which Pillow's reduce() takes exact means of blocks.
+        # A whole factor, by which images are reduced to exact means of blocks.
         factor: float = max(1, least, min(width, height) // SHORTER_SIDE)
         rows, first = self._candidates(image_hwc, factor), True
         while True:
@@ -164,7 +165,7 @@ class YuNet:
         """Return the candidates found in the image reduced by a factor; 0.5 enlarges it."""
         pixels = image_hwc
         if factor > 1:
-            pixels = np.asarray(Image.fromarray(image_hwc).reduce(int(factor)))
+            pixels = reduce_by(image_hwc, int(factor))
         elif factor < 1:
             size = 2 * image_hwc.shape[1], 2 * image_hwc.shape[0]
             pixels = np.asarray(Image.fromarray(image_hwc).resize(size, Image.Resampling.BILINEAR))

@@ -30,7 +30,13 @@ class Sink(ABC):
     `replay` (only where a run is resumed), `open`, `write` for each frame, and then either
     `close` or, after any error, `abort`. A file gets its final name in `close`; `abort` leaves none
     under it. `abort` may also follow `close`, where another sink failed to close.
+
+    Attributes:
+        needs_pixels: whether `write` looks at the pixels of frames that are not classified. Where
+            no sink of a session does, frames that nobody looks at may stay undecoded.
     """
+
+    needs_pixels = True
 
     @property
     def resumable(self) -> bool:

@@ -39,6 +39,8 @@ class LslOutlet(Sink):
         MissingExtraError: pylsl is not installed.
     """
 
+    needs_pixels = False
+
     def __init__(self, name: str, labels: Sequence[str]) -> None:
         if not name.strip():
             raise ConfigError("lsl: the name is empty", hint="give a name, such as mien")

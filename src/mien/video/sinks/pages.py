@@ -26,6 +26,8 @@ class SummaryFile(Sink):
         path: of the file.
     """
 
+    needs_pixels = False
+
     def __init__(self, path: Path) -> None:
         self._path = path
 
@@ -56,6 +58,8 @@ class TimelinePages(Sink):
         page_path: of the report page; None writes none.
         video: name of the annotated video beside the page; None where there is none.
     """
+
+    needs_pixels = False
 
     def __init__(
         self,

@@ -47,6 +47,8 @@ class RowFile(Sink):
         kind: of the part: 'csv' or 'json'.
     """
 
+    needs_pixels = False
+
     def __init__(
         self,
         path: Path,

@@ -29,6 +29,8 @@ class RowStream(Sink):
         ConfigError: another kind.
     """
 
+    needs_pixels = False
+
     def __init__(
         self, stream: IO[str], kind: str, labels: Sequence[str], *, flush: bool = False
     ) -> None:

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import MissingExtraError
@@ -33,10 +34,15 @@ def columns(labels: Sequence[str]) -> list[str]:
     return [*ABOUT, *PLACE, *POSE, *raw, *smoothed, *PREDICTION]
 
 
+@cache
+def _empty(labels: tuple[str, ...]) -> dict[str, Any]:
+    return dict.fromkeys(columns(labels))
+
+
 def rows(reading: FrameReading, labels: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the rows of a frame: values by column, None where there is none."""
-    # Every row has every column: tables of one model can be joined.
-    empty = dict.fromkeys(columns(labels))
+    # Every row has every column, in one order: tables of one model can be joined.
+    empty = _empty(tuple(labels))
     about = {
         "source": reading.source,
         "frame": reading.frame,
@@ -95,12 +101,13 @@ class CsvLines:
     def __init__(self, labels: Sequence[str]) -> None:
         # One buffer and one writer, emptied after each line, rather than new ones for each row.
         self._buffer = io.StringIO()
-        self._writer = csv.DictWriter(self._buffer, columns(labels), lineterminator="\n")
+        self._columns = columns(labels)
+        self._writer = csv.writer(self._buffer, lineterminator="\n")
 
     @property
     def header(self) -> str:
         """The line of column names."""
-        self._writer.writeheader()
+        self._writer.writerow(self._columns)
         return self._taken()
 
     def line(self, row: Mapping[str, Any]) -> str:
@@ -111,7 +118,7 @@ class CsvLines:
             "landmarks": None if marks is None else " ".join(map(str, marks)),
             "unsure": None if row["unsure"] is None else str(row["unsure"]).lower(),
         }
-        self._writer.writerow(text)
+        self._writer.writerow([text[name] for name in self._columns])
         return self._taken()
 
     def _taken(self) -> str:
