@@ -371,6 +371,34 @@ def test_nothing_is_sent(private: Visit, examples: Path, clip: Path) -> None:
     assert "not sent anywhere" in page.locator("#where-note").inner_text()
 
 
+def test_the_next_frame_is_captured_while_one_is_read(private: Visit) -> None:
+    got = private().evaluate(
+        """async () => {
+        const { here } = await import("/assets/app/private/client.js");
+        const { listModels } = await import("/assets/app/api.js");
+        const video = Object.assign(document.createElement("canvas"),
+          { width: 64, height: 48, videoWidth: 64, videoHeight: 48 });
+        video.getContext("2d");
+        const times = [], problems = [];
+        const [model] = await listModels();
+        const live = await here.live({ model, onReading: ({ time_s }) => times.push(time_s),
+          onEnd: (error) => problems.push(error.message) });
+        const ready = [live.ready], sent = [];
+        for (let k = 0; k < 2; k++) {
+          sent.push(live.send(video));
+          ready.push(live.ready);
+        }
+        await Promise.all(sent);
+        ready.push(live.ready);
+        return { ready, times, problems };
+    }"""
+    )
+    assert got["problems"] == []
+    assert got["ready"] == [True, True, False, True]
+    assert len(got["times"]) == 2
+    assert got["times"] == sorted(got["times"])
+
+
 def test_a_bookmark_keeps_it_private(private: Visit, visit: Visit) -> None:
     page = private()
     assert page.url.endswith("/#private")

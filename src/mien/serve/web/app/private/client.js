@@ -7,6 +7,7 @@ import { Connection } from "./connection.js";
 import { labelled, scaledDown, scaledUp } from "./frames.js";
 
 const STEP_S = 0.1;
+const MAX_UNANSWERED = 2; // frames: more would only wait for each other
 const MAX_PIXELS = 50e6;
 
 let connection = null, ready = null, loaded = "";
@@ -77,24 +78,27 @@ export const here = {
   async live({ model, onReading, onEnd }) {
     await ask("begin", { paced: true });
     const began = performance.now(), captures = new FrameCapture();
-    let frame = 0;
-    const live = {
-      ready: true,
+    let frame = 0, unanswered = 0, failed = false;
+    return {
+      // While the worker reads one frame the next one is captured: the camera is never waited for.
+      get ready() {
+        return !failed && unanswered < MAX_UNANSWERED;
+      },
       async send(video) {
-        live.ready = false;
+        unanswered += 1;
         try {
           const image = captures.take(video, frame++);
           const time = (performance.now() - began) / 1000;
           const bitmap = await createImageBitmap(image);
           onReading(named(await ask("frame", { bitmap, time }, [bitmap]), model.labels), image);
-          live.ready = true;
+          unanswered -= 1;
         } catch (error) {
-          onEnd(error);
+          if (!failed) onEnd(error);
+          failed = true;
         }
       },
       close() {},
     };
-    return live;
   },
 };
 
