@@ -10,15 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from tests.patience import PATIENCE_S, until
-from tests.serve.running import SlowDetector, fakes, running
+from tests.serve.running import BOX, SlowDetector, fakes, running
 from tests.video.clips import image
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from mien.imaging.pose import head_pose
 from mien.serve.live import MAX_UNREADABLE, Mailbox
+from mien.testing import FakeDetector
+from mien.types import Faces
 
 
 def encoded() -> bytes:
@@ -55,11 +60,30 @@ def test_each_frame_that_is_read_is_answered(server: httpx.Client) -> None:
     first = answers[0]
     assert (first["time_s"], first["width"], first["height"], first["dropped"]) == (0, 120, 80, 0)
     face = answers[-1]["faces"][0]
-    assert set(face) == {"track", "box", "score", "quality", "probabilities", "raw", "label",
-                         "confidence", "unsure"}  # fmt: skip
+    assert set(face) == {"track", "box", "score", "quality", "yaw", "pitch", "roll",
+                         "probabilities", "raw", "label", "confidence", "unsure"}  # fmt: skip
     assert (face["track"], face["label"], face["unsure"]) == (1, "happy", False)
     assert face["probabilities"] == pytest.approx({"happy": 0.9, "neutral": 0.05, "sad": 0.05})
     assert [a["time_s"] for a in answers] == sorted(a["time_s"] for a in answers)
+
+
+class Marked(FakeDetector):
+    """Finds one face, with landmarks of a head that is turned and tilted."""
+
+    marks = np.array([[[42, 30], [62, 26], [58, 38], [48, 50], [62, 48]]], np.float32)
+
+    def detect(self, image_hwc: NDArray[np.uint8]) -> Faces:
+        found = super().detect(image_hwc)
+        return Faces(found.boxes_xyxy, found.scores_n, self.marks[: len(found)])
+
+
+def test_answers_have_the_heads_angles(tmp_path: Path) -> None:
+    with running(tmp_path, detector=Marked([BOX])) as server, camera(server) as line:
+        line.send(encoded())
+        (face,) = answer(line)["faces"]
+    pose = head_pose(Marked.marks[0])
+    assert abs(pose.yaw) > 5 and abs(pose.roll) > 5
+    assert [face["yaw"], face["pitch"], face["roll"]] == pytest.approx(list(pose), abs=0.06)
 
 
 def test_the_newest_frame_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,6 +239,9 @@ def test_trackers_follow_independently(load: Callable[..., Any]) -> None:
     assert last["box"] == pytest.approx(still["box"], abs=20)
     assert last["label"] == still["label"] == "happy"
     assert last["quality"] == "good"
+    # Every frame is searched for faces here. The astronaut faces the camera.
+    assert all(abs(face["yaw"]) < 20 and abs(face["roll"]) < 20 for (face,) in found)
+    assert all(abs(face["pitch"]) < 35 for (face,) in found)
     assert closed == ["MienError", "the tracker was closed"]
 
 

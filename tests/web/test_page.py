@@ -222,6 +222,10 @@ def test_the_camera_is_read_and_stopped(visit: Visit) -> None:
     assert {row["label"] for row in faces} >= {"happy"}
     header = downloaded(page, "csv").decode().splitlines()[0].split(",")
     assert header[:4] == ["source", "frame", "time_s", "track"]
+    assert header[9:13] == ["quality", "yaw", "pitch", "roll"]
+    yaws = [row["yaw"] for row in faces]
+    assert any(yaw is not None for yaw in yaws)
+    assert all(-40 < yaw < 40 for yaw in yaws if yaw is not None)
     assert Image.open(io.BytesIO(downloaded(page, "png"))).size == (640, 480)
     page.click("#restart")
     page.wait_for_selector("#stop")

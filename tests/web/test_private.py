@@ -180,7 +180,12 @@ def in_python(
     planned = detect_faces(flow.plan(frames), detector, side)
     return [
         [
-            (f.track, f.quality, None if f.probabilities is None else [*f.probabilities.values()])
+            (
+                f.track,
+                f.quality,
+                None if f.probabilities is None else [*f.probabilities.values()],
+                None if f.pose is None else list(f.pose),
+            )
             for f in result.reading.faces
         ]
         for result in track_faces(planned, detector.framing, classifier, flow)
@@ -201,7 +206,8 @@ IN_BROWSER = """async ([images, times, found, size]) => {
   const answers = [];
   for (const [i, time] of times.entries()) {
     const faces = await follower.read(images[i % images.length], time);
-    answers.push(faces.map(({ track, quality, probabilities }) => [track, quality, probabilities]));
+    answers.push(faces.map(({ track, quality, probabilities, yaw, pitch, roll }) =>
+      [track, quality, probabilities, yaw === null ? null : [yaw, pitch, roll]]));
   }
   return answers;
 }"""
@@ -232,11 +238,14 @@ def test_private_mode_follows_as_the_server_at_any_frame_rate(
     side = ByBrightness(["happy"]).info.input_size
     sent = [as_raster(image) for image in images]
     got = visit().evaluate(IN_BROWSER, [sent, times, marked, side])
-    assert max(track for faces in expected for track, _, _ in faces) >= 2
+    assert max(track for faces in expected for track, *_ in faces) >= 2
     for time, ours, theirs in zip(times, got, expected, strict=True):
         assert [face[:2] for face in ours] == [list(face[:2]) for face in theirs], time
         for one, other in zip(ours, theirs, strict=True):
             assert one[2] == (None if other[2] is None else pytest.approx(other[2], abs=0.01)), time
+            # Only of detected faces, in both.
+            assert one[3] == (None if other[3] is None else pytest.approx(other[3], abs=0.05)), time
+    assert any(face[3] for faces in got for face in faces)
 
 
 def test_turned_heads_are_judged_as_in_python(visit: Visit, rng: np.random.Generator) -> None:

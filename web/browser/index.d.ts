@@ -48,6 +48,12 @@ export interface TrackedFace extends Omit<Face, "probabilities" | "label" | "con
   /** Number of the track, 1 or more; it stays while the face is followed. */
   track: number;
   quality: Quality;
+  /** Of the head, in degrees: positive towards the right edge; null in frames without a detection. */
+  yaw: number | null;
+  /** In degrees, positive for a raised head; null likewise. */
+  pitch: number | null;
+  /** In degrees, positive for a head that is tilted clockwise; null likewise. */
+  roll: number | null;
   /** Of this frame alone; null in frames that are not classified. */
   raw: Probabilities | null;
   /** Smoothed along the track; null while the quality is not good. */

@@ -119,9 +119,10 @@ export class Reader {
   }
 
   #decided(faces) {
-    return labelled(faces, this.labels).map(({ box, score, track, quality, landmarks, raw, probabilities }) => {
+    return labelled(faces, this.labels).map(({ box, score, landmarks, raw, probabilities, ...rest }) => {
+      const { track, quality, yaw, pitch, roll } = rest;
       const { label, confidence } = named({ probabilities, quality }, this.minConfidence);
-      const tracked = track === undefined ? {} : { track, quality, raw };
+      const tracked = track === undefined ? {} : { track, quality, yaw, pitch, roll, raw };
       return {
         box, score, ...(landmarks && { landmarks }), ...tracked, probabilities,
         label: probabilities ? label : null, confidence,

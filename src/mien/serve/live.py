@@ -18,6 +18,7 @@ from mien.video.detect import detect_faces
 from mien.video.frame import Frame
 from mien.video.pipeline import track_faces
 from mien.video.plan import VideoSettings
+from mien.video.sinks.rows import POSE, angles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -152,6 +153,7 @@ class Camera:
             "box": [round(v, 1) for v in face.box],
             "score": round(face.score, 4),
             "quality": face.quality,
+            **(dict.fromkeys(POSE) if face.pose is None else angles(face.pose)),
             "probabilities": _rounded(face.probabilities),
             "raw": _rounded(face.raw),
             "label": label,

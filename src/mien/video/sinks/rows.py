@@ -64,7 +64,7 @@ def _face(face: TrackedFace, labels: Sequence[str]) -> dict[str, Any]:
         "score": round(face.score, 4),
         "quality": face.quality,
         "landmarks": None if marks is None else [round(v, 1) for point in marks for v in point],
-        **({} if pose is None else _angles(pose)),
+        **({} if pose is None else angles(pose)),
         **_probabilities("raw", face.raw, labels),
         **_probabilities("p", face.probabilities, labels),
         "label": face.label,
@@ -73,7 +73,8 @@ def _face(face: TrackedFace, labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _angles(pose: HeadPose) -> dict[str, float | None]:
+def angles(pose: HeadPose) -> dict[str, float | None]:
+    """Return yaw, pitch and roll in degrees by name, rounded; None where there is no angle."""
     # Landmarks in one place have no angles, and JSON has no NaN.
     return {
         name: round(angle, 1) if math.isfinite(angle) else None

@@ -140,7 +140,8 @@ export function framesOf(rows, labels) {
     if (row.track == null) continue;
     frames.get(row.frame).faces.push({
       track: row.track, box: row.box ?? [row.x0, row.y0, row.x1, row.y1], score: row.score,
-      quality: row.quality ?? "good", raw: fractions(row, "raw"), probabilities: fractions(row, "p"),
+      quality: row.quality ?? "good", yaw: row.yaw, pitch: row.pitch, roll: row.roll,
+      raw: fractions(row, "raw"), probabilities: fractions(row, "p"),
     });
   }
   return [...frames.values()];

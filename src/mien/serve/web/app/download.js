@@ -63,8 +63,8 @@ export function framesCsv(frames, labels, threshold, source) {
 }
 
 function table(frames, labels, threshold, source) {
-  const names = ["source", "frame", "time_s", "track", "x0", "y0", "x1", "y1", "score", "quality",
-    ...labels.map((label) => `raw_${label}`), ...labels.map((label) => `p_${label}`),
+  const names = ["source", "frame", "time_s", "track", "x0", "y0", "x1", "y1", "score", "quality", "yaw",
+    "pitch", "roll", ...labels.map((label) => `raw_${label}`), ...labels.map((label) => `p_${label}`),
     "label", "confidence", "unsure"];
   const rows = [names];
   frames.forEach(({ frame, time_s: time, faces }, i) => {
@@ -74,7 +74,8 @@ function table(frames, labels, threshold, source) {
       const columns = (values) => labels.map((label) => (values ? rounded(values[label], 4) : ""));
       const { label, confidence } = answer(face, threshold);
       rows.push([...about, face.track, ...face.box.map((v) => rounded(v, 1)), rounded(face.score, 4),
-        face.quality, ...columns(face.raw), ...columns(face.probabilities), label ?? "", confidence ?? "",
+        face.quality, ...[face.yaw, face.pitch, face.roll].map((angle) => (angle == null ? "" : rounded(angle, 1))),
+        ...columns(face.raw), ...columns(face.probabilities), label ?? "", confidence ?? "",
         label === null || label === UNSURE]);
     }
   });

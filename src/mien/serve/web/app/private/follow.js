@@ -7,10 +7,12 @@ import {
 } from "../constants.js";
 import { cropFace } from "./align.js";
 import { lostAfter, SamplingInterval } from "./pace.js";
+import { headPose } from "./pose.js";
 import { judge } from "./quality.js";
 import { reduce } from "./resample.js";
 import { Tracker } from "./tracker.js";
 
+const axes = [0, 1, 2];
 const MAX_FORESIGHT_S = 0.4; // without detections a predicted box stops, before it runs away
 const MAX_DETECT_FRACTION = 0.4; // of the time: on a slow machine faces are detected less often
 const MAX_DETECT_S = 1;
@@ -88,7 +90,7 @@ export class Follower {
         const crop = spot.origin === "detected"
           ? spot.detection.crop : cropFace(image, spot.box, this.framing, this.size);
         spot.quality = judge(spot.box, image.width, image.height, crop,
-          spot.detection.landmarks, inFront(spot, spots));
+          poseOf(spot.detection), inFront(spot, spots));
         if (spot.quality === "good") rows.set(spot, crops.push(crop) - 1);
       }
     }
@@ -103,11 +105,19 @@ export class Follower {
     past.time = time;
     if (spot.quality) past.quality = spot.quality;
     if (raw) smooth(past, time, raw, this.reads.seconds);
+    const pose = spot.origin === "detected" ? poseOf(spot.detection) : null;
+    const [yaw, pitch, roll] = axes.map((axis) => (Number.isFinite(pose?.[axis]) ? pose[axis] : null));
     return {
-      track: number, box: spot.box, score: spot.detection.score, quality: past.quality, raw,
+      track: number, box: spot.box, score: spot.detection.score, quality: past.quality, yaw, pitch, roll, raw,
       probabilities: past.quality === "good" ? past.value : null,
     };
   }
+}
+
+/** Yaw, pitch and roll of a detection in degrees, computed once; null without landmarks. */
+function poseOf(detection) {
+  detection.pose ??= detection.landmarks ? headPose(detection.landmarks) : null;
+  return detection.pose;
 }
 
 /** Exponential smoothing in seconds; `every` is the usual time from one reading to the next. */

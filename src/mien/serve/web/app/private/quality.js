@@ -2,14 +2,13 @@
 
 import { MAX_COVERED, MAX_YAW, MIN_INSIDE, MIN_SHARPNESS, MIN_SIDE } from "../constants.js";
 import { overlap } from "./boxes.js";
-import { headPose } from "./pose.js";
 
 /**
  * "good", or the first reason not to classify a face.
- * @param {number[][] | null} landmarks five [x, y], where the frame was searched for faces.
+ * @param {number[] | null} pose yaw, pitch and roll in degrees, where there are landmarks.
  * @param {number[][]} others boxes that may be in front of this one.
  */
-export function judge(box, width, height, crop, landmarks, others) {
+export function judge(box, width, height, crop, pose, others) {
   const [x0, y0, x1, y1] = box;
   if (Math.max(x1 - x0, y1 - y0) < MIN_SIDE) return "small";
   const shown = Math.max(Math.min(x1, width) - Math.max(x0, 0), 0) *
@@ -17,7 +16,7 @@ export function judge(box, width, height, crop, landmarks, others) {
   if (shown < MIN_INSIDE * (x1 - x0) * (y1 - y0)) return "cut";
   if (others.some((other) => overlap(box, other, "smaller") > MAX_COVERED)) return "covered";
   // Landmarks in one place have no angle: NaN.
-  if (landmarks && !(Math.abs(headPose(landmarks)[0]) <= MAX_YAW)) return "turned";
+  if (pose && !(Math.abs(pose[0]) <= MAX_YAW)) return "turned";
   if (sharpness(crop) < MIN_SHARPNESS) return "blurred";
   return "good";
 }
