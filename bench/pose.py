@@ -8,8 +8,9 @@ about all three at once. Errors, in degrees, of
 
 - `true`: the pose of the landmarks' true places: what a generic face and five points allow;
 - `yunet`: of the default detector's landmarks;
-- `video`: of those after `refine`, as `mien video` and private mode use them; the detection whose
-  box is nearest to the image's middle.
+- `refined`: of those after `refine`; the detection whose box is nearest to the image's middle;
+- `video`: of the same by `detected_poses`, which undoes that large angles come out too small, as
+  `mien video` and private mode have them.
 
 Intervals: 95%, bootstrap over heads. DIR gets some of the images, to look at.
 """
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from heads import AGES, ORIGINS, SEXES, Meshes, render
-from mien.imaging.pose import head_poses
+from mien.imaging.pose import detected_poses, head_poses
 from mien.predict.detectors.yunet import YuNet
 
 Floats = NDArray[np.float64]
@@ -33,7 +34,8 @@ SIDE = 320
 TURNS = (-45, -30, -15, 0, 15, 30, 45)
 WITHIN = 30
 AXES = ("yaw", "pitch", "roll")
-KINDS = ("true", "yunet", "video")
+KINDS = ("true", "yunet", "refined", "video")
+SOLVERS = (head_poses, head_poses, head_poses, detected_poses)
 
 
 def poses(rng: np.random.Generator) -> Floats:
@@ -69,11 +71,12 @@ def errors(
         marks = []
         for number, pose in enumerate(own):
             pixels, true = render(head, meshes, (pose[0], pose[1], pose[2]), SIDE, rng)
-            marks.append([true, *landmarks(detector, pixels)])
+            yunet, refined = landmarks(detector, pixels)
+            marks.append([true, yunet, refined, refined])
             if out is not None and len(names) % len(ORIGINS) == number % len(ORIGINS):
                 name = f"{len(names):02d}-" + "_".join(f"{angle:+.0f}" for angle in pose)
                 Image.fromarray(pixels).save(out / f"{name}.png")
-        found = head_poses(np.array(marks).reshape(-1, 5, 2)).reshape(len(own), len(KINDS), 3)
+        found = np.stack([solve(np.array(marks)[:, k]) for k, solve in enumerate(SOLVERS)], axis=1)
         truth.append(own)
         wrong.append((found - own[:, None] + 180) % 360 - 180)
         names.append(head.name)
@@ -126,7 +129,7 @@ def report(truth: Floats, wrong: Floats, names: list[str]) -> None:
     print("\n| mean error of `video` | yaw | pitch | roll |\n| --- | ---: | ---: | ---: |")
     for origin in ORIGINS:
         some = np.array([name.endswith(origin) for name in names])
-        own = wrong[some][(inside & ~missed)[some]][:, 2]
+        own = wrong[some][(inside & ~missed)[some]][:, 3]
         print(f"| {origin} | {' | '.join(f'{v:+.1f}' for v in own.mean(axis=0))} |")
 
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from mien.imaging.pose import FACE_53, head_pose, head_poses, openface_angles
+from mien.imaging.pose import FACE_53, detected_poses, head_pose, head_poses, openface_angles
 
 
 def turned(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
@@ -87,3 +87,20 @@ def test_openface_angles_multiply_to_the_same_rotation(poses: NDArray[np.float64
     raised, to_the_right = openface_angles(np.array([[0.0, 20, 0], [20, 0, 0]]))
     assert raised[0] < 0
     assert to_the_right[1] < 0
+
+
+def test_angles_of_detected_landmarks_are_enlarged(poses: NDArray[np.float64]) -> None:
+    """Symmetrically, in order, and within the range of each angle."""
+    marks = np.array([seen(*pose) for pose in poses])
+    found, plain = detected_poses(marks), head_poses(marks)
+    assert found[:, 2] == pytest.approx(plain[:, 2])
+    for axis, (factor, most) in enumerate(((1.1, 90), (1.4, 180))):
+        small = np.abs(plain[:, axis]) <= 60
+        assert found[small, axis] == pytest.approx(factor * plain[small, axis])
+        assert (np.abs(found[:, axis]) <= most).all()
+        assert (np.argsort(found[:, axis]) == np.argsort(plain[:, axis])).all()
+    lying = detected_poses(np.array([seen(75, 0, 0), seen(0, 120, 0), seen(0, -170, 0)]))
+    assert lying[0, 0] == pytest.approx(66 + 15 / 30 * 24)
+    assert lying[1, 1] == pytest.approx(84 + 60 / 120 * 96)
+    assert lying[2, 1] == pytest.approx(-84 - 110 / 120 * 96)
+    assert np.isnan(detected_poses(np.zeros((1, 5, 2)))).all()

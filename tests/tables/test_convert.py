@@ -20,7 +20,7 @@ from scipy.spatial.transform import Rotation
 from tests.conftest import run_mien
 
 from mien.errors import ConfigError, DataError
-from mien.imaging.pose import head_pose
+from mien.imaging.pose import HeadPose, detected_poses
 from mien.tables.load import load_rows
 from mien.tables.write import WRITERS, write_rows
 from mien.types import FrameReading, TrackedFace
@@ -41,7 +41,7 @@ def reading(number: int, rng: np.random.Generator, tracks: tuple[int, ...]) -> F
             TrackedFace(
                 track=track, box=tuple(rng.uniform(0, 200, 4)), score=float(rng.random()),
                 origin="detected", quality="good",
-                landmarks=marks, pose=head_pose(marks),
+                landmarks=marks, pose=HeadPose(*detected_poses(np.array([marks]))[0].tolist()),
                 raw=probabilities, probabilities=probabilities, confidence=float(p.max()),
                 label="unsure" if p.max() < 0.5 else label,
             )

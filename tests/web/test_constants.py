@@ -59,6 +59,8 @@ PYTHON: dict[str, Any] = {
     "FACE": tuple(pose.FACE_53.tolist()),
     "STEPS": pose.STEPS,
     "DAMPING": pose.DAMPING,
+    "YAW_KNOTS": tuple(map(list, pose.YAW_KNOTS)),
+    "PITCH_KNOTS": tuple(map(list, pose.PITCH_KNOTS)),
     "DETECTOR": DEFAULT,
     "STRIDES": yunet.STRIDES,
     "FIRST_SIDE": yunet.SHORTER_SIDE,

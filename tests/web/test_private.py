@@ -14,7 +14,7 @@ from PIL import Image
 
 from mien import Reader
 from mien.imaging.crop import Framing, crop_faces
-from mien.imaging.pose import head_poses
+from mien.imaging.pose import detected_poses, head_poses
 from mien.predict.detectors.mtcnn import FaceVerifier, upright
 from mien.testing import FakeClassifier
 from mien.types import Faces
@@ -252,16 +252,17 @@ def test_turned_heads_are_judged_as_in_python(visit: Visit, rng: np.random.Gener
     faces = [np.array(landmarks([0, 0, 60, 75])) + rng.normal(0, 6, (5, 2)) for _ in range(60)]
     faces.append(np.array(landmarks([0, 0, 60, 75])))
     faces[-1][2, 0] = 60  # the nose is beside both eyes
-    expected = head_poses(np.array(faces, np.float32))
+    marks = np.array(faces, np.float32)
+    expected = np.stack([head_poses(marks), detected_poses(marks)], axis=1)
     got = visit().evaluate(
         """async (faces) => {
-        const { headPose } = await import("/assets/app/private/pose.js");
-        return faces.map(headPose);
+        const { headPose, detectedPose } = await import("/assets/app/private/pose.js");
+        return faces.map((face) => [headPose(face), detectedPose(face)]);
     }""",
         [face.tolist() for face in faces],
     )
     assert np.array(got) == pytest.approx(expected, abs=0.01)
-    assert abs(expected[-1, 0]) > QualityGate().max_yaw
+    assert abs(expected[-1, 1, 0]) > QualityGate().max_yaw
 
 
 def test_crops_are_turned_as_in_python(visit: Visit, rng: np.random.Generator) -> None:

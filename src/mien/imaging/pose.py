@@ -31,6 +31,10 @@ STEPS = 3
 """Gauss-Newton steps: more of them change the mean error by less than 0.001 degrees."""
 DAMPING = 1e-3
 """Levenberg's, relative to the mean of the normal matrix's diagonal."""
+YAW_KNOTS = ((0.0, 60.0, 90.0), (0.0, 66.0, 90.0))
+PITCH_KNOTS = ((0.0, 60.0, 180.0), (0.0, 84.0, 180.0))
+"""Angles of detected landmarks, and what they mean, in degrees: networks place landmarks as those
+of a head that is turned less. Piecewise linear; chosen on rendered heads (docs/log.md)."""
 
 _CENTRED = FACE_53 - FACE_53.mean(axis=0)
 _INVERSE = np.linalg.pinv(_CENTRED).T
@@ -86,6 +90,21 @@ def head_poses(landmarks_n52: NDArray[np.floating]) -> NDArray[np.float64]:
     ]
     degrees: NDArray[np.float64] = np.degrees(np.stack(angles, axis=1))
     return degrees
+
+
+def detected_poses(landmarks_n52: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return `head_poses` of landmarks that a network has placed, float64 [n, 3], in degrees.
+
+    Networks shrink large angles; this undoes it on average.
+
+    Args:
+        landmarks_n52: see `head_poses`.
+    """
+    poses = head_poses(landmarks_n52)
+    for axis, (measured, meant) in enumerate((YAW_KNOTS, PITCH_KNOTS)):
+        sizes = np.interp(np.abs(poses[:, axis]), measured, meant)
+        poses[:, axis] = np.copysign(sizes, poses[:, axis])
+    return poses
 
 
 def _start(

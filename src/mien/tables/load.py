@@ -8,7 +8,7 @@ import numpy as np
 
 from mien.errors import DataError, counted
 from mien.files import CHECK_PATH
-from mien.imaging.pose import head_poses
+from mien.imaging.pose import detected_poses
 from mien.video.sinks.rows import ABOUT, PLACE, POSE, arrow_schema, load_arrow
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _with_poses(table: Any) -> Any:
     angles: list[list[float | None]] = [[None] * len(marks) for _ in POSE]
     if known:
         points = np.array([marks[number] for number in known], np.float64)
-        poses = np.round(head_poses(points.reshape(-1, 5, 2)), 1)
+        poses = np.round(detected_poses(points.reshape(-1, 5, 2)), 1)
         for own, column in zip(angles, poses.T.tolist(), strict=True):
             for number, angle in zip(known, column, strict=True):
                 own[number] = angle if np.isfinite(angle) else None

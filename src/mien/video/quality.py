@@ -27,14 +27,14 @@ class QualityGate:
         min_side: minimum of the box's longer side in pixels; 24 is half a crop's side.
         min_sharpness: minimum `sharpness`; chosen by eye, to refuse only smooth blurs.
         max_yaw: maximum degrees that a head is turned to either side, as measured: large angles
-            come out too small, 45 as 35 to 38.
+            come out too small, 45 as 38 to 42.
         min_inside: minimum fraction of the box inside the image, 0 to 1.
         max_covered: maximum fraction of the box inside another face's box, 0 to 1.
     """
 
     min_side: float = 24.0
     min_sharpness: float = 0.004
-    max_yaw: float = 35.0
+    max_yaw: float = 38.5
     min_inside: float = 0.6
     max_covered: float = 0.3
 

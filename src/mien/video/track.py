@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.imaging.pose import HeadPose, head_poses
+from mien.imaging.pose import HeadPose, detected_poses
 from mien.video.assign import assign
 from mien.video.pace import lost_after
 
@@ -265,7 +265,7 @@ class Tracker:
 def _detections(faces: Faces, crops_nhw: NDArray[np.uint8] | None) -> list[Detection]:
     marks = faces.landmarks_n52
     # All faces of a frame at once: one costs as much as ten.
-    poses = None if marks is None else [HeadPose(*own) for own in head_poses(marks).tolist()]
+    poses = None if marks is None else [HeadPose(*own) for own in detected_poses(marks).tolist()]
     return [
         Detection(
             faces.boxes_xyxy[i],

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from mien.video.summary import Summary
 
 CHIPS = 5
-"""Chips of a stretch of a track that are embedded."""
+"""Most chips of a stretch of a track that are embedded; embedding is what finding people costs."""
+CHIP_S = 3.0
+"""Seconds of a stretch for which another chip is embedded, beside two."""
 SPAN_S = 0.4
 """Seconds of which at first one chip is kept; doubled whenever a track has too many."""
 BETTER = 1.1
@@ -97,9 +99,10 @@ class TrackChips(Generic[W]):
             self._held, self._span_s = joined, 2 * self._span_s
 
     def best(self) -> list[W]:
-        """Return at most CHIPS, each the best of its part of the track, in order of time."""
+        """Return the best of each part of the track, in order of time: two to CHIPS, by length."""
         ordered = [self._held[number] for number in sorted(self._held)]
-        edges = np.linspace(0, len(ordered), min(CHIPS, len(ordered)) + 1).astype(int)
+        count = min(2 + int(len(ordered) * self._span_s / CHIP_S), CHIPS, len(ordered))
+        edges = np.linspace(0, len(ordered), count + 1).astype(int)
         parts = [ordered[a:b] for a, b in pairwise(edges.tolist())]
         return [max(part, key=lambda one: one.worth) for part in parts]
 

@@ -42,7 +42,7 @@ export const MIN_TRACK_SCORE = 0.9;
 // mien.video.quality: which faces are classified
 export const MIN_SIDE = 24;
 export const MIN_SHARPNESS = 0.004;
-export const MAX_YAW = 35;
+export const MAX_YAW = 38.5;
 export const MIN_INSIDE = 0.6;
 export const MAX_COVERED = 0.3;
 
@@ -50,6 +50,8 @@ export const MAX_COVERED = 0.3;
 export const FACE = [[-31.5, -26.2, -34.7], [31.5, -26.2, -34.7], [0, 11.3, -74.8], [-24.6, 43.4, -42.8], [24.6, 43.4, -42.8]];
 export const STEPS = 3;
 export const DAMPING = 0.001;
+export const YAW_KNOTS = [[0, 60, 90], [0, 66, 90]];
+export const PITCH_KNOTS = [[0, 60, 180], [0, 84, 180]];
 
 // mien.predict.detectors
 export const DETECTOR = "yunet";

@@ -7,7 +7,7 @@ import {
 } from "../constants.js";
 import { cropFace } from "./align.js";
 import { lostAfter, SamplingInterval } from "./pace.js";
-import { headPose } from "./pose.js";
+import { detectedPose } from "./pose.js";
 import { judge } from "./quality.js";
 import { reduce } from "./resample.js";
 import { Tracker } from "./tracker.js";
@@ -116,7 +116,7 @@ export class Follower {
 
 /** Yaw, pitch and roll of a detection in degrees, computed once; null without landmarks. */
 function poseOf(detection) {
-  detection.pose ??= detection.landmarks ? headPose(detection.landmarks) : null;
+  detection.pose ??= detection.landmarks ? detectedPose(detection.landmarks) : null;
   return detection.pose;
 }
 

@@ -1,6 +1,6 @@
 // Head pose from five landmarks, as mien.imaging.pose: the same start and the same steps.
 
-import { DAMPING, FACE, STEPS } from "../constants.js";
+import { DAMPING, FACE, PITCH_KNOTS, STEPS, YAW_KNOTS } from "../constants.js";
 
 const axes = [0, 1, 2];
 const middle = axes.map((axis) => FACE.reduce((sum, point) => sum + point[axis], 0) / FACE.length);
@@ -10,6 +10,18 @@ const gram = axes.map((i) => axes.map((j) => centred.reduce((sum, p) => sum + p[
 const turns = [
   [[0, 0, 0], [0, 0, -1], [0, 1, 0]], [[0, 0, 1], [0, 0, 0], [-1, 0, 0]], [[0, -1, 0], [1, 0, 0], [0, 0, 0]],
 ];
+
+/** `headPose` of landmarks that a network has placed: networks shrink large angles. */
+export function detectedPose(landmarks) {
+  const [yaw, pitch, roll] = headPose(landmarks);
+  return [meant(yaw, YAW_KNOTS), meant(pitch, PITCH_KNOTS), roll];
+}
+
+function meant(angle, [measured, angles]) {
+  const size = Math.abs(angle), k = size <= measured[1] ? 1 : 2;
+  const along = Math.min((size - measured[k - 1]) / (measured[k] - measured[k - 1]), 1);
+  return Math.sign(angle) * (angles[k - 1] + along * (angles[k] - angles[k - 1]));
+}
 
 /**
  * Yaw, pitch and roll in degrees; NaN where all landmarks are in one place.
