@@ -15,6 +15,7 @@ from mien.types import Faces
 from mien.video.decode import read_file
 from mien.video.frame import Frame, FrameResult
 from mien.video.interpolate import place_between
+from mien.video.people.collect import FaceCollector
 from mien.video.plan import FrameJob, VideoSettings
 from mien.video.quality import QualityGate
 from mien.video.select import Selection
@@ -119,6 +120,31 @@ def test_a_session_gives_the_same_rows_and_the_pixels_that_its_sinks_need(
     assert [r.reading for r in keepers[0].results] == every
     assert all(reading.faces for reading in every)
     assert all(r.frame.decoded for r in keepers[0].results) == needs
+
+
+class OneFace:
+    """A descriptor that knows one face only."""
+
+    name, threshold, margin, same_track = "one", 0.9, 0.02, 0.95
+
+    def embed(self, chips_nhwc: np.ndarray) -> np.ndarray:
+        return np.tile(np.array([1, 0], np.float32), (len(chips_nhwc), 1))
+
+
+def test_people_are_found_without_decoding_more(clip: Path) -> None:
+    """Faces of detected frames are enough: as many frames are skipped, and the faces are equal."""
+    found = []
+    for needs in (False, True):
+        keeper, collector = Keeper(needs), FaceCollector("b", OneFace())
+        settings = VideoSettings(gate=QualityGate(min_side=0, min_sharpness=0))
+        session = Session(FakeDetector((4, 16, 40, 52)), FakeClassifier(), settings)
+        session.run(next(list_sources([clip])), [keeper, collector])
+        assert all(r.frame.decoded for r in keeper.results) == needs
+        found.append(collector.faces)
+    (part,) = found[0]
+    assert list(found[1]) == [part]
+    assert found[0][part].chips == found[1][part].chips > 2
+    assert found[0][part].worth == pytest.approx(found[1][part].worth)
 
 
 def test_a_frame_without_pixels_is_as_the_next_one_further_from_the_face() -> None:

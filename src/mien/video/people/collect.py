@@ -128,6 +128,9 @@ class FaceCollector(Sink):
         faces: of each track that showed a face well enough, in parts where its face changed.
     """
 
+    needs_pixels = False
+    """Only those of frames in which faces were detected, which are decoded in any case."""
+
     def __init__(self, source: str, descriptor: FaceDescriptor) -> None:
         self.source, self._descriptor = source, descriptor
         self._tracks: dict[int, _Track] = {}
