@@ -96,6 +96,7 @@ PYTHON: dict[str, Any] = {
 
 ONLY_IN_JS = {
     "IMPOSSIBLE", "MAX_FORESIGHT_S", "MAX_DETECT_FRACTION", "MAX_DETECT_S",  # pacing in a browser
+    "MAX_UNANSWERED",
     "BITS", "HALF",  # Pillow's own
     "ASSETS", "NETWORKS", "FRAMING", "MAX_SIDE", "STEP_S", "MAX_PIXELS",
     "FIRST_PASS", "USUAL_FACES", "TRIALS", "MAX_DIFFERENCE",  # the choice of WebGPU or WebAssembly
