@@ -133,8 +133,9 @@ def test_no_images_keeps_no_pixels(tmp_path: Path) -> None:
     ]  # fmt: skip
     for name in ("clip.html", "clip.timeline.svg"):
         text = (tmp_path / "out" / name).read_text()
-        assert "data:image" not in text
-        assert "<video" not in text
+        assert "data:image/jpeg" not in text
+        assert "data:image/png" not in text
+    assert 'src="../clip.mp4"' in (tmp_path / "out" / "clip.html").read_text()
     with pytest.raises(ConfigError, match="images=False forbids"):
         OutputOptions(annotate=True, images=False)
 

@@ -25,6 +25,7 @@ from mien.video.frame import Frame
 from mien.video.pace import Pace
 from mien.video.plan import VideoSettings
 from mien.video.select import Selection
+from mien.video.sinks.lanes import Lanes
 from mien.video.sinks.report import page
 from mien.video.sinks.timeline import LEFT, RIGHT, WIDTH, Timeline
 from mien.video.sources import Source
@@ -323,14 +324,15 @@ def test_the_timeline_has_the_labels_colours_in_light_and_dark() -> None:
 @pytest.mark.parametrize("rate", RATES)
 def test_the_timeline_is_drawn_without_holes(rate: float) -> None:
     times = steps(rate, max(6, 4 / rate))
-    timeline = Timeline(THREE, images=False)
+    lanes = Lanes(THREE)
+    timeline = Timeline(THREE, images=False, levels=lanes)
     readings = read(STEADY, times)
     for reading in readings:
         timeline.append(Frame.without_pixels(reading), reading)
     svg = timeline.svg("steady")
     assert polygons(svg) == [pytest.approx((LEFT, WIDTH - RIGHT), abs=0.2)] * 3
     assert timeline.svg("steady") == svg
-    text = page(summary(readings), THREE, svg, None)
+    text = page(summary(readings), THREE, svg, lanes, None)
     frames = "1 frame," if len(times) == 1 else f"{len(times):,} frames,"
     assert frames in text
     assert "1 track," in text

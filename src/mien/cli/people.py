@@ -162,17 +162,22 @@ def forget(who: Who, folder: Dir = Path()) -> None:
     The tracks become unknown. The rows themselves stay: delete them too if the person asks for
     it."""
     from mien.video.people.folder import forget as forget_in
+    from mien.video.sinks.page_people import update_pages
 
     _check(folder)
     left, count = forget_in(folder, who)
+    update_pages(folder, left)
     typer.echo(
         f"forgotten: {who}, {counted(count, 'embedding')}; the rows stay; {_rest(left)}", err=True
     )
 
 
 def print_found(found: Found, folder: Path) -> None:
-    """Print how many people were found, and why tracks are unknown."""
+    """Print how many people were found, and why tracks are unknown; name them on pages."""
+    from mien.video.sinks.page_people import update_pages
+
     people = found.people
+    update_pages(folder, people)
     typer.echo(
         f"{folder / 'people.json'}: {counted(len(people.people), 'person', 'people')}; "
         f"{_rest(people)}",
@@ -219,6 +224,8 @@ def _load(folder: Path) -> tuple[People, dict[TrackKey, Seen]]:
 
 def _save(people: People, folder: Path, text: str) -> None:
     from mien.video.people.file import FILE_NAME
+    from mien.video.sinks.page_people import update_pages
 
     people.save(folder / FILE_NAME)
+    update_pages(folder, people)
     typer.echo(text, err=True)

@@ -72,13 +72,14 @@ def track_id(piece: Piece) -> str:
     return f"t{piece.track}" + ("" if piece.start_s is None else f"@{piece.start_s:g}")
 
 
-def lane_json(rows: SourceRows, lane: Lane, number: int) -> dict[str, Any]:
+def lane_json(rows: SourceRows, lane: Lane, number: int, has_faces: bool = True) -> dict[str, Any]:
     """Return what the page shows of a lane, JSON types.
 
     Args:
         rows: of the source.
         lane: of the source.
         number: of the source, for addresses.
+        has_faces: whether there is a video that faces can be cut out of.
     """
     chosen_m = rows.rows_of(lane.pieces)
     times = rows.time_n[chosen_m]
@@ -96,7 +97,7 @@ def lane_json(rows: SourceRows, lane: Lane, number: int) -> dict[str, Any]:
                 "src": f"/v1/sources/{number}/faces/{rows.track_n[row]}/{rows.frame_n[row]}.jpg",
                 "time_s": round(float(rows.time_n[row]), 3),
             }
-            for row in strip_rows(rows, chosen_m)
+            for row in (strip_rows(rows, chosen_m) if has_faces else ())
         ],
     }
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mien.errors import DataError
+from mien.video.people.alone import each_alone
 from mien.video.people.file import NOT_A_FACE, UNKNOWN, People
-from mien.video.people.parts import Embedding, Person, TrackPart
+from mien.video.people.parts import Person, TrackPart
 from mien.video.people.seen import Seen, TrackKey
 from mien.viewer.results import Piece
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 NEW = "new"
 """Stands for a person that does not exist yet."""
-BY_HAND = Embedding("none", 1.0)
-"""Of people that nobody has compared: each track is a person until somebody merges them."""
 
 
 def seen_of(results: Results) -> dict[TrackKey, Seen]:
@@ -44,9 +43,7 @@ def load_people(path: Path, seen: Mapping[TrackKey, Seen]) -> tuple[People, list
         DataError: the file is damaged, which names the line, or has a track that the rows lack.
     """
     if not path.exists():
-        tracks = [TrackPart(*key) for key in seen]
-        alone = [Person(f"P{n}", None, (track,)) for n, track in enumerate(tracks, 1)]
-        return People(BY_HAND, tuple(alone), last_id=len(alone)), []
+        return each_alone(seen), []
     loaded = People.load(path)
     people = loaded.check_rows(seen, path)
     new = len(people.unknown) - len(loaded.unknown)

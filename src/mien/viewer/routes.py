@@ -124,11 +124,11 @@ def _state(view: View, *, reload: bool = False) -> dict[str, Any]:
                 "frames": rows.frames,
                 "video": None if video.path is None else f"/v1/sources/{number}/video",
                 "note": video.note,
-                "lanes": [lane_json(rows, lane, number) for lane in lanes],
+                "lanes": [lane_json(rows, lane, number, video.path is not None) for lane in lanes],
             }
         )
     return {
-        "folder": view.results.folder.resolve().name,
+        "title": f"{view.results.folder.resolve().name}, mien view",
         "labels": view.results.labels,
         "notes": [*view.results.notes, *edits["notes"]],
         "sources": sources,

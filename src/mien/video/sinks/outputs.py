@@ -157,6 +157,8 @@ class OutputFolder:
                 svg_path=_with_suffix(path, ".timeline.svg") if options.timeline else None,
                 page_path=_with_suffix(path, ".html") if options.report else None,
                 video=clip.name if has_video else None,
+                # Faces are blurred in copies only.
+                original=source.path if source.kind == "video" and not options.blur else None,
             )
             sinks.append(pages)
         return sinks

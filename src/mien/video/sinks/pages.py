@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from mien.files import write_json, write_text
 from mien.video.frame import Frame
 from mien.video.sinks.base import Sink
-from mien.video.sinks.report import page
+from mien.video.sinks.lanes import Lanes
+from mien.video.sinks.report import ShownVideo, page
 from mien.video.sinks.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -57,6 +60,7 @@ class TimelinePages(Sink):
         svg_path: of the timeline image; None writes none.
         page_path: of the report page; None writes none.
         video: name of the annotated video beside the page; None where there is none.
+        original: the file that is read, for a page without an annotated video; None for others.
     """
 
     needs_pixels = False
@@ -69,8 +73,11 @@ class TimelinePages(Sink):
         svg_path: Path | None = None,
         page_path: Path | None = None,
         video: str | None = None,
+        original: Path | None = None,
     ) -> None:
-        self._timeline = Timeline(labels, images)
+        self._lanes = None if page_path is None else Lanes(labels)
+        self._timeline = Timeline(labels, images, self._lanes)
+        self._original = original
         self._labels, self._images, self._video = labels, images, video
         self._svg_path, self._page_path = svg_path, page_path
 
@@ -94,10 +101,22 @@ class TimelinePages(Sink):
             WriteError: the disk is full, or the like.
         """
         title = summary.source
-        # Drawn twice: only the page's timeline has the line that moves with the video.
+        svg = self._timeline.svg(title)
         if self._svg_path is not None:
-            write_text(self._svg_path, self._timeline.svg(title))
-        if self._page_path is not None:
-            svg = self._timeline.svg(title, moving=self._video is not None)
-            text = page(summary.to_dict(), self._labels, svg, self._video)
+            write_text(self._svg_path, svg)
+        if self._page_path is not None and self._lanes is not None:
+            text = page(summary.to_dict(), self._labels, svg, self._lanes, self._shown())
             write_text(self._page_path, text)
+
+    def _shown(self) -> ShownVideo | None:
+        """Return the video of the page: the annotated copy, which starts at 0, or the original."""
+        if self._video is not None:
+            return ShownVideo(quote(self._video), self._timeline.first_s or 0.0)
+        if self._original is None or self._page_path is None:
+            return None
+        folder = self._page_path.parent.resolve()
+        try:
+            path = os.path.relpath(self._original.resolve(), folder)
+        except ValueError:  # on another drive of Windows
+            return None
+        return ShownVideo(quote(path.replace(os.sep, "/")), 0.0)

@@ -1,27 +1,56 @@
-"""HTML page of a video: a player, the timeline with a moving line, and tables below."""
+"""HTML page of a video: the viewer's page in one file, and tables below; read `page` first.
+
+The page has the viewer's modules, and levels of detail of the tracks in place of its server.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import counted
 from mien.report.page import render
+from mien.report.web import bundle
+from mien.video.people.alone import each_alone
+from mien.video.people.seen import TrackKey
 from mien.video.sinks.timeline import clock
 from mien.video.summary import order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mien.video.sinks.lanes import Lanes
 
-def page(summary: dict[str, Any], labels: Sequence[str], svg: str, video: str | None) -> str:
+
+@dataclass(frozen=True, slots=True)
+class ShownVideo:
+    """The video of a page.
+
+    Attributes:
+        address: relative to the page.
+        offset_s: moment of the source at which it starts, in seconds.
+    """
+
+    address: str
+    offset_s: float
+
+
+def page(
+    summary: dict[str, Any],
+    labels: Sequence[str],
+    svg: str,
+    lanes: Lanes,
+    video: ShownVideo | None,
+) -> str:
     """Return the page, HTML without any link to the network.
 
     Args:
         summary: from `Summary.to_dict`.
         labels: the model's labels.
-        svg: the timeline, with the moving line where there is a video.
-        video: name of the annotated video beside the page, or None.
+        svg: the timeline, for print and for browsers without scripts.
+        lanes: the tracks as levels of detail.
+        video: what is shown beside the timeline, or None.
     """
     source = str(summary["source"])
     title = source if "://" in source else PurePath(source).name
@@ -32,13 +61,43 @@ def page(summary: dict[str, Any], labels: Sequence[str], svg: str, video: str | 
         about=_in_words(summary),
         path="" if title == source else source,
         error=summary.get("error"),
-        video=video,
+        video=None if video is None else video.address,
         timeline=svg,
         tracks_head=["", "from, to", "seen", *names, "valence"],
         tracks=_tracks(summary, names),
         episodes_head=["", "expression", "episodes", "mean length", "followed by"],
         episodes=_episodes(summary, names),
+        view=bundle(),
+        state=_state(title, summary, labels, lanes, video),
     )
+
+
+def _state(
+    title: str,
+    summary: dict[str, Any],
+    labels: Sequence[str],
+    lanes: Lanes,
+    video: ShownVideo | None,
+) -> dict[str, Any]:
+    """Return what the page's script reads in place of the viewer's server."""
+    source, tracks = str(summary["source"]), lanes.tracks()
+    note = "This video is not stored." if video is None else ""
+    return {
+        "title": title,
+        "labels": list(labels),
+        "source": {
+            "name": source,
+            "step_s": lanes.step_s or summary["end_s"] or 1.0,
+            "end_s": summary["end_s"],
+            "frames": summary["frames"],
+            "video": None if video is None else video.address,
+            "offset_s": 0.0 if video is None else video.offset_s,
+            "note": note,
+        },
+        "tracks": tracks,
+        "people": each_alone(TrackKey(source, track) for track in tracks).to_dict(),
+        **lanes.levels(summary["end_s"]),
+    }
 
 
 def _in_words(summary: dict[str, Any]) -> str:

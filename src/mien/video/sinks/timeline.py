@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mien.types import FrameReading, TrackedFace
     from mien.video.frame import Frame
     from mien.video.pace import Standing
+    from mien.video.sinks.lanes import Lanes
 
 MAX_POINTS = 1200
 """Points kept for each track; beyond them every second one is dropped."""
@@ -67,10 +68,13 @@ class Timeline:
     Args:
         labels: of the model.
         images: False keeps no thumbnails.
+        levels: collects the same as levels of detail.
     """
 
-    def __init__(self, labels: Sequence[str], images: bool = True) -> None:
-        self._labels, self._images = tuple(labels), images
+    def __init__(
+        self, labels: Sequence[str], images: bool = True, levels: Lanes | None = None
+    ) -> None:
+        self._labels, self._images, self._levels = tuple(labels), images, levels
         self._lanes: dict[int, _Lane] = {}
         self._pace: Pace[tuple[TrackedFace, ...]] = Pace()
         self._until_s: float | None = None
@@ -92,6 +96,8 @@ class Timeline:
     def _take(self, standing: Standing[tuple[TrackedFace, ...]]) -> None:
         self.last_s = max(self.last_s, standing.end_s)
         gap_s = max(GAP_S, UNSEEN_INTERVALS * standing.interval_s)
+        if self._levels is not None:
+            self._levels.add(standing)
         for face in standing.item:
             lane = self._lanes[face.track]
             lane.seen_s += standing.seconds
@@ -124,8 +130,8 @@ class Timeline:
         crop.resize((THUMB, THUMB), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=82)
         lane.peaks[face.label or ""] = _Peak(frame.time_s, confidence, buffer.getvalue())
 
-    def svg(self, title: str, moving: bool = False) -> str:
-        """Return the image; with a line to move along it where `moving`."""
+    def svg(self, title: str) -> str:
+        """Return the image."""
         for standing in self._pace.finish(self._until_s):
             self._take(standing)
         begin, end = self.first_s or 0.0, max(self.last_s, (self.first_s or 0.0) + 0.1)
@@ -160,7 +166,6 @@ class Timeline:
                 for number, (track, lane) in enumerate(shown)
             ],
             footnote=more if len(lanes) > MAX_TRACKS else "",
-            moving_x=scale.x(begin) if moving else None,
         )
 
     def _legend(self) -> Iterator[dict[str, object]]:
@@ -172,6 +177,7 @@ class Timeline:
     def _lane(self, track: int, lane: _Lane, top: float, scale: _Scale) -> dict[str, object]:
         return {
             "name": f"track {track}",
+            "track": track,
             "top": top,
             "areas": list(self._areas(lane, top, scale)),
             "thumbnails": list(_thumbnails(lane, top, scale, self._labels)),
@@ -252,6 +258,7 @@ def _thumbnails(
             "side": side,
             "jpeg": peak.jpeg,
             "kind": labels.index(label),
+            "time_s": peak.time_s,
             "title": f"{label} {percent(peak.confidence)} at {clock(peak.time_s)}",
         }
 

@@ -32,6 +32,20 @@ export async function post(path, value = {}) {
   return (await respond(path, { method: "POST", headers, body: JSON.stringify(value) })).json();
 }
 
+export const CAVEAT = "The labels describe how a face looks in an image, not what someone feels. The viewer sends nothing to other computers; it writes people.json and study.toml when you change something.";
+export const EXPORT = "Export corrections";
+export const canExport = (data) => data.corrections.length > 0;
+
+/** Write the corrections as a data set; return what to say. */
+export async function exportChanges() {
+  const { path, images, command, split, skipped } = await post("/v1/export");
+  return { words: `Wrote ${images} faces with votes to ${path}; ${split}. ${skipped.map((one) => `${one}. `).join("")}Next: `, code: command };
+}
+
+/** A frame of a video that the browser cannot play. */
+export const frameAddress = (source, time) => `/v1/sources/${source}/frame.jpg?time_s=${time.toFixed(3)}`;
+export const missing = (source) => `The video ${source.name} cannot be read; the timeline is shown without it.`;
+
 /** A sheet of previews: { bitmap, times, size, sheets }, or null where the video has none. */
 export async function getSheet(source, number) {
   const response = await respond(`/v1/sources/${source}/sheets/${number}.jpg`);

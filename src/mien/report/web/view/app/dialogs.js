@@ -8,6 +8,23 @@ import { chosenLane, correctionsOf, lanes, laneName, moment, source, stamp, stor
 const EVENT_S = 5, BY = "mien-view-by";
 let change = null;
 
+/** Who corrected last in this browser, if it keeps that. */
+function initials() {
+  try {
+    return localStorage.getItem(BY) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+function remember(by) {
+  try {
+    localStorage.setItem(BY, by);
+  } catch {
+    // Asked for again the next time.
+  }
+}
+
 /** `onChange(edit)` sends an edit and resolves once it is saved. */
 export function setUp(onChange) {
   change = onChange;
@@ -81,12 +98,12 @@ export function addCorrection() {
   const ranged = chosenRange();
   const [from, to] = ranged ?? stretchAt(lane, moment()) ?? [moment(), Math.min(moment() + 1, source().end_s)];
   const start = seconds(from), end = seconds(to), label = choose(store.data.labels.map((one) => [one, one]));
-  const by = text({ value: localStorage.getItem(BY) ?? "", required: true, placeholder: "your initials" });
+  const by = text({ value: initials(), required: true, placeholder: "your initials" });
   open(`Correct the label of ${laneName(lane)}`, [
     el("p", {}, ranged ? "The model's label stays; yours is kept beside it." : "This is the stretch with one label around the moment. The model's label stays; yours is kept beside it."),
     field("What the face shows", label), pair(field("From, in seconds", start), field("To, in seconds", end)), field("Corrected by", by)], "Correct",
   () => {
-    localStorage.setItem(BY, by.value);
+    remember(by.value);
     return { action: "correction", source: source().name, lane: lane.id, start_s: Number(start.value), end_s: Number(end.value), label: label.value, by: by.value };
   });
 }

@@ -1,7 +1,7 @@
 // The viewer's page: loads the state, connects video, timeline, marks and keys.
 
 import { $, el, errorBox, icon, say } from "/assets/app/dom.js";
-import { getJson, post, Refused } from "./api.js";
+import { CAVEAT, EXPORT, canExport, exportChanges, getJson, post, Refused } from "./api.js";
 import { addCorrection, addEvent, addExclusion, assign, openLane, setUp } from "./dialogs.js";
 import { setUpKeys } from "./keys.js";
 import { forget } from "./levels.js";
@@ -85,7 +85,7 @@ function take(data) {
 /** Everything but the video, from the state. */
 function refresh() {
   $("undo").disabled = !store.data.undo;
-  $("export").disabled = !store.data.corrections.length;
+  $("export").disabled = !canExport(store.data);
   timeline.build({ openLane, goTo });
   timeline.listOthers((lane) => tryChange(assign(lane.pieces[0], "new")));
   listMarks(goTo, (kind, index) => tryChange({ action: "remove", kind, index }));
@@ -136,8 +136,8 @@ function chooseLane(step) {
 async function exportCorrections() {
   $("export").disabled = true;
   try {
-    const { path, images, command, split, skipped } = await post("/v1/export");
-    const words = el("p", { class: "remark" }, `Wrote ${images} faces with votes to ${path}; ${split}. ${skipped.map((one) => `${one}. `).join("")}Next: `, el("code", {}, command));
+    const { words: said, code } = await exportChanges();
+    const words = el("p", { class: "remark" }, said, el("code", {}, code));
     $("notice").replaceChildren(words);
     words.scrollIntoView({ block: "nearest" });
   } catch (error) {
@@ -224,8 +224,14 @@ async function start() {
     return;
   }
   const names = store.data.sources.map((one) => one.name);
+  // Nothing to choose from.
+  $("source").hidden = names.length < 2;
+  $("only").hidden = names.length > 1;
+  $("only").textContent = titles(names)[0];
   $("source").replaceChildren(...titles(names).map((title, i) => el("option", { value: i }, title)));
-  $("title").textContent = document.title = `${store.data.folder}, mien view`;
+  $("title").textContent = document.title = store.data.title;
+  $("caveat").textContent = CAVEAT;
+  $("export").textContent = EXPORT;
   notes();
   open(0);
   document.body.dataset.ready = "";

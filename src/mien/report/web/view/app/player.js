@@ -2,6 +2,7 @@
 
 import { $, el, icon } from "/assets/app/dom.js";
 import { hue } from "/assets/app/names.js";
+import { frameAddress, missing } from "./api.js";
 import { facesAt, wantMoments } from "./moments.js";
 import { previewAt } from "./previews.js";
 import { announce, clamp, laneName, moment, source, store } from "./store.js";
@@ -13,6 +14,9 @@ let video = null, image = null, overlay = null, preview = null, pending = null, 
 let wanted = 0, shown = null, since = 0, asked = 0;
 /** Times of a timeline without a video: it plays by the clock. */
 let clock = null;
+
+/** The moment of the source at which the video starts: a copy may be of a part. */
+const offset = () => source().offset_s ?? 0;
 
 export const isPlaying = () => (video ? !video.paused : clock !== null);
 
@@ -33,7 +37,7 @@ export function mount() {
   }
   video = el("video", { src: address, preload: "auto", playsinline: true, "aria-label": "Video" });
   video.addEventListener("error", showFrames);
-  video.addEventListener("seeked", () => arrived(video.currentTime));
+  video.addEventListener("seeked", () => arrived(video.currentTime + offset()));
   video.addEventListener("loadedmetadata", () => { seek(moment()); drawBoxes(); });
   for (const name of ["play", "pause", "ended"]) video.addEventListener(name, () => announce("playing"));
   video.addEventListener("click", toggle);
@@ -69,16 +73,22 @@ function place(media) {
   $("frame").replaceChildren(el("div", { class: "image" }, el("div", { class: "media" }, media, preview, overlay)));
 }
 
+function showMissing() {
+  overlay = preview = null;
+  $("frame").replaceChildren(el("div", { class: "absent" }, icon("warning"), el("p", {}, missing(source()))));
+  announce("playing");
+}
+
 /** The browser cannot play the format: the server decodes single frames. */
 function showFrames() {
   if (!video) return;
   video = null;
+  if (!frameAddress(store.number, 0)) return showMissing();
   image = el("img", { alt: "Frame of the video" });
   image.addEventListener("load", () => { isLoading = false; drawBoxes(); arrived(asked); });
   image.addEventListener("error", () => {
-    overlay = image = preview = null;
-    const words = `The video ${source().name} cannot be read; the timeline is shown without it.`;
-    $("frame").replaceChildren(el("div", { class: "absent" }, icon("warning"), el("p", {}, words)));
+    image = null;
+    showMissing();
   });
   place(image);
   announce("playing");
@@ -111,9 +121,9 @@ function rest(gap) {
 }
 
 function go(time) {
-  if (video) video.currentTime = time + TINY_S;
+  if (video) video.currentTime = time - offset() + TINY_S;
   else if (image) {
-    const step = source().step_s, path = `/v1/sources/${store.number}/frame.jpg?time_s=${(Math.round(time / step) * step).toFixed(3)}`;
+    const step = source().step_s, path = frameAddress(store.number, Math.round(time / step) * step);
     asked = time;
     if (path === last) return;
     isLoading = true;
@@ -137,7 +147,7 @@ function play() {
   store.hover = null;
   if (store.head >= source().end_s - source().step_s) store.head = 0;
   if (video) {
-    video.currentTime = store.head + TINY_S;
+    video.currentTime = store.head - offset() + TINY_S;
     video.play().catch(showFrames);
   } else clock = { at: performance.now(), head: store.head };
   showPreview();
@@ -154,7 +164,7 @@ export function pause() {
 /** Move the head with the video, or with the clock. */
 function follow(now) {
   if (!isPlaying()) return;
-  store.head = video ? video.currentTime : clock.head + Math.max(now - clock.at, 0) / 1000;
+  store.head = video ? video.currentTime + offset() : clock.head + Math.max(now - clock.at, 0) / 1000;
   if (video) shown = store.head;
   store.head = clamp(store.head, 0, source().end_s);
   if (image) seek(store.head);

@@ -42,7 +42,7 @@ export const chosenLane = () => lanes().find((lane) => lane.id === store.lane) ?
 
 /** "Anna", "Person 1", "Track 9". */
 export function laneName(lane) {
-  if (lane.kind === "person") return lane.name ?? `Person ${lane.id.replace(/^P/, "")}`;
+  if (lane.kind === "person") return lane.name ?? lane.title ?? `Person ${lane.id.replace(/^P/, "")}`;
   return `Track ${lane.pieces[0].track}`;
 }
 

@@ -36,8 +36,7 @@ export function build(actions) {
 function row(lane, actions) {
   const name = laneName(lane), kind = lane.kind === "person" ? "" : "unknown";
   const choose = () => { store.lane = lane.id; announce("lane"); };
-  const faces = source().video ? lane.faces : [];
-  const strip = el("div", { class: "contact" }, ...faces.map((face) => el("button", {
+  const strip = el("div", { class: "contact" }, ...lane.faces.map((face) => el("button", {
     type: "button", "aria-label": `${name} at ${spokenTime(face.time_s)}`, title: stamp(face.time_s),
     onclick: () => { choose(); actions.goTo(face.time_s); },
   }, el("img", { src: face.src, alt: "", loading: "lazy", width: 34, height: 34 }))));
@@ -206,7 +205,7 @@ export function listOthers(onRestore) {
   $("others").hidden = !others.length;
   $("others").querySelector("summary").textContent = `Not a face: ${others.length === 1 ? "1 track" : `${others.length} tracks`}`;
   $("other-rows").replaceChildren(...others.map((lane) => el("li", {},
-    source().video && lane.faces[0] ? el("img", { src: lane.faces[0].src, alt: "", loading: "lazy", width: 34, height: 34 }) : icon("none"),
+    lane.faces[0] ? el("img", { src: lane.faces[0].src, alt: "", loading: "lazy", width: 34, height: 34 }) : icon("none"),
     el("span", { class: "what" }, `Track ${lane.pieces[0].track}, ${stamp(lane.first_s ?? 0)} to ${stamp(lane.last_s ?? 0)}`),
     el("button", { type: "button", onclick: () => onRestore(lane) }, "It is a face"))));
 }

@@ -1,0 +1,44 @@
+"""People on pages that were written before anybody knew them."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from mien.files import write_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mien.video.people.file import People
+
+_STATE = re.compile(r'(<script type="application/json" id="state">)(.*?)(</script>)', re.DOTALL)
+
+
+def update_pages(folder: Path, people: People) -> list[str]:
+    """Put the people into the pages of a folder's videos; return the names of changed pages.
+
+    Args:
+        folder: of the results, whose pages `mien video --report` wrote.
+        people: of the folder.
+
+    Raises:
+        WriteError: a page cannot be written.
+    """
+    changed = []
+    for path in sorted(folder.glob("*.html")):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found = _STATE.search(text)
+        if found is None:
+            continue
+        try:
+            state = json.loads(found[2])
+            state["people"] = people.to_dict()
+        except (ValueError, TypeError):
+            continue  # somebody's own page
+        # As jinja2's tojson: nothing in it may end the script.
+        content = json.dumps(state).translate({ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&'"})
+        write_text(path, text[: found.start(2)] + content + text[found.end(2) :])
+        changed.append(path.name)
+    return changed
