@@ -143,7 +143,7 @@ def test_people_are_found_without_decoding_more(clip: Path) -> None:
         found.append(collector.faces)
     (part,) = found[0]
     assert list(found[1]) == [part]
-    assert found[0][part].chips == found[1][part].chips > 2
+    assert found[0][part].chips == found[1][part].chips >= 2
     assert found[0][part].worth == pytest.approx(found[1][part].worth)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CHIPS = 5
 """Most chips of a stretch of a track that are embedded; embedding is what finding people costs."""
-CHIP_S = 3.0
+CHIP_S = 5.0
 """Seconds of a stretch for which another chip is embedded, beside two."""
 SPAN_S = 0.4
 """Seconds of which at first one chip is kept; doubled whenever a track has too many."""
