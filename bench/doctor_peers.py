@@ -11,7 +11,7 @@ programs of bench/doctor_cases.py, (c) the same programs without a fault. Result
 A finding of another package counts as the right name if NAMES translates it into one of the names
 that count for mien; the translation is generous: every cause that the finding suggests counts.
 traincheck is not in the table: it learns invariants from a sound run of the same program, which the
-other doctors do not get.
+other doctors do not get (bench/doctor_traincheck.py). Overhead: bench/doctor_overhead.py, paired.
 """
 
 from __future__ import annotations

@@ -107,6 +107,52 @@ def test_a_report_is_json_and_html(tmp_path: Path) -> None:
         report.fails("all")
 
 
+def test_most_steps_have_no_hook_on_the_optimiser() -> None:
+    torch.manual_seed(0)
+    x, y = data()
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    hooks, steps = 0, 300
+    with doctor.watch(model, optimizer, loss=nn.CrossEntropyLoss()) as watch:
+        for number in range(steps):
+            rows = torch.arange(16) + number % 200
+            optimizer.zero_grad()
+            value = nn.functional.cross_entropy(model(x[rows]), y[rows])
+            value.backward()
+            hooks += bool(optimizer._optimizer_step_pre_hooks)
+            optimizer.step()
+            watch.step(value, x[rows], y[rows])
+        measured = len(watch.rows)
+    # Each measurement needs two steps with hooks: the one before it shows that the optimiser steps.
+    assert 0 < measured <= hooks <= 2 * measured + 2 < steps
+    assert not optimizer._optimizer_step_pre_hooks
+    assert not model._forward_hooks
+    assert not model._forward_pre_hooks
+
+
+def test_validation_beyond_the_budget_is_evaluated_at_growing_distances(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    x, y = data()
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    with doctor.watch(model, optimizer, loss=nn.CrossEntropyLoss(), every=1) as watch:
+        for epoch in range(40):
+            optimizer.zero_grad()
+            value = nn.functional.cross_entropy(model(x[:32]), y[:32])
+            value.backward()
+            optimizer.step()
+            watch.step(value, x[:32], y[:32])
+            monkeypatch.setattr(watch, "_may_spend", lambda now, within=epoch < 2: within)
+            watch.validate(model, x[180:], y[180:])
+        counts = [score.n for score in watch.validation.epochs]
+    assert counts[:2] == [60, 60]
+    assert [n > 0 for n in counts[:11]] == [True] * 8 + [False] * 2 + [True]
+    assert 12 < sum(n > 0 for n in counts) < 20
+    assert len(watch.boundaries) == 40
+
+
 def test_forgotten_zero_grad_is_found() -> None:
     torch.manual_seed(0)
     assert "gradients-accumulate" in names(train(network(), zero=False))

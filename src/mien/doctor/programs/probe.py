@@ -82,7 +82,7 @@ class StepRow:
         norm: of the whole gradient.
         layers: of each weight: root mean square of gradient and of weight, update over weight.
         ratios: of each weight: norm of the gradient over that of the weight.
-        zeros: fraction of gradient entries that are exactly zero.
+        zeros: fraction of gradient entries that are exactly zero; 0 unless the output is float16.
         carried: whether the gradient contained that of the step before; None if not known.
         clip: used over computed gradient of the tracked parameters; None if not known.
     """
@@ -173,9 +173,11 @@ class Probe:
         steps = torch._foreach_sub([p.detach() for (_, p), _, _ in found], weights)
         sizes = [torch.stack(torch._foreach_norm(x)) for x in (gradients, weights, steps)]
         lengths = torch.stack(sizes).double().cpu().numpy()
-        products = torch._foreach_mul(gradients, steps)
         # First order: the change of the loss is the gradient times the step.
-        predicted = float(torch.stack([x.sum() for x in products]).double().sum())
+        products = [
+            torch.dot(g.reshape(-1), s.reshape(-1)) for g, s in zip(gradients, steps, strict=True)
+        ]
+        predicted = float(torch.stack(products).double().sum())
         row = StepRow(step, rate, None, predicted, loss, float(np.sqrt((lengths[0] ** 2).sum())))
         for column, ((name, p), _, _) in enumerate(found):
             if name in self.layer_names:
@@ -183,9 +185,11 @@ class Probe:
                 root = p.numel() ** 0.5
                 row.layers[name] = (g / root, w / root, s / max(w, 1e-12))
                 row.ratios[name] = g / max(w, 1e-12)
-        entries = sum(g.numel() for g in gradients)
-        nonzero = sum(int(torch.count_nonzero(g)) for g in gradients)
-        row.zeros = 1 - nonzero / max(1, entries)
+        # Only float16 underflows so early; counting takes as long as the norms.
+        if isinstance(self.output, Tensor) and self.output.dtype == torch.float16:
+            entries = sum(g.numel() for g in gradients)
+            nonzero = sum(int(torch.count_nonzero(g)) for g in gradients)
+            row.zeros = 1 - nonzero / max(1, entries)
         self._compare(row)
         return row
 

@@ -61,7 +61,8 @@ class Program:
     Attributes:
         kind: of the task, from outputs and targets.
         steps: calls of `Watch.step`.
-        optimizer_steps: steps that the optimisers took.
+        optimizer_steps: steps that the optimisers were seen to take; they are observed around the
+            measured steps, and as long as none was seen.
         batch_size: median number of examples in a batch; 0 if unknown.
         loss_name: class or function of the loss, such as 'CrossEntropyLoss'; '' if unknown.
         outputs: what the loss received; None if it could not be observed.

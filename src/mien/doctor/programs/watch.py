@@ -1,8 +1,8 @@
 """Watch any PyTorch training: read `watch` first, then `Watch.step`.
 
-The loop stays as it is. Hooks on the model and its optimisers observe; every few steps one is
-measured (probe.py). How often depends on what measuring costs: at most
-BUDGET of the loop's CPU time, or ALLOWANCE_S if that is more.
+The loop stays as it is. Every few steps one is measured (probe.py): only then are there hooks on
+the optimisers and on the model's output, as a hook costs time in each step. How often depends on
+what measuring costs: at most BUDGET of the loop's CPU time, or ALLOWANCE_S if that is more.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from mien.doctor.report import Report
 
-BUDGET = 0.0125
+BUDGET = 0.01
 """Fraction of the loop's CPU time that measuring may take; the hooks come on top."""
 ALLOWANCE_S = 0.04
 """Seconds of measuring that even a very short training gets."""
@@ -39,6 +39,8 @@ ORDERED_STEPS, SIZED_STEPS = 512, 64
 EARLY_STEPS = 3
 """Steps from one measurement to the next, at first; LATER_STEPS once EARLY were made."""
 EARLY, LATER_STEPS = 20, 10
+EARLY_EPOCHS, EPOCH_GROWTH = 8, 1.3
+"""Epochs whose validation is evaluated even beyond the budget; later ones at growing distances."""
 
 
 def watch(
@@ -60,8 +62,8 @@ def watch(
         loss: the criterion, called as `loss(predictions, targets)`. Without it, it is inferred
             from the loss tensors where that is possible.
         classes: names of the classes, in the order of the model's outputs.
-        every: measure each n-th step, 1 or more; by default as often as 1.25% of the CPU time
-            allow.
+        every: measure each n-th step, 1 or more; by default as often as 1% of the CPU time
+            allows.
 
     Raises:
         ConfigError: an argument is of the wrong type, or `every` is out of range.
@@ -91,15 +93,14 @@ class Watch(Recording):
         self._ended_step, self._started = time.perf_counter(), time.thread_time()
         self._wait: float | None = None
         self._handles: list[Any] = []
+        self._listening: list[Any] = []
+        self._next_epoch, self._evaluates = 0, True
 
     def __enter__(self) -> Watch:
         """Install the hooks."""
-        self._handles = [
-            self.model.register_forward_pre_hook(self._forward_starts),
-            self.model.register_forward_hook(self._forward_ends),
-            *(o.register_step_pre_hook(self._optimizer_starts) for o in self.optimizers),
-        ]
+        self._handles = [self.model.register_forward_pre_hook(self._forward_starts)]
         self._ended_step, self._started = time.perf_counter(), time.thread_time()
+        self._listen()
         self._arm()
         return self
 
@@ -119,6 +120,7 @@ class Watch(Recording):
         for handle in self._handles:
             handle.remove()
         self._handles = []
+        self._rest()
         if self._probe is not None:
             self._probe.remove()
             self._probe = None
@@ -146,11 +148,14 @@ class Watch(Recording):
             self.order.add(targets)
             if step < SIZED_STEPS:
                 self.batch_sizes.append(rows(inputs))
-        if not self.train.is_full and not self.boundaries:
+        if not self.boundaries and not self.train.is_full:
             self.train.add(inputs, targets)
-        if self._stepped:
-            self._stepped = False
-            self._probe_step(step, loss, inputs, targets)
+        if self._listening:
+            if self._stepped:
+                self._stepped = False
+                self._probe_step(step, loss, inputs, targets)
+        elif self.steps >= self._due and self._is_due():
+            self._listen()
         self._ended_step = time.perf_counter()
 
     def validate(self, model: nn.Module | None, inputs: Any, targets: Any = None) -> None:
@@ -168,20 +173,29 @@ class Watch(Recording):
                 self.validate(model, *part)
             return
         started = time.thread_time()
+        within = self._may_spend(started)
         if not self.boundaries or self.boundaries[-1] != self.steps:
             self.boundaries.append(self.steps)
             self.validation.start_epoch()
+            epoch = len(self.boundaries)
+            # Losses over epochs are judged by their shape: later ones need not be dense.
+            self._evaluates = within or epoch <= EARLY_EPOCHS or epoch >= self._next_epoch
+            if self._evaluates:
+                self._next_epoch = math.ceil(epoch * EPOCH_GROWTH)
         self.evaluations += 1
-        within = self._may_spend(started)
+        if self._evaluates:
+            self._evaluate(model, inputs, targets, full=within)
+        self._ended_step = time.perf_counter()
+        self.spent += time.thread_time() - started
+
+    def _evaluate(self, model: nn.Module | None, inputs: Any, targets: Any, *, full: bool) -> None:
         self.is_busy = True
         try:
             target = bare(model or self.model)
             with untouched(target, self.device):
-                self.validation.add(self.scorer(target), inputs, targets, full=within)
+                self.validation.add(self.scorer(target), inputs, targets, full=full)
         finally:
             self.is_busy = False
-        self._ended_step = time.perf_counter()
-        self.spent += time.thread_time() - started
 
     def report(self) -> Report:
         """Return the findings so far; it evaluates the kept examples and trains nothing."""
@@ -193,15 +207,32 @@ class Watch(Recording):
 
     def _probe_step(self, step: int, loss: Any, inputs: Any, targets: Any) -> None:
         """Measure the step if it was armed, and arm the next one if it is due."""
-        if self._probe is None and self.every is None and self.steps < self._due:
-            return  # most steps: reading the clock would cost as much as the rest of them
         # CPU time decides what is measured: other programs on the machine hardly change it.
         cpu = time.thread_time()
         if self._probe is not None and self._probe.before:
             self._measure(step, loss, inputs, targets)
-        if self._probe is None and self._is_due():
-            self._arm()
+        if self._probe is None:
+            if self._is_due():
+                self._arm()
+            elif self.every is None:
+                self._rest()
         self.spent += time.thread_time() - cpu
+
+    def _listen(self) -> None:
+        """Observe the optimisers: a step is armed after one of theirs, and measured after the next.
+
+        Most steps have no hook there, which would take as much time as the rest of the watch.
+        """
+        self._stepped = False
+        self._listening = [
+            *(o.register_step_pre_hook(self._optimizer_starts) for o in self.optimizers),
+            self.model.register_forward_hook(self._forward_ends),
+        ]
+
+    def _rest(self) -> None:
+        for handle in self._listening:
+            handle.remove()
+        self._listening = []
 
     def _rate(self) -> float:
         groups = self.optimizers[0].param_groups if self.optimizers else []
@@ -214,7 +245,10 @@ class Watch(Recording):
             return self.steps - self._measured_at >= self.every
         if self.steps < self._due:
             return False
-        return self._may_spend(time.thread_time())
+        if self._may_spend(time.thread_time()):
+            return True
+        self._due = self.steps + LATER_STEPS  # not in every step: reading the clock costs as well
+        return False
 
     def _may_spend(self, now: float) -> bool:
         """Return whether measuring may take more CPU time."""
