@@ -1,7 +1,7 @@
 """Measures the viewer on two hours of rows: time to the drawn timeline, updates while scrubbing.
 
     python bench/viewer.py [--hours 2] [--rate 25] [--people 2] [--labels 8] [--runs 5]
-                           [--video 1280x720] [--gop 250]
+                           [--video 1280x720] [--gop 250] [--folder DIR]
 
 Rows are synthetic and are written as Parquet. The timeline counts from the request of the page to
 the first frame in which the timeline of the whole video is drawn, in headless Chromium with an
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LOOP_S = 300.0
+SHOWN = ("--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows")
+"""A page that somebody looks at: Chromium lowers the priority of those in the background."""
 BARS = {"timeline_s": 1.0, "updates_per_s": 30.0}
 
 SCRUB = """async (seconds) => {
@@ -177,10 +179,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--video", metavar="WIDTHxHEIGHT", help="make a video of this size, too")
     parser.add_argument("--gop", type=int, default=250, help="frames between its key frames")
+    parser.add_argument("--folder", type=Path, help="keep rows and video here, for further runs")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "results").mkdir()
+        folder = options.folder or Path(name)
+        (folder / "results").mkdir(parents=True, exist_ok=True)
         labels = EIGHT[: options.labels]
         path = folder / "results" / "session.parquet"
         count = write_rows(path, options.hours, options.rate, options.people, labels)
@@ -188,7 +191,8 @@ def main() -> None:
         if options.video:
             width, height = map(int, options.video.split("x"))
             video = folder / "session.mp4"
-            write_video(video, options.hours, options.rate, (width, height), options.gop)
+            if not video.exists():
+                write_video(video, options.hours, options.rate, (width, height), options.gop)
             print(f"video {width}x{height}, {video.stat().st_size / 1e6:.0f} MB, "
                   f"a key frame each {options.gop / options.rate:g} s")  # fmt: skip
         started = time.perf_counter()
@@ -202,7 +206,7 @@ def _browse(address: str, runs: int, has_video: bool) -> None:
     rates: list[dict[str, float]] = []
     fetched: list[int] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *SHOWN])
         for run in range(runs):
             page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
             size = [0]
