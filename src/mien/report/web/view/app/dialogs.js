@@ -108,13 +108,19 @@ export function addCorrection() {
   });
 }
 
+/** A person as its row names it; one of another video has no row here. */
+function nameOf(person) {
+  const lane = lanes().find((one) => one.id === person.id);
+  return lane ? laneName(lane) : person.name ?? `Person ${person.id.slice(1)}`;
+}
+
 /** Everything that can be changed about a person, or a track of nobody. */
 export function openLane(lane = chosenLane()) {
   if (!lane) return;
   if (lane.kind !== "person") return openTrack(lane);
   const name = text({ value: lane.name ?? "", placeholder: laneName(lane) });
   const others = store.data.people.filter((one) => one.id !== lane.id);
-  const other = choose(others.map((one) => [one.id, one.name ?? `Person ${one.id.slice(1)}`]));
+  const other = choose(others.map((one) => [one.id, nameOf(one)]));
   const send = open(laneName(lane), [
     el("div", { class: "line" }, field("Name", name), el("button", { type: "submit" }, "Rename")),
     others.length && el("div", { class: "line" }, field("The same person as", other),
@@ -128,7 +134,7 @@ export function openLane(lane = chosenLane()) {
 }
 
 function openTrack(lane) {
-  const to = choose(store.data.people.map((one) => [one.id, one.name ?? `Person ${one.id.slice(1)}`]));
+  const to = choose(store.data.people.map((one) => [one.id, nameOf(one)]));
   const send = open(laneName(lane), [
     el("p", {}, "Nobody was recognised in this track."),
     store.data.people.length && el("div", { class: "line" }, field("It is", to),
