@@ -99,6 +99,7 @@ ONLY_IN_JS = {
     "MAX_UNANSWERED",
     "BITS", "HALF",  # Pillow's own
     "ASSETS", "NETWORKS", "FRAMING", "MAX_SIDE", "STEP_S", "MAX_PIXELS",
+    "MAX_UNANSWERED",  # frames of a camera
     "FIRST_PASS", "USUAL_FACES", "TRIALS", "MAX_DIFFERENCE",  # the choice of WebGPU or WebAssembly
 }  # fmt: skip
 """Constants of private mode that have no counterpart in Python."""
