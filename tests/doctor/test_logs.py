@@ -89,7 +89,9 @@ def test_event_files_are_read_as_tensorboard_wrote_them(tmp_path: Path) -> None:
     assert losses == pytest.approx(FALLING)
     assert [s.step for s in scalars if s.tag == "train/lr"] == list(range(60))
     assert remark == ""
-    assert diagnose_logs(tmp_path).facts["loss"] == "train/loss (60 values)"
+    report = diagnose_logs(tmp_path)
+    assert report.facts["loss"] == "train/loss (60 values)"
+    assert "loss:&nbsp;train/loss (60 values)" in report.to_html()
 
 
 @pytest.mark.parametrize("cut", [3, 9, 20, 41])

@@ -14,6 +14,7 @@ from mien.doctor.rule import Abstention, rule
 
 if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence
+    from mien.doctor.programs.program import Program
     from mien.doctor.thresholds import Thresholds
 
 MIN_STEPS = 20
@@ -238,7 +239,7 @@ def learning_rate_vanishes(evidence: Evidence, limits: Thresholds) -> Finding | 
         "steps; a decay of 0.1 to 0.5 every third of the training is usual.",
         (),
         {"fraction": gone, "peak": peak, "last": float(rates[-1])},
-        curve("learning rate", program.rates, "step, condensed", log=True),
+        curve("learning rate", program.rates, _step_axis(program), log=True),
         "high",
     )
 
@@ -258,9 +259,13 @@ def scheduler_steps(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "(OneCycleLR), after optimizer.step().",
         (),
         {"schedulers": len(program.scheduler), "steps": program.steps},
-        curve("learning rate", program.rates, "step, condensed"),
+        curve("learning rate", program.rates, _step_axis(program)),
         "high",
     )
+
+
+def _step_axis(program: Program) -> str:
+    return "step" if len(program.rates) == program.steps else "step, condensed"
 
 
 @rule("clipping-always", needs=(PROGRAM,))
