@@ -1,8 +1,8 @@
 """The operators of DeepCrime that bench/doctor_operators.py lacks, planted in the same programs.
 
 DeepCrime (Humbatova, Jahangirova and Tonella, ISSTA 2021) has 24 operators; `CODES` says which
-faults stand for which. Four do not fit: the programs have no early stopping (RCP), no penalty that
-could be removed (RRW), and no layer to which a bias could be added (WAB, WRB but for one).
+faults stand for which. Three do not fit: the programs have no early stopping (RCP), no penalty that
+could be removed (RRW), and no layer to which a bias could be added (WAB).
 DeepCrime searches for the weakest mutant that changes the accuracy; here each operator has one
 strength. Importing this module registers the faults.
 """
