@@ -96,7 +96,6 @@ PYTHON: dict[str, Any] = {
 
 ONLY_IN_JS = {
     "IMPOSSIBLE", "MAX_FORESIGHT_S", "MAX_DETECT_FRACTION", "MAX_DETECT_S",  # pacing in a browser
-    "MAX_UNANSWERED",
     "BITS", "HALF",  # Pillow's own
     "ASSETS", "NETWORKS", "FRAMING", "MAX_SIDE", "STEP_S", "MAX_PIXELS",
     "MAX_UNANSWERED",  # frames of a camera
