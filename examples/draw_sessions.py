@@ -12,8 +12,8 @@ by 0.6 s.
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -156,4 +156,6 @@ def main(folder: Path, pairs: int = 4, seconds: float = 120.0, rate: float = 25.
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "pairs"))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", default="pairs", help="default: pairs")
+    main(parser.parse_args().folder)

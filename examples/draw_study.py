@@ -10,8 +10,8 @@ drawings of the darkest skin tones. Nothing measured on drawings says anything a
 
 from __future__ import annotations
 
+import argparse
 import csv
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,4 +70,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "clips"))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", default="clips", help="default: clips")
+    main(parser.parse_args().folder)
