@@ -150,6 +150,14 @@ def test_participants_are_resampled_where_there_are_enough(rng: np.random.Genera
         )
     found = measure_agreement(("a", "b"), units, step_s=0.5)
     assert found.clusters == ("participants", 8)
+    assert found.videos == 8
+    of_two = [Unit(unit.name, unit.tiers, f"video {n % 2}") for n, unit in enumerate(units)]
+    tiers = measure_agreement(("a", "b"), of_two, step_s=0.5)
+    assert tiers.videos == 2
+    assert tiers.clusters[0] == "blocks of 30 s", "tiers of one video are no participants"
+    halves = [Unit(unit.name, unit.tiers, f"video {n // 2}") for n, unit in enumerate(units)]
+    more = [*halves, Unit("p8", units[0].tiers, "video 4")]
+    assert measure_agreement(("a", "b"), more, step_s=0.5).clusters == ("participants", 5)
     by_unit = [
         measure_agreement(("a", "b"), [u], step_s=0.5).pairs[0].accuracy.value for u in units
     ]
@@ -213,7 +221,7 @@ def test_tiers_and_files_that_do_not_match(tmp_path: Path, folders: list[Path]) 
     assert match_codings([two, one], tiers=["a", "coding"]).units[0].name == "two"
     with pytest.raises(ConfigError, match="two codings or more"):
         match_codings([one])
-    with pytest.raises(ConfigError, match="given twice"):
+    with pytest.raises(ConfigError, match=r"p1\.csv is given twice"):
         match_codings([one, one])
     with pytest.raises(ConfigError, match="is no folder"):
         match_codings([folders[0], one])

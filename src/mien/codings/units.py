@@ -22,10 +22,12 @@ class Unit:
     Attributes:
         name: the file's name, and the tier's where a file has several.
         tiers: of each coder, in the order of the coders.
+        video: the file's name, the same for all tiers of a file; '' stands for `name`.
     """
 
     name: str
     tiers: tuple[Tier, ...]
+    video: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def match_codings(
         for tier, chosen in found.items():
             # The tier's name tells units of one file apart.
             name = stem if len(found) == 1 else f"{stem}, {tier}"
-            units.append(Unit(name, _filled(codings, chosen, gap)))
+            units.append(Unit(name, _filled(codings, chosen, gap), stem))
     return Matched(_coder_names(paths), tuple(units), tuple(unmatched))
 
 
@@ -189,4 +191,5 @@ def _coder_names(paths: Sequence[Path]) -> tuple[str, ...]:
         return tuple(path.name for path in paths)
     if len({str(path) for path in paths}) == len(paths):
         return tuple(str(path) for path in paths)
-    raise ConfigError("a coding is given twice", hint="give each coder's file or folder once")
+    twice = next(path for path in paths if [str(one) for one in paths].count(str(path)) > 1)
+    raise ConfigError(f"{twice} is given twice", hint="give each coder's file or folder once")

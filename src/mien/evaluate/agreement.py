@@ -99,6 +99,7 @@ class Agreement:
         coders: names, in the order given.
         labels: that any coder used, sorted.
         units: names of what was compared.
+        videos: number of files that these are tiers of.
         seconds: within the span that all coders coded.
         coded: fraction of that span which each coder coded.
         pairs: one entry for each pair of coders.
@@ -113,6 +114,7 @@ class Agreement:
     coders: tuple[str, ...]
     labels: tuple[str, ...]
     units: tuple[str, ...]
+    videos: int
     seconds: float
     coded: tuple[float, ...]
     pairs: tuple[PairAgreement, ...]
@@ -181,8 +183,8 @@ def measure_agreement(
     """Return how far codings of the same videos agree, with 95% bootstrap intervals.
 
     Only the span that all coders of a unit coded is compared, from the latest first segment to
-    the earliest last one. The intervals resample units where there are at least 5 of them, and
-    blocks of 30 s otherwise.
+    the earliest last one. The intervals resample videos where there are at least 5 of them, each
+    with all its tiers, and blocks of 30 s otherwise.
 
     Args:
         coders: two or more different names.
@@ -205,7 +207,8 @@ def measure_agreement(
             hint="are both of the same video, in seconds from its start?",
         )
     kept = [(units[place], spans[place]) for place in usable]
-    by_unit = len(kept) >= MIN_PARTICIPANTS
+    videos = len({unit.video or unit.name for unit, _ in kept})
+    by_unit = videos >= MIN_PARTICIPANTS
     samples, first_cluster = _sample(kept, labels, step_s, by_unit=by_unit)
     weights = _weights(samples.clusters, seed)
     events = [
@@ -225,6 +228,7 @@ def measure_agreement(
         coders=tuple(coders),
         labels=labels,
         units=tuple(unit.name for unit, _ in kept),
+        videos=videos,
         seconds=len(samples.numbers_nc) * step_s,
         coded=tuple(map(float, coded)),
         pairs=tuple(pairs),
@@ -254,7 +258,8 @@ def _sample(
     by_unit: bool,
 ) -> tuple[_Samples, list[int]]:
     """Return all moments, and the number of each unit's first cluster."""
-    numbers, clusters, firsts, first = [], [], [], 0
+    numbers, clusters, firsts, total = [], [], [], 0
+    of_video: dict[str, int] = {}
     for unit, (start, end) in kept:
         # In the middle of each step, so that no moment falls on a border by rounding.
         count = int((end - start) / step_s + 1e-9)
@@ -263,10 +268,12 @@ def _sample(
         block = np.zeros(len(times), np.int64)
         if not by_unit:
             block = ((times - start) // BLOCK_S).astype(np.int64)
+        # Tiers of one video are of the same minutes, often of the same person: one cluster.
+        first = of_video.setdefault(unit.video or unit.name, total) if by_unit else total
         clusters.append(first + block)
         firsts.append(first)
-        first += int(block.max(initial=0)) + 1
-    return _Samples(np.concatenate(numbers), np.concatenate(clusters), first), firsts
+        total = max(total, first + int(block.max(initial=0)) + 1)
+    return _Samples(np.concatenate(numbers), np.concatenate(clusters), total), firsts
 
 
 def _cluster_of(span: tuple[float, float], first: int, by_unit: bool) -> Callable[[float], int]:

@@ -29,8 +29,11 @@ def lead(agreement: Agreement) -> str:
         f"{coder} coded {fraction:.0%}"
         for coder, fraction in zip(agreement.coders, agreement.coded, strict=True)
     )
+    what = counted(agreement.videos, "video")
+    if len(agreement.units) > agreement.videos:
+        what = f"{counted(len(agreement.units), 'tier')} of {what}"
     return (
-        f"{counted(len(agreement.coders), 'coder')}, {counted(len(agreement.units), 'video')}, "
+        f"{counted(len(agreement.coders), 'coder')}, {what}, "
         f"{agreement.seconds:.1f} s in common ({coded}); {intervals}; events "
         f"within {agreement.tolerance_s:g} s"
     )
