@@ -12,6 +12,7 @@ from mien.files import (
     JsonKind,
     WriteError,
     atomic_write,
+    near_file,
     read_json,
     read_schema_json,
     sha256,
@@ -20,6 +21,12 @@ from mien.files import (
     write_text,
 )
 from tests.conftest import not_root
+
+
+def test_a_name_is_not_meant_for_itself(tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    assert near_file(tmp_path / "rows") == ""
+    assert "'" + str(tmp_path / "rows") + "'" in near_file(tmp_path / "row")
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

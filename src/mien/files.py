@@ -293,7 +293,7 @@ def near_file(path: Path) -> str:
         names = [entry.name for entry in islice(os.scandir(path.parent), MAX_NAMES)]
     except (OSError, ValueError):
         return ""
-    by_case = {name.lower(): name for name in names}
+    by_case = {name.lower(): name for name in names if name != path.name}
     near = get_close_matches(path.name.lower(), by_case, n=1, cutoff=0.6)
     return f"did you mean {str(path.with_name(by_case[near[0]]))!r}? " if near else ""
 

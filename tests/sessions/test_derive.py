@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import polars as pl
 import pyarrow.feather
 import pyreadstat
 import pytest
-from tests.conftest import run_mien
+from tests.conftest import ROOT, run_mien
 from tests.sessions.conftest import DRAW
 from tests.sessions.test_event_files import TEXTGRID, xdf
 
@@ -212,6 +214,18 @@ start_s = 2
 end_s = 3
 label = "sad"
 by = "ms"
+[[correction]]
+source = "pair1.mp4"
+track = 9
+start_s = 2
+end_s = 3
+label = "sad"
+[[correction]]
+source = "pair1.mp4"
+track = 2
+start_s = 12
+end_s = 12.5
+label = "hapy"
 """
     study.write_text(text, encoding="utf-8")
     read, notes = tables(study)
@@ -219,6 +233,8 @@ by = "ms"
     for words in (
         "event 'late' (study file) at 300.000 s is outside the video (0 to 200 s)",
         "event 'elsewhere' is in other.mp4",
+        "the correction of pair1.mp4, track 9, 2 to 3 s covers no frame",
+        "track 2, 12 to 12.5 s has the label 'hapy', which is none of the rows' labels: happy",
         "30 to 34 s (phone) and 33 to 36 s (door) overlap and count once, 30 to 36 s",
         "p04: no face with a prediction in the rest segment 0 to 20 s of session s2",
         "p04 has no baseline in session s2: no face at rest; changes are empty",
@@ -236,7 +252,7 @@ by = "ms"
     frames = read("frames-wide")
     assert frames.query("participant == 'p04'")["change_happy"].isna().all()
     assert frames.query("participant == 'p04'")["p_happy"].notna().any()
-    corrected = frames[frames["corrected_label"].notna()]
+    corrected = frames[frames["corrected_label"] == "sad"]
     assert set(corrected["participant"]) == {"p02"}
     assert set(corrected["corrected_by"]) == {"ms"}
     assert 9 <= len(corrected) <= 10
@@ -436,6 +452,39 @@ def test_markers_of_another_clock_need_one(study: Path) -> None:
     around = read("events-wide").query("name == 'laugh'")
     assert set(around["participant"]) == {"p01", "p02", "p03", "p04"}
     assert set(around["event_time_s"]) == {12.5}
+
+
+def test_events_without_a_time_are_noted(study: Path) -> None:
+    text = "onset\tduration\ttrial_type\nn/a\t1\tlost\n60\t1\tkept\n"
+    (study.parent / "markers.tsv").write_text(text, encoding="utf-8")
+    read, notes = tables(study)
+    assert any("markers.tsv: 1 event without a time left out" in note for note in notes), notes
+    assert "kept" in set(read("events-wide")["name"])
+
+
+def test_a_folder_without_rows_says_where_they_belong(study: Path) -> None:
+    for file in (study.parent / "rows").iterdir():
+        file.unlink()
+    with pytest.raises(DataError, match="holds no rows") as raised:
+        tables(study)
+    assert "[study]" in raised.value.hint
+    table = study.parent / "study.csv"
+    table.write_text("participant,video\nann,a.mp4\n", encoding="utf-8")
+    with pytest.raises(DataError, match="holds no rows") as raised:
+        tables(table)
+    assert "beside" in raised.value.hint
+    assert "[study]" not in raised.value.hint
+    with pytest.raises(DataError, match="is a folder, not a study file"):
+        tables(study.parent)
+
+
+def test_the_examples_take_help_for_no_folder(tmp_path: Path) -> None:
+    for script in (ROOT / "examples" / name for name in ("draw_sessions.py", "draw_study.py")):
+        done = subprocess.run(
+            [sys.executable, str(script), "--help"], cwd=tmp_path, capture_output=True, check=True
+        )
+        assert b"usage" in done.stdout
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_tier_of_nobody_concerns_everyone_with_a_note(study: Path) -> None:

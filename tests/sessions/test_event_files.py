@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from pathlib import Path
 
@@ -87,11 +88,14 @@ def test_bids(tmp_path: Path) -> None:
         "n/a\t1\tlost\t1\n5\t0\tn/a\t1\n",
         encoding="utf-8-sig",
     )
-    assert read_events(path) == [
+    *timed, lost = read_events(path)
+    assert timed == [
         FileEvent("start", 1.0, 0.0, ""),
         FileEvent("film", 3.5, 2.0, ""),
         FileEvent("event", 5.0, 0.0, ""),
     ]
+    assert lost.name == "lost"
+    assert math.isnan(lost.start_s), "a time that the file does not know is not made up"
 
 
 def test_elan_and_its_tiers(tmp_path: Path) -> None:
@@ -143,8 +147,14 @@ def test_lsl(tmp_path: Path) -> None:
         ("a.tsv", b"onset\n\xff\xff", "cannot be read"),
         ("a.xdf", b"nothing", "cannot be read as an XDF file"),
         ("a.xdf", xdf([(1.0, "a")])[:-9], None),
-        ("a.eaf", b"<x", "cannot be read as an ELAN file"),
-        ("a.TextGrid", b"nothing", "cannot be read as a TextGrid"),
+        ("a.xdf", b"", "a.xdf is empty"),
+        ("a.eaf", b"<x", "cannot be read as an ELAN file: it is damaged or ends too early"),
+        ("a.eaf", b"", "cannot be read as an ELAN file: the file is empty"),
+        ("a.eaf", b"<html></html>", "it is <html>, not <ANNOTATION_DOCUMENT>"),
+        ("a.TextGrid", b"nothing", "cannot be read as a TextGrid: its first lines do not say"),
+        ("a.TextGrid", b"", "cannot be read as a TextGrid: the file is empty"),
+        ("a.TextGrid", TEXTGRID[:150].encode(), "it is damaged or ends too early, at 150 bytes"),
+        ("a.TextGrid", f"{TEXTGRID}Lächeln".encode("latin-1"), "neither UTF-8 nor UTF-16"),
         ("a.mp4", b"", "is no file of events"),
     ],
 )
@@ -158,6 +168,8 @@ def test_damaged_files(tmp_path: Path, name: str, content: bytes, message: str |
         read_events(path)
     with pytest.raises(DataError, match="no such file"):
         read_events(tmp_path / "b.tsv")
+    with pytest.raises(DataError, match="is a folder"):
+        read_events(tmp_path)
 
 
 def test_clocks() -> None:

@@ -167,6 +167,10 @@ def test_whole_stretches_are_held_out_where_people_are_few(loaded: Results, draw
     # Of happy the second stretch, 2: 7 to 12 s; of neutral 2: 2 to 7 s; of sad there is one.
     assert times == [(2, second) for second in range(2, 12)]
     assert "not about others" in written.split_words
+    alone = [said(loaded)[0]]
+    written = export_corrections(loaded, people(loaded), alone, videos, path)
+    assert written.held_out == 0
+    assert "none of them are for validation" in written.split_words
 
 
 def test_joined_corrections_are_one_stretch(loaded: Results) -> None:
@@ -195,6 +199,7 @@ def test_people_enough_to_hold_out_some_have_no_splits(loaded: Results, drawn: P
     changed = replace(loaded, sources=(other,))
     written = export_corrections(changed, many, corrected, [drawn / "interview.mp4"], path)
     assert written.held_out == 0
+    assert "holds out some people" in written.split_words
     assert set(read_arrays(path, 48).source_splits_n) == {""}
 
 

@@ -96,6 +96,11 @@ def _export(loaded: Results, editor: Editor, videos: Path | None, path: Path) ->
     )
     for line in written.skipped:
         print_note(line)
+    for label in sorted({one.label for one in editor.study.corrections} - set(loaded.labels)):
+        print_note(
+            f"{label!r} is none of the rows' labels ({', '.join(loaded.labels)}): "
+            "it becomes a class"
+        )
     typer.echo(f"{counted(written.images, 'face')} with votes in {path}")
     print_note(written.split_words)
     print_note(f"next: mien data import {path} DATA, then mien train finetune --data DATA")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
-from xml.etree.ElementTree import ParseError
+from xml.etree.ElementTree import ParseError, parse
 
 import numpy as np
 
@@ -51,9 +51,24 @@ def read_elan(path: Path) -> Coding:
 
 def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(
-        f"{path} cannot be read as an ELAN file: {type(error).__name__}: {error}",
+        f"{path} cannot be read as an ELAN file: {_damage(path, error)}",
         hint="open it in ELAN and save it again",
     )
+
+
+def _damage(path: Path, error: Exception) -> str:
+    """Return in words what is wrong with a file; pympi's own errors do not say it."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if path.stat().st_size == 0:
+        return "the file is empty"
+    try:
+        root = parse(path).getroot()  # noqa: S314 - pympi has parsed the same file already
+    except ParseError as damage:
+        return f"it is damaged or ends too early: {damage}"
+    if root.tag != "ANNOTATION_DOCUMENT":
+        return f"it is <{root.tag}>, not <ANNOTATION_DOCUMENT>"
+    return f"a part of it is missing or wrong: {error}"
 
 
 def _segments(document: Any, tier: str) -> Iterator[Segment]:

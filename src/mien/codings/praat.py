@@ -64,9 +64,27 @@ def _opened(path: Path) -> Any:
         )  # fmt: skip
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}", hint="check the file") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} cannot be read as a TextGrid: it is neither UTF-8 nor UTF-16 with a byte "
+            f"order mark (byte {error.start})",
+            hint="in Praat, set Text writing preferences to UTF-8 and save it again",
+        ) from error
     except Exception as error:
         # praatio meets damage with errors of any kind: IndexError, AssertionError, its own.
         raise DataError(
-            f"{path} cannot be read as a TextGrid: {type(error).__name__}: {error}",
+            f"{path} cannot be read as a TextGrid: {_damage(path)}",
             hint="open it in Praat and save it again as a text file",
         ) from error
+
+
+def _damage(path: Path) -> str:
+    """Return in words what is wrong with a file; praatio's own errors are those of its code."""
+    size = path.stat().st_size
+    if size == 0:
+        return "the file is empty"
+    with path.open("rb") as stream:
+        head = stream.read(400).replace(b"\0", b"")
+    if b"TextGrid" not in head:
+        return "its first lines do not say TextGrid"
+    return f"it is damaged or ends too early, at {size:,} bytes"

@@ -131,7 +131,9 @@ def derive(study_path: Path, out: Path, options: SessionOptions) -> Derived:
     marks = Marks(study, people, folder, notes)
     for one in found:
         marks.mark(one)
-    note_unplaced(study, {one.session.video for one in found}, notes)
+    videos = {one.session.video for one in found}
+    note_unplaced(study, videos, notes)
+    marks.note_corrections(found[0].labels, videos)
     scored = [
         Scored.of(one, base) for one, base in zip(found, baselines(found, notes), strict=True)
     ]

@@ -26,7 +26,7 @@ class FileEvent:
 
     Attributes:
         name: of the event.
-        start_s: seconds of the file's own clock.
+        start_s: seconds of the file's own clock; NaN where the file says that it has none.
         duration_s: 0 for a moment.
         tier: tier or stream; '' where the file has none.
     """
@@ -38,7 +38,7 @@ class FileEvent:
 
 
 def read_events(path: Path, tiers: Sequence[str] = ()) -> list[FileEvent]:
-    """Return the events of a file, by time.
+    """Return the events of a file, by time; those without a time are last.
 
     Args:
         path: `.tsv` or `.csv` (BIDS), `.eaf` (ELAN), `.TextGrid` (Praat, UTF-8 or UTF-16; points
@@ -49,6 +49,8 @@ def read_events(path: Path, tiers: Sequence[str] = ()) -> list[FileEvent]:
         DataError: the file is missing, damaged or of another kind, or has no such tier.
         MissingExtraError: the package that reads this kind is not installed.
     """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, not a file of events", hint="name a file in it")
     if not path.is_file():
         raise DataError(f"{path}: no such file", hint=near_file(path) + CHECK_PATH)
     read = READERS.get(path.suffix.lower())
@@ -66,7 +68,7 @@ def read_events(path: Path, tiers: Sequence[str] = ()) -> list[FileEvent]:
                 hint=f"{did_you_mean(name, known)}known: {', '.join(known) or 'none'}",
             )
     kept = [one for one in found if not tiers or one.tier in tiers]
-    return sorted(kept, key=lambda one: one.start_s)
+    return sorted(kept, key=lambda one: (math.isnan(one.start_s), one.start_s))
 
 
 def _read_bids(path: Path) -> list[FileEvent]:
@@ -85,9 +87,9 @@ def _read_bids(path: Path) -> list[FileEvent]:
     label = next((name for name in NAME_COLUMNS if name in names), None)
     found = []
     for number, line in enumerate(lines, 2):
-        if (line["onset"] or "").strip() in MISSING:
-            continue
-        start_s = _seconds(line["onset"], f"{path}, line {number}: onset")
+        start_s = math.nan
+        if (line["onset"] or "").strip() not in MISSING:
+            start_s = _seconds(line["onset"], f"{path}, line {number}: onset")
         length = (line.get("duration") or "").strip()
         duration_s = (
             0.0 if length in MISSING else _seconds(length, f"{path}, line {number}: duration")
@@ -137,6 +139,8 @@ def _read_xdf(path: Path) -> list[FileEvent]:
         raise MissingExtraError.of("sessions", "reading XDF files") from error
     with path.open("rb") as stream:
         start = stream.read(4)
+    if not start:
+        raise DataError(f"{path} is empty", hint="was the recording started in LabRecorder?")
     # .xdfz is the same, compressed.
     if start != b"XDF:" and start[:2] != b"\x1f\x8b":
         raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +63,7 @@ class Marks:
         if "" not in self.conditions:
             self.conditions.append("")
         self._events: dict[str, list[Moment]] = {}
+        self._corrected: set[int] = set()
 
     def mark(self, one: Recording) -> None:
         """Fill a recording's conditions, stimuli, exclusions and corrections."""
@@ -83,6 +85,23 @@ class Marks:
                 frames = one.between(correction.start_s, correction.end_s)
                 mine = one.track_n[frames] == correction.track
                 one.corrected_n[frames][mine] = number
+                if mine.any():
+                    self._corrected.add(number)
+
+    def note_corrections(self, labels: Sequence[str], videos: Iterable[str]) -> None:
+        """Note corrections in known videos that no frame has, or with a label of no model."""
+        known = set(videos)
+        for number, one in enumerate(self._study.corrections):
+            if one.source not in known:
+                continue
+            what = f"{one.source}, track {one.track}, {one.start_s:g} to {one.end_s:g} s"
+            if number not in self._corrected:
+                self._notes.add("correction", f"the correction of {what} covers no frame of a "
+                                "participant; it is left out")  # fmt: skip
+            elif one.label not in labels:
+                self._notes.add("correction", f"the correction of {what} has the label "
+                                f"{one.label!r}, which is none of the rows' labels: "
+                                f"{', '.join(labels)}")  # fmt: skip
 
     def events(self, one: Recording) -> list[Moment]:
         """Return what concerns a recording, by time: events of the study and its files, stimuli."""
@@ -163,8 +182,12 @@ class Marks:
             self._notes.add("clock", f"{where}: offset {line.offset_s:.4f} s and drift "
                             f"{line.drift_ppm:.1f} ppm from {len(clock.shared)} shared events, "
                             f"which lie within {line.residual_s:.4f} s of that line")  # fmt: skip
-        found = read_events(path, file.tiers)
-        if not found:
+        everything = read_events(path, file.tiers)
+        found = [one for one in everything if not math.isnan(one.start_s)]
+        if len(found) < len(everything):
+            n = counted(len(everything) - len(found), "event")
+            self._notes.add("file", f"{where}: {n} without a time left out")
+        if not everything:
             self._notes.add("file", f"{where}: holds no events")
         owners = {tier: self._owner(tier, session) for tier in {one.tier for one in found}}
         for tier, owner in sorted(owners.items()):
@@ -215,7 +238,9 @@ class Marks:
             raise DataError(
                 f"an event or exclusion of session {session.id} concerns {person!r}, who is no "
                 "participant",
-                hint=f"{did_you_mean(person, everyone)}known: {', '.join(everyone) or 'nobody'}",
+                hint=f"{did_you_mean(person, everyone)}known: {', '.join(everyone)}"
+                if everyone
+                else "add a [[participant]] with this id, or a people.json: mien people find DIR",
             )
         return names[person]
 

@@ -129,9 +129,11 @@ def row_files(folder: Path, study_path: Path, notes: Notes) -> list[Path]:
                 continue
             forms.setdefault(file.stem, []).append(file)
     if not forms:
+        is_table = study_path.suffix.lower() == ".csv"
         raise DataError(
             f"{folder} holds no rows",
-            hint="write some: mien video clip.mp4 --out DIR, and set rows in [study]",
+            hint="write some: mien video clip.mp4 --out DIR"
+            + ("; the table lies beside them" if is_table else ", and set rows in [study]"),
         )
     return [min(some, key=lambda one: FORMS.index(one.suffix.lower())) for some in forms.values()]
 

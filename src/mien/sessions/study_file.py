@@ -46,6 +46,11 @@ def load_study(path: Path) -> Study:
     """
     try:
         content = path.read_bytes()
+    except IsADirectoryError as error:
+        raise DataError(
+            f"{path} is a folder, not a study file",
+            hint=f"give a file, such as {path / 'study.toml'}",
+        ) from error
     except OSError as error:
         hint = near_file(path) + CHECK_PATH
         raise DataError(f"{path}: cannot be read: {error.strerror}", hint=hint) from error
@@ -122,10 +127,12 @@ def _clock(entry: Entry | None) -> Clock | None:
             f"{entry.where}: has both shared events and an offset or a drift",
             hint="give one of the two: offset and drift are estimated from shared events",
         )
-    if shared and len({other for _, other in shared}) < 2:
+    if shared and min(len({pair[side] for pair in shared}) for side in (0, 1)) < 2:
         raise DataError(
-            f"{entry.where}: two shared events at different times are needed, not {len(shared)}",
-            hint="add the second one: shared = [[video_s, other_s], [video_s, other_s]]",
+            f"{entry.where}: two shared events at different times of both clocks are needed, "
+            f"found {', '.join(str(list(pair)) for pair in shared)}",
+            hint="give a second one, at another time: "
+            "shared = [[video_s, other_s], [video_s, other_s]]",
         )
     return Clock(offset_s or 0.0, drift_ppm or 0.0, shared)
 
@@ -188,11 +195,20 @@ def check_study(study: Study, path: Path) -> Study:
     sessions = [one.id for one in study.sessions]
     _refuse_twice(ids, f"{path}: two participants have the id")
     people = [one.person for one in study.participants if one.person is not None]
-    _refuse_twice(people, f"{path}: two participants are the person")
+    _refuse_twice(
+        people, f"{path}: two participants are the person",
+        "give each a person of its own, by an id or a name of people.json",
+    )  # fmt: skip
     _refuse_twice(sessions, f"{path}: two sessions have the id")
-    _refuse_twice([one.video for one in study.sessions], f"{path}: two sessions have the video")
+    _refuse_twice(
+        [one.video for one in study.sessions], f"{path}: two sessions have the video",
+        "give each video one session; parts of a video are stimuli, with a condition each",
+    )  # fmt: skip
     for one in study.sessions:
-        _refuse_twice(one.participants, f"{path}, session {one.id}: names twice the participant")
+        _refuse_twice(
+            one.participants, f"{path}, session {one.id}: names twice the participant",
+            "remove one of the two",
+        )  # fmt: skip
         for name in one.participants:
             if name not in ids:
                 raise DataError(
@@ -213,7 +229,9 @@ def check_study(study: Study, path: Path) -> Study:
     return study
 
 
-def _refuse_twice(names: Iterable[str], words: str) -> None:
+def _refuse_twice(
+    names: Iterable[str], words: str, hint: str = "give each a name of its own"
+) -> None:
     for name, count in Counter(names).items():
         if count > 1:
-            raise DataError(f"{words} {name!r}", hint="give each a name of its own")
+            raise DataError(f"{words} {name!r}", hint=hint)

@@ -52,12 +52,14 @@ class Exported:
         images: number of faces.
         skipped: why corrections were left out, a line for each source.
         held_out: number of faces of the validation split; 0 where the import chooses it.
+        people: number of people whose faces these are.
     """
 
     path: Path
     images: int
     skipped: list[str]
     held_out: int = 0
+    people: int = 0
 
     @property
     def split_words(self) -> str:
@@ -67,7 +69,12 @@ class Exported:
                 f"{self.held_out} of them are for validation, in stretches that training has not: "
                 "its accuracy is about these people, not about others"
             )
-        return "mien data import holds out some people for validation"
+        if self.people >= MIN_PEOPLE:
+            return "mien data import holds out some people for validation"
+        return (
+            "none of them are for validation: no label has two corrected stretches; correct more "
+            "before training"
+        )
 
 
 def chosen_rows(rows: SourceRows, correction: Correction) -> list[int]:
@@ -155,7 +162,7 @@ def export_corrections(
     with atomic_write(path) as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     count = int((arrays["usage"] == VALIDATION).sum()) if "usage" in arrays else 0
-    return Exported(path, len(faces.images), skipped, count)
+    return Exported(path, len(faces.images), skipped, count, len(set(faces.subjects)))
 
 
 @dataclass(slots=True)
