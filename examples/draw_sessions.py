@@ -156,6 +156,6 @@ def main(folder: Path, pairs: int = 4, seconds: float = 120.0, rate: float = 25.
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, nargs="?", default="pairs", help="default: pairs")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("pairs"))
     main(parser.parse_args().folder)

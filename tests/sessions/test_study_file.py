@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
+from tests.conftest import ROOT
 
 from mien.errors import DataError
 from mien.sessions.study_file import (
@@ -218,3 +221,11 @@ def test_a_damaged_file_is_not_replaced(tmp_path: Path) -> None:
         load_study(path)
     with pytest.raises(DataError, match="did you mean|cannot be read"):
         load_study(tmp_path / "stduy.toml")
+
+
+@pytest.mark.parametrize("example", ["draw_sessions.py", "draw_study.py"])
+def test_an_option_is_no_folder_of_an_example(example: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "examples" / example), "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "usage:" in done.stdout
+    assert not list(tmp_path.iterdir())
