@@ -121,14 +121,24 @@ def test_people_are_found_again_from_the_videos(run: Run, results: Path) -> None
     assert after["unknown"] == []
 
 
-def test_videos_that_are_gone_are_reported(run: Run, results: Path, clips: Path) -> None:
+def test_people_of_a_missing_video_are_found_when_it_is_there(
+    run: Run, results: Path, clips: Path
+) -> None:
     (results / "people.npz").unlink()
     rows = results / "both.csv"
-    rows.write_text(rows.read_text("utf-8").replace(str(clips / "both.mp4"), "gone.mp4"), "utf-8")
+    before = rows.read_text("utf-8")
+    rows.write_text(before.replace(str(clips / "both.mp4"), "gone.mp4"), "utf-8")
     code, _, err = run("people", "find", results, "--again")
     assert code == 0
-    assert "gone.mp4 was not found: its 2 tracks stay unknown" in err
-    assert len(content(results)["unknown"]) == 2
+    assert "gone.mp4 was not found: 2 tracks not compared; find people again where" in err
+    assert "2 tracks: video not read, left for the next time" in err
+    # Not stored as unknown, which would keep them so.
+    assert content(results)["unknown"] == []
+    shutil.copy(clips / "both.mp4", results / "gone.mp4")
+    code, _, err = run("people", "find", results)
+    assert code == 0, err
+    tracks = [track for person in content(results)["people"] for track in person["tracks"]]
+    assert sum(track["source"] == "gone.mp4" for track in tracks) == 2
 
 
 def test_people_are_named_listed_and_forgotten(run: Run, results: Path) -> None:

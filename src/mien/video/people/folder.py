@@ -91,11 +91,17 @@ class PeopleFolder:
         seen = seen_in(table)
         fresh = {c.source for c, resumed in self._collectors if not resumed}
         earlier = self._repaired(seen, fresh)
-        faces = self._faces(table, seen, earlier, fresh)
+        faces, unread = self._faces(table, seen, earlier, fresh)
         start = earlier or People(
             Embedding(self.descriptor.name, self.descriptor.threshold), last_id=self._last_id
         )
-        found = find_people(seen, faces, self.descriptor, start)
+        # Left out of the file, so that they are looked for again when their videos are there.
+        placed = {part.key for part in start.parts()}
+        later = {key for key in seen if key.source in unread and key not in placed}
+        compared = {key: one for key, one in seen.items() if key not in later}
+        found = find_people(compared, faces, self.descriptor, start)
+        if later:
+            found.reasons["video not read, left for the next time"] = len(later)
         if self._keep or self._gallery is not None:
             Gallery(self.descriptor.name, faces).save(self.folder)
         found.people.save(self.folder / FILE_NAME)
@@ -120,8 +126,11 @@ class PeopleFolder:
         seen: dict[TrackKey, Seen],
         earlier: People | None,
         fresh: Collection[str],
-    ) -> dict[TrackPart, TrackFace]:
-        """Return the faces of tracks: kept, of this run, or from the videos again."""
+    ) -> tuple[dict[TrackPart, TrackFace], set[str]]:
+        """Return the faces of tracks, and the sources whose videos could not be read.
+
+        Faces are kept ones, of this run, or from the videos again.
+        """
         faces: dict[TrackPart, TrackFace] = {}
         if self._gallery is not None and self._gallery.name == self.descriptor.name:
             kept = self._gallery.faces.items()
@@ -135,8 +144,9 @@ class PeopleFolder:
         missing = [key for key in lacking if key.source not in fresh]
         # Without a new track there is nothing to compare the old ones with.
         if missing and (self._keep or any(key not in placed for key in seen)):
-            faces |= reread_faces(table, missing, self.descriptor, self.folder, self._say)
-        return faces
+            reread = reread_faces(table, missing, self.descriptor, self.folder, self._say)
+            return faces | reread.faces, reread.unread
+        return faces, set()
 
 
 def describe(descriptor: FaceDescriptor) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.errors import SourceError
+from mien.errors import SourceError, counted
 from mien.video.locate import frames_at, locate_video
 from mien.video.people.chips import place, worth
 from mien.video.people.collect import TrackChips, cut
@@ -36,14 +36,27 @@ class _Wanted:
     placement: Placement
 
 
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """What `reread_faces` returns.
+
+    Attributes:
+        faces: of the tracks, from the best few of their rows; absent where there are none.
+        unread: sources whose video is missing or cannot be read.
+    """
+
+    faces: dict[TrackPart, TrackFace] = field(default_factory=dict)
+    unread: set[str] = field(default_factory=set)
+
+
 def reread_faces(
     table: Any,
     keys: Collection[TrackKey],
     descriptor: FaceDescriptor,
     folder: Path,
     say: Callable[[str], None],
-) -> dict[TrackPart, TrackFace]:
-    """Return the faces of tracks, from the best few of their rows; absent where there are none.
+) -> Reread:
+    """Return the faces of tracks from the videos of their rows.
 
     Args:
         table: a pyarrow.Table of rows.
@@ -52,21 +65,24 @@ def reread_faces(
         folder: of the rows; videos are also searched there.
         say: called with one line for each video that cannot be read.
     """
-    faces: dict[TrackPart, TrackFace] = {}
+    reread = Reread()
     for name, wanted in _wanted(table, set(keys)).items():
         located = locate_video(name, folder)
         if located.path is None:
-            say(f"{located.note}: its {len({w.track for w in wanted})} tracks stay unknown; "
-                "run the command where the video is")  # fmt: skip
+            tracks = counted(len({w.track for w in wanted}), "track")
+            say(f"{located.note}: {tracks} not compared; find people again where the video is")
+            reread.unread.add(name)
             continue
         try:
             found = _chips(located.path, wanted)
         except SourceError as error:
             say(f"unreadable: {error.message}; {error.hint}")
+            reread.unread.add(name)
             continue
         for track, chips in found.items():
-            faces |= divide(TrackPart(name, track), stretches_of(chips, descriptor), descriptor)
-    return faces
+            stretches = stretches_of(chips, descriptor)
+            reread.faces.update(divide(TrackPart(name, track), stretches, descriptor))
+    return reread
 
 
 def _wanted(table: Any, keys: set[TrackKey]) -> dict[str, list[_Wanted]]:
