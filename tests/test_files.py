@@ -162,7 +162,7 @@ SHELF = JsonKind(
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        (None, "PLACE is not a shelf of mien: cannot read a.json (No such file", "buy one"),
+        (None, "PLACE is not a shelf of mien: it has no a.json", "buy one"),
         ("{", "PLACE/a.json is damaged: ", "restore it"),
         ("\xff", "PLACE/a.json is damaged: ", "restore it"),
         ("[]", "PLACE/a.json was not written by mien: no schema version", "check the path"),

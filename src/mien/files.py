@@ -256,6 +256,11 @@ def read_schema_json(path: Path, kind: JsonKind, shown: Path | None = None) -> d
     where = path if shown is None else shown
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        named = f"is not a {kind.noun} of mien: it has no {path.name}"
+        raise kind.error(
+            f"{path}: no such file" if shown is None else f"{shown} {named}", hint=kind.if_missing
+        ) from error
     except OSError as error:
         raise kind.error(
             f"{where} is not a {kind.noun} of mien: cannot read {path.name} ({error.strerror})",

@@ -76,5 +76,5 @@ def test_a_damaged_description(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_none_at_all(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="is not a checkpoint of mien"):
+    with pytest.raises(ModelFileError, match="last.json: no such file"):
         load_checkpoint(tmp_path, "last")

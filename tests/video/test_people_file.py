@@ -274,7 +274,7 @@ def test_what_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"cannot read people\.json") as caught:
+    with pytest.raises(DataError, match=r"people\.json: no such file") as caught:
         People.load(tmp_path)
     assert "mien people find" in caught.value.hint
 
