@@ -249,9 +249,10 @@ def fit_temperature(
 ) -> float:
     """Return the temperature that minimises the log loss (Guo et al. 2017, arXiv:1706.04599).
 
-    Its logarithm has a normal prior around 0 with the standard deviation `spread`. Without it a
-    small split that is classified without an error asks for a temperature of 0, and every face
-    becomes certain; with hundreds of faces it makes no difference (bench/temperature.py).
+    Below 1 its logarithm has a normal prior around 0 with the standard deviation `spread`. Without
+    it a small split that is classified without an error asks for a temperature of 0, and every face
+    becomes certain; with hundreds of faces it makes no difference (bench/temperature.py). Above 1,
+    where the network was too sure, the likelihood decides alone.
 
     Args:
         logits_nk: float32 [n, k].
@@ -268,7 +269,7 @@ def fit_temperature(
         scaled = logits / math.exp(log_temperature)
         top = scaled.max(axis=1)
         log_sum = np.log(np.exp(scaled - top[:, None]).sum(axis=1)) + top
-        prior = (log_temperature / spread) ** 2 / 2
+        prior = (min(log_temperature, 0.0) / spread) ** 2 / 2
         return float((log_sum - scaled[rows, y_true_n]).sum() + prior)
 
     # Golden-section search: the loss has a single minimum in the logarithm of the temperature.
