@@ -89,6 +89,15 @@ def test_previews_follow_the_pointer_and_the_exact_frame_follows_them(
     assert sum(colours) > 100  # something was drawn
     wait(page, f"{PREVIEW}.hidden && Math.abs(document.querySelector('video').currentTime - "
                "Number(document.querySelector('#scrubber').ariaValueNow)) < 0.1")  # fmt: skip
+    # Boxes are back with the exact frame, whose rows are here already.
+    wait(page, "document.querySelectorAll('.face-box').length > 0")
+    page.evaluate("""() => {
+      const canvas = document.querySelector('.lane canvas'), box = canvas.getBoundingClientRect();
+      for (const part of [0.84, 0.86, 0.88]) canvas.dispatchEvent(new PointerEvent('pointermove',
+        { bubbles: true, pointerType: 'mouse', clientX: box.left + part * box.width,
+          clientY: box.top + 9 }));
+    }""")
+    wait(page, f"{PREVIEW}.hidden && document.querySelectorAll('.face-box').length > 0")
     # A frame on or back is not a preview's: the video is sought at once.
     page.mouse.click(*place(page, ".lane canvas", 0.5))
     page.mouse.move(5, 5)
@@ -252,3 +261,15 @@ def test_nothing_overflows_the_viewport(visit: Visit, address: str, breadth: int
       return width && (width < 24 || height < 24);
     }).map((node) => node.outerHTML)""")
     assert small == []  # WCAG 2.5.8, target size
+
+
+def test_keys_work_right_after_a_dialog_was_closed(visit: Visit, address: str) -> None:
+    page = visit(address)
+    page.keyboard.press("e")
+    page.wait_for_selector("dialog[open] input[type=text]")
+    page.keyboard.press("Escape")
+    wait(page, "!document.querySelector('dialog[open]')")
+    # Until the next frame is drawn the focus is in the closed dialog.
+    page.evaluate("""() => document.querySelector('#dialog-form input[type=text]').dispatchEvent(
+      new KeyboardEvent('keydown', { key: 'x', bubbles: true }))""")
+    page.wait_for_selector("dialog[open] input[placeholder^=hand]")

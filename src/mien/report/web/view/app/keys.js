@@ -13,7 +13,8 @@ export function setUpKeys(table) {
   ]));
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-    const on = event.target;
+    // The focus stays in a dialog that was closed until the next frame is drawn.
+    const on = event.target.closest("dialog") ? document.body : event.target;
     if (on.matches("input:not([type=range], [type=radio]), select, textarea")) return;
     // These keys belong to the control that has the focus.
     if (on.matches("input") && /^(Arrow|Home|End|Page| )/.test(event.key)) return;

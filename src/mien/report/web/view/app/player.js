@@ -47,8 +47,9 @@ export function mount() {
 /** The frame of a moment is there. */
 function arrived(time) {
   shown = time;
-  if (pending !== null) seekOn();
-  else showPreview();
+  if (pending !== null) return seekOn();
+  showPreview();
+  drawBoxes(); // there are none on a preview
 }
 
 /** Show the preview of the wished moment where it is nearer than the frame that is there. */
