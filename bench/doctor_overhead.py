@@ -73,7 +73,8 @@ class Log(Observer):
         self.model, self.optimizer, self.rows = model, optimizer, []  # type: ignore[var-annotated]
 
     def backward(self, loss: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> None:
-        norms = torch._foreach_norm([p.grad for p in self.model.parameters()])  # type: ignore[arg-type]
+        grads = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norms = torch._foreach_norm(grads)
         self.norm = float(torch.stack(norms).norm())
 
     def step(self, loss: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> None:

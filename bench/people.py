@@ -143,15 +143,15 @@ class Score:
 
 def f1(pairs_n3: NDArray[np.int64]) -> NDArray[np.float64]:
     hits, false, missed = np.moveaxis(pairs_n3, -1, 0)
-    return 2 * hits / np.maximum(2 * hits + false + missed, 1)
+    return np.asarray(2 * hits / np.maximum(2 * hits + false + missed, 1))
 
 
 def precision(pairs_n3: NDArray[np.int64]) -> NDArray[np.float64]:
-    return pairs_n3[..., 0] / np.maximum(pairs_n3[..., 0] + pairs_n3[..., 1], 1)
+    return np.asarray(pairs_n3[..., 0] / np.maximum(pairs_n3[..., 0] + pairs_n3[..., 1], 1))
 
 
 def recall(pairs_n3: NDArray[np.int64]) -> NDArray[np.float64]:
-    return pairs_n3[..., 0] / np.maximum(pairs_n3[..., 0] + pairs_n3[..., 2], 1)
+    return np.asarray(pairs_n3[..., 0] / np.maximum(pairs_n3[..., 0] + pairs_n3[..., 2], 1))
 
 
 def score(read: Read, shown: Shown, descriptor: FaceDescriptor) -> Score:

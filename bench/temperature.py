@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ensembles import table_of, truth
+from default_prior import table_of, truth
 from mien.data.dataset import load_dataset
 from mien.publish.export import fit_temperature
 

@@ -113,7 +113,7 @@ def test_a_session_gives_the_same_rows_and_the_pixels_that_its_sinks_need(
     clip: Path, needs: bool
 ) -> None:
     settings = VideoSettings(gate=QualityGate(min_side=0, min_sharpness=0))
-    session = Session(FakeDetector((4, 16, 40, 52)), FakeClassifier(), settings)
+    session = Session(FakeDetector([(4, 16, 40, 52)]), FakeClassifier(), settings)
     every = [r.reading for r in session.results(next(list_sources([clip])))]
     keepers = [Keeper(False), Keeper(needs)]
     session.run(next(list_sources([clip])), keepers)
@@ -137,7 +137,7 @@ def test_people_are_found_without_decoding_more(clip: Path) -> None:
     for needs in (False, True):
         keeper, collector = Keeper(needs), FaceCollector("b", OneFace())
         settings = VideoSettings(gate=QualityGate(min_side=0, min_sharpness=0))
-        session = Session(FakeDetector((4, 16, 40, 52)), FakeClassifier(), settings)
+        session = Session(FakeDetector([(4, 16, 40, 52)]), FakeClassifier(), settings)
         session.run(next(list_sources([clip])), [keeper, collector])
         assert all(r.frame.decoded for r in keeper.results) == needs
         found.append(collector.faces)

@@ -168,7 +168,7 @@ class ByBrightness(FakeClassifier):
 
 def in_python(
     images: list[np.ndarray[Any, Any]], times: list[float], found: list[list[list[float]]]
-) -> list[list[tuple[int, str, list[float] | None]]]:
+) -> list[list[tuple[int, str, list[float] | None, list[float] | None]]]:
     """Each frame's faces, as the server's camera would give them."""
     detector, classifier = Scripted(found), ByBrightness(["happy"])
     frames = [
