@@ -185,7 +185,11 @@ def test_joined_corrections_are_one_stretch(loaded: Results) -> None:
 
 def test_people_enough_to_hold_out_some_have_no_splits(loaded: Results, drawn: Path) -> None:
     path = loaded.folder / "faces.npz"
-    many: dict[str, Any] = {"people": [], "unknown": [], "not_a_face": []}  # each track is its own subject
+    many: dict[str, Any] = {
+        "people": [],
+        "unknown": [],
+        "not_a_face": [],
+    }  # each track is its own subject
     rows = loaded.sources[0]
     tracks = np.where(rows.time_n < 20, rows.track_n, rows.time_n.astype(int))
     order = np.lexsort((rows.time_n, tracks))
