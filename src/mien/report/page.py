@@ -37,6 +37,13 @@ def render(template: str, /, **values: object) -> str:
     return _environment().get_template(template).render(**values)
 
 
+def script_json(value: object) -> str:
+    """Return JSON as a template's `tojson` writes it: nothing in it may end the script."""
+    from jinja2.utils import htmlsafe_json_dumps
+
+    return htmlsafe_json_dumps(value)
+
+
 @cache
 def _environment() -> Environment:
     # Imported on the first page: prediction, which writes none, starts without it.

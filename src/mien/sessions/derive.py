@@ -127,7 +127,10 @@ def derive(study_path: Path, out: Path, options: SessionOptions) -> Derived:
     people = Tracks.load(people_path) if people_path.exists() else None
     files = row_files(rows, study_path, notes)
     study = placed(study, [source for file in files for source in load_sources(file)])
-    found = _recordings(files, Cast(study, people, notes), study_path)
+    cast = Cast(study, people, notes)
+    found = list(recordings(files, cast))
+    if not found:
+        raise _no_session(study_path, rows, cast)
     marks = Marks(study, people, folder, notes)
     for one in found:
         marks.mark(one)
@@ -149,15 +152,12 @@ def derive(study_path: Path, out: Path, options: SessionOptions) -> Derived:
     return Derived(tuple(output.written), len(found), frames, notes)
 
 
-def _recordings(files: Sequence[Path], cast: Cast, study_path: Path) -> list[Recording]:
-    found = list(recordings(list(files), cast))
-    if not found:
-        raise ConfigError(
-            f"{study_path}: no session has rows",
-            hint="give video of a [[session]] as the rows have it: "
-            + ", ".join(map(repr, cast.sources[:5])),
-        )
-    return found
+def _no_session(study_path: Path, rows: Path, cast: Cast) -> ConfigError:
+    return ConfigError(
+        f"{study_path}: no session has rows in {rows}",
+        hint="give video of a [[session]] as the rows have it: "
+        + ", ".join(map(repr, cast.sources[:5])),
+    )
 
 
 def _write(

@@ -136,13 +136,10 @@ def divide(
         stretches: its stretches in order of time.
         descriptor: what embedded them; its `same_track` decides.
     """
-    joined: list[Stretch] = []
-    for one in stretches:
-        if joined and joined[-1].similarity(one) >= descriptor.same_track:
-            joined[-1] = joined[-1].joined(one)
-        else:
-            joined.append(one)
+    joined = _alike_joined(stretches, descriptor.same_track)
     _absorb(joined, descriptor.same_track)
+    # What is left of two neighbours may be one person now.
+    joined = _alike_joined(joined, descriptor.same_track)
     bounds = [part.start_s, *(one.after_s for one in joined[1:]), part.end_s]
     return {
         replace(part, start_s=bounds[n], end_s=bounds[n + 1]): mean_face(one)
@@ -150,8 +147,19 @@ def divide(
     }
 
 
+def _alike_joined(stretches: list[Stretch], same: float) -> list[Stretch]:
+    """Return the stretches, neighbours that are one person joined."""
+    joined: list[Stretch] = []
+    for one in stretches:
+        if joined and joined[-1].similarity(one) >= same:
+            joined[-1] = joined[-1].joined(one)
+        else:
+            joined.append(one)
+    return joined
+
+
 def _absorb(stretches: list[Stretch], same: float) -> None:
-    """Join short stretches with a neighbour, and then neighbours that are one person."""
+    """Join short stretches with a neighbour."""
     row = 0
     while len(stretches) > 1 and row < len(stretches):
         if len(stretches[row].worth_n) >= MIN_CHIPS:
@@ -162,12 +170,6 @@ def _absorb(stretches: list[Stretch], same: float) -> None:
         first = min(row, best)
         stretches[first : first + 2] = [stretches[first].joined(stretches[first + 1], same)]
         row = first
-    row = 1
-    while row < len(stretches):
-        if stretches[row - 1].similarity(stretches[row]) >= same:
-            stretches[row - 1 : row + 1] = [stretches[row - 1].joined(stretches[row])]
-        else:
-            row += 1
 
 
 def mean_face(stretch: Stretch) -> TrackFace:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mien.files import write_text
+from mien.report.page import script_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,8 +38,7 @@ def update_pages(folder: Path, people: People) -> list[str]:
             state["people"] = people.to_dict()
         except (ValueError, TypeError):
             continue  # somebody's own page
-        # As jinja2's tojson: nothing in it may end the script.
-        content = json.dumps(state).translate({ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&'"})
+        content = script_json(state)
         write_text(path, text[: found.start(2)] + content + text[found.end(2) :])
         changed.append(path.name)
     return changed
