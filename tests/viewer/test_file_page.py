@@ -64,6 +64,12 @@ def written(tmp_path_factory: pytest.TempPathFactory, drawn: Path) -> Path:
     return write_page(folder / "interview.html", readings(28), "interview.annotated.mp4", True)
 
 
+def without_state(page: Path) -> list[str]:
+    """Return what stands before and after the state that a page carries."""
+    before, rest = page.read_text("utf-8").split('id="state">')
+    return [before, rest.split("</script>", 1)[1]]
+
+
 def downloads(page: Any) -> dict[str, Path]:
     found: list[Any] = []
     page.on("download", lambda one: found.append(one))
@@ -237,6 +243,7 @@ def test_people_of_the_folder_are_put_into_its_pages(
     evil = Person("P2", "Berta </script><b>", tuple(parts))
     people = replace(alone, people=(alone.people[0], evil))
     assert update_pages(folder, people) == ["interview.html"]
+    assert without_state(folder / "interview.html") == without_state(written)
     page = visit((folder / "interview.html").as_uri())
     names = page.locator(".lane .name span").all_inner_texts()
     assert names == ["Track 1", "Berta </script><b>"]

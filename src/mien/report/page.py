@@ -41,7 +41,8 @@ def script_json(value: object) -> str:
     """Return JSON as a template's `tojson` writes it: nothing in it may end the script."""
     from jinja2.utils import htmlsafe_json_dumps
 
-    return htmlsafe_json_dumps(value)
+    # As a plain string: Markup would escape the page that it is joined to.
+    return str(htmlsafe_json_dumps(value))
 
 
 @cache
