@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ from mien.data.dataset import Dataset
 from mien.errors import ConfigError
 from mien.scale.registry import EngineOptions
 from mien.study.costs import parse_duration
-from mien.study.plan import Plan, load_plan, trainings
+from mien.study.plan import Plan, Training, load_plan, trainings
+from mien.study.sharing import Job
 from mien.study.study import CELLS, Outcome
 from mien.study.until import Progress, run_until_decided
+
+Report = Callable[[Training, str], None]
 
 
 def run(plan: Plan, dataset: Dataset, out: Path, budget_s: float = 1e6) -> Outcome:
@@ -64,6 +68,40 @@ def test_short_trainings_get_more_seeds_than_long_ones_in_the_same_time(
     assert "would exceed the budget" in outcome.stopped
     assert outcome.seconds <= 700
     assert seeds["small"] > seeds["dear"] > 4
+
+
+def test_the_cheapest_claims_are_decided_first(
+    tmp_path: Path, plan: Plan, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A difference at the minimum difference is never decided.
+    monkeypatch.setitem(MEANS, 0.003, 0.607)
+    outcome = run(plan, dataset, tmp_path)
+    assert verdicts(outcome)[2] == "supported"
+    rates = [t.recipe.optimizer.rate for t in FakePool.ran]
+    last = len(rates) - rates[::-1].index(0.004)
+    assert rates[last:].count(0.003) > 5
+
+
+def test_a_round_keeps_all_workers_busy(
+    tmp_path: Path, plan: Plan, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds: list[list[str]] = []
+    ran = FakePool.run
+
+    def count(self: FakePool, pending: Sequence[Job], report: Report) -> None:
+        rounds.append([job.training.key for job in pending])
+        ran(self, pending, report)
+
+    monkeypatch.setattr(FakePool, "run", count)
+    progress = Progress.of_folder(plan, dataset, tmp_path)
+    outcome = run_until_decided(progress, tmp_path, EngineOptions(workers=3), 1e6)
+    assert verdicts(outcome) == ["supported"] * 3
+    keys = [key for jobs in rounds for key in jobs]
+    assert len(keys) == len(set(keys))
+    assert len(rounds[0]) >= 6
+    # The primary claim's trainings, then those of the others.
+    assert any(len(jobs) > 2 for jobs in rounds[1:])
+    assert outcome.seconds == run(plan, dataset, tmp_path).seconds
 
 
 def test_the_budget_is_kept_and_counts_finished_trainings(

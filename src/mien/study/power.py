@@ -65,10 +65,10 @@ def seeds_needed(
     def enough(n: int) -> bool:
         return detectable_difference(n, deviation, alpha, sequential=sequential) <= difference
 
-    return _smallest(enough)
+    return smallest(enough)
 
 
-def _smallest(enough: Callable[[int], bool]) -> int | None:
+def smallest(enough: Callable[[int], bool]) -> int | None:
     """Return the smallest n, 2 to MAX_SEEDS, that is enough; larger ones must be enough too."""
     low, high = 2, MAX_SEEDS
     if not enough(high):

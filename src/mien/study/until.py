@@ -6,11 +6,14 @@ The tests of `sequential` allow a look after each.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mien.errors import ConfigError, counted
+from mien.model.runtime import cores
 from mien.study.costs import Costs, duration
+from mien.study.forecast import seeds_until_decided
 from mien.study.plan import trainings
 from mien.study.results_file import all_seeds, find_result
 from mien.study.sharing import Job, share
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from mien.study.claims import Claim
     from mien.study.plan import Factor, Plan, Training
     from mien.study.results_file import ResultsFile
-    from mien.study.verdict import FactorOutcome
+    from mien.study.verdict import ClaimOutcome, FactorOutcome
 
 CellName = tuple[str, str]
 """Names of a factor and of one of its cells."""
@@ -179,9 +182,10 @@ def run_until_decided(
     queue = Queue(progress, costs, budget_s)
     ran_at_all = False
     with Pool(data, progress.folder, engine) as pool:
-        while (chosen := queue.next()) is not None:
-            pool.run(chosen.jobs, ended)
-            queue.take(chosen)
+        while chosen := queue.next(engine.workers or cores()):
+            pool.run([job for batch in chosen for job in batch.jobs], ended)
+            for batch in chosen:
+                queue.take(batch)
             ran_at_all = True
             looked(progress.outcome("still running"))
     if queue.too_costly and not ran_at_all:
@@ -209,11 +213,13 @@ class Batch:
 
 
 class Queue:
-    """Chooses the claim that gets the next seeds.
+    """Chooses the claims that get the next seeds.
 
     Claims first get the plan's seeds: primary ones, then secondary ones, in the plan's order. Then
-    the undecided claim for whose extra seeds the least CPU time was spent is next, so that a claim
-    about long trainings does not take the time of many claims about short ones.
+    the undecided claim is next that the least CPU time will decide, if its differences go on as
+    they are (forecast.py). Claims that more than the plan's `max_seeds` would decide come last,
+    the one for whose extra seeds the least time was spent first. The order may depend on the
+    results, since the tests hold at any stopping time.
 
     Args:
         progress: of the study.
@@ -226,22 +232,40 @@ class Queue:
         self.extra: dict[tuple[str, tuple[str, ...]], float] = {}
         self.too_costly: list[float] = []
 
-    def next(self) -> Batch | None:
-        """Return the next seeds to run; None if all is decided, or the budget allows no more."""
+    def next(self, workers: int = 1) -> list[Batch]:
+        """Return the next seeds to run, of as many claims as keep the workers busy.
+
+        Args:
+            workers: that run trainings at the same time.
+
+        Returns:
+            Batches of different claims, none of which repeats another's trainings; an empty list
+            if all is decided, or the budget allows no more.
+        """
         # Emptied at each call, because results that came in since change the estimates.
         self.too_costly = []
         # Measured costs replace the estimates as trainings finish.
         self.costs.add(self.progress.results, self.progress.known)
         # A longer training that another claim's first look needs gives a shorter one's result.
         planned = self.progress.first_round()
+        chosen: list[Batch] = []
+        taken: set[str] = set()
+        left = self.budget_s - self.progress.spent
         for factor, cells, seeds in self._wanted():
-            todo = share(self.progress.missing(factor, cells, seeds), planned)
+            missing = self.progress.missing(factor, cells, seeds)
+            todo = share([t for t in missing if t.key not in taken], planned)
             cost = sum(self.costs.seconds(job.training) for job in todo)
             # An empty batch costs nothing: its results are there, and only have to be counted.
-            if not todo or self.progress.spent + cost <= self.budget_s:
-                return Batch(factor, cells, seeds, todo, cost)
-            self.too_costly.append(cost)
-        return None
+            if todo and cost > left:
+                self.too_costly.append(cost)
+                continue
+            chosen.append(Batch(factor, cells, seeds, todo, cost))
+            left -= cost
+            taken |= {training.key for job in todo for training in job.trainings}
+            # Trainings differ in length: with two for each worker few of them wait for the last.
+            if workers <= 1 or sum(len(batch.jobs) for batch in chosen) >= 2 * workers:
+                break
+        return chosen
 
     def take(self, batch: Batch) -> None:
         """Take the results of a batch that has run."""
@@ -261,19 +285,31 @@ class Queue:
         claims = [(by_name[f.factor.name], claim) for f in judged for claim in f.claims]
         # Stable: primary claims first, each group in the plan's order.
         claims.sort(key=lambda pair: not pair[1].claim.primary)
-        more = []
+        more: list[tuple[float, float, tuple[Factor, tuple[str, ...], int]]] = []
         for factor, outcome in claims:
             cells = _cells_of(outcome.claim)
             common = min(seeds[factor.name, cell] for cell in cells)
             if common < plan.seeds:
                 yield factor, cells, plan.seeds
             elif outcome.verdict == "undecided" and common < plan.max_seeds:
-                more.append((factor, cells, common + 1))
+                spent = self.extra.get((factor.name, cells), 0.0)
+                item = factor, cells, common + 1
+                more.append((self._remaining(outcome, item), spent, item))
         for factor in plan.factors:  # cells that no claim compares
             for cell in factor.cells:
                 if seeds[factor.name, cell] < plan.seeds:
                     yield factor, (cell,), plan.seeds
-        yield from sorted(more, key=lambda item: self.extra.get((item[0].name, item[1]), 0.0))
+        for *_, item in sorted(more, key=lambda entry: entry[:2]):
+            yield item
+
+    def _remaining(self, outcome: ClaimOutcome, item: tuple[Factor, tuple[str, ...], int]) -> float:
+        """Return the CPU seconds that will probably decide a claim; inf beyond `max_seeds`."""
+        factor, cells, seeds = item
+        needed = seeds_until_decided(outcome)
+        if needed > self.progress.plan.max_seeds:
+            return math.inf
+        first = [trainings(self.progress.plan, factor, cell, 1)[0] for cell in cells]
+        return max(1.0, needed - seeds + 1) * sum(self.costs.seconds(one) for one in first)
 
 
 def _cells_of(claim: Claim) -> tuple[str, ...]:
