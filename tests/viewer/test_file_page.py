@@ -250,3 +250,55 @@ def test_people_of_the_folder_are_put_into_its_pages(
     forgotten = people.forget("P2")
     update_pages(folder, forgotten)
     assert "Berta" not in (folder / "interview.html").read_text(encoding="utf-8")
+
+
+def rename(page: Any, person: str, name: str) -> None:
+    page.click(f".lane[data-lane={person}] .more")
+    page.fill("#dialog-form input[type=text]", name)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"text={name}")
+
+
+def stored(page: Any) -> str:
+    text = page.evaluate("JSON.stringify(Object.entries(localStorage))")
+    assert isinstance(text, str)
+    return text
+
+
+CHANGES: dict[str, Callable[[People], People]] = {
+    "forget": lambda people: people.forget("P2"),
+    "merge": lambda people: replace(
+        people, people=(replace(people.people[0], tracks=people.people[1].tracks),)
+    ),
+    "rename": lambda people: people.rename("P2", "Carla"),
+    "name removed": lambda people: people.rename("P2", None),
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "rows_again"), [*((change, False) for change in CHANGES), ("forget", True)]
+)
+def test_names_that_a_page_no_longer_has_leave_the_browser(
+    visit: Visit, written: Path, tmp_path: Path, change: str, rows_again: bool
+) -> None:
+    path = Path(shutil.copy(written, tmp_path / "interview.html"))
+    page = visit(path.as_uri(), accept_downloads=True)
+    page.keyboard.press("e")
+    page.fill("#dialog-form input[type=text]", "joke")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#marks .go")
+    rename(page, "P2", "Berta")
+    (tmp_path / "people.json").write_bytes(downloads(page)["people.json"].read_bytes())
+    assert "Berta" in stored(page)
+    if rows_again:  # of a video that was read again, which has other tracks
+        path = write_page(path, readings(20), None, False)
+    assert update_pages(tmp_path, CHANGES[change](People.load(tmp_path))) == ["interview.html"]
+    page.reload()
+    page.wait_for_selector("body[data-drawn]")
+    assert "Berta" not in stored(page) and "joke" in stored(page)
+    assert "Berta" not in page.inner_text("body")
+    assert page.locator("#marks .go").count() == (0 if rows_again else 1)
+    # What is done from now on is kept again.
+    rename(page, "P1", "Dora")
+    page.reload()
+    page.wait_for_selector("text=Dora")

@@ -20,6 +20,9 @@ _STATE = re.compile(r'(<script type="application/json" id="state">)(.*?)(</scrip
 def update_pages(folder: Path, people: People) -> list[str]:
     """Put the people into the pages of a folder's videos; return the names of changed pages.
 
+    A browser that has opened a page before removes other names from its storage when it opens the
+    page again.
+
     Args:
         folder: of the results, whose pages `mien video --report` wrote.
         people: of the folder.
@@ -36,6 +39,9 @@ def update_pages(folder: Path, people: People) -> list[str]:
         try:
             state = json.loads(found[2])
             state["people"] = people.to_dict()
+            # Tells the page that names which a browser has stored are out of date, even where the
+            # people are as they were when they were stored.
+            state["rewrites"] = state.get("rewrites", 0) + 1
         except (ValueError, TypeError):
             continue  # somebody's own page
         content = script_json(state)

@@ -23,19 +23,27 @@ const page = JSON.parse($("state").textContent);
 const empty = () => ({ people: structuredClone(page.people), study: { events: [], exclusions: [], corrections: [] } });
 let now = empty(), history = [], stored = true;
 
+// Of the people in the page; its count of rewrites also tells a name that was removed again.
+const PEOPLE = JSON.stringify([page.rewrites ?? 0, page.people]);
+
 try {
   const kept = JSON.parse(localStorage.getItem(KEY));
+  if (kept && kept.people !== PEOPLE) {
+    // The folder's people were changed since: theirs are shown, and the marks stay. Stored at once, and not
+    // with the next change: a name that was forgotten must not stay in the browser.
+    kept.now.people = empty().people;
+    Object.assign(kept, { people: PEOPLE, history: [] });
+    localStorage.setItem(KEY, JSON.stringify(kept));
+  }
   // Of the same rows only: a page that was written again may have other tracks.
   if (kept?.data === page.data.length) [now, history] = [kept.now, kept.history];
-  // The folder's people were changed since: theirs are shown, and the marks stay.
-  if (kept && kept.people !== JSON.stringify(page.people)) [now.people, history] = [empty().people, []];
 } catch {
   stored = false;
 }
 
 function keep() {
   try {
-    localStorage.setItem(KEY, JSON.stringify({ data: page.data.length, people: JSON.stringify(page.people), now, history }));
+    localStorage.setItem(KEY, JSON.stringify({ data: page.data.length, people: PEOPLE, now, history }));
     stored = true;
   } catch {
     stored = false;
