@@ -333,6 +333,18 @@ def test_two_participants_are_not_one_person(study: Path) -> None:
         tables(changed(study, 'person = "P2"', 'person = "Anna"'))
 
 
+def test_a_name_is_one_in_any_case_and_normalization_form(study: Path) -> None:
+    path = study.parent / "rows" / "people.json"
+    people = json.loads(path.read_text())
+    people["people"][0]["name"] = "J\u00f6rg"
+    path.write_text(json.dumps(people))
+    text = study.read_text(encoding="utf-8").replace('person = "P1"', 'person = "jo\u0308rg"')
+    event = '[[event]]\nsession = "s1"\nname = "nod"\ntime_s = 50\nperson = "J\u00d6RG"\n'
+    study.write_text(f"{text}\n{event}", encoding="utf-8")
+    read, _ = tables(study)
+    assert set(read("events-wide").query("name == 'nod'")["participant"]) == {"p01"}
+
+
 def test_options_are_checked(study: Path) -> None:
     for options, message in (
         ({"window_s": 0.0}, "window: 0 is out of range"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,31 @@ def test_a_name_is_given_and_removed(people: People) -> None:
     named = people.rename("P2", " Ben ")
     assert named.find("Ben").id == "P2"
     assert named.rename("Ben", None).find("P2").name is None
+
+
+@pytest.mark.parametrize("name", ["J\u00f6rg", "j\u00f6rg", "Jo\u0308rg", "J\u00d6RG"])
+def test_a_name_is_one_in_any_case_and_normalization_form(people: People, name: str) -> None:
+    named = people.rename("P2", "Jo\u0308rg")
+    assert named.find("P2").name == "J\u00f6rg"
+    assert named.find(name).id == "P2"
+    with pytest.raises(DataError, match="P2 has the name 'J\u00f6rg' already"):
+        named.rename("P3", name)
+    assert named.rename("P2", name).find("P2").label == unicodedata.normalize("NFC", name)
+
+
+def test_an_id_is_no_name_in_another_case(people: People) -> None:
+    named = people.rename("P2", "p1").rename("P3", "p9")
+    assert named.find("P1").id == "P1"
+    assert named.find("p1").id == "P2"
+    with pytest.raises(DataError, match="'P9'"):
+        named.find("P9")
+
+
+def test_names_of_a_file_are_normalized(people: People, tmp_path: Path) -> None:
+    content = people.to_dict()
+    content["people"][1]["name"] = "Jo\u0308rg"
+    (tmp_path / "people.json").write_text(json.dumps(content), encoding="utf-8")
+    assert People.load(tmp_path).find("P2").name == "J\u00f6rg"
 
 
 @pytest.mark.parametrize("name", ["Anna", "P7", "x" * 201, "a\nb", "unknown"])
@@ -238,6 +264,10 @@ DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "wrong id": (change(["people", 0, "id"], "Q1"), r"people\[0\]\.id must be P and a number"),
     "id twice": (change(["people", 1, "id"], "P1"), "two people have the id 'P1'"),
     "name twice": (change(["people", 1, "name"], "Anna"), "two people have the name 'Anna'"),
+    "name twice but for case": (
+        change(["people", 1, "name"], "ANNA"),
+        "two people have the name 'ANNA', which differs from 'Anna' in case only",
+    ),
     "name is a number": (change(["people", 1, "name"], 7), r"people\[1\]\.name"),
     "name is an id": (change(["people", 1, "name"], "P1"), r"people\[1\]\.name"),
     "no tracks": (change(["people", 0, "tracks"], []), r"tracks must be a list of tracks"),

@@ -188,6 +188,19 @@ def test_people_are_named_and_merged(visit: Visit, written: Path, results: Path)
     ]  # fmt: skip
 
 
+def test_names_of_a_page_are_compared_as_those_of_the_file(visit: Visit, written: Path) -> None:
+    page = visit(written.as_uri())
+    page.click(".lane[data-lane=P1] .more")
+    page.fill("#dialog-form input[type=text]", "Jo\u0308rg Stra\u00df")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=J\u00f6rg")
+    page.click(".lane[data-lane=P2] .more")
+    page.fill("#dialog-form input[type=text]", "J\u00d6RG STRASS")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#dialog-form .error-box")
+    assert "P1 has the name J\u00f6rg Stra\u00df" in page.inner_text("#dialog-form .error-box")
+
+
 def test_a_page_without_its_video_says_so(visit: Visit, written: Path, tmp_path: Path) -> None:
     alone = Path(shutil.copy(written, tmp_path / "moved.html"))
     page = visit(alone.as_uri())

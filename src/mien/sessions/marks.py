@@ -11,6 +11,7 @@ from mien.errors import DataError, counted, did_you_mean
 from mien.sessions.clocks import Mapping
 from mien.sessions.event_files import OWN_CLOCK, read_events
 from mien.sessions.recording import NONE
+from mien.video.people.parse import name_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -223,18 +224,15 @@ class Marks:
         return names
 
     def _owner(self, tier: str, session: Session) -> str | None:
-        by_name = {name.casefold(): who for name, who in self._names(session).items()}
-        return by_name.get(tier.casefold())
+        return _named(tier, self._names(session))
 
     def _participant(self, person: str | None, session: Session) -> str | None:
         if person is None:
             return None
-        names = self._names(session)
-        if person not in names:
-            # An entry without a place is in every session, and its person perhaps not.
-            everyone = self._names(replace(session, participants=()))
-            if person in everyone:
-                return everyone[person]
+        # An entry without a place is in every session, and its person perhaps not.
+        everyone = self._names(replace(session, participants=()))
+        found = _named(person, {**everyone, **self._names(session)})
+        if found is None:
             raise DataError(
                 f"an event or exclusion of session {session.id} concerns {person!r}, who is no "
                 "participant",
@@ -242,7 +240,13 @@ class Marks:
                 if everyone
                 else "add a [[participant]] with this id, or a people.json: mien people find DIR",
             )
-        return names[person]
+        return found
+
+
+def _named(name: str, names: dict[str, str]) -> str | None:
+    """Return the participant with a name; one whose name differs in case only, if none has it."""
+    by_key = {name_key(known): who for known, who in names.items()}
+    return names.get(name, by_key.get(name_key(name)))
 
 
 def _is_in(entry: Stimulus | Event | Exclusion, session: Session) -> bool:

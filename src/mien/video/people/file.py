@@ -15,7 +15,7 @@ import numpy as np
 
 from mien.errors import DataError, did_you_mean
 from mien.files import JsonKind, read_schema_json, write_json
-from mien.video.people.parse import NAME_RULE, is_name, parse_people
+from mien.video.people.parse import ID, NAME_RULE, composed, is_name, name_key, parse_people
 from mien.video.people.parts import Embedding, Person, TrackPart, frames_of, tidy
 from mien.video.people.seen import Seen, TrackKey, coded, joint_frame
 from mien.video.people.stale import FILE_NAME as FILE_NAME
@@ -99,13 +99,15 @@ class People:
         }
 
     def find(self, who: str) -> Person:
-        """Return the person with an id or a name.
+        """Return the person with an id or a name, whatever case the name is in.
 
         Raises:
             DataError: there is no such person.
         """
+        # A text in the form of an id is no name, and 'p1' is no id.
+        key = None if ID.fullmatch(who) else name_key(who)
         for person in self.people:
-            if who in (person.id, person.name):
+            if who == person.id or (person.name and name_key(person.name) == key):
                 return person
         known = [name for p in self.people for name in (p.id, p.name) if name]
         raise DataError(
@@ -174,13 +176,13 @@ class People:
 
         Args:
             who: id or name.
-            name: new name; None or '' removes it.
+            name: new name; None or '' removes it. Stored in the normalization form NFC.
 
         Raises:
-            DataError: no such person, or the name is taken, too long, or an id.
+            DataError: no such person, or the name is too long, an id, or taken, in whatever case.
         """
         person = self.find(who)
-        name = (name or "").strip() or None
+        name = composed(name or "").strip() or None
         if name is not None:
             self._check_name(person, name)
         return self._with([replace(person, name=name)])
@@ -350,10 +352,11 @@ class People:
         return left._with(p for p in people if p.tracks)
 
     def _check_name(self, person: Person, name: str) -> None:
-        taken = next((p for p in self.people if p.name == name and p.id != person.id), None)
+        others = [p for p in self.people if p.name and p.id != person.id]
+        taken = next((p for p in others if name_key(p.name or "") == name_key(name)), None)
         if taken is not None:
             raise DataError(
-                f"{taken.id} has the name {name!r} already",
+                f"{taken.id} has the name {taken.name!r} already",
                 hint=f"choose another name, or merge {person.id} into {taken.id}",
             )
         if not is_name(name):

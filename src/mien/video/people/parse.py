@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,7 @@ from mien.errors import DataError
 from mien.video.people.parts import Embedding, Person, TrackPart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 ID = re.compile(r"P[1-9][0-9]{0,8}")
@@ -48,7 +49,7 @@ def parse_people(values: dict[str, Any], path: Path) -> Content:
         for key in ("unknown", "not_a_face")
     )
     reader.check_once((p.id for p in people), "the id")
-    reader.check_once((p.name for p in people if p.name is not None), "the name")
+    reader.check_once((p.name for p in people if p.name is not None), "the name", name_key)
     reader.check_parts([*(t for p in people for t in p.tracks), *unknown, *others])
     last = values.get("last_id", 0)
     if not isinstance(last, int) or isinstance(last, bool) or last < 0:
@@ -94,7 +95,7 @@ class _Parser:
         if not isinstance(tracks, list) or not tracks:
             raise self.wrong(f"{where}.tracks", "a list of tracks", tracks)
         parts = tuple(self.part(one, f"{where}.tracks[{n}]") for n, one in enumerate(tracks))
-        return Person(ids, name, parts)
+        return Person(ids, None if name is None else composed(name), parts)
 
     def part(self, value: Any, where: str) -> TrackPart:
         if not isinstance(value, dict):
@@ -113,12 +114,14 @@ class _Parser:
             raise self.wrong(f"{where}.end_s", f"after start_s, {start_s:g}", end_s)
         return TrackPart(source, track, start_s, end_s)
 
-    def check_once(self, values: Iterable[str], what: str) -> None:
-        found: set[str] = set()
+    def check_once(self, values: Iterable[str], what: str, key: Callable[[str], str] = str) -> None:
+        found: dict[str, str] = {}
         for value in values:
-            if value in found:
-                raise DataError(f"{self.path}: two people have {what} {value!r}", hint=HINT)
-            found.add(value)
+            other = found.get(key(value))
+            if other is not None:
+                same = "" if other == value else f", which differs from {other!r} in case only"
+                raise DataError(f"{self.path}: two people have {what} {value!r}{same}", hint=HINT)
+            found[key(value)] = value
 
     def check_parts(self, parts: list[TrackPart]) -> None:
         for one, next_one in pairwise(sorted(parts, key=TrackPart.order)):
@@ -129,6 +132,19 @@ class _Parser:
                 raise DataError(
                     f"{self.path}: track {one.track} of {one.source} is there twice", hint=HINT
                 )
+
+
+def composed(name: str) -> str:
+    """Return a name with each letter as one character (NFC), as most keyboards type it.
+
+    Names of files and text on macOS have 'ö' as two: 'o' and a combining diaeresis.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def name_key(name: str) -> str:
+    """Return what names are compared by: 'Jörg' and 'jörg' are one, however 'ö' is encoded."""
+    return composed(composed(name).casefold())
 
 
 def is_name(text: str) -> bool:

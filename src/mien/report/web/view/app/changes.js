@@ -60,11 +60,14 @@ function partsOf(people, lane) {
   return [...people.unknown, ...people.not_a_face].filter((part) => lane === `t${part.track}${part.start_s === undefined ? "" : `@${part.start_s}`}`);
 }
 
+/** What names are compared by, as mien.video.people.parse does; upper case first: 'ß' is 'ss'. */
+const nameKey = (name) => name?.normalize("NFC").toUpperCase().toLowerCase().normalize("NFC");
+
 function rename({ people }, { person, name }) {
-  const taken = people.people.find((one) => name && one.id !== person && (one.name === name || one.id === name));
-  if (taken) return `${taken.id} has the name ${name} already`;
+  const taken = people.people.find((one) => name && one.id !== person && (nameKey(one.name) === nameKey(name) || one.id === name));
+  if (taken) return `${taken.id} has the name ${taken.name ?? name} already`;
   if (name && !isText(name)) return wrongText("name");
-  people.people.find((one) => one.id === person).name = name || null;
+  people.people.find((one) => one.id === person).name = name?.normalize("NFC") || null;
 }
 
 async function merge({ people }, { into, other }, page, together) {
