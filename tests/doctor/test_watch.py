@@ -130,6 +130,32 @@ def test_most_steps_have_no_hook_on_the_optimiser() -> None:
     assert not model._forward_pre_hooks
 
 
+def test_forward_passes_are_observed_until_the_mode_of_evaluations_is_known() -> None:
+    x, y = data()
+    model, criterion = network(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    observed = []
+    with doctor.watch(model, optimizer) as watch:
+        for _ in range(6):
+            for rows in torch.arange(180).split(9):
+                optimizer.zero_grad()
+                loss = criterion(model(x[rows]), y[rows])
+                loss.backward()
+                optimizer.step()
+                watch.step(loss, x[rows], y[rows])
+                observed.append(bool(model._forward_pre_hooks))
+            with torch.no_grad():  # still in training mode
+                for rows in torch.arange(180, 240).split(20):
+                    model(x[rows])
+        names = [finding.name for finding in watch.report().findings]
+    assert all(observed[:60])  # the first three evaluations
+    # Then around measured steps only, of which the budget allows few in so short a training.
+    assert sum(observed[80:]) < 20
+    assert watch.evaluations >= 7  # three batches of each of two, and the first of the third
+    assert "evaluated-in-train-mode" in names
+    assert not model._forward_pre_hooks
+
+
 def test_validation_beyond_the_budget_is_evaluated_at_growing_distances(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -30,15 +30,17 @@ if TYPE_CHECKING:
 
     from mien.doctor.report import Report
 
-BUDGET = 0.01
+BUDGET = 0.007
 """Fraction of the loop's CPU time that measuring may take; the hooks come on top."""
-ALLOWANCE_S = 0.04
+ALLOWANCE_S = 0.015
 """Seconds of measuring that even a very short training gets."""
 ORDERED_STEPS, SIZED_STEPS = 512, 64
 """First steps whose targets are kept, and whose batch size is recorded."""
 EARLY_STEPS = 3
 """Steps from one measurement to the next, at first; LATER_STEPS once EARLY were made."""
 EARLY, LATER_STEPS = 20, 10
+SEEN_EVALUATIONS, SEEN_STEPS = 3, 4096
+"""Evaluations between steps, or steps, after which a forward pass is observed in few steps only."""
 EARLY_EPOCHS, EPOCH_GROWTH = 8, 1.3
 """Epochs whose validation is evaluated even beyond the budget; later ones at growing distances."""
 
@@ -62,7 +64,7 @@ def watch(
         loss: the criterion, called as `loss(predictions, targets)`. Without it, it is inferred
             from the loss tensors where that is possible.
         classes: names of the classes, in the order of the model's outputs.
-        every: measure each n-th step, 1 or more; by default as often as 1% of the CPU time
+        every: measure each n-th step, 1 or more; by default as often as 0.7% of the CPU time
             allows.
 
     Raises:
@@ -92,13 +94,13 @@ class Watch(Recording):
         self._stepped = False
         self._ended_step, self._started = time.perf_counter(), time.thread_time()
         self._wait: float | None = None
-        self._handles: list[Any] = []
         self._listening: list[Any] = []
+        self._forward_hook: Any = None
+        self._seen_evaluations = 0
         self._next_epoch, self._evaluates = 0, True
 
     def __enter__(self) -> Watch:
         """Install the hooks."""
-        self._handles = [self.model.register_forward_pre_hook(self._forward_starts)]
         self._ended_step, self._started = time.perf_counter(), time.thread_time()
         self._listen()
         self._arm()
@@ -117,10 +119,10 @@ class Watch(Recording):
 
     def close(self) -> None:
         """Remove the hooks."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
         self._rest()
+        if self._forward_hook is not None:
+            self._forward_hook.remove()
+            self._forward_hook = None
         if self._probe is not None:
             self._probe.remove()
             self._probe = None
@@ -224,6 +226,8 @@ class Watch(Recording):
         Most steps have no hook there, which would take as much time as the rest of the watch.
         """
         self._stepped = False
+        if self._forward_hook is None:
+            self._forward_hook = self.model.register_forward_pre_hook(self._forward_starts)
         self._listening = [
             *(o.register_step_pre_hook(self._optimizer_starts) for o in self.optimizers),
             self.model.register_forward_hook(self._forward_ends),
@@ -233,6 +237,14 @@ class Watch(Recording):
         for handle in self._listening:
             handle.remove()
         self._listening = []
+        self._observe_no_more()
+
+    def _observe_no_more(self) -> None:
+        """Remove the forward hook once the mode of evaluations is known; it costs in each step."""
+        known = self._seen_evaluations >= SEEN_EVALUATIONS or self.steps >= SEEN_STEPS
+        if known and not self._listening and self._forward_hook is not None:
+            self._forward_hook.remove()
+            self._forward_hook = None
 
     def _rate(self) -> float:
         groups = self.optimizers[0].param_groups if self.optimizers else []
@@ -318,7 +330,10 @@ class Watch(Recording):
             if self.mode_layers and any(m.training for m in self.mode_layers):
                 self.train_mode_evaluations += 1
             self._wait = None
-            self._ended_step = math.nan  # the time until the next step is not waiting
+            if not math.isnan(self._ended_step):
+                self._ended_step = math.nan  # the time until the next step is not waiting
+                self._seen_evaluations += 1
+                self._observe_no_more()
             return
         if self._wait is None:
             self._wait = time.perf_counter() - self._ended_step
