@@ -282,3 +282,19 @@ def test_a_low_recall_that_another_finding_explains_is_left_out(name: str) -> No
     assert "class-recall" in names(healthy(**FAULTS["class-recall"]))
     validation = FAULTS["class-recall"]["validation"]
     assert "class-recall" not in names(healthy(**{**FAULTS[name], "validation": validation}))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "width", "hidden"),
+    [(1_200_000, 12, 256), (5_000_000, 6, 128), (40_000_000, 3, 64), (400_000_000, 3, 64)],
+)
+def test_a_network_is_narrowed_until_it_is_no_longer_too_large(
+    parameters: int, width: int, hidden: int
+) -> None:
+    own = recipe(network={"name": "poster", "width": 24, "hidden": 512})
+    large = {**FAULTS["model-too-large"], "parameters": parameters, "images": 2000}
+    found = {f.name: f for f in diagnose(healthy(**large, recipe=own))}["model-too-large"]
+    assert found.settings == (f"network.width={width}", f"network.hidden={hidden}")
+    # Half the width has a quarter of the parameters; an eighth is as far as it goes.
+    if parameters < 64e6:
+        assert parameters * (width / 24) ** 2 / 2000 <= Thresholds().parameters_per_image

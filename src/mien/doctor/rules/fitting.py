@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -122,21 +123,32 @@ def model_too_large(evidence: Evidence, limits: Thresholds) -> Finding | None:
         f"{100 * float(found.numbers['gap'] or 0):.1f} points lower.",
         "Use a narrower network; mien doctor RUN --deep trains one of half the width and reports "
         "whether it is as good.",
-        _narrower(evidence),
+        _narrower(evidence, ratio / limits.parameters_per_image),
         {"parameters": evidence.parameters, "images": evidence.images},
         fit_plot(evidence),
     )
 
 
-def _narrower(evidence: Evidence) -> tuple[str, ...]:
+def _narrower(evidence: Evidence, excess: float) -> tuple[str, ...]:
+    """Return settings of a network that is no longer too large, or of an eighth of the width.
+
+    Args:
+        evidence: of the training.
+        excess: parameters per image over the threshold, above 1.
+    """
+    # Parameters grow with the square of the width: half of it has a quarter of them.
+    factor = 2 ** min(3, max(1, math.ceil(math.log(excess, 4))))
     options = evidence.recipe.network.options
     if "widths" in options:
         # Fewer than four channels in a layer leave nothing to learn with.
-        halved = [max(4, int(w) // 2) for w in options["widths"]]
-        return (f"network.widths={halved}",)
+        narrower = [max(4, int(w) // factor) for w in options["widths"]]
+        return (f"network.widths={narrower}",)
     if evidence.recipe.network.name == "poster":
         width, hidden = options.get("width", 32), options.get("hidden", 128)
-        return (f"network.width={max(2, width // 2)}", f"network.hidden={max(8, hidden // 2)}")
+        return (
+            f"network.width={max(2, width // factor)}",
+            f"network.hidden={max(8, hidden // factor)}",
+        )
     return ("network.name=poster",)
 
 
