@@ -6,12 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from mien.errors import DataError
+from mien.sessions.derive import SessionOptions, derive
+from mien.video.people.file import People
 from mien.viewer.editor import Conflict, Editor
 from mien.viewer.lanes import lanes_of
 from mien.viewer.results import load_results
+from tests.conftest import ROOT
 
 
 def editor_of(results: Path) -> Editor:
@@ -123,6 +127,43 @@ def test_marks_are_saved_beside_the_results(editor: Editor, results: Path) -> No
     assert (correction["track"], correction["label"], correction["by"]) == (1, "sad", "mk")
     edit(editor, "remove", kind="event", index=0)
     assert editor_of(results).state()["events"] == []
+
+
+def tables(study: Path, out: Path) -> pd.DataFrame:
+    derive(study, out, SessionOptions(tables=("frames",)))
+    return pd.read_csv(out / "frames-wide.csv")
+
+
+def test_a_mark_of_a_person_is_read_by_mien_session(
+    editor: Editor, results: Path, tmp_path: Path
+) -> None:
+    edit(editor, "event", source=name_of(editor), name="joke", time_s=3)
+    assert not (results / "people.json").exists()
+    edit(
+        editor, "exclusion", source=name_of(editor), start_s=5, end_s=6, reason="hand", person="P2"
+    )
+    # The page's versions are the files'.
+    edit(editor, "rename", person="P1", name="Anna")
+    frames = tables(results / "study.toml", tmp_path / "out")
+    excluded = frames[frames["excluded"].notna()]
+    assert set(excluded["participant"]) == {"P2"} and len(excluded) == 25
+    for _ in range(3):
+        edit(editor, "undo")
+    assert [person.name for person in People.load(results).people] == [None] * 3
+
+
+def test_the_documented_study_is_read(editor: Editor, results: Path, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "view.md").read_text("utf-8").split("```toml\n")[1].split("```")[0]
+    assert 'person = "P2"' in text
+    (results / "study.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match="concerns 'P2', who is no participant") as caught:
+        tables(results / "study.toml", tmp_path / "out")
+    assert "people.json" in caught.value.hint and "mien view" in caught.value.hint
+    editor.state(reload=True)
+    edit(editor, "rename", person="P1", name="Anna")
+    frames = tables(results / "study.toml", tmp_path / "out")
+    assert set(frames["participant"]) == {"Anna", "P2", "P3"}
+    assert set(frames["corrected_label"].dropna()) == {"neutral"}
 
 
 def test_comments_of_a_study_survive(results: Path) -> None:

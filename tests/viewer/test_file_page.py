@@ -150,6 +150,29 @@ def test_marks_are_downloaded_as_a_study(visit: Visit, written: Path) -> None:
     assert "outside of the video" in page.inner_text("#dialog-form .error-box")
 
 
+def test_people_are_downloaded_with_a_mark_of_one_of_them(
+    visit: Visit, written: Path, tmp_path: Path
+) -> None:
+    path = Path(shutil.copy(written, tmp_path / "interview.html"))
+    page = visit(path.as_uri(), accept_downloads=True)
+    page.keyboard.press("e")
+    page.fill("#dialog-form input[type=text]", "joke")
+    page.select_option("#dialog-form select", "P2")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#marks .go")
+    saved = downloads(page)
+    assert list(saved) == ["study.toml", "people.json"]
+    assert load_study(saved["study.toml"]).events[0].person == "P2"
+    (tmp_path / "people.json").write_bytes(saved["people.json"].read_bytes())
+    people = People.load(tmp_path)
+    assert people.find("P2").tracks == (TrackPart(NAME, 2),)
+    # Of a folder that has the file already, the study is enough.
+    update_pages(tmp_path, people)
+    page.reload()
+    page.wait_for_selector("#marks .go")
+    assert list(downloads(page)) == ["study.toml"]
+
+
 def test_people_are_named_and_merged(visit: Visit, written: Path, results: Path) -> None:
     page = visit(written.as_uri(), accept_downloads=True)
     page.click(".lane[data-lane=P2] .more")

@@ -238,7 +238,8 @@ class Marks:
                 "participant",
                 hint=f"{did_you_mean(person, everyone)}known: {', '.join(everyone)}"
                 if everyone
-                else "add a [[participant]] with this id, or a people.json: mien people find DIR",
+                else "add a [[participant]] with this id, or write people.json beside the rows: "
+                "mien people find DIR, or mien view DIR, which writes it with a change of a person",
             )
         return found
 

@@ -119,6 +119,8 @@ class Editor:
                 self._people = people
             elif action in _STUDY_ACTIONS:
                 study = _call(_STUDY_ACTIONS[action], self._study, self, arguments)
+                if arguments.get("person"):
+                    self._keep_people()
                 self._save(STUDY, lambda path: save_study(study, path))
                 self._study = study
             else:
@@ -140,6 +142,16 @@ class Editor:
         write(path)
         self._versions[name] = _version(path)
         self._undo = [*self._undo, (name, before, self._versions[name])][-MAX_UNDO:]
+
+    def _keep_people(self) -> None:
+        """Write people.json if it is missing: who a mark's 'P2' is must be known without the page.
+
+        It cannot be undone, since it changes nothing that the page shows.
+        """
+        path = self._paths[PEOPLE]
+        if not path.exists():
+            self._people.save(path)
+            self._versions[PEOPLE] = _version(path)
 
     def _undo_last(self) -> None:
         if not self._undo:

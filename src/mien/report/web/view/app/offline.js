@@ -155,7 +155,9 @@ export const canExport = () => history.length > 0 || Object.values(now.study).so
 export async function exportChanges() {
   const saved = [];
   if (Object.values(now.study).some((list) => list.length)) saved.push(["study.toml", inToml(now.study)]);
-  if (JSON.stringify(now.people) !== JSON.stringify(page.people)) saved.push(["people.json", `${JSON.stringify(now.people, null, 2)}\n`]);
+  // Marks name people by ids: without people.json nobody else knows who 'P2' is.
+  const named = [...now.study.events, ...now.study.exclusions].some((one) => one.person);
+  if (JSON.stringify(now.people) !== JSON.stringify(page.people) || (named && !page.rewrites)) saved.push(["people.json", `${JSON.stringify(now.people, null, 2)}\n`]);
   for (const [name, text] of saved) {
     const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(new Blob([text])), download: name });
     link.click();
