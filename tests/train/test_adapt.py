@@ -54,6 +54,17 @@ def test_votes_are_learnt_where_there_are_votes(drawn: Dataset) -> None:
     assert adapted(shipped("poster"), voted) == shipped("poster")
 
 
+def test_too_few_votes_are_not_learnt(drawn: Dataset) -> None:
+    votes = np.zeros((len(drawn), 10), np.float32)
+    votes[np.arange(len(drawn)), drawn.labels_n] = 1
+    votes[drawn.splits_n == "validation", 0] = 10
+    voted = replace(drawn, votes_nk=votes, vote_names=FERPLUS_VOTES)
+    recipe = adapted(shipped("small"), voted)
+    assert (recipe.targets.kind, recipe.predicted_labels) == ("labels", drawn.label_names)
+    assert len(make_examples(voted.split("train"), recipe)) == len(voted.split("train"))
+    assert adapted(shipped("small", "targets.min_votes=1"), voted).targets.kind == "votes"
+
+
 def test_few_images_get_small_batches(drawn: Dataset, tmp_path: Path) -> None:
     train = np.flatnonzero(drawn.splits_n == "train")[:20]
     held = np.flatnonzero(drawn.splits_n == "validation")

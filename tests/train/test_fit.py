@@ -209,6 +209,25 @@ def test_votes_that_are_not_there(drawn: Dataset) -> None:
         make_examples(drawn, recipe(targets={"kind": "votes"}))
 
 
+def one_rater(drawn: Dataset) -> Dataset:
+    """The faces with one vote each, for their label."""
+    votes = np.zeros((len(drawn), len(FERPLUS_VOTES)), np.float32)
+    columns = np.array([FERPLUS_VOTES.index(name) for name in drawn.label_names])
+    votes[np.arange(len(drawn)), columns[drawn.labels_n]] = 1
+    return replace(drawn, votes_nk=votes, vote_names=FERPLUS_VOTES)
+
+
+def test_votes_of_one_rater_are_labels(drawn: Dataset) -> None:
+    voted = one_rater(drawn)
+    with pytest.raises(DataError, match=r"targets.min_votes = 3 votes .* the most is 1") as caught:
+        make_examples(voted, recipe(targets={"kind": "votes"}))
+    assert "targets.min_votes=1" in caught.value.hint
+    found = make_examples(voted, recipe(targets={"kind": "votes", "min_votes": 1}))
+    plain = make_examples(voted, recipe())
+    assert torch.equal(found.targets_nk, plain.targets_nk)
+    assert torch.equal(found.weights_n, plain.weights_n)
+
+
 def test_votes_as_soft_labels(drawn: Dataset) -> None:
     votes = np.zeros((len(drawn), 10), np.float32)
     votes[:, FERPLUS_VOTES.index("happy")] = 6

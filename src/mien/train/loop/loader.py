@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mien.errors import ConfigError, DataError, did_you_mean
 from mien.train.loop.loss import class_fractions
+from mien.train.recipe.adapt import max_votes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,8 @@ def make_examples(dataset: Dataset, recipe: Recipe) -> Examples:
 
     Raises:
         ConfigError: the recipe trains on votes and the dataset lacks some of them.
-        DataError: fewer than two classes occur in the images.
+        DataError: no image has `targets.min_votes` votes, or fewer than two classes occur in the
+            images.
     """
     labels = recipe.learnt_labels
     if recipe.targets.kind == "votes":
@@ -163,6 +165,14 @@ def _vote_targets(
             f"{dataset.name} has no votes for {', '.join(missing or labels)}, "
             "but the recipe has targets.kind = 'votes'",
             hint="train on the labels (targets.kind=auto, labels=auto), or import the votes",
+        )
+    most, needed = max_votes(dataset, labels), recipe.targets.min_votes
+    if 0 < most < needed:
+        raise DataError(
+            f"{dataset.name}: no training image has targets.min_votes = {needed} votes for "
+            f"{', '.join(labels)}; the most is {most:g}",
+            hint=f"set targets.min_votes={max(int(most), 1)}, or train on the labels: "
+            "targets.kind=labels",
         )
     columns = [dataset.vote_names.index(label) for label in labels]
     votes = dataset.votes_nk[:, columns].astype(np.float64)

@@ -9,6 +9,11 @@ from mien.errors import DataError
 from mien.labels import EIGHT, LABEL_SETS, label_set
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from mien.data.dataset import Dataset
     from mien.train.recipe.recipe import Recipe
 
@@ -20,11 +25,12 @@ VOTED = "three"
 def adapted(recipe: Recipe, dataset: Dataset) -> Recipe:
     """Return the recipe with each 'auto' of `labels` and `targets.kind` decided by the data.
 
-    `targets.kind` becomes 'votes' if the data have raters' votes for all learnt classes, else
-    'labels'. `labels` becomes happy, neutral, sad if votes are learnt, else all labels of the
-    training images. If labels are learnt, `targets.classes` and `extra_labels` are cleared, because
-    they are about votes. If there are fewer training images than a batch, the batch size becomes a
-    quarter of their number. A recipe without 'auto' is returned unchanged.
+    `targets.kind` becomes 'votes' if the data have raters' votes for all learnt classes, and a
+    training image has `targets.min_votes` of them, else 'labels'. `labels` becomes happy, neutral,
+    sad if votes are learnt, else all labels of the training images. If labels are learnt,
+    `targets.classes` and `extra_labels` are cleared, because they are about votes. If there are
+    fewer training images than a batch, the batch size becomes a quarter of their number. A recipe
+    without 'auto' is returned unchanged.
 
     Raises:
         DataError: `labels` is 'auto' and the training images have fewer than two labels.
@@ -34,7 +40,8 @@ def adapted(recipe: Recipe, dataset: Dataset) -> Recipe:
     targets = recipe.targets
     if targets.kind == AUTO:
         classes = label_set(targets.classes or (VOTED if recipe.labels == AUTO else recipe.labels))
-        voted = dataset.votes_nk is not None and set(classes) <= set(dataset.vote_names)
+        most = max_votes(dataset, classes, dataset.splits_n == "train")
+        voted = most >= max(targets.min_votes, 1)
         targets = replace(targets, kind="votes" if voted else "labels")
     learns_votes = targets.kind == "votes"
     if not learns_votes:
@@ -48,6 +55,26 @@ def adapted(recipe: Recipe, dataset: Dataset) -> Recipe:
     if 4 <= n < recipe.fit.batch_size:
         recipe = replace(recipe, fit=replace(recipe.fit, batch_size=max(2, n // 4)))
     return recipe
+
+
+def max_votes(
+    dataset: Dataset, classes: Sequence[str], chosen_n: NDArray[np.bool_] | None = None
+) -> float:
+    """Return the largest number of votes for `classes` that an image has.
+
+    It is 0 where the dataset has no votes, or none for one of the classes.
+
+    Args:
+        dataset: images with or without votes.
+        classes: labels whose votes are counted.
+        chosen_n: bool [n], images to look at; all where None.
+    """
+    names = dataset.vote_names
+    if dataset.votes_nk is None or not set(classes) <= set(names):
+        return 0.0
+    columns = [names.index(name) for name in classes]
+    votes_n = dataset.votes_nk[:, columns].sum(axis=1)
+    return float((votes_n if chosen_n is None else votes_n[chosen_n]).max(initial=0))
 
 
 def _labels_of(dataset: Dataset) -> tuple[str, ...]:

@@ -28,7 +28,8 @@ class TargetConfig:
             labels, 'auto' on votes if the data have them and on labels otherwise.
         classes: label set that the network learns, if larger than `labels`. Learning 'eight' and
             predicting 'three' lets faces train the network that raters found ambiguous.
-        min_votes: faces with fewer votes for the learnt classes are left out (votes only).
+        min_votes: faces with fewer votes for the learnt classes are left out (votes only); 1 for
+            data with one rater.
         min_agreement: faces are left out on which a smaller fraction of the raters chose the most
             frequent of the learnt classes (votes only). Above 0.5 it keeps the faces of which one
             class has the absolute majority, the clear ones.
