@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from mien.data.audit.audit import Audit, Embed, Tools, audit
+from mien.data.audit.audit import DRAWN_NOTE, Audit, Embed, Tools, audit
 from mien.data.audit.duplicate_checks import measure_leaks
 from mien.data.audit.faces import ALWAYS_LISTED, check_faces
 from mien.data.audit.page import SHOWN, page
@@ -17,7 +17,7 @@ from mien.data.audit.quality import check_quality, modified_z
 from mien.data.audit.table import COLUMNS, to_csv, to_json
 from mien.data.audit.wrong_labels import check_labels, predict_out_of_fold
 from mien.data.dataset import Dataset
-from mien.data.drawn import draw_faces
+from mien.data.drawn import draw_faces, split_drawn
 from mien.data.records import Skipped
 from mien.model.embedder import Embedder
 
@@ -234,6 +234,19 @@ def test_sound_drawn_faces_give_few_findings(faces: Dataset, features: Embed) ->
     assert counts["likely-wrong-label"] <= 0.14 * n  # cartoons: the features are of photographs
     assert not [p for p in result.problems if p.action != "keep"]
     assert set(result.not_checked) == {"faceless", "votes-disagree", "duplicate-across-splits"}
+
+
+def test_near_duplicates_of_drawn_faces_are_called_false(faces: Dataset) -> None:
+    dataset = split_drawn(faces)
+    result = audit(dataset, Tools())
+    (leak,) = result.leaks_after_import or []
+    # The same search as for photos, and people are on one side only: false alarms.
+    assert leak.duplicated > 0 and leak.exact == 0
+    assert to_json(result)["notes"] == [DRAWN_NOTE]
+    assert DRAWN_NOTE in page(result)
+    photos = replace(faces, sources_n=np.array([f"{i}.png" for i in range(len(faces))]))
+    assert to_json(audit(photos, Tools()))["notes"] == []
+    assert DRAWN_NOTE not in page(audit(photos, Tools()))
 
 
 def test_the_page_the_table_and_the_json_agree(faces: Dataset) -> None:

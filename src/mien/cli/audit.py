@@ -153,6 +153,8 @@ def _print(found: Audit) -> None:
     print_table(make_table(columns, rows, title=f"{found.dataset.name}: {n:,} images"))
     for check, reason in found.not_checked.items():
         typer.echo(f"not checked: {check}: {reason}")
+    for note in found.notes:
+        typer.echo(f"note: {note}")
     for where, leaks in (
         ("the source", found.leaks),
         ("this dataset", found.leaks_after_import or []),

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 OVERSAMPLING = 4
 """Faces are drawn this many times larger and then reduced, for smooth edges."""
 IMAGES_PER_PERSON = 6
+SOURCE = "drawn#"
+"""What the names of drawn faces start with."""
 MIN_COUNT = 12
 """Minimum number of faces of a dataset: two people, every label twice for each."""
 SKINS = (
@@ -189,7 +191,7 @@ def draw_faces(count: int, seed: int = 0, size: int = 48) -> Dataset:
         images_nhw=np.stack(images),
         label_names=label_set("three"),
         labels_n=np.arange(count, dtype=np.int64) % len(THREE),
-        sources_n=np.array([f"drawn#{seed}/{i}" for i in range(count)], np.str_),
+        sources_n=np.array([f"{SOURCE}{seed}/{i}" for i in range(count)], np.str_),
         subjects_n=np.array(subjects, np.str_),
         columns={
             "skin_tone": np.array(skin_tones, np.str_), "lighting": np.array(lighting, np.str_),
@@ -198,7 +200,11 @@ def draw_faces(count: int, seed: int = 0, size: int = 48) -> Dataset:
 
 
 def split_drawn(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> Dataset:
-    """Return drawn faces with a fraction of the people held out; there are no duplicates."""
+    """Return drawn faces with a fraction of the people held out; there are no duplicates.
+
+    Each face is drawn by itself, so none is looked for: `find_duplicates` is made for photos and
+    takes a fifth of drawn faces for near-duplicates of others, by the lines that all of them share.
+    """
     rows = np.arange(len(dataset), dtype=np.int64)
     # By person, as for real data: the same drawn person on both sides would be a leak.
     held = hold_out(dataset.labels_n, rows, dataset.subjects_n, fraction, seed)

@@ -14,6 +14,7 @@ from mien.data.audit.faces import FaceFinder, check_faces
 from mien.data.audit.problem import CHECKS, DROP, KEEP, RELABEL, SEVERE, WARNING, Problem
 from mien.data.audit.quality import check_quality
 from mien.data.audit.wrong_labels import check_labels, predict_out_of_fold
+from mien.data.drawn import SOURCE
 from mien.data.duplicates import find_duplicates, pixel_hashes
 from mien.data.ground_truth import consensus_targets
 from mien.intervals import Estimate, wilson
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 NO_EXPRESSION = ("unknown", "not_face")
 """Columns of votes that are not labels."""
+DRAWN_NOTE = (
+    "these are drawn faces, which share their lines: most of the near-duplicates and leaks found "
+    "among them are false, since mien data draw makes none"
+)
 CLEAR_MAJORITY = 0.8
 """Fraction of the votes from which a contradicted label is severe."""
 
@@ -83,6 +88,12 @@ class Audit:
     not_checked: dict[str, str] = field(default_factory=dict)
     agreement: tuple[Estimate, int] | None = None
     model: str = ""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the findings must know, a sentence each."""
+        is_drawn = any(str(name).startswith(SOURCE) for name in self.dataset.sources_n)
+        return [DRAWN_NOTE] if is_drawn else []
 
     def counts(self) -> dict[str, int]:
         """Return the number of images per check that was done, in the order of CHECKS."""

@@ -51,6 +51,7 @@ def _lead(audit: Audit) -> str:
     return (
         f"{n:,} images, {touched:,} of them with a finding. Suggested: drop {drop:,}, "
         f"relabel {relabel:,}; everything else is for you to judge. Findings overlap."
+        + "".join(f" Note: {note}." for note in audit.notes)
     )
 
 

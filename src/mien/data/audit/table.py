@@ -53,6 +53,7 @@ def to_json(audit: Audit) -> dict[str, Any]:
         "counts": audit.counts(),
         "suggested": audit.suggested(),
         "not_checked": audit.not_checked,
+        "notes": audit.notes,
         "leaks": [describe_leak(leak) for leak in audit.leaks],
         "leaks_after_import": None
         if audit.leaks_after_import is None
