@@ -52,15 +52,16 @@ def hog_baseline(
     """
     features = np.concatenate([hog_features(train_nhw), hog_features(validation_nhw)])
     train, validation = features[: len(train_nhw)], features[len(train_nhw) :]
-    centre, spread = train.mean(axis=0), train.std(axis=0) + 1e-6
-    train, validation = (train - centre) / spread, (validation - centre) / spread
     targets = np.eye(classes)[y_true_n]
     # Each class weighs the same, so that a rare one is predicted at all.
     weights = (len(y_true_n) / np.maximum(np.bincount(y_true_n, minlength=classes), 1))[y_true_n]
     # Rows multiplied by the root of their weight turn least squares into weighted least squares.
     weights = np.sqrt(weights / weights.mean())
-    # The intercept, which is not penalised.
-    offset = (targets * weights[:, None] ** 2).sum(axis=0) / (weights**2).sum()
+    fraction = weights**2 / (weights**2).sum()
+    # Around the weighted mean the intercept, which is not penalised, is orthogonal to the features.
+    centre, spread = fraction @ train, train.std(axis=0) + 1e-6
+    train, validation = (train - centre) / spread, (validation - centre) / spread
+    offset = fraction @ targets
     x, y = train * weights[:, None], (targets - offset) * weights[:, None]
     # One eigendecomposition serves all penalties; each then costs two products.
     values, vectors = np.linalg.eigh(x.T @ x)
@@ -70,8 +71,9 @@ def hog_baseline(
         inverse = 1 / (np.maximum(values, 0) + penalty * len(x) / 100)
         coefficients = inverse[:, None] * projected
         # The residual over one minus the leverage is that of a fit without the image (PRESS).
-        leverage = (rotated**2 * inverse).sum(axis=1)
-        residual = (y - rotated @ coefficients) / np.maximum(1 - leverage, 1e-3)[:, None]
+        # The intercept's part belongs to it: with few images it would give the label away.
+        leverage = (rotated**2 * inverse).sum(axis=1) + fraction
+        residual = (y - rotated @ coefficients) / np.maximum(1 - leverage, 1e-9)[:, None]
         error = float((residual**2).sum())
         if best is None or error < best[0]:
             left_out = (y - residual) / weights[:, None] + offset

@@ -216,7 +216,7 @@ class Queue:
     """Chooses the claims that get the next seeds.
 
     Claims first get the plan's seeds: primary ones, then secondary ones, in the plan's order. Then
-    the undecided claim is next that the least CPU time will decide, if its differences go on as
+    the undecided claim is next that the least CPU time will decide, if its differences stay as
     they are (forecast.py). Claims that more than the plan's `max_seeds` would decide come last,
     the one for whose extra seeds the least time was spent first. The order may depend on the
     results, since the tests hold at any stopping time.

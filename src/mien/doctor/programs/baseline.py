@@ -44,23 +44,27 @@ def kernel_baseline(
         other_md: features to predict.
     """
     x, z = standardized(train_nd, other_md)
-    offset = targets_nk.mean(axis=0)
-    y = targets_nk - offset
+    ones = np.ones(len(x))
     best: tuple[float, NDArray[np.float64], NDArray[np.float64]] | None = None
     for inner, outer in _kernels(x, z):
         # One decomposition serves all penalties.
         values, vectors = np.linalg.eigh(inner)
-        projected = vectors.T @ y
+        projected, projected_ones = vectors.T @ targets_nk, vectors.T @ ones
         for penalty in PENALTIES:
             weights = 1 / (np.maximum(values, 0) + penalty * float(np.trace(inner)) / len(x))
-            coefficients = vectors @ (weights[:, None] * projected)
-            diagonal = np.maximum((vectors**2 * weights).sum(axis=1), 1e-9)
+            solved_ones = vectors @ (weights * projected_ones)
+            solved = vectors @ (weights[:, None] * projected)
+            offset = solved.sum(axis=0) / solved_ones.sum()
+            coefficients = solved - solved_ones[:, None] * offset
+            # The intercept is left out with the example: with many features its trace in the
+            # residual would give the label away.
+            diagonal = (vectors**2 * weights).sum(axis=1) - solved_ones**2 / solved_ones.sum()
             # The residual of a fit without the example: coefficient over the inverse's diagonal
-            # (PRESS).
-            residual = coefficients / diagonal[:, None]
+            # (PRESS; Cawley and Talbot 2004 for a kernel with an intercept).
+            residual = coefficients / np.maximum(diagonal, 1e-9)[:, None]
             error = float((residual**2).sum())
             if best is None or error < best[0]:
-                best = (error, y - residual + offset, outer @ coefficients + offset)
+                best = (error, targets_nk - residual, outer @ coefficients + offset)
     assert best is not None  # noqa: S101 - there are two kernels
     return best[1], best[2]
 
