@@ -147,6 +147,7 @@ PROGRAMS: dict[str, dict[str, Any]] = {
     "weight-decay-on-norms": {"shrunk_norms": {"1": 0.1}},
     "missing-bias": {"bias_free": ("0", "2")},
     "nonfinite-inputs": {"nonfinite_inputs": 0.1},
+    "targets-are-inputs": {"targets_are_inputs": True, "tokens": True},
     "data-not-shuffled": {"class_runs": 3.0},
     "no-validation": {"evaluations": 0, "validations": 0},
     "preprocessing-differs": {"input_shift": 3.0},
@@ -242,6 +243,20 @@ FAULTS: dict[str, dict[str, Any]] = {
         "program": program(),
     },
     "loss-not-decreasing": {"signals": measured(**FLAT), "program": program()},
+    "loss-unbounded": {
+        "signals": [epoch(i, losses=(1 - 1e4 * i,) * 8) for i in range(EPOCHS)],
+        "program": program(),
+    },
+    "targets-not-scaled": {
+        "program": program(
+            kind="regression",
+            target_low=1e4,
+            target_high=9e5,
+            train_score=-1.2,
+            baseline_score=0.7,
+        ),
+        "recipe": recipe(),
+    },
     "weight-decay-too-strong": {
         "program": program(),
         "recipe": recipe(optimizer={"name": "adam", "lr": 1e-3, "weight_decay": 2.0}),

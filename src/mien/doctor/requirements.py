@@ -55,12 +55,12 @@ ACTIVATIONS = Requirement(
 )
 TRAIN_PREDICTIONS = Requirement(
     "training predictions",
-    "the network has no finite predictions on the training images",
+    "the network has no finite predictions of classes on the training images",
     lambda e: e.train.probs_nk is not None and len(e.train.y_true_n) > 0,
 )
 VALIDATION_PREDICTIONS = Requirement(
     "validation predictions",
-    "the network has no finite predictions on the validation images",
+    "the network has no finite predictions of classes on the validation images",
     lambda e: e.validation.probs_nk is not None and len(e.validation.y_true_n) > 0,
 )
 BASELINE = Requirement(

@@ -95,6 +95,8 @@ def rule(
 
 LEARNS_NOTHING = frozenset(
     {
+        "loss-unbounded",
+        "targets-not-scaled",
         "shuffled-labels",
         "diverged",
         "learning-rate-too-high",

@@ -39,6 +39,9 @@ class Thresholds:
         loss_rise: final over minimum validation loss above which the network overfits.
         parameters_per_image: parameters per training image above which a network that overfits
             is too large.
+        unbounded_loss: negative loss, in units of its size at the start (at least 1), that no
+            bounded loss reaches.
+        target_size: absolute target of a regression above which it needs scaling.
         small_network: parameters below which a network may be too small.
         below_baseline: accuracy below the baseline's above which the network underfits.
         r2_gap: R² of a regression below the baseline's above which it underfits.
@@ -98,6 +101,8 @@ class Thresholds:
     gap: float = 0.06
     loss_rise: float = 1.25
     parameters_per_image: float = 500.0
+    unbounded_loss: float = 100.0
+    target_size: float = 100.0
     small_network: int = 20_000
     below_baseline: float = 0.05
     r2_gap: float = 0.1

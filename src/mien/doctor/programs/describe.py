@@ -9,6 +9,12 @@ import numpy as np
 import torch
 
 from mien.doctor.programs.curves import boundaries_of
+from mien.doctor.programs.examples import (
+    keys_of,
+    nonfinite_targets,
+    targets_are_inputs,
+    targets_are_tokens,
+)
 from mien.doctor.programs.inspection import (
     BATCH_NORMS,
     DROPOUTS,
@@ -21,12 +27,10 @@ from mien.doctor.programs.inspection import (
     without_bias,
 )
 from mien.doctor.programs.program import Program
-from mien.doctor.programs.sample import MIN_LEAKED_FEATURES, digest
+from mien.doctor.programs.sample import digest
 from mien.doctor.programs.trees import features, is_tokens, tensors
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mien.doctor.programs.examine import Examination
     from mien.doctor.programs.recording import Recording
     from mien.doctor.programs.task import Task
@@ -129,7 +133,10 @@ def _data(watch: Recording, task: Task) -> dict[str, Any]:
         whole = max(float(train.std()), 1e-12)
         values["input_shift"] = abs(float(train.mean()) - float(np.nanmean(held))) / whole
         values["input_scale"] = float(np.nanstd(held)) / whole
-    values["contradictory"] = _contradictory(train, watch.train.targets, task)
+    values["contradictory"] = _contradictory(watch.train.inputs, watch.train.targets, task)
+    values["nonfinite_targets"] = nonfinite_targets(watch.train)
+    values["targets_are_inputs"] = targets_are_inputs(watch.train)
+    values["tokens"] = targets_are_tokens(watch.train)
     values["varying_validation"] = watch.validation.varies
     values["class_runs"] = _class_runs(watch, task)
     keys = [digest(t) for t in watch.order.batches]
@@ -138,19 +145,19 @@ def _data(watch: Recording, task: Task) -> dict[str, Any]:
     return values
 
 
-def _contradictory(train: NDArray[np.float64] | None, batches: list[Any], task: Task) -> float:
+def _contradictory(inputs: list[Any], batches: list[Any], task: Task) -> float:
     """Return the fraction of distinct training inputs that occur with several labels."""
-    if train is None or task.kind not in ("classification", "binary"):
+    keys = keys_of(inputs)
+    if keys is None or task.kind not in ("classification", "binary"):
         return 0.0
     labels = [next((t for t in tensors(batch)), None) for batch in batches]
-    if train.shape[1] < MIN_LEAKED_FEATURES or any(t is None or t.ndim != 1 for t in labels):
+    if any(t is None or t.ndim != 1 for t in labels):
         return 0.0
     joined = torch.cat([t.cpu().double() for t in labels if t is not None]).tolist()
     found: dict[bytes, set[float]] = {}
-    for row, label in zip(np.ascontiguousarray(train), joined, strict=True):
-        # Blank inputs are equal without being the same example.
-        if row.std() > 0:
-            found.setdefault(row.tobytes(), set()).add(label)
+    for key, label in zip(keys, joined, strict=True):
+        if key is not None:
+            found.setdefault(key, set()).add(label)
     several = sum(len(known) > 1 for known in found.values())
     return several / len(found) if several > 1 else 0.0
 

@@ -35,7 +35,8 @@ def mismatch_of(program: Program) -> Mismatch | None:
     if outputs is None or not name:
         return None
     if name in LOGITS:
-        return _cross_entropy(program, outputs)
+        several = outputs.target_sum_error > 0.01 and outputs.units > 1
+        return _several_labels(outputs) if several else _cross_entropy(program, outputs)
     if name in BINARY_LOGITS:
         return _binary(outputs)
     if name in NLL + DIVERGENCE:
@@ -71,6 +72,15 @@ def _cross_entropy(program: Program, outputs: OutputStatistics) -> Mismatch | No
         return Mismatch("squashed-logits", "serious", "a ReLU cuts off the logits",
                         "none of them is negative, and some are exactly 0", remedy)  # fmt: skip
     return None
+
+
+def _several_labels(outputs: OutputStatistics) -> Mismatch:
+    return Mismatch("cross-entropy-several-labels", "serious",
+                    "cross-entropy gets targets that are no probabilities",
+                    f"the sum of a target's row is up to {outputs.target_sum_error:.3g} away from "
+                    "1, as where several labels hold at once",
+                    "Use BCEWithLogitsLoss for several labels, or normalise the rows.",
+                    )  # fmt: skip
 
 
 def _log_probabilities(name: str, outputs: OutputStatistics) -> Mismatch | None:

@@ -24,6 +24,7 @@ class OutputSummary:
         self.target_low, self.target_high = math.inf, -math.inf
         self.integers = self.one_hot = self.binary = True
         self.half = False
+        self.target_sum_error = 0.0
         self.shape: tuple[int, ...] = ()
         self.target_shape: tuple[int, ...] = ()
         self.float_targets = False
@@ -53,6 +54,9 @@ class OutputSummary:
         self.target_high = max(self.target_high, float(truth.max()))
         self.integers = self.integers and bool((truth == truth.round()).all())
         self.binary = self.binary and bool(((truth == 0) | (truth == 1)).all())
+        if truth.ndim == 2 and self.float_targets:
+            error = float((truth.sum(dim=1) - 1).abs().max())
+            self.target_sum_error = max(self.target_sum_error, error)
         self.one_hot = (
             self.one_hot
             and truth.ndim == 2
@@ -66,4 +70,5 @@ class OutputSummary:
         if not self.batches:
             return None
         return OutputStatistics(self.units, self.low, self.high, self.sum_error,
-                                self.log_sum_error, last_activation, self.half)  # fmt: skip
+                                self.log_sum_error, last_activation, self.half,
+                                self.target_sum_error)  # fmt: skip

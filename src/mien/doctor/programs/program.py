@@ -43,6 +43,8 @@ class OutputStatistics:
         last_activation: class of the module that made the outputs, such as 'Sigmoid'; '' if it is
             none of the known activations.
         half: whether the values are float16.
+        target_sum_error: largest distance of a row of float targets [n, k] from a sum of 1; 0 for
+            other targets.
     """
 
     units: int
@@ -52,6 +54,7 @@ class OutputStatistics:
     log_sum_error: float
     last_activation: str
     half: bool
+    target_sum_error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,9 @@ class Program:
         contradictory: fraction of sampled training examples whose inputs also occur with another
             label.
         nonfinite_inputs: fraction of sampled examples that hold NaN or infinity.
+        nonfinite_targets: the same of their targets.
+        targets_are_inputs: whether all sampled targets equal their inputs, as an autoencoder's.
+        tokens: whether the inputs are token ids.
         input_shift: largest distance of a validation mean from the training mean, in standard
             deviations of all training inputs; None if not comparable.
         input_scale: standard deviation of validation inputs over that of training inputs.
@@ -155,6 +161,9 @@ class Program:
     epochs: int = 10
     contradictory: float = 0.0
     nonfinite_inputs: float = 0.0
+    nonfinite_targets: float = 0.0
+    targets_are_inputs: bool = False
+    tokens: bool = False
     input_shift: float | None = 0.0
     input_scale: float = 1.0
     varying_validation: bool = False

@@ -13,8 +13,9 @@ from mien.doctor.evidence import Evidence, PixelStatistics, Predictions
 from mien.doctor.programs.curves import condensed_rates, epochs_of, history_of
 from mien.doctor.programs.describe import describe
 from mien.doctor.programs.examine import evaluated, examine
+from mien.doctor.programs.examples import keys_of
 from mien.doctor.programs.program import WatchedRecipe
-from mien.doctor.programs.remedies import for_program
+from mien.doctor.programs.remedies import for_program, in_words
 from mien.doctor.programs.sample import MIN_LEAKED_FEATURES
 from mien.doctor.programs.task import task_of
 from mien.doctor.programs.trees import features, is_tokens, tensors
@@ -43,7 +44,7 @@ def diagnose_recording(watch: Recording) -> Report:
         title=f"{type(watch.bare).__name__}: findings of the doctor",
         findings=tuple(f for f in findings if f.severity != "note"),
         notes=tuple(f for f in findings if f.severity == "note"),
-        not_judged=diagnosis.not_judged,
+        not_judged={name: in_words(why) for name, why in diagnosis.not_judged.items()},
         facts=_facts(evidence),
         remarks=program.notes if program else (),
     )
@@ -184,10 +185,9 @@ def _shift(watch: Recording) -> float:
 
 def _duplicates(watch: Recording) -> tuple[float, int]:
     """Return the fraction of validation examples that are, bit for bit, in the training sample."""
-    parts = _split_features(watch)
-    if parts is None or parts[0].shape[1] < MIN_LEAKED_FEATURES:
+    train, held = (keys_of(s.inputs) for s in (watch.train, watch.validation.sample))
+    if train is None or held is None:
         return 0.0, 0
-    # Constant examples are left out: blank ones are equal without being duplicates.
-    known = {row.tobytes() for row in np.ascontiguousarray(parts[0]) if row.std() > 0}
-    hits = [row.tobytes() in known for row in np.ascontiguousarray(parts[1])]
+    known = {key for key in train if key is not None}
+    hits = [key in known for key in held]
     return (float(np.mean(hits)), len(hits)) if hits else (0.0, 0)

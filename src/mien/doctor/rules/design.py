@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mien.doctor.facts import (
     chance_loss,
     decay_dominates,
     decay_per_step,
     initial_loss,
+    learned_well,
     loss_curve,
     watched,
 )
@@ -16,7 +20,7 @@ from mien.doctor.finding import Finding
 from mien.doctor.plots import loss_plot
 from mien.doctor.programs.bars import bars, listed
 from mien.doctor.programs.mismatch import mismatch_of
-from mien.doctor.requirements import PROGRAM
+from mien.doctor.requirements import LOSSES, PROGRAM
 from mien.doctor.rule import LEARNS_NOTHING, rule
 
 if TYPE_CHECKING:
@@ -47,11 +51,63 @@ def loss_activation_mismatch(evidence: Evidence, limits: Thresholds) -> Finding 
     )  # fmt: skip
 
 
+@rule("loss-unbounded", needs=(PROGRAM, LOSSES), severities=("serious",))
+def loss_unbounded(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """The loss falls far below 0: a term of it has the wrong sign, or no lower bound."""
+    curve = [v for v in loss_curve(evidence) if math.isfinite(v)]
+    if not curve:
+        return None
+    first, last = abs(initial_loss(evidence)), float(np.median(curve[-3:]))
+    # The negative log-likelihood of a density falls below 0 as well, but not by such factors.
+    scale = max(1.0, first if math.isfinite(first) else abs(curve[0]))
+    if last > -limits.unbounded_loss * scale:
+        return None
+    return Finding(
+        "loss-unbounded",
+        "serious",
+        "the loss falls without bound",
+        f"The training loss ended at {last:.3g}, after a start at {curve[0]:.3g}: minimising it "
+        "makes something arbitrarily large.",
+        "Check the sign of each term of the loss, and that targets lie in the range that the loss "
+        "expects, such as 0 to 1 for binary cross-entropy.",
+        (),
+        {"first": curve[0], "last": last},
+        loss_plot(evidence),
+        "high",
+    )
+
+
+@rule("targets-not-scaled", needs=(PROGRAM,), explained_by=LEARNS_NOTHING - {"targets-not-scaled"})
+def targets_not_scaled(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """A regression's targets are far larger than what a network's outputs start at."""
+    program = watched(evidence)
+    score, baseline = program.train_score, program.baseline_score
+    size = max(abs(program.target_low), abs(program.target_high))
+    if program.kind != "regression" or learned_well(evidence) or size < limits.target_size:
+        return None
+    if score is None or baseline is None or score > baseline - limits.r2_gap:
+        return None
+    return Finding(
+        "targets-not-scaled",
+        "warning",
+        "the targets are not scaled",
+        f"Targets lie between {program.target_low:.4g} and {program.target_high:.4g}; the outputs "
+        f"of a new network lie around 0, and are about 1. R² on training is {score:.2f}; the "
+        f"baseline, which scales them, reaches {baseline:.2f}.",
+        "Subtract the mean of the training targets and divide by their deviation; undo it for "
+        "predictions.",
+        (),
+        {"low": program.target_low, "high": program.target_high, "score": score},
+        bars("target", {"lowest": program.target_low, "highest": program.target_high}),
+    )
+
+
 @rule("no-nonlinearity", needs=(PROGRAM,))
 def no_nonlinearity(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Two weight layers follow each other without an activation: together they are one."""
     program = watched(evidence)
-    pairs = program.consecutive_layers
+    # A linear bottleneck is usual in autoencoders: it limits the rank.
+    pairs = () if program.targets_are_inputs else program.consecutive_layers
     if not pairs and not program.is_affine:
         return None
     where = f"between {listed(pairs)}" if pairs else "anywhere"

@@ -68,6 +68,12 @@ def overfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     # The kept checkpoint follows the recipe's criterion, which need not be the loss.
     select = evidence.recipe.fit.select
     best_epoch = max(evidence.history, key=lambda m: m.merit(select)).epoch
+    # A watched loop keeps its own checkpoints.
+    kept = (
+        f"; the checkpoint of epoch {best_epoch} is kept as the best"
+        if evidence.program is None
+        else ""
+    )
     return Finding(
         "overfitting",
         "warning",
@@ -75,8 +81,7 @@ def overfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
         f"Training accuracy {train.value:.1%}, validation accuracy {validation.value:.1%}: a gap "
         f"of {100 * gap.value:.1f} points (95% interval {100 * gap.low:.1f} to "
         f"{100 * gap.high:.1f}). Validation loss was lowest in epoch {best + 1} "
-        f"({losses[best]:.3f}) and ended at {losses[-1]:.3f}; the checkpoint of epoch "
-        f"{best_epoch} is kept as the best.",
+        f"({losses[best]:.3f}) and ended at {losses[-1]:.3f}{kept}.",
         "Augment more, add dropout or weight decay, use early stopping, or add images.",
         _more_regularisation(evidence, best + 1),
         {"gap": gap.value, "low": gap.low, "high": gap.high, "loss_rise": rise,

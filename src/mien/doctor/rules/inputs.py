@@ -24,20 +24,45 @@ MIN_PAIR = 20
 
 @rule("nonfinite-inputs", needs=(PROGRAM,), severities=("serious",))
 def nonfinite_inputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """Inputs hold NaN or infinity, and so does everything computed from them."""
+    """Inputs or targets hold NaN or infinity, and so does everything computed from them."""
     program = watched(evidence)
-    if not program.nonfinite_inputs:
+    found = {"inputs": program.nonfinite_inputs, "targets": program.nonfinite_targets}
+    where = [name for name, fraction in found.items() if fraction]
+    if not where:
         return None
+    amounts = " and ".join(f"the {name} of {found[name]:.1%}" for name in where)
     return Finding(
         "nonfinite-inputs",
         "serious",
-        "inputs hold NaN or infinity",
-        f"{program.nonfinite_inputs:.1%} of the sampled training examples hold a value that is not "
-        "finite.",
+        f"{' and '.join(where)} hold NaN or infinity",
+        f"{amounts[0].upper()}{amounts[1:]} of the sampled training examples hold a value that is "
+        "not finite.",
         "Fill or drop missing values, and look for divisions by a deviation of 0.",
         (),
-        {"fraction": program.nonfinite_inputs},
-        bars("fraction of examples", {"not finite": program.nonfinite_inputs}),
+        {"fraction": program.nonfinite_inputs, "targets": program.nonfinite_targets},
+        bars("fraction of examples", found),
+        "high",
+    )
+
+
+@rule("targets-are-inputs", needs=(PROGRAM,), severities=("serious",))
+def targets_are_inputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """A language model's targets are its inputs: it learns to copy the token that it sees."""
+    program = watched(evidence)
+    # Of values it is an autoencoder.
+    if not (program.targets_are_inputs and program.tokens):
+        return None
+    return Finding(
+        "targets-are-inputs",
+        "serious",
+        "the targets are the inputs themselves",
+        "Inputs are token ids, and the targets of 100% of the sampled training examples equal "
+        "them: copying each token solves the task.",
+        "Shift the targets by one token, inputs[:, :-1] and targets[:, 1:], so that the next "
+        "token is predicted.",
+        (),
+        {"equal": 1},
+        bars("fraction of examples", {"targets equal inputs": 1.0}),
         "high",
     )
 
@@ -274,6 +299,9 @@ def validation_loss_rises(evidence: Evidence, limits: Thresholds) -> Finding | N
     rise = float(np.median(losses[-3:])) / max(losses[best], 1e-12)
     last = evidence.history[-1].loss
     if rise < limits.validation_rise or not last < 0.7 * losses[-1]:
+        return None
+    # Near 0 a loss doubles by chance: 2% of a constant prediction's loss are 0.02 of R².
+    if math.isfinite(evidence.chance) and losses[-1] - losses[best] < 0.02 * evidence.chance:
         return None
     return Finding(
         "validation-loss-rises",

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 UNSOUND_LOOP = frozenset(
     {
+        "loss-unbounded",
         "nonfinite-inputs",
         "optimizer-not-stepped",
         "gradients-accumulate",
@@ -76,6 +77,8 @@ def diverged(evidence: Evidence, limits: Thresholds) -> Finding | None:
     end = float(np.median(curve[-8:])) if curve else math.nan
     if not broke and (not end > 1.5 * chance or learned_well(evidence)):
         return None
+    if not broke and end < initial_loss(evidence):
+        return None  # it fell all the time, from a start far above the chance level
     rate = max((e.lr for e in evidence.signals), default=0.0)
     how = evidence.reason if broke else f"the training loss ended at {end:.2f}"
     return Finding(
@@ -150,9 +153,12 @@ def _blew_up(evidence: Evidence, limits: Thresholds) -> bool:
     if evidence.recipe.optimizer.name == "muon":
         update = 0.0  # the length of its steps is the learning rate: the threshold is for others
     spike = loss_spike(evidence)
-    if evidence.program is not None and _steps_as_predicted(measured, limits):
+    if evidence.program is not None:
         # Tiny networks take long steps, and the loss of small batches varies.
-        update = spike = 0.0
+        if _steps_as_predicted(measured, limits):
+            update = spike = 0.0
+        elif all(e.gain is None for e in measured):
+            update = 0.0  # nothing shows that the long steps were too long
     blown = (
         weight_growth(evidence) > limits.weight_growth
         or spike > limits.loss_spike
@@ -264,6 +270,11 @@ def exploding_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
         return None  # decay shrinks the weights, and gradients grow as they do
     largest, first, before = max(norms), initial_loss(evidence), start_signals(evidence)
     chance = chance_loss(evidence)
+    if evidence.program is not None and (
+        evidence.program.kind == "regression" or not loss_curve(evidence)
+    ):
+        # A first prediction of 0 is far off where the targets' mean is large, and that is all.
+        first = 0.0
     norm = None if before is None else before.gradient_norm
     if norm is not None and norm < limits.exploding_norm / 4 and _blew_up(evidence, limits):
         return None  # sound before the first step: a learning rate too high made them explode

@@ -1,0 +1,81 @@
+"""Kept examples compared with each other: duplicates, and targets that are the inputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mien.doctor.programs.sample import MIN_LEAKED_FEATURES
+from mien.doctor.programs.trees import is_tokens, tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from mien.doctor.programs.sample import Sample
+
+
+def keys_of(batches: list[Any]) -> list[bytes | None] | None:
+    """Return each example's inputs as bytes, to find equal ones.
+
+    Token ids count in their order, without the zeros that pad a batch to one length.
+
+    Returns:
+        None for an example that is constant, such as a blank image: those are equal without being
+        duplicates. None instead of the list if the inputs have no such form, or too few features.
+    """
+    keys: list[bytes | None] = []
+    for batch in batches:
+        first = next((t for t in tensors(batch) if t.ndim), None)
+        if first is None or first.is_complex() or first.is_sparse:
+            return None
+        flat = first.reshape(len(first), -1).cpu()
+        if flat.shape[1] < MIN_LEAKED_FEATURES:
+            return None
+        tokens = is_tokens(first)
+        for row in flat.double().numpy():
+            used = row
+            if tokens:
+                last = row.nonzero()[0]
+                used = row[: last[-1] + 1] if len(last) else row[:0]
+            short = len(used) < MIN_LEAKED_FEATURES
+            keys.append(None if short or used.std() == 0 else used.tobytes())
+    return keys
+
+
+def _pairs(sample: Sample) -> Iterator[tuple[Tensor | None, Tensor | None]]:
+    for inputs, targets in zip(sample.inputs, sample.targets, strict=True):
+        yield next(tensors(inputs), None), next(tensors(targets), None)
+
+
+def targets_are_inputs(sample: Sample) -> bool:
+    """Return whether every kept example's targets equal its inputs, as an autoencoder's do."""
+    found = False
+    for inputs, targets in _pairs(sample):
+        if inputs is None or targets is None or inputs.numel() != targets.numel():
+            return False
+        same = torch.equal(
+            inputs.detach().reshape(-1).double().cpu(), targets.detach().reshape(-1).double().cpu()
+        )
+        if not same:
+            return False
+        found = True
+    return found
+
+
+def targets_are_tokens(sample: Sample) -> bool:
+    """Return whether inputs are token ids, so that equal targets name the tokens themselves."""
+    inputs = next((i for i, _ in _pairs(sample)), None)
+    return inputs is not None and is_tokens(inputs)
+
+
+def nonfinite_targets(sample: Sample) -> float:
+    """Return the fraction of kept examples with a target that is NaN or infinite."""
+    bad = total = 0
+    for _, targets in _pairs(sample):
+        if targets is not None and targets.ndim and targets.is_floating_point():
+            finite = torch.isfinite(targets.detach()).reshape(len(targets), -1).all(dim=1)
+            bad, total = bad + int((~finite).sum()), total + len(targets)
+    return bad / total if total else 0.0
