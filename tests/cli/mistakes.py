@@ -118,7 +118,7 @@ MISTAKES = """
 2 | mien train tiny --data drawn --set fit.epochs=many | many
 2 | mien train tiny --data drawn --set fit.epochs=-1 | -1
 1 | mien train --resume nowhere | nowhere
-1 | mien doctor nowhere | nowhere
+2 | mien doctor nowhere | nowhere
 1 | mien export nowhere mine.onnx | nowhere
 2 | mien export nowhere mine.pt | .onnx
 2 | mien export nowhere gone/mine.onnx | mkdir -p gone

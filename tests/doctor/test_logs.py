@@ -23,7 +23,7 @@ def write_csv(path: Path, **columns: Sequence[float]) -> Path:
     return path
 
 
-def write_events(path: Path, losses: list[float]) -> Path:
+def write_events(path: Path, losses: list[float], tag: str = "train/loss") -> Path:
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -33,7 +33,7 @@ def write_events(path: Path, losses: list[float]) -> Path:
         writer = RecordWriter(stream)
         writer.write(Event(file_version="brain.Event:2").SerializeToString())
         for step, value in enumerate(losses):
-            tags = {"train/loss": value, "train/lr": 1e-3}
+            tags = {tag: value, "train/lr": 1e-3}
             summary = {"value": [{"tag": t, "simple_value": v} for t, v in tags.items()]}
             writer.write(Event(step=step, summary=summary).SerializeToString())
     return file
@@ -109,8 +109,7 @@ def test_damage_within_an_event_file_is_named(tmp_path: Path) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2 :] = b"\xff" * (len(content) - len(content) // 2)
     file.write_bytes(bytes(content))
-    assert "in record" in diagnose_logs(tmp_path).remarks[0] or "ends" in diagnose_logs(
-        tmp_path).remarks[0]  # fmt: skip
+    assert "is damaged in the length of record 32" in diagnose_logs(tmp_path).remarks[0]
 
 
 def test_other_columns_are_an_error_that_says_which_are_needed(tmp_path: Path) -> None:
@@ -118,8 +117,6 @@ def test_other_columns_are_an_error_that_says_which_are_needed(tmp_path: Path) -
     with pytest.raises(SourceError, match="no column or tag with a loss; found time, reward") as e:
         diagnose_logs(path)
     assert "needed: loss, train_loss" in str(e.value.hint)
-    with pytest.raises(SourceError, match="no log found"):
-        diagnose_logs(tmp_path / "nowhere")
 
 
 def test_the_command_reads_logs_and_fails_on_errors(

@@ -13,7 +13,7 @@ from mien.cli.doctor_trial import check_request, print_trial, try_remedy
 from mien.cli.exit_codes import FAILURE
 from mien.cli.extras import needs
 from mien.cli.options import Json, RunDatasetFolder
-from mien.errors import ConfigError
+from mien.errors import ConfigError, SourceError
 from mien.files import finite
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ Run = Annotated[
     typer.Argument(
         metavar="RUN",
         help="Run folder that mien train wrote; or a folder or file with the logs of another "
-        "program: TensorBoard's event files, or CSV.",
+        "program, of one run or several: TensorBoard's event files, CSV or TSV.",
     ),
 ]
 Html = Annotated[
@@ -87,50 +87,70 @@ def doctor(
     """Diagnose a training run: each finding comes with its evidence and a remedy.
 
     Findings, plots and figures are written into the run folder: doctor.json and doctor.png. Logs of
-    another program are only read; the rules that they allow are named.
+    another program are only read; the rules that they allow are named, and of several runs each is
+    judged. Exit code: 2 if there is no log or one cannot be read.
     """
     if fail_on not in ("", "error", "warning"):
         raise ConfigError(f"--fail-on: {fail_on!r} is unknown", hint="allowed: error, warning")
     request = check_request(path, try_=try_, budget=budget, out=out)
-    if _is_log(path):
-        if try_:
-            raise ConfigError(
-                f"--try: {path} holds logs of another program, which cannot be trained again",
-                hint="give a run folder that mien train wrote",
-            )
-        report = _judge_logs(path, as_json)
-    else:
+    # Runs of mien hold TensorBoard's event files too; their config.json tells them apart.
+    if (path / "config.json").exists():
         report = _judge_run(path, data, as_json, deep, request)
+    else:
+        _refuse_on_logs(path, {"--try": try_, "--deep": deep, "--data": data is not None})
+        report = _judge_logs(path, as_json)
     if html is not None:
         report.save_html(html)
     if fail_on and report.fails(fail_on):
         raise typer.Exit(FAILURE)
 
 
-def _is_log(path: Path) -> bool:
-    """Return whether a path holds logs and is no run folder."""
-    from mien.doctor.logs.read import log_files
-
-    # Runs of mien hold TensorBoard's event files too; their config.json tells them apart.
-    return not (path / "config.json").exists() and path.exists() and bool(log_files(path))
+def _refuse_on_logs(path: Path, flags: dict[str, bool]) -> None:
+    """Raise a ConfigError if a flag is set that needs a run folder of mien."""
+    given = [flag for flag, is_set in flags.items() if is_set]
+    if given and path.exists():
+        raise ConfigError(
+            f"{given[0]} needs a run folder that mien train wrote; {path} has no config.json, so "
+            "it is read as logs of another program",
+            hint=f"give such a run folder, or leave {' and '.join(given)} out",
+        )
 
 
 def _judge_logs(path: Path, as_json: bool) -> Report:
     """Print the findings of another program's logs, and which rules were judged."""
     with needs("train", "mien doctor"):
         from mien.doctor.logs.diagnose import diagnose_logs
-    report = diagnose_logs(path)
+    try:
+        report = diagnose_logs(path)
+    except SourceError as error:
+        # With the exit code of usage errors: 1 says that --fail-on found something.
+        raise ConfigError(error.message, hint=error.hint) from error
     if as_json:
         typer.echo(report.to_json())
         return report
     typer.echo(str(report))
-    typer.echo(f"judged: {report.facts['judged rules']}", err=True)
-    for remark in report.remarks:
-        typer.echo(f"note: {remark}", err=True)
-    for name, reason in report.not_judged.items():
-        if reason.startswith("needs "):
-            typer.echo(f"not judged: {name}: {reason}", err=True)
+    for line in _scope(report):
+        typer.echo(line, err=True)
     return report
+
+
+def _scope(report: Report) -> list[str]:
+    """Return what was judged and what was not, each line once for all runs that it is true of."""
+    runs = report.runs or {"": report}
+    lines: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        reasons = {k: v for k, v in run.not_judged.items() if v.startswith("needs ")}
+        for line in (
+            f"judged: {run.facts['judged rules']}",
+            *(f"note: {remark}" for remark in run.remarks),
+            *(f"not judged: {rule}: {reason}" for rule, reason in reasons.items()),
+        ):
+            lines.setdefault(line, []).append(name)
+    said = [
+        line if len(names) == len(runs) else f"run {', '.join(names)}: {line}"
+        for line, names in lines.items()
+    ]
+    return said + [f"note: {remark}" for remark in report.remarks if report.runs]
 
 
 def _judge_run(

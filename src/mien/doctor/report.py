@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mien.doctor.finding import Finding
 from mien.files import finite, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 LEVELS = {"error": ("serious",), "warning": ("serious", "warning")}
@@ -19,7 +19,7 @@ LEVELS = {"error": ("serious",), "warning": ("serious", "warning")}
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The findings of one training.
+    """The findings of one training, or of several that were judged together.
 
     Attributes:
         title: of the page.
@@ -28,6 +28,8 @@ class Report:
         not_judged: name of each rule that abstained → the reason.
         facts: what the training was, for the head of the page.
         remarks: what could not be measured, in sentences.
+        runs: name of each run → its own report; empty for one training. `findings` then holds those
+            of all runs, and the title of each begins with its run's name.
     """
 
     title: str
@@ -36,6 +38,13 @@ class Report:
     not_judged: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    runs: Mapping[str, Report] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """What to say where there is no finding: that nothing was found, or nothing judged."""
+        judged = self.facts.get("judged rules") != "none"
+        return "nothing found" if judged else "nothing could be judged"
 
     def fails(self, level: str) -> bool:
         """Return whether a finding is of this level: 'error' (serious) or 'warning' (any).
@@ -48,8 +57,8 @@ class Report:
         return any(finding.severity in LEVELS[level] for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON types."""
-        return {
+        """Return the report as JSON types; `runs` is there only if there are several."""
+        values = {
             "title": self.title,
             "findings": [finding.to_dict() for finding in self.findings],
             "notes": [finding.to_dict() for finding in self.notes],
@@ -57,6 +66,8 @@ class Report:
             "facts": dict(self.facts),
             "remarks": list(self.remarks),
         }
+        runs = {name: run.to_dict() for name, run in self.runs.items()}
+        return {**values, "runs": runs} if runs else values
 
     def to_json(self) -> str:
         """Return the report as JSON; values that are not finite are null."""
@@ -70,7 +81,8 @@ class Report:
         """
         from mien.report.page import render
 
-        return render("doctor.html", title=self.title, report=self, plots=self._plots())
+        plots = {name: run._plots() for name, run in self.runs.items()} or {"": self._plots()}
+        return render("doctor.html", title=self.title, report=self, plots=plots)
 
     def save_html(self, path: Path) -> None:
         """Write the page of `to_html`.
@@ -94,10 +106,51 @@ class Report:
 
     def __str__(self) -> str:
         """Return the findings as text, one paragraph each."""
+        if self.runs:
+            return "\n\n".join(run._text(f"run {name}: ") for name, run in self.runs.items())
+        return self._text("") if self.findings else f"doctor: {self.verdict}"
+
+    def _text(self, before: str) -> str:
+        """Return the findings as text, each after `before`."""
         if not self.findings:
-            return "doctor: nothing found"
+            return before + self.verdict
         return "\n\n".join(
-            f"{f.title} ({f.name}, {f.severity}, confidence {f.confidence})\n  {f.evidence}\n"
-            f"  {f.remedy}"
+            f"{before}{f.title} ({f.name}, {f.severity}, confidence {f.confidence})\n"
+            f"  {f.evidence}\n  {f.remedy}"
             for f in self.findings
         )
+
+
+def combine(title: str, runs: Mapping[str, Report], remarks: Iterable[str] = ()) -> Report:
+    """Return one report on several runs: all their findings, and what judged none of them.
+
+    Args:
+        title: of the page.
+        runs: name of each run → its report; at least one.
+        remarks: on what belongs to none of the runs, in sentences.
+    """
+    reports = list(runs.values())
+    first = reports[0].not_judged
+    judged = dict.fromkeys(run.facts.get("judged rules", "none") for run in reports)
+    rules = dict.fromkeys(rule for rules in judged for rule in rules.split(", ") if rule != "none")
+    return Report(
+        title=title,
+        findings=_titled((name, f) for name, run in runs.items() for f in run.findings),
+        notes=_titled((name, f) for name, run in runs.items() for f in run.notes),
+        not_judged={
+            name: reason
+            for name, reason in first.items()
+            if all(name in run.not_judged for run in reports)
+        },
+        facts={
+            "runs": f"{len(runs):,} ({', '.join(runs)})",
+            "judged rules": ", ".join(rules) or "none",
+        },
+        remarks=tuple(remarks),
+        runs=runs,
+    )
+
+
+def _titled(findings: Iterable[tuple[str, Finding]]) -> tuple[Finding, ...]:
+    named = [replace(finding, title=f"{run}: {finding.title}") for run, finding in findings]
+    return tuple(sorted(named, key=lambda finding: finding.severity != "serious"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,11 +11,13 @@ import numpy as np
 from mien.doctor.diagnose import judge
 from mien.doctor.evidence import Evidence, Predictions
 from mien.doctor.logs.columns import KNOWN, Role
-from mien.doctor.logs.read import read_logs
+from mien.doctor.logs.read import read_runs
 from mien.doctor.programs.program import Program, WatchedRecipe
 from mien.doctor.programs.remedies import for_program
-from mien.doctor.report import Report
+from mien.doctor.report import Report, combine
 from mien.doctor.rule import RULES
+from mien.doctor.rules.loop import MIN_STEPS
+from mien.errors import counted
 from mien.train.loop.signals import EpochSignals, condense
 from mien.train.recipe.settings import OptimizerConfig
 from mien.train.run.metrics import EpochMetrics
@@ -22,22 +25,25 @@ from mien.train.run.metrics import EpochMetrics
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mien.doctor.finding import Finding
     from mien.doctor.logs.read import Log
 
-NEEDED: dict[str, tuple[Role, ...]] = {
-    "diverged": ("loss",),
-    "loss-not-decreasing": ("loss",),
-    "exploding-gradients": ("gradient norm",),
-    "learning-rate-vanishes": ("learning rate",),
-    "validation-loss-rises": ("loss", "validation loss"),
+NEEDED: dict[str, dict[Role, int]] = {
+    "diverged": {"loss": 2},
+    "loss-not-decreasing": {"loss": 12},
+    "exploding-gradients": {"gradient norm": 1},
+    "learning-rate-vanishes": {"learning rate": MIN_STEPS},
+    "validation-loss-rises": {"loss": 1, "validation loss": 5},
 }
-"""The rules that curves alone can answer, and the quantities that each needs."""
+"""The rules that curves alone can answer, and the quantities that each needs with the fewest finite
+values from which it judges: below, the rule itself would be silent."""
 
 
 def diagnose_logs(path: Path) -> Report:
-    """Return the findings from TensorBoard's event files or CSV files.
+    """Return the findings from TensorBoard's event files, or CSV or TSV files.
 
-    `not_judged` says of every other rule what it would need.
+    `not_judged` says of every other rule what it would need. Where the folder holds several runs,
+    each is judged: see `Report.runs`.
 
     Args:
         path: folder, searched in depth, or one file.
@@ -45,35 +51,76 @@ def diagnose_logs(path: Path) -> Report:
     Raises:
         SourceError: there is no log, it cannot be read, or it holds no loss.
     """
-    log = read_logs(path)
+    logs, remarks = read_runs(path)
+    title = f"{path.resolve().name}: findings of the doctor"
+    if len(logs) == 1:
+        return _judge(next(iter(logs.values())), title)
+    runs = {name: _judge(log, f"run {name}") for name, log in logs.items()}
+    return combine(title, runs, remarks)
+
+
+def _judge(log: Log, title: str) -> Report:
+    """Return the findings of one run."""
     evidence = _evidence(log)
+    missing = {name: reason for name in NEEDED if (reason := _lacks(log, name))}
     # Only these, since evidence that is missing would look like evidence of health.
-    judged = [name for name, roles in NEEDED.items() if all(r in log.curves for r in roles)]
+    judged = [name for name in NEEDED if name not in missing]
     diagnosis = judge(evidence, [RULES[name] for name in judged])
-    missing = {
-        name: "needs " + " and ".join(
-            f"{role} (a column such as {' or '.join(KNOWN[role][:2])})"
-            for role in roles
-            if role not in log.curves
-        )
-        for name, roles in NEEDED.items()
-        if name not in judged
-    }  # fmt: skip
     others = {
         name: "cannot be judged from curves: watch the loop with doctor.watch"
         for name in RULES
         if name not in NEEDED
     }
+    findings = diagnosis.findings
+    if not any(rate > 0 for rate in log.curves.get("learning rate", [])):
+        findings = [_without_rate(finding) for finding in findings]
     return Report(
-        title=f"{path.name}: findings of the doctor",
-        findings=tuple(for_program(finding, evidence) for finding in diagnosis.findings),
+        title=title,
+        findings=tuple(for_program(finding, evidence) for finding in findings),
         not_judged={**diagnosis.not_judged, **missing, **others},
         facts={
             "judged rules": ", ".join(judged) or "none",
-            **{role: f"{log.names[role]} ({len(v):,} values)" for role, v in log.curves.items()},
+            **{
+                role: f"{log.names[role]} ({counted(len(v), 'value')})"
+                for role, v in log.curves.items()
+            },
         },
-        remarks=tuple(log.remarks),
+        remarks=(*log.remarks, *_shortness(log, judged)),
     )
+
+
+def _lacks(log: Log, rule: str) -> str:
+    """Return what a rule needs that the log lacks, or ''."""
+    absent = [role for role in NEEDED[rule] if role not in log.curves]
+    if absent:
+        return "needs " + " and ".join(
+            f"{role} (a column such as {' or '.join(KNOWN[role][:2])})" for role in absent
+        )
+    # One value that is not finite shows a divergence.
+    if rule == "diverged" and not all(map(math.isfinite, log.curves["loss"])):
+        return ""
+    return "; ".join(
+        f"needs {count} finite values of the {role}; the log has {known}"
+        for role, count in NEEDED[rule].items()
+        if (known := sum(map(math.isfinite, log.curves[role]))) < count
+    )
+
+
+def _shortness(log: Log, judged: list[str]) -> list[str]:
+    """Return a remark if the log is so short that hardly a rule judged it."""
+    losses = log.curves.get("loss", [])
+    broken = not all(map(math.isfinite, losses))
+    if not losses or broken or "loss-not-decreasing" in judged:
+        return []
+    much = "Hardly anything" if judged else "Nothing"
+    return [f"{much} could be judged: the log has {counted(len(losses), 'value')} of the loss."]
+
+
+def _without_rate(finding: Finding) -> Finding:
+    """Return a finding without the learning rate that its rule computed from an unknown one."""
+    kept = tuple(s for s in finding.settings if not s.startswith("optimizer.lr="))
+    numbers = {name: value for name, value in finding.numbers.items() if name != "lr"}
+    return replace(finding, settings=kept, numbers=numbers)
 
 
 def _evidence(log: Log) -> Evidence:

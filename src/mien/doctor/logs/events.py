@@ -1,7 +1,7 @@
 """TensorBoard event files, read without TensorBoard.
 
-A file is a row of records: length (8 bytes), a checksum (4), an Event message, a checksum (4). Of
-the messages only step and scalar values are decoded (protocol buffers' wire format).
+A file is a row of records: length (8 bytes), its checksum (4), an Event message, its checksum (4).
+Of the messages only step and scalar values are decoded (protocol buffers' wire format).
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from mien.doctor.logs.checksum import masked_crc
+from mien.errors import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-HEADER, FOOTER = 12, 4
-MAX_RECORD = 2**28
-"""Bytes of a record above which its length must be damage."""
+LENGTH, HEADER, FOOTER = 8, 12, 4
+MAX_CHECKED = 2**16
+"""Bytes of a record without scalars up to which its checksum is compared."""
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 FLOAT, DOUBLE = 1, 2
 """DT_FLOAT and DT_DOUBLE of a tensor."""
@@ -30,34 +33,63 @@ class Scalar(NamedTuple):
 
 
 def read_events(path: Path) -> tuple[list[Scalar], str]:
-    """Return the scalars of an event file, and why reading stopped before its end, or ''.
+    """Return the scalars of an event file, and in sentences what could not be read, or ''.
 
-    A training that was killed leaves a truncated record; what is before it is read.
+    A training that was killed leaves a truncated record; what is before it is read. A record whose
+    checksum is wrong is left out.
 
     Raises:
         OSError: the file cannot be read.
     """
     content = path.read_bytes()
     scalars: list[Scalar] = []
-    place = number = 0
+    place = number = damaged = 0
+    remarks = []
     while place < len(content):
         number += 1
-        if place + HEADER > len(content):
-            return scalars, f"{path.name} ends within record {number}"
-        (size,) = struct.unpack_from("<Q", content, place)
-        # A damaged length would otherwise ask for gigabytes.
-        if size > MAX_RECORD:
-            return scalars, f"{path.name} is damaged in record {number}"
-        end = place + HEADER + size
-        if end + FOOTER > len(content):
-            return scalars, f"{path.name} ends within record {number}"
-        try:
-            scalars += _event(content[place + HEADER : end])
-        except (ValueError, struct.error, IndexError):
-            return scalars, f"{path.name} is damaged in record {number}"
-        # The checksums (masked CRC-32C) are skipped: the structure shows damage well enough.
+        message, fault = _record(content, place)
+        if fault:
+            remarks.append(f"{path.name} {fault} {number:,}; what is before it was read.")
+            break
+        end = place + HEADER + len(message)
+        found = _decoded(message, content[end : end + FOOTER])
+        if found is None:
+            damaged += 1
+        else:
+            scalars += found
         place = end + FOOTER
-    return scalars, ""
+    if damaged:
+        were = "was" if damaged == 1 else "were"
+        remarks.append(
+            f"{path.name}: {damaged:,} of {counted(number, 'record')} {were} damaged and left out."
+        )
+    return scalars, " ".join(remarks)
+
+
+def _record(content: bytes, place: int) -> tuple[bytes, str]:
+    """Return the message of the record at `place`, and what prevents reading it, or ''."""
+    start = place + HEADER
+    if start > len(content):
+        return b"", "ends within record"
+    size, checksum = struct.unpack_from("<QI", content, place)
+    # Where the next record begins is unknown without this one's length.
+    if masked_crc(content[place : place + LENGTH]) != checksum:
+        return b"", "is damaged in the length of record"
+    if start + size + FOOTER > len(content):
+        return b"", "ends within record"
+    return content[start : start + size], ""
+
+
+def _decoded(message: bytes, checksum: bytes) -> list[Scalar] | None:
+    """Return the scalars of a message; None where it is damaged."""
+    try:
+        found = _event(message)
+    except (ValueError, struct.error, IndexError):
+        return None
+    # Images of megabytes are not needed, and a megabyte's checksum takes Python about 0.3 s.
+    if not found and len(message) > MAX_CHECKED:
+        return found
+    return found if masked_crc(message) == int.from_bytes(checksum, "little") else None
 
 
 def _event(message: bytes) -> list[Scalar]:

@@ -1,20 +1,20 @@
-"""Find and read the logs in a folder: event files of TensorBoard, and CSV files."""
+"""Read the logs in a folder as curves, one `Log` for each run: read `read_runs` first."""
 
 from __future__ import annotations
 
 import csv
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mien.doctor.logs.columns import KNOWN, Role, role_of
 from mien.doctor.logs.events import read_events
+from mien.doctor.logs.files import COUNTED, TABLES, is_events, log_files
+from mien.doctor.logs.runs import Part, Series, parts_of, runs_of
+from mien.doctor.logs.tables import read_table
 from mien.errors import SourceError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-EVENTS = "*tfevents*"
 
 
 @dataclass(slots=True)
@@ -33,49 +33,59 @@ class Log:
     others: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
-
-def log_files(path: Path) -> list[Path]:
-    """Return the event files and CSV files of a folder, searched in depth, or the file itself."""
-    if path.is_file():
-        return [path]
-    # Sorted by name, which begins with the time in event files: a resumed training follows its
-    # start.
-    return sorted([*path.rglob(EVENTS), *path.rglob("*.csv")])
+    @property
+    def has_loss(self) -> bool:
+        """Return whether it can be judged."""
+        return "loss" in self.curves or "validation loss" in self.curves
 
 
-def read_logs(path: Path) -> Log:
-    """Return the curves of the logs in a folder, or in one file.
+def read_runs(path: Path) -> tuple[dict[str, Log], list[str]]:
+    """Return the runs of the logs in a folder or file, by name, and remarks on what is left out.
+
+    The name of a run is its folder or its table within `path`; the only run of a folder that is not
+    in a folder of its own is named '.'.
 
     Raises:
-        SourceError: there is no log, it cannot be read, or no column holds a training loss.
+        SourceError: there is no log, it cannot be read, or no column holds a loss.
     """
-    files = log_files(path)
-    if not files:
-        raise SourceError(
-            f"{path}: no log found",
-            hint="give a folder with TensorBoard's event files (events.out.tfevents...) or CSV "
-            "files, or one such file",
-        )
-    series: dict[str, dict[int, float]] = {}
-    log = Log()
-    for file in files:
-        try:
-            part, remark = _events(file) if "tfevents" in file.name else _table(file)
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise SourceError(f"{file}: cannot be read: {error}", hint="is it a log?") from error
-        for name, values in part.items():
+    parts = parts_of(path, {file: _read(file) for file in log_files(path)})
+    runs = runs_of(parts)
+    logs = {name: _log(run) for name, run in runs.items()}
+    judged = {name: log for name, log in logs.items() if log.has_loss}
+    if not judged:
+        raise _no_loss(path, parts)
+    remarks = [
+        " ".join([f"{name} holds no loss and was not judged.", *log.remarks])
+        for name, log in logs.items()
+        if name not in judged
+    ]
+    return judged, remarks
+
+
+def _read(path: Path) -> tuple[Series, str]:
+    """Return the series of a file, and in sentences what could not be read, or ''."""
+    try:
+        if not is_events(path):
+            return read_table(path), ""
+        scalars, remark = read_events(path)
+    except (OSError, csv.Error) as error:
+        raise SourceError(f"{path}: cannot be read: {error}", hint="is it a log?") from error
+    found: Series = {}
+    for scalar in scalars:
+        found.setdefault(scalar.tag, {})[scalar.step] = scalar.value
+    return found, remark
+
+
+def _log(parts: list[Part]) -> Log:
+    log = Log(remarks=[remark for part in parts for remark in part.remarks])
+    series: Series = {}
+    for part in parts:
+        for name, values in part.series.items():
             # By step, so that a resumed training replaces the steps that it repeats.
             series.setdefault(name, {}).update(values)
-        if remark:
-            log.remarks.append(f"{remark}; what is before it was read.")
     for name, values in series.items():
-        _assign(log, name, [values[step] for step in sorted(values)])
-    if "loss" not in log.curves and "validation loss" not in log.curves:
-        raise SourceError(
-            f"{path}: no column or tag with a loss; found {', '.join(series) or 'none'}",
-            hint=f"needed: {', '.join(KNOWN['loss'])}; further: "
-            + "; ".join(f"{role}: {names[0]}" for role, names in KNOWN.items() if role != "loss"),
-        )
+        if values:
+            _assign(log, name, [values[step] for step in sorted(values)])
     return log
 
 
@@ -88,34 +98,24 @@ def _assign(log: Log, name: str, values: list[float]) -> None:
         log.curves[role], log.names[role] = values, name
 
 
-def _events(path: Path) -> tuple[dict[str, dict[int, float]], str]:
-    scalars, remark = read_events(path)
-    found: dict[str, dict[int, float]] = {}
-    for scalar in scalars:
-        found.setdefault(scalar.tag, {})[scalar.step] = scalar.value
-    return found, remark
-
-
-def _table(path: Path) -> tuple[dict[str, dict[int, float]], str]:
-    """Return each column's numbers by row; empty cells are left out, as loggers mix their rows."""
-    text = path.read_text(encoding="utf-8-sig")
-    first = text.split("\n", 1)[0]
-    # The most frequent one: a header of names may hold any of them once.
-    delimiter = max(",;\t", key=first.count)
-    found: dict[str, dict[int, float]] = {}
-    for number, row in enumerate(csv.DictReader(text.splitlines(), delimiter=delimiter)):
-        for name, cell in row.items():
-            value = _number(cell)
-            if name is not None and value is not None:
-                found.setdefault(name.strip(), {})[number] = value
-    return found, ""
-
-
-def _number(cell: object) -> float | None:
-    if not isinstance(cell, str) or not cell.strip():
-        return None
-    try:
-        # Loops that log a tensor instead of loss.item() write 'tensor(0.5)'.
-        return float(cell.strip().removeprefix("tensor(").removesuffix(")"))
-    except ValueError:
-        return math.nan if cell.strip().lower() in ("nan", "null", "none") else None
+def _no_loss(path: Path, parts: list[Part]) -> SourceError:
+    """Return the error for logs without a loss: what they hold instead, and what is needed."""
+    series = {name: values for part in parts for name, values in part.series.items()}
+    losses = [name for name in series if role_of(name) in ("loss", "validation loss")]
+    damage = "".join(f" {remark}" for part in parts for remark in part.remarks)
+    if series and not any(series.values()):
+        found = f"only a header, and no row of numbers; its columns: {', '.join(series)}"
+    elif losses:
+        found = f"no number in {' and '.join(losses)}; found numbers in " + (
+            ", ".join(name for name, values in series.items() if values)
+        )
+    else:
+        found = f"no column or tag with a loss; found {', '.join(series) or 'none'}"
+    needed = f"needed: {', '.join(KNOWN['loss'])}; further: " + "; ".join(
+        f"{role}: {names[0]}" for role, names in KNOWN.items() if role != "loss"
+    )
+    foreign = path.is_file() and not is_events(path) and path.suffix.lower() not in TABLES
+    return SourceError(
+        f"{path}: {found}" + (f". {damage.strip()}" if damage else ""),
+        hint=COUNTED if foreign else needed,
+    )
