@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mien.doctor.evidence import Evidence, PixelStatistics, Predictions
-from mien.doctor.programs.program import OutputStatistics, Program
+from mien.doctor.programs.program import Mixing, OutputStatistics, Program
 from mien.train.loop.signals import EpochSignals, LayerSignals
 from mien.train.recipe.recipe import recipe_from_dict
 from mien.train.run.metrics import EpochMetrics
@@ -145,6 +145,7 @@ PROGRAMS: dict[str, dict[str, Any]] = {
     "batch-norm-small-batch": {"batch_norms": ("1",), "batch_size": 1},
     "batch-size-of-one": {"batch_size": 1},
     "weight-decay-on-norms": {"shrunk_norms": {"1": 0.1}},
+    "examples-mixed": {"mixing": Mixing(16, 16, 0.8, 1.3)},
     "missing-bias": {"bias_free": ("0", "2")},
     "nonfinite-inputs": {"nonfinite_inputs": 0.1},
     "targets-are-inputs": {"targets_are_inputs": True, "tokens": True},

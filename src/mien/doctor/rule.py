@@ -117,6 +117,7 @@ LEARNS_NOTHING = frozenset(
         "data-not-shuffled",
         "batch-norm-small-batch",
         "preprocessing-differs",
+        "examples-mixed",
     }
 )
 """Findings that keep a network from learning at all, for `explained_by`."""

@@ -82,6 +82,8 @@ class Thresholds:
         accuracy_gap: accuracy minus mean recall.
         confusion: lower bound of the fraction of a class that is taken for one other.
         validation_rise: last over lowest validation loss.
+        mixed_outputs: change of an unchanged example's output as others of its batch are replaced,
+            over the outputs' deviation.
         input_std: deviation of a watched network's inputs.
     """
 
@@ -139,4 +141,5 @@ class Thresholds:
     accuracy_gap: float = 0.15
     confusion: float = 0.35
     validation_rise: float = 1.5
+    mixed_outputs: float = 0.01
     input_std: tuple[float, float] = (0.02, 6.0)

@@ -26,6 +26,7 @@ from mien.doctor.programs.inspection import (
     unregistered,
     without_bias,
 )
+from mien.doctor.programs.mixing import mixing_of
 from mien.doctor.programs.program import Program
 from mien.doctor.programs.sample import digest
 from mien.doctor.programs.trees import features, is_tokens, tensors
@@ -90,6 +91,7 @@ def describe(watch: Recording, task: Task, found: Examination, rates: tuple[floa
         dropout_loss_ratio=_mode_ratio(watch, task),
         batch_norms=tuple(n for n, m in model.named_modules() if isinstance(m, BATCH_NORMS)),
         shrunk_norms=_shrunk(watch),
+        mixing=mixing_of(watch),
         bias_free=without_bias(model),
         **_labels(task),
         **_resources(watch),

@@ -58,6 +58,23 @@ class OutputStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class Mixing:
+    """How the outputs of unchanged examples changed as others of their batch were replaced.
+
+    Attributes:
+        replaced: examples that were replaced, in evaluation mode.
+        kept: examples that stayed as they were.
+        change: largest change of a kept example's output.
+        relative: that change over the standard deviation of the outputs; 0 if it may be rounding.
+    """
+
+    replaced: int
+    kept: int
+    change: float
+    relative: float
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """Evidence of a watched training that a run folder of mien does not hold.
 
@@ -117,6 +134,7 @@ class Program:
         batch_norms: names of the batch-norm modules.
         shrunk_norms: mean absolute scale of each normalisation layer that weight decay pulled
             down, by name.
+        mixing: whether an output depends on the other examples of the batch; None if not judged.
         bias_free: names of weight layers without a bias where no other layer has one either.
         unused_outputs: output units that no training label uses.
         label_offset: constant k for which prediction + k matches far more validation labels than
@@ -177,6 +195,7 @@ class Program:
     dropout_loss_ratio: float = 1.0
     batch_norms: tuple[str, ...] = ()
     shrunk_norms: Mapping[str, float] | None = None
+    mixing: Mixing | None = Mixing(16, 16, 0.0, 0.0)
     bias_free: tuple[str, ...] = ()
     unused_outputs: tuple[int, ...] = ()
     label_offset: int = 0

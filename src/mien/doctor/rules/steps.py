@@ -57,6 +57,7 @@ UNSOUND_LOOP = frozenset(
         "learning-rate-vanishes",
         "loss-activation-mismatch",
         "poor-initialization",
+        "examples-mixed",
     }
 )
 """Faults of a watched loop that make steps, gradients and activations look wrong."""

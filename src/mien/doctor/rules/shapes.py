@@ -1,0 +1,44 @@
+"""Rules about a watched network's shapes: does each example keep its own row?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mien.doctor.facts import watched
+from mien.doctor.finding import Finding
+from mien.doctor.programs.bars import bars
+from mien.doctor.requirements import PROGRAM
+from mien.doctor.rule import Abstention, rule
+
+if TYPE_CHECKING:
+    from mien.doctor.evidence import Evidence
+    from mien.doctor.thresholds import Thresholds
+
+
+@rule("examples-mixed", needs=(PROGRAM,), severities=("serious",))
+def examples_mixed(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
+    """The output for one example depends on the other examples of its batch."""
+    mixing = watched(evidence).mixing
+    if mixing is None:
+        return Abstention(
+            "no kept batch could be predicted again with some of its examples replaced"
+        )
+    if mixing.relative < limits.mixed_outputs:
+        return None
+    return Finding(
+        "examples-mixed",
+        "serious",
+        "the examples of a batch are mixed with each other",
+        f"In evaluation mode, {mixing.replaced} of {mixing.replaced + mixing.kept} examples of a "
+        f"batch were replaced: the outputs of the other {mixing.kept}, whose inputs stayed the "
+        f"same, changed by up to {mixing.change:.3g}, {mixing.relative:.2g} times the standard "
+        "deviation of the outputs.",
+        "Look in forward() for what moves or sums over the first dimension: view, reshape, permute "
+        "or transpose (flatten each example with x.flatten(1)), recurrent or attention layers "
+        "without batch_first=True, and softmax, mean or sum over dim=0.",
+        (),
+        {"change": mixing.change, "relative": mixing.relative, "replaced": mixing.replaced},
+        bars("change / deviation of the outputs", {"unchanged examples": mixing.relative},
+             limits.mixed_outputs),
+        "high",
+    )  # fmt: skip
