@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mien.doctor.evidence import Evidence, PixelStatistics, Predictions
-from mien.doctor.programs.program import Mixing, OutputStatistics, Program
+from mien.doctor.programs.program import Broadcast, Mixing, OutputStatistics, Program
 from mien.train.loop.signals import EpochSignals, LayerSignals
 from mien.train.recipe.recipe import recipe_from_dict
 from mien.train.run.metrics import EpochMetrics
@@ -146,6 +146,9 @@ PROGRAMS: dict[str, dict[str, Any]] = {
     "batch-size-of-one": {"batch_size": 1},
     "weight-decay-on-norms": {"shrunk_norms": {"1": 0.1}},
     "examples-mixed": {"mixing": Mixing(16, 16, 0.8, 1.3)},
+    "targets-broadcast": {
+        "broadcast": Broadcast((32, 1), (32,), (32, 32), 1.02, 0.97, 32, is_reproduced=True)
+    },
     "missing-bias": {"bias_free": ("0", "2")},
     "nonfinite-inputs": {"nonfinite_inputs": 0.1},
     "targets-are-inputs": {"targets_are_inputs": True, "tokens": True},

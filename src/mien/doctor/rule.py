@@ -118,6 +118,7 @@ LEARNS_NOTHING = frozenset(
         "batch-norm-small-batch",
         "preprocessing-differs",
         "examples-mixed",
+        "targets-broadcast",
     }
 )
 """Findings that keep a network from learning at all, for `explained_by`."""

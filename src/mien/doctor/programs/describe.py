@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mien.doctor.programs.broadcast import broadcast_of
 from mien.doctor.programs.curves import boundaries_of
 from mien.doctor.programs.examples import (
     keys_of,
@@ -92,6 +93,7 @@ def describe(watch: Recording, task: Task, found: Examination, rates: tuple[floa
         batch_norms=tuple(n for n, m in model.named_modules() if isinstance(m, BATCH_NORMS)),
         shrunk_norms=_shrunk(watch),
         mixing=mixing_of(watch),
+        broadcast=broadcast_of(watch),
         bias_free=without_bias(model),
         **_labels(task),
         **_resources(watch),

@@ -75,6 +75,31 @@ class Mixing:
 
 
 @dataclass(frozen=True, slots=True)
+class Broadcast:
+    """Outputs and targets whose shapes broadcast in the loss to a larger one.
+
+    Attributes:
+        outputs: shape of a batch's outputs.
+        targets: shape of its targets.
+        result: shape in which each output meets each target.
+        loss: of the batch, in evaluation mode.
+        equal_loss: of the same outputs in the shape of the targets.
+        steps: recorded losses that were compared with the best constant's, none of them below it; 0
+            for targets of several values, such as masks.
+        is_reproduced: whether a loss of the loop was computed again, so that the shapes are known
+            to be those that the criterion received.
+    """
+
+    outputs: tuple[int, ...]
+    targets: tuple[int, ...]
+    result: tuple[int, ...]
+    loss: float
+    equal_loss: float
+    steps: int
+    is_reproduced: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """Evidence of a watched training that a run folder of mien does not hold.
 
@@ -135,6 +160,7 @@ class Program:
         shrunk_norms: mean absolute scale of each normalisation layer that weight decay pulled
             down, by name.
         mixing: whether an output depends on the other examples of the batch; None if not judged.
+        broadcast: shapes that broadcast in the loss; None where none do, as far as is known.
         bias_free: names of weight layers without a bias where no other layer has one either.
         unused_outputs: output units that no training label uses.
         label_offset: constant k for which prediction + k matches far more validation labels than
@@ -196,6 +222,7 @@ class Program:
     batch_norms: tuple[str, ...] = ()
     shrunk_norms: Mapping[str, float] | None = None
     mixing: Mixing | None = Mixing(16, 16, 0.0, 0.0)
+    broadcast: Broadcast | None = None
     bias_free: tuple[str, ...] = ()
     unused_outputs: tuple[int, ...] = ()
     label_offset: int = 0

@@ -42,3 +42,39 @@ def examples_mixed(evidence: Evidence, limits: Thresholds) -> Finding | Abstenti
              limits.mixed_outputs),
         "high",
     )  # fmt: skip
+
+
+@rule("targets-broadcast", needs=(PROGRAM,), severities=("serious",))
+def targets_broadcast(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """The loss compares each output of a batch with each target."""
+    program = watched(evidence)
+    found = program.broadcast
+    if found is None:
+        return None
+    column = found.outputs == (*found.targets, 1)
+    remedy = (
+        "Give both the same shape: targets.unsqueeze(1), or outputs.squeeze(1) in the model."
+        if column and len(found.targets) == 1
+        else "Give both the same shape, such as targets.reshape(outputs.shape), with unsqueeze or "
+        "squeeze."
+    )
+    bound = (
+        f" In none of {found.steps} compared steps was it below that of the best constant for the "
+        "batch's targets, which a loss over all pairs never is."
+        if found.steps
+        else ""
+    )
+    return Finding(
+        "targets-broadcast",
+        "serious",
+        "outputs and targets have different shapes, and the loss compares each with each",
+        f"Outputs of shape {found.outputs} and targets of shape {found.targets} broadcast to "
+        f"{found.result} in {program.loss_name or 'the loss'}. On a kept batch the loss is "
+        f"{found.loss:.3g}; with equal shapes it is {found.equal_loss:.3g}.{bound}",
+        remedy,
+        (),
+        {"loss": found.loss, "equal_loss": found.equal_loss, "outputs": str(found.outputs),
+         "targets": str(found.targets), "result": str(found.result)},
+        bars("loss", {"as it is": found.loss, "equal shapes": found.equal_loss}),
+        "high" if found.is_reproduced else "medium",
+    )  # fmt: skip

@@ -58,6 +58,7 @@ UNSOUND_LOOP = frozenset(
         "loss-activation-mismatch",
         "poor-initialization",
         "examples-mixed",
+        "targets-broadcast",
     }
 )
 """Faults of a watched loop that make steps, gradients and activations look wrong."""
