@@ -142,7 +142,8 @@ def _scope(report: Report) -> list[str]:
         reasons = {k: v for k, v in run.not_judged.items() if v.startswith("needs ")}
         for line in (
             f"judged: {run.facts['judged rules']}",
-            *(f"note: {remark}" for remark in run.remarks),
+            # The text of a single report ends with its remarks.
+            *(f"note: {remark}" for remark in run.remarks if report.runs),
             *(f"not judged: {rule}: {reason}" for rule, reason in reasons.items()),
         ):
             lines.setdefault(line, []).append(name)

@@ -105,10 +105,11 @@ class Report:
         return render("doctor-cell.html", report=self)
 
     def __str__(self) -> str:
-        """Return the findings as text, one paragraph each."""
+        """Return the findings as text, one paragraph each, then a single training's remarks."""
         if self.runs:
             return "\n\n".join(run._text(f"run {name}: ") for name, run in self.runs.items())
-        return self._text("") if self.findings else f"doctor: {self.verdict}"
+        text = self._text("") if self.findings else f"doctor: {self.verdict}"
+        return "\n\n".join([text, *(f"note: {remark}" for remark in self.remarks)])
 
     def _text(self, before: str) -> str:
         """Return the findings as text, each after `before`."""

@@ -22,12 +22,14 @@ from mien.doctor.programs.inspection import (
     NORMS,
     equal_rows,
     frozen_untrained,
+    is_lazy,
     scheduler_faults,
     schedulers_of,
     unregistered,
     without_bias,
 )
 from mien.doctor.programs.mixing import mixing_of
+from mien.doctor.programs.omissions import omissions
 from mien.doctor.programs.program import Program
 from mien.doctor.programs.sample import digest
 from mien.doctor.programs.trees import features, is_tokens, tensors
@@ -101,7 +103,7 @@ def describe(watch: Recording, task: Task, found: Examination, rates: tuple[floa
         baseline_score=task.scores.get("baseline"),
         validation_score=task.scores.get("validation"),
         train_score=task.scores.get("train"),
-        notes=tuple(watch.notes),
+        notes=(*watch.notes, *omissions(watch, task)),
     )
 
 
@@ -204,7 +206,7 @@ def _shrunk(watch: Recording) -> dict[str, float]:
     found = {}
     for name, module in watch.bare.named_modules():
         weight = getattr(module, "weight", None)
-        if isinstance(module, NORMS) and isinstance(weight, torch.nn.Parameter):
+        if isinstance(module, NORMS) and isinstance(weight, torch.Tensor) and not is_lazy(weight):
             scale = float(weight.detach().abs().mean())
             # Decay alone shrinks a weight to exp(-decay times the summed rates): 0.5 leaves 61%.
             if decays.get(id(weight), 0.0) * total > 0.5:

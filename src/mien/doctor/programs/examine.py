@@ -54,7 +54,7 @@ def examine(watch: Recording) -> Examination:
             tracer.finish(output)
             tracer.remove()
             found.is_affine = _is_affine(watch, batch)
-    except (RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - the user's model may raise any
         watch.note(f"the model could not be evaluated on its own examples: {error}")
     finally:
         tracer.remove()
@@ -196,7 +196,7 @@ def evaluated(watch: Recording, inputs: list[Any]) -> list[Tensor] | None:
                 if found is None:
                     return None
                 outputs.append(found.float().cpu())
-    except (RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - the user's model may raise any
         watch.note(f"the model could not be evaluated on its own examples: {error}")
         return None
     finally:

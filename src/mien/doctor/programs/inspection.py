@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn import parameter as lazy
 from torch.optim import lr_scheduler
 
 if TYPE_CHECKING:
@@ -35,6 +36,15 @@ def bare(model: nn.Module) -> nn.Module:
         model = inner
 
 
+def is_lazy(tensor: Any) -> bool:
+    """Return whether a lazy module's parameter or buffer has no values yet."""
+    return isinstance(tensor, lazy.UninitializedParameter | lazy.UninitializedBuffer)
+
+
+def _is_plain(module: Any) -> bool:
+    return isinstance(module, PLAIN) and not is_lazy(module.weight)
+
+
 def layer_weights(model: nn.Module) -> set[str]:
     """Return the names of the weights whose gradients can be compared from layer to layer.
 
@@ -44,7 +54,7 @@ def layer_weights(model: nn.Module) -> set[str]:
     for name, module in model.named_modules():
         if isinstance(module, LAYERS):
             for own, parameter in module.named_parameters(recurse=False):
-                if parameter.ndim > 1:
+                if not is_lazy(parameter) and parameter.ndim > 1:
                     names.add(f"{name}.{own}" if name else own)
     return names
 
@@ -79,7 +89,9 @@ def frozen_untrained(model: nn.Module) -> tuple[str, ...]:
     found = []
     for name, module in model.named_modules():
         weight = getattr(module, "weight", None)
-        if not isinstance(weight, nn.Parameter) or weight.requires_grad or weight.numel() < 16:
+        if not isinstance(weight, nn.Parameter) or weight.requires_grad or is_lazy(weight):
+            continue
+        if weight.numel() < 16:
             continue
         values = weight.detach().double().flatten()
         if isinstance(module, PLAIN):
@@ -108,7 +120,7 @@ def weight_gains(model: nn.Module) -> dict[str, float]:
         )
         * math.sqrt(module.weight[0].numel())
         for name, module in model.named_modules()
-        if isinstance(module, PLAIN) and module.weight[0].numel() >= 4 and len(module.weight) > 1
+        if _is_plain(module) and module.weight[0].numel() >= 4 and len(module.weight) > 1
     }
 
 
@@ -117,7 +129,7 @@ def equal_rows(model: nn.Module) -> set[str]:
     return {
         f"{name}.weight" if name else "weight"
         for name, module in model.named_modules()
-        if isinstance(module, PLAIN)
+        if _is_plain(module)
         and len(module.weight) > 1
         and bool(
             torch.allclose(module.weight[1:], module.weight[:1].expand_as(module.weight[1:]),

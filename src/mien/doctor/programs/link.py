@@ -49,8 +49,10 @@ class Link:
     convert: Callable[[Any], Any]
 
     def loss(self, output: Tensor, targets: Any) -> Tensor:
-        """Return the loss of a batch."""
-        return self.criterion(self.transform(output), self.convert(targets))
+        """Return the loss of a batch; the mean of what a criterion without reduction returns."""
+        value: Any = self.criterion(self.transform(output), self.convert(targets))
+        # Some criteria return a number.
+        return torch.as_tensor(value).mean()
 
 
 SHAPES: tuple[Callable[[Tensor], Tensor], ...] = (
@@ -77,11 +79,11 @@ def link_of(
 
     Args:
         criterion: given to `watch`; None infers it from the loss tensor.
-        loss: of the loop, a scalar.
+        loss: of the loop, a scalar; of several values the mean counts.
         output: of the network, in the same forward pass.
         targets: given to `Watch.step`.
     """
-    wanted = float(loss.detach())
+    wanted = float(loss.detach().double().mean())
     for name, function in _criteria(criterion, loss):
         for shape in SHAPES:
             for label, activation in ACTIVATIONS:

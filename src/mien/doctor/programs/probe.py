@@ -6,6 +6,7 @@ bit for bit.
 
 from __future__ import annotations
 
+import math
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from mien.doctor.programs.inspection import is_lazy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,23 +53,48 @@ class RandomState:
 
 @contextmanager
 def untouched(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Restore buffers, modes and generators after forward passes inside the block."""
+    """Restore buffers, attributes, modes and generators after forward passes inside the block."""
     state = RandomState.take(device)
     modes = [(module, module.training) for module in model.modules()]
-    # Batch norm's running statistics are buffers, and a forward pass may change them.
-    buffers = [(b, b.detach().clone()) for b in model.buffers()]
+    # A forward pass may change batch norm's running statistics in place, and put another tensor in
+    # the place of a buffer or of an attribute, such as a recurrent network's state.
+    places: list[tuple[Any, dict[str, Any]]] = []
+    for module in model.modules():
+        own = {n: b for n, b in module._buffers.items() if isinstance(b, Tensor)}
+        places += [(vars(module), dict(vars(module))), (module._buffers, own)]
+    buffers = [(b, b.detach().clone()) for b in model.buffers() if not is_lazy(b)]
     try:
         with torch.no_grad():
             yield
     finally:
-        with torch.no_grad():
-            for buffer, value in buffers:
-                # Compared first: an in-place copy would bump the version that autograd checks.
-                if not torch.equal(buffer, value):
-                    buffer.copy_(value)
-        for module, mode in modes:
-            module.training = mode
+        try:
+            for place, values in places:
+                for name, known in values.items():
+                    if place.get(name) is not known:
+                        place[name] = known
+            with torch.no_grad():
+                for buffer, value in buffers:
+                    # Compared first: an in-place copy would bump the version that autograd checks.
+                    if not torch.equal(buffer, value):
+                        buffer.copy_(value)
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            state.restore(device)
+
+
+@contextmanager
+def same_random(loader: Any, device: torch.device) -> Iterator[None]:
+    """Restore the generators after a pass over a loader, which draws a seed for its workers."""
+    state = RandomState.take(device)
+    own = getattr(loader, "generator", None)
+    kept = own.get_state() if isinstance(own, torch.Generator) else None
+    try:
+        yield
+    finally:
         state.restore(device)
+        if isinstance(own, torch.Generator) and kept is not None:
+            own.set_state(kept)
 
 
 @dataclass(slots=True)
@@ -117,21 +145,30 @@ class Probe:
         self.gradients: list[tuple[int, Tensor]] = []
         self.old: list[Tensor | None] = []
         self.computed: list[Tensor | None] = []
+        self.failure: Exception | None = None
         self.handles: list[Any] = []
         # The smallest weights: copying their gradients costs next to nothing.
         small = sorted((p for _, p in named if p.ndim > 1), key=lambda p: p.numel())[:TRACKED]
-        self.tracked = [p for p in small if not _is_sparse(p)]
+        self.tracked = small
         for number, parameter in enumerate(self.tracked):
-            self.old.append(None if parameter.grad is None else _first(parameter.grad).clone())
+            old = parameter.grad
+            self.old.append(None if old is None or _is_sparse(old) else _first(old).clone())
             self.computed.append(None)
             hook: Any = parameter.register_hook  # has no types
             self.handles.append(hook(self._collector(number)))
 
     def _collector(self, number: int) -> Any:
         def collect(gradient: Tensor) -> None:
-            known = self.computed[number]
-            value = _first(gradient)
-            self.computed[number] = value.clone() if known is None else known + value
+            # A sparse gradient, of an embedding, has no first entries; it is not compared.
+            if self.failure is not None or _is_sparse(gradient):
+                return
+            try:
+                known = self.computed[number]
+                value = _first(gradient)
+                self.computed[number] = value.clone() if known is None else known + value
+            except Exception as error:  # noqa: BLE001 - it would end the loop's backward pass
+                self.failure = error
+                self.computed = [None] * len(self.computed)
 
         return collect
 
@@ -153,7 +190,7 @@ class Probe:
                 grad = p.grad.detach()
                 # Copies, both: the next zero_grad or backward pass may write into the gradient
                 # itself.
-                self.gradients.append((i, grad.to_dense() if grad.is_sparse else grad.clone()))
+                self.gradients.append((i, grad.to_dense() if _is_sparse(grad) else grad.clone()))
 
     def remove(self) -> None:
         """Remove the hooks."""
@@ -208,6 +245,7 @@ class Probe:
         new = torch.cat([n for _, n, _ in triples]).double()
         size, length = float(new.norm()), float(used.norm())
         row.clip = length / size if size > 0 else None
+        self._undo_clipping(row, used, new)
         if any(old is None for _, _, old in triples):
             row.carried = False  # cleared before the backward pass
             return
@@ -216,6 +254,24 @@ class Probe:
         # Clipping and loss scaling change lengths, not directions.
         together, alone = _cosine(used, new + old), _cosine(used, new)
         row.carried = together > 0.9999 and alone < 0.9999 and float(old.norm()) > 0
+
+    def _undo_clipping(self, row: StepRow, used: Tensor, new: Tensor) -> None:
+        """Predict from the computed gradient: the loss does not know of the clipping.
+
+        In float16 the computed gradient is that of the scaled loss, and nothing is known of its
+        own length. Averaged or noisy gradients have another direction, and stay as they are.
+        """
+        ratio = row.clip
+        if ratio is None or not 0 < ratio < 1 or _is_loss_scale(ratio) or self._is_half():
+            return
+        # clip_grad_value_ clamps each entry, clip_grad_norm_ keeps the direction.
+        limit = float(used.abs().max())
+        if _cosine(used, new) > 0.9999 or torch.allclose(used, new.clamp(-limit, limit)):
+            row.predicted /= ratio
+
+    def _is_half(self) -> bool:
+        half = self.autocast is not None and self.autocast[1] == torch.float16
+        return half or (isinstance(self.output, Tensor) and self.output.dtype == torch.float16)
 
 
 def _first(gradient: Tensor) -> Tensor:
@@ -227,5 +283,11 @@ def _cosine(a: Tensor, b: Tensor) -> float:
     return float(torch.dot(a, b) / (a.norm() * b.norm() + 1e-300))
 
 
-def _is_sparse(parameter: nn.Parameter) -> bool:
-    return parameter.grad is not None and parameter.grad.is_sparse
+def _is_sparse(gradient: Tensor) -> bool:
+    return gradient.layout != torch.strided
+
+
+def _is_loss_scale(ratio: float) -> bool:
+    """Return whether a ratio is a whole power of two: GradScaler's scales are, clipping's not."""
+    power = math.log2(ratio)
+    return abs(power - round(power)) < 1e-3

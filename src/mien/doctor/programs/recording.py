@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,7 @@ from mien.doctor.programs.inspection import (
     DROPOUTS,
     bare,
     equal_rows,
+    is_lazy,
     layer_weights,
     weight_gains,
 )
@@ -19,12 +21,15 @@ from mien.doctor.programs.outputs import OutputSummary
 from mien.doctor.programs.sample import Sample, TargetOrder
 from mien.doctor.programs.trees import call, main_output, map_tensors
 from mien.doctor.programs.validation import Validation
+from mien.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mien.doctor.programs.link import Link
     from mien.doctor.programs.probe import StepRow
+
+MAX_ERROR_CHARACTERS = 300
 
 
 class Recording:
@@ -42,23 +47,25 @@ class Recording:
         model: nn.Module,
         optimizers: Sequence[torch.optim.Optimizer],
         criterion: Callable[..., Tensor] | None,
-        classes: Sequence[str] | None,
+        classes: tuple[str, ...] | None,
     ) -> None:
         self.model, self.bare, self.optimizers = model, bare(model), list(optimizers)
         self.criterion = criterion
-        self.classes = tuple(str(name) for name in classes) if classes is not None else None
+        self.classes = classes
         # A model without parameters has no device of its own.
         first = next(self.bare.parameters(), None)
         self.device = first.device if first is not None else torch.device("cpu")
-        self.layer_names = layer_weights(self.bare)
+        self.layer_names: set[str] = set()
         self.mode_layers = [m for m in self.bare.modules() if isinstance(m, BATCH_NORMS + DROPOUTS)]
-        with torch.no_grad():
-            self.initial = {
-                n: float(p.detach().float().square().mean().sqrt())
-                for n, p in self.bare.named_parameters()
-            }
-            # Now, before the first step: later the initial weights are gone.
-            self.gains, self.equal_at_start = weight_gains(self.bare), equal_rows(self.bare)
+        self.notes: list[str] = []
+        self.failures: set[str] = set()
+        self.steps = self.optimizer_steps = self.eval_mode_steps = 0
+        self.initial: dict[str, float] = {}
+        self.gains: dict[str, float] = {}
+        self.equal_at_start: set[str] = set()
+        # Now, before the first step: later the initial weights are gone.
+        self.inspect(first=True)
+        self.is_lazy = any(is_lazy(p) for p in self.bare.parameters())
         self.losses: list[Tensor | float] = []
         self.rates: list[float] = []
         self.rows: list[StepRow] = []
@@ -69,15 +76,33 @@ class Recording:
         self.outputs = OutputSummary()
         self.link: Link | None = None
         self.link_tries = 0
-        self.notes: list[str] = []
-        self.steps = self.optimizer_steps = self.eval_mode_steps = 0
-        self.evaluations = self.train_mode_evaluations = 0
+        self.evaluations = self.train_mode_evaluations = self.validated = 0
         self.waits: list[tuple[float, float]] = []
         self.memory: list[tuple[int, float]] = []
         self.had_gradient: set[str] = set()
         self.spent = 0.0
         self.failure = ""
         self.is_busy = False
+
+    def inspect(self, *, first: bool) -> None:
+        """Measure the weights that are there; `first` where no step has changed them yet.
+
+        Weights of lazy modules come with the first forward pass.
+        """
+        self.is_lazy = False
+        try:
+            self.layer_names = layer_weights(self.bare)
+            if not first:
+                return
+            with torch.no_grad():
+                self.initial = {
+                    n: float(p.detach().float().square().mean().sqrt())
+                    for n, p in self.bare.named_parameters()
+                    if not is_lazy(p)
+                }
+                self.gains, self.equal_at_start = weight_gains(self.bare), equal_rows(self.bare)
+        except Exception as error:  # noqa: BLE001 - nothing of the watch may end the loop
+            self.give_up("measuring the initial weights", error)
 
     def predict(self, model: nn.Module, inputs: Any) -> Tensor | None:
         """Return the model's main output, in evaluation mode, on inputs of the loop's form."""
@@ -97,3 +122,20 @@ class Recording:
         """Keep a sentence on what could not be measured, once."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def give_up(self, what: str, error: Exception) -> None:
+        """Note that a measurement failed: once for each kind, whatever the later errors say."""
+        if what in self.failures:
+            return
+        self.failures.add(what)
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        # The innermost line: of the watch, or of the user's model that it called.
+        code = "" if place is None else f"{Path(place.tb_frame.f_code.co_filename).name}, line "
+        where = "" if place is None else f" ({code}{place.tb_lineno})"
+        text = " ".join(str(error).split())[:MAX_ERROR_CHARACTERS]
+        self.note(
+            f"{what} failed after {counted(self.steps, 'step')} and was stopped: "
+            f"{type(error).__name__}: {text}{where}"
+        )

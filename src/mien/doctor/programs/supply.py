@@ -14,6 +14,7 @@ from mien.doctor.programs.curves import condensed_rates, epochs_of, history_of
 from mien.doctor.programs.describe import describe
 from mien.doctor.programs.examine import evaluated, examine
 from mien.doctor.programs.examples import keys_of
+from mien.doctor.programs.inspection import is_lazy
 from mien.doctor.programs.program import WatchedRecipe
 from mien.doctor.programs.remedies import for_program, in_words
 from mien.doctor.programs.sample import MIN_LEAKED_FEATURES
@@ -90,7 +91,7 @@ def gather(watch: Recording) -> Evidence:
         history=history,
         signals=signals,
         images=task.examples,
-        parameters=sum(p.numel() for p in watch.bare.parameters()),
+        parameters=sum(p.numel() for p in watch.bare.parameters() if not is_lazy(p)),
         class_counts_k=task.class_counts_k,
         train=task.train or _none(),
         validation=task.validation or _none(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 512
 """Bins that token ids are counted in."""
+NUMERIC = "biufc"
+"""Kinds of NumPy arrays that tensors can hold."""
+TARGET_KEYS = ("labels", "label", "targets", "target", "y")
+"""Where the targets are in a batch that is a dictionary."""
 
 
 def tensors(tree: Any) -> Iterator[Tensor]:
@@ -23,21 +28,37 @@ def tensors(tree: Any) -> Iterator[Tensor]:
     if isinstance(tree, Tensor):
         yield tree
     elif isinstance(tree, np.ndarray):
-        yield torch.from_numpy(tree)
+        if tree.dtype.kind in NUMERIC:
+            yield _of_numpy(tree)
     elif isinstance(tree, Mapping):
         for value in tree.values():
             yield from tensors(value)
+    elif _is_plain(tree):
+        yield torch.tensor(tree)
     elif isinstance(tree, list | tuple):
         for value in tree:
             yield from tensors(value)
 
 
+def _of_numpy(array: NDArray[Any]) -> Tensor:
+    # torch shares the memory, and takes neither negative strides nor read-only arrays.
+    shared = array.flags.writeable and all(stride >= 0 for stride in array.strides)
+    return torch.from_numpy(array if shared else array.copy())
+
+
+def _is_plain(tree: Any) -> bool:
+    """Return whether a batch is a list of numbers, as `tolist()` returns labels."""
+    return isinstance(tree, list) and bool(tree) and all(type(v) in (int, float) for v in tree)
+
+
 def map_tensors(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """Return a batch of the same form with each tensor changed."""
     if isinstance(tree, np.ndarray):
-        return change(torch.from_numpy(tree))
+        return change(_of_numpy(tree)) if tree.dtype.kind in NUMERIC else tree
     if isinstance(tree, Tensor):
         return change(tree)
+    if _is_plain(tree):
+        return change(torch.tensor(tree))
     if isinstance(tree, Mapping):
         return {key: map_tensors(value, change) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
@@ -58,6 +79,44 @@ def head(tree: Any, count: int) -> Any:
     return map_tensors(
         tree, lambda t: t.detach()[:count].clone() if t.ndim and len(t) == n else t.detach()
     )
+
+
+def is_loader(inputs: Any) -> bool:
+    """Return whether validation data are batches to iterate over, not a batch themselves."""
+    if isinstance(inputs, list | tuple):  # such as (inputs, targets)
+        return not inputs or not all(isinstance(part, Tensor | np.ndarray) for part in inputs)
+    return hasattr(inputs, "__iter__") and not isinstance(inputs, Tensor | np.ndarray | Mapping)
+
+
+def pair_of(batch: Any, model: nn.Module) -> tuple[Any, Any]:
+    """Return inputs and targets of a loader's batch; targets are None where it has none.
+
+    A dictionary is passed by keyword where the model's arguments have its keys.
+
+    Raises:
+        ValueError: the batch has another form.
+    """
+    if isinstance(batch, Tensor | np.ndarray):
+        return batch, None
+    if isinstance(batch, list | tuple) and 1 <= len(batch) <= 2:
+        return batch[0], batch[1] if len(batch) == 2 else None
+    if not isinstance(batch, Mapping):
+        count = f" of {len(batch)}" if isinstance(batch, list | tuple) else ""
+        raise ValueError(
+            f"a batch of the loader is a {type(batch).__name__}{count}, not (inputs, targets)"
+        )
+    key = next((k for k in TARGET_KEYS if k in batch), None)
+    if key is None:
+        raise ValueError(
+            f"a batch of the loader has the keys {', '.join(map(str, batch))}, none of "
+            f"{', '.join(TARGET_KEYS)}; pass inputs and targets one batch at a time"
+        )
+    accepted = inspect.signature(model.forward).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
+        return dict(batch), batch[key]
+    named = {k: v for k, v in batch.items() if k in accepted}
+    rest = [v for k, v in batch.items() if k != key]
+    return (named or (rest[0] if len(rest) == 1 else rest)), batch[key]
 
 
 def call(model: nn.Module, inputs: Any) -> Any:

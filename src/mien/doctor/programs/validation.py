@@ -55,26 +55,34 @@ class Validation:
         self.epochs.append(EpochScore())
 
     def add(self, scorer: Scorer, inputs: Any, targets: Any, *, full: bool) -> None:
-        """Evaluate a batch; the first epoch's examples are kept."""
+        """Evaluate a batch; the first epoch's examples are kept.
+
+        Raises:
+            ValueError: inputs and targets do not belong together, or there is no output.
+        """
+        count, labelled = rows(inputs), rows(targets)
+        if labelled and labelled % count:
+            raise ValueError(f"{count:,} inputs, but {labelled:,} targets")
+        # A sequence may have a target for each of its tokens, all in one row.
+        each = max(1, labelled // count)
         score = self.epochs[-1]
         if score.n == 0 and len(self.digests) < 4:
             self.digests.append((digest(head(inputs, 64)), digest(head(targets, 64))))
         if len(self.epochs) == 1:
             self.sample.add(inputs, targets)
-            self.count += rows(inputs)
+            self.count += count
         left = (MAX_EVALUATED if full else MIN_EVALUATED) - score.n
         if left <= 0:
             return
-        part, labels = head(inputs, left), head(targets, left)
+        part, labels = head(inputs, left), head(targets, left * each)
         output = scorer.predict(part)
-        if output is None or scorer.link is None:
-            return
-        labels = map_tensors(labels, lambda t: t.to(scorer.device))
         n = rows(part)
-        try:
-            score.loss += float(scorer.link.loss(output, labels)) * n
-        except (RuntimeError, TypeError, ValueError, IndexError):
+        if output is None:
+            raise ValueError("the model's output holds no floating-point tensor")
+        labels = map_tensors(labels, lambda t: t.to(scorer.device))
+        if scorer.link is None:
             return
+        score.loss += float(scorer.link.loss(output, labels)) * n
         score.n += n
         if output.ndim == 2 and isinstance(labels, torch.Tensor) and labels.shape == (n,):
             wide = output.shape[1] > 1

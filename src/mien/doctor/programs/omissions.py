@@ -1,0 +1,36 @@
+"""What a loop did not give the watch, so that the report says so where nothing is found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mien.doctor.programs.recording import Recording
+    from mien.doctor.programs.task import Task
+
+
+def omissions(watch: Recording, task: Task) -> list[str]:
+    """Return a sentence on each thing that was not given, or does not fit the rest."""
+    found = []
+    if not watch.steps:
+        found.append(
+            "Watch.step was never called: the training was not recorded; call it after each step "
+            "of the optimiser"
+        )
+    elif "keeping examples" not in watch.failures:
+        if not any(watch.batch_sizes):
+            found.append(
+                "Watch.step got no inputs with a tensor: what needs examples was not judged; call "
+                "watch.step(loss, inputs, targets)"
+            )
+        elif not watch.order.batches:
+            found.append("Watch.step got no targets: what needs labels was not judged")
+    if watch.steps and not watch.losses and "recording the losses" not in watch.failures:
+        found.append("Watch.step got no loss: what needs losses was not judged")
+    given = len(watch.classes or ())
+    if given and task.kind in ("classification", "binary") and given != len(task.names):
+        found.append(
+            f"classes: {given:,} names for {len(task.names):,} classes of the outputs; the names "
+            "are not used"
+        )
+    return found
