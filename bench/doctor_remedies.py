@@ -272,7 +272,13 @@ def try_on_program(
         repair(setup, first)
 
     again = Watched()
-    later = train(case, kind, seed, changed, again)
+    try:
+        later = train(case, kind, seed, changed, again)
+    except TypeError as error:  # the repair does not know this program
+        return {**row, "tried": "", "remedy": f"{first.remedy} ({error})"}
+    except (RuntimeError, ValueError) as error:  # a remedy that breaks the loop does not work
+        return {**row, "tried": first.name, "remedy": first.remedy, "after": [], "gone": False,
+                "later": None, "failure": str(error), "evidence": []}  # fmt: skip
     after = [f.name for f in again.report.findings]
     return {**row, "tried": first.name, "remedy": first.remedy, "after": after,
             "gone": not set(after) & set(right), "later": later,
