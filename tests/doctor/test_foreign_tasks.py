@@ -7,9 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from tests.doctor.faults import healthy, metrics, program
 from torch import Tensor, nn
 
 from mien import doctor
+from mien.doctor.diagnose import diagnose
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -149,3 +151,12 @@ def test_several_labels_do_not_go_into_cross_entropy() -> None:
     soft = torch.softmax(3 * x[:, :4], dim=1)
     found = names(watched(perceptron(32, 4), nn.CrossEntropyLoss(), x, soft, epochs=20))
     assert "loss-activation-mismatch" not in found
+
+
+def test_a_negative_validation_loss_has_no_ratio() -> None:
+    history = [metrics(i, validation_loss=-0.1 if i == 2 else 0.4) for i in range(1, 11)]
+    found = diagnose(healthy(program=program(kind="regression"), history=history))
+    assert [finding.name for finding in found] == []
+    history = [metrics(i, validation_loss=0.1 if i == 2 else 0.9) for i in range(1, 11)]
+    found = diagnose(healthy(program=program(kind="regression"), history=history))
+    assert [finding.name for finding in found] == ["validation-loss-rises"]

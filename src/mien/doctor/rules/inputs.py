@@ -295,6 +295,8 @@ def validation_loss_rises(evidence: Evidence, limits: Thresholds) -> Finding | N
     if program.kind != "regression" or len(losses) < 5:
         return None
     best = int(np.argmin(losses))
+    if losses[best] <= 0:
+        return None  # a log-likelihood, of which ratios say nothing
     # The median of three, so that one bad validation at the end is no rise.
     rise = float(np.median(losses[-3:])) / max(losses[best], 1e-12)
     last = evidence.history[-1].loss

@@ -224,7 +224,7 @@ def learning_rate_vanishes(evidence: Evidence, limits: Thresholds) -> Finding | 
     program = watched(evidence)
     rates = np.array(program.rates)
     peak = float(rates.max(initial=0.0))
-    if program.steps < MIN_STEPS:
+    if program.steps < MIN_STEPS or not len(rates):
         return None
     gone = 1.0 if peak == 0 else float((rates < limits.vanished_rate * peak).mean())
     if gone < limits.vanished_steps:
