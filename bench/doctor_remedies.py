@@ -80,10 +80,10 @@ def _evidence(findings: list[Finding]) -> list[str]:
 
 def set_rate(setup: Setup, finding: Finding) -> None:
     """Lower (or raise) the learning rate to the one that the remedy names."""
-    named = re.search(r"to about ([\d.e+-]+\d)", finding.remedy)
+    named = re.search(r"to about (\d[\d.e+-]*)", finding.remedy)
     assert named is not None, finding.remedy
     for group in setup.optimizer.param_groups:
-        group["lr"] = float(named.group(1))
+        group["lr"] = float(named.group(1).rstrip("."))
 
 
 def set_rate_and_clip(setup: Setup, finding: Finding) -> None:

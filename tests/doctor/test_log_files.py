@@ -95,7 +95,7 @@ def test_a_header_without_rows_is_named(tmp_path: Path) -> None:
 
 def test_a_short_log_says_that_hardly_anything_was_judged(tmp_path: Path) -> None:
     report = diagnose_logs(write_csv(tmp_path / "a.csv", loss=[2.3], val_loss=[2.3], lr=[0.1]))
-    assert str(report) == "doctor: nothing could be judged"
+    assert str(report).splitlines()[0] == "doctor: nothing could be judged"
     assert report.facts["judged rules"] == "none"
     assert report.remarks == ("Nothing could be judged: the log has 1 value of the loss.",)
     needed = "needs 12 finite values of the loss; the log has 1"
@@ -104,7 +104,7 @@ def test_a_short_log_says_that_hardly_anything_was_judged(tmp_path: Path) -> Non
     assert "needs 20 finite values" in report.not_judged["learning-rate-vanishes"]
     assert "Nothing could be judged." in report.to_html()
     report = diagnose_logs(write_csv(tmp_path / "b.csv", loss=FALLING[:5]))
-    assert str(report) == "doctor: nothing found"
+    assert str(report).splitlines()[0] == "doctor: nothing found"
     assert report.facts["judged rules"] == "diverged"
     assert report.remarks == ("Hardly anything could be judged: the log has 5 values of the loss.",)
     report = diagnose_logs(write_csv(tmp_path / "c.csv", loss=[math.nan]))

@@ -77,7 +77,7 @@ class Measuring(Recording):
     def _stop_measuring(self, error: Exception) -> None:
         """Measure no further step; the hooks go in `step`, as an optimiser's cannot while it runs.
 
-        What is recorded of each step goes on.
+        Recording the steps continues.
         """
         self._measures = False
         self._due = sys.maxsize

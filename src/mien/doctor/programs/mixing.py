@@ -46,7 +46,7 @@ def mixing_of(watch: Recording) -> Mixing | None:
 
 
 def _keeps_no_statistics(watch: Recording) -> bool:
-    """Return whether a batch norm was told to use the batch's statistics in evaluation mode."""
+    """Return whether a batch norm was made to use the batch's statistics in evaluation mode."""
     return any(
         isinstance(m, BATCH_NORMS) and getattr(m, "running_mean", None) is None
         for m in watch.bare.modules()
