@@ -98,7 +98,7 @@ def test_a_report_is_json_and_html(tmp_path: Path) -> None:
     assert report.fails("error")
     (found,) = json.loads(report.to_json())["findings"]
     assert (found["severity"], found["confidence"]) == ("serious", "high")
-    report.save_html(tmp_path / "report.html")
+    report.save_html(str(tmp_path / "report.html"))
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<h2>The softmax is applied twice" in page
     assert "data:image/png" in page

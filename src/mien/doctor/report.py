@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.doctor.finding import Finding
@@ -11,7 +12,6 @@ from mien.files import finite, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 LEVELS = {"error": ("serious",), "warning": ("serious", "warning")}
 """Values of `fails`, and the severities that each counts."""
@@ -84,13 +84,16 @@ class Report:
         plots = {name: run._plots() for name, run in self.runs.items()} or {"": self._plots()}
         return render("doctor.html", title=self.title, report=self, plots=plots)
 
-    def save_html(self, path: Path) -> None:
+    def save_html(self, path: str | Path) -> None:
         """Write the page of `to_html`.
+
+        Args:
+            path: of the file; one that exists is replaced.
 
         Raises:
             WriteError: the file could not be written.
         """
-        write_text(path, self.to_html())
+        write_text(Path(path), self.to_html())
 
     def _plots(self) -> dict[str, bytes]:
         from mien.doctor.figure import draw_finding
