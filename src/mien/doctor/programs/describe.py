@@ -153,11 +153,13 @@ def _data(watch: Recording, task: Task) -> dict[str, Any]:
 
 def _contradictory(inputs: list[Any], batches: list[Any], task: Task) -> float:
     """Return the fraction of distinct training inputs that occur with several labels."""
-    keys = keys_of(inputs)
-    if keys is None or task.kind not in ("classification", "binary"):
-        return 0.0
     labels = [next((t for t in tensors(batch)), None) for batch in batches]
-    if any(t is None or t.ndim != 1 for t in labels):
+    if task.kind not in ("classification", "binary") or any(
+        t is None or t.ndim != 1 for t in labels
+    ):
+        return 0.0
+    keys = keys_of(inputs)
+    if keys is None:
         return 0.0
     joined = torch.cat([t.cpu().double() for t in labels if t is not None]).tolist()
     found: dict[bytes, set[float]] = {}

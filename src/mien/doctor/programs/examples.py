@@ -52,23 +52,21 @@ def _pairs(sample: Sample) -> Iterator[tuple[Tensor | None, Tensor | None]]:
 
 def targets_are_inputs(sample: Sample) -> bool:
     """Return whether every kept example's targets equal its inputs, as an autoencoder's do."""
-    found = False
-    for inputs, targets in _pairs(sample):
-        if inputs is None or targets is None or inputs.numel() != targets.numel():
-            return False
-        same = torch.equal(
-            inputs.detach().reshape(-1).double().cpu(), targets.detach().reshape(-1).double().cpu()
-        )
-        if not same:
-            return False
-        found = True
-    return found
+    return bool(sample.inputs) and all(_equal(*pair) for pair in _pairs(sample))
+
+
+def _equal(inputs: Tensor | None, targets: Tensor | None) -> bool:
+    """Return whether two tensors hold the same values in the same order, whatever their shapes."""
+    if inputs is None or targets is None:
+        return False
+    first, second = (t.detach().reshape(-1).double().cpu() for t in (inputs, targets))
+    return torch.equal(first, second)
 
 
 def targets_are_tokens(sample: Sample) -> bool:
     """Return whether inputs are token ids, so that equal targets name the tokens themselves."""
-    inputs = next((i for i, _ in _pairs(sample)), None)
-    return inputs is not None and is_tokens(inputs)
+    first = next(tensors(sample.inputs), None)
+    return first is not None and is_tokens(first)
 
 
 def nonfinite_targets(sample: Sample) -> float:
