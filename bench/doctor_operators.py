@@ -1,8 +1,8 @@
 """Faults that bench/doctor_programs.py and bench/doctor_peers.py plant in small programs.
 
 Operators of DeepCrime (Humbatova, Jahangirova and Tonella, ISSTA 2021; the others are in
-bench/doctor_deepcrime.py) and those of mien's rules. Each entry of `FAULTS` says what it changes
-and which findings name it.
+bench/doctor_deepcrime.py) and those of mien's rules, some in bench/doctor_evaluations.py. Each
+entry of `FAULTS` says what it changes and which findings name it.
 """
 
 from __future__ import annotations
@@ -252,6 +252,7 @@ def trainings(
     With `quick` each fault is planted in one program a seed, in turn in all that it applies to.
     """
     import doctor_deepcrime  # noqa: F401 - registers its faults after those above
+    import doctor_evaluations  # noqa: F401 - and these after them
 
     warnings.simplefilter("ignore")
     kinds = list(OPTIMIZERS)

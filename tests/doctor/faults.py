@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 
 from mien.doctor.evidence import Evidence, PixelStatistics, Predictions
-from mien.doctor.programs.program import Broadcast, Mixing, OutputStatistics, Program
+from mien.doctor.programs.program import (
+    Broadcast,
+    Lookahead,
+    Mixing,
+    OutputStatistics,
+    Program,
+    Repetition,
+)
 from mien.train.loop.signals import EpochSignals, LayerSignals
 from mien.train.recipe.recipe import recipe_from_dict
 from mien.train.run.metrics import EpochMetrics
@@ -149,6 +156,8 @@ PROGRAMS: dict[str, dict[str, Any]] = {
     "targets-broadcast": {
         "broadcast": Broadcast((32, 1), (32,), (32, 32), 1.02, 0.97, 32, is_reproduced=True)
     },
+    "stochastic-evaluation": {"repetition": Repetition(32, 2.79, 0.72, "dropout", "a.py, line 3")},
+    "future-leak": {"lookahead": Lookahead(32, 480, 450, 2.1, 0.9)},
     "missing-bias": {"bias_free": ("0", "2")},
     "nonfinite-inputs": {"nonfinite_inputs": 0.1},
     "targets-are-inputs": {"targets_are_inputs": True, "tokens": True},

@@ -84,6 +84,10 @@ class Thresholds:
         validation_rise: last over lowest validation loss.
         mixed_outputs: change of an unchanged example's output as others of its batch are replaced,
             over the outputs' deviation.
+        stochastic_outputs: difference between two calls with the same batch, over the outputs'
+            deviation.
+        lookahead: change of an earlier position's output as the last one is replaced, over the
+            outputs' deviation.
         input_std: deviation of a watched network's inputs.
     """
 
@@ -142,4 +146,6 @@ class Thresholds:
     confusion: float = 0.35
     validation_rise: float = 1.5
     mixed_outputs: float = 0.01
+    stochastic_outputs: float = 0.01
+    lookahead: float = 0.01
     input_std: tuple[float, float] = (0.02, 6.0)

@@ -28,10 +28,12 @@ from mien.doctor.programs.inspection import (
     unregistered,
     without_bias,
 )
+from mien.doctor.programs.lookahead import lookahead_of
 from mien.doctor.programs.mixing import mixing_of
 from mien.doctor.programs.omissions import omissions
 from mien.doctor.programs.program import Program
 from mien.doctor.programs.sample import digest
+from mien.doctor.programs.stochastic import repetition_of
 from mien.doctor.programs.trees import features, is_tokens, tensors
 
 if TYPE_CHECKING:
@@ -95,6 +97,8 @@ def describe(watch: Recording, task: Task, found: Examination, rates: tuple[floa
         batch_norms=tuple(n for n, m in model.named_modules() if isinstance(m, BATCH_NORMS)),
         shrunk_norms=_shrunk(watch),
         mixing=mixing_of(watch),
+        repetition=repetition_of(watch),
+        lookahead=lookahead_of(watch),
         broadcast=broadcast_of(watch),
         bias_free=without_bias(model),
         **_labels(task),
@@ -142,6 +146,7 @@ def _data(watch: Recording, task: Task) -> dict[str, Any]:
     values["contradictory"] = _contradictory(watch.train.inputs, watch.train.targets, task)
     values["nonfinite_targets"] = nonfinite_targets(watch.train)
     values["targets_are_inputs"] = targets_are_inputs(watch.train)
+    values["has_targets"] = bool(watch.order.batches)
     values["tokens"] = targets_are_tokens(watch.train)
     values["varying_validation"] = watch.validation.varies
     values["class_runs"] = _class_runs(watch, task)

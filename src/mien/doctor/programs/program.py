@@ -75,6 +75,47 @@ class Mixing:
 
 
 @dataclass(frozen=True, slots=True)
+class Repetition:
+    """How the outputs for the same batch differ from call to call, in evaluation mode.
+
+    Attributes:
+        examples: of the batch.
+        difference: root mean square of the difference between two calls.
+        relative: that difference over the standard deviation of the outputs over the examples; 0
+            if it may be rounding.
+        source: first function that took random numbers, such as 'dropout'; '' if none was seen.
+        place: file and line that called it, or ''.
+    """
+
+    examples: int
+    difference: float
+    relative: float
+    source: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lookahead:
+    """How outputs for earlier positions changed as the last one of a sequence was replaced.
+
+    The targets are the inputs shifted by one: the output at a position predicts the next input.
+
+    Attributes:
+        sequences: that were changed, in evaluation mode.
+        positions: earlier positions whose outputs are scored.
+        changed: positions whose outputs changed.
+        change: largest change of an output at an earlier position.
+        relative: that change over the standard deviation of the outputs; 0 if it may be rounding.
+    """
+
+    sequences: int
+    positions: int
+    changed: int
+    change: float
+    relative: float
+
+
+@dataclass(frozen=True, slots=True)
 class Broadcast:
     """Outputs and targets whose shapes broadcast in the loss to a larger one.
 
@@ -141,6 +182,7 @@ class Program:
         nonfinite_inputs: fraction of sampled examples that hold NaN or infinity.
         nonfinite_targets: the same of their targets.
         targets_are_inputs: whether all sampled targets equal their inputs, as an autoencoder's.
+        has_targets: whether the watch got targets.
         tokens: whether the inputs are token ids.
         input_shift: largest distance of a validation mean from the training mean, in standard
             deviations of all training inputs; None if not comparable.
@@ -160,6 +202,8 @@ class Program:
         shrunk_norms: mean absolute scale of each normalisation layer that weight decay pulled
             down, by name.
         mixing: whether an output depends on the other examples of the batch; None if not judged.
+        repetition: whether outputs differ from call to call; None if not judged.
+        lookahead: whether predictions of the next position see it; None if that is not the task.
         broadcast: shapes that broadcast in the loss; None where none do, as far as is known.
         bias_free: names of weight layers without a bias where no other layer has one either.
         unused_outputs: output units that no training label uses.
@@ -207,6 +251,7 @@ class Program:
     nonfinite_inputs: float = 0.0
     nonfinite_targets: float = 0.0
     targets_are_inputs: bool = False
+    has_targets: bool = True
     tokens: bool = False
     input_shift: float | None = 0.0
     input_scale: float = 1.0
@@ -222,6 +267,8 @@ class Program:
     batch_norms: tuple[str, ...] = ()
     shrunk_norms: Mapping[str, float] | None = None
     mixing: Mixing | None = Mixing(16, 16, 0.0, 0.0)
+    repetition: Repetition | None = Repetition(64, 0.0, 0.0, "", "")
+    lookahead: Lookahead | None = None
     broadcast: Broadcast | None = None
     bias_free: tuple[str, ...] = ()
     unused_outputs: tuple[int, ...] = ()
