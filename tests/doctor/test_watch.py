@@ -170,7 +170,7 @@ def test_validation_beyond_the_budget_is_evaluated_at_growing_distances(
             value.backward()
             optimizer.step()
             watch.step(value, x[:32], y[:32])
-            monkeypatch.setattr(watch, "_may_spend", lambda now, within=epoch < 2: within)
+            monkeypatch.setattr(watch, "_may_validate", lambda now, within=epoch < 2: within)
             watch.validate(model, x[180:], y[180:])
         counts = [score.n for score in watch.validation.epochs]
     assert counts[:2] == [60, 60]
@@ -337,3 +337,22 @@ def test_the_example_of_the_docs_runs(capsys: pytest.CaptureFixture[str]) -> Non
     assert code is not None
     exec(code.group(1), {})  # noqa: S102 - the documentation's own example
     assert "loss-activation-mismatch serious" in capsys.readouterr().out
+
+
+def test_targets_are_kept_until_an_order_that_comes_again_shows() -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(140, 2, 8), torch.randint(3, (140, 2))
+    model = nn.Linear(8, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    with doctor.watch(model, optimizer, loss=nn.CrossEntropyLoss()) as watch:
+        watch.validate(model, x[0], y[0])  # before the first step: no epoch has ended
+        for _ in range(3):
+            for inputs, targets in zip(x, y, strict=True):
+                optimizer.zero_grad()
+                value = nn.functional.cross_entropy(model(inputs), targets)
+                value.backward()
+                optimizer.step()
+                watch.step(value, inputs, targets)
+            watch.validate(model, x[0], y[0])
+    assert len(watch.order.batches) == 140 + 16
+    assert watch.order.epoch_length() == 140

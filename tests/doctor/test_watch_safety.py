@@ -326,7 +326,7 @@ def test_targets_of_each_token_are_validated() -> None:
             loss.backward()
             optimizer.step()
             watch.step(loss, x[:32], labels[:64])
-        watch.spent = 1e9  # beyond the budget: 64 of 240 examples are evaluated
+        watch.spent_validating = 1e9  # beyond the budget: 64 of 240 examples are evaluated
         watch.validate(model, x, labels)
     assert watch.notes == []
     assert watch.validation.epochs[0].n == 64

@@ -65,8 +65,19 @@ def test_a_spread_takes_two_seeds_for_each_pair() -> None:
     assert seeds_until_decided(outcome((0.05, 0.02), spread=True)) == 2 * once
 
 
+def test_a_difference_just_below_the_minimum_may_be_supported_after_the_next_seeds() -> None:
+    # With four seeds the standard error is half the deviation.
+    above, below = (seeds_until_decided(outcome((mean, 0.004))) for mean in (0.0101, 0.0099))
+    assert above <= below <= above + 2
+    # 0.008 is more than a standard error of 0.001 below 0.01: then only the interval decides.
+    assert seeds_until_decided(outcome((0.008, 0.002))) == 15
+    assert seeds_until_decided(outcome((0.0081, 0.00001))) == 4
+
+
 def test_a_difference_at_the_minimum_is_never_refuted() -> None:
-    assert math.isinf(seeds_until_decided(outcome((0.0099999, 0.02))))
+    # Support needs about as many seeds as the difference 0.01 does.
+    need = seeds_until_decided(outcome((0.0099999, 0.02)))
+    assert need == seeds_until_decided(outcome((0.01, 0.02)))
 
 
 def test_without_a_difference_nothing_is_expected() -> None:

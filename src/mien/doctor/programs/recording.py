@@ -80,7 +80,7 @@ class Recording:
         self.waits: list[tuple[float, float]] = []
         self.memory: list[tuple[int, float]] = []
         self.had_gradient: set[str] = set()
-        self.spent = 0.0
+        self.spent = self.spent_validating = 0.0
         self.failure = ""
         self.is_busy = False
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mien.doctor.programs.arguments import check_every, check_loss, names_of, optimizers_of
 from mien.doctor.programs.inspection import bare, is_lazy
-from mien.doctor.programs.measuring import Measuring
+from mien.doctor.programs.measuring import VALIDATION_BUDGET, Measuring
 from mien.doctor.programs.probe import same_random, untouched
 from mien.doctor.programs.supply import diagnose_recording
 from mien.doctor.programs.trees import is_loader, pair_of, rows
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 ORDERED_STEPS, SIZED_STEPS = 512, 64
 """First steps whose targets are kept, and whose batch size is recorded."""
+MIN_ORDERED, REPEATED = 128, 16
+"""Steps whose targets are kept at least, and after the first epoch: as many batches show that the
+order comes again."""
 EARLY_EPOCHS, EPOCH_GROWTH = 8, 1.3
 """Epochs whose validation is evaluated even beyond the budget; later ones at growing distances."""
 
@@ -200,6 +203,8 @@ class Watch(Measuring):
         self.validation.start_epoch()
         # Training's examples are kept of its first epoch: they come again in the later ones.
         self._keeps = self._keeps and not self.steps
+        if self.steps and self._ordered_steps == ORDERED_STEPS:
+            self._ordered_steps = min(ORDERED_STEPS, max(MIN_ORDERED, self.steps + REPEATED))
         epoch = len(self.boundaries)
         # Losses over epochs are judged by their shape: later ones need not be dense.
         self._evaluates = within or epoch <= EARLY_EPOCHS or epoch >= self._next_epoch
@@ -208,7 +213,7 @@ class Watch(Measuring):
 
     def _add_validation(self, model: nn.Module | None, inputs: Any, targets: Any) -> None:
         started = time.thread_time()
-        within = self._may_spend(started)
+        within = self._may_validate(started)
         self._start_epoch(within=within)
         self.evaluations += 1
         self.validated += rows(inputs)
@@ -216,7 +221,11 @@ class Watch(Measuring):
             if self._evaluates and self._validates and rows(inputs):
                 self._evaluate(model, inputs, targets, full=within)
         finally:
-            self.spent += time.thread_time() - started
+            self.spent_validating += time.thread_time() - started
+
+    def _may_validate(self, now: float) -> bool:
+        """Return whether an epoch's validation may take more CPU time than the least."""
+        return self.spent_validating <= VALIDATION_BUDGET * (now - self._started)
 
     def _evaluate(self, model: nn.Module | None, inputs: Any, targets: Any, *, full: bool) -> None:
         target = bare(model or self.model)
