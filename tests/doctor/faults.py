@@ -127,6 +127,7 @@ PROGRAMS: dict[str, dict[str, Any]] = {
     "optimizer-not-stepped": {"optimizer_steps": 0},
     "gradients-accumulate": {"carried_gradients": 0.9},
     "parameters-not-optimized": {"not_optimized": ("0.weight", "0.bias")},
+    "parameters-in-two-optimizers": {"held_twice": ("D.0.weight", "D.0.bias")},
     "frozen-parameters": {"frozen": ("0.weight",)},
     "unregistered-parameters": {"unregistered": ("layers",)},
     "no-gradient": {"without_gradient": ("0.weight",)},

@@ -157,3 +157,36 @@ def _float(value: float) -> bytes:
     import struct
 
     return struct.pack("<f", value)
+
+
+MODEL = '{"architectures": ["BertForSequenceClassification"], "model_type": "bert"}'
+"""The config.json that Hugging Face's Trainer writes beside the logs."""
+
+
+def test_the_config_of_another_program_s_model_makes_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text(MODEL)
+    code, _, err = run_mien(capsys, monkeypatch, "doctor", tmp_path)
+    assert code == 2
+    assert "no log found: the folder holds 1 other file: config.json" in err
+    assert "its config.json has a recipe" in err
+    code, _, err = run_mien(capsys, monkeypatch, "doctor", tmp_path, "--deep")
+    assert code == 2
+    assert "has no config.json of mien" in err
+    write_events(tmp_path / "runs", FALLING)
+    code, out, _ = run_mien(capsys, monkeypatch, "doctor", tmp_path)
+    assert code == 0
+    assert "nothing found" in out
+
+
+@pytest.mark.parametrize("content", ['{"schema": 2}', '{"recipe": {}}', "{"])
+def test_a_damaged_run_of_mien_is_not_read_as_logs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    content: str,
+) -> None:  # fmt: skip
+    (tmp_path / "config.json").write_text(content)
+    write_events(tmp_path, FALLING)
+    code, _, err = run_mien(capsys, monkeypatch, "doctor", tmp_path)
+    assert code == 1
+    assert "config.json" in err or "not written by mien" in err

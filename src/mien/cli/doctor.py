@@ -94,7 +94,7 @@ def doctor(
         raise ConfigError(f"--fail-on: {fail_on!r} is unknown", hint="allowed: error, warning")
     request = check_request(path, try_=try_, budget=budget, out=out)
     # Runs of mien hold TensorBoard's event files too; their config.json tells them apart.
-    if (path / "config.json").exists():
+    if _is_run(path):
         report = _judge_run(path, data, as_json, deep, request)
     else:
         _refuse_on_logs(path, {"--try": try_, "--deep": deep, "--data": data is not None})
@@ -105,13 +105,27 @@ def doctor(
         raise typer.Exit(FAILURE)
 
 
+def _is_run(path: Path) -> bool:
+    """Return whether a folder's config.json is that of a run of mien, sound or damaged.
+
+    Output folders of Hugging Face's Trainer hold a config.json as well, that of the model.
+    """
+    if not (path / "config.json").exists():
+        return False
+    try:
+        values = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True  # its error says what is wrong with the file
+    return isinstance(values, dict) and not values.keys().isdisjoint(("schema", "recipe"))
+
+
 def _refuse_on_logs(path: Path, flags: dict[str, bool]) -> None:
     """Raise a ConfigError if a flag is set that needs a run folder of mien."""
     given = [flag for flag, is_set in flags.items() if is_set]
     if given and path.exists():
         raise ConfigError(
-            f"{given[0]} needs a run folder that mien train wrote; {path} has no config.json, so "
-            "it is read as logs of another program",
+            f"{given[0]} needs a run folder that mien train wrote; {path} has no config.json of "
+            "mien, so it is read as logs of another program",
             hint=f"give such a run folder, or leave {' and '.join(given)} out",
         )
 

@@ -138,10 +138,22 @@ def learned_well(evidence: Evidence) -> bool:
     return evidence.program is not None and evidence.program.learned_well
 
 
+def may_rise(evidence: Evidence) -> bool:
+    """Return whether a watched loop's loss may end above a constant prediction's without harm.
+
+    It learned well, or its optimisers follow several losses, as generator and discriminator do.
+    """
+    program = evidence.program
+    return program is not None and (program.learned_well or program.separate_losses)
+
+
 def loss_spike(evidence: Evidence) -> float:
-    """Return the highest training loss over the initial or the chance-level loss, the larger."""
+    """Return the highest training loss over the initial or the chance-level loss, the larger.
+
+    1 where the loss may rise: that of a network with an opponent.
+    """
     curve = loss_curve(evidence)
-    if not curve:
+    if not curve or (evidence.program is not None and evidence.program.separate_losses):
         return 1.0
     return max(curve) / max(initial_loss(evidence), chance_loss(evidence))
 

@@ -14,8 +14,8 @@ TABLES = (".csv", ".tsv")
 LISTED = 3
 """Names that a message lists at most."""
 COUNTED = (
-    "these count: a run folder that mien train wrote (it has a config.json), TensorBoard's event "
-    "files (events.out.tfevents...), and tables (.csv, .tsv)"
+    "these count: a run folder that mien train wrote (its config.json has a recipe), TensorBoard's "
+    "event files (events.out.tfevents...), and tables (.csv, .tsv)"
 )
 
 

@@ -31,6 +31,7 @@ from mien.doctor.programs.inspection import (
 from mien.doctor.programs.lookahead import lookahead_of
 from mien.doctor.programs.mixing import mixing_of
 from mien.doctor.programs.omissions import omissions
+from mien.doctor.programs.optimizers import has_separate_losses, held_twice
 from mien.doctor.programs.program import Program
 from mien.doctor.programs.sample import digest
 from mien.doctor.programs.stochastic import repetition_of
@@ -73,6 +74,8 @@ def describe(watch: Recording, task: Task, found: Examination, rates: tuple[floa
         not_optimized=tuple(
             n for n, p in named if p.requires_grad and id(p) not in trained and _had(watch, n, p)
         ),
+        held_twice=held_twice(watch),
+        separate_losses=has_separate_losses(watch),
         total_parameters=len(named),
         frozen=frozen_untrained(model),
         unregistered=unregistered(model),

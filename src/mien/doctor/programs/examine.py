@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from mien.doctor.programs.inspection import BATCH_NORMS, DROPOUTS, PLAIN
+from mien.doctor.programs.optimizers import owners
 from mien.doctor.programs.probe import untouched
 from mien.doctor.programs.trees import head, map_tensors, rows, tensors
 from mien.train.loop.signals import ACTIVATIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mien.doctor.programs.recording import Recording
 
 MAX_ROWS = 256
@@ -46,7 +49,7 @@ def examine(watch: Recording) -> Examination:
     batch = _batch(watch)
     if batch is None or not rows(batch):
         return found
-    tracer = _Tracer(found, watch.bare, count=rows(batch))
+    tracer = _Tracer(found, watch.bare, owners(watch), count=rows(batch))
     watch.is_busy = True
     try:
         with untouched(watch.bare, watch.device):
@@ -81,8 +84,10 @@ def _batch(watch: Recording) -> Any:
 class _Tracer:
     """Hooks on all leaf modules; remembers which tensor came from where."""
 
-    def __init__(self, found: Examination, model: nn.Module, count: int) -> None:
-        self.found, self.count = found, count
+    def __init__(
+        self, found: Examination, model: nn.Module, owners: Mapping[str, int], count: int
+    ) -> None:
+        self.found, self.count, self.owners = found, count, owners
         self.alive: list[Tensor] = []
         self.tags: dict[int, tuple[str, str, bool]] = {}
         self.makers: dict[int, str] = {}
@@ -125,6 +130,8 @@ class _Tracer:
         kind, before, wide = tag
         if kind == "softmax":
             self.found.hidden_softmax.append(before)
+        elif self.owners.get(f"{before}.weight") != self.owners.get(f"{name}.weight"):
+            pass  # two networks that are trained apart, such as generator and discriminator
         elif wide and _is_wide(module):
             self.found.consecutive.append(f"{before} and {name}")
 

@@ -182,10 +182,13 @@ class Measuring(Recording):
         probe.remove()
         before = math.nan if loss is None else float(torch.as_tensor(loss).detach().mean())
         row = probe.row(step, self.rates[-1], before)
+        row.separate = probe.is_separate(len(self.optimizers))
         # Any measured step will do: a layer may be skipped in some of them.
         self.had_gradient |= {probe.named[i][0] for i, g in probe.gradients}
         if isinstance(loss, Tensor) and isinstance(probe.output, Tensor) and math.isfinite(before):
-            row.change = self._change(probe, loss, inputs, targets)
+            change = self._change(probe, loss, inputs, targets)
+            # One loss, but steps along the gradients of several: nothing predicts its change.
+            row.change = None if row.separate else change
         if probe.failure is not None:
             self.give_up("comparing gradients with the computed ones", probe.failure)
         self.rows.append(row)
@@ -276,7 +279,7 @@ class Measuring(Recording):
             return
         started = time.thread_time()
         try:
-            self._probe.optimizer_starts()
+            self._probe.optimizer_starts(optimizer)
         except Exception as error:  # noqa: BLE001 - as above
             self._stop_measuring(error)
         self.spent += time.thread_time() - started

@@ -113,6 +113,8 @@ class StepRow:
         zeros: fraction of gradient entries that are exactly zero; 0 unless the output is float16.
         carried: whether the gradient contained that of the step before; None if not known.
         clip: used over computed gradient of the tracked parameters; None if not known.
+        separate: whether the optimisers followed different losses: one did not step, or there was a
+            backward pass between their steps.
     """
 
     step: int
@@ -126,6 +128,7 @@ class StepRow:
     zeros: float = 0.0
     carried: bool | None = None
     clip: float | None = None
+    separate: bool = False
 
 
 class Probe:
@@ -146,6 +149,8 @@ class Probe:
         self.old: list[Tensor | None] = []
         self.computed: list[Tensor | None] = []
         self.failure: Exception | None = None
+        self.passes = 0
+        self.starts: dict[int, int] = {}
         self.handles: list[Any] = []
         # The smallest weights: copying their gradients costs next to nothing.
         small = sorted((p for _, p in named if p.ndim > 1), key=lambda p: p.numel())[:TRACKED]
@@ -159,6 +164,7 @@ class Probe:
 
     def _collector(self, number: int) -> Any:
         def collect(gradient: Tensor) -> None:
+            self.passes += 1
             # A sparse gradient, of an embedding, has no first entries; it is not compared.
             if self.failure is not None or _is_sparse(gradient):
                 return
@@ -180,8 +186,9 @@ class Probe:
                 self.autocast = (device.type, torch.get_autocast_dtype(device.type))
 
     @torch.no_grad()
-    def optimizer_starts(self) -> None:
+    def optimizer_starts(self, optimizer: Any) -> None:
         """Copy weights and gradients before the first optimiser of the step."""
+        self.starts[id(optimizer)] = self.passes
         if self.before:
             return
         self.before = [p.detach().clone() for _, p in self.named]
@@ -191,6 +198,12 @@ class Probe:
                 # Copies, both: the next zero_grad or backward pass may write into the gradient
                 # itself.
                 self.gradients.append((i, grad.to_dense() if _is_sparse(grad) else grad.clone()))
+
+    def is_separate(self, optimizers: int) -> bool:
+        """Return whether the optimisers of the loop, more than one, followed different losses."""
+        return optimizers > 1 and (
+            len(self.starts) < optimizers or len(set(self.starts.values())) > 1
+        )
 
     def remove(self) -> None:
         """Remove the hooks."""

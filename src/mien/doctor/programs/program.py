@@ -162,6 +162,9 @@ class Program:
         clip_ratio: median of the used over the computed gradient; None if not measured.
         zero_gradients: median fraction of gradient entries that are exactly zero.
         not_optimized: parameters with a gradient that no optimiser holds.
+        held_twice: parameters that several optimisers hold.
+        separate_losses: whether several optimisers follow different losses, as in adversarial
+            training.
         total_parameters: number of parameter tensors of the model.
         frozen: untrainable weights that still hold default random initial values.
         unregistered: attributes that hold modules or parameters in a plain list or dictionary.
@@ -235,6 +238,8 @@ class Program:
     clip_ratio: float | None = 1.0
     zero_gradients: float = 0.0
     not_optimized: tuple[str, ...] = ()
+    held_twice: tuple[str, ...] = ()
+    separate_losses: bool = False
     total_parameters: int = 6
     frozen: tuple[str, ...] = ()
     unregistered: tuple[str, ...] = ()

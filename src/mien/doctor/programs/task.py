@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mien.doctor.evidence import Predictions
 from mien.doctor.programs.baseline import MAX_FITTED, kernel_baseline
+from mien.doctor.programs.optimizers import has_separate_losses
 from mien.doctor.programs.trees import features, tensors
 
 if TYPE_CHECKING:
@@ -111,6 +112,9 @@ def _kind(watch: Recording, split: Split) -> Kind:
     whole = bool((split.targets == np.round(split.targets)).all())
     binary = bool(np.isin(split.targets, (0.0, 1.0)).all())
     name = (watch.link.name if watch.link else _criterion_name(watch)).lower().replace("_", "")
+    # A generator's targets are all 1: what it learns is not in them.
+    if has_separate_losses(watch) and bool((split.targets == split.targets[:1]).all()):
+        return "other"
     probabilistic = any(part in name for part in ("cross", "bce", "nll", "margin", "focal"))
     if not first.is_floating_point() and columns == 1 and units > 1 and whole:
         # Labels beyond the outputs, such as an ignored -100, are no classes.

@@ -157,7 +157,11 @@ def _narrower(evidence: Evidence, excess: float) -> tuple[str, ...]:
     return ("network.name=poster",)
 
 
-@rule("model-too-small", needs=(EPOCHS, TRAIN_PREDICTIONS), explained_by=LEARNS_NOTHING)
+@rule(
+    "model-too-small",
+    needs=(EPOCHS, TRAIN_PREDICTIONS),
+    explained_by=LEARNS_NOTHING | {"clipping-always"},
+)
 def model_too_small(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The network has learnt all that its few parameters can hold."""
     train = accuracy(evidence.train.y_true_n, evidence.train.probs_nk)
@@ -195,7 +199,8 @@ def _wider(evidence: Evidence) -> tuple[str, ...]:
 @rule(
     "underfitting",
     needs=(BESIDE_BASELINE,),
-    explained_by=LEARNS_NOTHING | {"dead-units", "batch-norm-statistics", "model-too-small"},
+    explained_by=LEARNS_NOTHING
+    | {"dead-units", "batch-norm-statistics", "model-too-small", "clipping-always"},
 )
 def underfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The network is worse on its training images than the baseline on images left out."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MIN_STEPS = 20
 """Steps below which nothing can be said about the course of a training."""
+MIN_NORMS = 4
+"""Measured gradients from which equal norms show clipping; from twice as many nearly equal."""
 
 
 @rule("optimizer-not-stepped", needs=(PROGRAM,), severities=("serious",))
@@ -95,6 +97,30 @@ def parameters_not_optimized(evidence: Evidence, limits: Thresholds) -> Finding 
         {"not_optimized": len(names), "parameters": program.total_parameters},
         bars("parameter tensors", {"in the model": program.total_parameters,
                                    "in no optimiser": len(names)}),
+        "high",
+    )  # fmt: skip
+
+
+@rule("parameters-in-two-optimizers", needs=(PROGRAM,))
+def parameters_in_two_optimizers(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Several optimisers change the same parameters."""
+    program = watched(evidence)
+    names = program.held_twice
+    if not names:
+        return None
+    return Finding(
+        "parameters-in-two-optimizers",
+        "warning",
+        "several optimisers hold the same parameters",
+        f"{len(names)} of {program.total_parameters} parameter tensors are in more than one "
+        f"optimiser: {listed(names)}. Each of them changes these in its step, and one's zero_grad "
+        "clears the other's gradients.",
+        "Give each optimiser the parameters of its own network, such as "
+        "Adam(generator.parameters()) and Adam(discriminator.parameters()).",
+        (),
+        {"held_twice": len(names), "parameters": program.total_parameters},
+        bars("parameter tensors", {"in the model": program.total_parameters,
+                                   "in several optimisers": len(names)}),
         "high",
     )  # fmt: skip
 
@@ -272,14 +298,16 @@ def _step_axis(program: Program) -> str:
 def clipping_always(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """Gradient clipping shortens every gradient: it sets the length of each step."""
     program = watched(evidence)
-    if program.clip_ratio is None or len(program.gradient_norms) < 8:
-        if program.clip_ratio is None:
-            return Abstention("no gradient was seen before and after clipping")
-        return None
+    if program.clip_ratio is None:
+        return Abstention("no gradient was seen before and after clipping")
     norms = np.array(program.gradient_norms)
+    if len(norms) < MIN_NORMS:
+        return None
     varies = float(norms.std() / max(norms.mean(), 1e-30))
-    # Loss scaling shortens gradients as well, but leaves their lengths different.
-    if program.clip_ratio > limits.clip_ratio or varies > 0.01 or program.learned_well:
+    # Loss scaling shortens gradients as well, but leaves their lengths different. Few of them must
+    # agree in all digits.
+    equal = varies < (0.01 if len(norms) >= 2 * MIN_NORMS else 1e-4)
+    if program.clip_ratio > limits.clip_ratio or not equal or program.learned_well:
         return None
     return Finding(
         "clipping-always",

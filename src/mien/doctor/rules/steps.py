@@ -20,6 +20,7 @@ from mien.doctor.facts import (
     loss_curve,
     loss_spike,
     majority_accuracy,
+    may_rise,
     median_known,
     median_updates,
     min_first_half,
@@ -77,7 +78,7 @@ def diverged(evidence: Evidence, limits: Thresholds) -> Finding | None:
     broke = evidence.status == "failed" and ("nan" in evidence.reason or "inf" in evidence.reason)
     # A median, so that one bad batch at the end is no divergence.
     end = float(np.median(curve[-8:])) if curve else math.nan
-    if not broke and (not end > 1.5 * chance or learned_well(evidence)):
+    if not broke and (not end > 1.5 * chance or may_rise(evidence)):
         return None
     if not broke and end < initial_loss(evidence):
         return None  # it fell all the time, from a start far above the chance level
@@ -221,7 +222,7 @@ def smaller_rate(rate: float, ratio: float | None, grown: float) -> float:
     "learning-rate-too-low",
     needs=(MEASURED_STEPS,),
     severities=("serious",),
-    explained_by=UNSOUND_LOOP,
+    explained_by=UNSOUND_LOOP | {"clipping-always"},
 )
 def learning_rate_too_low(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """Steps are so small that the loss still falls when the training ends."""
