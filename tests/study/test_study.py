@@ -98,7 +98,7 @@ def test_a_study_writes_reports_and_repeats_no_training(
     assert "0.01 is better." in printed
     assert "4 trainings to do, 0 done" in err
     assert {p.name for p in out.iterdir()} == {
-        "trainings", "report.html", "report.md", "report.json", "rate.png",
+        "trainings", "report.html", "report.md", "report.json", "rate.png", "verdicts.png",
     }  # fmt: skip
     report = json.loads((out / "report.json").read_text())
     assert report["factors"][0]["claims"][0]["verdict"] in printed

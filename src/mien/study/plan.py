@@ -34,6 +34,9 @@ DATA_SETTINGS = ("data.train", "data.validation")
 """Images used of each split (0 = all); the only settings of a cell that no recipe has. Below 1 in
 a cell, data.train is a fraction of the study's own size."""
 
+VERDICTS = "verdicts"
+"""Name of the report's figure of all claims, beside those named after the factors."""
+
 
 @dataclass(frozen=True, slots=True)
 class Factor:
@@ -292,6 +295,11 @@ def _check(plan: Plan, file: Path) -> None:
         raise ConfigError(
             f"{file.name}: a study needs factors with different names, got {names}",
             hint="add a [[factor]] with a name, a title and cells",
+        )
+    if VERDICTS in names:
+        raise ConfigError(
+            f"{file.name}: a factor is named {VERDICTS!r}, as the report's figure of all claims is",
+            hint="choose another name for the factor",
         )
     for factor in plan.factors:
         _check_factor(plan, factor, f"{file.name}, factor {factor.name}")

@@ -13,8 +13,9 @@ from mien import __version__
 from mien.files import finite, write_bytes, write_json, write_text
 from mien.report.page import render
 from mien.study.conclusions import conclude
-from mien.study.figures import png, svg
+from mien.study.figures import draw_factor, draw_verdicts, png, svg
 from mien.study.measures import MEASURES, points
+from mien.study.plan import VERDICTS
 from mien.study.study import places
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ with the same seed use the same training images."""
 LIMITS = """Limits: other data, sizes, optimizers or networks may behave differently. All trainings
 share the validation images, so no interval covers the choice of those images. The figures are
 measured on validation, not on a test split."""
+
+OVERVIEW = f"{VERDICTS}.png"
+CAPTION = """Each claim's difference with its interval, in units of the smallest difference that
+matters: 0 is no effect, and an interval wholly on the left of 1 refutes the claim."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +81,11 @@ def write_report(outcome: Outcome, folder: Path, command: str) -> None:
     """Write report.html, report.md with its images, and report.json into `folder`."""
     provenance = Provenance.now(outcome, command)
     write_json(folder / "report.json", as_json(outcome, provenance))
+    if _has_claims(outcome):
+        overview = draw_verdicts(conclude(outcome.plan, outcome.factors))
+        write_bytes(folder / OVERVIEW, png(overview))
     for factor in outcome.factors:
-        write_bytes(folder / f"{factor.factor.name}.png", png(factor))
+        write_bytes(folder / f"{factor.factor.name}.png", png(draw_factor(factor)))
     write_text(folder / "report.md", markdown(outcome, provenance))
     write_text(folder / "report.html", page(outcome, provenance))
 
@@ -85,6 +93,7 @@ def write_report(outcome: Outcome, folder: Path, command: str) -> None:
 def page(outcome: Outcome, provenance: Provenance) -> str:
     """Return the report as one HTML page that loads nothing from the network."""
     plan = outcome.plan
+    conclusions = conclude(plan, outcome.factors)
     return render(
         "study.html",
         title=plan.title,
@@ -93,7 +102,9 @@ def page(outcome: Outcome, provenance: Provenance) -> str:
         command=provenance.command,
         failures=[f"{place} (training {key}): {why}" for place, key, why in _failures(outcome)],
         stopped=outcome.stopped,
-        conclusions=[_conclusion(c) for c in conclude(plan, outcome.factors)],
+        overview=svg(draw_verdicts(conclusions)) if _has_claims(outcome) else "",
+        caption=CAPTION,
+        conclusions=[_conclusion(c) for c in conclusions],
         factors=[_factor(factor) for factor in outcome.factors],
         rule=_rule(outcome),
         limits=LIMITS,
@@ -113,6 +124,11 @@ def _conclusion(conclusion: Conclusion) -> dict[str, object]:
     }
 
 
+def _has_claims(outcome: Outcome) -> bool:
+    """Return whether the study has a claim: cells may also be trained to be looked at."""
+    return any(factor.claims for factor in outcome.factors)
+
+
 def _claim(claim: ClaimOutcome) -> dict[str, object]:
     return {
         "kind": KINDS[claim.verdict],
@@ -129,7 +145,7 @@ def _factor(outcome: FactorOutcome) -> dict[str, object]:
     return {
         "title": factor.title,
         "note": factor.note,
-        "svg": svg(outcome),
+        "svg": svg(draw_factor(outcome)),
         "measures": "; ".join(f"{m.replace('_', ' ')}: {MEASURES[m]}" for m in factor.shown),
         "head": ["cell", "parameters", "seeds", *(m.replace("_", " ") for m in factor.shown)],
         "rows": [
@@ -145,6 +161,8 @@ def markdown(outcome: Outcome, provenance: Provenance) -> str:
     lines += [f"{_data(outcome)} {provenance.cost}. {provenance.date}; {provenance.machine}.", ""]
     if outcome.stopped:
         lines += [f"State: {outcome.stopped}.", ""]
+    if _has_claims(outcome):
+        lines += [f"![Every claim with its verdict and interval]({OVERVIEW})", "", CAPTION, ""]
     for conclusion in conclude(outcome.plan, outcome.factors):
         if conclusion.sentence:
             lines += ["", f"**{conclusion.family.words}** {conclusion.sentence}", ""]
