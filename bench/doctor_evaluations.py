@@ -6,6 +6,8 @@ planted, and earlier figures must stay comparable.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -29,3 +31,16 @@ def _always(s: Setup, seed: int) -> None:
         rebuild(s)
     else:
         s.model.drop = Always()  # of the text classifiers
+
+
+@fault("target-column", "target-leakage", on=("classes", "regression"))
+def _column(s: Setup, seed: int) -> None:
+    c = s.case
+    x, xv = (torch.cat([x, y.reshape(-1, 1).float()], dim=1) for x, y in ((c.x, c.y), (c.xv, c.yv)))
+    s.case = replace(c, x=x, xv=xv)
+    first = s.model[0] if isinstance(s.model, nn.Sequential) else None
+    assert isinstance(first, nn.Linear)
+    s.model = nn.Sequential(
+        nn.Linear(x.shape[1], first.out_features), *list(s.model.children())[1:]
+    )
+    rebuild(s)

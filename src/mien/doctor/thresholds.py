@@ -88,6 +88,8 @@ class Thresholds:
             deviation.
         lookahead: change of an earlier position's output as the last one is replaced, over the
             outputs' deviation.
+        other_columns: accuracy or R² of all other columns below which one that predicts the target
+            is suspicious.
         input_std: deviation of a watched network's inputs.
     """
 
@@ -148,4 +150,5 @@ class Thresholds:
     mixed_outputs: float = 0.01
     stochastic_outputs: float = 0.01
     lookahead: float = 0.01
+    other_columns: float = 0.99
     input_std: tuple[float, float] = (0.02, 6.0)

@@ -28,6 +28,7 @@ from mien.doctor.programs.inspection import (
     unregistered,
     without_bias,
 )
+from mien.doctor.programs.leakage import leak_of
 from mien.doctor.programs.lookahead import lookahead_of
 from mien.doctor.programs.mixing import mixing_of
 from mien.doctor.programs.omissions import omissions
@@ -102,6 +103,7 @@ def describe(watch: Recording, task: Task, found: Examination, rates: tuple[floa
         mixing=mixing_of(watch),
         repetition=repetition_of(watch),
         lookahead=lookahead_of(watch),
+        leak=leak_of(watch, task),
         broadcast=broadcast_of(watch),
         bias_free=without_bias(model),
         **_labels(task),

@@ -116,6 +116,32 @@ class Lookahead:
 
 
 @dataclass(frozen=True, slots=True)
+class Leak:
+    """Input columns that each predict the target by themselves.
+
+    Attributes:
+        columns: their numbers, from 0.
+        copies: whether they hold the target itself: one value for each class, or values that are
+            proportional to the target.
+        alone: score of the best of them: of classes beyond chance, or the R² of values.
+        others: accuracy or R² of the baseline on all other columns.
+        examples: compared examples.
+        inputs: number of columns.
+        tokens: whether a column is a position of a sequence of tokens.
+        classes: whether the target is a class.
+    """
+
+    columns: tuple[int, ...]
+    copies: bool
+    alone: float
+    others: float
+    examples: int
+    inputs: int
+    tokens: bool
+    classes: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Broadcast:
     """Outputs and targets whose shapes broadcast in the loss to a larger one.
 
@@ -207,6 +233,7 @@ class Program:
         mixing: whether an output depends on the other examples of the batch; None if not judged.
         repetition: whether outputs differ from call to call; None if not judged.
         lookahead: whether predictions of the next position see it; None if that is not the task.
+        leak: columns that give the target away; None where none does, as far as is known.
         broadcast: shapes that broadcast in the loss; None where none do, as far as is known.
         bias_free: names of weight layers without a bias where no other layer has one either.
         unused_outputs: output units that no training label uses.
@@ -274,6 +301,7 @@ class Program:
     mixing: Mixing | None = Mixing(16, 16, 0.0, 0.0)
     repetition: Repetition | None = Repetition(64, 0.0, 0.0, "", "")
     lookahead: Lookahead | None = None
+    leak: Leak | None = None
     broadcast: Broadcast | None = None
     bias_free: tuple[str, ...] = ()
     unused_outputs: tuple[int, ...] = ()

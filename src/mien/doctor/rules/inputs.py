@@ -9,7 +9,7 @@ import numpy as np
 
 from mien.doctor.facts import mean_recall, watched
 from mien.doctor.finding import Finding, Plot
-from mien.doctor.programs.bars import bars
+from mien.doctor.programs.bars import bars, listed
 from mien.doctor.requirements import PROGRAM, VALIDATION_PREDICTIONS
 from mien.doctor.rule import LEARNS_NOTHING, rule
 from mien.evaluate.bootstrap import wilson
@@ -65,6 +65,41 @@ def targets_are_inputs(evidence: Evidence, limits: Thresholds) -> Finding | None
         bars("fraction of examples", {"targets equal inputs": 1.0}),
         "high",
     )
+
+
+@rule("target-leakage", needs=(PROGRAM,), severities=("warning", "note"))
+def target_leakage(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """One input column gives the target away, and all others together do not."""
+    found = watched(evidence).leak
+    if found is None or found.others > limits.other_columns:
+        return None
+    what = "position" if found.tokens else "column"
+    several = len(found.columns) > 1
+    named = f"{what}{'s' if several else ''} {listed([str(c) for c in found.columns])}"
+    target, score = ("class", "accuracy") if found.classes else ("target", "R²")
+    others = f"{found.others:.1%}" if found.classes else f"{found.others:.2f}"
+    held = (
+        f"{'hold' if several else 'holds'} the {target} in another form"
+        if found.copies
+        else f"{'predict' if several else 'predicts'} the {target} without the others"
+    )
+    return Finding(
+        "target-leakage",
+        # A threshold or a curve of one column may be the task; a copy hardly is.
+        "warning" if found.copies else "note",
+        f"input {named} {'give' if several else 'gives'} the target away",
+        f"In {found.examples:,} sampled training examples, input {named} (from 0, of "
+        f"{found.inputs:,}) {held}. The baseline (kernel ridge regression, leave-one-out) reaches "
+        f"an {score} of {others} on all others.",
+        "Look at what it is: the target itself, or something known only after it, such as a "
+        "result, a total or a code given later. Then leave it out. If it is known when predictions "
+        "are made, it alone solves the task.",
+        (),
+        {"column": found.columns[0], "columns": len(found.columns), "others": found.others,
+         "alone": found.alone},
+        bars(score, {named: 1.0, "all others": found.others}, limits.other_columns),
+        "medium" if found.copies else "low",
+    )  # fmt: skip
 
 
 @rule("data-not-shuffled", needs=(PROGRAM,), severities=("serious", "warning"))
