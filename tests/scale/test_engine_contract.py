@@ -100,6 +100,17 @@ def test_each_item_comes_once_with_its_result(engine: Engine, tmp_path: Path) ->
     engine.close()
 
 
+def test_a_list_may_grow_while_it_is_worked_on(engine: Engine) -> None:
+    engine.open(Double())
+    items = works(3)
+    found: dict[int, Any] = {}
+    for outcome in map_items(engine, items):
+        found[outcome.item.number] = outcome.value
+        if len(items) < 12:
+            items.append(Work(len(items)))
+    assert found == {number: 2 * number for number in range(12)}
+
+
 def test_an_exception_is_tried_again_and_listed_the_third_time(
     engine: Engine, tmp_path: Path
 ) -> None:

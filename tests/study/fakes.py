@@ -75,6 +75,7 @@ class FakePool:
     fails: ClassVar[set[float]] = set()
     stop_after: ClassVar[int] = 10**6
     fingerprint: ClassVar[str] = ""
+    latest_first: ClassVar[bool] = False
 
     def __enter__(self) -> FakePool:
         return self
@@ -82,19 +83,30 @@ class FakePool:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def run(self, pending: Sequence[Job], report: Callable[[Training, str], None]) -> None:
-        for training in (t for job in pending for t in job.trainings):
-            if len(self.ran) >= self.stop_after:
-                raise KeyboardInterrupt
-            self.ran.append(training)
-            if training.recipe.optimizer.rate in self.fails:
-                report(training, "it failed")
-                continue
-            result = fake_result(training, self.fingerprint)
-            (self.folder / training.key).mkdir(parents=True)
-            text = json.dumps(asdict(result))
-            (self.folder / training.key / "result.json").write_text(text)
-            report(training, "")
+    def run(
+        self,
+        pending: Sequence[Job],
+        report: Callable[[Training, str], None],
+        more: Callable[[], Sequence[Job]] = tuple,
+    ) -> None:
+        jobs = list(pending)
+        while jobs:
+            for training in jobs.pop(-1 if self.latest_first else 0).trainings:
+                if len(self.ran) >= self.stop_after:
+                    raise KeyboardInterrupt
+                self.ran.append(training)
+                self.train(training, report)
+            jobs.extend(more())
+
+    def train(self, training: Training, report: Callable[[Training, str], None]) -> None:
+        if training.recipe.optimizer.rate in self.fails:
+            report(training, "it failed")
+            return
+        result = fake_result(training, self.fingerprint)
+        (self.folder / training.key).mkdir(parents=True)
+        text = json.dumps(asdict(result))
+        (self.folder / training.key / "result.json").write_text(text)
+        report(training, "")
 
 
 def fake_result(training: Training, fingerprint: str) -> Result:

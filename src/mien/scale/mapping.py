@@ -80,7 +80,8 @@ def map_items(
 
     Args:
         engine: opened.
-        items: what the workers get; picklable.
+        items: what the workers get; picklable. A list may grow between two outcomes: what is
+            appended is worked on as well.
         attempts: 1 or more.
         ordered: yield the outcomes in the order of the items, not as they finish.
         split: returns the parts of an item: when it fails, each of them is tried by itself, so

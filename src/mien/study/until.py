@@ -6,17 +6,15 @@ The tests of `sequential` allow a look after each.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mien.errors import ConfigError, counted
 from mien.model.runtime import cores
 from mien.study.costs import Costs, duration
-from mien.study.forecast import seeds_until_decided
 from mien.study.plan import trainings
+from mien.study.queue import Queue
 from mien.study.results_file import all_seeds, find_result
-from mien.study.sharing import Job, share
 from mien.study.study import CELLS, Outcome
 from mien.study.verdict import judge
 from mien.study.workers import Pool
@@ -28,10 +26,10 @@ if TYPE_CHECKING:
     from mien.data.dataset import Dataset
     from mien.scale.registry import EngineOptions
     from mien.study.cell import Result
-    from mien.study.claims import Claim
     from mien.study.plan import Factor, Plan, Training
     from mien.study.results_file import ResultsFile
-    from mien.study.verdict import ClaimOutcome, FactorOutcome
+    from mien.study.sharing import Job
+    from mien.study.verdict import FactorOutcome
 
 CellName = tuple[str, str]
 """Names of a factor and of one of its cells."""
@@ -180,141 +178,22 @@ def run_until_decided(
         report(training, error)
 
     queue = Queue(progress, costs, budget_s)
-    ran_at_all = False
-    with Pool(data, progress.folder, engine) as pool:
-        while chosen := queue.next(engine.workers or cores()):
-            pool.run([job for batch in chosen for job in batch.jobs], ended)
-            for batch in chosen:
-                queue.take(batch)
-            ran_at_all = True
+    workers = engine.workers or cores()
+
+    def more() -> list[Job]:
+        """Return what the workers that have nothing to do get, after each training that ended."""
+        before = queue.taken
+        jobs = queue.start(workers)
+        if queue.taken > before:
             looked(progress.outcome("still running"))
-    if queue.too_costly and not ran_at_all:
+        return jobs
+
+    with Pool(data, progress.folder, engine) as pool:
+        while jobs := more():
+            pool.run(jobs, ended, more)
+    if queue.too_costly and not queue.taken:
         _refuse(budget_s, progress.spent, min(queue.too_costly))
     return progress.outcome(_why(queue))
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The next seeds of one claim.
-
-    Attributes:
-        factor: of the claim.
-        cells: that it compares.
-        seeds: that these cells have afterwards.
-        jobs: to run for that.
-        cost: estimated CPU seconds.
-    """
-
-    factor: Factor
-    cells: tuple[str, ...]
-    seeds: int
-    jobs: list[Job]
-    cost: float
-
-
-class Queue:
-    """Chooses the claims that get the next seeds.
-
-    Claims first get the plan's seeds: primary ones, then secondary ones, in the plan's order. Then
-    the undecided claim is next that the least CPU time will decide, if its differences stay as
-    they are (forecast.py). Claims that more than the plan's `max_seeds` would decide come last,
-    the one for whose extra seeds the least time was spent first. The order may depend on the
-    results, since the tests hold at any stopping time.
-
-    Args:
-        progress: of the study.
-        costs: of its trainings.
-        budget_s: CPU seconds of all trainings of the study.
-    """
-
-    def __init__(self, progress: Progress, costs: Costs, budget_s: float) -> None:
-        self.progress, self.costs, self.budget_s = progress, costs, budget_s
-        self.extra: dict[tuple[str, tuple[str, ...]], float] = {}
-        self.too_costly: list[float] = []
-
-    def next(self, workers: int = 1) -> list[Batch]:
-        """Return the next seeds to run, of as many claims as keep the workers busy.
-
-        Args:
-            workers: that run trainings at the same time.
-
-        Returns:
-            Batches of different claims, none of which repeats another's trainings; an empty list
-            if all is decided, or the budget allows no more.
-        """
-        # Emptied at each call, because results that came in since change the estimates.
-        self.too_costly = []
-        # Measured costs replace the estimates as trainings finish.
-        self.costs.add(self.progress.results, self.progress.known)
-        # A longer training that another claim's first look needs gives a shorter one's result.
-        planned = self.progress.first_round()
-        chosen: list[Batch] = []
-        taken: set[str] = set()
-        left = self.budget_s - self.progress.spent
-        for factor, cells, seeds in self._wanted():
-            missing = self.progress.missing(factor, cells, seeds)
-            todo = share([t for t in missing if t.key not in taken], planned)
-            cost = sum(self.costs.seconds(job.training) for job in todo)
-            # An empty batch costs nothing: its results are there, and only have to be counted.
-            if todo and cost > left:
-                self.too_costly.append(cost)
-                continue
-            chosen.append(Batch(factor, cells, seeds, todo, cost))
-            left -= cost
-            taken |= {training.key for job in todo for training in job.trainings}
-            # Trainings differ in length: with two for each worker few of them wait for the last.
-            if workers <= 1 or sum(len(batch.jobs) for batch in chosen) >= 2 * workers:
-                break
-        return chosen
-
-    def take(self, batch: Batch) -> None:
-        """Take the results of a batch that has run."""
-        self.progress.missing(batch.factor, batch.cells, batch.seeds)  # it reads the results
-        for cell in batch.cells:
-            key = batch.factor.name, cell
-            self.progress.seeds[key] = max(self.progress.seeds[key], batch.seeds)
-        if batch.seeds > self.progress.plan.seeds:
-            place = batch.factor.name, batch.cells
-            self.extra[place] = self.extra.get(place, 0.0) + batch.cost
-
-    def _wanted(self) -> Iterator[tuple[Factor, tuple[str, ...], int]]:
-        """Yield factor, cells and number of seeds of what lacks seeds, the next one first."""
-        plan, seeds = self.progress.plan, self.progress.seeds
-        by_name = {factor.name: factor for factor in plan.factors}
-        judged = self.progress.judged()
-        claims = [(by_name[f.factor.name], claim) for f in judged for claim in f.claims]
-        # Stable: primary claims first, each group in the plan's order.
-        claims.sort(key=lambda pair: not pair[1].claim.primary)
-        more: list[tuple[float, float, tuple[Factor, tuple[str, ...], int]]] = []
-        for factor, outcome in claims:
-            cells = _cells_of(outcome.claim)
-            common = min(seeds[factor.name, cell] for cell in cells)
-            if common < plan.seeds:
-                yield factor, cells, plan.seeds
-            elif outcome.verdict == "undecided" and common < plan.max_seeds:
-                spent = self.extra.get((factor.name, cells), 0.0)
-                item = factor, cells, common + 1
-                more.append((self._remaining(outcome, item), spent, item))
-        for factor in plan.factors:  # cells that no claim compares
-            for cell in factor.cells:
-                if seeds[factor.name, cell] < plan.seeds:
-                    yield factor, (cell,), plan.seeds
-        for *_, item in sorted(more, key=lambda entry: entry[:2]):
-            yield item
-
-    def _remaining(self, outcome: ClaimOutcome, item: tuple[Factor, tuple[str, ...], int]) -> float:
-        """Return the CPU seconds that will probably decide a claim; inf beyond `max_seeds`."""
-        factor, cells, seeds = item
-        needed = seeds_until_decided(outcome)
-        if needed > self.progress.plan.max_seeds:
-            return math.inf
-        first = [trainings(self.progress.plan, factor, cell, 1)[0] for cell in cells]
-        return max(1.0, needed - seeds + 1) * sum(self.costs.seconds(one) for one in first)
-
-
-def _cells_of(claim: Claim) -> tuple[str, ...]:
-    """Return the names of the cells that a claim compares, each once."""
-    return tuple(dict.fromkeys(name for c in claim.comparisons for name in (c.higher, c.lower)))
 
 
 def _first_trainings(plan: Plan) -> Iterator[Training]:

@@ -61,17 +61,30 @@ class Pool:
         if self._engine is not None:
             self._engine.close()
 
-    def run(self, pending: Sequence[Job], report: Callable[[Training, str], None]) -> None:
-        """Run all jobs of `pending`, in that order; see `run_all`."""
+    def run(
+        self,
+        pending: Sequence[Job],
+        report: Callable[[Training, str], None],
+        more: Callable[[], Sequence[Job]] = tuple,
+    ) -> None:
+        """Run all jobs of `pending`, in that order; see `run_all`.
+
+        Args:
+            pending: jobs to run.
+            report: progress callback, see `run_all`.
+            more: called after each job that ended; returns further jobs, to be run as well.
+        """
         if not pending:
             return
+        jobs = list(pending)
         if self._engine is None:
             self._engine = make_engine(self.options)
             self._engine.open(MakeTrainer(self.data, self.folder))
-        for outcome in map_items(self._engine, pending):
+        for outcome in map_items(self._engine, jobs):
             # A training that fails by itself would fail again: only lost workers are tried again.
             for training in outcome.item.trainings:
                 report(training, outcome.error or outcome.value)
+            jobs.extend(more())
 
 
 @dataclass(frozen=True, slots=True)
