@@ -17,6 +17,7 @@ from mien.doctor.programs.program import (
     Program,
     Repetition,
 )
+from mien.doctor.programs.settings import ClassWeight, Settings
 from mien.train.loop.signals import EpochSignals, LayerSignals
 from mien.train.recipe.recipe import recipe_from_dict
 from mien.train.run.metrics import EpochMetrics
@@ -125,7 +126,16 @@ def recipe(**changes: Any) -> Any:
 
 
 PROGRAMS: dict[str, dict[str, Any]] = {
-    "optimizer-not-stepped": {"optimizer_steps": 0},
+    "optimizer-not-stepped": {"optimizer_steps": 0, "settings": Settings(weights_changed=False)},
+    "optimizer-replaced": {"optimizer_steps": 0},
+    "unused-optimizer": {"settings": Settings(unused_optimizers=("Adam number 1 (e.weight)",))},
+    "gradients-discarded": {"discarded_passes": 16},
+    "momentum-too-high": {"settings": Settings(momentum=0.9999)},
+    "targets-out-of-range": {"loss_name": "BCEWithLogitsLoss", "target_low": -1.0},
+    "class-weights-reversed": {
+        "settings": Settings(weights=(ClassWeight("no", 900, 0.9), ClassWeight("yes", 100, 0.1)))
+    },
+    "label-smoothing-too-strong": {"settings": Settings(smoothing=0.9)},
     "gradients-accumulate": {"carried_gradients": 0.9},
     "parameters-not-optimized": {"not_optimized": ("0.weight", "0.bias")},
     "parameters-in-two-optimizers": {"held_twice": ("D.0.weight", "D.0.bias")},
@@ -276,6 +286,10 @@ FAULTS: dict[str, dict[str, Any]] = {
     "weight-decay-too-strong": {
         "program": program(),
         "recipe": recipe(optimizer={"name": "adam", "lr": 1e-3, "weight_decay": 2.0}),
+    },
+    "loss-summed": {
+        "signals": measured(gain=0.2, worse=0.3),
+        "program": program(settings=Settings(reduction="sum", is_plain_sgd=True)),
     },
     "validation-loss-rises": {
         "program": program(kind="regression"),

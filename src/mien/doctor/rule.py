@@ -119,6 +119,34 @@ LEARNS_NOTHING = frozenset(
         "preprocessing-differs",
         "examples-mixed",
         "targets-broadcast",
+        "targets-out-of-range",
+        "label-smoothing-too-strong",
+        "loss-summed",
+        "momentum-too-high",
+        "weight-decay-too-strong",
+        "optimizer-replaced",
+        "unused-optimizer",
+        "gradients-discarded",
     }
 )
 """Findings that keep a network from learning at all, for `explained_by`."""
+
+UNSOUND_LOOP = frozenset(
+    {
+        "loss-unbounded",
+        "nonfinite-inputs",
+        "optimizer-not-stepped",
+        "gradients-accumulate",
+        "parameters-not-optimized",
+        "learning-rate-vanishes",
+        "loss-activation-mismatch",
+        "poor-initialization",
+        "examples-mixed",
+        "targets-broadcast",
+        "targets-out-of-range",
+        "loss-summed",
+        "momentum-too-high",
+        "gradients-discarded",
+    }
+)
+"""Faults of a watched loop that make steps, gradients and activations look wrong."""

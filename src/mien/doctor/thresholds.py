@@ -91,6 +91,14 @@ class Thresholds:
         other_columns: accuracy or R² of all other columns below which one that predicts the target
             is suspicious.
         input_std: deviation of a watched network's inputs.
+        label_smoothing: label smoothing above which targets say little of the class.
+        weight_slope: slope of the logarithm of class weights over that of the classes' counts above
+            which the common classes are favoured.
+        count_ratio: most over least labels of a class from which weights are compared with them.
+        momentum: momentum up to which its horizon is no matter, however short the training.
+        decay_ratio: L2 weight decay over the gradient above which it outweighs the gradient.
+        shrinkage: final over initial weights below which decay has won.
+        summed_batch: target values of a batch from which a summed loss makes steps long.
     """
 
     min_reduction_ratio: float = 0.5
@@ -152,3 +160,10 @@ class Thresholds:
     lookahead: float = 0.01
     other_columns: float = 0.99
     input_std: tuple[float, float] = (0.02, 6.0)
+    label_smoothing: float = 0.3
+    weight_slope: float = 0.3
+    count_ratio: float = 1.5
+    momentum: float = 0.95
+    decay_ratio: float = 1.0
+    shrinkage: float = 0.5
+    summed_batch: int = 8

@@ -35,6 +35,7 @@ from mien.doctor.programs.omissions import omissions
 from mien.doctor.programs.optimizers import has_separate_losses, held_twice
 from mien.doctor.programs.program import Program
 from mien.doctor.programs.sample import digest
+from mien.doctor.programs.settings import settings_of
 from mien.doctor.programs.stochastic import repetition_of
 from mien.doctor.programs.trees import features, is_tokens, tensors
 
@@ -72,6 +73,7 @@ def describe(watch: Recording, task: Task, found: Examination, rates: tuple[floa
         one_hot_targets=summary.batches > 0 and summary.one_hot,
         rates=rates,
         **_gradients(watch),
+        settings=settings_of(watch),
         not_optimized=tuple(
             n for n, p in named if p.requires_grad and id(p) not in trained and _had(watch, n, p)
         ),
@@ -129,6 +131,7 @@ def _gradients(watch: Recording) -> dict[str, Any]:
     clips = [r.clip for r in watch.rows if r.clip is not None and math.isfinite(r.clip)]
     return {
         "carried_gradients": float(np.mean(carried)) if carried else None,
+        "discarded_passes": int(np.median([r.discarded for r in watch.rows])) if watch.rows else 0,
         "gradient_norms": tuple(r.norm for r in watch.rows if math.isfinite(r.norm)),
         "clip_ratio": float(np.median(clips)) if clips else None,
         "zero_gradients": float(np.median([r.zeros for r in watch.rows])) if watch.rows else 0.0,

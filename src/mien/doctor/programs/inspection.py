@@ -41,6 +41,11 @@ def is_lazy(tensor: Any) -> bool:
     return isinstance(tensor, lazy.UninitializedParameter | lazy.UninitializedBuffer)
 
 
+def root_mean_square(parameter: torch.Tensor) -> float:
+    """Return the root mean square of a parameter's values."""
+    return float(parameter.detach().float().square().mean().sqrt())
+
+
 def _is_plain(module: Any) -> bool:
     return isinstance(module, PLAIN) and not is_lazy(module.weight)
 

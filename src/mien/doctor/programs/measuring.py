@@ -246,7 +246,7 @@ class Measuring(Recording):
                 if self._wait is None:
                     self._wait = time.perf_counter() - self._ended_step
                 if self._probe is not None and self._measures:
-                    self._probe.forward_starts(self.device)
+                    self._probe.forward_starts(self.device, inputs)
                 return
             self.evaluations += 1
             if self.mode_layers and any(m.training for m in self.mode_layers):
@@ -274,6 +274,7 @@ class Measuring(Recording):
 
     def _optimizer_starts(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self.optimizer_steps += 1
+        self.stepped.add(id(optimizer))
         self._stepped = True
         if self._probe is None or not self._measures:
             return

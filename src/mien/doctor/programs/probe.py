@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 TRACKED = 3
 """Parameters whose gradient is compared with what the backward passes computed."""
+MIN_PASSES = 4
+"""Backward passes of a step from which using the last one alone discards the others."""
 TRACKED_ENTRIES = 2048
 """Entries of each that are compared, the first ones: all of them would cost as much as the rest."""
 
@@ -113,6 +115,8 @@ class StepRow:
         zeros: fraction of gradient entries that are exactly zero; 0 unless the output is float16.
         carried: whether the gradient contained that of the step before; None if not known.
         clip: used over computed gradient of the tracked parameters; None if not known.
+        discarded: backward passes before the step of which only the last one's gradient was used; 0
+            where all were, or there was one.
         separate: whether the optimisers followed different losses: one did not step, or there was a
             backward pass between their steps.
     """
@@ -128,6 +132,7 @@ class StepRow:
     zeros: float = 0.0
     carried: bool | None = None
     clip: float | None = None
+    discarded: int = 0
     separate: bool = False
 
 
@@ -150,6 +155,9 @@ class Probe:
         self.computed: list[Tensor | None] = []
         self.failure: Exception | None = None
         self.passes = 0
+        self.last: list[Tensor | None] = []
+        self.discarded, self.input_gradients = 0, False
+        self.has_closure = False
         self.starts: dict[int, int] = {}
         self.handles: list[Any] = []
         # The smallest weights: copying their gradients costs next to nothing.
@@ -159,6 +167,7 @@ class Probe:
             old = parameter.grad
             self.old.append(None if old is None or _is_sparse(old) else _first(old).clone())
             self.computed.append(None)
+            self.last.append(None)
             hook: Any = parameter.register_hook  # has no types
             self.handles.append(hook(self._collector(number)))
 
@@ -170,16 +179,19 @@ class Probe:
                 return
             try:
                 known = self.computed[number]
-                value = _first(gradient)
-                self.computed[number] = value.clone() if known is None else known + value
+                value = _first(gradient).clone()
+                self.last[number] = value
+                self.computed[number] = value if known is None else known + value
             except Exception as error:  # noqa: BLE001 - it would end the loop's backward pass
                 self.failure = error
                 self.computed = [None] * len(self.computed)
 
         return collect
 
-    def forward_starts(self, device: torch.device) -> None:
+    def forward_starts(self, device: torch.device, inputs: Any) -> None:
         """Take the generators' states before the first forward pass of the step."""
+        if any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
+            self.input_gradients = True
         if self.random is None:
             self.random = RandomState.take(device)
             if torch.is_autocast_enabled(device.type):
@@ -189,6 +201,8 @@ class Probe:
     def optimizer_starts(self, optimizer: Any) -> None:
         """Copy weights and gradients before the first optimiser of the step."""
         self.starts[id(optimizer)] = self.passes
+        # Its closure makes the backward passes inside the step.
+        self.has_closure = isinstance(optimizer, torch.optim.LBFGS)
         if self.before:
             return
         self.before = [p.detach().clone() for _, p in self.named]
@@ -198,6 +212,26 @@ class Probe:
                 # Copies, both: the next zero_grad or backward pass may write into the gradient
                 # itself.
                 self.gradients.append((i, grad.to_dense() if _is_sparse(grad) else grad.clone()))
+        self.discarded = self._discarded()
+
+    def _discarded(self) -> int:
+        """Return the backward passes so far if only the last one's gradient is used, else 0."""
+        count = self.passes // max(1, len(self.tracked))
+        # Two or three passes with one used are SAM's; attacks on the inputs make more, for their
+        # own gradient.
+        if count < MIN_PASSES or self.input_gradients or self.failure is not None:
+            return 0
+        pairs = [
+            (_first(p.grad), last, total)
+            for p, last, total in zip(self.tracked, self.last, self.computed, strict=True)
+            if p.grad is not None and last is not None and total is not None
+        ]
+        if not pairs:
+            return 0
+        used, last, total = (torch.cat([pair[i] for pair in pairs]).double() for i in range(3))
+        # Parallel to the last one, whatever clipping and loss scaling do to the length.
+        alone = _cosine(used, last) > 0.9999 and _cosine(used, total) < 0.9999
+        return count if alone else 0
 
     def is_separate(self, optimizers: int) -> bool:
         """Return whether the optimisers of the loop, more than one, followed different losses."""
@@ -240,11 +274,15 @@ class Probe:
             entries = sum(g.numel() for g in gradients)
             nonzero = sum(int(torch.count_nonzero(g)) for g in gradients)
             row.zeros = 1 - nonzero / max(1, entries)
+        row.discarded = self.discarded
         self._compare(row)
         return row
 
     def _compare(self, row: StepRow) -> None:
         """Store whether the used gradient is the computed one, plus that of the step before."""
+        if self.has_closure:
+            row.carried = self._closure_carries()
+            return
         known = {id(self.named[i][1]): g for i, g in self.gradients}
         triples = [
             (_first(known[id(p)]), new, old)
@@ -267,6 +305,24 @@ class Probe:
         # Clipping and loss scaling change lengths, not directions.
         together, alone = _cosine(used, new + old), _cosine(used, new)
         row.carried = together > 0.9999 and alone < 0.9999 and float(old.norm()) > 0
+
+    def _closure_carries(self) -> bool | None:
+        """Return whether the closure added to the gradients before it; None if not known."""
+        if len(self.starts) != 1:
+            return None
+        known = [
+            (_first(p.grad), last, total, torch.zeros_like(total) if old is None else old)
+            for p, last, total, old in zip(
+                self.tracked, self.last, self.computed, self.old, strict=True
+            )
+            if p.grad is not None and last is not None and total is not None
+        ]
+        if not known:
+            return None
+        used, last, total, old = (torch.cat([k[i] for k in known]).double() for i in range(4))
+        if _cosine(used, last) > 0.9999:
+            return False
+        return max(_cosine(used, total), _cosine(used, total + old)) > 0.9999
 
     def _undo_clipping(self, row: StepRow, used: Tensor, new: Tensor) -> None:
         """Predict from the computed gradient: the loss does not know of the clipping.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from mien.doctor.programs.settings import Settings
 from mien.train.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -184,6 +185,9 @@ class Program:
         rates: learning rate of each step, condensed to at most 512 values.
         carried_gradients: fraction of the checked steps whose gradient contained that of the step
             before; None if no step was checked.
+        discarded_passes: backward passes of a step of which only the last one's gradient was used,
+            median over the checked steps; 0 where all were, or there was one.
+        settings: of the criterion and the optimisers.
         gradient_norms: norm of the whole gradient in each measured step.
         clip_ratio: median of the used over the computed gradient; None if not measured.
         zero_gradients: median fraction of gradient entries that are exactly zero.
@@ -261,6 +265,8 @@ class Program:
     one_hot_targets: bool = False
     rates: tuple[float, ...] = (1e-3,)
     carried_gradients: float | None = 0.0
+    discarded_passes: int = 0
+    settings: Settings = field(default_factory=Settings)
     gradient_norms: tuple[float, ...] = (1.0, 0.8, 1.1)
     clip_ratio: float | None = 1.0
     zero_gradients: float = 0.0

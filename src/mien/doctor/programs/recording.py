@@ -15,6 +15,7 @@ from mien.doctor.programs.inspection import (
     equal_rows,
     is_lazy,
     layer_weights,
+    root_mean_square,
     weight_gains,
 )
 from mien.doctor.programs.outputs import OutputSummary
@@ -80,6 +81,7 @@ class Recording:
         self.waits: list[tuple[float, float]] = []
         self.memory: list[tuple[int, float]] = []
         self.had_gradient: set[str] = set()
+        self.stepped: set[int] = set()
         self.spent = self.spent_validating = 0.0
         self.failure = ""
         self.is_busy = False
@@ -96,7 +98,7 @@ class Recording:
                 return
             with torch.no_grad():
                 self.initial = {
-                    n: float(p.detach().float().square().mean().sqrt())
+                    n: root_mean_square(p)
                     for n, p in self.bare.named_parameters()
                     if not is_lazy(p)
                 }

@@ -27,6 +27,7 @@ POORLY_TRAINED = LEARNS_NOTHING | {
     "underfitting",
     "model-too-small",
     "label-encoding",
+    "class-weights-reversed",
 }
 """Findings after which a class that is not found is no surprise."""
 MIN_PREDICTABLE = 20

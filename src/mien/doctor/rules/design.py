@@ -9,8 +9,6 @@ import numpy as np
 
 from mien.doctor.facts import (
     chance_loss,
-    decay_dominates,
-    decay_per_step,
     initial_loss,
     learned_well,
     loss_curve,
@@ -304,26 +302,6 @@ def weight_decay_on_norms(evidence: Evidence, limits: Thresholds) -> Finding | N
     )
 
 
-@rule("weight-decay-too-strong", needs=(PROGRAM,), explained_by={"diverged"})
-def weight_decay_too_strong(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """Decay takes so much off the weights in each step that the gradient cannot hold them."""
-    program = watched(evidence)
-    # A fifth of the limit that mien's own runs have, since nothing else names the fault here.
-    decay = decay_per_step(evidence)
-    if not decay_dominates(evidence, limits.decay_per_step / 5) or program.learned_well:
-        return None
-    return Finding(
-        "weight-decay-too-strong",
-        "warning",
-        "weight decay is too strong",
-        f"Each step takes {decay:.2%} off the weights (weight decay times learning rate).",
-        "Use a weight decay of 1e-4 to 1e-2, with AdamW up to 0.1.",
-        (),
-        {"decay_per_step": decay},
-        bars("fraction per step", {"decay": decay}, limits.decay_per_step / 5),
-    )
-
-
 @rule(
     "missing-bias",
     needs=(PROGRAM,),
@@ -354,7 +332,6 @@ def missing_bias(evidence: Evidence, limits: Thresholds) -> Finding | None:
     severities=("serious",),
     explained_by=LEARNS_NOTHING
     | {"class-imbalance", "label-noise", "underfitting", "model-too-small",
-       "weight-decay-too-strong",
        "dead-units", "saturated-activations", "hidden-softmax", "dropout-too-strong",
        "label-encoding", "mixed-precision-underflow", "clipping-always"},
 )  # fmt: skip

@@ -199,7 +199,7 @@ def augmented_validation(evidence: Evidence, limits: Thresholds) -> Finding | No
 @rule(
     "accuracy-misleads",
     needs=(PROGRAM, VALIDATION_PREDICTIONS),
-    explained_by=LEARNS_NOTHING | {"class-imbalance"},
+    explained_by=LEARNS_NOTHING | {"class-imbalance", "class-weights-reversed"},
 )
 def accuracy_misleads(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """One class is so common that accuracy hides how badly the others are found."""
@@ -227,7 +227,8 @@ def accuracy_misleads(evidence: Evidence, limits: Thresholds) -> Finding | None:
 
 
 @rule("class-confusion", needs=(PROGRAM, VALIDATION_PREDICTIONS), explained_by=LEARNS_NOTHING
-      | {"class-imbalance", "label-encoding", "underfitting", "domain-shift"})  # fmt: skip
+      | {"class-imbalance", "class-weights-reversed", "label-encoding", "underfitting",
+         "domain-shift"})  # fmt: skip
 def class_confusion(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """One class is mostly taken for one other, while the rest are found."""
     held, labels = evidence.validation, evidence.recipe.predicted_labels

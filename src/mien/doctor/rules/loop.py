@@ -27,8 +27,8 @@ MIN_NORMS = 4
 def optimizer_not_stepped(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The loop never calls a step: neither the optimiser's nor the watch's."""
     program = watched(evidence)
-    if program.optimizer_steps > 0:
-        return None
+    if program.optimizer_steps > 0 or program.settings.weights_changed:
+        return None  # changed without it: see 'optimizer-replaced'
     return Finding(
         "optimizer-not-stepped",
         "serious",
@@ -63,7 +63,8 @@ def gradients_accumulate(evidence: Evidence, limits: Thresholds) -> Finding | Ab
         "gradients add up from step to step: they are never set to zero",
         f"In {program.carried_gradients:.0%} of the checked steps the gradient was the batch's own "
         "plus that of the step before.",
-        "Call optimizer.zero_grad() in each step, before loss.backward().",
+        "Call optimizer.zero_grad() in each step, before loss.backward(); with LBFGS in its "
+        "closure.",
         (),
         {"fraction": program.carried_gradients},
         bars("fraction of steps", {"with an old gradient": program.carried_gradients},

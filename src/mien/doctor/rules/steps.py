@@ -39,7 +39,7 @@ from mien.doctor.requirements import (
     MEASURED_STEPS,
     TRAIN_PREDICTIONS,
 )
-from mien.doctor.rule import Abstention, rule
+from mien.doctor.rule import UNSOUND_LOOP, Abstention, rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,22 +47,6 @@ if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence
     from mien.doctor.thresholds import Thresholds
     from mien.train.loop.signals import EpochSignals
-
-UNSOUND_LOOP = frozenset(
-    {
-        "loss-unbounded",
-        "nonfinite-inputs",
-        "optimizer-not-stepped",
-        "gradients-accumulate",
-        "parameters-not-optimized",
-        "learning-rate-vanishes",
-        "loss-activation-mismatch",
-        "poor-initialization",
-        "examples-mixed",
-        "targets-broadcast",
-    }
-)
-"""Faults of a watched loop that make steps, gradients and activations look wrong."""
 
 
 @rule(
