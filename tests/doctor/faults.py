@@ -10,6 +10,7 @@ import numpy as np
 from mien.doctor.evidence import Evidence, PixelStatistics, Predictions
 from mien.doctor.programs.program import (
     Broadcast,
+    Collapse,
     Leak,
     Lookahead,
     Mixing,
@@ -171,6 +172,7 @@ PROGRAMS: dict[str, dict[str, Any]] = {
     "stochastic-evaluation": {"repetition": Repetition(32, 2.79, 0.72, "dropout", "a.py, line 3")},
     "future-leak": {"lookahead": Lookahead(32, 480, 450, 2.1, 0.9)},
     "target-leakage": {"leak": Leak((30,), True, 1.0, 0.95, 400, 31, False, True)},
+    "collapsed-outputs": {"collapse": Collapse(512, 0.001, 0.7, False, "targets")},
     "missing-bias": {"bias_free": ("0", "2")},
     "nonfinite-inputs": {"nonfinite_inputs": 0.1},
     "targets-are-inputs": {"targets_are_inputs": True, "tokens": True},

@@ -90,6 +90,9 @@ class Thresholds:
             outputs' deviation.
         other_columns: accuracy or R² of all other columns below which one that predicts the target
             is suspicious.
+        collapsed_outputs: deviation of outputs over that of their targets, or over the length of
+            embeddings, below which they are a constant.
+        constant_outputs: the same where nothing shows that the task allows more than a constant.
         input_std: deviation of a watched network's inputs.
         label_smoothing: label smoothing above which targets say little of the class.
         weight_slope: slope of the logarithm of class weights over that of the classes' counts above
@@ -159,6 +162,8 @@ class Thresholds:
     stochastic_outputs: float = 0.01
     lookahead: float = 0.01
     other_columns: float = 0.99
+    collapsed_outputs: float = 0.05
+    constant_outputs: float = 0.01
     input_std: tuple[float, float] = (0.02, 6.0)
     label_smoothing: float = 0.3
     weight_slope: float = 0.3

@@ -49,9 +49,11 @@ def kernel_baseline(
     for inner, outer in _kernels(x, z):
         # One decomposition serves all penalties.
         values, vectors = np.linalg.eigh(inner)
+        # Equal inputs have a trace of 0: a penalty of their own leaves the mean.
+        scale = max(float(np.trace(inner)) / len(x), 1e-12)
         projected, projected_ones = vectors.T @ targets_nk, vectors.T @ ones
         for penalty in PENALTIES:
-            weights = 1 / (np.maximum(values, 0) + penalty * float(np.trace(inner)) / len(x))
+            weights = 1 / (np.maximum(values, 0) + penalty * scale)
             solved_ones = vectors @ (weights * projected_ones)
             solved = vectors @ (weights[:, None] * projected)
             offset = solved.sum(axis=0) / solved_ones.sum()

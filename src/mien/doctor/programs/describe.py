@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mien.doctor.programs.broadcast import broadcast_of
+from mien.doctor.programs.collapse import collapse_of
 from mien.doctor.programs.curves import boundaries_of
 from mien.doctor.programs.examples import (
     keys_of,
@@ -52,8 +53,14 @@ BASELINE_KNOWS = 0.1
 """Accuracy above the most common class from which the baseline shows what the data allow."""
 
 
-def describe(watch: Recording, task: Task, found: Examination, rates: tuple[float, ...]) -> Program:
-    """Return the program's evidence."""
+def describe(
+    watch: Recording,
+    task: Task,
+    found: Examination,
+    rates: tuple[float, ...],
+    outputs: list[torch.Tensor] | None,
+) -> Program:
+    """Return the program's evidence; `outputs` are those of the kept training examples."""
     model, summary = watch.bare, watch.outputs
     epochs = len(watch.boundaries) or (
         len(boundaries_of(watch)) if watch.order.epoch_length() else 0
@@ -105,6 +112,7 @@ def describe(watch: Recording, task: Task, found: Examination, rates: tuple[floa
         mixing=mixing_of(watch),
         repetition=repetition_of(watch),
         lookahead=lookahead_of(watch),
+        collapse=collapse_of(watch, task, outputs),
         leak=leak_of(watch, task),
         broadcast=broadcast_of(watch),
         bias_free=without_bias(model),

@@ -143,6 +143,26 @@ class Leak:
 
 
 @dataclass(frozen=True, slots=True)
+class Collapse:
+    """How much outputs vary from example to example, where no classes are predicted.
+
+    Attributes:
+        examples: compared examples, whose inputs differ.
+        relative: deviation of the outputs over the examples, over that of the targets or over the
+            outputs' length.
+        baseline: R² of the baseline; None where there is none.
+        can_learn: whether the task allows outputs that vary, whatever the baseline says.
+        beside: what the deviation is compared with: 'targets', or 'length' of an embedding.
+    """
+
+    examples: int
+    relative: float
+    baseline: float | None
+    can_learn: bool
+    beside: Literal["targets", "length"]
+
+
+@dataclass(frozen=True, slots=True)
 class Broadcast:
     """Outputs and targets whose shapes broadcast in the loss to a larger one.
 
@@ -238,6 +258,7 @@ class Program:
         repetition: whether outputs differ from call to call; None if not judged.
         lookahead: whether predictions of the next position see it; None if that is not the task.
         leak: columns that give the target away; None where none does, as far as is known.
+        collapse: how much outputs vary; None if not judged, as for classes.
         broadcast: shapes that broadcast in the loss; None where none do, as far as is known.
         bias_free: names of weight layers without a bias where no other layer has one either.
         unused_outputs: output units that no training label uses.
@@ -308,6 +329,7 @@ class Program:
     repetition: Repetition | None = Repetition(64, 0.0, 0.0, "", "")
     lookahead: Lookahead | None = None
     leak: Leak | None = None
+    collapse: Collapse | None = None
     broadcast: Broadcast | None = None
     bias_free: tuple[str, ...] = ()
     unused_outputs: tuple[int, ...] = ()

@@ -101,7 +101,7 @@ def gather(watch: Recording) -> Evidence:
         shared_subjects=0,
         initial=watch.initial,
         chance=task.chance,
-        program=describe(watch, task, found, condensed_rates(watch.rates)),
+        program=describe(watch, task, found, condensed_rates(watch.rates), outputs["train"]),
     )
 
 

@@ -333,7 +333,8 @@ def missing_bias(evidence: Evidence, limits: Thresholds) -> Finding | None:
     explained_by=LEARNS_NOTHING
     | {"class-imbalance", "label-noise", "underfitting", "model-too-small",
        "dead-units", "saturated-activations", "hidden-softmax", "dropout-too-strong",
-       "label-encoding", "mixed-precision-underflow", "clipping-always"},
+       "label-encoding", "mixed-precision-underflow", "clipping-always",
+       "collapsed-outputs"},
 )  # fmt: skip
 def loss_not_decreasing(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The training loss ends where a constant prediction is."""

@@ -8,7 +8,7 @@ from mien.doctor.facts import watched
 from mien.doctor.finding import Finding
 from mien.doctor.programs.bars import bars
 from mien.doctor.requirements import PROGRAM
-from mien.doctor.rule import Abstention, rule
+from mien.doctor.rule import LEARNS_NOTHING, Abstention, rule
 
 if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence
@@ -82,3 +82,44 @@ def future_leak(evidence: Evidence, limits: Thresholds) -> Finding | None:
         bars("changed positions", {"changed": found.changed, "earlier": found.positions}),
         "high",
     )  # fmt: skip
+
+
+@rule(
+    "collapsed-outputs",
+    needs=(PROGRAM,),
+    severities=("serious", "warning"),
+    # Not by dead units: a decoder's never change if its code does not.
+    explained_by=LEARNS_NOTHING | {"weight-decay-too-strong", "clipping-always"},
+)
+def collapsed_outputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Values, reconstructions or embeddings are the same for every example."""
+    program = watched(evidence)
+    found = program.collapse
+    if found is None:
+        return None
+    learnable = found.can_learn or (found.baseline or 0.0) > limits.r2_gap
+    embeds = found.beside == "length"
+    limit = limits.collapsed_outputs if learnable else limits.constant_outputs
+    if found.relative >= limit:
+        return None
+    beside = "their length" if embeds else "that of the targets"
+    known = "" if found.baseline is None else f" The baseline has an R² of {found.baseline:.2f}."
+    return Finding(
+        "collapsed-outputs",
+        "serious" if learnable else "warning",
+        "the outputs are the same for every example",
+        f"Over {found.examples} training examples with different inputs, the outputs' deviation is "
+        f"{found.relative:.2g} of {beside}: a constant does as well.{known}",
+        "Give the loss something that pushes the outputs of different examples apart: negative "
+        "pairs, a stop-gradient with a predictor, or a variance term; in a variational "
+        "autoencoder a smaller weight of the divergence."
+        if embeds
+        else "Look for what cuts the inputs off from the outputs: a path through zeros, a "
+        "bottleneck that is never used (in a variational autoencoder, a weight of the divergence "
+        "that is too large: raise it slowly from 0), or a term of the loss that a constant "
+        "minimises.",
+        (),
+        {"relative": found.relative, "baseline": found.baseline},
+        bars(f"deviation / {beside.removeprefix('that of ')}", {"outputs": found.relative}, limit),
+        "high" if learnable else "medium",
+    )

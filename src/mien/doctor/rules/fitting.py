@@ -200,7 +200,13 @@ def _wider(evidence: Evidence) -> tuple[str, ...]:
     "underfitting",
     needs=(BESIDE_BASELINE,),
     explained_by=LEARNS_NOTHING
-    | {"dead-units", "batch-norm-statistics", "model-too-small", "clipping-always"},
+    | {
+        "dead-units",
+        "batch-norm-statistics",
+        "model-too-small",
+        "clipping-always",
+        "collapsed-outputs",
+    },
 )
 def underfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The network is worse on its training images than the baseline on images left out."""
