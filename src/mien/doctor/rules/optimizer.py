@@ -30,7 +30,7 @@ def optimizer_replaced(evidence: Evidence, limits: Thresholds) -> Finding | None
         "serious",
         "another optimiser than the watched one changes the weights",
         f"In {program.steps:,} recorded steps the optimiser given to doctor.watch took 0, and the "
-        f"weights changed.{live} One that is created anew in each step loses its momentum and its "
+        f"weights changed.{live} One that is created again in each step loses its momentum and its "
         "averages.",
         "Create the optimiser once, before the loop, and give that one to doctor.watch.",
         (),
