@@ -15,8 +15,10 @@ from mien.study.verdict import ClaimOutcome, ComparisonOutcome
 COMPARISON = Comparison("a", "b", "accuracy", 0.01)
 
 
-def outcome(*found: tuple[float, float], spread: bool = False) -> ClaimOutcome:
-    comparison = replace(COMPARISON, spread=spread)
+def outcome(
+    *found: tuple[float, float], spread: bool = False, at_least: bool = False
+) -> ClaimOutcome:
+    comparison = replace(COMPARISON, spread=spread, at_least=at_least)
     compared = tuple(
         ComparisonOutcome(
             comparison,
@@ -65,13 +67,15 @@ def test_a_spread_takes_two_seeds_for_each_pair() -> None:
     assert seeds_until_decided(outcome((0.05, 0.02), spread=True)) == 2 * once
 
 
-def test_a_difference_just_below_the_minimum_may_be_supported_after_the_next_seeds() -> None:
+def test_at_least_a_difference_needs_a_mean_that_may_reach_it() -> None:
     # With four seeds the standard error is half the deviation.
-    above, below = (seeds_until_decided(outcome((mean, 0.004))) for mean in (0.0101, 0.0099))
+    above, below = (
+        seeds_until_decided(outcome((mean, 0.004), at_least=True)) for mean in (0.0101, 0.0099)
+    )
     assert above <= below <= above + 2
     # 0.008 is more than a standard error of 0.001 below 0.01: then only the interval decides.
-    assert seeds_until_decided(outcome((0.008, 0.002))) == 15
-    assert seeds_until_decided(outcome((0.0081, 0.00001))) == 4
+    assert seeds_until_decided(outcome((0.008, 0.002), at_least=True)) == 15
+    assert seeds_until_decided(outcome((0.008, 0.002))) == 4
 
 
 def test_a_difference_at_the_minimum_is_never_refuted() -> None:

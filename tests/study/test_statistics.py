@@ -68,6 +68,11 @@ def test_verdicts_follow_the_rule() -> None:
     assert verdict_of(difference(0.001, 0.002, 0.003), 0.001, 0.01) == "not supported"
     assert verdict_of(difference(-0.06, -0.04, -0.02), 0.001, 0.01) == "not supported"
     assert verdict_of(difference(-0.01, 0.005, 0.02), 0.4, 0.01) == "undecided"
+    # Clearly above 0, and perhaps at least 0.01: supported, unless the claim is of 0.01 or more.
+    assert verdict_of(difference(0.002, 0.009, 0.016), 0.01, 0.01) == "supported"
+    assert verdict_of(difference(0.002, 0.009, 0.016), 0.01, 0.01, at_least=True) == "undecided"
+    assert verdict_of(difference(0.003, 0.011, 0.019), 0.01, 0.01, at_least=True) == "supported"
+    assert verdict_of(difference(-0.016, -0.009, 0.02), 0.01, 0.01) == "undecided"
     assert verdict_of(None, 1.0, 0.01) == "undecided"
 
 

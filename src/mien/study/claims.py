@@ -27,6 +27,8 @@ class Comparison:
         min_difference: smallest difference that matters, in the measure's units, above 0.
         spread: compare the spread over seeds instead of the values: each two consecutive seeds
             (0 and 1, 2 and 3, ...) give one absolute difference per cell.
+        at_least: the claim is of a difference of `min_difference` or more, so that the mean must
+            reach it. Otherwise it is of any difference that may matter.
     """
 
     higher: str
@@ -34,6 +36,7 @@ class Comparison:
     measure: str = "accuracy"
     min_difference: float = 0.01
     spread: bool = False
+    at_least: bool = False
 
 
 @dataclass(frozen=True, slots=True)

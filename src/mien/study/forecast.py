@@ -36,7 +36,7 @@ def _seeds(compared: ComparisonOutcome, *, supports: bool) -> float:
     distance = mean if supports else claimed.min_difference - mean
     # A mean just below the smallest difference may exceed it after the next seeds.
     reach = mean + deviation / math.sqrt(found.mean.n)
-    if distance <= 0 or (supports and reach < claimed.min_difference):
+    if distance <= 0 or (supports and claimed.at_least and reach < claimed.min_difference):
         return math.inf
     # A spread takes two seeds for each of its pairs.
     factor = 2 if claimed.spread else 1

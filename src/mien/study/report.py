@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from mien.study.verdict import CellOutcome, ClaimOutcome, FactorOutcome
 
 RULE = """A comparison is not supported if its 95% interval excludes the minimum difference; it is
-supported if the difference has the claimed sign, is at least the minimum difference, and p < 0.05
-after correction; otherwise it is undecided. A claim is supported if all of its comparisons are, and
-its p value is the largest of theirs; a claim with three or more comparisons has wider intervals.
-Holm's correction is over all claims of a family (without families, of the study), the primary and
-the secondary ones each by themselves. The detectable difference is the true one that these seeds
-find with a probability of 80%."""
+supported if the difference has the claimed sign and p < 0.05 after correction (a claim of at
+least that difference also needs a mean that reaches it); otherwise it is undecided. A claim is
+supported if all of its comparisons are, and its p value is the largest of theirs; a claim with
+three or more comparisons has wider intervals. Holm's correction is over all claims of a family
+(without families, of the study), the primary and the secondary ones each by themselves. The
+detectable difference is the true one that these seeds find with a probability of 80%."""
 ONCE = """Tests are paired t tests across seeds: trainings with the same seed use the same training
 images. With five seeds the exact Wilcoxon test cannot fall below p = 0.0625, whatever the data."""
 SEQUENTIAL = """Undecided claims got more seeds, one after another. Intervals and p values therefore

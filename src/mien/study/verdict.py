@@ -1,8 +1,9 @@
 """From trainings to verdicts: supported, not supported, or undecided.
 
 A comparison is *not supported* if its interval excludes `min_difference` in the claimed direction.
-It is *supported* if the difference has the claimed sign, is at least `min_difference`, and its
-corrected p value is below 0.05. Otherwise it is *undecided*. A claim is supported if all of its
+It is *supported* if the difference has the claimed sign and its corrected p value is below 0.05;
+with `at_least` the mean must also reach `min_difference`. Otherwise it is *undecided*: no
+difference, and one that matters, are both possible. A claim is supported if all of its
 comparisons are, and not supported if one is not.
 
 Correction: a claim is supported only if all of its comparisons are, so the largest of their p
@@ -188,14 +189,18 @@ def judge(
     return _corrected(judged)
 
 
-def verdict_of(difference: Difference | None, p_corrected: float, min_difference: float) -> Verdict:
+def verdict_of(
+    difference: Difference | None, p_corrected: float, min_difference: float, *,
+    at_least: bool = False,
+) -> Verdict:  # fmt: skip
     """Return the verdict on one comparison; the module's docstring has the rule."""
     if difference is None:
         return "undecided"
     # First: a difference that is too small to matter is refuted, however significant it may be.
     if difference.mean.high < min_difference:
         return "not supported"
-    if p_corrected < ALPHA and difference.mean.value >= min_difference:
+    # Not the mean by default: near the smallest difference chance moves it across, look by look.
+    if p_corrected < ALPHA and difference.mean.value > (min_difference if at_least else 0):
         return "supported"
     return "undecided"
 
@@ -216,7 +221,8 @@ def _corrected(judged: list[FactorOutcome]) -> tuple[FactorOutcome, ...]:
             # The p value that the claim would have if this were its only comparison.
             ps[place] = 1.0 if c.difference is None else c.difference.p_value
             p = holm(ps)[place]
-            verdict = verdict_of(c.difference, p, c.comparison.min_difference)
+            claimed = c.comparison
+            verdict = verdict_of(c.difference, p, claimed.min_difference, at_least=claimed.at_least)
             compared.append(replace(c, p_corrected=p, verdict=verdict, alpha=ALPHA / len(ps)))
         return replace(claim, comparisons=tuple(compared), verdict=_combined(compared))
 
