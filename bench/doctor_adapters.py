@@ -4,7 +4,9 @@
 
 bench/doctor_peers.py calls it. Doctors that hook into the training see it themselves; those that
 read logs get the curves that `published` has recorded: the loss, the gradient norm and the learning
-rate of each step, and both losses of each epoch. Severities below a warning do not count.
+rate of each step, and both losses of each epoch. Severities below a warning do not count. A row has
+the names of the findings, and under `advice` what the doctor suggests for each, in its own words
+(bench/doctor_advice.py applies it).
 """
 
 from __future__ import annotations
@@ -22,13 +24,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 READERS = ("runmedic", "sk-autod", "training-doctor")
 """Doctors that read curves; their environments need no torch."""
 
 
-def runmedic(curves: dict[str, Any]) -> list[str]:
+Advice = dict[str, list[str]]
+"""Finding → the sentences that the doctor suggests for it."""
+
+
+def merge(pairs: Iterable[tuple[str, list[str]]]) -> Advice:
+    """Join the sentences of equal findings, each sentence once."""
+    found: Advice = {}
+    for name, texts in pairs:
+        known = found.setdefault(name, [])
+        known += [t for t in dict.fromkeys(texts) if t not in known]
+    return dict(sorted(found.items()))
+
+
+def runmedic(curves: dict[str, Any]) -> Advice:
     from runmedic import loaders, roles
     from runmedic.checks import run_checks
 
@@ -41,21 +56,22 @@ def runmedic(curves: dict[str, Any]) -> list[str]:
             writer.writerows({k: v for k, v in row.items() if k in names} for row in curves["rows"])
         (run,) = loaders.load(str(path))
         found = run_checks(run, roles.detect(run))
-    return [f.check for f in found if f.severity in ("critical", "warning")]
+    return merge((f.check, f.fixes) for f in found if f.severity in ("critical", "warning"))
 
 
-def sk_autod(curves: dict[str, Any]) -> list[str]:
+def sk_autod(curves: dict[str, Any]) -> Advice:
     from sk_autod import diagnose
 
     # It refuses curves that are not finite: what it says of those is that they are invalid.
     try:
         report = diagnose(curves["train_loss"], curves["val_loss"])
     except ValueError as error:
-        return ["not finite"] if "finite" in str(error) else []
-    return [f.detector_name for f in report.findings if f.severity.value != "INFO"]
+        return {"not finite": []} if "finite" in str(error) else {}
+    return merge((f.detector_name, [f.recommendation]) for f in report.findings
+                 if f.severity.value != "INFO")  # fmt: skip
 
 
-def training_doctor(curves: dict[str, Any]) -> list[str]:
+def training_doctor(curves: dict[str, Any]) -> Advice:
     from training_doctor import Doctor
 
     doctor = Doctor()
@@ -63,7 +79,8 @@ def training_doctor(curves: dict[str, Any]) -> list[str]:
         renamed = {"loss": row.get("train_loss"), "eval_loss": row.get("val_loss"),
                    "lr": row.get("lr"), "grad_norm": row.get("grad_norm")}  # fmt: skip
         doctor.log(row["step"], **{k: v for k, v in renamed.items() if v is not None})
-    return [d.problem for d in doctor.diagnoses if d.severity.value != "info"]
+    return merge((d.problem, d.suggestions) for d in doctor.diagnoses
+                 if d.severity.value != "info")  # fmt: skip
 
 
 def torchmortem_observer() -> Any:
@@ -84,7 +101,8 @@ def torchmortem_observer() -> Any:
             self.autopsy.detach()
             report = self.autopsy.get_report()
             found = [] if report is None else report.findings
-            self.names = {f.title.split(" in ")[0] for f in found if f.severity >= Severity.WARNING}
+            self.advice = merge((f.title.split(" in ")[0], f.remediation) for f in found
+                                if f.severity >= Severity.WARNING)  # fmt: skip
 
     return Peer()
 
@@ -107,11 +125,12 @@ def neuraldbg_observer() -> Any:
 
         def end(self) -> None:
             self.debugger.__exit__(None, None, None)
-            self.names = {
-                f"{e.event_type.value.split('_')[0]} {e.to_state}"
+            # Its free part names events and suggests nothing.
+            self.advice = merge(
+                (f"{e.event_type.value.split('_')[0]} {e.to_state}", [])
                 for e in self.debugger.get_events()
                 if e.to_state not in healthy
-            }
+            )
 
     return Peer()
 
@@ -173,7 +192,8 @@ def recorder() -> Any:
         def end(self) -> None:
             for part in self.parts.values():
                 part.end()
-            self.names = {f"{name}: {n}" for name, part in self.parts.items() for n in part.names}
+            self.advice = merge((f"{name}: {n}", []) for name, part in self.parts.items()
+                                for n in part.names)  # fmt: skip
             self.curves = {"rows": self.rows, "train_loss": self.train_loss,
                            "val_loss": self.val_loss}  # fmt: skip
 
@@ -187,7 +207,7 @@ OBSERVERS: dict[str, Callable[[], Any]] = {
     "torchmortem": torchmortem_observer,
     "neuraldbg": neuraldbg_observer,
 }
-ON_CURVES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
+ON_CURVES: dict[str, Callable[[dict[str, Any]], Advice]] = {
     "runmedic": runmedic,
     "sk-autod": sk_autod,
     "training-doctor": training_doctor,
@@ -195,30 +215,38 @@ ON_CURVES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
 
 
 def watch(name: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Train every program with the doctor's observer."""
+    """Train every program that the file lacks with the doctor's observer."""
     import torch
 
     from doctor_cases import train
     from doctor_operators import trainings
 
     torch.set_num_threads(1)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    if arguments.out.exists():
+        rows = json.loads(arguments.out.read_text(encoding="utf-8"))
+    done = {(r["fault"], r["program"], r["optimizer"], r["seed"]) for r in rows}
     seeds = [int(s) for s in arguments.seeds.split(",")]
     for fault, case, kind, seed, change, right in trainings(
         seeds, sound=arguments.sound, faults=arguments.faults, quick=True
     ):
+        if (fault, case.name, kind, seed) in done:
+            continue
         observer, started, failure = OBSERVERS[name](), time.process_time(), ""
         score = math.nan
         try:
             score = train(case, kind, seed, change, observer)
         except Exception as error:  # noqa: BLE001 - a peer may fail on any program
             failure = f"{type(error).__name__}: {error}"
-        row = {"fault": fault, "program": case.name, "optimizer": kind, "seed": seed,
+        row: dict[str, Any] = {
+               "fault": fault, "program": case.name, "optimizer": kind, "seed": seed,
                "score": score, "right": list(right), "failure": failure,
                "cpu_s": time.process_time() - started,
-               "findings": sorted(getattr(observer, "names", ()))}  # fmt: skip
+               "advice": getattr(observer, "advice", {})}  # fmt: skip
         if name == "mien":
-            row["findings"] = [f.name for f in observer.report.findings]
+            row["advice"] = {f.name: [f.remedy] for f in observer.report.findings}
+            row["numbers"] = {f.name: dict(f.numbers) for f in observer.report.findings}
+        row["findings"] = list(row["advice"])
         if name == "published":
             row["curves"] = getattr(observer, "curves", None)
         rows.append(row)
@@ -236,14 +264,15 @@ def read(name: str, curves: Path) -> list[dict[str, Any]]:
         if row.get("curves") is None:
             continue
         started = time.process_time()
-        names, failure = [], ""
+        advice: Advice = {}
+        failure = ""
         try:
             with contextlib.redirect_stdout(sys.stderr):
-                names = sorted(set(ON_CURVES[name](row["curves"])))
+                advice = ON_CURVES[name](row["curves"])
         except Exception as error:  # noqa: BLE001 - a peer may fail on any log
             failure = f"{type(error).__name__}: {error}"
         kept = {k: row[k] for k in ("fault", "program", "optimizer", "seed", "score", "right")}
-        rows.append({**kept, "failure": failure, "findings": names,
+        rows.append({**kept, "failure": failure, "findings": list(advice), "advice": advice,
                      "cpu_s": time.process_time() - started})  # fmt: skip
     return rows
 

@@ -2,16 +2,18 @@
 
     python bench/doctor_peers.py --envs DIR --install       environments, one a package
     python bench/doctor_peers.py --envs DIR --out DIR [--seeds 21,22,23] [--planted DIR]
+    python bench/doctor_peers.py --envs DIR --out DIR --table       prints what was measured
 
 (a) mien's planted faults: `--planted` is the folder that bench/doctor.py --out wrote; doctors that
 read logs judge the curves of those runs. (b) the operators of bench/doctor_operators.py on the
 programs of bench/doctor_cases.py, (c) the same programs without a fault. Results are kept in
-`--out`, one file a doctor; existing ones are not measured again. It prints tables in Markdown.
+`--out`, one file a doctor; existing ones are not measured again. It prints tables in Markdown, with
+the remedies that bench/doctor_advice.py tried.
 
 A finding of another package counts as the right name if NAMES translates it into one of the names
 that count for mien; the translation is generous: every cause that the finding suggests counts.
-traincheck is not in the table: it learns invariants from a sound run of the same program, which the
-other doctors do not get (bench/doctor_traincheck.py). Overhead: bench/doctor_overhead.py, paired.
+traincheck learns invariants from a sound run of the same program, which the other doctors do not
+get: bench/doctor_traincheck.py. Overhead: bench/doctor_overhead.py, paired.
 """
 
 from __future__ import annotations
@@ -47,15 +49,16 @@ NOT_UPDATED = {"optimizer-not-stepped", "parameters-not-optimized", "frozen-para
 VANISHING = {"vanishing-gradients", "saturated-activations", "no-gradient"}
 ACTIVATION = {"loss-activation-mismatch", "saturated-activations", "vanishing-gradients"}
 LABELS = {"shuffled-labels", "label-noise", "label-encoding"}
+OVERFITTING = {"overfitting", "model-too-large", "too-little-data", "validation-loss-rises"}
 SLOW = LOW | NOT_UPDATED | {"underfitting", "poor-initialization"}
 NAMES: dict[str, dict[str, set[str]]] = {
     "runmedic": {
         "non_finite": HIGH | {"nonfinite-inputs"},
-        "divergence": HIGH,
-        "loss_spikes": HIGH,
+        "divergence": HIGH | {"weight-decay-on-norms", "data-not-shuffled"},
+        "loss_spikes": HIGH | {"label-noise"},
         "grad_spikes": HIGH,
         "no_learning": LOW | NOT_UPDATED | LABELS,
-        "overfitting": {"overfitting"},
+        "overfitting": OVERFITTING,
     },
     "sk-autod": {
         "not finite": HIGH,
@@ -67,24 +70,24 @@ NAMES: dict[str, dict[str, set[str]]] = {
         "Noisy training": HIGH | {"batch-size-of-one", "batch-norm-small-batch"},
         "Data leakage": {"data-leakage", "preprocessing-differs"},
         "Label noise floor": LABELS | {"class-imbalance"},
-        "Classic overfitting": {"overfitting"},
-        "Missed early stopping": {"overfitting"},
+        "Classic overfitting": OVERFITTING,
+        "Missed early stopping": OVERFITTING,
     },
     "training-doctor": {
         "Learning rate likely too high": HIGH,
         "Learning rate may be too low": LOW,
         "Training plateau detected": SLOW,
         "Early training plateau": SLOW,
-        "Overfitting detected": {"overfitting"},
+        "Overfitting detected": OVERFITTING,
         "Unusual train/eval pattern": {"data-leakage", "preprocessing-differs"},
-        "Gradient instability detected": HIGH,
+        "Gradient instability detected": HIGH | VANISHING,
         "Possible mixed precision instability": {"mixed-precision-underflow"},
     },
     "torchmortem": {
         "Update ratio too low": LOW | NOT_UPDATED,
         "Update ratio too high": HIGH,
         "Activation saturation": ACTIVATION,
-        "Dead units": {"dead-units"},
+        "Dead units": {"dead-units", "poor-initialization"},
         "High gradient noise (low SNR)": {"batch-size-of-one", "batch-norm-small-batch"},
         "Vanishing gradients detected": VANISHING,
         "Exploding gradients detected": HIGH | {"gradients-accumulate"},
@@ -94,7 +97,8 @@ NAMES: dict[str, dict[str, set[str]]] = {
         "Inter-layer weight norm imbalance": {"poor-initialization"},
         "Training divergence detected": HIGH,
         "Loss plateau detected": SLOW,
-        "Rank collapse": {"poor-initialization", "dead-units"},
+        "Rank collapse": {"poor-initialization", "dead-units", "weight-decay-too-strong",
+                          "dropout-too-strong"},
     },
     "neuraldbg": {
         "gradient vanishing": VANISHING | {"poor-initialization"},
@@ -134,10 +138,10 @@ NAMES: dict[str, dict[str, set[str]]] = {
         "no nonlinear activation": {"no-nonlinearity"},
         "learning rate high": HIGH,
         "learning rate low": LOW,
-        "overfitting": {"overfitting"},
-        "high validation accuracy": {"data-leakage"},
+        "overfitting": OVERFITTING,
+        "high validation accuracy": {"data-leakage", "preprocessing-differs"} | LABELS,
     },
-}
+}  # fmt: skip
 """Doctor → its finding → names that it counts as."""
 
 
@@ -154,8 +158,6 @@ def install(envs: Path) -> None:
 def measure(name: str, arguments: argparse.Namespace, kind: str, curves: Path | None) -> None:
     """Run a doctor in its environment, unless its results exist."""
     out = arguments.out / f"{name}-{kind}.json"
-    if out.exists():
-        return
     python = arguments.envs / name / "bin" / "python"
     command = [str(python) if name in VERSIONS else sys.executable,
                str(Path(__file__).with_name("doctor_adapters.py")), name, "--seeds",
@@ -256,16 +258,25 @@ def overhead(out: Path, doctor: str) -> str:
     return f"{statistics.median(ratios):.2f} x" if ratios else "-"
 
 
+def remedies(out: Path, doctor: str) -> str:
+    """Return how many of the faults that bench/doctor_advice.py tried went with a suggestion."""
+    path = out / "advice.json"
+    if not path.exists():
+        return "-"
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    return proportion([bool(r["right"]) for r in rows if r["doctor"] == doctor])
+
+
 def table(out: Path) -> None:
     """Print the table."""
     print("| doctor | (b) detected | (b) named | detectable: detected | detectable: named | "
-          "(c) false alarms | CPU time |")  # fmt: skip
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+          "remedy right | (c) false alarms | CPU time |")  # fmt: skip
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     scored = load(out, "mien", "sound") or load(out, "published", "sound") or []
     for doctor in ("mien", *VERSIONS, *PUBLISHED):
         faults, sound = load(out, doctor, "faults"), load(out, doctor, "sound")
         if faults is None:
-            print(f"| {doctor} | not measured | | | | | |")
+            print(f"| {doctor} | not measured | | | | | | |")
             continue
         changed = detectable(faults, scored)
         cells = [
@@ -273,6 +284,7 @@ def table(out: Path) -> None:
             proportion([is_named(doctor, r) for r in faults]),
             proportion([bool(r["findings"]) for r in changed]),
             proportion([is_named(doctor, r) for r in changed]),
+            remedies(out, doctor),
             proportion([bool(r["findings"]) for r in sound or []]),
             overhead(out, doctor),
         ]
@@ -293,19 +305,8 @@ def planted_table(out: Path) -> None:
               f"{proportion([bool(r['findings']) for r in rows if not r['fault']])} |")  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--envs", type=Path, required=True, help="folder of the environments")
-    parser.add_argument("--install", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path("out/doctor-peers"))
-    parser.add_argument("--seeds", default="21,22,23")
-    parser.add_argument("--planted", type=Path, help="folder that bench/doctor.py --out wrote")
-    arguments = parser.parse_args()
-    arguments.envs, arguments.out = arguments.envs.resolve(), arguments.out.resolve()
-    if arguments.install:
-        install(arguments.envs)
-        return
-    arguments.out.mkdir(parents=True, exist_ok=True)
+def measure_all(arguments: argparse.Namespace) -> None:
+    """Run every doctor on every program, and on mien's planted faults."""
     for kind in ("faults", "sound"):
         for name in ("none", "mien", "published", "torchmortem", "neuraldbg"):
             measure(name, arguments, kind, None)
@@ -320,6 +321,24 @@ def main() -> None:
                        str(Path(__file__).with_name("doctor_adapters.py")), name,
                        "--curves", str(curves), "--out", str(out)]  # fmt: skip
             subprocess.run(command, check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--envs", type=Path, required=True, help="folder of the environments")
+    parser.add_argument("--install", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("out/doctor-peers"))
+    parser.add_argument("--seeds", default="21,22,23")
+    parser.add_argument("--planted", type=Path, help="folder that bench/doctor.py --out wrote")
+    parser.add_argument("--table", action="store_true", help="measure nothing")
+    arguments = parser.parse_args()
+    arguments.envs, arguments.out = arguments.envs.resolve(), arguments.out.resolve()
+    if arguments.install:
+        install(arguments.envs)
+        return
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if not arguments.table:
+        measure_all(arguments)
     table(arguments.out)
     if arguments.planted is not None:
         planted_table(arguments.out)

@@ -176,6 +176,12 @@ def call_eval(setup: Setup, finding: Finding) -> None:
 def step_scheduler(setup: Setup, finding: Finding) -> None:
     """Step as often as the settings count: a one-cycle schedule per batch, StepLR per epoch."""
     setup.per_batch = isinstance(setup.scheduler, torch.optim.lr_scheduler.OneCycleLR)
+    if setup.per_batch:  # the fault's count leaves out the incomplete batches
+        steps = setup.case.epochs * -(-len(setup.case.x) // setup.case.batch)
+        rate = setup.optimizer.param_groups[0]["max_lr"]
+        setup.scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            setup.optimizer, rate, total_steps=steps
+        )
 
 
 def weaken_dropout(setup: Setup, finding: Finding) -> None:

@@ -7,7 +7,9 @@ traincheck 0.2.0 learns invariants from a sound run and reports which ones anoth
 The other doctors get no sound run. Here the invariants are those of a sound run with REFERENCE as
 its seed; a sound run with `--seed` shows how many are violated without a fault, and `new` counts
 the violations that it does not have. Each run has EPOCHS epochs of STEPS steps: a trace holds
-every call. It prints the violations and the CPU time of the loop, traced over untraced.
+every call. It prints the violations and the CPU time of the loop, traced over untraced; `named` is
+whether a new violation translates into a right name with CAUSES, which is generous, as NAMES of
+bench/doctor_peers.py: a violation names each part of the loop that it mentions.
 Faults that act after STEPS steps, or in validation, cannot show.
 """
 
@@ -23,6 +25,18 @@ from typing import Any
 
 PACKAGES = ("traincheck==0.2.0", "torch==2.13.0", "scikit-learn")
 REFERENCE, EPOCHS, STEPS = 0, 2, 10
+
+CAUSES = {
+    "CrossEntropyLoss": {"loss-activation-mismatch"},
+    "ReLU.forward()": {"vanishing-gradients", "saturated-activations", "no-nonlinearity",
+                       "hidden-softmax"},
+    "Dropout.forward()": {"dropout-too-strong"},
+    "zero_grad() always occurs": {"gradients-accumulate"},
+    "requires_grad": {"frozen-parameters", "parameters-not-optimized"},
+    "step() changes Parameter": {"optimizer-not-stepped", "parameters-not-optimized"},
+    "init.": {"poor-initialization"},
+}  # fmt: skip
+"""Part of a violated invariant's name → names that it counts as."""
 
 SCRIPT = """
 import sys, time
@@ -115,6 +129,15 @@ def violations(arguments: argparse.Namespace, name: str) -> list[str] | None:
     return [v["display_name"] for v in json.loads(found.read_text())["violations"]]
 
 
+def is_named(fault: str, new: list[str]) -> bool:
+    """Return whether a violation that the sound run lacks names the fault."""
+    import doctor_deepcrime  # noqa: F401 - registers its faults
+    from doctor_operators import FAULTS
+
+    right = set(FAULTS[fault][1]) if fault else set()
+    return any(text in name and causes & right for name in new for text, causes in CAUSES.items())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--env", type=Path, required=True)
@@ -140,7 +163,8 @@ def main() -> None:
         found = violations(arguments, row["name"])
         new = sorted(set(found or ()) - usual)
         usual |= set(found or ()) if not fault else set()
-        row |= {"violated": None if found is None else len(found), "new": new}
+        row |= {"violated": None if found is None else len(found), "new": new,
+                "named": is_named(fault, new)}  # fmt: skip
         print(json.dumps(row), flush=True)
 
 
