@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mien.doctor.evidence import Evidence, PixelStatistics, Predictions
+from mien.doctor.programs.constant import CommonToken, Foreground
 from mien.doctor.programs.program import (
     Broadcast,
     Collapse,
@@ -18,6 +19,7 @@ from mien.doctor.programs.program import (
     Program,
     Repetition,
 )
+from mien.doctor.programs.progress import Lag, Progress, Reset
 from mien.doctor.programs.settings import ClassWeight, Settings
 from mien.train.loop.signals import EpochSignals, LayerSignals
 from mien.train.recipe.recipe import recipe_from_dict
@@ -137,6 +139,19 @@ PROGRAMS: dict[str, dict[str, Any]] = {
         "settings": Settings(weights=(ClassWeight("no", 900, 0.9), ClassWeight("yes", 100, 0.1)))
     },
     "label-smoothing-too-strong": {"settings": Settings(smoothing=0.9)},
+    "weights-reset": {"progress": Progress(reset=Reset(9, 1.4, 0.4, 2.2, 2.3))},
+    "few-examples": {
+        "progress": Progress(distinct=30),
+        "train_score": 1.0,
+        "validation_score": 0.7,
+    },
+    "stuck-at-zero": {"progress": Progress(stuck_at_zero=("0.A", "0.B"))},
+    "validated-model-lags": {"progress": Progress(lag=Lag(2.3, 0.2, 2.2))},
+    "initial-loss-too-high": {
+        "progress": Progress(uniform_loss=2.48, first_loss=46.0, last_loss=4.4)
+    },
+    "tokens-unknown": {"common_token": CommonToken(1, 0.96, 0.95, 13, 300)},
+    "background-only": {"foreground": Foreground(0.016, 0.0, 10_000)},
     "gradients-accumulate": {"carried_gradients": 0.9},
     "parameters-not-optimized": {"not_optimized": ("0.weight", "0.bias")},
     "parameters-in-two-optimizers": {"held_twice": ("D.0.weight", "D.0.bias")},

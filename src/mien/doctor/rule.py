@@ -127,6 +127,8 @@ LEARNS_NOTHING = frozenset(
         "optimizer-replaced",
         "unused-optimizer",
         "gradients-discarded",
+        "weights-reset",
+        "stuck-at-zero",
     }
 )
 """Findings that keep a network from learning at all, for `explained_by`."""

@@ -101,6 +101,12 @@ class Thresholds:
         momentum: momentum up to which its horizon is no matter, however short the training.
         decay_ratio: L2 weight decay over the gradient above which it outweighs the gradient.
         shrinkage: final over initial weights below which decay has won.
+        common_token: fraction of the most common token above which a vocabulary does not fit.
+        foreground: fraction of a mask below which its foreground is rare.
+        predicted_foreground: predicted over wanted foreground below which there is none.
+        few_examples: distinct training examples up to which they are few.
+        few_examples_gap: training minus validation score above which they are too few.
+        lag: fraction of the trained model's progress below which the validated one lags.
         summed_batch: target values of a batch from which a summed loss makes steps long.
     """
 
@@ -171,4 +177,10 @@ class Thresholds:
     momentum: float = 0.95
     decay_ratio: float = 1.0
     shrinkage: float = 0.5
+    common_token: float = 0.8
+    foreground: float = 0.2
+    predicted_foreground: float = 0.1
+    few_examples: int = 64
+    few_examples_gap: float = 0.1
+    lag: float = 0.5
     summed_batch: int = 8

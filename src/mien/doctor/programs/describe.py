@@ -10,6 +10,7 @@ import torch
 
 from mien.doctor.programs.broadcast import broadcast_of
 from mien.doctor.programs.collapse import collapse_of
+from mien.doctor.programs.constant import common_token_of, foreground_of
 from mien.doctor.programs.curves import boundaries_of
 from mien.doctor.programs.examples import (
     keys_of,
@@ -35,6 +36,7 @@ from mien.doctor.programs.mixing import mixing_of
 from mien.doctor.programs.omissions import omissions
 from mien.doctor.programs.optimizers import has_separate_losses, held_twice
 from mien.doctor.programs.program import Program
+from mien.doctor.programs.progress import progress_of
 from mien.doctor.programs.sample import digest
 from mien.doctor.programs.settings import settings_of
 from mien.doctor.programs.stochastic import repetition_of
@@ -81,6 +83,9 @@ def describe(
         rates=rates,
         **_gradients(watch),
         settings=settings_of(watch),
+        progress=progress_of(watch),
+        foreground=foreground_of(watch),
+        common_token=common_token_of(watch),
         not_optimized=tuple(
             n for n, p in named if p.requires_grad and id(p) not in trained and _had(watch, n, p)
         ),

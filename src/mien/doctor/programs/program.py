@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from mien.doctor.programs.constant import CommonToken, Foreground
+from mien.doctor.programs.progress import Progress
 from mien.doctor.programs.settings import Settings
 from mien.train.recipe.recipe import Recipe
 
@@ -208,6 +210,9 @@ class Program:
         discarded_passes: backward passes of a step of which only the last one's gradient was used,
             median over the checked steps; 0 where all were, or there was one.
         settings: of the criterion and the optimisers.
+        progress: what the training came to.
+        foreground: what is predicted of masks; None where targets are none.
+        common_token: most common token of the inputs; None where they are none.
         gradient_norms: norm of the whole gradient in each measured step.
         clip_ratio: median of the used over the computed gradient; None if not measured.
         zero_gradients: median fraction of gradient entries that are exactly zero.
@@ -288,6 +293,9 @@ class Program:
     carried_gradients: float | None = 0.0
     discarded_passes: int = 0
     settings: Settings = field(default_factory=Settings)
+    progress: Progress = field(default_factory=Progress)
+    foreground: Foreground | None = None
+    common_token: CommonToken | None = None
     gradient_norms: tuple[float, ...] = (1.0, 0.8, 1.1)
     clip_ratio: float | None = 1.0
     zero_gradients: float = 0.0

@@ -82,6 +82,9 @@ class Recording:
         self.memory: list[tuple[int, float]] = []
         self.had_gradient: set[str] = set()
         self.stepped: set[int] = set()
+        # Steps before which an epoch ended, and the change of the weights within the next one.
+        self.jumps: list[tuple[int, float]] = []
+        self.other: nn.Module | None = None
         self.spent = self.spent_validating = 0.0
         self.failure = ""
         self.is_busy = False

@@ -19,6 +19,7 @@ from mien.doctor.programs.arguments import check_every, check_loss, names_of, op
 from mien.doctor.programs.inspection import bare, is_lazy
 from mien.doctor.programs.measuring import VALIDATION_BUDGET, Measuring
 from mien.doctor.programs.probe import same_random, untouched
+from mien.doctor.programs.progress import MAX_JUMPS, fingerprint, jump
 from mien.doctor.programs.supply import diagnose_recording
 from mien.doctor.programs.trees import is_loader, pair_of, rows
 from mien.doctor.programs.validation import Scorer
@@ -84,6 +85,7 @@ class Watch(Measuring):
         check_every(every)
         super().__init__(model, given, loss, names_of(classes), every)
         self._next_epoch, self._evaluates = 0, True
+        self._turn: list[Tensor] = []
         # Each kind of measurement ends with its first failure.
         self._keeps = self._validates = True
         self._ordered_steps = ORDERED_STEPS
@@ -145,11 +147,21 @@ class Watch(Measuring):
                 self.losses.append(float(loss))
         except Exception as error:  # noqa: BLE001 - nothing of the watch may end the loop
             self.give_up("recording the losses", error)
+        if self._turn:
+            self._end_turn(step)
         if self._keeps or step < self._ordered_steps:
             self._keep(step, inputs, targets)
         if self._listening or self.steps >= self._due:
             self._attend(step, loss, inputs, targets)
         self._ended_step = time.perf_counter()
+
+    def _end_turn(self, step: int) -> None:
+        """Keep how far the weights are from those at the end of the epoch before, a step ago."""
+        try:
+            self.jumps.append((step, jump(self._turn, fingerprint(self.bare))))
+        except Exception as error:  # noqa: BLE001 - nothing of the watch may end the loop
+            self.give_up("comparing the weights of two epochs", error)
+        self._turn = []
 
     def _keep(self, step: int, inputs: Any, targets: Any) -> None:
         """Keep examples of the first epoch, and what the first steps' batches are like."""
@@ -200,6 +212,8 @@ class Watch(Measuring):
         if self.boundaries and self.boundaries[-1] == self.steps:
             return
         self.boundaries.append(self.steps)
+        if self.steps and len(self.jumps) < MAX_JUMPS:
+            self._turn = fingerprint(self.bare)
         self.validation.start_epoch()
         # Training's examples are kept of its first epoch: they come again in the later ones.
         self._keeps = self._keeps and not self.steps
@@ -217,6 +231,8 @@ class Watch(Measuring):
         self._start_epoch(within=within)
         self.evaluations += 1
         self.validated += rows(inputs)
+        if model is not None and bare(model) is not self.bare:
+            self.other = bare(model)
         try:
             if self._evaluates and self._validates and rows(inputs):
                 self._evaluate(model, inputs, targets, full=within)

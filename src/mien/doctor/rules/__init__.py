@@ -2,7 +2,7 @@
 
 # The order of the imports is the order of the findings: the causes before what they lead to.
 from mien.doctor.rules import loop, shapes, design, inputs  # isort: skip  # noqa: F401
-from mien.doctor.rules import criterion, optimizer  # isort: skip  # noqa: F401
+from mien.doctor.rules import criterion, optimizer, progress, constant  # isort: skip  # noqa: F401
 from mien.doctor.rules import evaluation  # isort: skip  # noqa: F401
 from mien.doctor.rules import steps  # isort: skip  # noqa: F401
 from mien.doctor.rules import data, classes, validation  # isort: skip  # noqa: F401

@@ -73,7 +73,12 @@ def invalid_inputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
     )
 
 
-@rule("shuffled-labels", needs=(BASELINE,), severities=("serious",))
+@rule(
+    "shuffled-labels",
+    needs=(BASELINE,),
+    severities=("serious",),
+    explained_by={"tokens-unknown"},
+)
 def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Labels are unrelated to the images, in training or in validation."""
     train, validation = evidence.train, evidence.validation
@@ -119,7 +124,12 @@ def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | None:
     )
 
 
-@rule("data-leakage", needs=(DUPLICATE_SEARCH,), severities=("serious",))
+@rule(
+    "data-leakage",
+    needs=(DUPLICATE_SEARCH,),
+    severities=("serious",),
+    explained_by={"tokens-unknown"},
+)
 def data_leakage(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Images or subjects of validation are in training too."""
     fraction, n = evidence.duplicates
@@ -159,7 +169,12 @@ def data_leakage(evidence: Evidence, limits: Thresholds) -> Finding | None:
     )
 
 
-@rule("domain-shift", needs=(SPLIT_COMPARISON,), severities=("serious",))
+@rule(
+    "domain-shift",
+    needs=(SPLIT_COMPARISON,),
+    severities=("serious",),
+    explained_by={"few-examples"},
+)
 def domain_shift(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Validation images look different from training images."""
     if evidence.domain_shift_auc < limits.domain_shift_auc:

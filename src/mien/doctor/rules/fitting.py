@@ -37,7 +37,7 @@ MIN_LEARNING_STEPS = 150
 @rule(
     "overfitting",
     needs=(EPOCHS, TRAIN_PREDICTIONS, VALIDATION_PREDICTIONS),
-    explained_by={"shuffled-labels", "domain-shift"},
+    explained_by={"shuffled-labels", "domain-shift", "few-examples"},
 )
 def overfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Training accuracy is above validation accuracy, or validation loss rises."""
@@ -109,7 +109,7 @@ def _more_regularisation(evidence: Evidence, best_epoch: int) -> tuple[str, ...]
 @rule(
     "model-too-large",
     needs=(EPOCHS, TRAIN_PREDICTIONS, VALIDATION_PREDICTIONS),
-    explained_by={"shuffled-labels", "domain-shift"},
+    explained_by={"shuffled-labels", "domain-shift", "few-examples"},
 )
 def model_too_large(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The network overfits and has far more parameters than images."""

@@ -1,0 +1,92 @@
+"""Kept examples whose predictions, or whose tokens, are nearly all the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mien.doctor.programs.examine import evaluated
+from mien.doctor.programs.trees import is_tokens, tensors
+
+if TYPE_CHECKING:
+    from mien.doctor.programs.recording import Recording
+
+BATCHES = 4
+"""Kept batches that are predicted."""
+MIN_IDS = 50
+"""Ids of an embedding from which a text is expected to have many of them."""
+MIN_INTERIOR = 50
+"""Tokens between two others, at least: padding is at the ends, unknown words are everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreground:
+    """Fraction of the positions of kept masks that are 1, and that are predicted as 1."""
+
+    target: float
+    predicted: float
+    positions: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommonToken:
+    """The most common id of the kept tokens.
+
+    Attributes:
+        token: the id.
+        fraction: of all tokens.
+        interior: of the tokens between two others of another id.
+        distinct: distinct ids.
+        ids: that the largest embedding has.
+    """
+
+    token: int
+    fraction: float
+    interior: float
+    distinct: int
+    ids: int
+
+
+def foreground_of(watch: Recording) -> Foreground | None:
+    """Return what is predicted of masks of 0 and 1; None for other targets."""
+    masks = [next(tensors(t), None) for t in watch.train.targets[:BATCHES]]
+    known = [m.detach().cpu().float() for m in masks if m is not None and m.ndim >= 3]
+    if not known or len(known) < len(masks):
+        return None
+    if not all(bool(((m == 0) | (m == 1)).all()) for m in known):
+        return None
+    outputs = evaluated(watch, watch.train.inputs[:BATCHES])
+    if outputs is None or any(o.numel() != m.numel() for o, m in zip(outputs, known, strict=True)):
+        return None
+    values = torch.cat([o.reshape(-1) for o in outputs])
+    # Probabilities, or logits: nothing above 0.5 of the former, above 0 of the latter.
+    predicted = values > (0.5 if float(values.min()) >= 0 else 0.0)
+    wanted = torch.cat([m.reshape(-1) for m in known])
+    return Foreground(float(wanted.mean()), float(predicted.float().mean()), len(wanted))
+
+
+def common_token_of(watch: Recording) -> CommonToken | None:
+    """Return the most common id; None where inputs are no tokens of a large embedding."""
+    ids = max((m.num_embeddings for m in watch.bare.modules() if isinstance(m, nn.Embedding)),
+              default=0)  # fmt: skip
+    batches = [next(tensors(x), None) for x in watch.train.inputs]
+    known = [b.detach().cpu().long() for b in batches if b is not None and is_tokens(b)]
+    if ids < MIN_IDS or not known or len(known) < len(batches):
+        return None
+    found, counts = np.unique(torch.cat([b.reshape(-1) for b in known]), return_counts=True)
+    token = int(found[counts.argmax()])
+    interior = torch.cat([_interior(b, token) for b in known])
+    inner = float((interior == token).float().mean()) if len(interior) >= MIN_INTERIOR else 0.0
+    return CommonToken(token, float(counts.max() / counts.sum()), inner, len(found), ids)
+
+
+def _interior(tokens: Tensor, common: int) -> Tensor:
+    """Return the tokens [n, t] that have another one than `common` before and after them."""
+    other = (tokens != common).long()
+    before = other.cumsum(1) - other
+    after = other.flip(1).cumsum(1).flip(1) - other
+    return tokens[(before > 0) & (after > 0)]

@@ -1,0 +1,261 @@
+"""What a watched training came to: weights that return, few examples, models that lag behind.
+
+Read for the report, from kept examples and losses; only the weights around the end of an epoch are
+copied while the loop runs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mien.doctor.programs.inspection import is_lazy, root_mean_square
+from mien.doctor.programs.probe import untouched
+from mien.doctor.programs.trees import map_tensors, rows, tensors
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mien.doctor.programs.link import Link
+    from mien.doctor.programs.recording import Recording
+    from mien.doctor.programs.sample import Sample
+
+JUMP = 0.3
+"""Change of the weights around the end of an epoch, over their size, that one step cannot make."""
+MAX_JUMPS = 64
+MIN_RESETS = 2
+MOST = 0.8
+"""Fraction of the epochs' ends that must show a jump."""
+TRACKED, TRACKED_ENTRIES = 3, 2048
+MIN_STEPS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Weights and losses around the ends of epochs.
+
+    Attributes:
+        epochs: ends of epochs at which the weights jumped.
+        jump: median change of the weights there, over their size.
+        before: mean loss of the steps before them.
+        after: mean loss of the steps after them.
+        first: loss of the training's first steps.
+    """
+
+    epochs: int
+    jump: float
+    before: float
+    after: float
+    first: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """Loss of the same training batch with two models of one form, in evaluation mode.
+
+    Attributes:
+        first: loss of the training's first steps.
+        watched: loss of the watched model now.
+        validated: loss of the model that is validated.
+    """
+
+    first: float
+    watched: float
+    validated: float
+
+    @property
+    def progress(self) -> float:
+        """The fraction of the watched model's progress that the validated one has made."""
+        return (self.first - self.validated) / max(self.first - self.watched, 1e-12)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a training came to.
+
+    Attributes:
+        reset: weights that return to the start each epoch; None where they do not.
+        distinct: distinct training examples of an epoch; 0 where an epoch was not kept as a whole.
+        same_batch: whether all kept batches, 20 or more, are equal.
+        validation: distinct validation examples.
+        stuck_at_zero: trainable weights that were and are all zero, though they got a gradient.
+        lag: of the validated model behind the watched one; None if it is the same.
+        uniform_loss: cross-entropy of equal probabilities for all classes; None where the loss is
+            none, or is not known.
+        first_loss: of the first steps.
+        last_loss: median of the last steps.
+    """
+
+    reset: Reset | None = None
+    distinct: int = 3000
+    same_batch: bool = False
+    validation: int = 1000
+    stuck_at_zero: tuple[str, ...] = ()
+    lag: Lag | None = None
+    uniform_loss: float | None = None
+    first_loss: float = 1.0
+    last_loss: float = 0.3
+
+
+def fingerprint(model: nn.Module) -> list[Tensor]:
+    """Return copies of the first entries of the smallest trainable weights."""
+    small = sorted(
+        (p for p in model.parameters() if p.requires_grad and not is_lazy(p) and p.ndim > 1),
+        key=lambda p: p.numel(),
+    )
+    return [p.detach().reshape(-1)[:TRACKED_ENTRIES].clone() for p in small[:TRACKED]]
+
+
+def jump(before: list[Tensor], after: list[Tensor]) -> float:
+    """Return the norm of the change of two fingerprints over that of the first."""
+    if not before or [len(x) for x in before] != [len(x) for x in after]:
+        return 0.0
+    first, second = torch.cat(before).double(), torch.cat(after).double()
+    return float((second - first).norm() / max(float(first.norm()), 1e-12))
+
+
+def progress_of(watch: Recording) -> Progress:
+    """Return what a watched training came to."""
+    losses = watch.known_losses()
+    return Progress(
+        reset=_reset(watch, losses),
+        distinct=_distinct_in_epoch(watch),
+        same_batch=_same_batch(watch.train),
+        validation=len(_keys(watch.validation.sample)),
+        stuck_at_zero=_stuck_at_zero(watch),
+        lag=_lag(watch, losses),
+        uniform_loss=_uniform_loss(watch),
+        first_loss=float(np.mean(losses[:3])) if losses else math.nan,
+        last_loss=float(np.median(losses[-16:])) if losses else math.nan,
+    )
+
+
+def _reset(watch: Recording, losses: list[float]) -> Reset | None:
+    """Return how weights and losses jump at the ends of epochs; None unless most show both.
+
+    The loss alone also rises where the data are in order, the weights alone where an average of
+    them is validated.
+    """
+    ends = [(step, size) for step, size in watch.jumps if 0 < step < len(losses)]
+    far = [(step, size) for step, size in ends if size > JUMP]
+    if len(far) < max(MIN_RESETS, MOST * len(ends)):
+        return None
+    # A quarter of an epoch at most: the loss falls within it.
+    width = max(1, min(4, min(step for step, _ in far) // 4))
+    pairs = [
+        (np.mean(losses[step - width : step]), np.mean(losses[step : step + width]))
+        for step, _ in far
+    ]
+    before, after = (float(np.mean([pair[i] for pair in pairs])) for i in range(2))
+    first = float(np.mean(losses[:width]))
+    rises = float(np.mean([b > a for a, b in pairs]))
+    if not first > before or after - before < 0.5 * (first - before) or rises < MOST:
+        return None
+    return Reset(len(far), float(np.median([size for _, size in far])), before, after, first)
+
+
+def _keys(sample: Sample) -> set[bytes]:
+    """Return the distinct examples of a sample, as the bytes of their first tensor."""
+    found: set[bytes] = set()
+    for batch in sample.inputs:
+        first = next((t for t in tensors(batch) if t.ndim), None)
+        if first is None or first.is_sparse:
+            return set()
+        flat = first.detach().reshape(len(first), -1).cpu()
+        found |= {row.tobytes() for row in flat.double().numpy()}
+    return found
+
+
+def _distinct_in_epoch(watch: Recording) -> int:
+    """Return the distinct examples of the first epoch, if it is over and was kept as a whole."""
+    ended = bool(watch.boundaries and watch.boundaries[-1] > watch.boundaries[0] >= 0)
+    if not ended or watch.train.is_full:
+        return 0
+    return len(_keys(watch.train))
+
+
+def _same_batch(sample: Sample) -> bool:
+    batches = [next(tensors(batch), None) for batch in sample.inputs]
+    first = batches[0] if batches else None
+    # The last one may have been cut to what is kept.
+    known = batches[:-1]
+    return (
+        first is not None
+        and len(known) >= MIN_STEPS
+        and all(b is not None and b.shape == first.shape and torch.equal(b, first) for b in known)
+    )
+
+
+def _stuck_at_zero(watch: Recording) -> tuple[str, ...]:
+    held = {id(p) for o in watch.optimizers for g in o.param_groups for p in g["params"]}
+    if watch.steps < MIN_STEPS or not watch.optimizer_steps:
+        return ()
+    return tuple(
+        name
+        for name, p in watch.bare.named_parameters()
+        if p.requires_grad and not is_lazy(p) and p.ndim > 1 and id(p) in held
+        and watch.initial.get(name) == 0 and root_mean_square(p) == 0
+        and (name in watch.had_gradient or p.grad is not None)
+    )  # fmt: skip
+
+
+def _batch(watch: Recording) -> tuple[Any, Any, Link] | None:
+    """Return a kept training batch and how its loss is computed; None if there is none."""
+    if watch.link is None or not watch.train.inputs or not rows(watch.train.inputs[0]):
+        return None
+    return watch.train.inputs[0], watch.train.targets[0], watch.link
+
+
+def _lag(watch: Recording, losses: list[float]) -> Lag | None:
+    other, found = watch.other, _batch(watch)
+    if other is None or found is None or not losses:
+        return None
+    shapes = [{n: p.shape for n, p in m.named_parameters()} for m in (watch.bare, other)]
+    if shapes[0] != shapes[1]:
+        return None  # another network by design, such as a teacher
+    both = [_loss(watch, model, found) for model in (watch.bare, other)]
+    if both[0] is None or both[1] is None:
+        return None
+    return Lag(float(np.mean(losses[:3])), both[0], both[1])
+
+
+def _loss(watch: Recording, model: nn.Module, found: tuple[Any, Any, Link]) -> float | None:
+    inputs, targets, link = found
+    watch.is_busy = True
+    try:
+        with untouched(model, watch.device):
+            output = watch.predict(model, map_tensors(inputs, lambda t: t))
+            labels = map_tensors(targets, lambda t: t.to(watch.device))
+            return None if output is None else float(link.loss(output, labels))
+    except Exception:  # noqa: BLE001 - the user's model and criterion may raise any
+        return None
+    finally:
+        watch.is_busy = False
+
+
+def _uniform_loss(watch: Recording) -> float | None:
+    """Return the loss of outputs of 0, if it is the entropy of as many classes as there are."""
+    found = _batch(watch)
+    if found is None:
+        return None
+    inputs, targets, link = found
+    watch.is_busy = True
+    try:
+        with untouched(watch.bare, watch.device):
+            output = watch.predict(watch.bare, map_tensors(inputs, lambda t: t))
+            labels = map_tensors(targets, lambda t: t.to(watch.device))
+            if output is None or output.ndim < 2:
+                return None
+            value = float(link.loss(torch.zeros_like(output), labels))
+    except Exception:  # noqa: BLE001 - as above
+        return None
+    finally:
+        watch.is_busy = False
+    # The logarithm shows that it is a cross-entropy, however the criterion is called.
+    known = {math.log(2), *(math.log(k) for k in output.shape[1:] if k > 1)}
+    return value if any(abs(value - k) < 1e-4 for k in known) else None
