@@ -27,7 +27,7 @@ from mien.doctor.facts import (
     newcombe_difference,
 )
 from mien.doctor.figure import draw_findings
-from mien.doctor.rules.steps import smaller_rate
+from mien.doctor.rules.rates import smaller_rate
 from mien.doctor.thresholds import Thresholds
 from mien.evaluate.bootstrap import wilson
 from mien.train.loop.find_lr import RangeTest

@@ -26,7 +26,7 @@ class Diagnosis:
     """What the rules say of a training.
 
     Attributes:
-        findings: the serious ones first.
+        findings: those of high confidence first, then the serious ones.
         not_judged: name of each rule that abstained → the reason.
     """
 
@@ -35,7 +35,7 @@ class Diagnosis:
 
 
 def diagnose(evidence: Evidence, limits: Thresholds | None = None) -> list[Finding]:
-    """Return what is wrong with a training, the serious first; empty where nothing is found."""
+    """Return what is wrong with a training, the surest and the serious first; empty if nothing."""
     return apply_rules(evidence, limits).findings
 
 
@@ -58,4 +58,13 @@ def judge(evidence: Evidence, rules: Iterable[Rule], limits: Thresholds | None =
     # Explained findings explain others in turn: all names count, also of those left out.
     names = {finding.name for finding in found}
     kept = [f for f in found if not names & RULES[f.name].explained_by]
-    return Diagnosis(sorted(kept, key=lambda f: f.severity != "serious"), not_judged)
+    return Diagnosis(sorted(kept, key=_order), not_judged)
+
+
+def _order(finding: Finding) -> tuple[bool, bool, bool]:
+    """Return the key to sort by: what was observed itself comes before what may follow from it."""
+    return (
+        finding.severity == "note" or finding.confidence != "high",
+        finding.severity != "serious",
+        finding.confidence == "low",
+    )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from mien.doctor.evidence import Evidence, Predictions
     from mien.doctor.programs.program import Program
+    from mien.doctor.thresholds import Thresholds
     from mien.train.loop.signals import EpochSignals, StartSignals
 
 USUAL_DECAY = 0.05
@@ -170,6 +171,33 @@ def late_loss_drop(evidence: Evidence) -> float:
         return 0.0
     slope, start = np.polyfit(np.linspace(0, 1, len(last)), last, 1)
     return float(-slope / max(start, 1e-6))
+
+
+def is_learning(evidence: Evidence, limits: Thresholds) -> bool:
+    """Return whether a watched loop's loss fell from its start and below a constant prediction's.
+
+    Without that a larger network or more epochs do not help: something keeps it from learning.
+    """
+    curve = loss_curve(evidence)
+    if evidence.program is None or len(curve) < 6:
+        return True
+    # The mean of six stretches, so that single batches do not decide.
+    end, chance = float(np.mean(curve[-6:])), chance_loss(evidence)
+    fell = end < (1 - limits.late_loss_drop) * max(initial_loss(evidence), curve[0])
+    return fell and not end >= limits.undiminished_loss * chance
+
+
+def fall_within_epochs(evidence: Evidence) -> float:
+    """Return the median fraction by which the loss falls within one of the last epochs.
+
+    Where it falls within each epoch and not from epoch to epoch, each begins anew.
+    """
+    parts = [e.losses for e in evidence.signals if len(e.losses) >= 8]
+    falls = [
+        1 - float(np.mean(p[-len(p) // 4 :])) / max(float(np.mean(p[: len(p) // 4])), 1e-6)
+        for p in parts[len(parts) * 2 // 3 :]
+    ]
+    return float(np.median(falls)) if len(parts) >= 3 else 0.0
 
 
 def accuracy(y_true_n: NDArray[np.int64], scores_nk: NDArray[np.float64] | None) -> Estimate | None:

@@ -140,6 +140,7 @@ UNSOUND_LOOP = frozenset(
         "optimizer-not-stepped",
         "gradients-accumulate",
         "parameters-not-optimized",
+        "trained-in-eval-mode",
         "learning-rate-vanishes",
         "loss-activation-mismatch",
         "poor-initialization",

@@ -42,6 +42,9 @@ class Thresholds:
         unbounded_loss: negative loss, in units of its size at the start (at least 1), that no
             bounded loss reaches.
         target_size: absolute target of a regression above which it needs scaling.
+        target_ratio: deviation of a column of targets over another's above which it outweighs it.
+        dead_layer: fraction of a watched layer's units that are dead where the loss fell to half
+            of a constant prediction's: small layers often lose units and learn nonetheless.
         small_network: parameters below which a network may be too small.
         below_baseline: accuracy below the baseline's above which the network underfits.
         r2_gap: R² of a regression below the baseline's above which it underfits.
@@ -128,6 +131,8 @@ class Thresholds:
     parameters_per_image: float = 500.0
     unbounded_loss: float = 100.0
     target_size: float = 100.0
+    target_ratio: float = 100.0
+    dead_layer: float = 0.9
     small_network: int = 20_000
     below_baseline: float = 0.05
     r2_gap: float = 0.1

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MAX_FITTED = 600
 """Training examples that the baseline is fitted on, at most."""
 MAX_FEATURES = 3072
+MAX_RANGES = 5.0
+"""Distance from a column's median, in interquartile ranges, that a value has at most: 6.7
+deviations of a normal distribution, which one value in 5e10 exceeds."""
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
 
 
@@ -27,10 +30,24 @@ def standardized(
     # Every n-th feature of a large image is enough for a baseline.
     step = max(1, train_nd.shape[1] // MAX_FEATURES)
     parts = [np.nan_to_num(x[:, ::step], posinf=0.0, neginf=0.0) for x in (train_nd, other_md)]
+    parts = _clipped(parts[0], parts[1])
     mean, spread = parts[0].mean(axis=0), parts[0].std(axis=0)
     # A feature that hardly varies would be noise, blown up.
     spread = np.where(spread < 1e-3 * max(float(spread.max(initial=0)), 1e-12), np.inf, spread)
     return (parts[0] - mean) / spread, np.clip((parts[1] - mean) / spread, -30, 30)
+
+
+def _clipped(
+    train_nd: NDArray[np.float64], other_md: NDArray[np.float64]
+) -> list[NDArray[np.float64]]:
+    """Return both with the values far outside a column's middle half moved to MAX_RANGES from it.
+
+    A constant such as -999 for missing values would hide the values that are there.
+    """
+    low, middle, high = np.quantile(train_nd, [0.25, 0.5, 0.75], axis=0)
+    # Of a column that is mostly one value, such as a count of 0, the others say everything.
+    reach = np.where(high > low, MAX_RANGES * (high - low), np.inf)
+    return [np.clip(x, middle - reach, middle + reach) for x in (train_nd, other_md)]
 
 
 def kernel_baseline(

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mien.doctor.facts import mean_recall
 from mien.doctor.programs.broadcast import broadcast_of
 from mien.doctor.programs.collapse import collapse_of
+from mien.doctor.programs.columns import (
+    distinct_fraction,
+    input_columns,
+    is_augmented,
+    target_columns,
+)
 from mien.doctor.programs.constant import common_token_of, foreground_of
 from mien.doctor.programs.curves import boundaries_of
 from mien.doctor.programs.examples import (
@@ -25,8 +32,10 @@ from mien.doctor.programs.inspection import (
     equal_rows,
     frozen_untrained,
     is_lazy,
+    narrowest,
     scheduler_faults,
     schedulers_of,
+    still_norms,
     unregistered,
     without_bias,
 )
@@ -43,6 +52,7 @@ from mien.doctor.programs.stochastic import repetition_of
 from mien.doctor.programs.trees import features, is_tokens, tensors
 
 if TYPE_CHECKING:
+    from mien.doctor.evidence import Predictions
     from mien.doctor.programs.examine import Examination
     from mien.doctor.programs.recording import Recording
     from mien.doctor.programs.task import Task
@@ -69,7 +79,7 @@ def describe(
     )
     # By identity: == of tensors compares their values.
     trained = {id(p) for o in watch.optimizers for g in o.param_groups for p in g["params"]}
-    named = list(model.named_parameters())
+    named, schedulers = list(model.named_parameters()), schedulers_of(watch.optimizers)
     return Program(
         kind=task.kind,
         steps=watch.steps,
@@ -101,7 +111,7 @@ def describe(
         train_mode_evaluations=watch.train_mode_evaluations,
         evaluations=watch.evaluations,
         validations=len(watch.boundaries),
-        scheduler=scheduler_faults(schedulers_of(watch.optimizers), watch.steps, epochs),
+        scheduler=scheduler_faults(schedulers, watch.steps, epochs),
         epochs=epochs,
         **_data(watch, task),
         same_direction=tuple(sorted(watch.equal_at_start & equal_rows(model))),
@@ -124,11 +134,22 @@ def describe(
         **_labels(task),
         **_resources(watch),
         learned_well=_learned_well(watch, task),
+        losses=task.losses.get("train"),
+        target_columns=target_columns(watch),
+        narrowest=narrowest(model),
+        plateau_mode=next((s.mode for s in schedulers if hasattr(s, "mode_worse")), ""),
+        still_norms=still_norms(model),
         baseline_score=task.scores.get("baseline"),
         validation_score=task.scores.get("validation"),
         train_score=task.scores.get("train"),
         notes=(*watch.notes, *omissions(watch, task)),
     )
+
+
+def is_weighted(watch: Recording) -> bool:
+    """Return whether the criterion weights classes."""
+    weights = (getattr(watch.criterion, name, None) for name in ("weight", "pos_weight"))
+    return any(weight is not None for weight in weights)
 
 
 def _name(criterion: Any) -> str:
@@ -169,6 +190,10 @@ def _data(watch: Recording, task: Task) -> dict[str, Any]:
     values["targets_are_inputs"] = targets_are_inputs(watch.train)
     values["has_targets"] = bool(watch.order.batches)
     values["tokens"] = targets_are_tokens(watch.train)
+    values["images"] = first is not None and first.ndim > 3
+    values["columns"] = input_columns(watch)
+    values["distinct_inputs"] = distinct_fraction(watch)
+    values["augmented"] = is_augmented(watch)
     values["varying_validation"] = watch.validation.varies
     values["class_runs"] = _class_runs(watch, task)
     keys = [digest(t) for t in watch.order.batches]
@@ -282,9 +307,14 @@ def _learned_well(watch: Recording, task: Task) -> bool:
     if losses and not math.isfinite(losses[-1]):
         return False
     low = bool(losses) and 0 <= float(np.median(losses)) < NEARLY_ZERO * task.chance
+    # Not every loss is the squared error that R² judges: a quantile's or a margin's is not.
+    own, other = task.losses.get("validation", task.losses.get("train", (math.nan, math.nan)))
+    low = low or own <= other < (1 - BASELINE_KNOWS) * task.chance
     score, baseline = task.scores.get("validation"), task.scores.get("baseline validation")
     if score is None or baseline is None:
         score, baseline = task.scores.get("train"), task.scores.get("baseline")
+    elif is_weighted(watch) and task.validation is not None:
+        score, baseline = _recalls(task.validation)
     if score is None or baseline is None or math.isnan(score):
         return low
     floor = 0.0
@@ -292,4 +322,12 @@ def _learned_well(watch: Recording, task: Task) -> bool:
         floor = float(task.class_counts_k.max() / task.class_counts_k.sum())
     if baseline < floor + BASELINE_KNOWS:
         return low
-    return score >= baseline - MARGIN
+    return score >= baseline - MARGIN or own <= other < (1 - BASELINE_KNOWS) * task.chance
+
+
+def _recalls(part: Predictions) -> tuple[float | None, float | None]:
+    """Return the mean recall of network and baseline, which class weights trade accuracy for."""
+    if part.probs_nk is None or not len(part.baseline_nk):
+        return None, None
+    network, baseline = (mean_recall(part.y_true_n, s) for s in (part.probs_nk, part.baseline_nk))
+    return network, baseline

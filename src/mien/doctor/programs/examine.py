@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from mien.doctor.programs.recording import Recording
 
+FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError)
 MAX_ROWS = 256
 MIN_ROWS = 16
 """Examples below which a unit that never changes may be chance."""
@@ -47,8 +48,11 @@ def examine(watch: Recording) -> Examination:
     if not watch.train.inputs:
         return found
     batch = _batch(watch)
-    if batch is None or not rows(batch):
+    if watch.form == "other" or batch is None or not rows(batch):
         return found
+    if not _is_accepted(watch, batch):
+        # A graph's network takes all nodes or none.
+        batch = watch.train.inputs[0]
     tracer = _Tracer(found, watch.bare, owners(watch), count=rows(batch))
     watch.is_busy = True
     try:
@@ -79,6 +83,21 @@ def _batch(watch: Recording) -> Any:
         if count >= MAX_ROWS:
             break
     return torch.cat(parts)[:MAX_ROWS]
+
+
+def _is_accepted(watch: Recording, batch: Any) -> bool:
+    """Return whether the model takes several batches joined into one."""
+    if len(watch.train.inputs) < 2:
+        return True
+    watch.is_busy = True
+    try:
+        with untouched(watch.bare, watch.device):
+            watch.predict(watch.bare, batch)
+    except FAILURES:
+        return False
+    finally:
+        watch.is_busy = False
+    return True
 
 
 class _Tracer:
@@ -181,7 +200,10 @@ def _is_affine(watch: Recording, batch: Any) -> bool | None:
     if half < 4:
         return None
     first, second = batch[:half], batch[half : 2 * half]
-    results = [watch.predict(watch.bare, x) for x in (first, second, (first + second) / 2)]
+    try:
+        results = [watch.predict(watch.bare, x) for x in (first, second, (first + second) / 2)]
+    except FAILURES:
+        return None  # a part of a graph is none
     a, b, middle = (None if r is None else r.double() for r in results)
     if a is None or b is None or middle is None or not bool(torch.isfinite(middle).all()):
         return None

@@ -21,6 +21,8 @@ LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase, nn.MultiheadAttention,
 PLAIN = (nn.Linear, nn.modules.conv._ConvNd)
 """Weight layers that compute an affine function and nothing else."""
 MAX_RUN_IN_STEPS = 0.5
+MIN_MOMENTUM = 1e-3
+"""Momentum below which a batch norm's statistics have moved by half after 700 steps at most."""
 
 
 def bare(model: nn.Module) -> nn.Module:
@@ -148,7 +150,27 @@ def without_bias(model: nn.Module) -> tuple[str, ...]:
     layers = [(n, m) for n, m in model.named_modules() if isinstance(m, PLAIN)]
     if any(isinstance(m, NORMS) for m in model.modules()) or not layers:
         return ()
-    return () if any(m.bias is not None for _, m in layers) else tuple(n for n, _ in layers)
+    # Recurrent and attention layers have biases of their own, such as bias_ih_l0.
+    biased = any("bias" in name.rpartition(".")[2] for name, _ in model.named_parameters())
+    return () if biased else tuple(n for n, _ in layers)
+
+
+def narrowest(model: nn.Module) -> tuple[str, int] | None:
+    """Return name and outputs of the weight layer with the fewest, the last one aside."""
+    layers = [(n, len(m.weight)) for n, m in model.named_modules() if _is_plain(m)]
+    return min(layers[:-1], key=lambda layer: layer[1], default=None)
+
+
+def still_norms(model: nn.Module) -> tuple[str, ...]:
+    """Return batch norms whose momentum leaves their running statistics as they were."""
+    return tuple(
+        name
+        for name, module in model.named_modules()
+        # None is the mean over all batches.
+        if isinstance(module, BATCH_NORMS)
+        and module.momentum is not None
+        and module.momentum < MIN_MOMENTUM
+    )
 
 
 def schedulers_of(optimizers: Sequence[torch.optim.Optimizer]) -> list[Any]:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mien.doctor.programs.calls import call_as, form_of
 from mien.doctor.programs.inspection import is_lazy
 from mien.doctor.programs.link import link_of
 from mien.doctor.programs.memory import resident_mb
 from mien.doctor.programs.probe import Probe, untouched
 from mien.doctor.programs.recording import Recording
-from mien.doctor.programs.trees import call, main_output, map_tensors, rows
+from mien.doctor.programs.trees import main_output, map_tensors, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,6 +69,7 @@ class Measuring(Recording):
         self._forward_hook: Any = None
         self._seen_evaluations = 0
         self._measures = True
+        self._calls: list[tuple[Any, ...]] = []
 
     def _unhook(self) -> None:
         self._rest()
@@ -90,6 +92,9 @@ class Measuring(Recording):
     def _attend(self, step: int, loss: Any, inputs: Any, targets: Any) -> None:
         """Measure the step if it was armed; observe the next ones if a measurement is due."""
         try:
+            if self._calls:
+                self.form = self.form or form_of(self._calls, inputs)
+                self._calls = []
             if not self._listening:
                 if self._is_due():
                     self._listen()
@@ -222,7 +227,7 @@ class Measuring(Recording):
 
     def _loss_after(self, probe: Probe, inputs: Any, labels: Any) -> float | None:
         """Return the batch's loss after the step, with the dropout it had before."""
-        if self.link is None or probe.random is None or not rows(inputs):
+        if self.link is None or self.form == "other" or probe.random is None or not rows(inputs):
             return None
         kind, dtype = probe.autocast or (self.device.type, torch.bfloat16)
         self.is_busy = True
@@ -233,7 +238,7 @@ class Measuring(Recording):
                 moved = map_tensors(inputs, lambda t: t.to(self.device))
                 # The bare module: a compiled one would be compiled again without gradients.
                 with torch.autocast(kind, dtype, enabled=probe.autocast is not None):
-                    output = main_output(call(self.bare, moved))
+                    output = main_output(call_as(self.form, self.bare, moved))
                 return None if output is None else float(self.link.loss(output, labels))
         finally:
             self.is_busy = False
@@ -266,6 +271,8 @@ class Measuring(Recording):
             if self.is_lazy:
                 self.inspect(first=self.steps == 0)
                 self._arm()
+            if not self.form:
+                self._calls.append(inputs)
             if self._probe is not None:
                 found = main_output(output)
                 self._probe.output = None if found is None else found.detach()

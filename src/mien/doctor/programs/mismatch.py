@@ -107,6 +107,12 @@ def _binary(outputs: OutputStatistics) -> Mismatch | None:
     return None
 
 
+def _range(low: float, high: float) -> str:
+    if high == float("inf"):
+        return f"gives no values below {low:g}"
+    return f"ends at {low:g} and {high:g}"
+
+
 def _squared(program: Program, outputs: OutputStatistics) -> Mismatch | None:
     if program.one_hot_targets or (program.kind == "classification" and outputs.units > 1):
         return Mismatch("regression-loss-for-classes", "warning",
@@ -122,7 +128,7 @@ def _squared(program: Program, outputs: OutputStatistics) -> Mismatch | None:
     if beyond > 0.05:
         return Mismatch("targets-out-of-range", "serious",
                         f"a {outputs.last_activation} cannot reach the targets",
-                        f"{outputs.last_activation} ends at {low:g} and {high:g}",
+                        f"{outputs.last_activation} {_range(low, high)}",
                         "Remove the last activation, or scale the targets to its range.",
                         )  # fmt: skip
     if outputs.units == 1 and outputs.last_activation == "Softmax":

@@ -190,6 +190,29 @@ class Broadcast:
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the inputs or of the targets.
+
+    Attributes:
+        index: from 0.
+        low: smallest value.
+        high: largest value.
+        mean: of the values.
+        std: their standard deviation.
+        constant: whole number far from all other values, such as -999 for a missing value.
+        constant_fraction: fraction of the values that are this number; 0 if there is none.
+    """
+
+    index: int
+    low: float
+    high: float
+    mean: float
+    std: float
+    constant: float = 0.0
+    constant_fraction: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """Evidence of a watched training that a run folder of mien does not hold.
 
@@ -242,6 +265,11 @@ class Program:
         targets_are_inputs: whether all sampled targets equal their inputs, as an autoencoder's.
         has_targets: whether the watch got targets.
         tokens: whether the inputs are token ids.
+        images: whether an input has two dimensions or more, such as an image's rows and columns.
+        columns: of the inputs, where they are a table; at most 512.
+        distinct_inputs: fraction of the first epoch's kept inputs that differ from all others.
+        augmented: whether the inputs of the second epoch are others than those of the first; None
+            if unknown.
         input_shift: largest distance of a validation mean from the training mean, in standard
             deviations of all training inputs; None if not comparable.
         input_scale: standard deviation of validation inputs over that of training inputs.
@@ -274,6 +302,12 @@ class Program:
         wait_fraction: median fraction of a step spent between two steps, waiting for a batch.
         wait_seconds: median of that time.
         learned_well: whether the network is as good as the baseline, or its loss nearly 0.
+        losses: the network's loss on training examples, and that of the baseline's predictions;
+            None where that is no regression, or the loss could not be computed again.
+        target_columns: of float targets [n, k]; at most 16.
+        narrowest: name and outputs of the weight layer with the fewest, the last one aside.
+        plateau_mode: of a ReduceLROnPlateau, 'min' or 'max'; '' without one.
+        still_norms: batch norms whose momentum leaves their running statistics as they were.
         baseline_score: accuracy or R² of the baseline on left-out training examples.
         validation_score: accuracy or R² of the network on validation.
         train_score: accuracy or R² of the network on training examples.
@@ -320,6 +354,10 @@ class Program:
     targets_are_inputs: bool = False
     has_targets: bool = True
     tokens: bool = False
+    images: bool = False
+    columns: tuple[Column, ...] = ()
+    distinct_inputs: float = 1.0
+    augmented: bool | None = False
     input_shift: float | None = 0.0
     input_scale: float = 1.0
     varying_validation: bool = False
@@ -347,6 +385,11 @@ class Program:
     wait_fraction: float = 0.0
     wait_seconds: float = 0.0
     learned_well: bool = False
+    losses: tuple[float, float] | None = None
+    target_columns: tuple[Column, ...] = ()
+    narrowest: tuple[str, int] | None = None
+    plateau_mode: str = ""
+    still_norms: tuple[str, ...] = ()
     baseline_score: float | None = None
     validation_score: float | None = None
     train_score: float | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mien.doctor.programs.calls import OTHER, Form, call_as, has_forward
 from mien.doctor.programs.inspection import (
     BATCH_NORMS,
     DROPOUTS,
@@ -20,7 +21,7 @@ from mien.doctor.programs.inspection import (
 )
 from mien.doctor.programs.outputs import OutputSummary
 from mien.doctor.programs.sample import Sample, TargetOrder
-from mien.doctor.programs.trees import call, main_output, map_tensors
+from mien.doctor.programs.trees import main_output, map_tensors
 from mien.doctor.programs.validation import Validation
 from mien.errors import counted
 
@@ -67,10 +68,11 @@ class Recording:
         # Now, before the first step: later the initial weights are gone.
         self.inspect(first=True)
         self.is_lazy = any(is_lazy(p) for p in self.bare.parameters())
+        self.form: Form = "" if has_forward(self.bare) else "other"
         self.losses: list[Tensor | float] = []
         self.rates: list[float] = []
         self.rows: list[StepRow] = []
-        self.train, self.order = Sample(), TargetOrder()
+        self.train, self.again, self.order = Sample(), Sample(), TargetOrder()
         self.batch_sizes: list[int] = []
         self.validation = Validation()
         self.boundaries: list[int] = []
@@ -113,7 +115,9 @@ class Recording:
         """Return the model's main output, in evaluation mode, on inputs of the loop's form."""
         model.eval()
         moved = map_tensors(inputs, lambda t: t.to(self.device))
-        return main_output(call(model, moved))
+        if self.form == "other":
+            self.note(OTHER)
+        return main_output(call_as(self.form, model, moved))
 
     def known_losses(self) -> list[float]:
         """Return the loss of each step."""

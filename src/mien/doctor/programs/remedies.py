@@ -58,6 +58,22 @@ def for_program(finding: Finding, evidence: Evidence) -> Finding:
         return replace(finding, plot=plot)
     rate = next((s for s in finding.settings if s.startswith("optimizer.lr=")), "")
     text = REMEDIES[finding.name].format(lr=f", to about {rate.split('=')[1]}" if rate else "")
+    if finding.name == "shuffled-labels" and finding.confidence == "low":
+        text = (
+            "If the order of the tokens decides, this is no fault. Otherwise check that inputs and "
+            "labels are joined in the right order, and that both splits number their tokens alike."
+        )
+    if finding.name == "invalid-inputs" and finding.numbers.get("constants"):
+        text = (
+            "Replace the constant by the column's median, and add a column that says where. " + text
+        )
+    if finding.name == "underfitting" and not finding.numbers.get("learns", 1):
+        text = (
+            "A larger network does not help: see whether it can fit 32 examples, and look at the "
+            "weight decay, clipping, and what is reset or frozen."
+        )
+    if finding.name == "batch-norm-statistics" and finding.numbers.get("still"):
+        text = "Use momentum=0.1, PyTorch's default: with 0 running statistics never change."
     if finding.name == "class-imbalance" and finding.severity == "serious":
         text = "Add examples of the missing class, or correct the mapping of its labels."
     return replace(
@@ -68,7 +84,7 @@ def for_program(finding: Finding, evidence: Evidence) -> Finding:
         remedy=text,
         settings=(),
         plot=plot,
-        confidence="high" if finding.name == "diverged" else "medium",
+        confidence="high" if finding.name == "diverged" else finding.confidence,
     )
 
 

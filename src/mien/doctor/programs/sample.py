@@ -28,11 +28,12 @@ class Sample:
         self.targets: list[Any] = []
         self.count = 0
         self.bytes = 0
+        self.is_closed = False
 
     @property
     def is_full(self) -> bool:
         """Whether no further example is kept."""
-        return self.count >= MAX_ROWS or self.bytes >= MAX_BYTES
+        return self.is_closed or self.count >= MAX_ROWS or self.bytes >= MAX_BYTES
 
     def add(self, inputs: Any, targets: Any) -> None:
         """Keep a copy of a batch, or of its first examples."""
@@ -41,6 +42,10 @@ class Sample:
             return
         # Bytes of one example, so that large images fill the memory no further than small ones.
         size = sum(t.numel() * t.element_size() for t in tensors(inputs)) / n
+        # A graph's nodes belong together: a part of a batch is kept only if nothing else is.
+        if self.count and self.count + n > MAX_ROWS:
+            self.is_closed = True
+            return
         keep = min(n, MAX_ROWS - self.count, max(1, int((MAX_BYTES - self.bytes) / max(size, 1))))
         # Of the first examples, not at random: which ones are kept must not take random numbers
         # from the loop.

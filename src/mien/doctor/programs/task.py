@@ -48,6 +48,7 @@ class Task:
         validation: the same.
         is_log_loss: whether the loss is the negative log-likelihood of the classes.
         scores: accuracy or R² by 'train', 'validation' and 'baseline'.
+        losses: of a regression by split: the network's, and that of the baseline's predictions.
     """
 
     kind: Kind = "other"
@@ -59,6 +60,7 @@ class Task:
     validation: Predictions | None = None
     is_log_loss: bool = False
     scores: dict[str, float] = field(default_factory=dict)
+    losses: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def task_of(watch: Recording, outputs: Mapping[str, list[Tensor] | None]) -> Task:
@@ -123,7 +125,9 @@ def _kind(watch: Recording, split: Split) -> Kind:
     # One-hot targets; rows with several ones would be a multi-label task.
     if binary and columns == units > 1 and bool((split.targets.sum(axis=1) == 1).all()):
         return "classification"
-    if binary and columns == 1 and units == 1 and (probabilistic or not name):
+    # Targets that are all 0 belong to a loss without labels, such as a residual's.
+    both = not first.is_floating_point() or len(np.unique(split.targets)) == 2
+    if binary and columns == 1 and units == 1 and (probabilistic or (not name and both)):
         return "binary"
     if columns == units and not probabilistic:
         return "regression"
@@ -236,6 +240,28 @@ def _values(watch: Recording, task: Task, train: Split, validation: Split | None
         task.scores["validation"] = _r2(validation.targets, validation.outputs, centre)
         if len(other):
             task.scores["baseline validation"] = _r2(validation.targets, other, centre)
+    for name, split, values in (("train", train, left_out), ("validation", validation, other)):
+        losses = None if split is None or not len(values) else _losses(watch, split, values)
+        if losses is not None:
+            task.losses[name] = losses
+
+
+def _losses(
+    watch: Recording, split: Split, baseline: NDArray[np.float64]
+) -> tuple[float, float] | None:
+    """Return the loss of the network's outputs and of a baseline's, of the same examples."""
+    link, n = watch.link, len(baseline)
+    if link is None:
+        return None
+    wanted = torch.from_numpy(split.targets[:n]).float().reshape(n, *watch.outputs.target_shape[1:])
+    outputs = torch.from_numpy(split.outputs[:n]).float()
+    try:
+        own = link.criterion(link.transform(outputs).reshape(wanted.shape), wanted)
+        other = link.criterion(torch.from_numpy(baseline).float().reshape(wanted.shape), wanted)
+        found = float(own.mean()), float(other.mean())
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):
+        return None
+    return found if np.isfinite(found).all() else None
 
 
 def _r2(

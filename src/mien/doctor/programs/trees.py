@@ -159,5 +159,6 @@ def features(batches: list[Any]) -> NDArray[np.float64] | None:
 
 
 def is_tokens(inputs: Tensor) -> bool:
-    """Return whether inputs are token ids: two-dimensional, of a whole type."""
-    return not inputs.is_floating_point() and inputs.ndim == 2 and inputs.dtype != torch.uint8
+    """Return whether inputs are token ids: of a whole type, one or a sequence for an example."""
+    whole = not inputs.is_floating_point() and not inputs.is_complex()
+    return whole and inputs.ndim in (1, 2) and inputs.dtype not in (torch.uint8, torch.bool)

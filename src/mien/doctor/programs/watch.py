@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from mien.doctor.programs.arguments import check_every, check_loss, names_of, optimizers_of
+from mien.doctor.programs.calls import OTHER
 from mien.doctor.programs.inspection import bare, is_lazy
 from mien.doctor.programs.measuring import VALIDATION_BUDGET, Measuring
 from mien.doctor.programs.probe import same_random, untouched
 from mien.doctor.programs.progress import MAX_JUMPS, fingerprint, jump
 from mien.doctor.programs.supply import diagnose_recording
-from mien.doctor.programs.trees import is_loader, pair_of, rows
+from mien.doctor.programs.trees import head, is_loader, pair_of, rows
 from mien.doctor.programs.validation import Scorer
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ ORDERED_STEPS, SIZED_STEPS = 512, 64
 MIN_ORDERED, REPEATED = 128, 16
 """Steps whose targets are kept at least, and after the first epoch: as many batches show that the
 order comes again."""
+REVISITED = 64
+"""Examples of the second epoch that are kept, to see whether they are those of the first."""
 EARLY_EPOCHS, EPOCH_GROWTH = 8, 1.3
 """Epochs whose validation is evaluated even beyond the budget; later ones at growing distances."""
 
@@ -88,6 +91,7 @@ class Watch(Measuring):
         self._turn: list[Tensor] = []
         # Each kind of measurement ends with its first failure.
         self._keeps = self._validates = True
+        self._revisits = False
         self._ordered_steps = ORDERED_STEPS
 
     def __enter__(self) -> Watch:
@@ -149,7 +153,7 @@ class Watch(Measuring):
             self.give_up("recording the losses", error)
         if self._turn:
             self._end_turn(step)
-        if self._keeps or step < self._ordered_steps:
+        if self._keeps or self._revisits or step < self._ordered_steps:
             self._keep(step, inputs, targets)
         if self._listening or self.steps >= self._due:
             self._attend(step, loss, inputs, targets)
@@ -173,8 +177,12 @@ class Watch(Measuring):
             if self._keeps:
                 self.train.add(inputs, targets)
                 self._keeps = not self.train.is_full
+            elif self._revisits:
+                self.again.add(head(inputs, REVISITED), ())
+                self._revisits = self.again.count < REVISITED
         except Exception as error:  # noqa: BLE001 - as above
-            self._keeps, self._ordered_steps = False, 0
+            self._keeps = self._revisits = False
+            self._ordered_steps = 0
             self.give_up("keeping examples", error)
 
     def validate(self, model: nn.Module | None, inputs: Any, targets: Any = None) -> None:
@@ -216,6 +224,7 @@ class Watch(Measuring):
             self._turn = fingerprint(self.bare)
         self.validation.start_epoch()
         # Training's examples are kept of its first epoch: they come again in the later ones.
+        self._revisits = bool(self.steps) and not any(self.boundaries[:-1])
         self._keeps = self._keeps and not self.steps
         if self.steps and self._ordered_steps == ORDERED_STEPS:
             self._ordered_steps = min(ORDERED_STEPS, max(MIN_ORDERED, self.steps + REPEATED))
@@ -248,6 +257,9 @@ class Watch(Measuring):
         if any(is_lazy(p) for p in target.parameters()):
             # A forward pass of the watch's own would draw the initial weights.
             self.note("a validation before the first forward pass of a lazy module was left out")
+            return
+        if self.form == "other":
+            self.note(OTHER)
             return
         self.is_busy = True
         try:

@@ -12,7 +12,7 @@ from mien.doctor.finding import Finding
 from mien.doctor.programs.bars import bars, listed
 from mien.doctor.requirements import PROGRAM
 from mien.doctor.rule import Abstention, rule
-from mien.doctor.rules.steps import diverged, learning_rate_too_high
+from mien.doctor.rules.rates import diverged, learning_rate_too_high
 
 if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence

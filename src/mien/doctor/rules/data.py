@@ -26,7 +26,10 @@ from mien.doctor.rule import LEARNS_NOTHING, Abstention, rule
 from mien.evaluate.bootstrap import wilson
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mien.doctor.evidence import Evidence, Predictions
+    from mien.doctor.programs.program import Column
     from mien.doctor.thresholds import Thresholds
     from mien.evaluate.bootstrap import Estimate
 
@@ -34,6 +37,10 @@ MAX_BLANK = 0.05
 """Fraction of images without contrast above which the data are damaged."""
 PIXEL_STD = (0.15, 6.0)
 """Standard deviations of the normalised pixels that a network learns from without trouble."""
+MIN_DISTINCT = 0.5
+"""Fraction of the inputs that must differ for labels to be judged by them."""
+MIN_RARE = 30
+"""Examples of a class below which a baseline predicts a far more common one instead."""
 HARDNESS = 0.55
 """Confident predictions must contradict their labels at this fraction of the overall error rate
 or more for the labels to be at fault; below it the task is hard, or the baseline weak."""
@@ -60,16 +67,43 @@ def invalid_inputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
         return None
     if low < train.std < high and abs(train.mean) < 3 * max(train.std, 1.0):
         return None
+    columns = () if evidence.program is None else evidence.program.columns
     return Finding(
         "invalid-inputs",
         "serious",
         "the inputs are not normalised",
-        f"After normalisation the pixels have mean {train.mean:.3g} and standard deviation "
+        f"{_scales(columns)}; networks learn best from mean 0 and deviation 1."
+        if columns
+        else f"After normalisation the pixels have mean {train.mean:.3g} and standard deviation "
         f"{train.std:.3g}; networks learn best from mean 0 and deviation 1.",
         "Normalise, and check that the pixels use the range 0 to 255.",
         ("network.normalise=image",),
-        {"mean": train.mean, "std": train.std},
+        {
+            "mean": train.mean,
+            "std": train.std,
+            "constants": sum(c.constant_fraction > 0 for c in columns),
+        },
         brightness_plot(evidence),
+    )
+
+
+def _scales(columns: Sequence[Column]) -> str:
+    """Return the scales of a table's columns, and a constant that may stand for missing values."""
+    missing = max(columns, key=lambda c: c.constant_fraction)
+    worst = missing if missing.constant_fraction else max(columns, key=lambda c: c.std)
+    spreads = [c.std for c in columns]
+    text = (
+        f"Column {worst.index} has values from {worst.low:.4g} to {worst.high:.4g}, mean "
+        f"{worst.mean:.3g}, deviation {worst.std:.3g}; the deviations of the {len(columns):,} "
+        f"columns lie between {min(spreads):.3g} and {max(spreads):.3g}"
+    )
+    if not missing.constant_fraction:
+        return text
+    several = sum(c.constant == missing.constant and c.constant_fraction > 0 for c in columns)
+    return (
+        f"{missing.constant_fraction:.1%} of the values of column {missing.index} are exactly "
+        f"{missing.constant:g}, far from all others, as where that stands for a missing value "
+        f"({several:,} such columns). {text}"
     )
 
 
@@ -77,9 +111,9 @@ def invalid_inputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
     "shuffled-labels",
     needs=(BASELINE,),
     severities=("serious",),
-    explained_by={"tokens-unknown"},
+    explained_by={"preprocessing-differs", "tokens-unknown"},
 )
-def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | None:
+def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """Labels are unrelated to the images, in training or in validation."""
     train, validation = evidence.train, evidence.validation
     # Of the mean recall, which one constant label brings to 1 / k whatever the class counts are.
@@ -108,7 +142,12 @@ def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | None:
         return None  # the images differ, which explains it
     if not train_shuffled and evidence.program is not None and evidence.program.label_offset:
         return None  # validation labels are off by one, which `label-encoding` says
+    unknowable = _unknowable(evidence)
+    if unknowable:
+        return Abstention(unknowable)
     where = "training" if train_shuffled else "validation"
+    if evidence.program is not None and evidence.program.tokens:
+        return _unrelated_tokens(evidence, where, (in_train, in_validation, chance))
     return Finding(
         "shuffled-labels",
         "serious",
@@ -121,6 +160,42 @@ def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | None:
         (),
         {"training": in_train, "validation": in_validation, "chance": chance},
         baseline_plot(evidence),
+    )
+
+
+def _unknowable(evidence: Evidence) -> str:
+    """Return why a watched loop's baseline could not know the labels, whatever they are; or ''."""
+    program, counts = evidence.program, np.bincount(evidence.train.y_true_n)
+    if program is None:
+        return ""
+    if program.distinct_inputs < MIN_DISTINCT:
+        return (
+            f"only {program.distinct_inputs:.0%} of the inputs differ from each other: they do not "
+            "tell the labels apart"
+        )
+    rarest, commonest = int(counts[counts > 0].min()), int(counts.max())
+    if rarest < MIN_RARE and commonest > 4 * rarest:
+        return f"the rarest class has {rarest:,} of the {counts.sum():,} examples of the baseline"
+    return ""
+
+
+def _unrelated_tokens(
+    evidence: Evidence, where: str, recalls: tuple[float, float, float]
+) -> Finding:
+    """Return the finding on token sequences, of which the baseline knows the words alone."""
+    in_train, in_validation, chance = recalls
+    return Finding(
+        "shuffled-labels",
+        "serious",
+        f"which tokens a sequence holds says nothing about the labels of {where}",
+        "A bag-of-features baseline, which counts tokens and knows nothing of their order, reaches "
+        f"a mean recall of {in_train:.1%} on training and {in_validation:.1%} on validation; "
+        f"chance level is {chance:.1%}.",
+        "",
+        (),
+        {"training": in_train, "validation": in_validation, "chance": chance},
+        baseline_plot(evidence),
+        "low",
     )
 
 
@@ -173,23 +248,29 @@ def data_leakage(evidence: Evidence, limits: Thresholds) -> Finding | None:
     "domain-shift",
     needs=(SPLIT_COMPARISON,),
     severities=("serious",),
-    explained_by={"few-examples"},
+    explained_by={"preprocessing-differs", "few-examples"},
 )
-def domain_shift(evidence: Evidence, limits: Thresholds) -> Finding | None:
+def domain_shift(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """Validation images look different from training images."""
     if evidence.domain_shift_auc < limits.domain_shift_auc:
         return None
+    program = evidence.program
+    if program is not None and program.augmented:
+        return Abstention("training inputs change from epoch to epoch, as by augmentation")
     parts = [evidence.pixels[split] for split in ("train", "validation")]
     brightness = [part.brightness_n.mean() for part in parts]
     contrast = [part.contrast_n.mean() for part in parts]
+    names = ("Mean brightness", "mean contrast")
+    if program is not None and not program.images:
+        names = ("The mean of an example's inputs", "their deviation")
     return Finding(
         "domain-shift",
         "serious",
         "validation images do not look like training images",
         f"A linear classifier tells which split an image is from with an AUC of "
-        f"{evidence.domain_shift_auc:.2f} (chance level is 0.5). Mean brightness is "
-        f"{brightness[0]:.0f} in training and {brightness[1]:.0f} in validation, mean contrast "
-        f"{contrast[0]:.0f} and {contrast[1]:.0f}.",
+        f"{evidence.domain_shift_auc:.2f} (chance level is 0.5). {names[0]} is "
+        f"{brightness[0]:.3g} in training and {brightness[1]:.3g} in validation, {names[1]} "
+        f"{contrast[0]:.3g} and {contrast[1]:.3g}.",
         "Take the validation split from the same collection, cropped and stored in the same way.",
         ("network.normalise=image",),
         {"auc": evidence.domain_shift_auc},
@@ -224,6 +305,9 @@ def label_noise(evidence: Evidence, limits: Thresholds) -> Finding | Abstention 
         # A weak baseline is wrong even when confident; a network that is not clears the labels.
         network = confident_error(validation.y_true_n, validation.probs_nk)
         both = both and network.value > limits.confident_error
+    if pooled is not None and program is not None:
+        # Of few examples the interval decides: a weak baseline is wrong when it is confident, too.
+        both = both and pooled.low > HARDNESS * _miss_rate([train, validation])
     if pooled is None or (not both and only_training.low < limits.confident_error / 2):
         return None
     fraction = pooled.value if both else only_training.value
@@ -244,6 +328,8 @@ def label_noise(evidence: Evidence, limits: Thresholds) -> Finding | Abstention 
         ("loss.label_smoothing=0.1",),
         {"fraction": fraction, "training": in_train.value, "validation": in_validation.value},
         disagreement_plot(evidence, limits.confident_error),
+        # Counts of tokens may not be what the labels depend on.
+        "low" if program is not None and program.tokens else "medium",
     )
 
 
@@ -282,6 +368,10 @@ def _pooled_disagreement(parts: list[Predictions]) -> Estimate | None:
     """
     counts = np.array([confident_disagreements(p.y_true_n, p.baseline_nk) for p in parts])
     wrong, n = counts.sum(axis=0).tolist()
-    misses = [(p.baseline_nk.argmax(axis=1) != p.y_true_n) for p in parts]
     pooled = wilson(wrong, n)
-    return pooled if pooled.value > HARDNESS * float(np.concatenate(misses).mean()) else None
+    return pooled if pooled.value > HARDNESS * _miss_rate(parts) else None
+
+
+def _miss_rate(parts: list[Predictions]) -> float:
+    misses = [(p.baseline_nk.argmax(axis=1) != p.y_true_n) for p in parts]
+    return float(np.concatenate(misses).mean())

@@ -10,7 +10,6 @@ import numpy as np
 from mien.doctor.facts import (
     chance_loss,
     initial_loss,
-    learned_well,
     loss_curve,
     watched,
 )
@@ -72,31 +71,6 @@ def loss_unbounded(evidence: Evidence, limits: Thresholds) -> Finding | None:
         {"first": curve[0], "last": last},
         loss_plot(evidence),
         "high",
-    )
-
-
-@rule("targets-not-scaled", needs=(PROGRAM,), explained_by=LEARNS_NOTHING - {"targets-not-scaled"})
-def targets_not_scaled(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """A regression's targets are far larger than what a network's outputs start at."""
-    program = watched(evidence)
-    score, baseline = program.train_score, program.baseline_score
-    size = max(abs(program.target_low), abs(program.target_high))
-    if program.kind != "regression" or learned_well(evidence) or size < limits.target_size:
-        return None
-    if score is None or baseline is None or score > baseline - limits.r2_gap:
-        return None
-    return Finding(
-        "targets-not-scaled",
-        "warning",
-        "the targets are not scaled",
-        f"Targets lie between {program.target_low:.4g} and {program.target_high:.4g}; the outputs "
-        f"of a new network lie around 0, and are about 1. R² on training is {score:.2f}; the "
-        f"baseline, which scales them, reaches {baseline:.2f}.",
-        "Subtract the mean of the training targets and divide by their deviation; undo it for "
-        "predictions.",
-        (),
-        {"low": program.target_low, "high": program.target_high, "score": score},
-        bars("target", {"lowest": program.target_low, "highest": program.target_high}),
     )
 
 

@@ -10,9 +10,12 @@ import numpy as np
 from mien.doctor.facts import (
     accuracy,
     decay_per_step,
+    fall_within_epochs,
+    is_learning,
     late_loss_drop,
     learned_well,
     majority_accuracy,
+    mean_recall,
     newcombe_difference,
 )
 from mien.doctor.finding import Finding
@@ -25,6 +28,7 @@ from mien.doctor.requirements import (
     VALIDATION_PREDICTIONS,
 )
 from mien.doctor.rule import LEARNS_NOTHING, rule
+from mien.errors import counted
 
 if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence
@@ -171,6 +175,12 @@ def model_too_small(evidence: Evidence, limits: Thresholds) -> Finding | None:
         return None  # weight decay limits it, not its size
     if evidence.program is not None and evidence.program.steps < MIN_LEARNING_STEPS:
         return None  # it has hardly begun to learn, whatever its size
+    if evidence.program is not None and (
+        not is_learning(evidence, limits)
+        or train.low <= majority_accuracy(evidence.train)
+        or fall_within_epochs(evidence) > limits.late_loss_drop
+    ):
+        return None  # near chance level, or reset in each epoch: a larger network is no better
     gap = evidence.history[-1].gap
     drop = late_loss_drop(evidence)
     if train.value > 0.9 or gap > 0.03 or drop > limits.late_loss_drop or learned_well(evidence):
@@ -180,13 +190,22 @@ def model_too_small(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "warning",
         "the network is too small",
         f"With {evidence.parameters:,} parameters its training accuracy is {train.value:.1%}, its "
-        f"validation accuracy {100 * gap:.1f} points lower, and the training loss hardly falls "
-        f"any more ({drop:.0%} over the last third).",
+        f"validation accuracy {100 * abs(gap):.1f} points {'lower' if gap >= 0 else 'higher'}, and "
+        f"the training loss hardly falls any more ({abs(drop):.0%} over the last third)."
+        f"{_narrowest(evidence)}",
         "Use a wider network.",
         _wider(evidence),
         {"parameters": evidence.parameters, "training": train.value},
         fit_plot(evidence),
     )
+
+
+def _narrowest(evidence: Evidence) -> str:
+    """Return which layer passes on fewer values than there are classes, a sentence; or ''."""
+    narrowest = None if evidence.program is None else evidence.program.narrowest
+    if narrowest is None or narrowest[1] >= len(evidence.recipe.predicted_labels):
+        return ""
+    return f" Its narrowest layer, {narrowest[0]}, has {counted(narrowest[1], 'output')}."
 
 
 def _wider(evidence: Evidence) -> tuple[str, ...]:
@@ -221,6 +240,8 @@ def underfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     at_chance = train.low <= majority_accuracy(evidence.train)
     if train.high >= baseline.value - limits.below_baseline and not at_chance:
         return None
+    if evidence.program is not None:
+        return _underfits_classes(evidence, limits)
     drop = late_loss_drop(evidence)
     epochs, recipe = evidence.recipe.fit.epochs, evidence.recipe
     settings = []
@@ -245,6 +266,48 @@ def underfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     )
 
 
+def _underfits_classes(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Return the finding on a watched classification below the baseline, or at chance level.
+
+    With class weights the mean recall counts: they trade accuracy for it.
+    """
+    part = evidence.train
+    assert part.probs_nk is not None  # noqa: S101 - checked by the caller
+    weighted = evidence.recipe.loss.class_weights != "none"
+    name = "mean recall" if weighted else "accuracy"
+    score, baseline = (
+        mean_recall(part.y_true_n, s)
+        if weighted
+        else float((s.argmax(axis=1) == part.y_true_n).mean())
+        for s in (part.probs_nk, part.baseline_nk)
+    )
+    if weighted and score >= baseline - limits.below_baseline:
+        return None
+    drop, within = late_loss_drop(evidence), fall_within_epochs(evidence)
+    restarts = within > limits.late_loss_drop >= drop
+    learns = is_learning(evidence, limits) and not restarts
+    course = f"The training loss fell by {drop:.0%} over the last third of the training."
+    if drop < 0:
+        course = f"The training loss rose by {-drop:.0%} over the last third of the training."
+    if restarts:
+        course = (
+            f"The training loss falls by {within:.0%} within an epoch, and each epoch begins as "
+            "high as the one before, as where weights are reset."
+        )
+    return Finding(
+        "underfitting",
+        "warning",
+        "the network underfits" if learns else "the network hardly learns",
+        f"Training {name} is {score:.1%}; the baseline (kernel ridge regression, leave-one-out) "
+        f"reaches {baseline:.1%} on the same examples. {course}",
+        "",
+        (),
+        {"training": score, "baseline": baseline, "late_loss_drop": drop, "learns": int(learns)},
+        loss_plot(evidence),
+        "medium" if learns else "low",
+    )
+
+
 def _underfits_values(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Return whether a watched regression explains less of its own targets than the baseline."""
     program = evidence.program
@@ -253,6 +316,9 @@ def _underfits_values(evidence: Evidence, limits: Thresholds) -> Finding | None:
     if score is None or baseline is None or program.learned_well:
         return None
     if not score < baseline - limits.r2_gap:
+        return None
+    # R² counts where the loss estimates a mean, and so has the baseline's predictions as better.
+    if program.losses is None or not program.losses[0] > program.losses[1]:
         return None
     return Finding(
         "underfitting",

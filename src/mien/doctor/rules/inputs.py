@@ -161,18 +161,30 @@ def preprocessing_differs(evidence: Evidence, limits: Thresholds) -> Finding | N
     ratio = max(scale, 1 / scale)
     if program.input_shift < limits.input_shift and ratio < limits.input_ratio:
         return None
+    title = "training and validation are preprocessed differently"
+    remedy = "Apply the same normalisation, with the training data's mean and deviation, to both."
+    if program.augmented:
+        title = "augmented training inputs are unlike those of validation"
+        remedy = (
+            "Training inputs change from epoch to epoch: check how strong the augmentation is, and "
+            "that both splits are normalised alike."
+        )
+    elif ratio < limits.input_ratio and program.columns:
+        remedy += (
+            " If they are, validation lies elsewhere: of a series with a trend, use differences."
+        )
     return Finding(
         "preprocessing-differs",
         "serious",
-        "training and validation are preprocessed differently",
+        title,
         f"The mean of the validation inputs is {program.input_shift:.2g} deviations from that of "
         f"the training inputs, and their deviation {program.input_scale:.2g} times as large.",
-        "Apply the same normalisation, with the training data's mean and deviation, to both.",
+        remedy,
         (),
         {"shift": program.input_shift, "scale": program.input_scale},
         bars("validation beside training", {"shift of the mean": program.input_shift,
                                             "scale": program.input_scale}),
-        "high",
+        "medium" if program.augmented else "high",
     )  # fmt: skip
 
 

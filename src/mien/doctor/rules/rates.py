@@ -1,0 +1,315 @@
+"""Rules about the learning rate: steps that overshoot, steps that are tiny, a loss that diverges.
+
+A step's reduction ratio is its actual over its predicted loss reduction, see train/loop/signals.py.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.doctor.facts import (
+    at_full_rate,
+    chance_loss,
+    decay_dominates,
+    initial_loss,
+    learned_well,
+    loss_curve,
+    loss_spike,
+    may_rise,
+    median_known,
+    median_updates,
+    weight_growth,
+)
+from mien.doctor.finding import Finding
+from mien.doctor.plots import loss_plot, rate_plot
+from mien.doctor.requirements import LOSSES, MEASURED_STEPS
+from mien.doctor.rule import UNSOUND_LOOP, Abstention, rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mien.doctor.evidence import Evidence
+    from mien.doctor.thresholds import Thresholds
+    from mien.train.loop.signals import EpochSignals
+
+MIN_WORSE = 3
+"""Steps that must have increased the loss of their own batch for their fraction to count."""
+RISEN = 1.2
+"""Loss at the end over the first one from which a watched loop's loss has risen."""
+
+
+@rule(
+    "diverged",
+    needs=(LOSSES,),
+    severities=("serious",),
+    explained_by=UNSOUND_LOOP,
+)
+def diverged(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """The loss became NaN or infinite, or ended above the chance-level loss."""
+    curve = loss_curve(evidence)
+    chance = chance_loss(evidence)
+    broke = evidence.status == "failed" and ("nan" in evidence.reason or "inf" in evidence.reason)
+    # A median, so that one bad batch at the end is no divergence.
+    end = float(np.median(curve[-8:])) if curve else math.nan
+    if not broke and (not end > 1.5 * chance or may_rise(evidence)):
+        return None
+    if not broke and (_never_rose(evidence, end) or _in_order_of_classes(evidence, limits)):
+        return None
+    rate = max((e.lr for e in evidence.signals), default=0.0)
+    how = evidence.reason if broke else f"the training loss ended at {end:.2f}"
+    return Finding(
+        "diverged",
+        "serious",
+        "the training diverged",
+        f"{how}; the chance-level loss is {chance:.2f}.{_beside_range_test(evidence, rate)}",
+        "Lower the learning rate by far, and clip the gradient's norm.",
+        (
+            f"optimizer.lr={_found_rate(evidence, below=rate) or rate / 30:.2g}",
+            "optimizer.clip_norm=1.0",
+        ),
+        {"loss_at_end": end if math.isfinite(end) else None, "lr": rate},
+        loss_plot(evidence),
+    )
+
+
+def _never_rose(evidence: Evidence, end: float) -> bool:
+    """Return whether the loss was as high at the start: far above the chance level, and stuck."""
+    first = initial_loss(evidence)
+    # A watched loop's single batches vary by a tenth or so: that is no rise.
+    return end < first * (1 if evidence.program is None else RISEN)
+
+
+def _in_order_of_classes(evidence: Evidence, limits: Thresholds) -> bool:
+    """Return whether the examples come class by class, which raises the loss at each change."""
+    runs = None if evidence.program is None else evidence.program.class_runs
+    return runs is not None and runs > limits.class_runs
+
+
+@rule(
+    "learning-rate-too-high",
+    needs=(MEASURED_STEPS,),
+    severities=("serious",),
+    explained_by={"diverged", "learning-rate-too-low", "vanishing-gradients"} | UNSOUND_LOOP,
+)
+def learning_rate_too_high(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Steps reduce the loss by far less than predicted, or increase it."""
+    if learned_well(evidence):
+        return None
+    if decay_dominates(evidence, limits.decay_per_step):
+        return None  # weight decay, not the gradient, moves the weights
+    steps = _steps_at_full_rate(evidence)
+    overshoots = steps.ratio is not None and steps.ratio < limits.min_reduction_ratio
+    # Batches that got worse count even where the mean reduction looks fine.
+    worsens = steps.worse > limits.worse_fraction and (
+        steps.ratio is None or steps.ratio < limits.linear_reduction_ratio - 0.1
+    )
+    if not (overshoots or worsens or blew_up(evidence, limits)):
+        return None
+    if evidence.program is not None and not _signs_agree(evidence, steps, limits):
+        return None
+    rate = steps.rate
+    smaller = smaller_rate(rate, steps.ratio, steps.grown)
+    return Finding(
+        "learning-rate-too-high",
+        "serious",
+        "the learning rate is too high: steps overshoot",
+        f"At lr {rate:g} {_signs(steps, limits)}.{_beside_range_test(evidence, rate)}",
+        "Lower the learning rate.",
+        (f"optimizer.lr={_found_rate(evidence, below=rate) or smaller:.2g}",),
+        {
+            "lr": rate,
+            "reduction_ratio": steps.ratio,
+            "worse_fraction": steps.worse,
+            "weight_growth": steps.grown,
+            "loss_spike": steps.spike,
+            "update_ratio": steps.update,
+        },
+        rate_plot(evidence, limits.min_reduction_ratio),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """The steps at the full rate: see `Thresholds` for the figures; None where not measurable."""
+
+    rate: float
+    ratio: float | None
+    worse: float
+    update: float | None
+    grown: float
+    spike: float
+
+
+def _steps_at_full_rate(evidence: Evidence) -> _Steps:
+    epochs = at_full_rate(evidence)
+    return _Steps(
+        max(e.lr for e in epochs),
+        median_known([e.gain for e in epochs]),
+        float(np.mean([e.worse for e in epochs])),
+        median_known(list(median_updates(epochs).values())),
+        weight_growth(evidence),
+        loss_spike(evidence),
+    )
+
+
+def _signs_agree(evidence: Evidence, steps: _Steps, limits: Thresholds) -> bool:
+    """Return whether a watched loop's measurements agree that its steps are too long.
+
+    On a quadratic a step converges as long as its reduction ratio is positive: a low ratio alone
+    shows a long step, not a harmful one. A long update alone shows a small network.
+    """
+    blown = steps.grown > limits.weight_growth or steps.spike > limits.loss_spike
+    if steps.ratio is None:
+        # No step could be measured: only a loss that rose and stayed there is left.
+        curve = loss_curve(evidence)
+        return blown and bool(curve) and float(np.median(curve[-8:])) > initial_loss(evidence)
+    counted = round(sum(e.measured * (e.worse or 0.0) for e in at_full_rate(evidence)))
+    # Of few measured steps one or two may have increased the loss by chance.
+    hurts = steps.worse >= limits.worse_fraction / 2 and counted >= MIN_WORSE
+    hurts = hurts or steps.ratio < 0
+    shortened = steps.ratio < limits.linear_reduction_ratio - 0.1
+    return hurts and (shortened or blown)
+
+
+def _signs(steps: _Steps, limits: Thresholds) -> str:
+    """Return the measurements that show too long a step, in words; no others."""
+    found = []
+    if steps.ratio is not None and steps.ratio < limits.min_reduction_ratio:
+        found.append(
+            f"the actual / predicted loss reduction was {steps.ratio:.3g} (1/2 is the longest "
+            "useful step)"
+        )
+    if steps.worse >= limits.worse_fraction / 2:
+        found.append(f"{steps.worse:.0%} of the steps increased the loss of their own batch")
+    if steps.update is not None and steps.update > limits.first_update:
+        found.append(f"the median update-to-weight ratio was {steps.update:.1e} (1e-3 is usual)")
+    if steps.grown > limits.weight_growth:
+        found.append(
+            f"the median norm of the weights grew to {_times(steps.grown)} times its initial value "
+            "in the first epoch"
+        )
+    if steps.spike > limits.loss_spike:
+        found.append(f"the loss rose to {_times(steps.spike)} times its initial value")
+    if not found:  # the first epoch's updates alone: later ones are shorter
+        found.append("the first epoch's median update-to-weight ratio was above "
+                     f"{limits.first_update:g} (1e-3 is usual)")  # fmt: skip
+    return f"{', '.join(found[:-1])}, and {found[-1]}" if len(found) > 1 else found[0]
+
+
+def _times(factor: float) -> str:
+    return f"{factor:.1f}" if factor < 1000 else f"{factor:.1e}"
+
+
+def blew_up(evidence: Evidence, limits: Thresholds) -> bool:
+    """Return whether the first steps blew weights or loss up; not where they were large before."""
+    measured = [e for e in evidence.signals if e.measured][:1]
+    update = median_known(list(median_updates(measured).values())) or 0.0
+    if evidence.recipe.optimizer.name == "muon":
+        update = 0.0  # the length of its steps is the learning rate: the threshold is for others
+    spike = loss_spike(evidence)
+    if evidence.program is not None:
+        # Tiny networks take long steps, and the loss of small batches varies.
+        if _steps_as_predicted(measured, limits):
+            update = spike = 0.0
+        elif all(e.gain is None for e in measured):
+            update = 0.0  # nothing shows that the long steps were too long
+    blown = (
+        weight_growth(evidence) > limits.weight_growth
+        or spike > limits.loss_spike
+        or update > limits.first_update
+    )
+    return blown and initial_loss(evidence) < 2 * chance_loss(evidence)
+
+
+def _steps_as_predicted(epochs: Sequence[EpochSignals], limits: Thresholds) -> bool:
+    ratio = median_known([e.gain for e in epochs])
+    worse = float(np.mean([e.worse for e in epochs])) if epochs else 1.0
+    return (
+        ratio is not None
+        and ratio > limits.min_reduction_ratio
+        and worse < limits.worse_fraction / 2
+    )
+
+
+def _beside_range_test(evidence: Evidence, rate: float) -> str:
+    """Return how the rate compares with a range test's, a sentence; empty where none was made."""
+    if evidence.range_test is None:
+        return ""
+    found = evidence.range_test.suggestion
+    times = (
+        f"this rate is {rate / found:.3g} times that"
+        if rate >= found
+        else f"that is {found / max(rate, 1e-12):.3g} times this rate"
+    )
+    return f" A range test suggests {found:g}: {times}."
+
+
+def _found_rate(evidence: Evidence, *, below: float = math.inf, above: float = 0.0) -> float | None:
+    """Return the rate that a range test suggests, if it lies between `above` and `below`."""
+    test = evidence.range_test
+    return test.suggestion if test is not None and above < test.suggestion < below else None
+
+
+def smaller_rate(rate: float, ratio: float | None, grown: float) -> float:
+    """Return the rate at which the reduction ratio would be 0.8, at most a third of `rate`.
+
+    On a quadratic, one minus the reduction ratio is proportional to the rate.
+
+    Args:
+        rate: the learning rate that is too high.
+        ratio: the reduction ratio at that rate; None where unknown.
+        grown: norm of the weights after the first epoch over the initial one.
+    """
+    fraction = 1 / 3
+    if ratio is not None and ratio < 1:
+        # A ratio of 0.8 leaves 0.2, which is proportional to the rate.
+        fraction = min(fraction, 0.2 / (1 - ratio))
+    if grown > 2:
+        fraction = min(fraction, 0.1 / grown)
+    return rate * max(fraction, 1e-3)
+
+
+@rule(
+    "learning-rate-too-low",
+    needs=(MEASURED_STEPS,),
+    severities=("serious",),
+    explained_by=UNSOUND_LOOP | {"clipping-always"},
+)
+def learning_rate_too_low(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
+    """Steps are so small that the loss still falls when the training ends."""
+    epochs = at_full_rate(evidence)
+    ratio = median_known([e.gain for e in epochs])
+    updates = median_updates(epochs)
+    if ratio is None or not updates:
+        return Abstention("no measured step was predicted to reduce the loss")
+    update = float(np.median(list(updates.values())))
+    if (
+        learned_well(evidence)
+        or ratio < limits.linear_reduction_ratio
+        or update > limits.min_update
+    ):
+        return None
+    rate = max(e.lr for e in epochs)
+    if evidence.program is not None and update < limits.min_update * rate:
+        return None  # even a rate of 1 would take tiny steps: the gradients vanish, or units died
+    # Towards an update-to-weight ratio of 1e-3, but not by more than two orders.
+    larger = rate * min(100.0, 1e-3 / max(update, 1e-9))
+    return Finding(
+        "learning-rate-too-low",
+        "serious",
+        "the learning rate is too low: steps are tiny",
+        f"At lr {rate:g} the median update-to-weight ratio was {update:.1e} (1e-3 is usual), and "
+        f"the actual / predicted loss reduction was {ratio:.2f}: the loss is still linear "
+        f"over such a step. It ended at {loss_curve(evidence)[-1]:.3f}."
+        f"{_beside_range_test(evidence, rate)}",
+        "Raise the learning rate.",
+        (f"optimizer.lr={_found_rate(evidence, above=rate) or larger:.2g}",),
+        {"lr": rate, "reduction_ratio": ratio, "update_ratio": update},
+        rate_plot(evidence, limits.linear_reduction_ratio)
+        if evidence.range_test
+        else loss_plot(evidence),
+    )
