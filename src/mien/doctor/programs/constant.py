@@ -75,7 +75,8 @@ def common_token_of(watch: Recording) -> CommonToken | None:
               default=0)  # fmt: skip
     batches = [next(tensors(x), None) for x in watch.train.inputs]
     known = [b.detach().cpu().long() for b in batches if b is not None and is_tokens(b)]
-    if ids < MIN_IDS or not known or len(known) < len(batches):
+    # An id to an example is no sequence.
+    if ids < MIN_IDS or not known or len(known) < len(batches) or known[0].ndim != 2:
         return None
     found, counts = np.unique(torch.cat([b.reshape(-1) for b in known]), return_counts=True)
     token = int(found[counts.argmax()])
