@@ -10,6 +10,7 @@ from tests.doctor.faults import epoch, healthy, measured, program
 from mien.doctor.diagnose import diagnose
 from mien.doctor.evidence import Evidence
 from mien.doctor.finding import Finding
+from mien.doctor.programs.settings import Settings
 from mien.train.loop.signals import EpochSignals, LayerSignals
 
 
@@ -75,6 +76,9 @@ def test_updates_that_no_rate_would_make_long_are_not_the_rates_fault() -> None:
 def test_a_loss_that_never_rose_did_not_diverge() -> None:
     high = measured(losses=(4.0,) * 8)
     assert found(watched(high), "diverged") is None
+    summed = program(settings=Settings(reduction="sum"))
+    level = [epoch(1, losses=(3.9,) * 8), *high[1:]]
+    assert found(healthy(program=summed, chance=1.1, signals=level), "diverged") is not None
     rising = [epoch(1, losses=(1.5,) * 8), *[epoch(i, losses=(4.0,) * 8) for i in range(2, 11)]]
     assert found(watched(rising), "diverged") is not None
     assert found(watched(rising, class_runs=9.0), "diverged") is None

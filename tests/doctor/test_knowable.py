@@ -152,4 +152,6 @@ def test_targets_that_are_all_zero_are_no_classes() -> None:
             loss.backward()
             optimizer.step()
             watch.step(loss, t, torch.zeros(32, 1))
-    assert "class-imbalance" not in [f.name for f in watch.report().findings]
+    report = watch.report()
+    assert report.facts["task"] == "other"
+    assert not {f.name for f in report.findings} & {"class-imbalance", "targets-not-scaled"}

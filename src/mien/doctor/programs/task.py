@@ -129,7 +129,8 @@ def _kind(watch: Recording, split: Split) -> Kind:
     both = not first.is_floating_point() or len(np.unique(split.targets)) == 2
     if binary and columns == 1 and units == 1 and (probabilistic or (not name and both)):
         return "binary"
-    if columns == units and not probabilistic:
+    # Targets that are all equal have no variance to explain: they stand for a loss without any.
+    if columns == units and not probabilistic and np.ptp(split.targets, axis=0).any():
         return "regression"
     return "other"
 

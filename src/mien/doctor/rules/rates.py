@@ -79,8 +79,11 @@ def diverged(evidence: Evidence, limits: Thresholds) -> Finding | None:
 def _never_rose(evidence: Evidence, end: float) -> bool:
     """Return whether the loss was as high at the start: far above the chance level, and stuck."""
     first = initial_loss(evidence)
-    # A watched loop's single batches vary by a tenth or so: that is no rise.
-    return end < first * (1 if evidence.program is None else RISEN)
+    program = evidence.program
+    # A watched loop's single batches vary by a tenth or so: that is no rise. A sum begins far above
+    # the chance level of one example, and stays there where its steps overshoot.
+    varies = program is not None and program.settings.reduction != "sum"
+    return end < first * (RISEN if varies else 1)
 
 
 def _in_order_of_classes(evidence: Evidence, limits: Thresholds) -> bool:

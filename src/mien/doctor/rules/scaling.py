@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from mien.doctor.facts import initial_loss, learned_well, watched
@@ -24,7 +25,9 @@ def targets_not_scaled(evidence: Evidence, limits: Thresholds) -> Finding | None
     if uneven is not None:
         return uneven
     size = max(abs(program.target_low), abs(program.target_high))
-    if program.kind != "regression" or learned_well(evidence) or size < limits.target_size:
+    # Infinite where no loss was linked to its targets: their range is not known then.
+    judged = program.kind == "regression" and limits.target_size <= size < math.inf
+    if not judged or learned_well(evidence):
         return None
     if score is None or baseline is None or score > baseline - limits.r2_gap:
         return None
