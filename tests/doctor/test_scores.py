@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.doctor.faults import FAULTS, healthy, predictions, program
+from tests.doctor.faults import FAULTS, epoch, healthy, predictions, program
 from torch import nn
 
 from mien import doctor
@@ -25,7 +25,9 @@ def names(**changes: Any) -> list[str]:
 def test_a_regression_far_below_the_baseline_underfits(score: float, raised: bool) -> None:
     none = Predictions(NO_CLASSES.y_true_n[:0], None, NO_CLASSES.baseline_nk[:0])
     found = names(
-        program=program(kind="regression", train_score=score, baseline_score=0.9),
+        program=program(
+            kind="regression", train_score=score, baseline_score=0.9, losses=(1 - score, 0.1)
+        ),
         train=none,
         validation=none,
     )
@@ -36,7 +38,10 @@ def test_a_regression_far_below_the_baseline_underfits(score: float, raised: boo
 def test_a_loop_of_few_steps_does_not_show_the_size_of_its_network(
     steps: int, raised: bool
 ) -> None:
-    found = names(**FAULTS["model-too-small"], program=program(steps=steps))
+    planted = FAULTS["model-too-small"]
+    # The loss fell in the first epoch: it learns, and no further.
+    falling = [epoch(1, losses=(2.0,) * 8), *planted["signals"][1:]]
+    found = names(**{**planted, "signals": falling}, program=program(steps=steps))
     assert ("model-too-small" in found) == raised
 
 
