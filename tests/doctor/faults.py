@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from mien.doctor.evidence import Evidence, PixelStatistics, Predictions
-from mien.doctor.programs.constant import CommonToken, Foreground
+from mien.doctor.programs.measurements import (
+    ClassWeight,
+    CommonToken,
+    Foreground,
+    Lag,
+    Progress,
+    Reset,
+    Settings,
+)
 from mien.doctor.programs.program import (
     Broadcast,
     Collapse,
@@ -19,8 +27,6 @@ from mien.doctor.programs.program import (
     Program,
     Repetition,
 )
-from mien.doctor.programs.progress import Lag, Progress, Reset
-from mien.doctor.programs.settings import ClassWeight, Settings
 from mien.train.loop.signals import EpochSignals, LayerSignals
 from mien.train.recipe.recipe import recipe_from_dict
 from mien.train.run.metrics import EpochMetrics

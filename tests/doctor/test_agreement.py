@@ -10,7 +10,7 @@ from tests.doctor.faults import epoch, healthy, measured, program
 from mien.doctor.diagnose import diagnose
 from mien.doctor.evidence import Evidence
 from mien.doctor.finding import Finding
-from mien.doctor.programs.settings import Settings
+from mien.doctor.programs.measurements import Settings
 from mien.train.loop.signals import EpochSignals, LayerSignals
 
 

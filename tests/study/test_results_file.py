@@ -14,9 +14,10 @@ from mien.data.dataset import Dataset
 from mien.errors import SourceError
 from mien.scale.registry import EngineOptions
 from mien.study.plan import Plan, load_plan
+from mien.study.progress import Progress
 from mien.study.results_file import ResultsFile, all_seeds, open_results
 from mien.study.study import CELLS, Outcome
-from mien.study.until import Progress, run_until_decided
+from mien.study.until import run_until_decided
 
 
 def run(

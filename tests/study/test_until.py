@@ -13,9 +13,10 @@ from mien.errors import ConfigError
 from mien.scale.registry import EngineOptions
 from mien.study.costs import parse_duration
 from mien.study.plan import Plan, Training, load_plan, trainings
+from mien.study.progress import Progress
 from mien.study.sharing import Job
 from mien.study.study import CELLS, Outcome
-from mien.study.until import Progress, run_until_decided
+from mien.study.until import run_until_decided
 
 Report = Callable[[Training, str], None]
 

@@ -236,8 +236,9 @@ def _until_decided(
 ) -> Outcome:
     """Run a study until its claims are decided; with `start` false only announce it."""
     from mien.study.costs import duration, estimate_seconds, refuse_costly
+    from mien.study.progress import Progress
     from mien.study.report import write_report
-    from mien.study.until import Progress, check_sequential, run_until_decided
+    from mien.study.until import check_sequential, run_until_decided
 
     check_sequential(trial.plan)
     progress = Progress.of_folder(trial.plan, trial.dataset, trial.folder, trial.stored)

@@ -190,7 +190,7 @@ def is_learning(evidence: Evidence, limits: Thresholds) -> bool:
 def fall_within_epochs(evidence: Evidence) -> float:
     """Return the median fraction by which the loss falls within one of the last epochs.
 
-    Where it falls within each epoch and not from epoch to epoch, each begins anew.
+    Where it falls within each epoch and not from epoch to epoch, each starts at the old level.
     """
     parts = [e.losses for e in evidence.signals if len(e.losses) >= 8]
     falls = [

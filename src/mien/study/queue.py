@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mien.study.claims import Claim
     from mien.study.costs import Costs
     from mien.study.plan import Factor, Training
-    from mien.study.until import Progress
+    from mien.study.progress import Progress
     from mien.study.verdict import ClaimOutcome
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.doctor.programs.examine import evaluated
+from mien.doctor.programs.measurements import CommonToken, Foreground
 from mien.doctor.programs.trees import is_tokens, tensors
 
 if TYPE_CHECKING:
@@ -21,34 +21,6 @@ MIN_IDS = 50
 """Ids of an embedding from which a text is expected to have many of them."""
 MIN_INTERIOR = 50
 """Tokens between two others, at least: padding is at the ends, unknown words are everywhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class Foreground:
-    """Fraction of the positions of kept masks that are 1, and that are predicted as 1."""
-
-    target: float
-    predicted: float
-    positions: int
-
-
-@dataclass(frozen=True, slots=True)
-class CommonToken:
-    """The most common id of the kept tokens.
-
-    Attributes:
-        token: the id.
-        fraction: of all tokens.
-        interior: of the tokens between two others of another id.
-        distinct: distinct ids.
-        ids: that the largest embedding has.
-    """
-
-    token: int
-    fraction: float
-    interior: float
-    distinct: int
-    ids: int
 
 
 def foreground_of(watch: Recording) -> Foreground | None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from mien.doctor.programs.constant import CommonToken, Foreground
-from mien.doctor.programs.progress import Progress
-from mien.doctor.programs.settings import Settings
+from mien.doctor.programs.measurements import CommonToken, Foreground, Progress, Settings
 from mien.train.recipe.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ copied while the loop runs.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.doctor.programs.inspection import is_lazy, root_mean_square
+from mien.doctor.programs.measurements import Lag, Progress, Reset
 from mien.doctor.programs.probe import untouched
 from mien.doctor.programs.trees import map_tensors, rows, tensors
 
@@ -33,73 +33,6 @@ MOST = 0.8
 """Fraction of the epochs' ends that must show a jump."""
 TRACKED, TRACKED_ENTRIES = 3, 2048
 MIN_STEPS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Reset:
-    """Weights and losses around the ends of epochs.
-
-    Attributes:
-        epochs: ends of epochs at which the weights jumped.
-        jump: median change of the weights there, over their size.
-        before: mean loss of the steps before them.
-        after: mean loss of the steps after them.
-        first: loss of the training's first steps.
-    """
-
-    epochs: int
-    jump: float
-    before: float
-    after: float
-    first: float
-
-
-@dataclass(frozen=True, slots=True)
-class Lag:
-    """Loss of the same training batch with two models of one form, in evaluation mode.
-
-    Attributes:
-        first: loss of the training's first steps.
-        watched: loss of the watched model now.
-        validated: loss of the model that is validated.
-    """
-
-    first: float
-    watched: float
-    validated: float
-
-    @property
-    def progress(self) -> float:
-        """The fraction of the watched model's progress that the validated one has made."""
-        return (self.first - self.validated) / max(self.first - self.watched, 1e-12)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a training came to.
-
-    Attributes:
-        reset: weights that return to the start each epoch; None where they do not.
-        distinct: distinct training examples of an epoch; 0 where an epoch was not kept as a whole.
-        same_batch: whether all kept batches, 20 or more, are equal.
-        validation: distinct validation examples.
-        stuck_at_zero: trainable weights that were and are all zero, though they got a gradient.
-        lag: of the validated model behind the watched one; None if it is the same.
-        uniform_loss: cross-entropy of equal probabilities for all classes; None where the loss is
-            none, or is not known.
-        first_loss: of the first steps.
-        last_loss: median of the last steps.
-    """
-
-    reset: Reset | None = None
-    distinct: int = 3000
-    same_batch: bool = False
-    validation: int = 1000
-    stuck_at_zero: tuple[str, ...] = ()
-    lag: Lag | None = None
-    uniform_loss: float | None = None
-    first_loss: float = 1.0
-    last_loss: float = 0.3
 
 
 def fingerprint(model: nn.Module) -> list[Tensor]:

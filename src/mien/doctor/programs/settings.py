@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import gc
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mien.doctor.programs.inspection import is_lazy, root_mean_square
+from mien.doctor.programs.measurements import ClassWeight, Settings
 from mien.doctor.programs.trees import tensors
 
 if TYPE_CHECKING:
@@ -24,48 +24,6 @@ MIN_MEASURED = 3
 """Measured steps from which an optimiser that was not seen in any counts as unused."""
 EARLY_PART = 4
 """The first measured steps, one in EARLY_PART: later, decay has shrunk the weights already."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClassWeight:
-    """A class that the criterion weights: its name, its training labels and its weight."""
-
-    name: str
-    count: int
-    weight: float
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Settings of the criterion and the optimisers.
-
-    Attributes:
-        reduction: of the criterion, such as 'mean'; '' if it has none.
-        smoothing: label smoothing of the criterion.
-        weights: of the classes that have a training label; empty if there are none.
-        targets_per_step: median number of target values in a batch.
-        momentum: largest momentum, or first beta, of the optimisers at the end.
-        is_plain_sgd: whether the step of every optimiser is proportional to the gradient.
-        decay_ratio: L2 weight decay times weight over gradient, median over the layers and the
-            first measured steps; None where no optimiser adds decay to the gradient.
-        shrinkage: final over initial weights, median over the layers.
-        unused_optimizers: optimisers that were never stepped, in words.
-        weights_changed: whether a trainable weight changed since the start.
-        other_optimizers: live optimisers that hold the model's parameters and are not the watched
-            ones, in words.
-    """
-
-    reduction: str = "mean"
-    smoothing: float = 0.0
-    weights: tuple[ClassWeight, ...] = ()
-    targets_per_step: int = 32
-    momentum: float = 0.9
-    is_plain_sgd: bool = False
-    decay_ratio: float | None = None
-    shrinkage: float = 1.0
-    unused_optimizers: tuple[str, ...] = ()
-    weights_changed: bool = True
-    other_optimizers: tuple[str, ...] = ()
 
 
 def settings_of(watch: Recording) -> Settings:

@@ -16,8 +16,8 @@ from mien.doctor.rules.rates import diverged, learning_rate_too_high
 
 if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence
+    from mien.doctor.programs.measurements import ClassWeight
     from mien.doctor.programs.program import Program
-    from mien.doctor.programs.settings import ClassWeight
     from mien.doctor.thresholds import Thresholds
 
 LOWEST, HIGHEST = -math.inf, math.inf

@@ -188,7 +188,7 @@ def _unrelated_tokens(
         "shuffled-labels",
         "serious",
         f"which tokens a sequence holds says nothing about the labels of {where}",
-        "A bag-of-features baseline, which counts tokens and knows nothing of their order, reaches "
+        "A bag-of-features baseline, which counts tokens and ignores their order, reaches "
         f"a mean recall of {in_train:.1%} on training and {in_validation:.1%} on validation; "
         f"chance level is {chance:.1%}.",
         "",

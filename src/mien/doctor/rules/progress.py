@@ -1,4 +1,4 @@
-"""Rules about what a watched training came to: does it go on, and is its model the one in use?"""
+"""Rules about the course of a watched training: does it continue, and is its model in use?"""
 
 from __future__ import annotations
 
