@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import gc
 import json
 import math
 import re
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +272,20 @@ def test_a_loop_that_never_steps_says_so(records: int) -> None:
             value = nn.functional.cross_entropy(model(x), y)
             watch.step(value, x, y)
         assert "optimizer-not-stepped" in names(watch.report())
+
+
+def test_a_loop_that_never_calls_step_keeps_one_batch_only() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    kept = []
+    with doctor.watch(model, optimizer):
+        for _ in range(5):
+            batch = torch.randn(16, 8)
+            model(batch).sum().backward()
+            kept.append(weakref.ref(batch))
+            del batch
+        gc.collect()
+        assert sum(reference() is not None for reference in kept) <= 1
 
 
 def test_nan_from_the_first_step_is_explained_by_the_inputs() -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from mien.doctor.programs.trees import call
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Form = Literal["", "arguments", "whole", "other"]
 """'' if unknown; a batch's parts are the arguments, or the batch is the one argument; 'other' where
@@ -22,16 +19,15 @@ OTHER = (
 )
 
 
-def form_of(calls: Sequence[tuple[Any, ...]], inputs: Any) -> Form:
-    """Return how a step's forward passes used its inputs.
+def form_of(first: tuple[Any, ...], inputs: Any) -> Form:
+    """Return how a step's first forward pass used its inputs.
 
     Args:
-        calls: positional arguments of each forward pass of the step; none of a call by keyword.
+        first: positional arguments of that pass; empty where it is called by keyword.
         inputs: given to `Watch.step`.
     """
-    if not calls or not calls[0]:
+    if not first:
         return ""
-    first = calls[0]
     if isinstance(inputs, Mapping):
         return "whole" if isinstance(first[0], Mapping) else ""
     if not isinstance(inputs, list | tuple) or len(inputs) < 2:

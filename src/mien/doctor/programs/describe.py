@@ -43,7 +43,7 @@ from mien.doctor.programs.leakage import leak_of
 from mien.doctor.programs.lookahead import lookahead_of
 from mien.doctor.programs.mixing import mixing_of
 from mien.doctor.programs.omissions import omissions
-from mien.doctor.programs.optimizers import has_separate_losses, held_twice
+from mien.doctor.programs.optimizers import has_separate_losses, held_by, held_twice
 from mien.doctor.programs.program import Program
 from mien.doctor.programs.progress import progress_of
 from mien.doctor.programs.sample import digest
@@ -77,8 +77,7 @@ def describe(
     epochs = len(watch.boundaries) or (
         len(boundaries_of(watch)) if watch.order.epoch_length() else 0
     )
-    # By identity: == of tensors compares their values.
-    trained = {id(p) for o in watch.optimizers for g in o.param_groups for p in g["params"]}
+    trained = held_by(*watch.optimizers)
     named, schedulers = list(model.named_parameters()), schedulers_of(watch.optimizers)
     return Program(
         kind=task.kind,

@@ -69,7 +69,7 @@ class Measuring(Recording):
         self._forward_hook: Any = None
         self._seen_evaluations = 0
         self._measures = True
-        self._calls: list[tuple[Any, ...]] = []
+        self._call: tuple[Any, ...] | None = None
 
     def _unhook(self) -> None:
         self._rest()
@@ -92,9 +92,9 @@ class Measuring(Recording):
     def _attend(self, step: int, loss: Any, inputs: Any, targets: Any) -> None:
         """Measure the step if it was armed; observe the next ones if a measurement is due."""
         try:
-            if self._calls:
-                self.form = self.form or form_of(self._calls, inputs)
-                self._calls = []
+            if self._call is not None:
+                self.form = self.form or form_of(self._call, inputs)
+                self._call = None
             if not self._listening:
                 if self._is_due():
                     self._listen()
@@ -271,8 +271,9 @@ class Measuring(Recording):
             if self.is_lazy:
                 self.inspect(first=self.steps == 0)
                 self._arm()
-            if not self.form:
-                self._calls.append(inputs)
+            # The first of a step only: a loop that never calls `step` would keep all its batches.
+            if not self.form and self._call is None:
+                self._call = inputs
             if self._probe is not None:
                 found = main_output(output)
                 self._probe.output = None if found is None else found.detach()

@@ -6,34 +6,36 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
+
     from mien.doctor.programs.recording import Recording
 
 MIN_SEPARATE = 0.5
 """Fraction of the measured steps in which optimisers follow different losses."""
 
 
+def held_by(*optimizers: torch.optim.Optimizer) -> set[int]:
+    """Return the identities of the parameters that optimisers hold: == compares their values."""
+    return {id(p) for o in optimizers for group in o.param_groups for p in group["params"]}
+
+
 def held_twice(watch: Recording) -> tuple[str, ...]:
     """Return the names of the parameters that several optimisers hold."""
-    # By identity: == of tensors compares their values. In each optimiser once.
-    held = Counter(
-        number
-        for optimizer in watch.optimizers
-        for number in {id(p) for group in optimizer.param_groups for p in group["params"]}
-    )
+    # In each optimiser once.
+    held = Counter(number for optimizer in watch.optimizers for number in held_by(optimizer))
     return tuple(name for name, p in watch.bare.named_parameters() if held[id(p)] > 1)
 
 
 def owners(watch: Recording) -> dict[str, int]:
     """Return the number of the optimiser that holds each parameter, by name; -1 if none does."""
-    places = {
-        id(p): place
-        for place, optimizer in enumerate(watch.optimizers)
-        for group in optimizer.param_groups
-        for p in group["params"]
-    }
     # A sequence of optimisers for parts of one network still makes it one network.
     if not has_separate_losses(watch):
         return {}
+    places = {
+        number: place
+        for place, optimizer in enumerate(watch.optimizers)
+        for number in held_by(optimizer)
+    }
     return {name: places.get(id(p), -1) for name, p in watch.bare.named_parameters()}
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mien.doctor.programs.inspection import is_lazy, root_mean_square
 from mien.doctor.programs.measurements import Lag, Progress, Reset
+from mien.doctor.programs.optimizers import held_by
 from mien.doctor.programs.probe import untouched
 from mien.doctor.programs.trees import map_tensors, rows, tensors
 
@@ -125,7 +126,7 @@ def _same_batch(sample: Sample) -> bool:
 
 
 def _stuck_at_zero(watch: Recording) -> tuple[str, ...]:
-    held = {id(p) for o in watch.optimizers for g in o.param_groups for p in g["params"]}
+    held = held_by(*watch.optimizers)
     if watch.steps < MIN_STEPS or not watch.optimizer_steps:
         return ()
     return tuple(

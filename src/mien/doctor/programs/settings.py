@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mien.doctor.programs.inspection import is_lazy, root_mean_square
 from mien.doctor.programs.measurements import ClassWeight, Settings
+from mien.doctor.programs.optimizers import held_by
 from mien.doctor.programs.trees import tensors
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _others(watch: Recording) -> tuple[str, ...]:
     for item in gc.get_objects():
         if not issubclass(type(item), torch.optim.Optimizer) or id(item) in given:
             continue
-        if any(id(p) in own for group in item.param_groups for p in group["params"]):
+        if own & held_by(item):
             steps = [float(s["step"]) for s in item.state.values() if "step" in s]
             count = f", whose state counts {max(steps):,.0f} steps" if steps else ""
             found.append(f"{type(item).__name__}{count}")
