@@ -6,14 +6,13 @@ Read for the report alone: nothing here costs time in a step.
 from __future__ import annotations
 
 import functools
-import gc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mien.doctor.programs.inspection import is_lazy, root_mean_square
+from mien.doctor.programs.inspection import instances_of, is_lazy, root_mean_square
 from mien.doctor.programs.measurements import ClassWeight, Settings
 from mien.doctor.programs.optimizers import held_by
 from mien.doctor.programs.trees import tensors
@@ -156,10 +155,8 @@ def _others(watch: Recording) -> tuple[str, ...]:
     own = {id(p) for p in watch.bare.parameters()}
     given = {id(o) for o in watch.optimizers}
     found = []
-    for item in gc.get_objects():
-        if not issubclass(type(item), torch.optim.Optimizer) or id(item) in given:
-            continue
-        if own & held_by(item):
+    for item in instances_of(torch.optim.Optimizer):
+        if id(item) not in given and own & held_by(item):
             steps = [float(s["step"]) for s in item.state.values() if "step" in s]
             count = f", whose state counts {max(steps):,.0f} steps" if steps else ""
             found.append(f"{type(item).__name__}{count}")
