@@ -9,10 +9,13 @@ import numpy as np
 
 from mien.doctor.evidence import Evidence, PixelStatistics, Predictions
 from mien.doctor.programs.measurements import (
+    Causes,
+    ClassLike,
     ClassWeight,
     CommonToken,
     Foreground,
     Lag,
+    Positions,
     Progress,
     Reset,
     Settings,
@@ -158,6 +161,24 @@ PROGRAMS: dict[str, dict[str, Any]] = {
     },
     "tokens-unknown": {"common_token": CommonToken(1, 0.96, 0.95, 13, 300)},
     "background-only": {"foreground": Foreground(0.016, 0.0, 10_000)},
+    "targets-are-classes": {
+        "causes": Causes(class_like=ClassLike(10, 0.0, 9.0, 600, 0.97, 0.5, 0.4, 0.12))
+    },
+    "reads-padding": {
+        "causes": Causes(positions=Positions(128, 12, 0.9, 0.4, seen=0.0, seen_at_end=0.0)),
+        "train_score": 0.5,
+        "baseline_score": 0.9,
+    },
+    "inputs-ignored": {
+        "causes": Causes(positions=Positions(128, 12, unused=11, tried=12)),
+        "train_score": 0.5,
+        "baseline_score": 0.9,
+    },
+    "order-ignored": {
+        "causes": Causes(positions=Positions(128, 12, ignores_order=True, attends=True)),
+        "train_score": 0.5,
+        "baseline_score": 0.9,
+    },
     "gradients-accumulate": {"carried_gradients": 0.9},
     "parameters-not-optimized": {"not_optimized": ("0.weight", "0.bias")},
     "parameters-in-two-optimizers": {"held_twice": ("D.0.weight", "D.0.bias")},

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from mien.doctor.thresholds import Thresholds
     from mien.train.loop.signals import EpochSignals, StartSignals
 
+BELOW_BASELINE = 0.1
+"""Accuracy or R² below the baseline's from which a network fails to learn."""
+NEAR_CHANCE = 0.9
+"""Loss of the last steps over that of a constant prediction from which it fails to learn."""
 USUAL_DECAY = 0.05
 """Weight decay below which loops of others use it with any optimiser."""
 
@@ -267,3 +271,14 @@ def newcombe_difference(first: Estimate, second: Estimate) -> Estimate:
     low = value - np.hypot(first.value - first.low, second.high - second.value)
     high = value + np.hypot(first.high - first.value, second.value - second.low)
     return Estimate(value, float(low), float(high))
+
+
+def fails_to_learn(evidence: Evidence) -> bool:
+    """Return whether a watched network is far below its baseline, or near a constant prediction."""
+    program = evidence.program
+    if program is None or program.learned_well:
+        return False
+    score, baseline = program.train_score, program.baseline_score
+    if score is not None and baseline is not None and score < baseline - BELOW_BASELINE:
+        return True
+    return program.progress.last_loss > NEAR_CHANCE * chance_loss(evidence)

@@ -110,6 +110,19 @@ class Thresholds:
         few_examples: distinct training examples up to which they are few.
         few_examples_gap: training minus validation score above which they are too few.
         lag: fraction of the trained model's progress below which the validated one lags.
+        slow_update: median update-to-weight ratio up to which steps may be too small even above
+            min_update, where the loss falls slowly to the end.
+        reach: fraction by which all steps together could lower the loss, to first order, below
+            which they cannot have come far.
+        falling: slope of the loss over the last half over its standard error from which it falls
+            surely.
+        steps_per_epoch: steps of an epoch below which batches may be too large.
+        few_steps: steps of a training below which it may have had too few.
+        class_gap: accuracy of a baseline for classes over that of a rounded regression above which
+            whole numbers are classes.
+        seen: change of a padded sequence's outputs as its content is replaced, over the change with
+            the padding at the other end, below which the padding is read.
+        unused: fraction of replaced positions without effect from which inputs are ignored.
         summed_batch: target values of a batch from which a summed loss makes steps long.
     """
 
@@ -188,4 +201,12 @@ class Thresholds:
     few_examples: int = 64
     few_examples_gap: float = 0.1
     lag: float = 0.5
+    slow_update: float = 1e-3
+    reach: float = 0.2
+    falling: float = 4.0
+    steps_per_epoch: int = 10
+    few_steps: int = 150
+    class_gap: float = 0.2
+    seen: float = 0.1
+    unused: float = 0.5
     summed_batch: int = 8

@@ -10,6 +10,7 @@ import torch
 
 from mien.doctor.facts import mean_recall
 from mien.doctor.programs.broadcast import broadcast_of
+from mien.doctor.programs.causes import causes_of
 from mien.doctor.programs.collapse import collapse_of
 from mien.doctor.programs.columns import (
     distinct_fraction,
@@ -93,6 +94,7 @@ def describe(
         **_gradients(watch),
         settings=settings_of(watch),
         progress=progress_of(watch),
+        causes=causes_of(watch, task, outputs),
         foreground=foreground_of(watch),
         common_token=common_token_of(watch),
         not_optimized=tuple(

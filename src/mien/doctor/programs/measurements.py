@@ -73,6 +73,95 @@ class Lag:
 
 
 @dataclass(frozen=True, slots=True)
+class Course:
+    """How far the steps could bring the loss, and whether it was still falling at the end.
+
+    Attributes:
+        reach: steps times the predicted relative reduction of the loss by one of them (median): the
+            fraction by which they could lower the loss all together, to first order.
+        fall: fraction by which the loss fell over the last half, by a fitted line.
+        certainty: that line's slope over its standard error, positive where the loss falls.
+        kept: loss of the last steps over that of the first ones.
+    """
+
+    reach: float
+    fall: float
+    certainty: float
+    kept: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLike:
+    """How well a regression's whole-number targets are known as classes, and as numbers.
+
+    Attributes:
+        distinct: different numbers, without a gap.
+        low: smallest of them.
+        high: largest of them.
+        examples: compared training examples.
+        as_classes: accuracy of the baseline for classes, leave-one-out.
+        as_values: accuracy of the baseline's regression, rounded.
+        network: accuracy of the network's outputs, rounded.
+        commonest: fraction of the most common number.
+    """
+
+    distinct: int
+    low: float
+    high: float
+    examples: int
+    as_classes: float
+    as_values: float
+    network: float
+    commonest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """What the outputs of kept sequences depend on, in evaluation mode.
+
+    Attributes:
+        sequences: that were examined.
+        length: their positions.
+        padded: fraction of them with padding at an end.
+        padding: fraction of all positions that are padding.
+        seen: median change of a padded sequence's outputs as all other positions are replaced; None
+            without padding.
+        seen_at_end: the same with the padding moved to the other end.
+        unused: positions that change no output as they are replaced, one at a time.
+        tried: positions that were replaced so, those of the padding aside.
+        ignores_order: whether exchanged positions leave the outputs as they are; None if unknown.
+        varies: whether outputs vary from sequence to sequence; without that only `seen` and
+            `seen_at_end` are known.
+        attends: whether the model has attention layers.
+    """
+
+    sequences: int
+    length: int
+    padded: float = 0.0
+    padding: float = 0.0
+    seen: float | None = None
+    seen_at_end: float | None = None
+    unused: int = 0
+    tried: int = 0
+    ignores_order: bool | None = False
+    varies: bool = True
+    attends: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Causes:
+    """What a weak result may come from.
+
+    Attributes:
+        class_like: whole-number targets of a regression; None for others.
+        positions: that outputs of sequences depend on; None for other inputs.
+    """
+
+    class_like: ClassLike | None = None
+    positions: Positions | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """What a training came to.
 
@@ -87,6 +176,7 @@ class Progress:
             none, or is not known.
         first_loss: of the first steps.
         last_loss: median of the last steps.
+        course: of the loss; None where too few losses or steps were recorded.
     """
 
     reset: Reset | None = None
@@ -98,6 +188,7 @@ class Progress:
     uniform_loss: float | None = None
     first_loss: float = 1.0
     last_loss: float = 0.3
+    course: Course | None = None
 
 
 @dataclass(frozen=True, slots=True)

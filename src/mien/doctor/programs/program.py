@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from mien.doctor.programs.measurements import CommonToken, Foreground, Progress, Settings
+from mien.doctor.programs.measurements import Causes, CommonToken, Foreground, Progress, Settings
 from mien.train.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -232,6 +232,7 @@ class Program:
             median over the checked steps; 0 where all were, or there was one.
         settings: of the criterion and the optimisers.
         progress: what the training came to.
+        causes: what a weak result may come from.
         foreground: what is predicted of masks; None where targets are none.
         common_token: most common token of the inputs; None where they are none.
         gradient_norms: norm of the whole gradient in each measured step.
@@ -326,6 +327,7 @@ class Program:
     discarded_passes: int = 0
     settings: Settings = field(default_factory=Settings)
     progress: Progress = field(default_factory=Progress)
+    causes: Causes = field(default_factory=Causes)
     foreground: Foreground | None = None
     common_token: CommonToken | None = None
     gradient_norms: tuple[float, ...] = (1.0, 0.8, 1.1)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.doctor.programs.inspection import is_lazy, root_mean_square
-from mien.doctor.programs.measurements import Lag, Progress, Reset
+from mien.doctor.programs.measurements import Course, Lag, Progress, Reset
 from mien.doctor.programs.optimizers import held_by
 from mien.doctor.programs.probe import untouched
 from mien.doctor.programs.trees import map_tensors, rows, tensors
@@ -66,6 +66,33 @@ def progress_of(watch: Recording) -> Progress:
         uniform_loss=_uniform_loss(watch),
         first_loss=float(np.mean(losses[:3])) if losses else math.nan,
         last_loss=float(np.median(losses[-16:])) if losses else math.nan,
+        course=_course(watch, losses),
+    )
+
+
+def _course(watch: Recording, losses: list[float]) -> Course | None:
+    """Return how far the steps could bring the loss, and whether it was still falling."""
+    values = np.array(losses)
+    # Of a loss that changes sign a fraction says nothing.
+    if len(values) < MIN_STEPS or not np.isfinite(values).all() or not values.min() > 0:
+        return None
+    steps = [
+        -row.predicted / row.loss
+        for row in watch.rows
+        if row.loss > 0 and math.isfinite(row.predicted)
+    ]
+    if not steps:
+        return None
+    last = values[len(values) // 2 :]
+    place = np.arange(len(last)) - (len(last) - 1) / 2
+    slope = float(place @ last / (place @ place))
+    error = last - last.mean() - slope * place
+    spread = float(np.sqrt(error @ error / max(1, len(last) - 2) / (place @ place)))
+    return Course(
+        reach=float(np.median(steps)) * len(values),
+        fall=-slope * len(last) / float(last.mean()),
+        certainty=-slope / max(spread, 1e-12),
+        kept=float(np.mean(values[-8:]) / np.mean(values[:3])),
     )
 
 

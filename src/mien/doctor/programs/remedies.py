@@ -67,7 +67,9 @@ def for_program(finding: Finding, evidence: Evidence) -> Finding:
         text = (
             "Replace the constant by the column's median, and add a column that says where. " + text
         )
-    if finding.name == "underfitting" and not finding.numbers.get("learns", 1):
+    if finding.numbers.get("cause"):
+        text = finding.remedy  # the rule knows of it from the loop alone
+    elif finding.name == "underfitting" and not finding.numbers.get("learns", 1):
         text = (
             "A larger network does not help: see whether it can fit 32 examples, and look at the "
             "weight decay, clipping, and what is reset or frozen."

@@ -161,3 +161,31 @@ def loss_summed(evidence: Evidence, limits: Thresholds) -> Finding | None:
         bars("learning rate", {"set": rate, "of the mean": rate * count}),
         "high",
     )
+
+
+@rule("targets-are-classes", needs=(PROGRAM,), explained_by={"diverged", "targets-broadcast"})
+def targets_are_classes(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """A regression predicts the numbers of classes, whose order means nothing."""
+    found = watched(evidence).causes.class_like
+    if found is None:
+        return None
+    # A network may know them in spite of the loss, and one common grade is known without any.
+    others = max(found.as_values, found.network, found.commonest)
+    if found.as_classes - others < limits.class_gap:
+        return None
+    return Finding(
+        "targets-are-classes",
+        "warning",
+        "the targets look like classes, and the loss takes them as numbers",
+        f"Targets are {found.distinct} whole numbers from {found.low:g} to {found.high:g}. On "
+        f"{found.examples} training examples, left out in turn, a baseline that takes them as "
+        f"classes finds {found.as_classes:.1%}, a rounded regression {found.as_values:.1%}, and "
+        f"the network's rounded outputs {found.network:.1%}: they do not lie in an order.",
+        f"If they are classes, give the network {found.distinct} outputs and use "
+        "CrossEntropyLoss with targets of type torch.long.",
+        (),
+        {"classes": found.distinct, "as_classes": found.as_classes, "as_values": found.as_values},
+        bars("baseline's accuracy", {"as classes": found.as_classes,
+                                     "as numbers": found.as_values}),
+        "medium",
+    )  # fmt: skip

@@ -111,7 +111,7 @@ def _scales(columns: Sequence[Column]) -> str:
     "shuffled-labels",
     needs=(BASELINE,),
     severities=("serious",),
-    explained_by={"preprocessing-differs", "tokens-unknown"},
+    explained_by={"preprocessing-differs", "tokens-unknown", "reads-padding", "order-ignored"},
 )
 def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """Labels are unrelated to the images, in training or in validation."""

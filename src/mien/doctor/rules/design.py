@@ -308,7 +308,8 @@ def missing_bias(evidence: Evidence, limits: Thresholds) -> Finding | None:
     | {"class-imbalance", "label-noise", "underfitting", "model-too-small",
        "dead-units", "saturated-activations", "hidden-softmax", "dropout-too-strong",
        "label-encoding", "mixed-precision-underflow", "clipping-always",
-       "collapsed-outputs"},
+       "collapsed-outputs", "reads-padding", "inputs-ignored", "order-ignored",
+       "targets-are-classes"},
 )  # fmt: skip
 def loss_not_decreasing(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The training loss ends where a constant prediction is."""
