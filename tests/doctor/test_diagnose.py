@@ -154,9 +154,10 @@ def test_subjects_in_both_splits_are_data_leakage() -> None:
 
 
 def test_the_more_steps_overshoot_the_lower_the_suggested_rate() -> None:
-    assert smaller_rate(0.1, 0.4, 1.0) == pytest.approx(0.1 / 3)
-    assert smaller_rate(0.1, -3.0, 1.0) == pytest.approx(0.005)
-    assert smaller_rate(0.1, 0.8, 10.0) == pytest.approx(0.001)
+    assert smaller_rate(0.1, 0.4, 1.0, spiked=False) == pytest.approx(0.1 / 3)
+    assert smaller_rate(0.1, 0.4, 1.0, spiked=True) == pytest.approx(0.01)
+    assert smaller_rate(0.1, -3.0, 1.0, spiked=False) == pytest.approx(0.005)
+    assert smaller_rate(0.1, 0.8, 10.0, spiked=False) == pytest.approx(0.001)
 
 
 def test_a_range_test_gives_the_suggested_learning_rate() -> None:

@@ -117,7 +117,7 @@ def learning_rate_too_high(evidence: Evidence, limits: Thresholds) -> Finding | 
     if evidence.program is not None and not _signs_agree(evidence, steps, limits):
         return None
     rate = steps.rate
-    smaller = smaller_rate(rate, steps.ratio, steps.grown)
+    smaller = smaller_rate(rate, steps.ratio, steps.grown, spiked=steps.spike > limits.loss_spike)
     return Finding(
         "learning-rate-too-high",
         "serious",
@@ -259,8 +259,10 @@ def _found_rate(evidence: Evidence, *, below: float = math.inf, above: float = 0
     return test.suggestion if test is not None and above < test.suggestion < below else None
 
 
-def smaller_rate(rate: float, ratio: float | None, grown: float) -> float:
+def smaller_rate(rate: float, ratio: float | None, grown: float, *, spiked: bool) -> float:
     """Return the rate at which the reduction ratio would be 0.8, at most a third of `rate`.
+
+    A tenth where the loss spiked: the ratio is a median, and misses the few steps that blew it up.
 
     On a quadratic, one minus the reduction ratio is proportional to the rate.
 
@@ -268,8 +270,9 @@ def smaller_rate(rate: float, ratio: float | None, grown: float) -> float:
         rate: the learning rate that is too high.
         ratio: the reduction ratio at that rate; None where unknown.
         grown: norm of the weights after the first epoch over the initial one.
+        spiked: whether the loss rose to many times its initial value.
     """
-    fraction = 1 / 3
+    fraction = 0.1 if spiked else 1 / 3
     if ratio is not None and ratio < 1:
         # A ratio of 0.8 leaves 0.2, which is proportional to the rate.
         fraction = min(fraction, 0.2 / (1 - ratio))
