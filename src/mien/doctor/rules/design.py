@@ -185,8 +185,8 @@ def saturated_activations(evidence: Evidence, limits: Thresholds) -> Finding | N
         "saturated-activations",
         "warning",
         "activations are saturated",
-        f"In {name}, {saturated[name]:.0%} of the units are at an end of their range for nearly "
-        "all examples.",
+        f"In layer {name}, {saturated[name]:.0%} of the units are at an end of their range for "
+        "nearly all examples.",
         "Normalise inputs, lower the learning rate or the initial weights, or use ReLU or GELU.",
         (),
         {"layer": name, "fraction": saturated[name]},
@@ -208,7 +208,7 @@ def dropout_too_strong(evidence: Evidence, limits: Thresholds) -> Finding | None
         "dropout-too-strong",
         "warning",
         "dropout is too strong",
-        f"{name} drops {dropout[name]:.0%} of its inputs; the training loss is "
+        f"Layer {name} drops {dropout[name]:.0%} of its inputs; the training loss is "
         f"{program.dropout_loss_ratio:.2g} times as high with dropout as without.",
         "Use a probability of 0.2 to 0.5.",
         (),

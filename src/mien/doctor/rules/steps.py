@@ -139,7 +139,7 @@ def dead_units(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "dead-units",
         "warning",
         "units are dead: their output is the same for every image",
-        f"In {name}, {stuck[name]:.0%} of the units had the same output for all images of a "
+        f"In layer {name}, {stuck[name]:.0%} of the units had the same output for all images of a "
         "batch, or were saturated, at the end of the training.",
         "Use leaky_relu, a lower learning rate, or batch normalisation before the activation.",
         ("network.activation=leaky_relu",),
