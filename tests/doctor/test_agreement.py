@@ -87,3 +87,17 @@ def test_a_loss_that_never_rose_did_not_diverge() -> None:
 def test_evaluation_mode_explains_steps_that_overshoot() -> None:
     names = [f.name for f in diagnose(watched(measured(gain=-0.3, worse=0.5), eval_mode_steps=1.0))]
     assert names == ["trained-in-eval-mode"]
+
+
+def test_a_long_first_step_before_dead_units_is_the_rates_fault() -> None:
+    # Units that are dead get no gradient: all later steps are short, and as predicted.
+    stuck = measured(losses=(1.1,) * 8, stuck={"body.2": 1.0}, lr=5.0)
+    finding = found(watched(stuck, first_update=0.12), "learning-rate-too-high")
+    assert finding is not None
+    assert "the first step changed the weights by 12%" in finding.evidence
+    assert "100% of the units of layer body.2" in finding.evidence
+    assert finding.settings == ("optimizer.lr=0.42",)
+    # Dead before the first step, or in spite of a short one; or it learns with what is left.
+    assert found(watched(stuck, first_update=0.005), "learning-rate-too-high") is None
+    learns = measured(stuck={"body.2": 1.0}, lr=5.0)
+    assert found(watched(learns, first_update=0.12), "learning-rate-too-high") is None

@@ -19,6 +19,8 @@ class Thresholds:
         loss_spike: highest training loss over the initial one above which steps overshoot.
         first_update: median update-to-weight ratio of the first measured epoch above which steps
             overshoot.
+        killing_update: median update-to-weight ratio of a watched loop's first step from which it
+            is taken for the cause of dead units, where nothing was learnt.
         weight_growth: norm of the weights after the first epoch over their initial norm above
             which steps overshoot.
         linear_reduction_ratio: reduction ratio above which steps are too small.
@@ -130,6 +132,7 @@ class Thresholds:
     worse_fraction: float = 0.25
     loss_spike: float = 1.5
     first_update: float = 2.5e-2
+    killing_update: float = 0.1
     weight_growth: float = 2.5
     linear_reduction_ratio: float = 0.97
     min_update: float = 2e-4

@@ -32,6 +32,7 @@ from mien.doctor.programs.inspection import (
     NORMS,
     equal_rows,
     frozen_untrained,
+    initial_norms,
     is_lazy,
     narrowest,
     scheduler_faults,
@@ -140,6 +141,12 @@ def describe(
         narrowest=narrowest(model),
         plateau_mode=next((s.mode for s in schedulers if hasattr(s, "mode_worse")), ""),
         still_norms=still_norms(model),
+        initial_norms=tuple(
+            n
+            for n in initial_norms(model)
+            # Without a gradient it was not part of the training.
+            if _had(watch, f"{n}.weight", model.get_parameter(f"{n}.weight"))
+        ),
         baseline_score=task.scores.get("baseline"),
         validation_score=task.scores.get("validation"),
         train_score=task.scores.get("train"),
@@ -170,7 +177,14 @@ def _gradients(watch: Recording) -> dict[str, Any]:
         "gradient_norms": tuple(r.norm for r in watch.rows if math.isfinite(r.norm)),
         "clip_ratio": float(np.median(clips)) if clips else None,
         "zero_gradients": float(np.median([r.zeros for r in watch.rows])) if watch.rows else 0.0,
+        "first_update": _first_update(watch),
     }
+
+
+def _first_update(watch: Recording) -> float | None:
+    if not watch.rows or watch.rows[0].step > 0 or not watch.rows[0].layers:
+        return None
+    return float(np.median([update for *_, update in watch.rows[0].layers.values()]))
 
 
 def _data(watch: Recording, task: Task) -> dict[str, Any]:

@@ -173,6 +173,22 @@ def still_norms(model: nn.Module) -> tuple[str, ...]:
     )
 
 
+def initial_norms(model: nn.Module) -> tuple[str, ...]:
+    """Return batch norms with weights whose running statistics are still the initial ones."""
+    return tuple(
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, BATCH_NORMS)
+        and module.running_mean is not None
+        and module.running_var is not None
+        and not is_lazy(module.running_mean)
+        and module.momentum != 0
+        and module.weight is not None
+        and not bool(module.running_mean.any())
+        and bool((module.running_var == 1).all())
+    )
+
+
 def schedulers_of(optimizers: Sequence[torch.optim.Optimizer]) -> list[Any]:
     """Return the live schedulers of these optimisers.
 

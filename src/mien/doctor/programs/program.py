@@ -238,6 +238,7 @@ class Program:
         gradient_norms: norm of the whole gradient in each measured step.
         clip_ratio: median of the used over the computed gradient; None if not measured.
         zero_gradients: median fraction of gradient entries that are exactly zero.
+        first_update: median update-to-weight ratio of the first step; None if not measured.
         not_optimized: parameters with a gradient that no optimiser holds.
         held_twice: parameters that several optimisers hold.
         separate_losses: whether several optimisers follow different losses, as in adversarial
@@ -307,6 +308,7 @@ class Program:
         narrowest: name and outputs of the weight layer with the fewest, the last one aside.
         plateau_mode: of a ReduceLROnPlateau, 'min' or 'max'; '' without one.
         still_norms: batch norms whose momentum leaves their running statistics as they were.
+        initial_norms: batch norms that were trained with their initial statistics.
         baseline_score: accuracy or R² of the baseline on left-out training examples.
         validation_score: accuracy or R² of the network on validation.
         train_score: accuracy or R² of the network on training examples.
@@ -333,6 +335,7 @@ class Program:
     gradient_norms: tuple[float, ...] = (1.0, 0.8, 1.1)
     clip_ratio: float | None = 1.0
     zero_gradients: float = 0.0
+    first_update: float | None = 1e-3
     not_optimized: tuple[str, ...] = ()
     held_twice: tuple[str, ...] = ()
     separate_losses: bool = False
@@ -390,6 +393,7 @@ class Program:
     narrowest: tuple[str, int] | None = None
     plateau_mode: str = ""
     still_norms: tuple[str, ...] = ()
+    initial_norms: tuple[str, ...] = ()
     baseline_score: float | None = None
     validation_score: float | None = None
     train_score: float | None = None

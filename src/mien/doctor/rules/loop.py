@@ -11,6 +11,7 @@ from mien.doctor.finding import Finding
 from mien.doctor.programs.bars import bars, listed
 from mien.doctor.requirements import PROGRAM
 from mien.doctor.rule import Abstention, rule
+from mien.errors import counted
 
 if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence
@@ -196,21 +197,35 @@ def no_gradient(evidence: Evidence, limits: Thresholds) -> Finding | None:
 
 @rule("trained-in-eval-mode", needs=(PROGRAM,))
 def trained_in_eval_mode(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """Steps are taken while dropout and batch norm are in evaluation mode."""
+    """Steps are taken while dropout and batch norm, or batch norm alone, are in evaluation mode."""
     program = watched(evidence)
-    if program.eval_mode_steps < limits.wrong_mode:
+    norms = program.initial_norms
+    if program.eval_mode_steps >= limits.wrong_mode:
+        found = (
+            f"{program.eval_mode_steps:.0%} of the steps were taken while dropout and batch norm "
+            "were in evaluation mode: dropout does nothing, and running statistics stay as they "
+            "are."
+        )
+    elif norms:
+        found = (
+            f"The weights of {counted(len(norms), 'batch norm')} were trained while the running "
+            f"statistics stayed at a mean of 0 and a variance of 1: {listed(norms)}. In evaluation "
+            "mode a batch norm does not normalise by its batch."
+        )
+    else:
         return None
     return Finding(
         "trained-in-eval-mode",
         "warning",
-        "the network is trained in evaluation mode",
-        f"{program.eval_mode_steps:.0%} of the steps were taken while dropout and batch norm were "
-        "in evaluation mode: dropout does nothing, and running statistics stay as they are.",
-        "Call model.train() at the start of each epoch, after the validation's model.eval().",
+        "the network is trained in evaluation mode" if program.eval_mode_steps
+        else "batch norm is trained in evaluation mode",
+        found,
+        "Call model.train() at the start of each epoch, after the validation's model.eval(); "
+        "freeze batch norm only in a pretrained network.",
         (),
-        {"fraction": program.eval_mode_steps},
+        {"fraction": program.eval_mode_steps, "batch_norms": len(norms)},
         bars("fraction of steps", {"in evaluation mode": program.eval_mode_steps},
-             limits.wrong_mode),
+             limits.wrong_mode) if program.eval_mode_steps else None,
         "high",
     )  # fmt: skip
 

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 MIN_WORSE = 3
 """Steps that must have increased the loss of their own batch for their fraction to count."""
+NOT_LEARNT = 0.98
+"""Loss at the end over that of a constant prediction above which nothing was learnt."""
+SOUND_UPDATE = 0.01
+"""Update-to-weight ratio of a first step that leaves ReLU units alive."""
 RISEN = 1.2
 """Loss at the end over the first one from which a watched loop's loss has risen."""
 UNCHANGED = 0.7
@@ -113,9 +117,9 @@ def learning_rate_too_high(evidence: Evidence, limits: Thresholds) -> Finding | 
         steps.ratio is None or steps.ratio < limits.linear_reduction_ratio - 0.1
     )
     if not (overshoots or worsens or blew_up(evidence, limits)):
-        return None
+        return _killed_units(evidence, steps.rate, limits)
     if evidence.program is not None and not _signs_agree(evidence, steps, limits):
-        return None
+        return _killed_units(evidence, steps.rate, limits)
     rate = steps.rate
     smaller = smaller_rate(rate, steps.ratio, steps.grown, spiked=steps.spike > limits.loss_spike)
     return Finding(
@@ -134,6 +138,34 @@ def learning_rate_too_high(evidence: Evidence, limits: Thresholds) -> Finding | 
             "update_ratio": steps.update,
         },
         rate_plot(evidence, limits.min_reduction_ratio),
+    )
+
+
+def _killed_units(evidence: Evidence, rate: float, limits: Thresholds) -> Finding | None:
+    """Return the finding where the first step was long, a layer's units died and nothing is learnt.
+
+    Dead units get no gradient: the later steps are short, and do what is predicted.
+    """
+    update = None if evidence.program is None else evidence.program.first_update
+    if update is None or update < limits.killing_update:
+        return None
+    stuck = evidence.signals[-1].stuck
+    name = max(stuck, key=lambda n: stuck[n], default="")
+    curve = loss_curve(evidence)
+    learns = bool(curve) and float(np.median(curve[-6:])) < NOT_LEARNT * chance_loss(evidence)
+    if not name or stuck[name] < limits.dead_layer or learns:
+        return None
+    return Finding(
+        "learning-rate-too-high",
+        "serious",
+        "the learning rate is too high: the first steps killed the units",
+        f"At lr {rate:g} the first step changed the weights by {update:.0%} of their norm (0.1% is "
+        f"usual), at the end {stuck[name]:.0%} of the units of layer {name} are dead, and the loss "
+        "is that of a constant prediction.",
+        "Lower the learning rate.",
+        (f"optimizer.lr={rate * min(0.1, SOUND_UPDATE / update):.2g}",),
+        {"lr": rate, "update_ratio": update, "dead": stuck[name]},
+        loss_plot(evidence),
     )
 
 
