@@ -17,6 +17,7 @@ from mien.doctor.programs.measurements import (
     Lag,
     Positions,
     Progress,
+    Repetition,
     Reset,
     Settings,
 )
@@ -28,7 +29,6 @@ from mien.doctor.programs.program import (
     Mixing,
     OutputStatistics,
     Program,
-    Repetition,
 )
 from mien.train.loop.signals import EpochSignals, LayerSignals
 from mien.train.recipe.recipe import recipe_from_dict

@@ -21,23 +21,25 @@ CAUSES = {
 
 def train(
     model: nn.Module, data: Batch, *, lr: float, criterion: Any = None, batch: int = 32,
-    epochs: int = 8,
+    epochs: int = 8, n: int = 0, names: set[str] = CAUSES,
+    change: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, Finding]:  # fmt: skip
-    """Train on three quarters of the data and return the findings of this file's kind by name."""
+    """Train on the first `n` examples, or three quarters, and return findings of these names."""
     criterion = criterion or nn.CrossEntropyLoss()
     x, y = data
-    n = len(x) * 3 // 4
+    n = n or len(x) * 3 // 4
     steps = torch.optim.Adam(model.parameters(), lr=lr)
     with doctor.watch(model, steps, loss=criterion, every=3) as watch:
         for _ in range(epochs):
             for rows in torch.randperm(n).split(batch):
                 steps.zero_grad()
-                loss = criterion(model(x[rows]), y[rows])
+                inputs = x[rows] if change is None else change(x[rows])
+                loss = criterion(model(inputs), y[rows])
                 loss.backward()
                 steps.step()
-                watch.step(loss, x[rows], y[rows])
+                watch.step(loss, inputs, y[rows])
             watch.validate(model, x[n:], y[n:])
-    return {f.name: f for f in watch.report().findings if f.name in CAUSES}
+    return {f.name: f for f in watch.report().findings if f.name in names}
 
 
 def corners(classes: int = 6, size: float = 1.6) -> Batch:
@@ -204,3 +206,152 @@ def test_padding_is_found_at_either_end(leads: bool) -> None:
     known = padding_of(values)
     assert known is not None
     assert torch.equal(known.mask, x[:64] == 0)
+
+
+class Bag(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(8)
+        self.embed, self.head = nn.Embedding(40, 16, padding_idx=0), network(2)
+        self.head[0] = nn.Linear(16, 48)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.embed(x).mean(dim=1))
+        return out
+
+
+def words(n: int = 480) -> Batch:
+    """Padded sequences of 38 ids; the class is whether the smaller ones are more."""
+    torch.manual_seed(9)
+    x = torch.randint(2, 40, (n, 14))
+    x[torch.arange(14) >= torch.randint(8, 15, (n,))[:, None]] = 0
+    return x, ((x > 1) & (x < 21)).sum(dim=1).gt((x > 20).sum(dim=1)).long()
+
+
+def test_a_vocabulary_that_is_too_small_is_no_leak() -> None:
+    x, y = words()
+    known = {"tokens-unknown", "data-leakage", "dead-units"}
+    assert train(Bag(), (x.clamp(max=4), y), lr=5e-3, names=known).keys() == {"tokens-unknown"}
+    assert train(Bag(), (x, y), lr=5e-3, names=known) == {}
+    # The last quarter, which is validation, holds examples of the rest.
+    leaked = torch.cat([x[:360], x[:120]]), torch.cat([y[:360], y[:120]])
+    assert train(Bag(), leaked, lr=5e-3, names=known).keys() == {"data-leakage"}
+
+
+def test_other_class_counts_are_no_other_domain() -> None:
+    x, y = corners()
+    n = 450
+    kept = torch.cat([(y[:n] == 1) | (y[:n] == 4) | (torch.arange(n) % 40 == 0),
+                      torch.ones(150, dtype=torch.bool)])  # fmt: skip
+    kept[:n] &= y[:n] != 0
+    rows = kept[:n].nonzero()[:, 0].repeat(3)[:n]
+    rows = torch.cat([rows, torch.arange(n, 600)])
+    known = {"class-imbalance", "domain-shift", "label-encoding"}
+    few = x[rows], y[rows]
+    assert train(network(), few, lr=5e-3, names=known, n=len(rows) - 150).keys() == {
+        "class-imbalance"
+    }
+    assert train(network(), (x, y), lr=5e-3, names=known) == {}
+    # Values that differ within each class are another domain.
+    moved = x.clone()
+    moved[n:, :3] += 2.5
+    assert "domain-shift" in train(network(), (moved, y), lr=5e-3, names=known)
+
+
+def arrows(n: int = 480) -> Batch:
+    """Images of four classes; the first two are mirror images of each other."""
+    torch.manual_seed(10)
+    x, y = torch.rand(n, 1, 8, 8) * 0.2, torch.randint(0, 4, (n,))
+    shape = torch.tensor([[1.0, 0, 0], [1, 1, 1], [1, 0, 0]])
+    forms = [shape, shape.flip(1), shape.T, torch.ones(3, 3)]
+    for i, label in enumerate(y.tolist()):
+        row, column = torch.randint(0, 6, (2,)).tolist()
+        x[i, 0, row : row + 3, column : column + 3] += 0.9 * forms[label]
+    return x, y
+
+
+def convolution() -> nn.Sequential:
+    torch.manual_seed(11)
+    return nn.Sequential(
+        nn.Conv2d(1, 12, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(108, 4)
+    )
+
+
+def test_flips_that_turn_one_class_into_another() -> None:
+    def flip(x: Tensor) -> Tensor:
+        return torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
+
+    known = {"class-confusion", "class-never-predicted", "class-recall"}
+    x, y = arrows()
+    # The first class is rarer, so that both are predicted as the second.
+    kept = (y != 0) | (torch.arange(480) % 3 > 0) | (torch.arange(480) >= 360)
+    x, y = x[kept], y[kept]
+    n = len(x) - 120
+    found = train(convolution(), (x, y), lr=1e-2, names=known, n=n, change=flip, epochs=14)
+    assert found.keys() == {"class-confusion"}
+    assert "Training flips images left to right" in found["class-confusion"].remedy
+    assert train(convolution(), (x, y), lr=1e-2, names=known, n=n, epochs=14) == {}
+
+
+def test_logarithms_of_rounded_probabilities() -> None:
+    def bce(p: Tensor, y: Tensor) -> Tensor:
+        return -(y * p.log() + (1 - y) * (1 - p).log()).mean()
+
+    x, y = corners(2, 3.0)
+    model = nn.Sequential(network(1), nn.Sigmoid())
+    found = train(model, (x, y.float()[:, None]), lr=0.1, criterion=bce,
+                  names={"diverged"})  # fmt: skip
+    assert "BCEWithLogitsLoss" in found["diverged"].remedy
+    assert "a sigmoid's outputs" in found["diverged"].evidence
+    model = nn.Sequential(network(1), nn.Sigmoid())
+    sound = train(model, (x, y.float()[:, None]), lr=1e-3, criterion=bce,
+                  names={"diverged"})  # fmt: skip
+    assert sound == {}
+
+
+class Residual(nn.Module):
+    """A block whose input comes from a layer without an activation, and is added to its output."""
+
+    def __init__(self, *, residual: bool) -> None:
+        super().__init__()
+        self.stem, self.residual = nn.Linear(10, 16), residual
+        self.inner, self.outer, self.head = nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        hidden = self.outer(torch.relu(self.inner(x)))
+        out: Tensor = self.head(torch.relu(x + hidden if self.residual else hidden))
+        return out
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_a_residual_connection_after_the_first_layer(residual: bool) -> None:
+    torch.manual_seed(12)
+    model = Residual(residual=residual)
+    found = train(model, corners(), lr=5e-3, names={"no-nonlinearity"}, epochs=3)
+    assert ("no-nonlinearity" in found) is not residual
+
+
+def test_what_follows_from_a_finding_is_left_out() -> None:
+    from dataclasses import replace
+
+    from tests.doctor.faults import FAULTS, healthy, program
+
+    from mien.doctor.diagnose import diagnose
+
+    given = {**FAULTS["model-too-small"], **FAULTS["dropout-too-strong"]}
+    assert [f.name for f in diagnose(healthy(**given))] == ["dropout-too-strong"]
+    given = {**FAULTS["dead-units"], **FAULTS["data-not-shuffled"]}
+    assert [f.name for f in diagnose(healthy(**given))] == ["data-not-shuffled"]
+    # An affine network underfits, and that needs no second finding.
+    given = {**FAULTS["underfitting"], "program": program(is_affine=True)}
+    assert [f.name for f in diagnose(healthy(**given))] == ["no-nonlinearity"]
+    # With most classes found badly, one confusion is no matter of two classes.
+    confused = FAULTS["class-confusion"]
+    assert "class-confusion" in [f.name for f in diagnose(healthy(**confused))]
+    held = confused["validation"]
+    truth = held.y_true_n.copy()
+    others = (truth != 1).nonzero()[0]
+    truth[others[::2]] = 2 - truth[others[::2]]
+    worse = {**confused, "validation": replace(held, y_true_n=truth)}
+    assert "class-confusion" not in [f.name for f in diagnose(healthy(**worse))]

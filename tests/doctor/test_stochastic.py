@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from mien import doctor
 from mien.doctor.diagnose import diagnose
-from mien.doctor.programs.program import Repetition
+from mien.doctor.programs.measurements import Repetition
 from mien.doctor.programs.stochastic import repetition_of
 
 

@@ -141,10 +141,15 @@ def test_structure_that_limits_a_network_is_found() -> None:
     assert narrowest(nn.Linear(3, 2)) is None
     averaged = nn.BatchNorm1d(4, momentum=None)
     norms = nn.Sequential(nn.BatchNorm1d(4, momentum=0.0), nn.BatchNorm1d(4), averaged)
-    assert still_norms(norms) == ("0",)
-    given = {**FAULTS["batch-norm-statistics"], "program": program(still_norms=("0",),
+    assert still_norms(norms) == {"0": 0.0}
+    given = {**FAULTS["batch-norm-statistics"], "program": program(still_norms={"0": 0.0},
                                                                    batch_norms=("0",))}  # fmt: skip
     found = judged("batch-norm-statistics", healthy(**given))
     assert found is not None
     assert "momentum" in found.remedy
+    assert "The batch norm 0 has a momentum of 0: its running" in found.evidence
+    given["program"] = program(still_norms={"1": 0.0, "4": 0.0}, batch_norms=("1", "4"))
+    found = judged("batch-norm-statistics", healthy(**given))
+    assert found is not None
+    assert "The batch norms 1 and 4 have a momentum of 0: their running" in found.evidence
     assert torch.is_grad_enabled()

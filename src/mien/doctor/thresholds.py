@@ -85,6 +85,7 @@ class Thresholds:
         input_ratio: ratio of the splits' deviations.
         common_class: fraction of the most common class.
         accuracy_gap: accuracy minus mean recall.
+        other_recall: median recall of the other classes from which two classes are confused.
         confusion: lower bound of the fraction of a class that is taken for one other.
         validation_rise: last over lowest validation loss.
         mixed_outputs: change of an unchanged example's output as others of its batch are replaced,
@@ -183,6 +184,7 @@ class Thresholds:
     input_ratio: float = 2.5
     common_class: float = 0.7
     accuracy_gap: float = 0.15
+    other_recall: float = 0.7
     confusion: float = 0.35
     validation_rise: float = 1.5
     mixed_outputs: float = 0.01

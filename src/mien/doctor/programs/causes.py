@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mien.doctor.programs.classlike import class_like_of
 from mien.doctor.programs.measurements import Causes
+from mien.doctor.programs.mirrors import mirrored_of
 from mien.doctor.programs.positions import positions_of
 
 if TYPE_CHECKING:
@@ -23,4 +24,8 @@ def causes_of(watch: Recording, task: Task, outputs: list[Tensor] | None) -> Cau
         task: that it learns.
         outputs: of the kept training examples, in batches.
     """
-    return Causes(class_like=class_like_of(watch, task, outputs), positions=positions_of(watch))
+    return Causes(
+        class_like=class_like_of(watch, task, outputs),
+        positions=positions_of(watch),
+        mirrored=mirrored_of(watch),
+    )

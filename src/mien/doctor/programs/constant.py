@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mien.doctor.programs.examine import evaluated
 from mien.doctor.programs.measurements import CommonToken, Foreground
+from mien.doctor.programs.padding import padding_of
 from mien.doctor.programs.trees import is_tokens, tensors
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 BATCHES = 4
 """Kept batches that are predicted."""
-MIN_IDS = 50
+MIN_IDS = 20
 """Ids of an embedding from which a text is expected to have many of them."""
 MIN_INTERIOR = 50
 """Tokens between two others, at least: padding is at the ends, unknown words are everywhere."""
@@ -50,16 +51,24 @@ def common_token_of(watch: Recording) -> CommonToken | None:
     # An id to an example is no sequence.
     if ids < MIN_IDS or not known or len(known) < len(batches) or known[0].ndim != 2:
         return None
-    found, counts = np.unique(torch.cat([b.reshape(-1) for b in known]), return_counts=True)
+    kept = [_without_padding(b) for b in known]
+    tokens = torch.cat([b[k] for b, k in zip(known, kept, strict=True)])
+    found, counts = np.unique(tokens, return_counts=True)
     token = int(found[counts.argmax()])
-    interior = torch.cat([_interior(b, token) for b in known])
+    interior = torch.cat([_interior(b, k, token) for b, k in zip(known, kept, strict=True)])
     inner = float((interior == token).float().mean()) if len(interior) >= MIN_INTERIOR else 0.0
     return CommonToken(token, float(counts.max() / counts.sum()), inner, len(found), ids)
 
 
-def _interior(tokens: Tensor, common: int) -> Tensor:
-    """Return the tokens [n, t] that have another one than `common` before and after them."""
-    other = (tokens != common).long()
+def _without_padding(tokens: Tensor) -> Tensor:
+    """Return which tokens [n, t] are no padding at an end."""
+    padding = padding_of(tokens)
+    return torch.ones_like(tokens, dtype=torch.bool) if padding is None else ~padding.mask
+
+
+def _interior(tokens: Tensor, kept: Tensor, common: int) -> Tensor:
+    """Return the kept tokens [n, t] that have another one than `common` before and after them."""
+    other = ((tokens != common) & kept).long()
     before = other.cumsum(1) - other
     after = other.flip(1).cumsum(1).flip(1) - other
-    return tokens[(before > 0) & (after > 0)]
+    return tokens[(before > 0) & (after > 0) & kept]

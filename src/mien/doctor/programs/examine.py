@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mien.doctor.programs.inspection import BATCH_NORMS, DROPOUTS, PLAIN
 from mien.doctor.programs.optimizers import owners
@@ -28,6 +30,8 @@ SATURATED = 0.97
 LAST = (*ACTIVATIONS, nn.Softmax, nn.LogSoftmax, nn.Softplus, nn.Hardtanh, nn.ReLU6)
 PASSING = (*BATCH_NORMS, *DROPOUTS, nn.Identity, nn.Flatten)
 """Modules that keep an affine function affine."""
+
+QUERIES = frozenset({"__get__", "size", "stride", "numpy", "tolist"})
 
 
 @dataclass(slots=True)
@@ -57,7 +61,8 @@ def examine(watch: Recording) -> Examination:
     watch.is_busy = True
     try:
         with untouched(watch.bare, watch.device):
-            output = watch.predict(watch.bare, batch)
+            with tracer.uses:
+                output = watch.predict(watch.bare, batch)
             tracer.finish(output)
             tracer.remove()
             found.is_affine = _is_affine(watch, batch)
@@ -100,6 +105,23 @@ def _is_accepted(watch: Recording, batch: Any) -> bool:
     return True
 
 
+class _Uses(TorchFunctionMode):
+    """Counts the computations that take each tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: Counter[int] = Counter()
+
+    def __torch_function__(  # type: ignore[no-untyped-def]
+        self, func, types, args=(), kwargs=None
+    ) -> Any:
+        found = func(*args, **(kwargs or {}))
+        # A shape or a check of the device computes nothing.
+        if isinstance(found, Tensor | tuple) and getattr(func, "__name__", "") not in QUERIES:
+            self.count.update({id(x) for x in tensors(list(args))})
+        return found
+
+
 class _Tracer:
     """Hooks on all leaf modules; remembers which tensor came from where."""
 
@@ -111,6 +133,8 @@ class _Tracer:
         self.tags: dict[int, tuple[str, str, bool]] = {}
         self.makers: dict[int, str] = {}
         self.last_linear = not any(isinstance(m, nn.Conv1d) for m in model.modules())
+        self.uses = _Uses()
+        self.pairs: list[tuple[Tensor, str]] = []
         self.handles = [
             module.register_forward_hook(self._hook(name))
             for name, module in model.named_modules()
@@ -130,7 +154,7 @@ class _Tracer:
             self.alive += [first, output]  # ids stay unique while the tensors live
             tag = self.tags.get(id(first))
             if tag is not None and isinstance(module, PLAIN):
-                self._joined(tag, name, module)
+                self._joined(tag, name, module, first)
             if isinstance(module, PLAIN):
                 self.tags[id(output)] = ("affine", name, _is_wide(module))
             elif isinstance(module, nn.Softmax):
@@ -145,14 +169,16 @@ class _Tracer:
 
         return hook
 
-    def _joined(self, tag: tuple[str, str, bool], name: str, module: nn.Module) -> None:
+    def _joined(
+        self, tag: tuple[str, str, bool], name: str, module: nn.Module, between: Tensor
+    ) -> None:
         kind, before, wide = tag
         if kind == "softmax":
             self.found.hidden_softmax.append(before)
         elif self.owners.get(f"{before}.weight") != self.owners.get(f"{name}.weight"):
             pass  # two networks that are trained apart, such as generator and discriminator
         elif wide and _is_wide(module):
-            self.found.consecutive.append(f"{before} and {name}")
+            self.pairs.append((between, f"{before} and {name}"))
 
     def _measure(self, name: str, module: nn.Module, output: Tensor) -> None:
         units = output if output.ndim != 3 or not self.last_linear else output.transpose(1, 2)
@@ -172,6 +198,8 @@ class _Tracer:
             self.found.stuck[name] = float((high - low <= 1e-6).float().mean())
 
     def finish(self, output: Tensor | None) -> None:
+        # A value that is used again, such as a residual connection's, is no inner value of a pair.
+        self.found.consecutive += [p for x, p in self.pairs if self.uses.count[id(x)] < 2]
         if output is not None:
             self.found.last_activation = self.makers.get(id(output), "")
             if self.found.last_activation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from mien.doctor.programs.sample import MIN_LEAKED_FEATURES
@@ -12,9 +13,13 @@ from mien.doctor.programs.trees import is_tokens, tensors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from mien.doctor.programs.sample import Sample
+
+MIN_OTHERS = 4
+"""Tokens beside the most common one below which equal sequences are coincidence."""
 
 
 def keys_of(batches: list[Any]) -> list[bytes | None] | None:
@@ -40,14 +45,35 @@ def keys_of(batches: list[Any]) -> list[bytes | None] | None:
             if tokens:
                 last = row.nonzero()[0]
                 used = row[: last[-1] + 1] if len(last) else row[:0]
-            short = len(used) < MIN_LEAKED_FEATURES
+            short = len(used) < MIN_LEAKED_FEATURES or (tokens and _others(used) < MIN_OTHERS)
             keys.append(None if short or used.std() == 0 else used.tobytes())
     return keys
+
+
+def _others(tokens: NDArray[np.float64]) -> int:
+    """Return how many tokens are not the most common one."""
+    return len(tokens) - int(np.unique(tokens, return_counts=True)[1].max())
 
 
 def _pairs(sample: Sample) -> Iterator[tuple[Tensor | None, Tensor | None]]:
     for inputs, targets in zip(sample.inputs, sample.targets, strict=True):
         yield next(tensors(inputs), None), next(tensors(targets), None)
+
+
+def class_labels(sample: Sample, count: int) -> NDArray[np.float64] | None:
+    """Return the label of each kept example, of one-hot targets their place; None for others.
+
+    Args:
+        sample: of a split.
+        count: examples that it must have.
+    """
+    found = [wanted for _, wanted in _pairs(sample)]
+    known = [t.detach().cpu().double() for t in found if t is not None and t.ndim in (1, 2)]
+    if len(known) < len(found) or not known:
+        return None
+    flat = [t.argmax(dim=1) if t.ndim == 2 and t.shape[1] > 1 else t.reshape(-1) for t in known]
+    labels: NDArray[np.float64] = torch.cat([t.double() for t in flat]).numpy()
+    return labels if len(labels) == count else None
 
 
 def targets_are_inputs(sample: Sample) -> bool:

@@ -161,16 +161,16 @@ def narrowest(model: nn.Module) -> tuple[str, int] | None:
     return min(layers[:-1], key=lambda layer: layer[1], default=None)
 
 
-def still_norms(model: nn.Module) -> tuple[str, ...]:
-    """Return batch norms whose momentum leaves their running statistics as they were."""
-    return tuple(
-        name
+def still_norms(model: nn.Module) -> dict[str, float]:
+    """Return the momentum of batch norms that leaves their running statistics as they were."""
+    return {
+        name: float(module.momentum)
         for name, module in model.named_modules()
         # None is the mean over all batches.
         if isinstance(module, BATCH_NORMS)
         and module.momentum is not None
         and module.momentum < MIN_MOMENTUM
-    )
+    }
 
 
 def initial_norms(model: nn.Module) -> tuple[str, ...]:

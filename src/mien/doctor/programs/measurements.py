@@ -16,7 +16,7 @@ class Foreground:
 
 @dataclass(frozen=True, slots=True)
 class CommonToken:
-    """The most common id of the kept tokens.
+    """The most common id of the kept tokens, padding at an end aside.
 
     Attributes:
         token: the id.
@@ -31,6 +31,26 @@ class CommonToken:
     interior: float
     distinct: int
     ids: int
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """How the outputs for the same batch differ from call to call, in evaluation mode.
+
+    Attributes:
+        examples: of the batch.
+        difference: root mean square of the difference between two calls.
+        relative: that difference over the standard deviation of the outputs over the examples; 0
+            if it may be rounding.
+        source: first function that took random numbers, such as 'dropout'; '' if none was seen.
+        place: file and line that called it, or ''.
+    """
+
+    examples: int
+    difference: float
+    relative: float
+    source: str
+    place: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +169,33 @@ class Positions:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirrored:
+    """Images of the second epoch that are mirror images of the first one's.
+
+    Attributes:
+        direction: of the flip, in words.
+        count: of them.
+        images: compared ones of the second epoch.
+    """
+
+    direction: str
+    count: int
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
 class Causes:
     """What a weak result may come from.
 
     Attributes:
         class_like: whole-number targets of a regression; None for others.
         positions: that outputs of sequences depend on; None for other inputs.
+        mirrored: images that the training flips; None where none was seen.
     """
 
     class_like: ClassLike | None = None
     positions: Positions | None = None
+    mirrored: Mirrored | None = None
 
 
 @dataclass(frozen=True, slots=True)

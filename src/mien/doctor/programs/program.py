@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from mien.doctor.programs.measurements import Causes, CommonToken, Foreground, Progress, Settings
+from mien.doctor.programs.measurements import (
+    Causes,
+    CommonToken,
+    Foreground,
+    Progress,
+    Repetition,
+    Settings,
+)
 from mien.train.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -73,26 +80,6 @@ class Mixing:
     kept: int
     change: float
     relative: float
-
-
-@dataclass(frozen=True, slots=True)
-class Repetition:
-    """How the outputs for the same batch differ from call to call, in evaluation mode.
-
-    Attributes:
-        examples: of the batch.
-        difference: root mean square of the difference between two calls.
-        relative: that difference over the standard deviation of the outputs over the examples; 0
-            if it may be rounding.
-        source: first function that took random numbers, such as 'dropout'; '' if none was seen.
-        place: file and line that called it, or ''.
-    """
-
-    examples: int
-    difference: float
-    relative: float
-    source: str
-    place: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +294,7 @@ class Program:
         target_columns: of float targets [n, k]; at most 16.
         narrowest: name and outputs of the weight layer with the fewest, the last one aside.
         plateau_mode: of a ReduceLROnPlateau, 'min' or 'max'; '' without one.
-        still_norms: batch norms whose momentum leaves their running statistics as they were.
+        still_norms: momentum of batch norms that leaves their running statistics as they were.
         initial_norms: batch norms that were trained with their initial statistics.
         baseline_score: accuracy or R² of the baseline on left-out training examples.
         validation_score: accuracy or R² of the network on validation.
@@ -375,7 +362,7 @@ class Program:
     batch_norms: tuple[str, ...] = ()
     shrunk_norms: Mapping[str, float] | None = None
     mixing: Mixing | None = Mixing(16, 16, 0.0, 0.0)
-    repetition: Repetition | None = Repetition(64, 0.0, 0.0, "", "")
+    repetition: Repetition | None = field(default_factory=lambda: Repetition(64, 0.0, 0.0, "", ""))
     lookahead: Lookahead | None = None
     leak: Leak | None = None
     collapse: Collapse | None = None
@@ -392,7 +379,7 @@ class Program:
     target_columns: tuple[Column, ...] = ()
     narrowest: tuple[str, int] | None = None
     plateau_mode: str = ""
-    still_norms: tuple[str, ...] = ()
+    still_norms: Mapping[str, float] | None = None
     initial_norms: tuple[str, ...] = ()
     baseline_score: float | None = None
     validation_score: float | None = None

@@ -75,7 +75,7 @@ def for_program(finding: Finding, evidence: Evidence) -> Finding:
             "weight decay, clipping, and what is reset or frozen."
         )
     if finding.name == "batch-norm-statistics" and finding.numbers.get("still"):
-        text = "Use momentum=0.1, PyTorch's default: with 0 running statistics never change."
+        text = "Use momentum=0.1, PyTorch's default: near 0, running statistics hardly change."
     if finding.name == "class-imbalance" and finding.severity == "serious":
         text = "Add examples of the missing class, or correct the mapping of its labels."
     return replace(

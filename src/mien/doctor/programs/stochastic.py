@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from mien.doctor.programs.measurements import Repetition
 from mien.doctor.programs.probe import RandomState, untouched
-from mien.doctor.programs.program import Repetition
 from mien.doctor.programs.trees import head, rows
 
 if TYPE_CHECKING:

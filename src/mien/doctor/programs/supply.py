@@ -13,7 +13,7 @@ from mien.doctor.evidence import Evidence, PixelStatistics, Predictions
 from mien.doctor.programs.curves import condensed_rates, epochs_of, history_of
 from mien.doctor.programs.describe import describe, is_weighted
 from mien.doctor.programs.examine import evaluated, examine
-from mien.doctor.programs.examples import keys_of
+from mien.doctor.programs.examples import class_labels, keys_of
 from mien.doctor.programs.inspection import is_lazy
 from mien.doctor.programs.program import WatchedRecipe
 from mien.doctor.programs.remedies import for_program, in_words
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.doctor.programs.recording import Recording
+    from mien.doctor.programs.task import Task
 
 OPTIMIZERS = {"sgd", "adam", "adamw", "muon"}
 MIN_COMPARED = 40
@@ -97,7 +98,7 @@ def gather(watch: Recording) -> Evidence:
         train=task.train or _none(),
         validation=task.validation or _none(),
         pixels=pixels,
-        domain_shift_auc=_shift(watch) if pixels else math.nan,
+        domain_shift_auc=_shift(watch, task) if pixels else math.nan,
         duplicates=_duplicates(watch),
         shared_subjects=0,
         initial=watch.initial,
@@ -161,7 +162,7 @@ def _split_features(watch: Recording) -> tuple[NDArray[np.float64], NDArray[np.f
     return parts[0], parts[1]
 
 
-def _shift(watch: Recording) -> float:
+def _shift(watch: Recording, task: Task) -> float:
     """Return the AUC of a classifier between the splits, leave-one-out; nan for few examples."""
     from scipy import stats
 
@@ -171,17 +172,37 @@ def _shift(watch: Recording) -> float:
     if parts is None:
         return math.nan
     # A row that comes several times would be left out while its copies stay.
-    parts = np.unique(parts[0], axis=0), np.unique(parts[1], axis=0)
-    count = min(len(parts[0]), len(parts[1]), MAX_FITTED // 2)
+    found = [np.unique(part, axis=0, return_index=True) for part in parts]
+    rng = np.random.default_rng(0)
+    orders = [rng.permutation(len(rows)) for rows, _ in found]
+    samples = (watch.train, watch.validation.sample)
+    labels = [class_labels(sample, len(p)) for sample, p in zip(samples, parts, strict=True)]
+    if task.kind in ("classification", "binary") and labels[0] is not None is not labels[1]:
+        known = [y[i] for y, (_, i) in zip(labels, found, strict=True) if y is not None]
+        orders = _same_classes(orders, known)
+    count = min(*map(len, orders), MAX_FITTED // 2)
     if count < MIN_COMPARED:
         return math.nan
-    rng = np.random.default_rng(0)
     # Equal numbers, so that the classifier cannot profit from guessing the larger split.
-    both = np.concatenate([p[rng.permutation(len(p))[:count]] for p in parts])
+    both = np.concatenate([r[o[:count]] for (r, _), o in zip(found, orders, strict=True)])
     sides = np.repeat([[0.0], [1.0]], count, axis=0)
     scores, _ = kernel_baseline(both, sides, both[:1])
     test = stats.mannwhitneyu(scores[count:, 0], scores[:count, 0])
     return float(test.statistic / count**2)
+
+
+def _same_classes(
+    orders: list[NDArray[np.int64]], labels: list[NDArray[np.float64]]
+) -> list[NDArray[np.int64]]:
+    """Return rows of both splits with as many of each class: other counts are no other data."""
+    kept: list[list[NDArray[np.int64]]] = [[], []]
+    for label in np.unique(labels[0]):
+        own = [order[y[order] == label] for order, y in zip(orders, labels, strict=True)]
+        count = min(map(len, own))
+        for place, rows in enumerate(own):
+            kept[place].append(rows[:count])
+    rng = np.random.default_rng(0)
+    return [rng.permutation(np.concatenate(k)) if k else np.zeros(0, np.int64) for k in kept]
 
 
 def _duplicates(watch: Recording) -> tuple[float, int]:

@@ -10,6 +10,7 @@ from mien.doctor.facts import class_recalls
 from mien.doctor.finding import Finding, Plot
 from mien.doctor.requirements import CLASS_COUNTS, VALIDATION_PREDICTIONS
 from mien.doctor.rule import LEARNS_NOTHING, Abstention, rule
+from mien.doctor.rules.inputs import label_encoding
 from mien.errors import counted
 from mien.evaluate.evaluate import MIN_TRUSTED
 
@@ -53,6 +54,8 @@ def class_imbalance(evidence: Evidence, limits: Thresholds) -> Finding | None:
             return None  # rare, and learnt as well as the most common class
         found = f"; on validation {low:.0%} of them are found"
     missing = counts[rarest] == 0
+    if missing and evidence.program is not None and label_encoding(evidence, limits):
+        return None  # no label is encoded so, in either split
     return Finding(
         "class-imbalance",
         "serious" if missing else "warning",
@@ -73,7 +76,7 @@ def class_imbalance(evidence: Evidence, limits: Thresholds) -> Finding | None:
 @rule(
     "class-never-predicted",
     needs=(VALIDATION_PREDICTIONS,),
-    explained_by=POORLY_TRAINED | {"class-imbalance"},
+    explained_by=POORLY_TRAINED | {"class-imbalance", "class-confusion"},
 )
 def class_never_predicted(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The network hardly ever predicts one of its classes, though validation holds it."""
@@ -105,7 +108,7 @@ def class_never_predicted(evidence: Evidence, limits: Thresholds) -> Finding | N
 @rule(
     "class-recall",
     needs=(VALIDATION_PREDICTIONS,),
-    explained_by=POORLY_TRAINED | {"class-imbalance", "class-never-predicted"},
+    explained_by=POORLY_TRAINED | {"class-imbalance", "class-never-predicted", "class-confusion"},
 )
 def class_recall(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """One class's recall is far below that of all others, beyond what its sample size explains."""

@@ -21,12 +21,14 @@ def tokens_unknown(evidence: Evidence, limits: Thresholds) -> Finding | None:
     found = watched(evidence).common_token
     if found is None or min(found.fraction, found.interior) < limits.common_token:
         return None
+    if found.distinct > found.ids / 2:
+        return None  # the ids of the embedding occur: some are common, and that is all
     return Finding(
         "tokens-unknown",
         "warning",
         "nearly all tokens are the same one",
-        f"{found.fraction:.0%} of the kept tokens are {found.token}, also between others, where no "
-        f"padding is ({found.interior:.0%}); {found.distinct} of {found.ids:,} ids of the "
+        f"{found.fraction:.0%} of the kept tokens, padding at an end aside, are {found.token}, "
+        f"also between others ({found.interior:.0%}); {found.distinct} of {found.ids:,} ids of the "
         "embedding occur.",
         "Build the vocabulary from the training text, with the same tokeniser and the same case, "
         "and count the words that it does not hold.",

@@ -315,8 +315,9 @@ def loss_not_decreasing(evidence: Evidence, limits: Thresholds) -> Finding | Non
     """The training loss ends where a constant prediction is."""
     program = watched(evidence)
     curve = loss_curve(evidence)
-    # The losses of two networks that oppose each other need not fall.
-    if len(curve) < 12 or program.learned_well or program.separate_losses:
+    # The losses of two networks that oppose each other need not fall, and those of an affine one
+    # cannot: 'no-nonlinearity' says so.
+    if len(curve) < 12 or program.learned_well or program.separate_losses or program.is_affine:
         return None
     # The mean of six stretches, so that single batches do not decide.
     end, chance = sum(curve[-6:]) / 6, chance_loss(evidence)

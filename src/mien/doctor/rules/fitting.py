@@ -161,7 +161,8 @@ def _narrower(evidence: Evidence, excess: float) -> tuple[str, ...]:
 @rule(
     "model-too-small",
     needs=(EPOCHS, TRAIN_PREDICTIONS),
-    explained_by=LEARNS_NOTHING | {"clipping-always"},
+    explained_by=LEARNS_NOTHING
+    | {"clipping-always", "dropout-too-strong", "reads-padding", "inputs-ignored", "order-ignored"},
 )
 def model_too_small(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The network has learnt all that its few parameters can hold."""

@@ -259,7 +259,9 @@ def class_confusion(evidence: Evidence, limits: Thresholds) -> Finding | None:
     # The lower bound, so that a few confusions in a small class do not count.
     low = wilson(float(table[i, j]), int(counts[i])).low if counts[i] else 0.0
     others = float(np.median(np.delete(recalls, i)))
-    if counts[i] < MIN_PAIR or low < limits.confusion or others < limits.confusion + recalls[i]:
+    # Where most classes are found badly, it is no matter of these two.
+    found = max(limits.confusion + recalls[i], limits.other_recall)
+    if counts[i] < MIN_PAIR or low < limits.confusion or others < found:
         return None
     return Finding(
         "class-confusion",
@@ -267,13 +269,30 @@ def class_confusion(evidence: Evidence, limits: Thresholds) -> Finding | None:
         f"{labels[i]} is taken for {labels[j]}",
         f"{rates[i, j]:.0%} of the {int(counts[i])} validation examples of {labels[i]} are "
         f"predicted as {labels[j]}; the other classes have a median recall of {others:.0%}.",
-        "Look at the labels of these two classes: they may be exchanged or merged. Otherwise add "
-        "examples of both.",
+        f"{_flips(evidence)}Look at the labels of these two classes: they may be exchanged or "
+        "merged. Otherwise add examples of both.",
         (),
         {"from": labels[i], "to": labels[j], "rate": float(rates[i, j]), "n": int(counts[i])},
         Plot("bars", "recall on validation", labels, {"recall": [float(r) for r in recalls]},
              xlabel=""),
     )  # fmt: skip
+
+
+def _flips(evidence: Evidence) -> str:
+    """Return what was seen of random flips or of another augmentation, a sentence before others."""
+    program = watched(evidence)
+    mirrored = program.causes.mirrored
+    if mirrored is not None:
+        return (
+            f"Training flips images {mirrored.direction} ({mirrored.count} of {mirrored.images} "
+            "examples of the second epoch): leave that out if it turns one class into the other. "
+        )
+    if program.augmented:
+        return (
+            "Training inputs change from epoch to epoch: check that the augmentation does not turn "
+            "one class into the other. "
+        )
+    return ""
 
 
 @rule("label-encoding", needs=(PROGRAM,), severities=("serious", "warning"))
@@ -300,7 +319,13 @@ def label_encoding(evidence: Evidence, limits: Thresholds) -> Finding | None:
             {"prediction": right, f"prediction {program.label_offset:+d}": shifted},
         )
     # The first or the last output only: any other may be a class that is rare in a small sample.
-    elif program.unused_outputs in ((0,), (k - 1,)) and k > 2 and evidence.images >= 50:
+    elif (
+        program.unused_outputs in ((0,), (k - 1,))
+        and k > 2
+        and evidence.images >= 50
+        # A class that validation has is missing from training, as 'class-imbalance' says.
+        and program.unused_outputs[0] not in evidence.validation.y_true_n
+    ):
         title = "an output has no label"
         text = (
             f"No training label is {program.unused_outputs[0]}, though the network has {k} outputs."

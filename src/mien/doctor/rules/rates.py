@@ -1,4 +1,4 @@
-"""Rules about the learning rate: steps that overshoot, steps that are tiny, a loss that diverges.
+"""Rules about a learning rate that is too high: steps that overshoot, a loss that diverges.
 
 A step's reduction ratio is its actual over its predicted loss reduction, see train/loop/signals.py.
 """
@@ -27,7 +27,7 @@ from mien.doctor.facts import (
 from mien.doctor.finding import Finding
 from mien.doctor.plots import loss_plot, rate_plot
 from mien.doctor.requirements import LOSSES, MEASURED_STEPS
-from mien.doctor.rule import UNSOUND_LOOP, Abstention, rule
+from mien.doctor.rule import UNSOUND_LOOP, rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,8 +44,11 @@ SOUND_UPDATE = 0.01
 """Update-to-weight ratio of a first step that leaves ReLU units alive."""
 RISEN = 1.2
 """Loss at the end over the first one from which a watched loop's loss has risen."""
-UNCHANGED = 0.7
-"""Loss of the last steps over that of the first ones above which a training has hardly begun."""
+LOGITS = (
+    "Return logits, without the last activation, and use BCEWithLogitsLoss (CrossEntropyLoss for "
+    "several classes), which computes the same without a logarithm of 0. If the loss diverges all "
+    "the same, lower the learning rate"
+)
 
 
 @rule(
@@ -66,19 +69,38 @@ def diverged(evidence: Evidence, limits: Thresholds) -> Finding | None:
     if not broke and (_never_rose(evidence, end) or _in_order_of_classes(evidence, limits)):
         return None
     rate = max((e.lr for e in evidence.signals), default=0.0)
+    log_of_zero = _log_of_zero(evidence, broke=broke)
     how = evidence.reason if broke else f"the training loss ended at {end:.2f}"
     return Finding(
         "diverged",
         "serious",
         "the training diverged",
-        f"{how}; the chance-level loss is {chance:.2f}.{_beside_range_test(evidence, rate)}",
-        "Lower the learning rate by far, and clip the gradient's norm.",
+        f"{how}; the chance-level loss is {chance:.2f}.{log_of_zero}"
+        f"{beside_range_test(evidence, rate)}",
+        f"{LOGITS}, to about {rate / 30:.2g}."
+        if log_of_zero
+        else "Lower the learning rate by far, and clip the gradient's norm.",
         (
-            f"optimizer.lr={_found_rate(evidence, below=rate) or rate / 30:.2g}",
+            f"optimizer.lr={found_rate(evidence, below=rate) or rate / 30:.2g}",
             "optimizer.clip_norm=1.0",
         ),
-        {"loss_at_end": end if math.isfinite(end) else None, "lr": rate},
+        {"loss_at_end": end if math.isfinite(end) else None, "lr": rate,
+         "cause": "log of 0" if log_of_zero else None},
         loss_plot(evidence),
+    )  # fmt: skip
+
+
+def _log_of_zero(evidence: Evidence, *, broke: bool) -> str:
+    """Return that the loss takes the logarithm of rounded probabilities, a sentence; or ''."""
+    outputs = None if evidence.program is None else evidence.program.outputs
+    if outputs is None or outputs.last_activation not in ("Sigmoid", "Softmax"):
+        return ""
+    if not (broke or outputs.low == 0 or outputs.high == 1):
+        return ""
+    return (
+        f" The loss received a {outputs.last_activation.lower()}'s outputs, from {outputs.low:.3g} "
+        f"to {outputs.high:.7g} in the measured steps: where one is rounded to 0 or 1, its "
+        "logarithm is infinite, or its gradient 0."
     )
 
 
@@ -126,9 +148,9 @@ def learning_rate_too_high(evidence: Evidence, limits: Thresholds) -> Finding | 
         "learning-rate-too-high",
         "serious",
         "the learning rate is too high: steps overshoot",
-        f"At lr {rate:g} {_signs(steps, limits)}.{_beside_range_test(evidence, rate)}",
+        f"At lr {rate:g} {_signs(steps, limits)}.{beside_range_test(evidence, rate)}",
         "Lower the learning rate.",
-        (f"optimizer.lr={_found_rate(evidence, below=rate) or smaller:.2g}",),
+        (f"optimizer.lr={found_rate(evidence, below=rate) or smaller:.2g}",),
         {
             "lr": rate,
             "reduction_ratio": steps.ratio,
@@ -272,7 +294,7 @@ def _steps_as_predicted(epochs: Sequence[EpochSignals], limits: Thresholds) -> b
     )
 
 
-def _beside_range_test(evidence: Evidence, rate: float) -> str:
+def beside_range_test(evidence: Evidence, rate: float) -> str:
     """Return how the rate compares with a range test's, a sentence; empty where none was made."""
     if evidence.range_test is None:
         return ""
@@ -285,7 +307,7 @@ def _beside_range_test(evidence: Evidence, rate: float) -> str:
     return f" A range test suggests {found:g}: {times}."
 
 
-def _found_rate(evidence: Evidence, *, below: float = math.inf, above: float = 0.0) -> float | None:
+def found_rate(evidence: Evidence, *, below: float = math.inf, above: float = 0.0) -> float | None:
     """Return the rate that a range test suggests, if it lies between `above` and `below`."""
     test = evidence.range_test
     return test.suggestion if test is not None and above < test.suggestion < below else None
@@ -311,81 +333,3 @@ def smaller_rate(rate: float, ratio: float | None, grown: float, *, spiked: bool
     if grown > 2:
         fraction = min(fraction, 0.1 / grown)
     return rate * max(fraction, 1e-3)
-
-
-@rule(
-    "learning-rate-too-low",
-    needs=(MEASURED_STEPS,),
-    severities=("serious",),
-    explained_by=UNSOUND_LOOP | {"clipping-always"},
-)
-def learning_rate_too_low(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
-    """Steps are so small that the loss still falls when the training ends."""
-    epochs = at_full_rate(evidence)
-    ratio = median_known([e.gain for e in epochs])
-    updates = median_updates(epochs)
-    if ratio is None or not updates:
-        return Abstention("no measured step was predicted to reduce the loss")
-    update = float(np.median(list(updates.values())))
-    slow = update > limits.min_update and _falls_slowly(evidence, update, limits)
-    if (
-        learned_well(evidence)
-        or ratio < limits.linear_reduction_ratio
-        or (update > limits.min_update and not slow)
-    ):
-        return None
-    rate = max(e.lr for e in epochs)
-    if evidence.program is not None and update < limits.min_update * rate:
-        return None  # even a rate of 1 would take tiny steps: the gradients vanish, or units died
-    # Towards an update-to-weight ratio of 1e-3, but not by more than two orders.
-    larger = rate * (10.0 if slow else min(100.0, 1e-3 / max(update, 1e-9)))
-    return Finding(
-        "learning-rate-too-low",
-        "serious",
-        "the learning rate is too low: steps are tiny",
-        f"At lr {rate:g} the median update-to-weight ratio was {update:.1e} (1e-3 is usual), and "
-        f"the actual / predicted loss reduction was {ratio:.2f}: the loss is still linear "
-        f"over such a step. It ended at {loss_curve(evidence)[-1]:.3f}."
-        f"{_course(evidence, limits) if slow else ''}{_beside_range_test(evidence, rate)}",
-        "Raise the learning rate.",
-        (f"optimizer.lr={_found_rate(evidence, above=rate) or larger:.2g}",),
-        {"lr": rate, "reduction_ratio": ratio, "update_ratio": update},
-        rate_plot(evidence, limits.linear_reduction_ratio)
-        if evidence.range_test
-        else loss_plot(evidence),
-    )
-
-
-def _falls_slowly(evidence: Evidence, update: float, limits: Thresholds) -> bool:
-    """Return whether a watched loop's steps, together, could hardly lower its loss.
-
-    The loss falls surely all the same, or a baseline shows that it can: longer steps would lower it
-    faster, as it is linear over those that were taken.
-    """
-    program = evidence.program
-    course = None if program is None else program.progress.course
-    if program is None or course is None:
-        return False
-    if update > limits.slow_update or course.reach > limits.reach or course.kept < UNCHANGED:
-        return False
-    score, baseline = program.train_score, program.baseline_score
-    known = score is not None and baseline is not None and score < baseline - limits.r2_gap
-    return known or course.certainty > limits.falling
-
-
-def _course(evidence: Evidence, limits: Thresholds) -> str:
-    """Return how far the steps could bring the loss, and how it fell, after another sentence."""
-    program = evidence.program
-    course = None if program is None else program.progress.course
-    if program is None or course is None:
-        return ""
-    text = (
-        f" All {program.steps:,} steps together could lower the loss by {course.reach:.0%}, to "
-        "first order."
-    )
-    if course.certainty > limits.falling:
-        text += (
-            f" It fell by {course.fall:.1%} over the last half, steadily ({course.certainty:.1f} "
-            "standard errors)."
-        )
-    return text

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence
     from mien.doctor.thresholds import Thresholds
 
+MAX_NAMES = 4
+"""Batch norms that a sentence names."""
+
 
 @rule(
     "exploding-gradients",
@@ -120,9 +123,11 @@ def vanishing_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
 @rule(
     "dead-units",
     needs=(ACTIVATIONS,),
-    explained_by={"diverged", "vanishing-gradients", "exploding-gradients", "saturated-activations"}
+    explained_by={"diverged", "vanishing-gradients", "exploding-gradients", "saturated-activations",
+                  "learning-rate-too-high", "data-not-shuffled", "dropout-too-strong",
+                  "tokens-unknown"}
     | UNSOUND_LOOP,
-)
+)  # fmt: skip
 def dead_units(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Units have the same output for every image, or are saturated."""
     epochs = [e for e in evidence.signals if e.stuck]
@@ -166,8 +171,8 @@ def batch_norm_statistics(evidence: Evidence, limits: Thresholds) -> Finding | N
     # A watched loop's loss may be no log loss; it then has no counterpart in evaluation mode.
     if not last.train_loss >= 2 * last.loss + 0.2:
         return None
-    still = () if evidence.program is None else evidence.program.still_norms
-    why = f" The momentum of {listed(still)} leaves the statistics as they were." if still else ""
+    still = None if evidence.program is None else evidence.program.still_norms
+    why = f" {_without_momentum(still)}" if still else ""
     return Finding(
         "batch-norm-statistics",
         "serious",
@@ -180,7 +185,23 @@ def batch_norm_statistics(evidence: Evidence, limits: Thresholds) -> Finding | N
         {
             "loss_training_mode": last.loss,
             "loss_evaluation_mode": last.train_loss,
-            "still": len(still),
+            "still": len(still or ()),
         },
         statistics_plot(evidence),
+    )
+
+
+def _without_momentum(still: Mapping[str, float]) -> str:
+    """Return which batch norms keep their statistics, a sentence."""
+    names, momentum = list(still), max(still.values())
+    if len(names) == 1:
+        which, whose = f"norm {names[0]} has", "its"
+    elif len(names) > MAX_NAMES:
+        which, whose = f"norms {listed(names, MAX_NAMES)} have", "their"
+    else:
+        which, whose = f"norms {', '.join(names[:-1])} and {names[-1]} have", "their"
+    most = f"{momentum:g}" if len(set(still.values())) == 1 else f"{momentum:g} or less"
+    return (
+        f"The batch {which} a momentum of {most}: {whose} running statistics stay as they were at "
+        "the start."
     )

@@ -51,6 +51,8 @@ def underfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     baseline = accuracy(evidence.train.y_true_n, evidence.train.baseline_nk)
     if train is None or baseline is None or learned_well(evidence):
         return None
+    if evidence.program is not None and evidence.program.is_affine:
+        return None  # 'no-nonlinearity' says why
     # A hard task may leave the baseline at chance level, too: then chance itself is underfitting.
     # Always predicting the most common class needs no image at all.
     at_chance = train.low <= majority_accuracy(evidence.train)
