@@ -160,3 +160,52 @@ def test_a_negative_validation_loss_has_no_ratio() -> None:
     history = [metrics(i, validation_loss=0.1 if i == 2 else 0.9) for i in range(1, 11)]
     found = diagnose(healthy(program=program(kind="regression"), history=history))
     assert [finding.name for finding in found] == ["validation-loss-rises"]
+
+
+class Squashed(nn.Module):
+    """A perceptron whose outputs go through a function, which no module shows."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.body, self.function = perceptron(8, 1), function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self.body(x))
+
+
+def test_a_sigmoid_whose_first_outputs_are_near_a_half_is_applied_twice() -> None:
+    x = torch.randn(480, 8, generator=torch.Generator().manual_seed(1))
+    y = (x[:, :1] + x[:, 1:2] > 0).float()
+    loss = nn.BCEWithLogitsLoss()
+    found = watched(Squashed(torch.sigmoid), loss, x, y, epochs=20)
+    assert names(found) == ["loss-activation-mismatch"]
+    assert "the sigmoid is applied twice" in str(found)
+    assert names(watched(Squashed(lambda v: v), loss, x, y, epochs=20)) == []
+
+
+def test_two_columns_that_outweigh_all_others_are_named() -> None:
+    x = torch.randn(480, 10, generator=torch.Generator().manual_seed(1))
+    y = x[:, :2].sum(dim=1, keepdim=True).sin()
+    scales = torch.tensor([1.0, 1000.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 5000.0])
+    found = watched(perceptron(10, 1), nn.MSELoss(), x * scales, y)
+    assert "invalid-inputs" in names(found)
+    assert "deviations of the 10 columns lie between" in str(found)
+    usual = watched(perceptron(10, 1), nn.MSELoss(), x * scales.clamp(max=5.0), y)
+    assert "invalid-inputs" not in names(usual)
+
+
+def test_a_regression_on_tokens_has_a_report() -> None:
+    # Its targets are no classes: a column per class had none for them, and the report failed.
+    tokens = torch.randint(1, 20, (480, 6), generator=torch.Generator().manual_seed(1))
+    y = (tokens > 9).float().mean(dim=1, keepdim=True)
+
+    class Mean(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.out = nn.Embedding(20, 16), nn.Linear(16, 1)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            found: Tensor = self.out(self.embed(ids).mean(dim=1))
+            return found
+
+    assert names(watched(Mean(), nn.MSELoss(), tokens, y, epochs=20, lr=0.02)) == []

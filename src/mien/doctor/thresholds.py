@@ -100,6 +100,8 @@ class Thresholds:
             embeddings, below which they are a constant.
         constant_outputs: the same where nothing shows that the task allows more than a constant.
         input_std: deviation of a watched network's inputs.
+        column_ratio: deviation of a column of a table over the typical column's above which it
+            outweighs all others.
         label_smoothing: label smoothing above which targets say little of the class.
         weight_slope: slope of the logarithm of class weights over that of the classes' counts above
             which the common classes are favoured.
@@ -194,6 +196,7 @@ class Thresholds:
     collapsed_outputs: float = 0.05
     constant_outputs: float = 0.01
     input_std: tuple[float, float] = (0.02, 6.0)
+    column_ratio: float = 50.0
     label_smoothing: float = 0.3
     weight_slope: float = 0.3
     count_ratio: float = 1.5

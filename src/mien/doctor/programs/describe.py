@@ -76,6 +76,10 @@ def describe(
 ) -> Program:
     """Return the program's evidence; `outputs` are those of the kept training examples."""
     model, summary = watch.bare, watch.outputs
+    # The measured steps are mostly early ones, where a sigmoid's outputs are all near 0.5.
+    if watch.link is not None:
+        for output, targets in zip(outputs or (), watch.train.targets, strict=False):
+            summary.add(watch.link, output, targets)
     epochs = len(watch.boundaries) or (
         len(boundaries_of(watch)) if watch.order.epoch_length() else 0
     )

@@ -42,6 +42,8 @@ def leak_of(watch: Recording, task: Task) -> Leak | None:
         return None
     x, y, tokens = found
     classes = task.kind != "regression"
+    if tokens and not classes:
+        return None  # which token stands where is no value to correlate
     if classes:
         y = np.unique(y, return_inverse=True)[1].astype(np.float64)
     k = int(y.max()) + 1 if classes else 1

@@ -65,9 +65,12 @@ def invalid_inputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
     low, high = PIXEL_STD if evidence.program is None else limits.input_std
     if learned_well(evidence):
         return None
-    if low < train.std < high and abs(train.mean) < 3 * max(train.std, 1.0):
-        return None
     columns = () if evidence.program is None else evidence.program.columns
+    widest = max((c.std for c in columns), default=0.0)
+    # The typical column has the usual scale, and all others vanish beside the widest.
+    outweighs = widest > max(high, limits.column_ratio * train.std)
+    if low < train.std < high and abs(train.mean) < 3 * max(train.std, 1.0) and not outweighs:
+        return None
     return Finding(
         "invalid-inputs",
         "serious",
