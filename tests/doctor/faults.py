@@ -9,9 +9,11 @@ import numpy as np
 
 from mien.doctor.evidence import Evidence, PixelStatistics, Predictions
 from mien.doctor.programs.measurements import (
+    Alignment,
     Causes,
     ClassLike,
     ClassWeight,
+    Collapse,
     CommonToken,
     Foreground,
     Lag,
@@ -23,7 +25,6 @@ from mien.doctor.programs.measurements import (
 )
 from mien.doctor.programs.program import (
     Broadcast,
-    Collapse,
     Leak,
     Lookahead,
     Mixing,
@@ -207,6 +208,8 @@ PROGRAMS: dict[str, dict[str, Any]] = {
     "batch-norm-small-batch": {"batch_norms": ("1",), "batch_size": 1},
     "batch-size-of-one": {"batch_size": 1},
     "weight-decay-on-norms": {"shrunk_norms": {"1": 0.1}},
+    "positions-mixed": {"reshaped": "view(n, 4, 10) instead of transpose(1, 2)"},
+    "masks-misaligned": {"alignment": Alignment("transposed", 0.55, 0.93, 300)},
     "examples-mixed": {"mixing": Mixing(16, 16, 0.8, 1.3)},
     "targets-broadcast": {
         "broadcast": Broadcast((32, 1), (32,), (32, 32), 1.02, 0.97, 32, is_reproduced=True)

@@ -56,6 +56,7 @@ WITHOUT: dict[str, Callable[[Evidence], Evidence]] = {
     "duplicate search": lambda e: replace(e, duplicates=(0.0, 0)),
     "split comparison": lambda e: replace(e, domain_shift_auc=float("nan")),
     "class counts": lambda e: replace(e, class_counts_k=np.zeros(3)),
+    "classes that are no tokens": lambda e: replace(e, program=program(vocabulary=True)),
     "replay": lambda e: replace(e, is_reproducible=None),
     "watched loop": lambda e: replace(e, program=None),
 }

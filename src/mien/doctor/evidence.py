@@ -52,11 +52,14 @@ class Predictions:
         probs_nk: the network's, by its last weights, float64 [n, k]; None where they are not
             finite or no epoch was finished.
         baseline_nk: scores of the baseline, float64 [n, k]; on training images leave-one-out.
+        constant_nk: scores of the best constant prediction, float64 [n, k]; None takes the most
+            common class. Of several labels at once each has a constant of its own.
     """
 
     y_true_n: NDArray[np.int64]
     probs_nk: NDArray[np.float64] | None
     baseline_nk: NDArray[np.float64]
+    constant_nk: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,8 @@ class Evidence:
         initial: root mean square of each weight before the training, by name; empty where the
             training started from trained weights.
         range_test: learning-rate range test with this recipe; None where none was made.
-        chance: loss of a constant prediction; nan takes the log of the number of classes.
+        chance: loss of a constant prediction; nan takes the log of the number of classes, and 0 or
+            less says that the loss has none.
         program: evidence of a watched loop; None for a run of mien's own.
     """
 

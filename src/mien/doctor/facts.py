@@ -108,11 +108,21 @@ def start_signals(evidence: Evidence) -> StartSignals | None:
 def chance_loss(evidence: Evidence) -> float:
     """Return the log loss at chance level: the same probability for each learnt class.
 
-    A watched loop has its own: the loss of the best constant prediction.
+    A watched loop has its own: the loss of the best constant prediction. nan where there is none:
+    a critic's loss or the log-likelihood of a density has no zero.
     """
     if math.isfinite(evidence.chance):
-        return evidence.chance
+        return evidence.chance if evidence.chance > 0 else math.nan
     return math.log(len(evidence.recipe.learnt_labels))
+
+
+def start_loss(evidence: Evidence) -> float:
+    """Return the loss that an untrained network may start with: chance level, or equal classes.
+
+    Where one class is common the best constant's loss is far below that of equal probabilities.
+    """
+    program = evidence.program
+    return max(chance_loss(evidence), 0.0 if program is None else program.uniform)
 
 
 def initial_loss(evidence: Evidence) -> float:
@@ -155,12 +165,15 @@ def may_rise(evidence: Evidence) -> bool:
 def loss_spike(evidence: Evidence) -> float:
     """Return the highest training loss over the initial or the chance-level loss, the larger.
 
-    1 where the loss may rise: that of a network with an opponent.
+    1 where the loss may rise, as that of a network with an opponent, or has no chance level.
     """
     curve = loss_curve(evidence)
-    if not curve or (evidence.program is not None and evidence.program.separate_losses):
+    chance = chance_loss(evidence)
+    if not curve or math.isnan(chance):
         return 1.0
-    return max(curve) / max(initial_loss(evidence), chance_loss(evidence))
+    if evidence.program is not None and evidence.program.separate_losses:
+        return 1.0
+    return max(curve) / max(initial_loss(evidence), chance)
 
 
 def late_loss_drop(evidence: Evidence) -> float:
@@ -225,6 +238,17 @@ def class_recalls(predictions: Predictions) -> list[Estimate] | None:
     ]
 
 
+def beside_constant(
+    scores_nk: NDArray[np.float64], predictions: Predictions
+) -> NDArray[np.float64]:
+    """Return how far scores are above those of the best constant prediction, if there is one.
+
+    Of rare positions or labels no score need be the largest, however well they are told apart.
+    """
+    constant = predictions.constant_nk
+    return scores_nk if constant is None else scores_nk - constant
+
+
 def mean_recall(y_true_n: NDArray[np.int64], scores_nk: NDArray[np.float64]) -> float:
     """Return the mean recall of the classes that have an image.
 
@@ -234,8 +258,19 @@ def mean_recall(y_true_n: NDArray[np.int64], scores_nk: NDArray[np.float64]) -> 
     return float(np.mean([hits[y_true_n == k].mean() for k in np.unique(y_true_n)]))
 
 
+def constant_recall(predictions: Predictions) -> float:
+    """Return the mean recall of the best constant prediction: one class's, or each label's own."""
+    if predictions.constant_nk is not None:
+        return mean_recall(predictions.y_true_n, predictions.constant_nk)
+    scores = predictions.probs_nk if predictions.probs_nk is not None else predictions.baseline_nk
+    return 1 / float(scores.shape[1])
+
+
 def majority_accuracy(predictions: Predictions) -> float:
-    """Return the accuracy of always predicting the most common class."""
+    """Return the accuracy of always predicting the most common class, or each label's own."""
+    if predictions.constant_nk is not None:
+        right = predictions.constant_nk.argmax(axis=1) == predictions.y_true_n
+        return float(right.mean()) if len(right) else 0.0
     counts = np.bincount(predictions.y_true_n)
     return float(counts.max(initial=0) / max(1, counts.sum()))
 

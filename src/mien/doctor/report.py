@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.doctor.finding import Finding
+from mien.errors import counted
 from mien.files import finite, write_text
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class Report:
         not_judged: name of each rule that abstained → the reason.
         facts: what the training was, for the head of the page.
         remarks: what could not be measured, in sentences.
+        rules: rules that were asked to judge; 0 where that is not known.
         runs: name of each run → its own report; empty for one training. `findings` then holds those
             of all runs, and the title of each begins with its run's name.
     """
@@ -39,12 +42,30 @@ class Report:
     facts: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     runs: Mapping[str, Report] = field(default_factory=dict)
+    rules: int = 0
 
     @property
     def verdict(self) -> str:
-        """What to say where there is no finding: that nothing was found, or nothing judged."""
-        judged = self.facts.get("judged rules") != "none"
-        return "nothing found" if judged else "nothing could be judged"
+        """How many findings there are, and how many rules could not judge the training, and why."""
+        if self.findings:
+            found = counted(len(self.findings), "finding")
+        elif self.facts.get("judged rules") == "none":
+            return "nothing could be judged"
+        else:
+            found = "nothing found"
+        return f"{found}; {self.unjudged}" if self.unjudged else found
+
+    @property
+    def unjudged(self) -> str:
+        """How many rules could not judge the training, with the most common reason; '' if none."""
+        if not self.not_judged:
+            return ""
+        reasons = Counter(self.not_judged.values())
+        (reason, count), *_ = reasons.most_common(1)
+        total = f" of {self.rules:,} rules" if self.rules else " rules"
+        more = counted(len(reasons) - 1, "other reason") if len(reasons) > 1 else ""
+        share = f" ({count:,} of them), and {more}" if more else ""
+        return f"{len(self.not_judged):,}{total} could not judge this training: {reason}{share}"
 
     def fails(self, level: str) -> bool:
         """Return whether a finding is of this level: 'error' (serious) or 'warning' (any).
@@ -60,6 +81,7 @@ class Report:
         """Return the report as JSON types; `runs` is there only if there are several."""
         values = {
             "title": self.title,
+            "verdict": self.verdict,
             "findings": [finding.to_dict() for finding in self.findings],
             "notes": [finding.to_dict() for finding in self.notes],
             "not_judged": dict(self.not_judged),
@@ -108,11 +130,11 @@ class Report:
         return render("doctor-cell.html", report=self)
 
     def __str__(self) -> str:
-        """Return the findings as text, one paragraph each, then a single training's remarks."""
+        """Return the verdict, a paragraph for each finding, then a single training's remarks."""
         if self.runs:
             return "\n\n".join(run._text(f"run {name}: ") for name, run in self.runs.items())
-        text = self._text("") if self.findings else f"doctor: {self.verdict}"
-        return "\n\n".join([text, *(f"note: {remark}" for remark in self.remarks)])
+        text = [f"doctor: {self.verdict}"] + ([self._text("")] if self.findings else [])
+        return "\n\n".join([*text, *(f"note: {remark}" for remark in self.remarks)])
 
     def _text(self, before: str) -> str:
         """Return the findings as text, each after `before`."""
@@ -130,6 +152,7 @@ def combine(title: str, runs: Mapping[str, Report], remarks: Iterable[str] = ())
 
     Args:
         title: of the page.
+        rules: rules that were asked to judge; 0 where that is not known.
         runs: name of each run → its report; at least one.
         remarks: on what belongs to none of the runs, in sentences.
     """
@@ -152,6 +175,7 @@ def combine(title: str, runs: Mapping[str, Report], remarks: Iterable[str] = ())
         },
         remarks=tuple(remarks),
         runs=runs,
+        rules=max(run.rules for run in reports),
     )
 
 

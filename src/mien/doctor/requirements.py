@@ -101,6 +101,11 @@ CLASS_COUNTS = Requirement(
     "training has no labelled image",
     lambda e: float(e.class_counts_k.sum()) > 0,
 )
+NAMED_CLASSES = Requirement(
+    "classes that are no tokens",
+    "the classes are the tokens of a vocabulary, most of which are rare",
+    lambda e: e.program is None or not e.program.vocabulary,
+)
 REPLAY = Requirement(
     "replay",
     "the first training steps could not be repeated here",

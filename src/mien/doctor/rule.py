@@ -93,8 +93,16 @@ def rule(
     return register
 
 
+NO_CHANCE = (
+    "the loss has no chance level: it falls below 0, as a critic's or the negative log-likelihood "
+    "of a density does"
+)
+"""Why a rule that compares a loss with that of a constant prediction abstains."""
+
 LEARNS_NOTHING = frozenset(
     {
+        "positions-mixed",
+        "masks-misaligned",
         "loss-unbounded",
         "targets-not-scaled",
         "shuffled-labels",

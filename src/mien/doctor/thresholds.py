@@ -128,6 +128,8 @@ class Thresholds:
         seen: change of a padded sequence's outputs as its content is replaced, over the change with
             the padding at the other end, below which the padding is read.
         unused: fraction of replaced positions without effect from which inputs are ignored.
+        misaligned: mean recall of a baseline on turned masks, above that on masks as they are, from
+            which images and masks do not lie on each other.
         summed_batch: target values of a batch from which a summed loss makes steps long.
     """
 
@@ -217,4 +219,5 @@ class Thresholds:
     class_gap: float = 0.2
     seen: float = 0.1
     unused: float = 0.5
+    misaligned: float = 0.2
     summed_batch: int = 8

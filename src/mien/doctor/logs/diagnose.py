@@ -86,6 +86,7 @@ def _judge(log: Log, title: str) -> Report:
             },
         },
         remarks=(*log.remarks, *_shortness(log, judged)),
+        rules=len(RULES),
     )
 
 

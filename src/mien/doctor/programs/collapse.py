@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mien.doctor.programs.examples import targets_are_inputs
-from mien.doctor.programs.program import Collapse
+from mien.doctor.programs.measurements import Collapse
 from mien.doctor.programs.trees import tensors
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def collapse_of(watch: Recording, task: Task, outputs: list[Tensor] | None) -> C
         task: that it learns.
         outputs: of the kept training examples, in batches.
     """
-    if not outputs or task.kind in ("classification", "binary"):
+    if not outputs or task.kind not in ("regression", "other"):
         return None
     x = _joined([next(tensors(batch), None) for batch in watch.train.inputs])
     y = _joined(list(outputs))

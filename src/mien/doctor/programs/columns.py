@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mien.doctor.programs.program import Column
+from mien.doctor.programs.measurements import Column
 from mien.doctor.programs.trees import features, is_tokens, tensors
 
 if TYPE_CHECKING:

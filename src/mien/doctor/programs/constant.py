@@ -33,7 +33,10 @@ def foreground_of(watch: Recording) -> Foreground | None:
     if not all(bool(((m == 0) | (m == 1)).all()) for m in known):
         return None
     outputs = evaluated(watch, watch.train.inputs[:BATCHES])
-    if outputs is None or any(o.numel() != m.numel() for o, m in zip(outputs, known, strict=True)):
+    if not outputs:
+        return None
+    known = known[: len(outputs)]
+    if any(o.numel() != m.numel() for o, m in zip(outputs, known, strict=True)):
         return None
     values = torch.cat([o.reshape(-1) for o in outputs])
     # Probabilities, or logits: nothing above 0.5 of the former, above 0 of the latter.

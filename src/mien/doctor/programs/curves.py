@@ -158,6 +158,7 @@ def _with_training(watch: Recording, history: list[EpochMetrics], task: Task) ->
     rows = np.arange(len(task.train.y_true_n))
     probs = task.train.probs_nk[rows, task.train.y_true_n]
     loss = float(-np.log(np.maximum(probs, 1e-12)).mean()) if task.is_log_loss else math.nan
+    loss *= task.loss_scale
     history[-1] = replace(
         last, train_loss=loss, train_accuracy=train, validation_accuracy=held, gap=train - held
     )

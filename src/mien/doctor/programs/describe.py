@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mien.doctor.facts import mean_recall
+from mien.doctor.facts import constant_recall, mean_recall
 from mien.doctor.programs.broadcast import broadcast_of
 from mien.doctor.programs.causes import causes_of
 from mien.doctor.programs.collapse import collapse_of
@@ -140,6 +140,14 @@ def describe(
         **_labels(task),
         **_resources(watch),
         learned_well=_learned_well(watch, task),
+        labels=task.labels,
+        uniform=task.uniform,
+        vocabulary=task.vocabulary,
+        each=task.each,
+        ignored=task.ignored,
+        alignment=task.alignment,
+        shifts_targets=None if watch.link is None else watch.link.shifts,
+        reshaped=_reshaped(watch, found),
         losses=task.losses.get("train"),
         target_columns=target_columns(watch),
         narrowest=narrowest(model),
@@ -263,7 +271,7 @@ def _mode_ratio(watch: Recording, task: Task) -> float:
     rows = np.arange(len(task.train.y_true_n))
     own = task.train.probs_nk[rows, task.train.y_true_n]
     after = float(-np.log(np.maximum(own, 1e-12)).mean())
-    return float(np.mean(losses)) / max(after, 1e-6)
+    return float(np.mean(losses)) / max(after * task.loss_scale, 1e-6)
 
 
 def _shrunk(watch: Recording) -> dict[str, float]:
@@ -289,6 +297,9 @@ def _shrunk(watch: Recording) -> dict[str, float]:
 def _labels(task: Task) -> dict[str, Any]:
     counts = task.class_counts_k
     unused = tuple(int(i) for i in np.flatnonzero(counts == 0)) if task.train is not None else ()
+    # A class that the loss ignores, such as padding, has no label on purpose.
+    if task.vocabulary or task.ignored in unused:
+        unused = ()
     offset, held = 0, task.validation
     if held is not None and held.probs_nk is not None and len(held.y_true_n) >= 20:
         k = held.probs_nk.shape[1]
@@ -336,12 +347,38 @@ def _learned_well(watch: Recording, task: Task) -> bool:
         score, baseline = _recalls(task.validation)
     if score is None or baseline is None or math.isnan(score):
         return low
+    if task.kind in ("dense classification", "multi-label"):
+        return low or _as_good_as_baseline(watch, task)
     floor = 0.0
     if task.class_counts_k.sum() and task.train is not None:
         floor = float(task.class_counts_k.max() / task.class_counts_k.sum())
     if baseline < floor + BASELINE_KNOWS:
         return low
     return score >= baseline - MARGIN or own <= other < (1 - BASELINE_KNOWS) * task.chance
+
+
+def _as_good_as_baseline(watch: Recording, task: Task) -> bool:
+    """Return whether positions or labels are predicted as well as by the baseline.
+
+    Both by the mean recall, since most of them may be of one class, and by the accuracy.
+    """
+    held = task.validation is not None and "baseline validation" in task.scores
+    part = task.validation if held else task.train
+    names = ("validation", "baseline validation") if held else ("train", "baseline")
+    if part is None or part.probs_nk is None or not all(name in task.scores for name in names):
+        return False
+    network, baseline = _recalls(part)
+    if network is None or baseline is None or baseline < constant_recall(part) + BASELINE_KNOWS:
+        return False
+    own, other = (task.scores[name] for name in names)
+    return network >= baseline - MARGIN and (is_weighted(watch) or own >= other - MARGIN)
+
+
+def _reshaped(watch: Recording, found: Examination) -> str:
+    """Return how outputs of one position came to another, in words; '' where they did not."""
+    if watch.link is None or not watch.link.reshaped or not watch.outputs.shape:
+        return found.reshaped
+    return watch.link.reshaped.format(n="n", k=watch.outputs.units)
 
 
 def _recalls(part: Predictions) -> tuple[float | None, float | None]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError)
 MAX_ROWS = 256
+MAX_VALUES = 2**25
+"""Output values that are kept, 128 MB: a token has one for each id of its vocabulary."""
 MIN_ROWS = 16
 """Examples below which a unit that never changes may be chance."""
 SATURATED = 0.97
@@ -44,6 +46,7 @@ class Examination:
     hidden_softmax: list[str] = field(default_factory=list)
     last_activation: str = ""
     is_affine: bool | None = None
+    reshaped: str = ""
 
 
 def examine(watch: Recording) -> Examination:
@@ -132,6 +135,7 @@ class _Tracer:
         self.alive: list[Tensor] = []
         self.tags: dict[int, tuple[str, str, bool]] = {}
         self.makers: dict[int, str] = {}
+        self.last: Tensor | None = None
         self.last_linear = not any(isinstance(m, nn.Conv1d) for m in model.modules())
         self.uses = _Uses()
         self.pairs: list[tuple[Tensor, str]] = []
@@ -151,6 +155,7 @@ class _Tracer:
             first = next(tensors(inputs), None)
             if not isinstance(output, Tensor) or first is None:
                 return
+            self.last = output
             self.alive += [first, output]  # ids stay unique while the tensors live
             tag = self.tags.get(id(first))
             if tag is not None and isinstance(module, PLAIN):
@@ -201,12 +206,27 @@ class _Tracer:
         # A value that is used again, such as a residual connection's, is no inner value of a pair.
         self.found.consecutive += [p for x, p in self.pairs if self.uses.count[id(x)] < 2]
         if output is not None:
+            self.found.reshaped = _reshaped(self.last, output)
             self.found.last_activation = self.makers.get(id(output), "")
             if self.found.last_activation:
                 # Outputs may sit at their ends: that is a sure prediction, not a dead unit.
                 last = next(reversed(self.found.stuck), "")
                 self.found.stuck.pop(last, None)
                 self.found.saturated.pop(last, None)
+
+
+def _reshaped(last: Tensor | None, output: Tensor) -> str:
+    """Return how a view took the place of a transposition after the last module; or ''.
+
+    [n, l, k] and [n, k, l] with the same values in the same order: a view moves none of them.
+    """
+    if last is None or last.ndim != 3 or output.ndim != 3 or 1 in last.shape[1:]:
+        return ""
+    n, length, k = last.shape
+    swapped = length != k and tuple(output.shape) == (n, k, length)
+    if not swapped or not torch.equal(last.reshape(-1), output.reshape(-1)):
+        return ""
+    return f"view(n, {k}, {length}) of values [n, {length}, {k}] instead of transpose(1, 2)"
 
 
 def _is_wide(module: nn.Module) -> bool:
@@ -243,8 +263,12 @@ def _is_affine(watch: Recording, batch: Any) -> bool | None:
 
 
 def evaluated(watch: Recording, inputs: list[Any]) -> list[Tensor] | None:
-    """Return the network's outputs for kept batches, float32 on the CPU; None where it fails."""
-    outputs = []
+    """Return the network's outputs for kept batches, float32 on the CPU; None where it fails.
+
+    Of outputs with more than MAX_VALUES values the first batches alone.
+    """
+    outputs: list[Tensor] = []
+    values = 0
     watch.is_busy = True
     try:
         with untouched(watch.bare, watch.device):
@@ -253,6 +277,9 @@ def evaluated(watch: Recording, inputs: list[Any]) -> list[Tensor] | None:
                 if found is None:
                     return None
                 outputs.append(found.float().cpu())
+                values += found.numel()
+                if values > MAX_VALUES:
+                    break  # a large vocabulary or image: the first batches have to do
     except Exception as error:  # noqa: BLE001 - the user's model may raise any
         watch.note(f"the model could not be evaluated on its own examples: {error}")
         return None

@@ -41,12 +41,18 @@ class Link:
         criterion: called with predictions and targets.
         transform: from the network's output to the predictions.
         convert: from the targets given to `Watch.step` to those of the criterion.
+        layout: the part of `transform` that moves values and computes none.
+        shifts: whether the output at a position is compared with the target of the next one.
+        reshaped: how the layout puts values of one position into another; '' where it does not.
     """
 
     name: str
     criterion: Callable[..., Tensor]
     transform: Callable[[Tensor], Tensor]
     convert: Callable[[Any], Any]
+    layout: Callable[[Tensor], Tensor] = lambda x: x
+    shifts: bool = False
+    reshaped: str = ""
 
     def loss(self, output: Tensor, targets: Any) -> Tensor:
         """Return the loss of a batch; the mean of what a criterion without reduction returns."""
@@ -61,6 +67,27 @@ SHAPES: tuple[Callable[[Tensor], Tensor], ...] = (
     lambda x: x.reshape(-1, x.shape[-1]),
     lambda x: x.reshape(-1),
 )
+
+Layout = tuple["Callable[[Tensor], Tensor]", "Callable[[Any], Any]"]
+SHIFTED: tuple[Layout, ...] = (
+    (lambda x: x[:, :-1].reshape(-1, x.shape[-1]), lambda t: t[:, 1:].reshape(-1)),
+    (lambda x: x[:, :-1].reshape(-1, x.shape[-1]), lambda t: t.reshape(-1)),
+)
+"""Language models whose output at a position predicts the next token: logits [n, l, k], with tokens
+[n, l] as targets or with the later ones [n, l - 1]."""
+DENSE: tuple[Layout, ...] = (
+    (lambda x: x.movedim(1, -1).reshape(-1, x.shape[1]), lambda t: t.reshape(-1)),
+    (lambda x: x, lambda t: t.long().squeeze(1)),
+    (lambda x: x.reshape(-1), lambda t: t.float().reshape(-1)),
+)
+"""Outputs [n, k, ...] and a target for each position."""
+RESHAPED: tuple[tuple[str, Layout], ...] = (
+    ("view(-1, {k}) without moving dimension 1 to the end", (
+        lambda x: x.reshape(-1, x.shape[1]), lambda t: t.reshape(-1))),
+    ("view({n}, {k}, -1) instead of transpose(1, 2)", (
+        lambda x: x.reshape(len(x), x.shape[-1], -1), lambda t: t.reshape(len(t), -1))),
+)  # fmt: skip
+"""Layouts that mix positions, by what the loop calls."""
 
 ACTIVATIONS: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
     ("", lambda x: x),
@@ -94,7 +121,29 @@ def link_of(
                     if _gives(link, output.detach(), targets, wanted):
                         # Without an activation the shorter chain does: the link runs in each
                         # measured step.
-                        return link if label else Link(name, function, shape, convert)
+                        return Link(
+                            name, function, link.transform if label else shape, convert, shape
+                        )
+        found = _dense_link(name, function, output, targets, wanted)
+        if found is not None:
+            return found
+    return None
+
+
+def _dense_link(
+    name: str, function: Callable[..., Tensor], output: Tensor, targets: Any, wanted: float
+) -> Link | None:
+    """Return the link of outputs with a value for each position; None if none gives the loss."""
+    if output.ndim < 3 or not isinstance(targets, Tensor):
+        return None
+    layouts = [("", pair, False) for pair in DENSE] + [("", pair, True) for pair in SHIFTED]
+    layouts += [(words, pair, False) for words, pair in RESHAPED]
+    for words, (shape, convert), shifts in layouts:
+        for label, activation in ACTIVATIONS:
+            transform = _chain(shape, activation) if label else shape
+            link = Link(name, function, transform, convert, shape, shifts, words)
+            if _gives(link, output.detach(), targets, wanted):
+                return link
     return None
 
 

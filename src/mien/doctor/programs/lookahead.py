@@ -9,12 +9,13 @@ from torch import Tensor
 
 from mien.doctor.programs.probe import RandomState, untouched
 from mien.doctor.programs.program import Lookahead
-from mien.doctor.programs.trees import head, is_tokens, map_tensors, tensors
+from mien.doctor.programs.trees import head, is_tokens, map_tensors, rows, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mien.doctor.programs.recording import Recording
+    from mien.doctor.programs.sample import Sample
 
 MIN_POSITIONS, MAX_ROWS = 3, 64
 SHIFTED = 0.99
@@ -33,12 +34,15 @@ def lookahead_of(watch: Recording) -> Lookahead | None:
     if not watch.train.inputs:
         return None
     batch = head(watch.train.inputs[0], MAX_ROWS)
-    targets = next(tensors(head(watch.train.targets[0], MAX_ROWS)), None)
-    if targets is None:
+    targets = next(tensors(watch.train.targets[0]), None)
+    if targets is None or targets.ndim == 0:
         return None
-    # A loss that unshifted targets do not reproduce: the model may shift them itself, as those of
-    # Hugging Face do.
-    found = _sequence(batch, targets, may_shift=watch.link is None)
+    # All targets may be in one dimension, those of an example one after the other.
+    each = max(1, len(targets) // max(1, rows(watch.train.inputs[0])))
+    targets = targets[: each * rows(batch)]
+    # Unless unshifted targets give the loss, the model may shift them itself, as those of Hugging
+    # Face do.
+    found = _sequence(batch, targets, may_shift=watch.link is None or watch.link.shifts)
     if found is None:
         return None
     place, dim, scored = found
@@ -50,6 +54,15 @@ def lookahead_of(watch: Recording) -> Lookahead | None:
         return None
     finally:
         watch.is_busy = False
+
+
+def predicts_next(sample: Sample) -> bool:
+    """Return whether the targets of a kept batch are its tokens, shifted by one or not yet."""
+    batch = sample.inputs[0] if sample.inputs else None
+    targets = next(tensors(sample.targets[0]), None) if sample.targets else None
+    if targets is None or targets.ndim == 0:
+        return False
+    return _sequence(batch, targets, may_shift=True) is not None
 
 
 def _sequence(batch: Any, targets: Tensor, *, may_shift: bool) -> tuple[int, int, Tensor] | None:

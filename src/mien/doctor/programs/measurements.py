@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +12,44 @@ class Foreground:
 
     target: float
     predicted: float
+    positions: int
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    """A label of a multi-label task.
+
+    Attributes:
+        name: of the label.
+        count: training examples with it, of the kept ones.
+        rate: their fraction.
+        positives: validation examples with it.
+        found: of these, how many the network predicts.
+        baseline: of these, how many the baseline predicts; None without a baseline.
+    """
+
+    name: str
+    count: int
+    rate: float
+    positives: int
+    found: int
+    baseline: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """How well a baseline that sees the surroundings of a position knows its label.
+
+    Attributes:
+        turn: how masks were turned or mirrored where it knows them best, in words.
+        recall: mean recall on masks as they are.
+        turned: mean recall on masks turned that way.
+        positions: compared positions.
+    """
+
+    turn: str
+    recall: float
+    turned: float
     positions: int
 
 
@@ -268,3 +307,46 @@ class Settings:
     unused_optimizers: tuple[str, ...] = ()
     weights_changed: bool = True
     other_optimizers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the inputs or of the targets.
+
+    Attributes:
+        index: from 0.
+        low: smallest value.
+        high: largest value.
+        mean: of the values.
+        std: their standard deviation.
+        constant: whole number far from all other values, such as -999 for a missing value.
+        constant_fraction: fraction of the values that are this number; 0 if there is none.
+    """
+
+    index: int
+    low: float
+    high: float
+    mean: float
+    std: float
+    constant: float = 0.0
+    constant_fraction: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Collapse:
+    """How much outputs vary from example to example, where no classes are predicted.
+
+    Attributes:
+        examples: compared examples, whose inputs differ.
+        relative: deviation of the outputs over the examples, over that of the targets or over the
+            outputs' length.
+        baseline: R² of the baseline; None where there is none.
+        can_learn: whether the task allows outputs that vary, whatever the baseline says.
+        beside: what the deviation is compared with: 'targets', or 'length' of an embedding.
+    """
+
+    examples: int
+    relative: float
+    baseline: float | None
+    can_learn: bool
+    beside: Literal["targets", "length"]

@@ -13,6 +13,7 @@ EXACT = 1e-3
 """Rounding error of a softmax's sum in float16 or float32."""
 LOGITS = ("crossentropyloss", "crossentropy")
 BINARY_LOGITS = ("bcewithlogitsloss", "binarycrossentropywithlogits")
+BINARY = ("bceloss", "binarycrossentropy")
 NLL = ("nllloss",)
 DIVERGENCE = ("kldivloss", "kldiv")
 SQUARED = ("mseloss", "l1loss", "smoothl1loss", "huberloss")
@@ -32,7 +33,7 @@ class Mismatch:
 def mismatch_of(program: Program) -> Mismatch | None:
     """Return how loss, last activation and targets contradict each other; None if they fit."""
     outputs, name = program.outputs, program.loss_name.lower().replace("_", "")
-    if outputs is None or not name:
+    if outputs is None:
         return None
     if name in LOGITS:
         several = outputs.target_sum_error > 0.01 and outputs.units > 1
@@ -41,9 +42,9 @@ def mismatch_of(program: Program) -> Mismatch | None:
         return _binary(outputs)
     if name in NLL + DIVERGENCE:
         return _log_probabilities(name, outputs)
-    if name in SQUARED:
-        return _squared(program, outputs)
-    return None
+    if name in BINARY:
+        return _binary_probabilities(outputs)
+    return _squared(program, outputs) if name in SQUARED else None
 
 
 def _cross_entropy(program: Program, outputs: OutputStatistics) -> Mismatch | None:
@@ -105,6 +106,18 @@ def _binary(outputs: OutputStatistics) -> Mismatch | None:
                         "they are squashed already, and the loss applies a sigmoid again",
                         "Remove the last activation, or use BCELoss.")  # fmt: skip
     return None
+
+
+def _binary_probabilities(outputs: OutputStatistics) -> Mismatch | None:
+    several = outputs.units > 1 and outputs.target_sum_error > 0.01
+    if not several or outputs.sum_error >= EXACT or outputs.low < 0:
+        return None
+    return Mismatch("softmax-for-several-labels", "serious",
+                    "a softmax shares 1 among labels that can hold at once",
+                    "the probabilities of a row add up to 1, and a target's row differs from that "
+                    f"by up to {outputs.target_sum_error:.3g}",
+                    "Use BCEWithLogitsLoss on the logits, or a sigmoid for each label.",
+                    )  # fmt: skip
 
 
 def _range(low: float, high: float) -> str:

@@ -28,9 +28,10 @@ def omissions(watch: Recording, task: Task) -> list[str]:
     if watch.steps and not watch.losses and "recording the losses" not in watch.failures:
         found.append("Watch.step got no loss: what needs losses was not judged")
     given = len(watch.classes or ())
-    if given and task.kind in ("classification", "binary") and given != len(task.names):
+    known = len(task.labels) or len(task.names)
+    if given and task.kind not in ("regression", "other") and given != known:
+        what = "labels" if task.labels else "classes"
         found.append(
-            f"classes: {given:,} names for {len(task.names):,} classes of the outputs; the names "
-            "are not used"
+            f"classes: {given:,} names for {known:,} {what} of the outputs; the names are not used"
         )
     return found

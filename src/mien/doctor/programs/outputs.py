@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from mien.doctor.programs.link import Link
 
 
+MAX_POSITIONS = 4096
+"""Rows of a batch whose sums are taken, evenly spaced: a segmentation has one for each pixel."""
+
+
 class OutputSummary:
     """Extremes over the measured steps of predictions and targets, as the criterion got them."""
 
@@ -38,9 +42,12 @@ class OutputSummary:
         # float16 alone: bfloat16 has float32's range, and gradients do not underflow in it.
         self.half = predictions.dtype == torch.float16
         values = predictions.float()
-        flat = values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values.reshape(-1, 1)
+        self.low, self.high = (
+            min(self.low, float(values.min())),
+            max(self.high, float(values.max())),
+        )
+        flat = _rows(values, wanted)
         self.units, self.shape = flat.shape[1], tuple(predictions.shape)
-        self.low, self.high = min(self.low, float(flat.min())), max(self.high, float(flat.max()))
         self.sum_error = max(self.sum_error, float((flat.sum(dim=1) - 1).abs().max()))
         self.log_sum_error = max(self.log_sum_error, float(flat.logsumexp(dim=1).abs().max()))
         self.batches += 1
@@ -72,3 +79,17 @@ class OutputSummary:
         return OutputStatistics(self.units, self.low, self.high, self.sum_error,
                                 self.log_sum_error, last_activation, self.half,
                                 self.target_sum_error)  # fmt: skip
+
+
+def _rows(values: Tensor, wanted: Any) -> Tensor:
+    """Return predictions as rows of classes or labels, [m, k]; at most about MAX_POSITIONS."""
+    if values.ndim < 2:
+        return values.reshape(-1, 1)
+    if values.ndim > 2 and isinstance(wanted, Tensor):
+        # A class index for each position: the classes are the second dimension, as for
+        # CrossEntropyLoss. Of images with a channel for each label they are as well.
+        classes = not wanted.is_floating_point() and wanted.ndim == values.ndim - 1
+        if classes or (values.ndim > 3 and wanted.shape == values.shape):
+            values = values.movedim(1, -1)
+    every = max(1, values.numel() // values.shape[-1] // MAX_POSITIONS)
+    return values.reshape(-1, values.shape[-1])[::every]

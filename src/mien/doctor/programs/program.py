@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from mien.doctor.programs.measurements import (
+    Alignment,
     Causes,
+    Collapse,
+    Column,
     CommonToken,
     Foreground,
+    LabelScore,
     Progress,
     Repetition,
     Settings,
@@ -18,7 +22,11 @@ from mien.train.recipe.recipe import Recipe
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Kind = Literal["classification", "binary", "regression", "other"]
+Kind = Literal[
+    "classification", "binary", "regression", "dense classification", "multi-label", "other"
+]
+"""Of the last three: a class for each position, such as a pixel or a token; several labels at once;
+and what is neither, whose outputs and targets no rule about predictions can judge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,26 +138,6 @@ class Leak:
 
 
 @dataclass(frozen=True, slots=True)
-class Collapse:
-    """How much outputs vary from example to example, where no classes are predicted.
-
-    Attributes:
-        examples: compared examples, whose inputs differ.
-        relative: deviation of the outputs over the examples, over that of the targets or over the
-            outputs' length.
-        baseline: R² of the baseline; None where there is none.
-        can_learn: whether the task allows outputs that vary, whatever the baseline says.
-        beside: what the deviation is compared with: 'targets', or 'length' of an embedding.
-    """
-
-    examples: int
-    relative: float
-    baseline: float | None
-    can_learn: bool
-    beside: Literal["targets", "length"]
-
-
-@dataclass(frozen=True, slots=True)
 class Broadcast:
     """Outputs and targets whose shapes broadcast in the loss to a larger one.
 
@@ -172,29 +160,6 @@ class Broadcast:
     equal_loss: float
     steps: int
     is_reproduced: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of the inputs or of the targets.
-
-    Attributes:
-        index: from 0.
-        low: smallest value.
-        high: largest value.
-        mean: of the values.
-        std: their standard deviation.
-        constant: whole number far from all other values, such as -999 for a missing value.
-        constant_fraction: fraction of the values that are this number; 0 if there is none.
-    """
-
-    index: int
-    low: float
-    high: float
-    mean: float
-    std: float
-    constant: float = 0.0
-    constant_fraction: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +254,17 @@ class Program:
         wait_fraction: median fraction of a step spent between two steps, waiting for a batch.
         wait_seconds: median of that time.
         learned_well: whether the network is as good as the baseline, or its loss nearly 0.
+        labels: of a multi-label task; empty for others.
+        uniform: loss of equal probabilities for all classes, in the reduction of the recorded
+            losses; 0 where it is not known.
+        vocabulary: whether the classes are tokens, most of which are rare.
+        each: median number of positions of an example that are predicted; 1 where the example is.
+        alignment: how the masks of a segmentation fit their images when turned; None if unknown.
+        ignored: class index that the loss ignores; None where none is known to be.
+        shifts_targets: whether the model or the loop compares an output with the next target; None
+            if unknown.
+        reshaped: how a view mixes positions and classes of the outputs, in words; '' where none
+            does, as far as is known.
         losses: the network's loss on training examples, and that of the baseline's predictions;
             None where that is no regression, or the loss could not be computed again.
         target_columns: of float targets [n, k]; at most 16.
@@ -375,6 +351,14 @@ class Program:
     wait_fraction: float = 0.0
     wait_seconds: float = 0.0
     learned_well: bool = False
+    labels: tuple[LabelScore, ...] = ()
+    uniform: float = 0.0
+    vocabulary: bool = False
+    each: float = 1
+    alignment: Alignment | None = None
+    ignored: int | None = None
+    shifts_targets: bool | None = False
+    reshaped: str = ""
     losses: tuple[float, float] | None = None
     target_columns: tuple[Column, ...] = ()
     narrowest: tuple[str, int] | None = None

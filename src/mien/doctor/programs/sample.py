@@ -50,7 +50,8 @@ class Sample:
         # Of the first examples, not at random: which ones are kept must not take random numbers
         # from the loop.
         self.inputs.append(head(inputs, keep))
-        self.targets.append(head(targets, keep))
+        # A sequence may have a target for each of its tokens, all in one dimension.
+        self.targets.append(head(targets, keep * max(1, rows(targets) // n)))
         self.count += keep
         self.bytes += int(keep * size)
 

@@ -34,8 +34,8 @@ def settings_of(watch: Recording) -> Settings:
     ratios = [final[n] / watch.initial[n] for n in watch.layer_names if watch.initial.get(n, 0) > 0]
     stepped = watch.optimizer_steps > 0
     return Settings(
-        reduction=str(_setting(watch.criterion, "reduction") or ""),
-        smoothing=float(_setting(watch.criterion, "label_smoothing") or 0.0),
+        reduction=str(criterion_setting(watch.criterion, "reduction") or ""),
+        smoothing=float(criterion_setting(watch.criterion, "label_smoothing") or 0.0),
         weights=_weights(watch),
         targets_per_step=_targets_per_step(watch),
         momentum=max((_momentum(g) for o in watch.optimizers for g in o.param_groups), default=0.0),
@@ -49,7 +49,7 @@ def settings_of(watch: Recording) -> Settings:
     )
 
 
-def _setting(criterion: Any, name: str) -> Any:
+def criterion_setting(criterion: Any, name: str) -> Any:
     """Return a criterion's attribute, or the argument that functools.partial gives it."""
     if isinstance(criterion, functools.partial):
         return criterion.keywords.get(name)
@@ -80,7 +80,7 @@ def _labels(watch: Recording) -> Tensor | None:
 
 def _weights(watch: Recording) -> tuple[ClassWeight, ...]:
     """Return the classes that the criterion weights, with the labels in training."""
-    weight, positive = (_setting(watch.criterion, n) for n in ("weight", "pos_weight"))
+    weight, positive = (criterion_setting(watch.criterion, n) for n in ("weight", "pos_weight"))
     labels = None
     if isinstance(weight, Tensor) or isinstance(positive, Tensor):
         labels = _labels(watch)

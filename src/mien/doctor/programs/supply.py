@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mien.doctor.diagnose import apply_rules
+from mien.doctor.diagnose import judge
 from mien.doctor.evidence import Evidence, PixelStatistics, Predictions
+from mien.doctor.facts import class_recalls, majority_accuracy
 from mien.doctor.programs.curves import condensed_rates, epochs_of, history_of
 from mien.doctor.programs.describe import describe, is_weighted
 from mien.doctor.programs.examine import evaluated, examine
@@ -21,6 +22,17 @@ from mien.doctor.programs.sample import MIN_LEAKED_FEATURES
 from mien.doctor.programs.task import task_of
 from mien.doctor.programs.trees import features, is_tokens, tensors
 from mien.doctor.report import Report
+from mien.doctor.requirements import (
+    BASELINE,
+    BESIDE_BASELINE,
+    CLASS_COUNTS,
+    REPLAY,
+    TRAIN_PREDICTIONS,
+    VALIDATION_LABELS,
+    VALIDATION_PREDICTIONS,
+)
+from mien.doctor.rule import RULES
+from mien.evaluate.bootstrap import wilson
 from mien.train.recipe.settings import FitConfig, LossConfig, OptimizerConfig
 
 if TYPE_CHECKING:
@@ -30,6 +42,8 @@ if TYPE_CHECKING:
     from mien.doctor.programs.task import Task
 
 OPTIMIZERS = {"sgd", "adam", "adamw", "muon"}
+MAX_LISTED = 12
+"""Classes or labels up to which the recall of each is a fact of the report."""
 MIN_COMPARED = 40
 """Different examples of each split that a comparison of the splits needs: the AUC of two equal
 splits then has a deviation of 0.065, a fifth of what the threshold is above 0.5."""
@@ -40,17 +54,41 @@ def diagnose_recording(watch: Recording) -> Report:
     # The report may be asked for in the middle of a training, which must not change by it.
     with torch.random.fork_rng(devices=[]):
         evidence = gather(watch)
-    diagnosis = apply_rules(evidence)
+    # Steps of mien's own trainings alone can be repeated.
+    rules = [rule for rule in RULES.values() if REPLAY not in rule.needs]
+    diagnosis = judge(evidence, rules)
     findings = [for_program(finding, evidence) for finding in diagnosis.findings]
     program = evidence.program
     return Report(
         title=f"{type(watch.bare).__name__}: findings of the doctor",
         findings=tuple(f for f in findings if f.severity != "note"),
         notes=tuple(f for f in findings if f.severity == "note"),
-        not_judged={name: in_words(why) for name, why in diagnosis.not_judged.items()},
+        not_judged={name: _reason(why, evidence) for name, why in diagnosis.not_judged.items()},
+        rules=len(rules),
         facts=_facts(evidence),
         remarks=program.notes if program else (),
     )
+
+
+NEED_CLASSES = frozenset(
+    need.otherwise
+    for need in (TRAIN_PREDICTIONS, VALIDATION_PREDICTIONS, BASELINE, BESIDE_BASELINE,
+                 VALIDATION_LABELS, CLASS_COUNTS)
+)  # fmt: skip
+"""Reasons of rules that need classes or labels, whatever they are needed for."""
+
+
+def _reason(why: str, evidence: Evidence) -> str:
+    """Return why a rule could not judge a watched loop, in its terms."""
+    kind = "" if evidence.program is None else evidence.program.kind
+    if why in NEED_CLASSES and kind == "regression":
+        return "the task is a regression, which has no classes"
+    if why in NEED_CLASSES and kind == "other":
+        return (
+            "the task is 'other': outputs and targets of kept examples are no classes, labels or "
+            "values of a known form"
+        )
+    return in_words(why)
 
 
 def _facts(evidence: Evidence) -> dict[str, str]:
@@ -65,7 +103,24 @@ def _facts(evidence: Evidence) -> dict[str, str]:
         "task": program.kind,
         "loss": program.loss_name or "unknown",
         **known,
+        **_beside(evidence),
     }
+
+
+def _beside(evidence: Evidence) -> dict[str, str]:
+    """Return what accuracies of positions and labels hide: base rates, and the recall of each."""
+    held, program = evidence.validation, evidence.program
+    if program is None or held.constant_nk is None or not len(held.y_true_n):
+        return {}
+    found = {"accuracy of a constant": f"{majority_accuracy(held):.3f}"}
+    names = [label.name for label in program.labels] or list(evidence.recipe.predicted_labels)
+    recalls = [wilson(label.found, label.positives).value for label in program.labels] or [
+        r.value for r in class_recalls(held) or []
+    ]
+    known = [f"{n} {v:.2f}" for n, v in zip(names, recalls, strict=True) if math.isfinite(v)]
+    if program.vocabulary or not known or len(names) > MAX_LISTED:
+        return found
+    return {**found, "validation recall": ", ".join(known)}
 
 
 def gather(watch: Recording) -> Evidence:
@@ -102,7 +157,8 @@ def gather(watch: Recording) -> Evidence:
         duplicates=_duplicates(watch),
         shared_subjects=0,
         initial=watch.initial,
-        chance=task.chance,
+        # A watched loop without a chance level has no other one, such as the log of its classes.
+        chance=task.chance if math.isfinite(task.chance) else 0.0,
         program=describe(watch, task, found, condensed_rates(watch.rates), outputs["train"]),
     )
 

@@ -8,30 +8,33 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mien.doctor.evidence import Predictions
-from mien.doctor.programs.baseline import MAX_FITTED, kernel_baseline
+from mien.doctor.programs.alignment import alignment_of
+from mien.doctor.programs.examples import targets_are_inputs
+from mien.doctor.programs.lookahead import predicts_next
 from mien.doctor.programs.optimizers import has_separate_losses
-from mien.doctor.programs.trees import features, tensors
+from mien.doctor.programs.reduction import loss_scale
+from mien.doctor.programs.several import binary_entropies, judge_labels
+from mien.doctor.programs.splits import Split, baseline_scores, split_of
+from mien.doctor.programs.trees import is_tokens, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from mien.doctor.programs.measurements import Alignment, LabelScore
     from mien.doctor.programs.program import Kind
     from mien.doctor.programs.recording import Recording
-    from mien.doctor.programs.sample import Sample
 
 
-@dataclass(slots=True)
-class Split:
-    """Outputs and targets of a kept sample: float64 [n, k], int64 [n] or float64 [n, j]."""
-
-    outputs: NDArray[np.float64]
-    targets: NDArray[np.float64]
-    rows: NDArray[np.float64] | None
+SEVERAL = ("bce", "multilabel", "focal", "asymmetric")
+"""Parts of the names of losses for several labels at once."""
+SQUARED = ("mse", "l1loss", "huber")
+MAX_CLASSES = 64
+"""Classes of a position up to which each counts: more are tokens or codes."""
 
 
 @dataclass(slots=True)
@@ -41,11 +44,20 @@ class Task:
     Attributes:
         kind: see `Program`.
         names: of the classes; two placeholders where there are none.
-        chance: loss of a constant prediction; nan where unknown.
+        chance: loss of a constant prediction, in the reduction of the recorded losses; nan where
+            unknown, or where a loss below 0 shows that it has no zero.
         examples: training examples, as far as known.
         class_counts_k: of the kept training examples, float64 [k].
         train: predictions beside those of the baseline; None where the task has no classes.
         validation: the same.
+        labels: of a multi-label task, each label's examples and recall.
+        uniform: loss of equal probabilities for all classes, as `chance`; 0 where unknown.
+        vocabulary: whether the classes are tokens, most of which are rare.
+        each: positions of an example that are predicted; 1 where the example is.
+        ignored: class index that the loss ignores; None where none is known to be.
+        loss_scale: what a recorded loss is of the mean over targets: their number where it is a
+            sum.
+        alignment: how masks fit their images when turned; None where that is not known.
         is_log_loss: whether the loss is the negative log-likelihood of the classes.
         scores: accuracy or R² by 'train', 'validation' and 'baseline'.
         losses: of a regression by split: the network's, and that of the baseline's predictions.
@@ -58,6 +70,13 @@ class Task:
     class_counts_k: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
     train: Predictions | None = None
     validation: Predictions | None = None
+    labels: tuple[LabelScore, ...] = ()
+    uniform: float = 0.0
+    vocabulary: bool = False
+    each: float = 1
+    ignored: int | None = None
+    loss_scale: float = 1.0
+    alignment: Alignment | None = None
     is_log_loss: bool = False
     scores: dict[str, float] = field(default_factory=dict)
     losses: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -66,46 +85,35 @@ class Task:
 def task_of(watch: Recording, outputs: Mapping[str, list[Tensor] | None]) -> Task:
     """Return the task, with the predictions of network and baseline on the kept examples."""
     task = Task(examples=watch.train.count)
-    train = _split(watch.train, outputs["train"])
-    validation = _split(watch.validation.sample, outputs["validation"])
-    if train is None:
-        task.chance = _first_loss(watch)
-        return task
-    task.kind = _kind(watch, train)
-    if task.kind in ("classification", "binary"):
-        _classes(watch, task, train, validation)
-    elif task.kind == "regression":
-        _values(watch, task, train, validation)
-    if math.isnan(task.chance):
-        task.chance = _first_loss(watch)
+    train = split_of(watch, watch.train, outputs["train"])
+    validation = split_of(watch, watch.validation.sample, outputs["validation"])
+    if train is not None and len(train.outputs):
+        if validation is not None and validation.is_dense != train.is_dense:
+            validation = None
+        task.kind = _kind(watch, train)
+        task.each, task.ignored = train.each, train.ignored
+        task.loss_scale = loss_scale(watch, outputs["train"], train)
+        if task.kind in ("classification", "binary", "dense classification"):
+            _classes(watch, task, train, validation)
+        elif task.kind == "multi-label":
+            judge_labels(watch, task, train, validation)
+        elif task.kind == "regression":
+            _values(watch, task, train, validation)
+    task.chance = _chance(watch, task)
     return task
 
 
-def _first_loss(watch: Recording) -> float:
-    return next((v for v in watch.known_losses() if math.isfinite(v)), math.nan)
+def _chance(watch: Recording, task: Task) -> float:
+    """Return the loss of a constant prediction; without one, of the first step.
 
-
-def _split(sample: Sample, outputs: list[Tensor] | None) -> Split | None:
-    found = [next((t for t in tensors(x)), None) for x in sample.targets]
-    if outputs is None or not found or any(t is None or t.ndim == 0 for t in found):
-        return None
-    known = [t.cpu() for t in found if t is not None]
-    if any(o.ndim == 0 or len(o) != len(t) for o, t in zip(outputs, known, strict=True)):
-        return None
-    if any(o.ndim > 2 or t.ndim > 2 for o, t in zip(outputs, known, strict=True)):
-        return None
-    targets = torch.cat([t.reshape(len(t), -1) for t in known]).double().numpy()
-    values = torch.cat([o.reshape(len(o), -1) for o in outputs]).double().numpy()
-    inputs = features(sample.inputs)
-    if inputs is not None:
-        # A small data set is seen several times: each example must count once.
-        keys = [r.tobytes() + t.tobytes() for r, t in zip(inputs, targets, strict=True)]
-        first = np.unique(keys, return_index=True)[1] if keys else np.zeros(0, int)
-        kept = np.sort(first)
-        # The kept examples may be in the order of their classes; the baseline takes a part.
-        kept = np.random.default_rng(0).permutation(kept)
-        values, targets, inputs = values[kept], targets[kept], inputs[kept]
-    return Split(values, targets, inputs)
+    A critic's loss or the negative log-likelihood of a density has no zero, so that no factor of it
+    says anything.
+    """
+    losses = [v for v in watch.known_losses() if math.isfinite(v)]
+    chance = task.chance
+    if math.isnan(chance):
+        chance = losses[0] if losses else math.nan
+    return chance if chance > 0 and min(losses, default=0.0) >= 0 else math.nan
 
 
 def _kind(watch: Recording, split: Split) -> Kind:
@@ -113,18 +121,32 @@ def _kind(watch: Recording, split: Split) -> Kind:
     units, columns = split.outputs.shape[1], split.targets.shape[1]
     whole = bool((split.targets == np.round(split.targets)).all())
     binary = bool(np.isin(split.targets, (0.0, 1.0)).all())
-    name = (watch.link.name if watch.link else _criterion_name(watch)).lower().replace("_", "")
+    name = _loss_name(watch)
     # A generator's targets are all 1: what it learns is not in them.
     if has_separate_losses(watch) and bool((split.targets == split.targets[:1]).all()):
         return "other"
     probabilistic = any(part in name for part in ("cross", "bce", "nll", "margin", "focal"))
+    if split.is_dense:
+        return _dense_kind(watch, split, name, binary=binary)
     if not first.is_floating_point() and columns == 1 and units > 1 and whole:
         # Labels beyond the outputs, such as an ignored -100, are no classes.
         inside = split.targets.min(initial=0) >= 0 and split.targets.max(initial=0) < units
         return "classification" if inside else "other"
-    # One-hot targets; rows with several ones would be a multi-label task.
-    if binary and columns == units > 1 and bool((split.targets.sum(axis=1) == 1).all()):
-        return "classification"
+    if binary and columns == units > 1:
+        # One-hot targets; rows with several ones are a multi-label task.
+        if bool((split.targets.sum(axis=1) == 1).all()):
+            return "classification"
+        # An autoencoder's of black and white images copies its inputs.
+        if any(part in name for part in SEVERAL) and not targets_are_inputs(watch.train):
+            return "multi-label"
+    return _kind_of_values(watch, split, name, probabilistic=probabilistic)
+
+
+def _kind_of_values(watch: Recording, split: Split, name: str, *, probabilistic: bool) -> Kind:
+    """Return the task of targets that are no classes of several outputs."""
+    first = next(tensors(watch.train.targets))
+    units, columns = split.outputs.shape[1], split.targets.shape[1]
+    binary = bool(np.isin(split.targets, (0.0, 1.0)).all())
     # Targets that are all 0 belong to a loss without labels, such as a residual's.
     both = not first.is_floating_point() or len(np.unique(split.targets)) == 2
     if binary and columns == 1 and units == 1 and (probabilistic or (not name and both)):
@@ -135,14 +157,42 @@ def _kind(watch: Recording, split: Split) -> Kind:
     return "other"
 
 
-def _criterion_name(watch: Recording) -> str:
-    if watch.criterion is None:
+def _dense_kind(watch: Recording, split: Split, name: str, *, binary: bool) -> Kind:
+    """Return the task of outputs with a value for each position."""
+    units, columns = split.outputs.shape[1], split.targets.shape[1]
+    if units > 1 and columns == 1:
+        return "dense classification"
+    # Of values the rules for regressions need whole examples.
+    if not binary or any(part in name for part in SQUARED) or targets_are_inputs(watch.train):
+        return "other"
+    if columns > 1 and bool((split.targets.sum(axis=1) == 1).all()) and "bce" not in name:
+        return "dense classification"
+    return "multi-label" if columns > 1 else "dense classification"
+
+
+def _loss_name(watch: Recording) -> str:
+    """Return the loss's class or function, in small letters without '_'; '' if unknown."""
+    criterion = watch.criterion
+    if watch.link is not None:
+        found = watch.link.name
+    elif criterion is None:
         return ""
-    return getattr(watch.criterion, "__name__", type(watch.criterion).__name__)
+    else:
+        found = getattr(criterion, "__name__", type(criterion).__name__)
+    return found.lower().replace("_", "").replace("binarycrossentropy", "bce")
+
+
+def _ids(watch: Recording) -> float:
+    """Return the ids of the largest embedding; infinity where inputs are no token ids."""
+    first = next(tensors(watch.train.inputs), None)
+    if first is None or not is_tokens(first):
+        return math.inf
+    found = [m.num_embeddings for m in watch.bare.modules() if isinstance(m, nn.Embedding)]
+    return max(found, default=math.inf)
 
 
 def _is_log_loss(watch: Recording) -> bool:
-    name = (watch.link.name if watch.link else _criterion_name(watch)).lower().replace("_", "")
+    name = _loss_name(watch)
     return any(part in name for part in ("crossentropy", "bce", "nll"))
 
 
@@ -151,11 +201,11 @@ def _labels(split: Split) -> NDArray[np.int64]:
     return split.targets.argmax(axis=1) if many else split.targets[:, 0].astype(np.int64)
 
 
-def _probabilities(split: Split, kind: Kind, bounded: bool) -> NDArray[np.float64] | None:
+def _probabilities(split: Split, bounded: bool) -> NDArray[np.float64] | None:
     logits = split.outputs
     if not np.isfinite(logits).all():
         return None
-    if kind == "binary":
+    if logits.shape[1] == 1:
         # Outputs within 0 and 1 have gone through a sigmoid already. Clipped: exp overflows above
         # 709.
         one = logits if bounded else 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
@@ -167,31 +217,42 @@ def _probabilities(split: Split, kind: Kind, bounded: bool) -> NDArray[np.float6
 
 
 def _classes(watch: Recording, task: Task, train: Split, validation: Split | None) -> None:
-    k = 2 if task.kind == "binary" else train.outputs.shape[1]
+    k = max(2, train.outputs.shape[1])
     names = watch.classes if watch.classes and len(watch.classes) == k else None
-    task.names = names or tuple(f"class {i}" for i in range(k))
+    mask = train.is_dense and train.outputs.shape[1] == 1
+    usual = ("background", "foreground") if mask else tuple(f"class {i}" for i in range(k))
+    task.names = names or usual
     labels = _labels(train)
     counts = np.bincount(labels, minlength=k).astype(np.float64)
+    if train.counts_k is not None and train.targets.shape[1] == 1:
+        counts = train.counts_k  # of all positions, not of the sampled ones alone
     task.class_counts_k = counts
     prior = counts / max(1, counts.sum())
+    tokens = k > MAX_CLASSES or k >= _ids(watch) or predicts_next(watch.train)
+    task.vocabulary = train.is_dense and tokens
+    if task.vocabulary or targets_are_inputs(watch.train):
+        train.rows = None  # what lies around a position is no baseline: it may be the target
     task.is_log_loss = _is_log_loss(watch)
     if task.is_log_loss:
-        # The entropy of the labels is the log loss of the best constant prediction.
-        task.chance = max(1e-3, float(-(prior[prior > 0] * np.log(prior[prior > 0])).sum()))
-        # Balancing weights make the classes equally likely: the log of their number.
-        if getattr(watch.criterion, "weight", None) is not None:
-            task.chance = math.log(k)
+        one_hot = train.targets.shape[1] > 1
+        task.chance = _constant_loss(watch, prior, one_hot=one_hot) * task.loss_scale
+        decisions = 2 if one_hot and "bce" in _loss_name(watch) else k
+        task.uniform = math.log(decisions) * task.loss_scale
     bounded = bool(train.outputs.min() >= 0 and train.outputs.max() <= 1)
     known = _labels(validation) if validation is not None else np.zeros(0, np.int64)
-    left_out, other = _baseline(train, np.eye(k)[labels], validation, k)
+    left_out, other = baseline_scores(train, np.eye(k)[labels], validation, k)
+    task.alignment = alignment_of(train, prior)
     # The baseline is fitted on a part: what is judged beside it is the same part.
     part = len(left_out) or len(labels)
-    train = Split(train.outputs[:part], train.targets[:part], None)
+    part_of_train = Split(train.outputs[:part], train.targets[:part], None)
     labels = labels[:part]
-    task.train = Predictions(labels, _probabilities(train, task.kind, bounded), left_out)
+    constant = prior if train.is_dense else None
+    task.train = Predictions(
+        labels, _probabilities(part_of_train, bounded), left_out, _repeated(constant, part)
+    )
     if validation is not None:
-        probs = _probabilities(validation, task.kind, bounded)
-        task.validation = Predictions(known, probs, other)
+        probs = _probabilities(validation, bounded)
+        task.validation = Predictions(known, probs, other, _repeated(constant, len(known)))
     for name, p in (("train", task.train), ("validation", task.validation)):
         if p is not None and p.probs_nk is not None and len(p.y_true_n):
             task.scores[name] = float((p.probs_nk.argmax(axis=1) == p.y_true_n).mean())
@@ -201,23 +262,18 @@ def _classes(watch: Recording, task: Task, train: Split, validation: Split | Non
             task.scores["baseline validation"] = float((other.argmax(axis=1) == known).mean())
 
 
-def _baseline(
-    train: Split, targets_nk: NDArray[np.float64], validation: Split | None, k: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the baseline's scores on the first MAX_FITTED training and all validation rows."""
-    n = min(MAX_FITTED, len(train.outputs))
-    other = validation.rows if validation is not None else None
-    if (
-        train.rows is None
-        or n < 10
-        # An autoencoder's: copying the inputs is no task.
-        or np.array_equal(train.rows, targets_nk)
-        or (other is not None and other.shape[1] != train.rows.shape[1])
-    ):
-        return np.zeros((0, k)), np.zeros((0, k))
-    if other is None:
-        other = train.rows[:0]
-    return kernel_baseline(train.rows[:n], targets_nk[:n], other)
+def _constant_loss(watch: Recording, prior: NDArray[np.float64], *, one_hot: bool) -> float:
+    """Return the log loss of the best constant prediction."""
+    if one_hot and "bce" in _loss_name(watch):
+        return float(binary_entropies(prior).mean())  # each class is a decision of its own
+    # Balancing weights make the classes equally likely: the log of their number.
+    if getattr(watch.criterion, "weight", None) is not None:
+        return math.log(len(prior))
+    return max(1e-3, float(-(prior[prior > 0] * np.log(prior[prior > 0])).sum()))
+
+
+def _repeated(row: NDArray[np.float64] | None, count: int) -> NDArray[np.float64] | None:
+    return None if row is None else np.broadcast_to(row, (count, len(row)))
 
 
 def _values(watch: Recording, task: Task, train: Split, validation: Split | None) -> None:
@@ -228,12 +284,13 @@ def _values(watch: Recording, task: Task, train: Split, validation: Split | None
         wanted = torch.from_numpy(train.targets).float().reshape(-1, *shape)
         constant = torch.from_numpy(np.broadcast_to(centre, train.targets.shape).copy())
         try:
-            task.chance = float(
-                watch.link.criterion(constant.float().reshape(wanted.shape), wanted)
-            )
+            value = watch.link.criterion(constant.float().reshape(wanted.shape), wanted)
+            task.chance = float(torch.as_tensor(value).mean())
+            if task.loss_scale > 1:  # a sum, of all kept examples
+                task.chance *= task.loss_scale / train.targets.size
         except (RuntimeError, TypeError, ValueError):
             task.chance = math.nan
-    left_out, other = _baseline(train, train.targets, validation, train.targets.shape[1])
+    left_out, other = baseline_scores(train, train.targets, validation, train.targets.shape[1])
     if len(left_out):
         task.scores["baseline"] = _r2(train.targets[: len(left_out)], left_out, centre)
     task.scores["train"] = _r2(train.targets, train.outputs, centre)

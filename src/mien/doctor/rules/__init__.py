@@ -2,7 +2,7 @@
 
 # The order of the imports is the order of the findings: the causes before what they lead to.
 from mien.doctor.rules import loop, schedule, shapes  # isort: skip  # noqa: F401
-from mien.doctor.rules import design, scaling, inputs  # isort: skip  # noqa: F401
+from mien.doctor.rules import design, scaling, inputs, encoding  # isort: skip  # noqa: F401
 from mien.doctor.rules import criterion, optimizer, progress, constant  # isort: skip  # noqa: F401
 from mien.doctor.rules import evaluation, sequences  # isort: skip  # noqa: F401
 from mien.doctor.rules import rates, tiny_steps, steps  # isort: skip  # noqa: F401

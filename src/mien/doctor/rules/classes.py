@@ -8,9 +8,10 @@ import numpy as np
 
 from mien.doctor.facts import class_recalls
 from mien.doctor.finding import Finding, Plot
-from mien.doctor.requirements import CLASS_COUNTS, VALIDATION_PREDICTIONS
+from mien.doctor.requirements import CLASS_COUNTS, NAMED_CLASSES, VALIDATION_PREDICTIONS
 from mien.doctor.rule import LEARNS_NOTHING, Abstention, rule
-from mien.doctor.rules.inputs import label_encoding
+from mien.doctor.rules.encoding import label_encoding
+from mien.doctor.rules.labels import MISSED, label_never_predicted, rare_label
 from mien.errors import counted
 from mien.evaluate.evaluate import MIN_TRUSTED
 
@@ -35,14 +36,26 @@ MIN_PREDICTABLE = 20
 """Validation images of a class below which it may be missed by chance."""
 
 
-@rule("class-imbalance", needs=(CLASS_COUNTS,), severities=("serious", "warning"))
+@rule(
+    "class-imbalance",
+    needs=(CLASS_COUNTS, NAMED_CLASSES),
+    severities=("serious", "warning"),
+    explained_by={"positions-mixed", "masks-misaligned"},
+)  # fmt: skip
 def class_imbalance(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Some predicted classes are rare in training, and nothing compensates for it."""
+    weighted = evidence.recipe.loss.class_weights != "none"
+    if evidence.program is not None and evidence.program.labels:
+        return rare_label(evidence.program.labels, limits, weighted=weighted)
     labels = evidence.recipe.predicted_labels
-    counts = evidence.class_counts_k[: len(labels)]
+    counts = evidence.class_counts_k[: len(labels)].copy()
+    ignored = None if evidence.program is None else evidence.program.ignored
+    if ignored is not None and 0 <= ignored < len(counts):
+        # Padding, or pixels without a label, have no label on purpose.
+        counts[ignored] = np.median(np.delete(counts, ignored))
     rarest, commonest = int(counts.argmin()), int(counts.argmax())
     ratio = float(counts[commonest] / max(counts[rarest], 1e-9))
-    if ratio < limits.imbalance_ratio or evidence.recipe.loss.class_weights != "none":
+    if ratio < limits.imbalance_ratio or weighted:
         return None
     recalls = class_recalls(evidence.validation)
     found = ""
@@ -50,7 +63,9 @@ def class_imbalance(evidence: Evidence, limits: Thresholds) -> Finding | None:
         low, high = recalls[rarest].value, recalls[commonest].value
         # A watched loop's rare class has few validation examples: its interval counts.
         best = low if evidence.program is None else recalls[rarest].high
-        if counts[rarest] > 0 and best > high - 0.05:
+        # Of positions the rare class is small in all examples: it counts if most of it is missed.
+        enough = MISSED if evidence.validation.constant_nk is not None else high - 0.05
+        if counts[rarest] > 0 and best > enough:
             return None  # rare, and learnt as well as the most common class
         found = f"; on validation {low:.0%} of them are found"
     missing = counts[rarest] == 0
@@ -75,11 +90,13 @@ def class_imbalance(evidence: Evidence, limits: Thresholds) -> Finding | None:
 
 @rule(
     "class-never-predicted",
-    needs=(VALIDATION_PREDICTIONS,),
+    needs=(VALIDATION_PREDICTIONS, NAMED_CLASSES),
     explained_by=POORLY_TRAINED | {"class-imbalance", "class-confusion"},
 )
 def class_never_predicted(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The network hardly ever predicts one of its classes, though validation holds it."""
+    if evidence.program is not None and evidence.program.labels:
+        return label_never_predicted(evidence.program.labels, limits)
     labels, recalls = evidence.recipe.predicted_labels, class_recalls(evidence.validation) or []
     counts = np.bincount(evidence.validation.y_true_n, minlength=len(labels))
     missed = [
@@ -107,11 +124,13 @@ def class_never_predicted(evidence: Evidence, limits: Thresholds) -> Finding | N
 
 @rule(
     "class-recall",
-    needs=(VALIDATION_PREDICTIONS,),
+    needs=(VALIDATION_PREDICTIONS, NAMED_CLASSES),
     explained_by=POORLY_TRAINED | {"class-imbalance", "class-never-predicted", "class-confusion"},
 )
 def class_recall(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """One class's recall is far below that of all others, beyond what its sample size explains."""
+    if evidence.program is not None and evidence.program.labels:
+        return Abstention("the recalls of labels with other base rates cannot be compared")
     labels, recalls = evidence.recipe.predicted_labels, class_recalls(evidence.validation) or []
     counts = np.bincount(evidence.validation.y_true_n, minlength=len(labels))
     # A class with few images has an interval that says nothing about its recall.
@@ -125,7 +144,8 @@ def class_recall(evidence: Evidence, limits: Thresholds) -> Finding | Abstention
     # All other classes must be clearly better, so that one hard pair of classes is no alarm.
     lowest = min(recalls[k].low for k in judged if k != worst)
     gap = lowest - recalls[worst].high
-    if gap <= limits.recall_gap:
+    missed = evidence.validation.constant_nk is None or recalls[worst].high < MISSED
+    if gap <= limits.recall_gap or not missed:
         return Abstention(f"the recall of some classes: {unjudged}") if few else None
     listed = ", ".join(
         f"{labels[k]} {recalls[k].value:.1%} (n = {counts[k]}, 95% interval {recalls[k].low:.1%} "

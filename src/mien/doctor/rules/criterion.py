@@ -145,7 +145,8 @@ def loss_summed(evidence: Evidence, limits: Thresholds) -> Finding | None:
     # Adam's steps do not depend on the loss's scale, and a fitting rate makes the sum sound.
     if settings.reduction != "sum" or not settings.is_plain_sgd or count < limits.summed_batch:
         return None
-    if not (diverged(evidence, limits) or learning_rate_too_high(evidence, limits)):
+    broke = isinstance(diverged(evidence, limits), Finding)
+    if not broke and not learning_rate_too_high(evidence, limits):
         return None
     rate = max((e.lr for e in evidence.signals), default=0.0)
     return Finding(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.doctor.facts import (
+    beside_constant,
     confident_disagreements,
     confident_error,
     learned_well,
@@ -23,13 +24,14 @@ from mien.doctor.plots import (
 from mien.doctor.programs.bars import bars
 from mien.doctor.requirements import BASELINE, DUPLICATE_SEARCH, PIXELS, SPLIT_COMPARISON
 from mien.doctor.rule import LEARNS_NOTHING, Abstention, rule
+from mien.doctor.rules.unrelated import unrelated_positions, unrelated_tokens
 from mien.evaluate.bootstrap import wilson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mien.doctor.evidence import Evidence, Predictions
-    from mien.doctor.programs.program import Column
+    from mien.doctor.programs.measurements import Column
     from mien.doctor.thresholds import Thresholds
     from mien.evaluate.bootstrap import Estimate
 
@@ -114,20 +116,26 @@ def _scales(columns: Sequence[Column]) -> str:
     "shuffled-labels",
     needs=(BASELINE,),
     severities=("serious",),
-    explained_by={"preprocessing-differs", "tokens-unknown", "reads-padding", "order-ignored"},
+    explained_by={
+        "preprocessing-differs",
+        "tokens-unknown",
+        "reads-padding",
+        "order-ignored",
+        "positions-mixed",
+        "masks-misaligned",
+    },
 )
 def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """Labels are unrelated to the images, in training or in validation."""
     train, validation = evidence.train, evidence.validation
     # Of the mean recall, which one constant label brings to 1 / k whatever the class counts are.
     chance = 1 / train.baseline_nk.shape[1]
-    in_train = mean_recall(train.y_true_n, train.baseline_nk)
-    in_validation = mean_recall(validation.y_true_n, validation.baseline_nk)
-    network = (
-        None
-        if validation.probs_nk is None
-        else mean_recall(validation.y_true_n, validation.probs_nk)
+    in_train = mean_recall(train.y_true_n, beside_constant(train.baseline_nk, train))
+    in_validation, network = (
+        None if s is None else mean_recall(validation.y_true_n, beside_constant(s, validation))
+        for s in (validation.baseline_nk, validation.probs_nk)
     )
+    assert in_validation is not None  # noqa: S101 - required
     # 1.3 times the half width of a binomial's interval: the recalls of rare classes vary more.
     slack = 1.96 * float(np.sqrt(chance * (1 - chance) / max(1, len(train.y_true_n)))) * 1.3
     # An interval's width grows with the root of how many images fewer there are.
@@ -141,16 +149,20 @@ def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | Abstent
     )
     if not (train_shuffled or validation_shuffled):
         return None
-    if not train_shuffled and evidence.domain_shift_auc > limits.domain_shift_auc:
-        return None  # the images differ, which explains it
-    if not train_shuffled and evidence.program is not None and evidence.program.label_offset:
-        return None  # validation labels are off by one, which `label-encoding` says
+    program = evidence.program
+    # The images differ, or validation labels are off by one, which `label-encoding` says.
+    explained = evidence.domain_shift_auc > limits.domain_shift_auc or (
+        program is not None and bool(program.label_offset)
+    )
+    if not train_shuffled and explained:
+        return None
     unknowable = _unknowable(evidence)
     if unknowable:
         return Abstention(unknowable)
     where = "training" if train_shuffled else "validation"
-    if evidence.program is not None and evidence.program.tokens:
-        return _unrelated_tokens(evidence, where, (in_train, in_validation, chance))
+    if program is not None and (program.tokens or program.each > 1):
+        unrelated = unrelated_positions if program.each > 1 else unrelated_tokens
+        return unrelated(evidence, where, (in_train, in_validation, chance))
     return Finding(
         "shuffled-labels",
         "serious",
@@ -180,26 +192,6 @@ def _unknowable(evidence: Evidence) -> str:
     if rarest < MIN_RARE and commonest > 4 * rarest:
         return f"the rarest class has {rarest:,} of the {counts.sum():,} examples of the baseline"
     return ""
-
-
-def _unrelated_tokens(
-    evidence: Evidence, where: str, recalls: tuple[float, float, float]
-) -> Finding:
-    """Return the finding on token sequences, of which the baseline knows the words alone."""
-    in_train, in_validation, chance = recalls
-    return Finding(
-        "shuffled-labels",
-        "serious",
-        f"which tokens a sequence holds says nothing about the labels of {where}",
-        "A bag-of-features baseline, which counts tokens and ignores their order, reaches "
-        f"a mean recall of {in_train:.1%} on training and {in_validation:.1%} on validation; "
-        f"chance level is {chance:.1%}.",
-        "",
-        (),
-        {"training": in_train, "validation": in_validation, "chance": chance},
-        baseline_plot(evidence),
-        "low",
-    )
 
 
 @rule(

@@ -11,6 +11,7 @@ from mien.doctor.facts import (
     chance_loss,
     initial_loss,
     loss_curve,
+    start_loss,
     watched,
 )
 from mien.doctor.finding import Finding
@@ -18,7 +19,7 @@ from mien.doctor.plots import loss_plot
 from mien.doctor.programs.bars import bars, listed
 from mien.doctor.programs.mismatch import mismatch_of
 from mien.doctor.requirements import LOSSES, PROGRAM
-from mien.doctor.rule import LEARNS_NOTHING, rule
+from mien.doctor.rule import LEARNS_NOTHING, NO_CHANCE, Abstention, rule
 
 if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence
@@ -145,7 +146,7 @@ def poor_initialization(evidence: Evidence, limits: Thresholds) -> Finding | Non
     if not bad or program.learned_well:
         return None
     large = any(g > high for g in bad.values())
-    if large and initial_loss(evidence) < 2 * chance_loss(evidence) and not _is_stuck(evidence):
+    if large and initial_loss(evidence) < 2 * start_loss(evidence) and not _is_stuck(evidence):
         return None  # a normalisation after the layer makes its scale irrelevant
     worst = max(bad, key=lambda n: max(bad[n], 1 / max(bad[n], 1e-12)))
     return Finding(
@@ -311,7 +312,7 @@ def missing_bias(evidence: Evidence, limits: Thresholds) -> Finding | None:
        "collapsed-outputs", "reads-padding", "inputs-ignored", "order-ignored",
        "targets-are-classes"},
 )  # fmt: skip
-def loss_not_decreasing(evidence: Evidence, limits: Thresholds) -> Finding | None:
+def loss_not_decreasing(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """The training loss ends where a constant prediction is."""
     program = watched(evidence)
     curve = loss_curve(evidence)
@@ -321,6 +322,8 @@ def loss_not_decreasing(evidence: Evidence, limits: Thresholds) -> Finding | Non
         return None
     # The mean of six stretches, so that single batches do not decide.
     end, chance = sum(curve[-6:]) / 6, chance_loss(evidence)
+    if math.isnan(chance):
+        return Abstention(NO_CHANCE)
     if end < limits.undiminished_loss * min(chance, max(curve[0], 1e-9)):
         return None
     return Finding(

@@ -181,7 +181,15 @@ def model_too_small(evidence: Evidence, limits: Thresholds) -> Finding | None:
         return None  # near chance level, or reset in each epoch: a larger network is no better
     gap = evidence.history[-1].gap
     drop = late_loss_drop(evidence)
-    if train.value > 0.9 or gap > 0.03 or drop > limits.late_loss_drop or learned_well(evidence):
+    # Of positions and labels nothing else shows that the data allow more.
+    enough = evidence.train.constant_nk is not None and not _below_baseline(evidence)
+    if (
+        enough
+        or train.value > 0.9
+        or gap > 0.03
+        or drop > limits.late_loss_drop
+        or learned_well(evidence)
+    ):
         return None
     return Finding(
         "model-too-small",
@@ -196,6 +204,12 @@ def model_too_small(evidence: Evidence, limits: Thresholds) -> Finding | None:
         {"parameters": evidence.parameters, "training": train.value},
         fit_plot(evidence),
     )
+
+
+def _below_baseline(evidence: Evidence) -> bool:
+    part = evidence.train
+    own, other = (accuracy(part.y_true_n, s) for s in (part.probs_nk, part.baseline_nk))
+    return own is not None and other is not None and own.value < other.value
 
 
 def _narrowest(evidence: Evidence) -> str:

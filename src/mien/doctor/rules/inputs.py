@@ -10,12 +10,12 @@ import numpy as np
 from mien.doctor.facts import mean_recall, watched
 from mien.doctor.finding import Finding, Plot
 from mien.doctor.programs.bars import bars, listed
-from mien.doctor.requirements import PROGRAM, VALIDATION_PREDICTIONS
-from mien.doctor.rule import LEARNS_NOTHING, rule
+from mien.doctor.requirements import NAMED_CLASSES, PROGRAM, VALIDATION_PREDICTIONS
+from mien.doctor.rule import LEARNS_NOTHING, Abstention, rule
 from mien.evaluate.bootstrap import wilson
 
 if TYPE_CHECKING:
-    from mien.doctor.evidence import Evidence, Predictions
+    from mien.doctor.evidence import Evidence
     from mien.doctor.thresholds import Thresholds
 
 MIN_PAIR = 20
@@ -46,12 +46,17 @@ def nonfinite_inputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
 
 
 @rule("targets-are-inputs", needs=(PROGRAM,), severities=("serious",))
-def targets_are_inputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
+def targets_are_inputs(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """A language model's targets are its inputs: it learns to copy the token that it sees."""
     program = watched(evidence)
     # Of values it is an autoencoder.
-    if not (program.targets_are_inputs and program.tokens):
+    if not (program.targets_are_inputs and program.tokens) or program.shifts_targets:
         return None
+    if program.shifts_targets is None:
+        return Abstention(
+            "the targets equal the inputs, and the loss could not be computed again: whether the "
+            "model shifts the targets itself, as Hugging Face's do, is not known"
+        )
     return Finding(
         "targets-are-inputs",
         "serious",
@@ -210,7 +215,7 @@ def augmented_validation(evidence: Evidence, limits: Thresholds) -> Finding | No
 
 @rule(
     "accuracy-misleads",
-    needs=(PROGRAM, VALIDATION_PREDICTIONS),
+    needs=(PROGRAM, VALIDATION_PREDICTIONS, NAMED_CLASSES),
     explained_by=LEARNS_NOTHING | {"class-imbalance", "class-weights-reversed"},
 )
 def accuracy_misleads(evidence: Evidence, limits: Thresholds) -> Finding | None:
@@ -238,9 +243,18 @@ def accuracy_misleads(evidence: Evidence, limits: Thresholds) -> Finding | None:
     )
 
 
-@rule("class-confusion", needs=(PROGRAM, VALIDATION_PREDICTIONS), explained_by=LEARNS_NOTHING
-      | {"class-imbalance", "class-weights-reversed", "label-encoding", "underfitting",
-         "domain-shift"})  # fmt: skip
+@rule(
+    "class-confusion",
+    needs=(PROGRAM, VALIDATION_PREDICTIONS, NAMED_CLASSES),
+    explained_by=LEARNS_NOTHING
+    | {
+        "class-imbalance",
+        "class-weights-reversed",
+        "label-encoding",
+        "underfitting",
+        "domain-shift",
+    },
+)
 def class_confusion(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """One class is mostly taken for one other, while the rest are found."""
     held, labels = evidence.validation, evidence.recipe.predicted_labels
@@ -293,66 +307,6 @@ def _flips(evidence: Evidence) -> str:
             "one class into the other. "
         )
     return ""
-
-
-@rule("label-encoding", needs=(PROGRAM,), severities=("serious", "warning"))
-def label_encoding(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """Labels are off by one, between splits or to the network's outputs."""
-    program = watched(evidence)
-    k = len(evidence.recipe.predicted_labels)
-    plot = Plot(
-        "bars",
-        "training examples",
-        evidence.recipe.predicted_labels,
-        {"examples": [float(c) for c in evidence.class_counts_k]},
-        xlabel="",
-    )
-    if program.label_offset:
-        right, shifted = _shifted_accuracy(evidence.validation, program.label_offset)
-        title = "validation labels are off by one"
-        text = (
-            f"The prediction plus {program.label_offset} matches {shifted:.1%} of the validation "
-            f"labels, the prediction itself {right:.1%}."
-        )
-        plot = bars(
-            "accuracy on validation",
-            {"prediction": right, f"prediction {program.label_offset:+d}": shifted},
-        )
-    # The first or the last output only: any other may be a class that is rare in a small sample.
-    elif (
-        program.unused_outputs in ((0,), (k - 1,))
-        and k > 2
-        and evidence.images >= 50
-        # A class that validation has is missing from training, as 'class-imbalance' says.
-        and program.unused_outputs[0] not in evidence.validation.y_true_n
-    ):
-        title = "an output has no label"
-        text = (
-            f"No training label is {program.unused_outputs[0]}, though the network has {k} outputs."
-        )
-    else:
-        return None
-    return Finding(
-        "label-encoding",
-        "serious" if program.label_offset else "warning",
-        title,
-        text,
-        "Encode labels as 0 to k - 1, by one mapping for all splits, and give the network k "
-        "outputs.",
-        (),
-        {"offset": program.label_offset, "unused": len(program.unused_outputs)},
-        plot,
-        "high" if program.label_offset else "medium",
-    )  # fmt: skip
-
-
-def _shifted_accuracy(held: Predictions, offset: int) -> tuple[float, float]:
-    """Return the accuracy of the predictions, and of the predictions plus `offset`."""
-    if held.probs_nk is None or not len(held.y_true_n):
-        return math.nan, math.nan
-    predicted, k = held.probs_nk.argmax(axis=1), held.probs_nk.shape[1]
-    right = float((predicted == held.y_true_n).mean())
-    return right, float(((predicted + offset) % k == held.y_true_n).mean())
 
 
 @rule(

@@ -22,12 +22,13 @@ from mien.doctor.facts import (
     may_rise,
     median_known,
     median_updates,
+    start_loss,
     weight_growth,
 )
 from mien.doctor.finding import Finding
 from mien.doctor.plots import loss_plot, rate_plot
 from mien.doctor.requirements import LOSSES, MEASURED_STEPS
-from mien.doctor.rule import UNSOUND_LOOP, rule
+from mien.doctor.rule import NO_CHANCE, UNSOUND_LOOP, Abstention, rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,13 +59,15 @@ LOGITS = (
     severities=("serious",),
     explained_by=UNSOUND_LOOP,
 )
-def diverged(evidence: Evidence, limits: Thresholds) -> Finding | None:
+def diverged(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """The loss became NaN or infinite, or ended above the chance-level loss."""
     curve = loss_curve(evidence)
     chance = chance_loss(evidence)
     broke = evidence.status == "failed" and ("nan" in evidence.reason or "inf" in evidence.reason)
     # A median, so that one bad batch at the end is no divergence.
     end = float(np.median(curve[-8:])) if curve else math.nan
+    if not broke and math.isnan(chance):
+        return Abstention(NO_CHANCE)
     if not broke and (not end > 1.5 * chance or may_rise(evidence)):
         return None
     if not broke and (_never_rose(evidence, end) or _in_order_of_classes(evidence, limits)):
@@ -72,11 +75,12 @@ def diverged(evidence: Evidence, limits: Thresholds) -> Finding | None:
     rate = max((e.lr for e in evidence.signals), default=0.0)
     log_of_zero = _log_of_zero(evidence, broke=broke)
     how = evidence.reason if broke else f"the training loss ended at {end:.2f}"
+    beside = "" if math.isnan(chance) else f"; the chance-level loss is {chance:.2f}"
     return Finding(
         "diverged",
         "serious",
         "the training diverged",
-        f"{how}; the chance-level loss is {chance:.2f}.{log_of_zero}"
+        f"{how}{beside}.{log_of_zero}"
         f"{beside_range_test(evidence, rate)}",
         f"{LOGITS}, to about {rate / 30:.2g}."
         if log_of_zero
@@ -284,7 +288,7 @@ def blew_up(evidence: Evidence, limits: Thresholds) -> bool:
         or spike > limits.loss_spike
         or update > limits.first_update
     )
-    return blown and initial_loss(evidence) < 2 * chance_loss(evidence)
+    return blown and initial_loss(evidence) < 2 * start_loss(evidence)
 
 
 def _steps_as_predicted(epochs: Sequence[EpochSignals], limits: Thresholds) -> bool:

@@ -44,6 +44,52 @@ def examples_mixed(evidence: Evidence, limits: Thresholds) -> Finding | Abstenti
     )  # fmt: skip
 
 
+@rule("positions-mixed", needs=(PROGRAM,), severities=("serious",))
+def positions_mixed(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """A view gives the outputs of one position to another, and one class's to another class."""
+    program = watched(evidence)
+    if not program.reshaped or program.outputs is None:
+        return None
+    return Finding(
+        "positions-mixed",
+        "serious",
+        "a view mixes the positions and classes of the outputs",
+        f"The outputs reach the loss by {program.reshaped}: their values stay in the same order, "
+        f"and each position gets those of others, as {program.outputs.units} classes.",
+        "Move the dimension, which moves the values: outputs.transpose(1, 2) for sequences, "
+        "outputs.permute(0, 2, 3, 1).reshape(-1, classes) for images.",
+        (),
+        {"units": program.outputs.units, "call": program.reshaped},
+        bars("classes", {"of the outputs": program.outputs.units}),
+        "high",
+    )
+
+
+@rule("masks-misaligned", needs=(PROGRAM,), severities=("serious",))
+def masks_misaligned(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """The masks of a segmentation fit their images only when they are turned or mirrored."""
+    program = watched(evidence)
+    found = program.alignment
+    if found is None or program.learned_well:
+        return None
+    if found.turned - found.recall < limits.misaligned:
+        return None
+    return Finding(
+        "masks-misaligned",
+        "serious",
+        "images and masks do not lie on each other",
+        "The baseline (kernel ridge regression on the inputs around a position, leave-one-out) "
+        f"has a mean recall of {found.recall:.1%} on the training masks as they are and of "
+        f"{found.turned:.1%} on masks {found.turn}, at {found.positions} positions.",
+        "Look at an image with its mask on top of it. Axes are exchanged where one is read as "
+        "(width, height) or transposed, and a random flip must be the same for both.",
+        (),
+        {"recall": found.recall, "turned": found.turned, "turn": found.turn},
+        bars("mean recall", {"as they are": found.recall, "turned": found.turned}),
+        "high",
+    )
+
+
 @rule("targets-broadcast", needs=(PROGRAM,), severities=("serious",))
 def targets_broadcast(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """The loss compares each output of a batch with each target."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from mien.doctor.facts import (
     majority_accuracy,
     min_first_half,
     relative_gradients,
+    start_loss,
     start_signals,
 )
 from mien.doctor.finding import Finding, Plot
@@ -28,7 +30,7 @@ from mien.doctor.requirements import (
     LAYERS,
     TRAIN_PREDICTIONS,
 )
-from mien.doctor.rule import UNSOUND_LOOP, rule
+from mien.doctor.rule import NO_CHANCE, UNSOUND_LOOP, Abstention, rule
 from mien.doctor.rules.rates import blew_up
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ MAX_NAMES = 4
     severities=("serious",),
     explained_by=UNSOUND_LOOP | {"invalid-inputs"},
 )
-def exploding_gradients(evidence: Evidence, limits: Thresholds) -> Finding | None:
+def exploding_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """The gradient is far longer than any step could use."""
     norms = [e.gradient_norm for e in evidence.signals if e.gradient_norm is not None]
     if learned_well(evidence):
@@ -56,6 +58,8 @@ def exploding_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
         return None  # decay shrinks the weights, and gradients grow as they do
     largest, first, before = max(norms), initial_loss(evidence), start_signals(evidence)
     chance = chance_loss(evidence)
+    if math.isnan(chance) and bool(loss_curve(evidence)):
+        return Abstention(NO_CHANCE)  # gradients have the scale of their loss
     if evidence.program is not None and (
         evidence.program.kind == "regression" or not loss_curve(evidence)
     ):
@@ -64,7 +68,7 @@ def exploding_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
     norm = None if before is None else before.gradient_norm
     if norm is not None and norm < limits.exploding_norm / 4 and blew_up(evidence, limits):
         return None  # sound before the first step: a learning rate too high made them explode
-    if largest < limits.exploding_norm and first < limits.initial_loss * chance:
+    if largest < limits.exploding_norm and not first >= limits.initial_loss * start_loss(evidence):
         return None
     return Finding(
         "exploding-gradients",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mien.doctor.facts import (
     accuracy,
+    constant_recall,
     decay_per_step,
     fall_within_epochs,
     is_learning,
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from mien.doctor.thresholds import Thresholds
 
 
+ABOVE_CHANCE = 0.1
+"""Mean recall of positions or labels above a constant's from which something is learnt."""
+
+
 @rule(
     "underfitting",
     needs=(BESIDE_BASELINE,),
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
         "reads-padding",
         "inputs-ignored",
         "order-ignored",
+        "background-only",
     },
 )
 def underfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
@@ -56,6 +62,11 @@ def underfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     # A hard task may leave the baseline at chance level, too: then chance itself is underfitting.
     # Always predicting the most common class needs no image at all.
     at_chance = train.low <= majority_accuracy(evidence.train)
+    if evidence.train.constant_nk is not None:
+        # Most positions and labels may be of one class: the rare ones show what is learnt.
+        assert evidence.train.probs_nk is not None  # noqa: S101 - accuracy was known
+        own = mean_recall(evidence.train.y_true_n, evidence.train.probs_nk)
+        at_chance = at_chance and own < constant_recall(evidence.train) + ABOVE_CHANCE
     if train.high >= baseline.value - limits.below_baseline and not at_chance:
         return None
     if evidence.program is not None:

@@ -51,6 +51,8 @@ def validation_too_small(evidence: Evidence, limits: Thresholds) -> Finding | No
 )  # fmt: skip
 def validation_class_counts(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """Some classes have no validation image, or too few for an interval to be trusted."""
+    if evidence.validation.constant_nk is not None:
+        return Abstention("positions and labels of validation are a sample of all")
     labels, y_true_n = evidence.recipe.predicted_labels, evidence.validation.y_true_n
     counts = np.bincount(y_true_n, minlength=len(labels))
     absent = [label for label, n in zip(labels, counts, strict=True) if n == 0]
