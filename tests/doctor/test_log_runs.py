@@ -29,7 +29,7 @@ def test_each_run_is_judged_and_named(tmp_path: Path) -> None:
     assert values["findings"][0]["title"] == "b: the training diverged"
     assert values["runs"]["b"]["findings"][0]["title"] == "the training diverged"
     page = report.to_html()
-    assert "<h2>Run a</h2>\n<p>Nothing found." in page
+    assert "<h2>Run a</h2>\n<p>Nothing found; " in page
     assert page.index("<h2>Run b</h2>") < page.index("The training diverged")
     assert page.count("<figure") == 1
     assert "b: the training diverged" in report._repr_html_()
@@ -42,7 +42,8 @@ def test_the_command_names_runs_and_fails_over_all_of_them(
     write_csv(tmp_path / "b.csv", loss=[*BROKEN[:30], math.nan], lr=[0.1] * 31)
     code, out, err = run_mien(capsys, monkeypatch, "doctor", tmp_path, "--fail-on", "error")
     assert code == 1
-    assert out.startswith("run a.csv: nothing found\n\nrun b.csv: the training diverged (diverged")
+    assert out.startswith("run a.csv: nothing found; ")
+    assert "\n\nrun b.csv: the training diverged (diverged" in out
     assert "run a.csv: judged: diverged, loss-not-decreasing\n" in err
     assert "run b.csv: judged: diverged, loss-not-decreasing, learning-rate-vanishes\n" in err
     # What is true of every run is said once.

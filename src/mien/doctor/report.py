@@ -62,10 +62,11 @@ class Report:
             return ""
         reasons = Counter(self.not_judged.values())
         (reason, count), *_ = reasons.most_common(1)
-        total = f" of {self.rules:,} rules" if self.rules else " rules"
+        known = f"{len(self.not_judged):,} of {self.rules:,} rules"
+        some = known if self.rules else counted(len(self.not_judged), "rule")
         more = counted(len(reasons) - 1, "other reason") if len(reasons) > 1 else ""
         share = f" ({count:,} of them), and {more}" if more else ""
-        return f"{len(self.not_judged):,}{total} could not judge this training: {reason}{share}"
+        return f"{some} could not judge this training: {reason}{share}"
 
     def fails(self, level: str) -> bool:
         """Return whether a finding is of this level: 'error' (serious) or 'warning' (any).
