@@ -16,7 +16,7 @@ from mien.doctor.diagnose import diagnose
 from mien.doctor.programs.collapse import collapse_of
 from mien.doctor.programs.examine import evaluated
 from mien.doctor.programs.measurements import Collapse
-from mien.doctor.programs.task import task_of
+from mien.doctor.programs.tasks import task_of
 
 Loss = Callable[[Any, Any], Tensor]
 

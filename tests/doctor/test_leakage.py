@@ -15,7 +15,7 @@ from mien.doctor.diagnose import diagnose
 from mien.doctor.programs.examine import evaluated
 from mien.doctor.programs.leakage import leak_of
 from mien.doctor.programs.program import Leak
-from mien.doctor.programs.task import task_of
+from mien.doctor.programs.tasks import task_of
 
 
 def measured(x: Tensor, y: Tensor, model: nn.Module | None = None) -> Leak | None:

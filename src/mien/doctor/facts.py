@@ -243,7 +243,7 @@ def beside_constant(
 ) -> NDArray[np.float64]:
     """Return how far scores are above those of the best constant prediction, if there is one.
 
-    Of rare positions or labels no score need be the largest, however well they are told apart.
+    Of rare positions or labels no score need be the largest, however well they are distinguished.
     """
     constant = predictions.constant_nk
     return scores_nk if constant is None else scores_nk - constant

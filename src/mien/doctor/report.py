@@ -65,8 +65,8 @@ class Report:
         known = f"{len(self.not_judged):,} of {self.rules:,} rules"
         some = known if self.rules else counted(len(self.not_judged), "rule")
         more = counted(len(reasons) - 1, "other reason") if len(reasons) > 1 else ""
-        share = f" ({count:,} of them), and {more}" if more else ""
-        return f"{some} could not judge this training: {reason}{share}"
+        others = f" ({count:,} of them), and {more}" if more else ""
+        return f"{some} could not judge this training: {reason}{others}"
 
     def fails(self, level: str) -> bool:
         """Return whether a finding is of this level: 'error' (serious) or 'warning' (any).

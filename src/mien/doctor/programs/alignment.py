@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from mien.doctor.programs.splits import Split
+    from mien.doctor.programs.split import Split
 
 MIN_SIDE = 4
 MAX_FITTED = 300

@@ -183,7 +183,7 @@ def initial_norms(model: nn.Module) -> tuple[str, ...]:
         and module.running_var is not None
         and not is_lazy(module.running_mean)
         and module.momentum != 0
-        and module.weight is not None
+        and module.affine
         and not bool(module.running_mean.any())
         and bool((module.running_var == 1).all())
     )
@@ -208,7 +208,11 @@ def instances_of(*kinds: type) -> list[Any]:
 
 
 def _subclasses(kind: type) -> set[type]:
-    return {kind}.union(*(_subclasses(each) for each in kind.__subclasses__()))
+    found = {kind}
+    subclasses: list[type] = kind.__subclasses__()
+    for each in subclasses:
+        found |= _subclasses(each)
+    return found
 
 
 def scheduler_faults(schedulers: Iterable[Any], steps: int, epochs: int) -> tuple[str, ...]:

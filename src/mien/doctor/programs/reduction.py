@@ -11,7 +11,7 @@ from mien.doctor.programs.trees import tensors
 
 if TYPE_CHECKING:
     from mien.doctor.programs.recording import Recording
-    from mien.doctor.programs.splits import Split
+    from mien.doctor.programs.split import Split
 
 MAX_ROWS = 8
 """Examples that are given to the criterion once and twice."""

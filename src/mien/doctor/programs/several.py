@@ -11,7 +11,8 @@ import torch
 from mien.doctor.evidence import Predictions
 from mien.doctor.programs.measurements import LabelScore
 from mien.doctor.programs.settings import criterion_setting
-from mien.doctor.programs.splits import Split, baseline_scores
+from mien.doctor.programs.split import Split
+from mien.doctor.programs.splits import baseline_scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

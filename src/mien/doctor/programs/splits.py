@@ -7,7 +7,7 @@ each example are enough to judge them, and they cost as little as one output.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from mien.doctor.programs.alignment import turned_targets
 from mien.doctor.programs.baseline import MAX_FITTED, kernel_baseline
 from mien.doctor.programs.neighbourhoods import neighbourhoods
 from mien.doctor.programs.settings import criterion_setting
+from mien.doctor.programs.split import Split
 from mien.doctor.programs.trees import features, rows, tensors
 
 if TYPE_CHECKING:
@@ -33,34 +34,6 @@ MIN_POSITIONS = 4
 """Outputs of an example from which they are positions, not parts of one prediction."""
 IGNORED = -100
 """Class index that PyTorch's losses ignore by default."""
-
-
-@dataclass(slots=True)
-class Split:
-    """Outputs and targets of a kept sample.
-
-    Attributes:
-        outputs: float64 [m, k], of m examples or positions.
-        targets: class indices [m, 1], or values and labels [m, j], float64.
-        rows: inputs of the baseline, float64 [m, d]; None if they have no such form.
-        counts_k: of the classes at all positions, float64 [k]; None for one row an example.
-        each: positions of an example, median; 1 for one row an example.
-        ignored: class index that the loss ignores; None for one row an example.
-        turned: the classes of masks turned in several ways, at the same positions, int64 [m].
-    """
-
-    outputs: NDArray[np.float64]
-    targets: NDArray[np.float64]
-    rows: NDArray[np.float64] | None
-    counts_k: NDArray[np.float64] | None = None
-    each: float = 1
-    ignored: int | None = None
-    turned: dict[str, NDArray[np.int64]] = field(default_factory=dict)
-
-    @property
-    def is_dense(self) -> bool:
-        """Whether the rows are positions."""
-        return self.counts_k is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from mien.doctor.programs.inspection import is_lazy
 from mien.doctor.programs.program import WatchedRecipe
 from mien.doctor.programs.remedies import for_program, in_words
 from mien.doctor.programs.sample import MIN_LEAKED_FEATURES
-from mien.doctor.programs.task import task_of
+from mien.doctor.programs.tasks import task_of
 from mien.doctor.programs.trees import features, is_tokens, tensors
 from mien.doctor.report import Report
 from mien.doctor.requirements import (

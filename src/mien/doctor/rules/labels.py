@@ -21,7 +21,7 @@ MIN_EXAMPLES = 50
 MISSED = 0.5
 """Upper bound of the recall up to which a rare label is missed."""
 BASELINE_FINDS = 0.2
-"""Recall of the baseline from which a label can be told from the inputs."""
+"""Recall of the baseline from which the inputs show a label."""
 
 
 def rare_label(
