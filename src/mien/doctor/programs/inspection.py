@@ -203,7 +203,9 @@ def instances_of(*kinds: type) -> list[Any]:
     """Return the interpreter's live objects of these types and of their subclasses."""
     # A set of types, since isinstance would ask lazy objects of other packages for their class, and
     # takes several times as long for hundreds of thousands of objects.
-    types = {each for kind in kinds for each in _subclasses(kind)}
+    types: set[type] = set()
+    for kind in kinds:
+        types |= _subclasses(kind)
     return [x for x in gc.get_objects() if type(x) in types]
 
 
