@@ -28,9 +28,10 @@ import torch
 
 import doctor_remedies
 from doctor_cases import Observer, Setup, train
+from doctor_data_settings import BestEpoch
 from doctor_operators import trainings
 from doctor_peers import MIN_CHANGE, PUBLISHED, VERSIONS, detectable, load, proportion
-from doctor_settings import BEST_EPOCH, SETTINGS, WIDTHS, BestEpoch, settings_of, widen
+from doctor_settings import BEST_EPOCH, SETTINGS, WIDTHS, settings_of, widen
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -156,7 +156,9 @@ def _exponential(s: Setup, seed: int) -> None:
 
 
 class Penalised(nn.Module):
-    """A loss plus 0.01 times the absolute values of all weights (Keras' default for l1)."""
+    """A loss plus `factor` times the absolute values of all weights (0.01 is Keras' default)."""
+
+    factor = 0.01
 
     def __init__(self, loss: nn.Module, model: nn.Module) -> None:
         super().__init__()
@@ -164,10 +166,10 @@ class Penalised(nn.Module):
 
     def forward(self, out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         value: torch.Tensor = self.loss(out, y)
-        return value + 0.01 * torch.stack([w.abs().sum() for w in self.weights]).sum()
+        return value + self.factor * torch.stack([w.abs().sum() for w in self.weights]).sum()
 
 
-@fault("penalty-added", "weight-decay-too-strong", "underfitting", on=FIVE)
+@fault("penalty-added", "penalty-too-strong", "weight-decay-too-strong", "underfitting", on=FIVE)
 def _penalty(s: Setup, seed: int) -> None:
     s.loss = Penalised(s.loss, s.model)
 

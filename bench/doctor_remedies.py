@@ -31,6 +31,7 @@ from torch import nn
 
 from doctor import Job, planted
 from doctor_cases import Setup, train
+from doctor_data_settings import drop_in_training, remove_target
 from doctor_faults import ALL, FAULTS, TRICKS
 from doctor_operators import rebuild, trainings
 from doctor_programs import Watched
@@ -107,8 +108,11 @@ def train_all(setup: Setup, finding: Finding) -> None:
 
 
 def fit_activation_to_loss(setup: Setup, finding: Finding) -> None:
-    """Remove the last activation, or take cross-entropy where a squared loss met classes."""
-    if isinstance(setup.loss, nn.MSELoss) and setup.case.y.shape[1] > 1:
+    """Remove the last activation; cross-entropy or log_softmax where the loss met classes."""
+    if isinstance(setup.loss, nn.KLDivLoss):
+        setup.model = nn.Sequential(setup.model, nn.LogSoftmax(dim=1))
+        rebuild(setup)
+    elif isinstance(setup.loss, nn.MSELoss | nn.L1Loss) and setup.case.y.shape[-1] > 1:
         y, yv = (t.argmax(dim=1) for t in (setup.case.y, setup.case.yv))
         setup.loss, setup.case = nn.CrossEntropyLoss(), replace(setup.case, y=y, yv=yv)
     else:
@@ -154,7 +158,16 @@ def add_biases(setup: Setup, finding: Finding) -> None:
     for module in setup.model.modules():
         if isinstance(module, nn.Linear) and module.bias is None:
             module.bias = nn.Parameter(torch.zeros(module.out_features))
+    mean = finding.numbers.get("target_mean")
+    if mean is not None:
+        layers = [m for m in setup.model.modules() if isinstance(m, nn.Linear)]
+        nn.init.constant_(layers[-1].bias, float(mean))
     rebuild(setup)
+
+
+def lower_penalty(setup: Setup, finding: Finding) -> None:
+    """Divide the penalty's factor by what the finding names."""
+    setup.loss.factor /= float(finding.numbers["divisor"] or 1)
 
 
 def larger_batches(setup: Setup, finding: Finding) -> None:
@@ -237,6 +250,9 @@ REPAIRS: dict[str, Callable[[Setup, Finding], None]] = {
     "no-nonlinearity": add_activations,
     "poor-initialization": initialize,
     "missing-bias": add_biases,
+    "penalty-too-strong": lower_penalty,
+    "stochastic-evaluation": drop_in_training,
+    "target-leakage": remove_target,
     "batch-norm-small-batch": larger_batches,
     "batch-size-of-one": larger_batches,
     "data-not-shuffled": shuffle,

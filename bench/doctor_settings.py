@@ -5,22 +5,28 @@
 ('make sure that those parameters are in the optimizer') counts as the setting that a user would
 find, a rate without a number is changed by 10, 100 and 1,000, as AutoTrainer does itself, and a
 batch and the epochs are doubled up to three times. Sentences about code that no setting stands for
-(residual connections, spectral norm, another depth), about hardware, and about labels that somebody
-must correct are not translated.
+(residual connections, spectral norm, another depth) and about hardware are not translated; 'audit
+the labels' leaves out the examples that a cross-validated model contradicts.
 """
 
 from __future__ import annotations
 
-import copy
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 import doctor_remedies as remedies
-from doctor_cases import Case, Observer, Setup
+from doctor_cases import Case, Setup
+from doctor_data_settings import (
+    drop_contradicted,
+    drop_in_training,
+    remove_target,
+    sample_classes,
+    weight_classes,
+)
 from doctor_deepcrime import Exponential
 
 if TYPE_CHECKING:
@@ -60,14 +66,26 @@ PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"initiali[sz](?!ed)|uninitialized|poor weight", ("initialise",)),
     (KEPT + r".*dropout", ("dropout",)),
     (KEPT + r".*(weight decay|\bL2\b|regularization)", ("weight decay",)),
-    (r"^reduce regularization|exclude norms|regularise less", ("no weight decay", "less dropout")),
+    (
+        r"^reduce regularization|exclude norms|regularise less|penalty|probability of 0",
+        ("no weight decay", "less dropout", "no dropout", "no penalty"),
+    ),
+    (
+        r"audit labels|data quality|filter them|look at .*(labels|contradict)|check its labels",
+        ("no contradicted labels",),
+    ),
+    (
+        r"class balance|weight the loss|Loss\(weight|WeightedRandomSampler|classes equally",
+        ("class weights", "balanced sampling"),
+    ),
+    (r"self\.training", ("dropout in training",)),
     (r"early ?stopping|stop earlier|stop at the lowest|checkpoint", ("early stopping",)),
     (r"reduc\w* (model|the power)|reducing the power|smaller model", ("half width",)),
     (
         r"increase model capacity|is sufficient|layer width|(larger|wider) (or deeper )?network",
         ("double width",),
     ),
-    (r"train longer", LONGER),
+    (r"train longer|more epochs", LONGER),
     (r"increase (the )?(effective )?batch|batch_size|gradient accumulation", BATCH),
     (r"normalize (the )?(inputs?|data)", ("normalise inputs",)),
     (r"adaptive optimizer|different optimizer|change optimizer|'adam'", ("adam",)),
@@ -76,33 +94,16 @@ PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"label.smoothing", ("label smoothing",)),
     (r"shuffle", ("shuffle",)),
     (r"zero_grad|accumulation is working", ("clear gradients",)),
+    (r"smaller batch|batch_size=32", ("batch 32",)),
     (r"in the optimizer|frozen|actually connected", ("train all parameters",)),
-    (r"leakage|duplicates|overlap|properly separated|held-out|splitting", ("no duplicates",)),
+    (
+        r"leakage|duplicates|overlap|properly separated|held-out|splitting",
+        ("no duplicates", "no target column"),
+    ),
     (r"preprocessing|preparing data", ("same preprocessing",)),
     (r"last layer|to softmax|stable ops", ("loss fits output",)),
     (r"missing activation|`activation` argument is passed", ("activations between",)),
 )
-
-
-class BestEpoch(Observer):
-    """Early stopping: the weights of the epoch with the lowest validation loss are kept."""
-
-    def start(self, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Any) -> None:
-        self.model, self.loss, self.lowest = model, loss, float("inf")
-        self.best: dict[str, Any] | None = None
-
-    def validate(self, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
-        was = model.training
-        model.eval()
-        with torch.no_grad():
-            value = float(self.loss(model(x), y))
-        model.train(was)
-        if value < self.lowest:
-            self.lowest, self.best = value, copy.deepcopy(model.state_dict())
-
-    def end(self) -> None:
-        if self.best is not None:
-            self.model.load_state_dict(self.best)
 
 
 def scale_rate(factor: float) -> Callable[[Setup], None]:
@@ -202,11 +203,29 @@ def enlarge_batch(factor: int) -> Callable[[Setup], None]:
     return change
 
 
+def use_batch_32(s: Setup) -> None:
+    if s.case.batch == 1:
+        remedies.larger_batches(s, None)  # type: ignore[arg-type]
+    else:
+        s.case = replace(s.case, batch=32)
+
+
+def remove_dropout(s: Setup) -> None:
+    for module in s.model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+
+
 def train_longer(factor: int) -> Callable[[Setup], None]:
     def change(s: Setup) -> None:
         s.case = replace(s.case, epochs=s.case.epochs * factor)
 
     return change
+
+
+def remove_penalty(s: Setup) -> None:
+    if hasattr(s.loss, "factor"):
+        s.loss.factor = 0.0
 
 
 def optimised(s: Setup) -> list[torch.Tensor]:
@@ -236,7 +255,8 @@ def smooth_labels(s: Setup) -> None:
 def fit_output(s: Setup) -> None:
     """Remove a last activation, or take cross-entropy; nothing where neither is wrong."""
     last = list(s.model.children())[-1]
-    is_squared = isinstance(s.loss, nn.MSELoss) and s.case.y.shape[-1] > 1
+    kinds = nn.MSELoss | nn.L1Loss | nn.KLDivLoss
+    is_squared = isinstance(s.loss, kinds) and s.case.y.ndim == 2 and s.case.y.shape[-1] > 1
     if is_squared or (isinstance(s.model, nn.Sequential) and isinstance(last, HIDDEN)):
         remedies.fit_activation_to_loss(s, None)  # type: ignore[arg-type]
 
@@ -260,6 +280,7 @@ SETTINGS: dict[str, Callable[[Setup], None]] = {
     **{f"rate * {f}": scale_rate(f) for f in (10, 100, 1000)},
     **{f"batch * {f}": enlarge_batch(f) for f in (2, 4, 8)},
     **{f"epochs * {f}": train_longer(f) for f in (2, 4, 8)},
+    "batch 32": use_batch_32,
     "rate 0.001": set_rate,
     "warmup": warm_up,
     "cosine": anneal,
@@ -278,6 +299,13 @@ SETTINGS: dict[str, Callable[[Setup], None]] = {
     "clip": as_mien(remedies.clip),
     "scheduler": as_mien(remedies.step_scheduler),
     "initialise": as_mien(remedies.initialize),
+    "no penalty": remove_penalty,
+    "no dropout": remove_dropout,
+    "no contradicted labels": drop_contradicted,
+    "class weights": weight_classes,
+    "balanced sampling": sample_classes,
+    "no target column": as_mien(remove_target),
+    "dropout in training": as_mien(drop_in_training),
     "less dropout": as_mien(remedies.weaken_dropout),
     "normalise inputs": as_mien(remedies.normalize),
     "shuffle": as_mien(remedies.shuffle),

@@ -17,6 +17,7 @@ from mien.doctor.programs.measurements import (
     CommonToken,
     Foreground,
     Lag,
+    Penalty,
     Positions,
     Progress,
     Repetition,
@@ -149,6 +150,9 @@ PROGRAMS: dict[str, dict[str, Any]] = {
         "settings": Settings(weights=(ClassWeight("no", 900, 0.9), ClassWeight("yes", 100, 0.1)))
     },
     "label-smoothing-too-strong": {"settings": Settings(smoothing=0.9)},
+    "penalty-too-strong": {
+        "settings": Settings(penalty=Penalty(4.2, 12, "absolute", 0.01), shrinkage=0.1)
+    },
     "weights-reset": {"progress": Progress(reset=Reset(9, 1.4, 0.4, 2.2, 2.3))},
     "few-examples": {
         "progress": Progress(distinct=30),

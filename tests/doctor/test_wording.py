@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from tests.doctor.faults import FAULTS, epoch, healthy, measured, metrics, predictions, program
 from torch import nn
@@ -15,6 +16,7 @@ from mien.doctor.evidence import Evidence
 from mien.doctor.finding import Finding
 from mien.doctor.programs.columns import columns_of
 from mien.doctor.programs.inspection import narrowest, still_norms
+from mien.doctor.programs.measurements import Settings
 from mien.doctor.programs.program import OutputStatistics
 from mien.doctor.programs.remedies import for_program
 from mien.doctor.rule import RULES
@@ -153,3 +155,48 @@ def test_structure_that_limits_a_network_is_found() -> None:
     assert found is not None
     assert "The batch norms 1 and 4 have a momentum of 0: their running" in found.evidence
     assert torch.is_grad_enabled()
+
+
+def test_a_few_steps_are_told_to_become_more() -> None:
+    few = judged("underfitting", small(0.34, (1.099,) * 8, steps=29, baseline_score=0.9))
+    assert few is not None
+    assert few.title == "the network underfits"
+    assert few.remedy.startswith("Train longer: 29 steps are few. Otherwise")
+    later = judged("underfitting", small(0.34, (1.099,) * 8, steps=900, baseline_score=0.9))
+    assert later is not None
+    assert later.remedy.startswith("A larger network does not help")
+
+
+def test_a_missing_bias_names_layers_and_a_distant_mean_of_the_targets() -> None:
+    column = columns_of(np.random.default_rng(0).normal(5.0, 1.0, (200, 1)))
+    near = columns_of(np.random.default_rng(0).normal(0.5, 1.0, (200, 1)))
+
+    def of(columns: Any) -> Finding:
+        found = judged(
+            "missing-bias",
+            healthy(
+                program=program(bias_free=("0", "2"), target_columns=columns, kind="regression")
+            ),
+        )
+        assert found is not None
+        return found
+
+    far = of(column)
+    assert "Without: 0, 2." in far.evidence
+    assert far.numbers["target_mean"] == pytest.approx(5.0, abs=0.2)
+    assert "Start the last bias at the targets' mean (" in far.remedy
+    assert far.remedy.startswith("Use bias=True")
+    assert "Start" not in of(near).remedy
+    assert of(near).numbers["target_mean"] is None
+
+
+def test_plain_sgd_at_a_low_rate_is_told_of_momentum() -> None:
+    def of(**changes: Any) -> str:
+        evidence = healthy(**FAULTS["learning-rate-too-low"])
+        evidence = replace(evidence, program=program(settings=Settings(**changes)))
+        finding = Finding("learning-rate-too-low", "warning", "", "", "", ("optimizer.lr=0.01",))
+        return for_program(finding, evidence).remedy
+
+    assert "momentum=0.9" in of(is_plain_sgd=True, momentum=0.0)
+    assert of(is_plain_sgd=True, momentum=0.9) == "Raise the learning rate, to about 0.01."
+    assert of(momentum=0.0) == "Raise the learning rate, to about 0.01."

@@ -132,6 +132,7 @@ LEARNS_NOTHING = frozenset(
         "loss-summed",
         "momentum-too-high",
         "weight-decay-too-strong",
+        "penalty-too-strong",
         "optimizer-replaced",
         "unused-optimizer",
         "gradients-discarded",

@@ -108,6 +108,11 @@ class Thresholds:
         count_ratio: most over least labels of a class from which weights are compared with them.
         momentum: momentum up to which its horizon is no matter, however short the training.
         decay_ratio: L2 weight decay over the gradient above which it outweighs the gradient.
+        target_offset: distance of the targets' mean from 0, in their deviations, from which it
+            matters where the last bias starts.
+        penalty_ratio: gradient of a penalty on the weights over that of the rest of the loss above
+            which the penalty is too strong.
+        usual_penalty: that ratio for a penalty that does no harm.
         shrinkage: final over initial weights below which decay has won.
         common_token: fraction of the most common token above which a vocabulary does not fit.
         foreground: fraction of a mask below which its foreground is rare.
@@ -204,6 +209,9 @@ class Thresholds:
     count_ratio: float = 1.5
     momentum: float = 0.95
     decay_ratio: float = 1.0
+    target_offset: float = 1.0
+    penalty_ratio: float = 0.3
+    usual_penalty: float = 0.05
     shrinkage: float = 0.5
     common_token: float = 0.8
     foreground: float = 0.2

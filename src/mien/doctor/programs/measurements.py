@@ -277,6 +277,24 @@ class ClassWeight:
 
 
 @dataclass(frozen=True, slots=True)
+class Penalty:
+    """A penalty on the weights that the loss contains.
+
+    Attributes:
+        ratio: length of its gradient over that of the rest of the loss, on the weights that it
+            penalises: median of the first measured steps.
+        steps: measured steps.
+        kind: 'absolute' or 'squared' weights; '' where the criterion itself contains it.
+        factor: that their sum is multiplied by; 0 if unknown.
+    """
+
+    ratio: float
+    steps: int
+    kind: str = ""
+    factor: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Settings of the criterion and the optimisers.
 
@@ -294,6 +312,7 @@ class Settings:
         weights_changed: whether a trainable weight changed since the start.
         other_optimizers: live optimisers that hold the model's parameters and are not the watched
             ones, in words.
+        penalty: on the weights, in the loss; None where there is none, as far as is known.
     """
 
     reduction: str = "mean"
@@ -307,6 +326,7 @@ class Settings:
     unused_optimizers: tuple[str, ...] = ()
     weights_changed: bool = True
     other_optimizers: tuple[str, ...] = ()
+    penalty: Penalty | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,15 @@ from mien.doctor.programs.calls import call_as, form_of
 from mien.doctor.programs.inspection import is_lazy
 from mien.doctor.programs.link import link_of
 from mien.doctor.programs.memory import resident_mb
+from mien.doctor.programs.penalty import weights_before
 from mien.doctor.programs.probe import Probe, untouched
 from mien.doctor.programs.recording import Recording
 from mien.doctor.programs.trees import main_output, map_tensors, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from mien.doctor.programs.probe import StepRow
 
 BUDGET = 0.007
 """Fraction of the loop's CPU time that measured steps may take; the hooks come on top."""
@@ -194,6 +197,7 @@ class Measuring(Recording):
             change = self._change(probe, loss, inputs, targets)
             # One loss, but steps along the gradients of several: nothing predicts its change.
             row.change = None if row.separate else change
+            self._measure_penalty(probe, row, loss, targets)
         if probe.failure is not None:
             self.give_up("comparing gradients with the computed ones", probe.failure)
         self.rows.append(row)
@@ -206,7 +210,8 @@ class Measuring(Recording):
             labels = map_tensors(targets, lambda t: t.to(self.device))
             if self.link is None and self.link_tries < 3:
                 self.link_tries += 1
-                self.link = link_of(self.criterion, loss, probe.output, labels)
+                with weights_before(probe, self.criterion, labels):
+                    self.link = link_of(self.criterion, loss, probe.output, labels)
             if self.link is None:
                 return None
             self.outputs.add(self.link, probe.output, labels)
@@ -224,6 +229,18 @@ class Measuring(Recording):
             self.link_tries = 3
             self.give_up("computing the loss of a batch again", error)
             return None
+
+    def _measure_penalty(self, probe: Probe, row: StepRow, loss: Tensor, targets: Any) -> None:
+        if self.penalty.is_over:
+            return
+        try:
+            labels = map_tensors(targets, lambda t: t.to(self.device))
+            self.penalty.add(probe, row, self.link, self.criterion, loss, labels)
+        except Exception as error:  # noqa: BLE001 - the user's criterion may raise any
+            self.penalty.count = sys.maxsize
+            # Without a link nothing says that the criterion takes these targets.
+            if self.link is not None:
+                self.give_up("measuring a penalty in the loss", error)
 
     def _loss_after(self, probe: Probe, inputs: Any, labels: Any) -> float | None:
         """Return the batch's loss after the step, with the dropout it had before."""

@@ -331,7 +331,7 @@ class Probe:
         own length. Averaged or noisy gradients have another direction, and stay as they are.
         """
         ratio = row.clip
-        if ratio is None or not 0 < ratio < 1 or _is_loss_scale(ratio) or self._is_half():
+        if ratio is None or not 0 < ratio < 1 or is_loss_scale(ratio) or self._is_half():
             return
         # clip_grad_value_ clamps each entry, clip_grad_norm_ keeps the direction.
         limit = float(used.abs().max())
@@ -356,7 +356,7 @@ def _is_sparse(gradient: Tensor) -> bool:
     return gradient.layout != torch.strided
 
 
-def _is_loss_scale(ratio: float) -> bool:
+def is_loss_scale(ratio: float) -> bool:
     """Return whether a ratio is a whole power of two: GradScaler's scales are, clipping's not."""
     power = math.log2(ratio)
     return abs(power - round(power)) < 1e-3

@@ -20,6 +20,7 @@ from mien.doctor.programs.inspection import (
     weight_gains,
 )
 from mien.doctor.programs.outputs import OutputSummary
+from mien.doctor.programs.penalty import PenaltyMeter
 from mien.doctor.programs.sample import Sample, TargetOrder
 from mien.doctor.programs.trees import main_output, map_tensors
 from mien.doctor.programs.validation import Validation
@@ -87,6 +88,7 @@ class Recording:
         # Steps before which an epoch ended, and the change of the weights within the next one.
         self.jumps: list[tuple[int, float]] = []
         self.other: nn.Module | None = None
+        self.penalty = PenaltyMeter()
         self.spent = self.spent_validating = 0.0
         self.failure = ""
         self.is_busy = False

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 from mien.doctor.finding import Finding, Plot
 from mien.doctor.requirements import PROGRAM
 from mien.doctor.rule import RULES
+from mien.doctor.thresholds import Thresholds
+from mien.errors import counted
 
 if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence
+
+FEW_STEPS = Thresholds().few_steps
 
 NOTES = frozenset({"validation-too-small", "validation-class-counts"})
 """Findings that are worth knowing and no fault: small public data sets have such splits."""
@@ -33,8 +37,8 @@ REMEDIES = {
     "shuffled-labels": "Check that inputs and labels are joined in the right order.",
     "data-leakage": "Remove duplicates before splitting, and split by subject or source.",
     "domain-shift": "Take validation data from the same source, preprocessed in the same way.",
-    "label-noise": "Look at the examples that confident predictions contradict; "
-    "CrossEntropyLoss(label_smoothing=0.1) bears some noise.",
+    "label-noise": "Look at the examples whose labels cross-validated predictions contradict, "
+    "correct or leave them out; CrossEntropyLoss(label_smoothing=0.1) bears some noise.",
     "class-imbalance": "Use CrossEntropyLoss(weight=...) or a WeightedRandomSampler, or add "
     "examples of the rare class.",
     "class-never-predicted": "Weight the loss by class, train longer, or check its labels.",
@@ -56,6 +60,20 @@ def for_program(finding: Finding, evidence: Evidence) -> Finding:
     plot = None if finding.plot is None else _plot_in_words(finding.plot)
     if PROGRAM in rule.needs:
         return replace(finding, plot=plot)
+    return replace(
+        finding,
+        severity="note" if finding.name in NOTES else finding.severity,
+        title=in_words(finding.title),
+        evidence=in_words(finding.evidence),
+        remedy=_remedy(finding, evidence),
+        settings=(),
+        plot=plot,
+        confidence="high" if finding.name == "diverged" else finding.confidence,
+    )
+
+
+def _remedy(finding: Finding, evidence: Evidence) -> str:
+    """Return what to do in a watched loop."""
     rate = next((s for s in finding.settings if s.startswith("optimizer.lr=")), "")
     text = REMEDIES[finding.name].format(lr=f", to about {rate.split('=')[1]}" if rate else "")
     if finding.name == "shuffled-labels" and finding.confidence == "low":
@@ -67,8 +85,20 @@ def for_program(finding: Finding, evidence: Evidence) -> Finding:
         text = (
             "Replace the constant by the column's median, and add a column that says where. " + text
         )
+    program = evidence.program
+    slow = program is not None and program.settings.is_plain_sgd and not program.settings.momentum
+    if finding.name == "learning-rate-too-low" and slow:
+        text += (
+            " SGD without momentum is slow: use momentum=0.9, or an adaptive optimizer such as "
+            "torch.optim.AdamW with its default rate."
+        )
     if finding.numbers.get("cause"):
         text = finding.remedy  # the rule knows of it from the loop alone
+    elif finding.name == "underfitting" and program is not None and program.steps < FEW_STEPS:
+        text = (
+            f"Train longer: {counted(program.steps, 'step')} are few. Otherwise use a larger "
+            "network, or regularise less."
+        )
     elif finding.name == "underfitting" and not finding.numbers.get("learns", 1):
         text = (
             "A larger network does not help: see whether it can fit 32 examples, and look at the "
@@ -78,16 +108,7 @@ def for_program(finding: Finding, evidence: Evidence) -> Finding:
         text = "Use momentum=0.1, PyTorch's default: near 0, running statistics hardly change."
     if finding.name == "class-imbalance" and finding.severity == "serious":
         text = "Add examples of the missing class, or correct the mapping of its labels."
-    return replace(
-        finding,
-        severity="note" if finding.name in NOTES else finding.severity,
-        title=in_words(finding.title),
-        evidence=in_words(finding.evidence),
-        remedy=text,
-        settings=(),
-        plot=plot,
-        confidence="high" if finding.name == "diverged" else finding.confidence,
-    )
+    return text
 
 
 def _plot_in_words(plot: Plot) -> Plot:

@@ -46,6 +46,7 @@ def settings_of(watch: Recording) -> Settings:
         unused_optimizers=_unused(watch, changed) if stepped else (),
         weights_changed=bool(changed),
         other_optimizers=() if stepped else _others(watch),
+        penalty=watch.penalty.result(),
     )
 
 

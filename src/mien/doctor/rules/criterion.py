@@ -190,3 +190,32 @@ def targets_are_classes(evidence: Evidence, limits: Thresholds) -> Finding | Non
                                      "as numbers": found.as_values}),
         "medium",
     )  # fmt: skip
+
+
+@rule("penalty-too-strong", needs=(PROGRAM,), explained_by={"diverged"})
+def penalty_too_strong(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """A penalty on the weights in the loss pulls harder than the data."""
+    program = watched(evidence)
+    penalty = program.settings.penalty
+    if penalty is None or penalty.ratio < limits.penalty_ratio or program.learned_well:
+        return None
+    kind = (
+        f"The loss contains {penalty.factor:.3g} times the sum of {penalty.kind} weights"
+        if penalty.kind
+        else "The criterion contains a penalty on the weights"
+    )
+    divisor = 10 ** math.ceil(math.log10(penalty.ratio / limits.usual_penalty))
+    return Finding(
+        "penalty-too-strong",
+        "warning",
+        "a penalty on the weights is too strong",
+        f"{kind}. Its gradient was {penalty.ratio:.2g} times as long as that of the rest of the "
+        f"loss (median of the first {penalty.steps} measured steps), and the weights ended at "
+        f"{program.settings.shrinkage:.2g} of their initial size.",
+        f"Divide the penalty's factor by about {divisor:,}, or leave the penalty out.",
+        (),
+        {"ratio": penalty.ratio, "factor": penalty.factor, "divisor": divisor,
+         "shrinkage": program.settings.shrinkage},
+        bars("gradient", {"penalty / rest of the loss": penalty.ratio}, limits.penalty_ratio),
+        "high" if program.settings.shrinkage < limits.shrinkage else "medium",
+    )  # fmt: skip

@@ -155,10 +155,11 @@ def poor_initialization(evidence: Evidence, limits: Thresholds) -> Finding | Non
         f"initial weights are too {'large' if large else 'small'}",
         f"The deviation of {worst} times the root of its inputs was {bad[worst]:.3g} before the "
         f"training (0.6 to 1.5 is usual), and {len(bad)} of {len(gains)} weights are out of "
-        f"{low:g} to {high:g}. The first loss was {initial_loss(evidence):.3g}, the chance-level "
-        f"loss is {chance_loss(evidence):.3g}.",
-        "Use PyTorch's default initialisation, or torch.nn.init.kaiming_normal_ and "
-        "xavier_uniform_, which take the number of inputs into account.",
+        f"{low:g} to {high:g}: {listed(list(bad))}. The first loss was "
+        f"{initial_loss(evidence):.3g}, the chance-level loss is {chance_loss(evidence):.3g}.",
+        "Use PyTorch's default initialisation (reset_parameters() of each layer), or "
+        "torch.nn.init.kaiming_normal_ before ReLU and xavier_uniform_ before others, with biases "
+        "of 0.",
         (),
         {"gain": bad[worst], "weights": len(bad), "initial_loss": initial_loss(evidence)},
         bars("deviation times root of fan-in", bad, high if large else low),
@@ -211,7 +212,7 @@ def dropout_too_strong(evidence: Evidence, limits: Thresholds) -> Finding | None
         "dropout is too strong",
         f"Layer {name} drops {dropout[name]:.0%} of its inputs; the training loss is "
         f"{program.dropout_loss_ratio:.2g} times as high with dropout as without.",
-        "Use a probability of 0.2 to 0.5.",
+        "Use a probability of 0.2 to 0.5, or none while the network does not overfit.",
         (),
         {"p": dropout[name], "loss_ratio": program.dropout_loss_ratio},
         bars("dropout probability", dropout, limits.dropout),
@@ -287,18 +288,33 @@ def missing_bias(evidence: Evidence, limits: Thresholds) -> Finding | None:
     program = watched(evidence)
     if not program.bias_free or program.learned_well:
         return None
+    # A bias grows by a learning rate a step: from 0 it may not reach a distant mean in time.
+    means = [c.mean for c in program.target_columns if abs(c.mean) > limits.target_offset * c.std]
+    values = ", ".join(f"{m:.3g}" for m in means)
+    distant = (
+        f" The targets have a mean of {values}, more than {limits.target_offset:g} deviation(s) "
+        "from 0."
+        if means
+        else ""
+    )
+    start = (
+        f" Start the last bias at the targets' mean ({values}), or subtract it." if means else ""
+    )
     return Finding(
         "missing-bias",
         "warning",
         "no layer has a bias",
         f"None of the {len(program.bias_free)} weight layers has a bias, and no normalisation "
-        "layer adds one: the output for an input of zeros is fixed.",
-        "Leave bias=False to layers that a normalisation follows.",
+        f"layer adds one: the output for an input of zeros is fixed. Without: "
+        f"{listed(program.bias_free)}.{distant}",
+        "Use bias=True in these layers; bias=False suits layers that a normalisation follows."
+        + start,
         (),
-        {"layers": len(program.bias_free)},
+        {"layers": len(program.bias_free),
+         "target_mean": means[0] if len(program.target_columns) == 1 and means else None},
         bars("layers", {"without a bias": len(program.bias_free)}),
         "low",
-    )
+    )  # fmt: skip
 
 
 @rule(

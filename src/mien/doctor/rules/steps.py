@@ -129,7 +129,7 @@ def vanishing_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
     needs=(ACTIVATIONS,),
     explained_by={"diverged", "vanishing-gradients", "exploding-gradients", "saturated-activations",
                   "learning-rate-too-high", "data-not-shuffled", "dropout-too-strong",
-                  "tokens-unknown"}
+                  "tokens-unknown", "penalty-too-strong"}
     | UNSOUND_LOOP,
 )  # fmt: skip
 def dead_units(evidence: Evidence, limits: Thresholds) -> Finding | None:

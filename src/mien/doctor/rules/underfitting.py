@@ -114,7 +114,9 @@ def _underfits_classes(evidence: Evidence, limits: Thresholds) -> Finding | None
         return None
     drop, within = late_loss_drop(evidence), fall_within_epochs(evidence)
     restarts = within > limits.late_loss_drop >= drop
-    learns = is_learning(evidence, limits) and not restarts
+    # In its first steps a network hardly learns anything, whatever is wrong with it.
+    steps = limits.few_steps if evidence.program is None else evidence.program.steps
+    learns = (steps < limits.few_steps or is_learning(evidence, limits)) and not restarts
     course = f"The training loss fell by {drop:.0%} over the last third of the training."
     if drop < 0:
         course = f"The training loss rose by {-drop:.0%} over the last third of the training."
