@@ -209,3 +209,14 @@ def test_a_regression_on_tokens_has_a_report() -> None:
             return found
 
     assert names(watched(Mean(), nn.MSELoss(), tokens, y, epochs=20, lr=0.02)) == []
+
+
+def test_a_criterion_that_squeezes_the_predictions_itself() -> None:
+    # Its own squeeze of a constant in the targets' shape failed, and with it the report.
+    x = torch.randn(480, 8, generator=torch.Generator().manual_seed(1))
+    y = x[:, 0] - x[:, 1]
+
+    def loss(predictions: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.mse_loss(predictions.squeeze(1), targets)
+
+    assert names(watched(perceptron(8, 1), loss, x, y, epochs=12, lr=0.01)) == []

@@ -239,11 +239,11 @@ def _values(watch: Recording, task: Task, train: Split, validation: Split | None
         wanted = torch.from_numpy(train.targets).float().reshape(-1, *shape)
         constant = torch.from_numpy(np.broadcast_to(centre, train.targets.shape).copy())
         try:
-            value = watch.link.criterion(constant.float().reshape(wanted.shape), wanted)
+            value = watch.link.criterion(_as_predictions(watch, constant.float(), wanted), wanted)
             task.chance = float(torch.as_tensor(value).mean())
             if task.loss_scale > 1:  # a sum, of all kept examples
                 task.chance *= task.loss_scale / train.targets.size
-        except (RuntimeError, TypeError, ValueError):
+        except Exception:  # noqa: BLE001 - the user's criterion may raise any
             task.chance = math.nan
     left_out, other = baseline_scores(train, train.targets, validation, train.targets.shape[1])
     if len(left_out):
@@ -269,12 +269,19 @@ def _losses(
     wanted = torch.from_numpy(split.targets[:n]).float().reshape(n, *watch.outputs.target_shape[1:])
     outputs = torch.from_numpy(split.outputs[:n]).float()
     try:
-        own = link.criterion(link.transform(outputs).reshape(wanted.shape), wanted)
-        other = link.criterion(torch.from_numpy(baseline).float().reshape(wanted.shape), wanted)
+        own = link.criterion(_as_predictions(watch, link.transform(outputs), wanted), wanted)
+        values = torch.from_numpy(baseline).float()
+        other = link.criterion(_as_predictions(watch, values, wanted), wanted)
         found = float(own.mean()), float(other.mean())
-    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):
+    except Exception:  # noqa: BLE001 - the user's criterion may raise any
         return None
     return found if np.isfinite(found).all() else None
+
+
+def _as_predictions(watch: Recording, values: Tensor, wanted: Tensor) -> Tensor:
+    """Return values in the shape of the predictions, which a criterion may squeeze itself."""
+    shape = (len(wanted), *watch.outputs.shape[1:])
+    return values.reshape(shape if math.prod(shape) == values.numel() else wanted.shape)
 
 
 def _r2(

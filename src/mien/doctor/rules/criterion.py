@@ -192,7 +192,7 @@ def targets_are_classes(evidence: Evidence, limits: Thresholds) -> Finding | Non
     )  # fmt: skip
 
 
-@rule("penalty-too-strong", needs=(PROGRAM,), explained_by={"diverged"})
+@rule("penalty-too-strong", needs=(PROGRAM,), explained_by={"diverged", "loss-unbounded"})
 def penalty_too_strong(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """A penalty on the weights in the loss pulls harder than the data."""
     program = watched(evidence)
