@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mien.doctor.evidence import Evidence, PixelStatistics, Predictions
+from mien.doctor.programs.losses import Contrastive, Mixed, Plateau
 from mien.doctor.programs.measurements import (
     Alignment,
     Causes,
@@ -184,6 +185,10 @@ PROGRAMS: dict[str, dict[str, Any]] = {
         "train_score": 0.5,
         "baseline_score": 0.9,
     },
+    "contrastive-temperature": {
+        "causes": Causes(contrastive=Contrastive(64, 4.157, 1.9, 0.1, 50.0))
+    },
+    "losses-mixed": {"causes": Causes(mixed=Mixed(40, 1.0, -0.95, ("g.0.weight",)))},
     "gradients-accumulate": {"carried_gradients": 0.9},
     "parameters-not-optimized": {"not_optimized": ("0.weight", "0.bias")},
     "parameters-in-two-optimizers": {"held_twice": ("D.0.weight", "D.0.bias")},
@@ -314,6 +319,15 @@ FAULTS: dict[str, dict[str, Any]] = {
         "validation": predictions(1000, 0.6, 12),
     },
     **{name: {"program": program(**changes)} for name, changes in PROGRAMS.items()},
+    "scheduler-mode": {
+        "program": program(
+            causes=Causes(plateau=Plateau("max", 1, 0, 10, 4)), rates=(0.1, 0.01, 1e-3, 1e-4, 1e-5)
+        ),
+        "history": [
+            metrics(i, validation_loss=1 / i, validation_accuracy=0.9 - 0.1 / i)
+            for i in range(1, EPOCHS + 1)
+        ],
+    },
     "accuracy-misleads": {"validation": mostly_common(), "program": program()},
     "class-confusion": {
         "validation": finds(1, 0.2, predictions(1000, 0.95, 2)),

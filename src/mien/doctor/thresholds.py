@@ -135,6 +135,11 @@ class Thresholds:
         unused: fraction of replaced positions without effect from which inputs are ignored.
         misaligned: mean recall of a baseline on turned masks, above that on masks as they are, from
             which images and masks do not lie on each other.
+        separated: loss at the best temperature over that of equal outputs below which embeddings
+            tell pairs apart.
+        temperature_ratio: temperature of a contrastive loss over the best one, or the reverse.
+        mixed_losses: fraction of steps that use the gradients of two losses.
+        opposed: cosine between those two below which they oppose each other.
         summed_batch: target values of a batch from which a summed loss makes steps long.
     """
 
@@ -228,4 +233,8 @@ class Thresholds:
     seen: float = 0.1
     unused: float = 0.5
     misaligned: float = 0.2
+    separated: float = 0.75
+    temperature_ratio: float = 10.0
+    mixed_losses: float = 0.5
+    opposed: float = -0.3
     summed_batch: int = 8

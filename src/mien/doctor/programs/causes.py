@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mien.doctor.programs.classlike import class_like_of
+from mien.doctor.programs.contrastive import contrastive_of
 from mien.doctor.programs.measurements import Causes
 from mien.doctor.programs.mirrors import mirrored_of
+from mien.doctor.programs.optimizers import mixed_of
 from mien.doctor.programs.positions import positions_of
 
 if TYPE_CHECKING:
@@ -28,4 +30,7 @@ def causes_of(watch: Recording, task: Task, outputs: list[Tensor] | None) -> Cau
         class_like=class_like_of(watch, task, outputs),
         positions=positions_of(watch),
         mirrored=mirrored_of(watch),
+        contrastive=contrastive_of(watch),
+        mixed=mixed_of(watch),
+        plateau=watch.plateau,
     )

@@ -151,7 +151,8 @@ def describe(
         losses=task.losses.get("train"),
         target_columns=target_columns(watch),
         narrowest=narrowest(model),
-        plateau_mode=next((s.mode for s in schedulers if hasattr(s, "mode_worse")), ""),
+        plateau_mode=next((s.mode for s in schedulers if hasattr(s, "mode_worse")), "")
+        or (watch.plateau.mode if watch.plateau else ""),
         still_norms=still_norms(model),
         initial_norms=tuple(
             n

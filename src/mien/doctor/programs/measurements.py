@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mien.doctor.programs.losses import Contrastive, Mixed, Plateau
 from typing import Literal
 
 
@@ -230,11 +234,17 @@ class Causes:
         class_like: whole-number targets of a regression; None for others.
         positions: that outputs of sequences depend on; None for other inputs.
         mirrored: images that the training flips; None where none was seen.
+        contrastive: what the embeddings of a contrastive training allow; None for others.
+        mixed: gradients from two losses in one step; None where none was seen.
+        plateau: the scheduler that lowers the rate on a plateau; None if none did.
     """
 
     class_like: ClassLike | None = None
     positions: Positions | None = None
     mirrored: Mirrored | None = None
+    contrastive: Contrastive | None = None
+    mixed: Mixed | None = None
+    plateau: Plateau | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,7 +181,7 @@ class Measuring(Recording):
         ]
         # At the end of a step: whether old gradients remain shows only before the next backward
         # pass.
-        self._probe = Probe(named, self.layer_names)
+        self._probe = Probe(named, self.layer_names, self.groups)
         self._measured_at = self.steps
 
     def _measure(self, step: int, loss: Any, inputs: Any, targets: Any) -> None:

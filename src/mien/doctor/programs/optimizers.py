@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from mien.doctor.programs.losses import Mixed
+
 if TYPE_CHECKING:
     import torch
 
@@ -46,3 +50,14 @@ def has_separate_losses(watch: Recording) -> bool:
     """
     seen = [row.separate for row in watch.rows]
     return bool(seen) and sum(seen) >= MIN_SEPARATE * len(seen)
+
+
+def mixed_of(watch: Recording) -> Mixed | None:
+    """Return how often a step used the gradients of two losses; None where it never did."""
+    separate = [row for row in watch.rows if row.separate]
+    found = [row.mixed for row in separate if row.mixed is not None]
+    if not found:
+        return None
+    names = tuple(dict.fromkeys(name for name, _ in found))
+    middle = float(np.median([cosine for _, cosine in found]))
+    return Mixed(len(separate), len(found) / len(separate), middle, names)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.doctor.programs.inspection import is_lazy
+from mien.doctor.programs.mixed import Losses, cosine, first, smallest_of_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,8 +26,6 @@ TRACKED = 3
 """Parameters whose gradient is compared with what the backward passes computed."""
 MIN_PASSES = 4
 """Backward passes of a step from which using the last one alone discards the others."""
-TRACKED_ENTRIES = 2048
-"""Entries of each that are compared, the first ones: all of them would cost as much as the rest."""
 
 
 @dataclass(slots=True)
@@ -119,6 +118,8 @@ class StepRow:
             where all were, or there was one.
         separate: whether the optimisers followed different losses: one did not step, or there was a
             backward pass between their steps.
+        mixed: a parameter whose step used the gradient of another optimiser's loss beside its own,
+            and the cosine between the two; None where none did.
     """
 
     step: int
@@ -134,6 +135,7 @@ class StepRow:
     clip: float | None = None
     discarded: int = 0
     separate: bool = False
+    mixed: tuple[str, float] | None = None
 
 
 class Probe:
@@ -142,9 +144,15 @@ class Probe:
     Args:
         named: trainable parameters by name.
         layers: names of the weights that are compared with each other.
+        groups: identities of each optimiser's parameters, where there are several optimisers.
     """
 
-    def __init__(self, named: Sequence[tuple[str, nn.Parameter]], layers: set[str]) -> None:
+    def __init__(
+        self,
+        named: Sequence[tuple[str, nn.Parameter]],
+        layers: set[str],
+        groups: Sequence[set[int]] = (),
+    ) -> None:
         self.named, self.layer_names = named, layers
         self.random: RandomState | None = None
         self.autocast: tuple[str, torch.dtype] | None = None
@@ -162,10 +170,11 @@ class Probe:
         self.handles: list[Any] = []
         # The smallest weights: copying their gradients costs next to nothing.
         small = sorted((p for _, p in named if p.ndim > 1), key=lambda p: p.numel())[:TRACKED]
-        self.tracked = small
+        self.tracked = small + smallest_of_each(groups, named, small)
+        self.losses = Losses(named) if len(groups) > 1 else None
         for number, parameter in enumerate(self.tracked):
             old = parameter.grad
-            self.old.append(None if old is None or _is_sparse(old) else _first(old).clone())
+            self.old.append(None if old is None or _is_sparse(old) else first(old).clone())
             self.computed.append(None)
             self.last.append(None)
             hook: Any = parameter.register_hook  # has no types
@@ -179,7 +188,7 @@ class Probe:
                 return
             try:
                 known = self.computed[number]
-                value = _first(gradient).clone()
+                value = first(gradient).clone()
                 self.last[number] = value
                 self.computed[number] = value if known is None else known + value
             except Exception as error:  # noqa: BLE001 - it would end the loop's backward pass
@@ -201,6 +210,8 @@ class Probe:
     def optimizer_starts(self, optimizer: Any) -> None:
         """Copy weights and gradients before the first optimiser of the step."""
         self.starts[id(optimizer)] = self.passes
+        if self.losses is not None and self.failure is None:
+            self.losses.optimizer_starts(optimizer, self.tracked, self.computed)
         # Its closure makes the backward passes inside the step.
         self.has_closure = isinstance(optimizer, torch.optim.LBFGS)
         if self.before:
@@ -222,7 +233,7 @@ class Probe:
         if count < MIN_PASSES or self.input_gradients or self.failure is not None:
             return 0
         pairs = [
-            (_first(p.grad), last, total)
+            (first(p.grad), last, total)
             for p, last, total in zip(self.tracked, self.last, self.computed, strict=True)
             if p.grad is not None and last is not None and total is not None
         ]
@@ -230,7 +241,7 @@ class Probe:
             return 0
         used, last, total = (torch.cat([pair[i] for pair in pairs]).double() for i in range(3))
         # Parallel to the last one, whatever clipping and loss scaling do to the length.
-        alone = _cosine(used, last) > 0.9999 and _cosine(used, total) < 0.9999
+        alone = cosine(used, last) > 0.9999 and cosine(used, total) < 0.9999
         return count if alone else 0
 
     def is_separate(self, optimizers: int) -> bool:
@@ -274,7 +285,7 @@ class Probe:
             entries = sum(g.numel() for g in gradients)
             nonzero = sum(int(torch.count_nonzero(g)) for g in gradients)
             row.zeros = 1 - nonzero / max(1, entries)
-        row.discarded = self.discarded
+        row.discarded, row.mixed = self.discarded, self.losses.mixed if self.losses else None
         self._compare(row)
         return row
 
@@ -285,7 +296,7 @@ class Probe:
             return
         known = {id(self.named[i][1]): g for i, g in self.gradients}
         triples = [
-            (_first(known[id(p)]), new, old)
+            (first(known[id(p)]), new, old)
             for p, new, old in zip(self.tracked, self.computed, self.old, strict=True)
             if new is not None and id(p) in known
         ]
@@ -303,7 +314,7 @@ class Probe:
         old = torch.cat([t[2] for t in triples if t[2] is not None]).double()
         # Parallel to the sum, but not to the new gradient alone: the old one was not cleared.
         # Clipping and loss scaling change lengths, not directions.
-        together, alone = _cosine(used, new + old), _cosine(used, new)
+        together, alone = cosine(used, new + old), cosine(used, new)
         row.carried = together > 0.9999 and alone < 0.9999 and float(old.norm()) > 0
 
     def _closure_carries(self) -> bool | None:
@@ -311,7 +322,7 @@ class Probe:
         if len(self.starts) != 1:
             return None
         known = [
-            (_first(p.grad), last, total, torch.zeros_like(total) if old is None else old)
+            (first(p.grad), last, total, torch.zeros_like(total) if old is None else old)
             for p, last, total, old in zip(
                 self.tracked, self.last, self.computed, self.old, strict=True
             )
@@ -320,9 +331,9 @@ class Probe:
         if not known:
             return None
         used, last, total, old = (torch.cat([k[i] for k in known]).double() for i in range(4))
-        if _cosine(used, last) > 0.9999:
+        if cosine(used, last) > 0.9999:
             return False
-        return max(_cosine(used, total), _cosine(used, total + old)) > 0.9999
+        return max(cosine(used, total), cosine(used, total + old)) > 0.9999
 
     def _undo_clipping(self, row: StepRow, used: Tensor, new: Tensor) -> None:
         """Predict from the computed gradient: the loss does not know of the clipping.
@@ -335,21 +346,12 @@ class Probe:
             return
         # clip_grad_value_ clamps each entry, clip_grad_norm_ keeps the direction.
         limit = float(used.abs().max())
-        if _cosine(used, new) > 0.9999 or torch.allclose(used, new.clamp(-limit, limit)):
+        if cosine(used, new) > 0.9999 or torch.allclose(used, new.clamp(-limit, limit)):
             row.predicted /= ratio
 
     def _is_half(self) -> bool:
         half = self.autocast is not None and self.autocast[1] == torch.float16
         return half or (isinstance(self.output, Tensor) and self.output.dtype == torch.float16)
-
-
-def _first(gradient: Tensor) -> Tensor:
-    """Return the first entries of a gradient, flattened."""
-    return gradient.detach().reshape(-1)[:TRACKED_ENTRIES]
-
-
-def _cosine(a: Tensor, b: Tensor) -> float:
-    return float(torch.dot(a, b) / (a.norm() * b.norm() + 1e-300))
 
 
 def _is_sparse(gradient: Tensor) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from mien.doctor.programs.inspection import (
 )
 from mien.doctor.programs.outputs import OutputSummary
 from mien.doctor.programs.penalty import PenaltyMeter
+from mien.doctor.programs.plateau import plateau_of
 from mien.doctor.programs.sample import Sample, TargetOrder
 from mien.doctor.programs.trees import main_output, map_tensors
 from mien.doctor.programs.validation import Validation
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mien.doctor.programs.link import Link
+    from mien.doctor.programs.losses import Plateau
     from mien.doctor.programs.probe import StepRow
 
 MAX_ERROR_CHARACTERS = 300
@@ -59,6 +63,11 @@ class Recording:
         first = next(self.bare.parameters(), None)
         self.device = first.device if first is not None else torch.device("cpu")
         self.layer_names: set[str] = set()
+        # Identities of each optimiser's parameters; one optimiser alone has nothing to compare.
+        self.groups = [
+            {id(p) for group in o.param_groups for p in group["params"]} for o in optimizers
+        ]
+        self.plateau: Plateau | None = None
         self.mode_layers = [m for m in self.bare.modules() if isinstance(m, BATCH_NORMS + DROPOUTS)]
         self.notes: list[str] = []
         self.failures: set[str] = set()
@@ -120,6 +129,14 @@ class Recording:
         if self.form == "other":
             self.note(OTHER)
         return main_output(call_as(self.form, model, moved))
+
+    def keep_plateau(self) -> None:
+        """Keep the settings of a ReduceLROnPlateau: when the report is made, it may be gone."""
+        rates = [r for r in self.rates if r > 0]
+        cuts = sum(later < earlier for earlier, later in pairwise(rates))
+        # Without a rate that fell there is nothing to say.
+        if cuts and rates[-1] < max(rates):
+            self.plateau = plateau_of(self.optimizers, cuts, sys._getframe(1))
 
     def known_losses(self) -> list[float]:
         """Return the loss of each step."""

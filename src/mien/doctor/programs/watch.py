@@ -123,6 +123,7 @@ class Watch(Measuring):
         """Remove the hooks."""
         try:
             self._unhook()
+            self.keep_plateau()
         except Exception as error:  # noqa: BLE001 - as above
             self.give_up("the removal of the hooks", error)
 

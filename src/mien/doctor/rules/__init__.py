@@ -4,7 +4,7 @@
 from mien.doctor.rules import loop, schedule, shapes  # isort: skip  # noqa: F401
 from mien.doctor.rules import design, scaling, inputs, encoding  # isort: skip  # noqa: F401
 from mien.doctor.rules import criterion, optimizer, progress, constant  # isort: skip  # noqa: F401
-from mien.doctor.rules import evaluation, sequences  # isort: skip  # noqa: F401
+from mien.doctor.rules import evaluation, sequences, opponents  # isort: skip  # noqa: F401
 from mien.doctor.rules import rates, tiny_steps, steps  # isort: skip  # noqa: F401
 from mien.doctor.rules import data, classes, validation  # isort: skip  # noqa: F401
 from mien.doctor.rules import reproducibility, fitting, underfitting  # isort: skip  # noqa: F401

@@ -326,7 +326,7 @@ def missing_bias(evidence: Evidence, limits: Thresholds) -> Finding | None:
        "dead-units", "saturated-activations", "hidden-softmax", "dropout-too-strong",
        "label-encoding", "mixed-precision-underflow", "clipping-always",
        "collapsed-outputs", "reads-padding", "inputs-ignored", "order-ignored",
-       "targets-are-classes"},
+       "targets-are-classes", "contrastive-temperature", "losses-mixed"},
 )  # fmt: skip
 def loss_not_decreasing(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """The training loss ends where a constant prediction is."""

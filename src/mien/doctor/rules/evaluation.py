@@ -89,7 +89,8 @@ def future_leak(evidence: Evidence, limits: Thresholds) -> Finding | None:
     needs=(PROGRAM,),
     severities=("serious", "warning"),
     # Not by dead units: a decoder's never change if its code does not.
-    explained_by=LEARNS_NOTHING | {"weight-decay-too-strong", "clipping-always"},
+    explained_by=LEARNS_NOTHING
+    | {"weight-decay-too-strong", "clipping-always", "contrastive-temperature", "reads-padding"},
 )
 def collapsed_outputs(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Values, reconstructions or embeddings are the same for every example."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy as np
 from mien.doctor.facts import watched
 from mien.doctor.finding import Finding
 from mien.doctor.programs.bars import curve
-from mien.doctor.requirements import PROGRAM
+from mien.doctor.requirements import EPOCHS, PROGRAM
 from mien.doctor.rule import rule
+from mien.errors import counted
 
 if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence
@@ -19,13 +21,17 @@ if TYPE_CHECKING:
 
 MIN_STEPS = 20
 """Steps below which nothing can be said about a schedule."""
+VANISHED, TINY = 0.01, 1e-5
+"""Last rate over the largest below which little is left of it, and below which nothing is."""
+FELL, ROSE = 0.9, 0.03
+"""Validation loss over the first epoch's, and accuracy above it, from which a training improved."""
 
 
 @rule(
     "learning-rate-vanishes",
     needs=(PROGRAM,),
     severities=("serious", "warning"),
-    explained_by={"optimizer-not-stepped"},
+    explained_by={"optimizer-not-stepped", "scheduler-mode"},
 )
 def learning_rate_vanishes(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """For much of the training the learning rate is practically zero."""
@@ -87,6 +93,56 @@ def scheduler_steps(evidence: Evidence, limits: Thresholds) -> Finding | None:
         curve("learning rate", program.rates, _step_axis(program)),
         "high",
     )
+
+
+@rule("scheduler-mode", needs=(PROGRAM, EPOCHS), severities=("serious", "warning"))
+def scheduler_mode(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """ReduceLROnPlateau lowers the rate as often as it can, although the training improves."""
+    program = watched(evidence)
+    found = program.causes.plateau
+    if found is None or found.most < 2:
+        return None
+    # The last cut may come after the last training step, and a tiny rate is cut no further.
+    peak, last = max(program.rates), program.rates[-1]
+    if found.cuts < found.most - 1 and last > TINY * peak:
+        return None
+    improved = _improvement(evidence)
+    if not improved:
+        return None
+    return Finding(
+        "scheduler-mode",
+        "serious" if last < VANISHED * peak and not program.learned_well else "warning",
+        "the scheduler lowers the learning rate while the training improves",
+        f"ReduceLROnPlateau(mode={found.mode!r}, patience={found.patience}) lowered the rate "
+        f"{counted(found.cuts, 'time')} in {found.steps} steps, from {peak:g} to {last:.2g}: as "
+        f"often as if its metric had never improved on its first value. {improved}",
+        "Use mode='min' for a loss and mode='max' for an accuracy, and step the scheduler once an "
+        "epoch.",
+        (),
+        {"cuts": found.cuts, "most": found.most, "rate": last, "mode": found.mode},
+        curve("learning rate", program.rates, _step_axis(program), log=True),
+        "high",
+    )
+
+
+def _improvement(evidence: Evidence) -> str:
+    """Return how the validation improved on its first epoch, a sentence; '' where it did not.
+
+    Both the loss and the accuracy, where there is one: whichever the scheduler was given.
+    """
+    losses = [m.validation_loss for m in evidence.history]
+    scores = [m.validation_accuracy for m in evidence.history]
+    # The second half: a metric may be worse once without a cut.
+    half = len(losses) // 2
+    lowest, highest = min(losses[half:]), max(scores[half:])
+    if half < 1 or not lowest < FELL * losses[0]:
+        return ""
+    text = f"The validation loss fell from {losses[0]:.3g} to {lowest:.3g}"
+    if math.isnan(scores[0]) or math.isnan(highest):
+        return f"{text}."
+    if highest < scores[0] + ROSE:
+        return ""
+    return f"{text}, and the accuracy rose from {scores[0]:.1%} to {highest:.1%}."
 
 
 def _step_axis(program: Program) -> str:
