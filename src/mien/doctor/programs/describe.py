@@ -315,10 +315,11 @@ def _labels(task: Task) -> dict[str, Any]:
 
 def _resources(watch: Recording) -> dict[str, Any]:
     # The second half only: caches and workspaces fill up in the first steps of any loop.
+    steps = [s for s, _ in watch.memory if s >= watch.steps / 2]
     half = [m for s, m in watch.memory if s >= watch.steps / 2]
     growth = fraction = 0.0
     if len(half) >= 8 and half[0] > 0:
-        order = np.corrcoef(np.arange(len(half)), half)[0, 1] if np.std(half) > 0 else 0.0
+        order = np.corrcoef(steps, half)[0, 1] if np.std(half) > 0 else 0.0
         # Only a steady growth: caches grow in few jumps.
         if order > 0.97:
             growth, fraction = half[-1] - half[0], (half[-1] - half[0]) / half[0]

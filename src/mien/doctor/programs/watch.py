@@ -152,6 +152,8 @@ class Watch(Measuring):
                 self.losses.append(float(loss))
         except Exception as error:  # noqa: BLE001 - nothing of the watch may end the loop
             self.give_up("recording the losses", error)
+        if step >= self._memory_due:
+            self._read_memory(step)
         if self._turn:
             self._end_turn(step)
         if self._keeps or self._revisits or step < self._ordered_steps:
