@@ -173,7 +173,7 @@ def test_validation_beyond_the_budget_is_evaluated_at_growing_distances(
             value.backward()
             optimizer.step()
             watch.step(value, x[:32], y[:32])
-            monkeypatch.setattr(watch, "_may_validate", lambda now, within=epoch < 2: within)
+            monkeypatch.setattr(watch, "_validation_left", lambda now, left=epoch < 2: float(left))
             watch.validate(model, x[180:], y[180:])
         counts = [score.n for score in watch.validation.epochs]
     assert counts[:2] == [60, 60]

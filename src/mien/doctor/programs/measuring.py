@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from mien.doctor.programs.probe import StepRow
 
 BUDGET = 0.007
-"""Fraction of the loop's CPU time that measured steps may take; the hooks come on top."""
+"""Fraction of the loop's CPU time that measured steps may take; recording each step, and the hooks
+on the model and the optimisers, come on top."""
 VALIDATION_BUDGET = 0.004
 """Fraction of it from which the examples of an epoch's validation are fewer. By itself, so that
 validation does not use up what the measured steps need: a forward pass of 64 small images takes
 half a step."""
-ALLOWANCE_S = 0.015
-"""Seconds of measuring that even a very short training gets."""
+ALLOWANCE_S, VALIDATION_ALLOWANCE_S = 0.015, 0.01
+"""Seconds of measuring, and of validating, that even a very short training gets."""
 EARLY_STEPS = 3
 """Steps from one measurement to the next, at first; LATER_STEPS once EARLY were made."""
 EARLY, LATER_STEPS = 20, 10
@@ -274,7 +275,9 @@ class Measuring(Recording):
                 if self._wait is None:
                     self._wait = time.perf_counter() - self._ended_step
                 if self._probe is not None and self._measures:
+                    started = time.thread_time()
                     self._probe.forward_starts(self.device, inputs)
+                    self.spent += time.thread_time() - started
                 return
             self.evaluations += 1
             if self.mode_layers and any(m.training for m in self.mode_layers):

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 JUMP = 0.3
 """Change of the weights around the end of an epoch, over their size, that one step cannot make."""
-MAX_JUMPS = 64
+MAX_JUMPS = 16
+"""Ends of epochs around which weights are copied."""
 MIN_RESETS = 2
 MOST = 0.8
 """Fraction of the epochs' ends that must show a jump."""
@@ -36,20 +37,26 @@ TRACKED, TRACKED_ENTRIES = 3, 2048
 MIN_STEPS = 20
 
 
-def fingerprint(model: nn.Module) -> list[Tensor]:
-    """Return copies of the first entries of the smallest trainable weights."""
+def fingerprint(model: nn.Module) -> Tensor | None:
+    """Return a copy of the first entries of the smallest trainable weights, all in one row.
+
+    Returns:
+        None if there are none.
+    """
     small = sorted(
         (p for p in model.parameters() if p.requires_grad and not is_lazy(p) and p.ndim > 1),
         key=lambda p: p.numel(),
-    )
-    return [p.detach().reshape(-1)[:TRACKED_ENTRIES].clone() for p in small[:TRACKED]]
+    )[:TRACKED]
+    # A model may be spread over several devices.
+    parts = [p.detach().reshape(-1)[:TRACKED_ENTRIES] for p in small if p.device == small[0].device]
+    return torch.cat(parts) if parts else None
 
 
-def jump(before: list[Tensor], after: list[Tensor]) -> float:
+def jump(before: Tensor, after: Tensor) -> float:
     """Return the norm of the change of two fingerprints over that of the first."""
-    if not before or [len(x) for x in before] != [len(x) for x in after]:
+    if before.shape != after.shape:
         return 0.0
-    first, second = torch.cat(before).double(), torch.cat(after).double()
+    first, second = before.double(), after.double()
     return float((second - first).norm() / max(float(first.norm()), 1e-12))
 
 
@@ -102,7 +109,7 @@ def _reset(watch: Recording, losses: list[float]) -> Reset | None:
     The loss alone also rises where the data are in order, the weights alone where an average of
     them is validated.
     """
-    ends = [(step, size) for step, size in watch.jumps if 0 < step < len(losses)]
+    ends = [(step, jump(*pair)) for step, *pair in watch.jumps if 0 < step < len(losses)]
     far = [(step, size) for step, size in ends if size > JUMP]
     if len(far) < max(MIN_RESETS, MOST * len(ends)):
         return None

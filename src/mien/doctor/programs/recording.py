@@ -94,8 +94,8 @@ class Recording:
         self.memory: list[tuple[int, float]] = []
         self.had_gradient: set[str] = set()
         self.stepped: set[int] = set()
-        # Steps before which an epoch ended, and the change of the weights within the next one.
-        self.jumps: list[tuple[int, float]] = []
+        # Steps before which an epoch ended, and weights before and after them: compared at the end.
+        self.jumps: list[tuple[int, Tensor, Tensor]] = []
         self.other: nn.Module | None = None
         self.penalty = PenaltyMeter()
         self.spent = self.spent_validating = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 
     from mien.doctor.programs.link import Link
 
-MAX_EVALUATED = 512
-"""Examples evaluated in each epoch, at most; all that are kept are evaluated for the report."""
-MIN_EVALUATED = 64
+MAX_EVALUATED, MIN_EVALUATED = 512, 64
+"""Examples evaluated in an epoch, at most and at least; all that are kept are evaluated for the
+report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,16 @@ class EpochScore:
     right: int = 0
     scored: bool = False
 
+    def add(self, link: Link, output: Tensor, labels: Any, n: int) -> None:
+        """Add n examples."""
+        self.loss += float(link.loss(output, labels)) * n
+        self.n += n
+        if output.ndim == 2 and isinstance(labels, torch.Tensor) and labels.shape == (n,):
+            wide = output.shape[1] > 1
+            guess = output.argmax(dim=1) if wide else (output[:, 0] > 0).long()
+            self.right += int((guess == labels).sum())
+            self.scored = True
+
 
 class Validation:
     """Collects the validation of each epoch."""
@@ -49,13 +60,21 @@ class Validation:
         self.epochs: list[EpochScore] = []
         self.digests: list[tuple[str, str]] = []
         self.count = 0
+        # Seconds of CPU time that the last evaluation took for an example; None before the first.
+        self.cost: float | None = None
 
     def start_epoch(self) -> None:
         """Start the sums of the next epoch."""
         self.epochs.append(EpochScore())
 
-    def add(self, scorer: Scorer, inputs: Any, targets: Any, *, full: bool) -> None:
+    def add(self, scorer: Scorer, inputs: Any, targets: Any, *, seconds: float) -> None:
         """Evaluate a batch; the first epoch's examples are kept.
+
+        Args:
+            scorer: how the batch is scored.
+            inputs: of the batch.
+            targets: of the batch.
+            seconds: CPU time it may take; MIN_EVALUATED examples of an epoch are evaluated anyway.
 
         Raises:
             ValueError: inputs and targets do not belong together, or there is no output.
@@ -71,24 +90,36 @@ class Validation:
         if len(self.epochs) == 1:
             self.sample.add(inputs, targets)
             self.count += count
-        left = (MAX_EVALUATED if full else MIN_EVALUATED) - score.n
-        if left <= 0:
+        known, started = self.cost is not None, time.thread_time()
+        n = self._affordable(count, score.n, seconds)
+        if n <= 0:
             return
-        part, labels = head(inputs, left), head(targets, left * each)
-        output = scorer.predict(part)
-        n = rows(part)
+        output = self._predict(scorer, inputs, n)
+        if not known:
+            # The first evaluation tells what an example costs. If all can be afforded, these are
+            # predicted again with them: the loss of two parts need not be that of the whole.
+            more = self._affordable(count, score.n, seconds - (time.thread_time() - started))
+            if more > n:
+                n, output = more, self._predict(scorer, inputs, more)
+        labels = map_tensors(head(targets, n * each), lambda t: t.to(scorer.device))
+        if scorer.link is not None:
+            score.add(scorer.link, output, labels, n)
+
+    def _affordable(self, count: int, evaluated: int, seconds: float) -> int:
+        """Return how many of a batch are evaluated, where some of the epoch are already."""
+        most = min(count, MAX_EVALUATED - evaluated)
+        if self.cost is not None and self.cost * most <= seconds:
+            return most
+        return min(count, MIN_EVALUATED - evaluated)
+
+    def _predict(self, scorer: Scorer, inputs: Any, n: int) -> Tensor:
+        """Return the output for the first n inputs, and note what an example costs."""
+        started = time.thread_time()
+        output = scorer.predict(head(inputs, n))
         if output is None:
             raise ValueError("the model's output holds no floating-point tensor")
-        labels = map_tensors(labels, lambda t: t.to(scorer.device))
-        if scorer.link is None:
-            return
-        score.loss += float(scorer.link.loss(output, labels)) * n
-        score.n += n
-        if output.ndim == 2 and isinstance(labels, torch.Tensor) and labels.shape == (n,):
-            wide = output.shape[1] > 1
-            guess = output.argmax(dim=1) if wide else (output[:, 0] > 0).long()
-            score.right += int((guess == labels).sum())
-            score.scored = True
+        self.cost = (time.thread_time() - started) / n
+        return output
 
     @property
     def varies(self) -> bool:

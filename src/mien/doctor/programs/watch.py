@@ -18,10 +18,13 @@ from torch import Tensor, nn
 from mien.doctor.programs.arguments import check_every, check_loss, names_of, optimizers_of
 from mien.doctor.programs.calls import OTHER
 from mien.doctor.programs.inspection import bare, is_lazy
-from mien.doctor.programs.measuring import VALIDATION_BUDGET, Measuring
+from mien.doctor.programs.measuring import (
+    VALIDATION_ALLOWANCE_S,
+    VALIDATION_BUDGET,
+    Measuring,
+)
 from mien.doctor.programs.probe import same_random, untouched
-from mien.doctor.programs.progress import MAX_JUMPS, fingerprint, jump
-from mien.doctor.programs.supply import diagnose_recording
+from mien.doctor.programs.progress import MAX_JUMPS, fingerprint
 from mien.doctor.programs.trees import head, is_loader, pair_of, rows
 from mien.doctor.programs.validation import Scorer
 
@@ -88,7 +91,7 @@ class Watch(Measuring):
         check_every(every)
         super().__init__(model, given, loss, names_of(classes), every)
         self._next_epoch, self._evaluates = 0, True
-        self._turn: list[Tensor] = []
+        self._turn: Tensor | None = None
         # Each kind of measurement ends with its first failure.
         self._keeps = self._validates = True
         self._revisits = False
@@ -154,21 +157,23 @@ class Watch(Measuring):
             self.give_up("recording the losses", error)
         if step >= self._memory_due:
             self._read_memory(step)
-        if self._turn:
-            self._end_turn(step)
+        if self._turn is not None:
+            self._end_turn(step, self._turn)
         if self._keeps or self._revisits or step < self._ordered_steps:
             self._keep(step, inputs, targets)
         if self._listening or self.steps >= self._due:
             self._attend(step, loss, inputs, targets)
         self._ended_step = time.perf_counter()
 
-    def _end_turn(self, step: int) -> None:
-        """Keep how far the weights are from those at the end of the epoch before, a step ago."""
+    def _end_turn(self, step: int, before: Tensor) -> None:
+        """Keep weights, and those at the end of the epoch before, a step ago."""
         try:
-            self.jumps.append((step, jump(self._turn, fingerprint(self.bare))))
+            after = fingerprint(self.bare)
+            if after is not None:
+                self.jumps.append((step, before, after))
         except Exception as error:  # noqa: BLE001 - nothing of the watch may end the loop
             self.give_up("comparing the weights of two epochs", error)
-        self._turn = []
+        self._turn = None
 
     def _keep(self, step: int, inputs: Any, targets: Any) -> None:
         """Keep examples of the first epoch, and what the first steps' batches are like."""
@@ -239,23 +244,26 @@ class Watch(Measuring):
 
     def _add_validation(self, model: nn.Module | None, inputs: Any, targets: Any) -> None:
         started = time.thread_time()
-        within = self._may_validate(started)
-        self._start_epoch(within=within)
+        left = self._validation_left(started)
+        self._start_epoch(within=left > 0)
         self.evaluations += 1
         self.validated += rows(inputs)
         if model is not None and bare(model) is not self.bare:
             self.other = bare(model)
         try:
             if self._evaluates and self._validates and rows(inputs):
-                self._evaluate(model, inputs, targets, full=within)
+                self._evaluate(model, inputs, targets, seconds=left)
         finally:
             self.spent_validating += time.thread_time() - started
 
-    def _may_validate(self, now: float) -> bool:
-        """Return whether an epoch's validation may take more CPU time than the least."""
-        return self.spent_validating <= VALIDATION_BUDGET * (now - self._started)
+    def _validation_left(self, now: float) -> float:
+        """Return the seconds of CPU time that validation may still take; 0 or less if none."""
+        allowed = max(VALIDATION_ALLOWANCE_S, VALIDATION_BUDGET * (now - self._started))
+        return allowed - self.spent_validating
 
-    def _evaluate(self, model: nn.Module | None, inputs: Any, targets: Any, *, full: bool) -> None:
+    def _evaluate(
+        self, model: nn.Module | None, inputs: Any, targets: Any, *, seconds: float
+    ) -> None:
         target = bare(model or self.model)
         if any(is_lazy(p) for p in target.parameters()):
             # A forward pass of the watch's own would draw the initial weights.
@@ -267,12 +275,15 @@ class Watch(Measuring):
         self.is_busy = True
         try:
             with untouched(target, self.device):
-                self.validation.add(self.scorer(target), inputs, targets, full=full)
+                self.validation.add(self.scorer(target), inputs, targets, seconds=seconds)
         finally:
             self.is_busy = False
 
     def report(self) -> Report:
         """Return the findings so far; it evaluates the kept examples and trains nothing."""
+        # Here: it needs SciPy, whose import takes as long as a short training.
+        from mien.doctor.programs.supply import diagnose_recording
+
         return diagnose_recording(self)
 
     def scorer(self, model: nn.Module) -> Scorer:
