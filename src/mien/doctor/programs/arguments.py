@@ -100,3 +100,16 @@ def check_every(every: Any) -> None:
         raise ConfigError(
             f"every: {every!r} is out of range, 1 or more", hint="leave it out for the default"
         )
+
+
+def check_validated(model: Any) -> None:
+    """Refuse a model to validate that is no module, such as inputs in its place.
+
+    Raises:
+        TypeError: it is neither a module nor None.
+    """
+    if model is not None and not isinstance(model, nn.Module):
+        raise TypeError(
+            f"model: expected a torch.nn.Module or None, found {type(model).__name__}; call "
+            "watch.validate(model, inputs, targets)"
+        )

@@ -96,7 +96,10 @@ class Measuring(Recording):
 
     def _read_memory(self, step: int) -> None:
         """Read it more often than steps are measured: a reading takes a hundredth of the time."""
-        self.memory.append((step, resident_mb(self.device)))
+        try:
+            self.memory.append((step, resident_mb(self.device)))
+        except Exception as error:  # noqa: BLE001 - nothing of the watch may end the loop
+            self.give_up("reading the memory", error)
         # At growing distances: about 22 readings in the second half of a training of any length.
         self._memory_due = step + 1 + step // 32
 

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 def omissions(watch: Recording, task: Task) -> list[str]:
     """Return a sentence on each thing that was not given, or does not fit the rest."""
     found = []
-    if not watch.steps:
+    if not watch.steps and not watch.is_entered:
+        found.append(
+            "the watch was never entered: nothing was recorded; write 'with doctor.watch(...) as "
+            "watch:' around the loop"
+        )
+    elif not watch.steps:
         found.append(
             "Watch.step was never called: the training was not recorded; call it after each step "
             "of the optimiser"

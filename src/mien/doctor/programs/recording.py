@@ -100,7 +100,7 @@ class Recording:
         self.penalty = PenaltyMeter()
         self.spent = self.spent_validating = 0.0
         self.failure = ""
-        self.is_busy = False
+        self.is_busy = self.is_entered = False
 
     def inspect(self, *, first: bool) -> None:
         """Measure the weights that are there; `first` where no step has changed them yet.

@@ -53,6 +53,12 @@ REMEDIES = {
     "not-reproducible": "Seed all generators, and use torch.use_deterministic_algorithms(True).",
 }
 
+FROM_THE_START = (
+    "The learning rate is not the cause, as no recorded step came before. Look for NaN in the "
+    "initial weights, and for a logarithm of 0, a division by 0 or an overflow in the model and in "
+    "the loss; torch.autograd.set_detect_anomaly(True) names an operation of the backward pass."
+)
+
 
 def for_program(finding: Finding, evidence: Evidence) -> Finding:
     """Return a finding in the terms of a watched loop; rules about such loops have them already."""
@@ -94,9 +100,12 @@ def _remedy(finding: Finding, evidence: Evidence) -> str:
         )
     if finding.numbers.get("cause"):
         text = finding.remedy  # the rule knows of it from the loop alone
+    elif finding.name == "diverged" and evidence.reason.endswith(" in step 1"):
+        text = FROM_THE_START
     elif finding.name == "underfitting" and program is not None and program.steps < FEW_STEPS:
+        are = "is" if program.steps == 1 else "are"
         text = (
-            f"Train longer: {counted(program.steps, 'step')} are few. Otherwise use a larger "
+            f"Train longer: {counted(program.steps, 'step')} {are} few. Otherwise use a larger "
             "network, or regularise less."
         )
     elif finding.name == "underfitting" and not finding.numbers.get("learns", 1):

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mien.doctor.programs.arguments import check_every, check_loss, names_of, optimizers_of
+from mien.doctor.programs.arguments import (
+    check_every,
+    check_loss,
+    check_validated,
+    names_of,
+    optimizers_of,
+)
 from mien.doctor.programs.calls import OTHER
 from mien.doctor.programs.inspection import bare, is_lazy
 from mien.doctor.programs.measuring import (
@@ -39,6 +45,10 @@ ORDERED_STEPS, SIZED_STEPS = 512, 64
 MIN_ORDERED, REPEATED = 128, 16
 """Steps whose targets are kept at least, and after the first epoch: as many batches show that the
 order comes again."""
+OUTSIDE = (
+    "Watch.step was called outside of the watch's with block: no step was measured there; write "
+    "'with doctor.watch(...) as watch:' around the whole loop"
+)
 REVISITED = 64
 """Examples of the second epoch that are kept, to see whether they are those of the first."""
 EARLY_EPOCHS, EPOCH_GROWTH = 8, 1.3
@@ -92,13 +102,19 @@ class Watch(Measuring):
         super().__init__(model, given, loss, names_of(classes), every)
         self._next_epoch, self._evaluates = 0, True
         self._turn: Tensor | None = None
+        self._is_open = False
         # Each kind of measurement ends with its first failure.
         self._keeps = self._validates = True
         self._revisits = False
         self._ordered_steps = ORDERED_STEPS
+        # Not known without the hooks: it must not look as if the optimiser were never stepped.
+        self.optimizer_steps = 1
 
     def __enter__(self) -> Watch:
         """Install the hooks."""
+        if not self.is_entered:
+            self.optimizer_steps = 0
+        self.is_entered = self._is_open = True
         self._ended_step, self._started = time.perf_counter(), time.thread_time()
         try:
             self._listen()
@@ -124,6 +140,7 @@ class Watch(Measuring):
 
     def close(self) -> None:
         """Remove the hooks."""
+        self._is_open = False
         try:
             self._unhook()
             self.keep_plateau()
@@ -143,16 +160,14 @@ class Watch(Measuring):
             self._wait = None
         step = self.steps
         self.steps += 1
+        if not self._is_open:
+            self._miss(step)
         self._add_rate()
         try:
             # One layer before all of them: this runs in every step.
             if self.mode_layers and not self.mode_layers[0].training:
                 self.eval_mode_steps += all(not m.training for m in self.mode_layers)
-            if isinstance(loss, Tensor):
-                # One value: those of each example or pixel would fill the memory.
-                self.losses.append(loss.detach().float().mean() if loss.ndim else loss.detach())
-            elif loss is not None:
-                self.losses.append(float(loss))
+            self._add_loss(loss)
         except Exception as error:  # noqa: BLE001 - nothing of the watch may end the loop
             self.give_up("recording the losses", error)
         if step >= self._memory_due:
@@ -164,6 +179,19 @@ class Watch(Measuring):
         if self._listening or self.steps >= self._due:
             self._attend(step, loss, inputs, targets)
         self._ended_step = time.perf_counter()
+
+    def _add_loss(self, loss: Tensor | float | None) -> None:
+        if isinstance(loss, Tensor):
+            # One value: those of each example or pixel would fill the memory.
+            self.losses.append(loss.detach().float().mean() if loss.ndim else loss.detach())
+        elif loss is not None:
+            self.losses.append(float(loss))
+
+    def _miss(self, step: int) -> None:
+        """Note a step outside of the `with` block, where nothing observes the optimiser."""
+        self.note(OUTSIDE)
+        if step == 0:
+            self.optimizer_steps = max(1, self.optimizer_steps)
 
     def _end_turn(self, step: int, before: Tensor) -> None:
         """Keep weights, and those at the end of the epoch before, a step ago."""
@@ -206,6 +234,7 @@ class Watch(Measuring):
         """
         counted = self.validated
         try:
+            check_validated(model)
             if targets is None and is_loader(inputs):
                 with same_random(inputs, self.device):
                     for part in inputs if self._validates else ():
