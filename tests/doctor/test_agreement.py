@@ -101,3 +101,21 @@ def test_a_long_first_step_before_dead_units_is_the_rates_fault() -> None:
     assert found(watched(stuck, first_update=0.005), "learning-rate-too-high") is None
     learns = measured(stuck={"body.2": 1.0}, lr=5.0)
     assert found(watched(learns, first_update=0.12), "learning-rate-too-high") is None
+    # A loss without a chance level shows no training that learns nothing.
+    critic = replace(watched(stuck, first_update=0.12), chance=0.0)
+    assert found(critic, "learning-rate-too-high") is None
+
+
+def test_a_batch_norm_alone_is_named_beside_a_few_steps_in_evaluation_mode() -> None:
+    few = watched(eval_mode_steps=0.1, initial_norms=("1",))
+    finding = found(few, "trained-in-eval-mode")
+    assert finding is not None
+    assert finding.title == "batch norm is trained in evaluation mode"
+    assert finding.plot is None
+
+
+def test_the_first_loss_of_a_regression_is_the_recorded_one() -> None:
+    signals = [epoch(1, losses=(8.0,) * 8, gradient_norm=90.0)]
+    finding = found(watched(signals, kind="regression"), "exploding-gradients")
+    assert finding is not None
+    assert "a loss of 8;" in finding.evidence

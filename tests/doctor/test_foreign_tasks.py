@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mien import doctor
 from mien.doctor.diagnose import diagnose
+from mien.doctor.programs.supply import gather
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -220,3 +221,27 @@ def test_a_criterion_that_squeezes_the_predictions_itself() -> None:
         return nn.functional.mse_loss(predictions.squeeze(1), targets)
 
     assert names(watched(perceptron(8, 1), loss, x, y, epochs=12, lr=0.01)) == []
+
+
+def test_a_report_leaves_what_was_recorded_as_it_is() -> None:
+    x = torch.randn(64, 8, generator=torch.Generator().manual_seed(1))
+    model = perceptron(8, 3)
+    optimizer = torch.optim.Adam(model.parameters())
+    loss = nn.CrossEntropyLoss()
+    with doctor.watch(model, optimizer, loss=loss, every=1) as watch:
+        for rows in torch.arange(64).split(16):
+            optimizer.zero_grad()
+            value = loss(model(x[rows]), rows % 3)
+            value.backward()
+            optimizer.step()
+            watch.step(value, x[rows], rows % 3)
+    # As under autocast, whose float16 the examples that are predicted for the report do not have.
+    watch.outputs.half = True
+    before = vars(watch.outputs).copy()
+    watch.report()
+    assert vars(watch.outputs) == before
+    assert watch.outputs.batches > 0
+    evidence = gather(watch)
+    assert evidence.program is not None
+    assert evidence.program.outputs is not None
+    assert evidence.program.outputs.half

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mien import doctor
 from mien.doctor.programs.measurements import Penalty
+from mien.doctor.programs.penalty import SUMS, PenaltyMeter
 from mien.doctor.programs.watch import Watch
 
 Size = Callable[[Tensor], Tensor]
@@ -156,3 +157,12 @@ def test_the_training_is_the_same_as_without_the_watch() -> None:
             optimizer.step()
     for a, b in zip(watched.parameters(), plain.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_model_of_vectors_has_no_weights_to_leave_vectors_out_of() -> None:
+    meter = PenaltyMeter()
+    for step in range(3):
+        meter.added.append({(kind, False): (0.1, 2.0 + step, 0.5) for kind in SUMS})
+    found = meter.result()
+    assert found is not None
+    assert (found.ratio, found.factor) == (0.5, 0.1)

@@ -153,7 +153,6 @@ def combine(title: str, runs: Mapping[str, Report], remarks: Iterable[str] = ())
 
     Args:
         title: of the page.
-        rules: rules that were asked to judge; 0 where that is not known.
         runs: name of each run → its report; at least one.
         remarks: on what belongs to none of the runs, in sentences.
     """

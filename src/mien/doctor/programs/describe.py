@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,7 +76,8 @@ def describe(
     outputs: list[torch.Tensor] | None,
 ) -> Program:
     """Return the program's evidence; `outputs` are those of the kept training examples."""
-    model, summary = watch.bare, watch.outputs
+    # A copy, since a report may be made in the middle of a training, and more than once.
+    model, summary = watch.bare, copy(watch.outputs)
     # The measured steps are mostly early ones, where a sigmoid's outputs are all near 0.5.
     if watch.link is not None:
         for output, targets in zip(outputs or (), watch.train.targets, strict=False):
@@ -315,8 +317,8 @@ def _labels(task: Task) -> dict[str, Any]:
 
 def _resources(watch: Recording) -> dict[str, Any]:
     # The second half only: caches and workspaces fill up in the first steps of any loop.
-    steps = [s for s, _ in watch.memory if s >= watch.steps / 2]
-    half = [m for s, m in watch.memory if s >= watch.steps / 2]
+    late = [(s, m) for s, m in watch.memory if s >= watch.steps / 2]
+    steps, half = [s for s, _ in late], [m for _, m in late]
     growth = fraction = 0.0
     if len(half) >= 8 and half[0] > 0:
         order = np.corrcoef(steps, half)[0, 1] if np.std(half) > 0 else 0.0

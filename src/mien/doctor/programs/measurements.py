@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from mien.doctor.programs.losses import Contrastive, Mixed, Plateau
-from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class OutputSummary:
         predictions = link.transform(output)
         wanted = link.convert(targets)
         # float16 alone: bfloat16 has float32's range, and gradients do not underflow in it.
-        self.half = predictions.dtype == torch.float16
+        self.half = self.half or predictions.dtype == torch.float16
         values = predictions.float()
         self.low, self.high = (
             min(self.low, float(values.min())),

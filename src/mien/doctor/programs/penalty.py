@@ -7,6 +7,7 @@ with the usual penalties: the one whose ratio to the term stays the same is it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -32,12 +33,11 @@ SAME = 1e-3
 MIN_RANGE = 1e-2
 """Relative range of a penalty over the measured steps, without which its factor shows nothing."""
 
-SUMS: dict[tuple[str, bool], Callable[[Tensor], Tensor]] = {
-    ("absolute", False): lambda w: w.abs().sum(),
-    ("absolute", True): lambda w: w.abs().sum(),
-    ("squared", False): lambda w: w.square().sum(),
-    ("squared", True): lambda w: w.square().sum(),
+SUMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "absolute": lambda w: w.abs().sum(),
+    "squared": lambda w: w.square().sum(),
 }
+FORMS = tuple(itertools.product(SUMS, (False, True)))
 """Penalties by their kind, and whether parameters of one dimension are left out."""
 
 
@@ -88,9 +88,9 @@ class PenaltyMeter:
             self.count = MAX_MEASURED
             return
         found = {}
-        for kind, only_weights in SUMS:
+        for kind, only_weights in FORMS:
             kept = [w if w.ndim > 1 or not only_weights else None for w in probe.before]
-            total = float(sum(SUMS[kind, only_weights](w) for w in kept if w is not None))
+            total = float(sum(SUMS[kind](w) for w in kept if w is not None))
             if total <= 0:
                 continue
             factor = term / total
@@ -106,12 +106,14 @@ class PenaltyMeter:
         if len(self.added) < MIN_MEASURED:
             return None
         fits = []
-        for key in SUMS:
+        for key in FORMS:
             rows = [found[key] for found in self.added if key in found]
+            if len(rows) < len(self.added):
+                continue
             factors, totals, ratios = (np.array(v) for v in zip(*rows, strict=True))
             spread = float(factors.std() / factors.mean())
             varies = float(totals.max() / totals.min()) - 1 > MIN_RANGE
-            if len(rows) == len(self.added) and varies and spread < SAME:
+            if varies and spread < SAME:
                 fits.append((spread, Penalty(float(np.median(ratios)), len(rows), key[0],
                                              float(np.median(factors)))))  # fmt: skip
         return min(fits, key=lambda fit: fit[0])[1] if fits else None

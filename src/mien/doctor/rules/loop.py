@@ -201,12 +201,17 @@ def trained_in_eval_mode(evidence: Evidence, limits: Thresholds) -> Finding | No
     program = watched(evidence)
     norms = program.initial_norms
     if program.eval_mode_steps >= limits.wrong_mode:
+        subject = "the network"
+        plot = bars(
+            "fraction of steps", {"in evaluation mode": program.eval_mode_steps}, limits.wrong_mode
+        )
         found = (
             f"{program.eval_mode_steps:.0%} of the steps were taken while dropout and batch norm "
             "were in evaluation mode: dropout does nothing, and running statistics stay as they "
             "are."
         )
     elif norms:
+        subject, plot = "batch norm", None
         found = (
             f"The weights of {counted(len(norms), 'batch norm')} were trained while the running "
             f"statistics stayed at a mean of 0 and a variance of 1: {listed(norms)}. In evaluation "
@@ -217,17 +222,15 @@ def trained_in_eval_mode(evidence: Evidence, limits: Thresholds) -> Finding | No
     return Finding(
         "trained-in-eval-mode",
         "warning",
-        "the network is trained in evaluation mode" if program.eval_mode_steps
-        else "batch norm is trained in evaluation mode",
+        f"{subject} is trained in evaluation mode",
         found,
         "Call model.train() at the start of each epoch, after the validation's model.eval(); "
         "freeze batch norm only in a pretrained network.",
         (),
         {"fraction": program.eval_mode_steps, "batch_norms": len(norms)},
-        bars("fraction of steps", {"in evaluation mode": program.eval_mode_steps},
-             limits.wrong_mode) if program.eval_mode_steps else None,
+        plot,
         "high",
-    )  # fmt: skip
+    )
 
 
 @rule("evaluated-in-train-mode", needs=(PROGRAM,), explained_by={"trained-in-eval-mode"})

@@ -181,7 +181,9 @@ def _killed_units(evidence: Evidence, rate: float, limits: Thresholds) -> Findin
     curve = loss_curve(evidence)
     if not name or stuck[name] < limits.dead_layer or not curve:
         return None
-    if float(np.median(curve[-6:])) < NOT_LEARNT * chance_loss(evidence):
+    end, chance = float(np.median(curve[-6:])), chance_loss(evidence)
+    # Also where there is no chance level.
+    if not end >= NOT_LEARNT * chance:
         return None
     return Finding(
         "learning-rate-too-high",
@@ -189,8 +191,7 @@ def _killed_units(evidence: Evidence, rate: float, limits: Thresholds) -> Findin
         "the learning rate is too high: the first steps killed the units",
         f"At lr {rate:g} the first step changed the weights by {update:.0%} of their norm (0.1% is "
         f"usual), at the end {stuck[name]:.0%} of the units of layer {name} are dead, and the loss "
-        f"is {float(np.median(curve[-6:])):.3g}, {chance_loss(evidence):.3g} for a constant "
-        "prediction.",
+        f"is {end:.3g}, {chance:.3g} for a constant prediction.",
         "Lower the learning rate.",
         (f"optimizer.lr={rate * min(0.1, SOUND_UPDATE / update):.2g}",),
         {"lr": rate, "update_ratio": update, "dead": stuck[name]},

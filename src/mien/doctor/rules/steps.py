@@ -60,15 +60,15 @@ def exploding_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Abs
     chance = chance_loss(evidence)
     if math.isnan(chance) and bool(loss_curve(evidence)):
         return Abstention(NO_CHANCE)  # gradients have the scale of their loss
-    if evidence.program is not None and (
-        evidence.program.kind == "regression" or not loss_curve(evidence)
-    ):
-        # A first prediction of 0 is far off where the targets' mean is large, and that is all.
-        first = 0.0
+    # A first prediction of 0 is far off where the targets' mean is large, and that is all.
+    counts = evidence.program is None or (
+        evidence.program.kind != "regression" and bool(loss_curve(evidence))
+    )
+    high = counts and first >= limits.initial_loss * start_loss(evidence)
     norm = None if before is None else before.gradient_norm
     if norm is not None and norm < limits.exploding_norm / 4 and blew_up(evidence, limits):
         return None  # sound before the first step: a learning rate too high made them explode
-    if largest < limits.exploding_norm and not first >= limits.initial_loss * start_loss(evidence):
+    if largest < limits.exploding_norm and not high:
         return None
     return Finding(
         "exploding-gradients",
