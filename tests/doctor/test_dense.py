@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from tests.doctor.loops import Loss, names, train
 from torch import Tensor, nn
 
 from mien import doctor
@@ -16,39 +18,8 @@ from mien.doctor.programs.neighbourhoods import neighbourhoods
 from mien.doctor.programs.outputs import OutputSummary
 from mien.doctor.programs.supply import gather
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 CE = nn.CrossEntropyLoss()
-
-
-def watched(
-    model: nn.Module, loss: Loss, x: Tensor, y: Tensor, *, epochs: int = 10, lr: float = 1e-2,
-    classes: Sequence[str] | None = None, flat: Callable[[Tensor], Tensor] | None = None,
-) -> doctor.programs.watch.Watch:  # fmt: skip
-    """Train on the first three quarters and validate on the rest.
-
-    With `flat` the loop itself brings the outputs into another form, and the targets into a row.
-    """
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    n = len(x) * 3 // 4
-    with doctor.watch(model, optimizer, loss=loss, classes=classes, every=4) as watch:
-        for _ in range(epochs):
-            for rows in torch.randperm(n).split(16):
-                optimizer.zero_grad()
-                outputs = model(x[rows])
-                value = (
-                    loss(outputs, y[rows])
-                    if flat is None
-                    else loss(flat(outputs), y[rows].reshape(-1))
-                )
-                value.backward()
-                optimizer.step()
-                watch.step(value, x[rows], y[rows])
-            watch.validate(model, x[n:], y[n:])
-    return watch
-
-
-def names(watch: doctor.programs.watch.Watch) -> list[str]:
-    return [finding.name for finding in watch.report().findings]
+watched = functools.partial(train, epochs=10, lr=1e-2, batch=16, every=4)
 
 
 def stripes(n: int = 240, width: int = 5, height: int = 3) -> tuple[Tensor, Tensor]:

@@ -8,33 +8,21 @@ import numpy as np
 import pytest
 import torch
 from tests.doctor.faults import healthy, metrics, program
+from tests.doctor.loops import Loss, train
 from torch import Tensor, nn
 
 from mien import doctor
 from mien.doctor.diagnose import diagnose
 from mien.doctor.programs.supply import gather
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 
 def watched(
     model: nn.Module, loss: Loss, x: Tensor, y: Tensor, epochs: int = 6, lr: float = 3e-3
 ) -> doctor.Report:
-    """Train on the first three quarters and validate on the rest."""
     torch.manual_seed(0)
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    n = len(x) * 3 // 4
-    with doctor.watch(model, optimizer, loss=loss) as watch:
-        for _ in range(epochs):
-            for rows in torch.randperm(n).split(32):
-                optimizer.zero_grad()
-                value = loss(model(x[rows]), y[rows])
-                value.backward()
-                optimizer.step()
-                watch.step(value, x[rows], y[rows])
-            watch.validate(model, x[n:], y[n:])
-        return watch.report()
+    return train(model, loss, x, y, epochs=epochs, lr=lr, batch=32).report()
 
 
 def names(report: doctor.Report) -> list[str]:

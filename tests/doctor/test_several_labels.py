@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 
 import numpy as np
 import pytest
 import torch
 from tests.doctor.faults import healthy, program
+from tests.doctor.loops import names, train
 from torch import Tensor, nn
 
-from mien import doctor
 from mien.doctor.diagnose import diagnose
 from mien.doctor.evidence import Predictions
 from mien.doctor.programs.measurements import LabelScore
 from mien.doctor.programs.supply import gather
 
 LOGITS = nn.BCEWithLogitsLoss()
-
-
-def watched(
-    model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor,
-    epochs: int = 12, lr: float = 1e-2, classes: tuple[str, ...] | None = None,
-) -> doctor.programs.watch.Watch:  # fmt: skip
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    n = len(x) * 3 // 4
-    with doctor.watch(model, optimizer, loss=loss, classes=classes, every=3) as watch:
-        for _ in range(epochs):
-            for rows in torch.randperm(n).split(32):
-                optimizer.zero_grad()
-                value = loss(model(x[rows]), y[rows])
-                value.backward()
-                optimizer.step()
-                watch.step(value, x[rows], y[rows])
-            watch.validate(model, x[n:], y[n:])
-    return watch
-
-
-def names(watch: doctor.programs.watch.Watch) -> list[str]:
-    return [finding.name for finding in watch.report().findings]
+watched = functools.partial(train, epochs=12, lr=1e-2, batch=32, every=3)
 
 
 def tags(n: int = 640, bias: float = -0.5) -> tuple[Tensor, Tensor]:

@@ -110,6 +110,7 @@ class Evidence:
         range_test: learning-rate range test with this recipe; None where none was made.
         chance: loss of a constant prediction; nan takes the log of the number of classes, and 0 or
             less says that the loss has none.
+        chance_is_start: whether that is the loss of the first steps, as where only a log is known.
         program: evidence of a watched loop; None for a run of mien's own.
     """
 
@@ -131,6 +132,7 @@ class Evidence:
     initial: dict[str, float] = field(default_factory=dict)
     range_test: RangeTest | None = None
     chance: float = math.nan
+    chance_is_start: bool = False
     program: Program | None = None
 
 

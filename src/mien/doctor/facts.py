@@ -116,6 +116,15 @@ def chance_loss(evidence: Evidence) -> float:
     return math.log(len(evidence.recipe.learnt_labels))
 
 
+def beside_chance(evidence: Evidence, digits: str = ".2f") -> str:
+    """Return what a loss is printed beside, the end of a sentence; '' without a chance level."""
+    chance = chance_loss(evidence)
+    if math.isnan(chance):
+        return ""
+    name = "at the start it was" if evidence.chance_is_start else "the chance-level loss is"
+    return f"; {name} {chance:{digits}}"
+
+
 def start_loss(evidence: Evidence) -> float:
     """Return the loss that an untrained network may start with: chance level, or equal classes.
 

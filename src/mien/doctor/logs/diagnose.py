@@ -76,7 +76,7 @@ def _judge(log: Log, title: str) -> Report:
         findings = [_without_rate(finding) for finding in findings]
     return Report(
         title=title,
-        findings=tuple(_for_log(for_program(finding, evidence)) for finding in findings),
+        findings=tuple(for_program(finding, evidence) for finding in findings),
         not_judged={**diagnosis.not_judged, **missing, **others},
         facts={
             "judged rules": ", ".join(judged) or "none",
@@ -124,12 +124,6 @@ def _without_rate(finding: Finding) -> Finding:
     return replace(finding, settings=kept, numbers=numbers)
 
 
-def _for_log(finding: Finding) -> Finding:
-    """Return a finding that calls the first losses what they are: see `_evidence`."""
-    text = finding.evidence.replace("the chance-level loss is", "at the start it was")
-    return replace(finding, evidence=text)
-
-
 def _evidence(log: Log) -> Evidence:
     losses = log.curves.get("loss") or log.curves.get("validation loss") or []
     rates = log.curves.get("learning rate", [])
@@ -158,6 +152,7 @@ def _evidence(log: Log) -> Evidence:
         shared_subjects=0,
         # Without classes the first losses stand for chance level: nothing is learned yet. 0: none.
         chance=means[0] if means else 0.0,
+        chance_is_start=True,
         # Only loss curves are known, so the task counts as one without classes.
         program=Program(
             kind="regression", steps=max(len(losses), len(rates)), rates=tuple(rates) or (1.0,)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mien.doctor.programs.probe import untouched
+from mien.doctor.programs.probe import FAILURES, untouched
 from mien.doctor.programs.program import Broadcast
 from mien.doctor.programs.sample import MAX_TARGET_VALUES
 from mien.doctor.programs.trees import rows
@@ -33,7 +33,6 @@ LAST, LEARNT = 16, 0.8
 """Last losses, and the loss of equal shapes over the other, that show a sound training."""
 SEARCHED = 40
 """Evaluations that narrow the best constant down to a millionth of its range."""
-FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError)
 
 
 def broadcast_of(watch: Recording) -> Broadcast | None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mien.doctor.programs.losses import Contrastive
-from mien.doctor.programs.probe import untouched
+from mien.doctor.programs.probe import FAILURES, untouched
 from mien.doctor.programs.trees import main_output, tensors
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 MIN_PAIRS, MIN_BATCHES, MAX_BATCHES = 8, 3, 8
 TEMPERATURES = np.geomspace(1e-3, 1e3, 61)
-FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError)
 
 
 def contrastive_of(watch: Recording) -> Contrastive | None:

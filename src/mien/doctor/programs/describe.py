@@ -33,6 +33,7 @@ from mien.doctor.programs.inspection import (
     NORMS,
     equal_rows,
     frozen_untrained,
+    held_by,
     initial_norms,
     is_lazy,
     narrowest,
@@ -46,7 +47,7 @@ from mien.doctor.programs.leakage import leak_of
 from mien.doctor.programs.lookahead import lookahead_of
 from mien.doctor.programs.mixing import mixing_of
 from mien.doctor.programs.omissions import omissions
-from mien.doctor.programs.optimizers import has_separate_losses, held_by, held_twice
+from mien.doctor.programs.optimizers import has_separate_losses, held_twice
 from mien.doctor.programs.program import Program
 from mien.doctor.programs.progress import progress_of
 from mien.doctor.programs.sample import digest

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from mien.doctor.programs.inspection import BATCH_NORMS, DROPOUTS, PLAIN
 from mien.doctor.programs.optimizers import owners
-from mien.doctor.programs.probe import untouched
+from mien.doctor.programs.probe import FAILURES, untouched
 from mien.doctor.programs.trees import head, map_tensors, rows, tensors
 from mien.train.loop.signals import ACTIVATIONS
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from mien.doctor.programs.recording import Recording
 
-FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError)
 MAX_ROWS = 256
 MAX_VALUES = 2**25
 """Output values that are kept, 128 MB: a token has one for each id of its vocabulary."""

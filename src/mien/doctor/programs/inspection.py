@@ -189,6 +189,11 @@ def initial_norms(model: nn.Module) -> tuple[str, ...]:
     )
 
 
+def held_by(*optimizers: torch.optim.Optimizer) -> set[int]:
+    """Return the identities of the parameters that optimisers hold: == compares their values."""
+    return {id(p) for o in optimizers for group in o.param_groups for p in group["params"]}
+
+
 def schedulers_of(optimizers: Sequence[torch.optim.Optimizer]) -> list[Any]:
     """Return the live schedulers of these optimisers.
 

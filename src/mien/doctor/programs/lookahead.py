@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mien.doctor.programs.probe import RandomState, untouched
+from mien.doctor.programs.probe import FAILURES, RandomState, untouched
 from mien.doctor.programs.program import Lookahead
 from mien.doctor.programs.trees import head, is_tokens, map_tensors, rows, tensors
 
@@ -22,7 +22,6 @@ SHIFTED = 0.99
 """Fraction of the scored targets that must equal the next input."""
 ROUNDING = 1e-5
 """Change over the largest output up to which it may be rounding."""
-FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError)
 
 
 def lookahead_of(watch: Recording) -> Lookahead | None:

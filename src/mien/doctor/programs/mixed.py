@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mien.doctor.programs.inspection import held_by
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -65,7 +67,7 @@ class Losses:
             tracked: parameters whose gradients are compared.
             computed: sum of their gradients over the step's backward passes so far.
         """
-        own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        own = held_by(optimizer)
         for number, (parameter, total) in enumerate(zip(tracked, computed, strict=True)):
             if total is None:
                 continue

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mien.doctor.programs.inspection import BATCH_NORMS
-from mien.doctor.programs.probe import RandomState, untouched
+from mien.doctor.programs.probe import FAILURES, RandomState, untouched
 from mien.doctor.programs.program import Mixing
 from mien.doctor.programs.trees import head, map_tensors, rows, tensors
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 MIN_ROWS, MAX_ROWS = 4, 64
 ROUNDING = 1e-5
 """Change over the largest output up to which it may be rounding, whatever the outputs' spread."""
-FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError)
 
 
 def mixing_of(watch: Recording) -> Mixing | None:

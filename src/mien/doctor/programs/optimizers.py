@@ -7,20 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.doctor.programs.inspection import held_by
 from mien.doctor.programs.losses import Mixed
 
 if TYPE_CHECKING:
-    import torch
-
     from mien.doctor.programs.recording import Recording
 
 MIN_SEPARATE = 0.5
 """Fraction of the measured steps in which optimisers follow different losses."""
-
-
-def held_by(*optimizers: torch.optim.Optimizer) -> set[int]:
-    """Return the identities of the parameters that optimisers hold: == compares their values."""
-    return {id(p) for o in optimizers for group in o.param_groups for p in group["params"]}
 
 
 def held_twice(watch: Recording) -> tuple[str, ...]:

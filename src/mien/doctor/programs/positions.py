@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mien.doctor.programs.measurements import Positions
 from mien.doctor.programs.padding import Padding, padding_of
-from mien.doctor.programs.probe import RandomState, untouched
+from mien.doctor.programs.probe import FAILURES, RandomState, untouched
 from mien.doctor.programs.trees import head, is_tokens, map_tensors, rows, tensors
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ ROUNDING = 1e-5
 """Change over the largest output up to which it may be rounding."""
 MIN_SPREAD = 1e-3
 """Deviation of the outputs over their size below which they hardly depend on anything."""
-FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError)
 
 
 def positions_of(watch: Recording) -> Positions | None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 TRACKED = 3
 """Parameters whose gradient is compared with what the backward passes computed."""
+FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError)
+"""What a user's model may raise on inputs that are not the loop's own batches."""
 MIN_PASSES = 4
 """Backward passes of a step from which using the last one alone discards the others."""
 

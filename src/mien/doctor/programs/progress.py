@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mien.doctor.programs.inspection import is_lazy, root_mean_square
+from mien.doctor.programs.inspection import held_by, is_lazy, root_mean_square
 from mien.doctor.programs.measurements import Course, Lag, Progress, Reset
-from mien.doctor.programs.optimizers import held_by
 from mien.doctor.programs.probe import untouched
 from mien.doctor.programs.trees import map_tensors, rows, tensors
 

@@ -16,6 +16,7 @@ from mien.doctor.programs.inspection import (
     DROPOUTS,
     bare,
     equal_rows,
+    held_by,
     is_lazy,
     layer_weights,
     root_mean_square,
@@ -64,9 +65,7 @@ class Recording:
         self.device = first.device if first is not None else torch.device("cpu")
         self.layer_names: set[str] = set()
         # Identities of each optimiser's parameters; one optimiser alone has nothing to compare.
-        self.groups = [
-            {id(p) for group in o.param_groups for p in group["params"]} for o in optimizers
-        ]
+        self.groups = [held_by(optimizer) for optimizer in optimizers]
         self.plateau: Plateau | None = None
         self.mode_layers = [m for m in self.bare.modules() if isinstance(m, BATCH_NORMS + DROPOUTS)]
         self.notes: list[str] = []

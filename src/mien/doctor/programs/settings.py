@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mien.doctor.programs.inspection import instances_of, is_lazy, root_mean_square
+from mien.doctor.programs.inspection import held_by, instances_of, is_lazy, root_mean_square
 from mien.doctor.programs.measurements import ClassWeight, Settings
-from mien.doctor.programs.optimizers import held_by
 from mien.doctor.programs.trees import tensors
 
 if TYPE_CHECKING:

@@ -40,14 +40,7 @@ def judge_labels(watch: Recording, task: Task, train: Split, validation: Split |
     task.train = _pairs(known, left_out, rates, bounded)
     if validation is not None:
         task.validation = _pairs(validation, other, rates, bounded)
-    for name, p in (("train", task.train), ("validation", task.validation)):
-        if p is None or not len(p.y_true_n):
-            continue
-        if p.probs_nk is not None:
-            task.scores[name] = float((p.probs_nk.argmax(axis=1) == p.y_true_n).mean())
-        if len(p.baseline_nk):
-            place = "baseline" if name == "train" else "baseline validation"
-            task.scores[place] = float((p.baseline_nk.argmax(axis=1) == p.y_true_n).mean())
+    task.add_accuracies()
     names = watch.classes if watch.classes and len(watch.classes) == k else None
     task.labels = _labels(
         names or tuple(f"label {i}" for i in range(k)), counts, rates, validation, other, bounded
@@ -81,7 +74,8 @@ def _values(given: Any, k: int) -> NDArray[np.float64]:
     return np.broadcast_to(found, (k,))
 
 
-def _probabilities(logits: NDArray[np.float64], bounded: bool) -> NDArray[np.float64]:
+def sigmoid(logits: NDArray[np.float64], bounded: bool) -> NDArray[np.float64]:
+    """Return probabilities of outputs; the same where they are `bounded` by 0 and 1."""
     # Outputs within 0 and 1 have gone through a sigmoid already. Clipped: exp overflows above 709.
     return logits if bounded else 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
 
@@ -98,7 +92,7 @@ def _pairs(
     finite = bool(np.isfinite(split.outputs).all())
     return Predictions(
         split.targets.reshape(-1).astype(np.int64),
-        _two(_probabilities(split.outputs, bounded)) if finite else None,
+        _two(sigmoid(split.outputs, bounded)) if finite else None,
         _two(baseline) if len(baseline) else np.zeros((0, 2)),
         _two(np.broadcast_to(rates, split.targets.shape)),
     )
@@ -113,7 +107,7 @@ def _labels(
     if validation is not None and np.isfinite(validation.outputs).all():
         wanted = validation.targets == 1
         positives = wanted.sum(axis=0)
-        found = (wanted & (_probabilities(validation.outputs, bounded) > 0.5)).sum(axis=0)
+        found = (wanted & (sigmoid(validation.outputs, bounded) > 0.5)).sum(axis=0)
         if len(other):
             baseline = (wanted & (other > 0.5)).sum(axis=0)
     return tuple(

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from mien.doctor.programs.measurements import Repetition
-from mien.doctor.programs.probe import RandomState, untouched
+from mien.doctor.programs.probe import FAILURES, RandomState, untouched
 from mien.doctor.programs.trees import head, rows
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 MAX_ROWS = 64
 ROUNDING = 1e-5
 """Difference over the largest output up to which it may be the order of a GPU's sums."""
-FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError)
 TORCH = Path(torch.__file__).parent
 
 

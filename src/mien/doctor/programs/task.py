@@ -59,3 +59,13 @@ class Task:
     is_log_loss: bool = False
     scores: dict[str, float] = field(default_factory=dict)
     losses: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def add_accuracies(self) -> None:
+        """Fill in the accuracies of network and baseline on both splits, as far as there are."""
+        names = (("train", "baseline"), ("validation", "baseline validation"))
+        for (own, baseline), p in zip(names, (self.train, self.validation), strict=True):
+            if p is None or not len(p.y_true_n):
+                continue
+            for name, scores in ((own, p.probs_nk), (baseline, p.baseline_nk)):
+                if scores is not None and len(scores):
+                    self.scores[name] = float((scores.argmax(axis=1) == p.y_true_n).mean())

@@ -15,7 +15,7 @@ from mien.doctor.programs.examples import targets_are_inputs
 from mien.doctor.programs.lookahead import predicts_next
 from mien.doctor.programs.optimizers import has_separate_losses
 from mien.doctor.programs.reduction import loss_scale
-from mien.doctor.programs.several import binary_entropies, judge_labels
+from mien.doctor.programs.several import binary_entropies, judge_labels, sigmoid
 from mien.doctor.programs.split import Split
 from mien.doctor.programs.splits import baseline_scores, split_of
 from mien.doctor.programs.task import Task
@@ -161,9 +161,7 @@ def _probabilities(split: Split, bounded: bool) -> NDArray[np.float64] | None:
     if not np.isfinite(logits).all():
         return None
     if logits.shape[1] == 1:
-        # Outputs within 0 and 1 have gone through a sigmoid already. Clipped: exp overflows above
-        # 709.
-        one = logits if bounded else 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
+        one = sigmoid(logits, bounded)
         return np.concatenate([1 - one, one], axis=1)
     # Subtracting the maximum keeps exp from overflowing.
     exp = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -208,13 +206,7 @@ def _classes(watch: Recording, task: Task, train: Split, validation: Split | Non
     if validation is not None:
         probs = _probabilities(validation, bounded)
         task.validation = Predictions(known, probs, other, _repeated(constant, len(known)))
-    for name, p in (("train", task.train), ("validation", task.validation)):
-        if p is not None and p.probs_nk is not None and len(p.y_true_n):
-            task.scores[name] = float((p.probs_nk.argmax(axis=1) == p.y_true_n).mean())
-    if len(left_out):
-        task.scores["baseline"] = float((left_out.argmax(axis=1) == labels).mean())
-        if len(known) and len(other):
-            task.scores["baseline validation"] = float((other.argmax(axis=1) == known).mean())
+    task.add_accuracies()
 
 
 def _constant_loss(watch: Recording, prior: NDArray[np.float64], *, one_hot: bool) -> float:

@@ -24,7 +24,7 @@ from mien.doctor.plots import (
 from mien.doctor.programs.bars import bars
 from mien.doctor.requirements import BASELINE, DUPLICATE_SEARCH, PIXELS, SPLIT_COMPARISON
 from mien.doctor.rule import LEARNS_NOTHING, Abstention, rule
-from mien.doctor.rules.unrelated import unrelated_positions, unrelated_tokens
+from mien.doctor.rules.unrelated import unrelated_parts
 from mien.evaluate.bootstrap import wilson
 
 if TYPE_CHECKING:
@@ -161,8 +161,8 @@ def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | Abstent
         return Abstention(unknowable)
     where = "training" if train_shuffled else "validation"
     if program is not None and (program.tokens or program.each > 1):
-        unrelated = unrelated_positions if program.each > 1 else unrelated_tokens
-        return unrelated(evidence, where, (in_train, in_validation, chance))
+        recalls = in_train, in_validation, chance
+        return unrelated_parts(evidence, where, recalls, positions=program.each > 1)
     return Finding(
         "shuffled-labels",
         "serious",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.doctor.facts import (
+    beside_chance,
     chance_loss,
     initial_loss,
     loss_curve,
@@ -156,7 +157,7 @@ def poor_initialization(evidence: Evidence, limits: Thresholds) -> Finding | Non
         f"The deviation of {worst} times the root of its inputs was {bad[worst]:.3g} before the "
         f"training (0.6 to 1.5 is usual), and {len(bad)} of {len(gains)} weights are out of "
         f"{low:g} to {high:g}: {listed(list(bad))}. The first loss was "
-        f"{initial_loss(evidence):.3g}, the chance-level loss is {chance_loss(evidence):.3g}.",
+        f"{initial_loss(evidence):.3g}{beside_chance(evidence, '.3g')}.",
         "Use PyTorch's default initialisation (reset_parameters() of each layer), or "
         "torch.nn.init.kaiming_normal_ before ReLU and xavier_uniform_ before others, with biases "
         "of 0.",

@@ -13,6 +13,7 @@ import numpy as np
 
 from mien.doctor.facts import (
     at_full_rate,
+    beside_chance,
     chance_loss,
     decay_dominates,
     initial_loss,
@@ -75,13 +76,11 @@ def diverged(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | N
     rate = max((e.lr for e in evidence.signals), default=0.0)
     log_of_zero = _log_of_zero(evidence, broke=broke)
     how = evidence.reason if broke else f"the training loss ended at {end:.2f}"
-    beside = "" if math.isnan(chance) else f"; the chance-level loss is {chance:.2f}"
     return Finding(
         "diverged",
         "serious",
         "the training diverged",
-        f"{how}{beside}.{log_of_zero}"
-        f"{beside_range_test(evidence, rate)}",
+        f"{how}{beside_chance(evidence)}.{log_of_zero}{beside_range_test(evidence, rate)}",
         f"{LOGITS}, to about {rate / 30:.2g}."
         if log_of_zero
         else "Lower the learning rate by far, and clip the gradient's norm.",

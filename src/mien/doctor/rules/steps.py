@@ -9,6 +9,7 @@ import numpy as np
 
 from mien.doctor.facts import (
     accuracy,
+    beside_chance,
     chance_loss,
     decay_dominates,
     initial_loss,
@@ -57,8 +58,7 @@ def exploding_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Abs
     if decay_dominates(evidence, limits.decay_per_step):
         return None  # decay shrinks the weights, and gradients grow as they do
     largest, first, before = max(norms), initial_loss(evidence), start_signals(evidence)
-    chance = chance_loss(evidence)
-    if math.isnan(chance) and bool(loss_curve(evidence)):
+    if math.isnan(chance_loss(evidence)) and bool(loss_curve(evidence)):
         return Abstention(NO_CHANCE)  # gradients have the scale of their loss
     # A first prediction of 0 is far off where the targets' mean is large, and that is all.
     counts = evidence.program is None or (
@@ -75,8 +75,8 @@ def exploding_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Abs
         "serious",
         "gradients explode",
         f"The gradient norm was {largest:.3g} in its worst epoch (median over that epoch's "
-        f"measured steps; 0.1 to 10 is usual), and the first batches had a loss of {first:.3g}; "
-        f"the chance-level loss is {chance:.2f}.",
+        f"measured steps; 0.1 to 10 is usual), and the first batches had a loss of {first:.3g}"
+        f"{beside_chance(evidence)}.",
         "Clip the gradient's norm, add batch normalisation, or lower the learning rate.",
         ("optimizer.clip_norm=1.0", "network.batch_norm=true"),
         {"gradient_norm": largest, "initial_loss": first},

@@ -11,38 +11,38 @@ if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence
 
 
-def unrelated_positions(
-    evidence: Evidence, where: str, recalls: tuple[float, float, float]
+def unrelated_parts(
+    evidence: Evidence, where: str, recalls: tuple[float, float, float], *, positions: bool
 ) -> Finding:
-    """Return the finding on positions, of which the baseline knows what lies around them."""
+    """Return the finding where the baseline sees a part of the inputs: neighbours, or the words.
+
+    Args:
+        evidence: of the loop.
+        where: 'training' or 'validation'.
+        recalls: mean recalls of the baseline on training and validation, and chance level.
+        positions: whether positions are predicted, and not sequences of tokens.
+    """
     in_train, in_validation, chance = recalls
-    return Finding(
-        "shuffled-labels",
-        "serious",
-        f"what lies around a position says nothing about its label in {where}",
-        "The baseline (kernel ridge regression on the inputs around a position) reaches a mean "
-        f"recall of {in_train:.1%} on training and {in_validation:.1%} on validation, and the "
-        f"network is no better; chance level is {chance:.1%}.",
-        "",
-        (),
-        {"training": in_train, "validation": in_validation, "chance": chance},
-        baseline_plot(evidence),
-        "low",
+    figures = (
+        f"reaches a mean recall of {in_train:.1%} on training and {in_validation:.1%} on validation"
     )
-
-
-def unrelated_tokens(
-    evidence: Evidence, where: str, recalls: tuple[float, float, float]
-) -> Finding:
-    """Return the finding on token sequences, of which the baseline knows the words alone."""
-    in_train, in_validation, chance = recalls
+    if positions:
+        title = f"what lies around a position says nothing about its label in {where}"
+        text = (
+            "The baseline (kernel ridge regression on the inputs around a position) "
+            f"{figures}, and the network is no better; chance level is {chance:.1%}."
+        )
+    else:
+        title = f"which tokens a sequence holds says nothing about the labels of {where}"
+        text = (
+            "A bag-of-features baseline, which counts tokens and ignores their order, "
+            f"{figures}; chance level is {chance:.1%}."
+        )
     return Finding(
         "shuffled-labels",
         "serious",
-        f"which tokens a sequence holds says nothing about the labels of {where}",
-        "A bag-of-features baseline, which counts tokens and ignores their order, reaches "
-        f"a mean recall of {in_train:.1%} on training and {in_validation:.1%} on validation; "
-        f"chance level is {chance:.1%}.",
+        title,
+        text,
         "",
         (),
         {"training": in_train, "validation": in_validation, "chance": chance},
