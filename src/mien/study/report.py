@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mien.study.study import Outcome
     from mien.study.verdict import CellOutcome, ClaimOutcome, FactorOutcome
 
-RULE = """A comparison is not supported if its 95% interval excludes the minimum difference; it is
+RULE = """A comparison is not supported if its 95% interval lies below the minimum difference; it is
 supported if the difference has the claimed sign and p < 0.05 after correction (a claim of at
 least that difference also needs a mean that reaches it); otherwise it is undecided. A claim is
 supported if all of its comparisons are, and its p value is the largest of theirs; a claim with
