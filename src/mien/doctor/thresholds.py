@@ -134,7 +134,7 @@ class Thresholds:
             the padding at the other end, below which the padding is read.
         unused: fraction of replaced positions without effect from which inputs are ignored.
         misaligned: mean recall of a baseline on turned masks, above that on masks as they are, from
-            which images and masks do not lie on each other.
+            which images and masks are misaligned.
         separated: loss at the best temperature over that of equal outputs below which embeddings
             tell pairs apart.
         temperature_ratio: temperature of a contrastive loss over the best one, or the reverse.

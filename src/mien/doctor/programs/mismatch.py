@@ -113,7 +113,7 @@ def _binary_probabilities(outputs: OutputStatistics) -> Mismatch | None:
     if not several or outputs.sum_error >= EXACT or outputs.low < 0:
         return None
     return Mismatch("softmax-for-several-labels", "serious",
-                    "a softmax shares 1 among labels that can hold at once",
+                    "softmax is used for several labels at once",
                     "the probabilities of a row add up to 1, and a target's row differs from that "
                     f"by up to {outputs.target_sum_error:.3g}",
                     "Use BCEWithLogitsLoss on the logits, or a sigmoid for each label.",

@@ -77,7 +77,7 @@ def masks_misaligned(evidence: Evidence, limits: Thresholds) -> Finding | None:
     return Finding(
         "masks-misaligned",
         "serious",
-        "images and masks do not lie on each other",
+        "images and masks are not aligned",
         "The baseline (kernel ridge regression on the inputs around a position, leave-one-out) "
         f"has a mean recall of {found.recall:.1%} on the training masks as they are and of "
         f"{found.turned:.1%} on masks {found.turn}, at {found.positions} positions.",
