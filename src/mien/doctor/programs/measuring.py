@@ -100,8 +100,8 @@ class Measuring(Recording):
             self.memory.append((step, resident_mb(self.device)))
         except Exception as error:  # noqa: BLE001 - nothing of the watch may end the loop
             self.give_up("reading the memory", error)
-        # At growing distances: about 22 readings in the second half of a training of any length.
-        self._memory_due = step + 1 + step // 32
+        # At growing distances: about 11 readings in the second half of a training of any length.
+        self._memory_due = step + max(4, step // 16)
 
     def _attend(self, step: int, loss: Any, inputs: Any, targets: Any) -> None:
         """Measure the step if it was armed; observe the next ones if a measurement is due."""

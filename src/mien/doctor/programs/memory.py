@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import torch
 
-STATM = Path("/proc/self/statm")
+STATM = "/proc/self/statm"
 
 
 def resident_mb(device: torch.device) -> float:
@@ -15,7 +14,12 @@ def resident_mb(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device) / 2**20
     try:
-        pages = int(STATM.read_text(encoding="ascii").split()[1])
+        # In a watched loop: a third of the time that a Path takes to read.
+        file = os.open(STATM, os.O_RDONLY)
+        try:
+            pages = int(os.read(file, 256).split()[1])
+        finally:
+            os.close(file)
     except (OSError, IndexError, ValueError):
         return 0.0  # not Linux
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
