@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from mien.errors import ConfigError
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),
 ]
@@ -43,7 +45,7 @@ def test_lightning(tmp_path: Path) -> None:
             return torch.optim.Adam(self.parameters(), 1e-2)
 
     callback = lightning_callback(nn.CrossEntropyLoss())
-    with pytest.raises(ValueError, match="has watched no training"):
+    with pytest.raises(ConfigError, match="has watched no training"):
         callback.report()
     x, y = data()
     trainer = lightning.Trainer(
@@ -78,7 +80,7 @@ def test_hugging_face(tmp_path: Path) -> None:
         {"input_ids": torch.randint(15, (8,)) + 15 * (i % 3), "labels": i % 3} for i in range(96)
     ]
     callback = huggingface_callback()
-    with pytest.raises(ValueError, match="has watched no training"):
+    with pytest.raises(ConfigError, match="has watched no training"):
         callback.report()
     arguments = transformers.TrainingArguments(
         str(tmp_path), num_train_epochs=3, per_device_train_batch_size=8, learning_rate=5e-3,

@@ -13,7 +13,7 @@ from mien.doctor import diagnose_logs
 from mien.doctor.logs.checksum import masked_crc
 from mien.doctor.logs.events import HEADER, read_events
 from mien.doctor.rule import RULES
-from mien.errors import SourceError
+from mien.errors import ConfigError, SourceError
 
 
 def test_the_checksum_is_the_masked_crc_32c() -> None:
@@ -73,7 +73,9 @@ def test_a_folder_without_logs_says_what_it_holds_and_what_counts(tmp_path: Path
     for counts in ("run folder that mien train wrote", "events.out.tfevents", ".csv, .tsv"):
         assert counts in error.value.hint
     with pytest.raises(SourceError, match="nowhere: no such file or folder"):
-        diagnose_logs(tmp_path / "nowhere")
+        diagnose_logs(str(tmp_path / "nowhere"))
+    with pytest.raises(ConfigError, match="path: expected a path, found NoneType"):
+        diagnose_logs(None)  # type: ignore[arg-type]
 
 
 def test_tables_with_tabs_are_found_in_a_folder(tmp_path: Path) -> None:
@@ -105,7 +107,8 @@ def test_a_short_log_says_that_hardly_anything_was_judged(tmp_path: Path) -> Non
     assert "needs 20 finite values" in report.not_judged["learning-rate-vanishes"]
     assert "Nothing could be judged." in report.to_html()
     report = diagnose_logs(write_csv(tmp_path / "b.csv", loss=FALLING[:5]))
-    assert str(report).startswith(f"doctor: nothing found; {len(RULES) - 1} of {len(RULES)} rules")
+    count = len(RULES) - 1  # the steps of a log cannot be repeated
+    assert str(report).startswith(f"doctor: nothing found; {count - 1} of {count} rules")
     assert report.facts["judged rules"] == "diverged"
     assert report.remarks == ("Hardly anything could be judged: the log has 5 values of the loss.",)
     report = diagnose_logs(write_csv(tmp_path / "c.csv", loss=[math.nan]))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import mien.doctor.rules  # noqa: F401 - registers the rules
+from mien.doctor.requirements import PROGRAM, REPLAY
 from mien.doctor.rule import RULES, Abstention
 from mien.doctor.thresholds import Thresholds
 
@@ -42,6 +43,16 @@ def diagnose(evidence: Evidence, limits: Thresholds | None = None) -> list[Findi
 def apply_rules(evidence: Evidence, limits: Thresholds | None = None) -> Diagnosis:
     """Return the findings of all rules, and which rules could not judge the training."""
     return judge(evidence, RULES.values(), limits)
+
+
+def foreign_rules() -> list[Rule]:
+    """Return the rules for trainings that are not mien's: whose steps cannot be repeated here."""
+    return [rule for rule in RULES.values() if REPLAY not in rule.needs]
+
+
+def own_rules() -> list[Rule]:
+    """Return the rules for mien's own runs, which `doctor.watch` does not observe."""
+    return [rule for rule in RULES.values() if PROGRAM not in rule.needs]
 
 
 def judge(evidence: Evidence, rules: Iterable[Rule], limits: Thresholds | None = None) -> Diagnosis:

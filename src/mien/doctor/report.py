@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.doctor.finding import Finding
-from mien.errors import counted
+from mien.doctor.paths import given_path
+from mien.errors import ConfigError, counted
 from mien.files import finite, write_text
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping
 
 LEVELS = {"error": ("serious",), "warning": ("serious", "warning")}
@@ -51,6 +52,8 @@ class Report:
             found = counted(len(self.findings), "finding")
         elif self.facts.get("judged rules") == "none":
             return "nothing could be judged"
+        elif 0 < self.rules <= len(self.not_judged):
+            found = "nothing could be judged"
         else:
             found = "nothing found"
         return f"{found}; {self.unjudged}" if self.unjudged else found
@@ -72,10 +75,13 @@ class Report:
         """Return whether a finding is of this level: 'error' (serious) or 'warning' (any).
 
         Raises:
-            ValueError: the level is neither.
+            ConfigError: the level is neither.
         """
-        if level not in LEVELS:
-            raise ValueError(f"level: {level!r} is neither 'error' nor 'warning'")
+        if level not in tuple(LEVELS):  # a list has no hash
+            raise ConfigError(
+                f"level: {level!r} is neither 'error' nor 'warning'",
+                hint="'error' counts the serious findings, 'warning' all of them",
+            )
         return any(finding.severity in LEVELS[level] for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,16 +113,17 @@ class Report:
         plots = {name: run._plots() for name, run in self.runs.items()} or {"": self._plots()}
         return render("doctor.html", title=self.title, report=self, plots=plots)
 
-    def save_html(self, path: str | Path) -> None:
+    def save_html(self, path: str | os.PathLike[str]) -> None:
         """Write the page of `to_html`.
 
         Args:
             path: of the file; one that exists is replaced.
 
         Raises:
+            ConfigError: it is no path.
             WriteError: the file could not be written.
         """
-        write_text(Path(path), self.to_html())
+        write_text(given_path(path), self.to_html())
 
     def _plots(self) -> dict[str, bytes]:
         from mien.doctor.figure import draw_finding

@@ -43,7 +43,9 @@ def lightning_callback(
         """Watches `fit`; see `doctor.watch`."""
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-            """Install the hooks, once the optimisers exist."""
+            """Install the hooks, once the optimisers exist; without one there is no training."""
+            if not trainer.optimizers:
+                return
             self.watch = Watch(pl_module, list(trainer.optimizers), loss, classes)
             self.watch.__enter__()
 

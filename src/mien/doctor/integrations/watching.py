@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mien.errors import ConfigError
+
 if TYPE_CHECKING:
     from mien.doctor.programs.watch import Watch
     from mien.doctor.report import Report
@@ -27,8 +29,11 @@ class Watching:
         """Return the findings.
 
         Raises:
-            ValueError: no training was watched.
+            ConfigError: no training was watched.
         """
         if self.watch is None:
-            raise ValueError("the callback has watched no training: train with it first")
+            raise ConfigError(
+                "the callback has watched no training",
+                hint="train with it first, with an optimiser",
+            )
         return self.watch.report()

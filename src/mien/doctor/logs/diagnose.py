@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.doctor.diagnose import judge
+from mien.doctor.diagnose import foreign_rules, judge
 from mien.doctor.evidence import Evidence, Predictions
 from mien.doctor.logs.columns import KNOWN, Role
 from mien.doctor.logs.read import read_runs
+from mien.doctor.paths import given_path
 from mien.doctor.programs.program import Program, WatchedRecipe
 from mien.doctor.programs.remedies import for_program
 from mien.doctor.report import Report, combine
@@ -23,7 +24,7 @@ from mien.train.recipe.settings import OptimizerConfig
 from mien.train.run.metrics import EpochMetrics
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import os
 
     from mien.doctor.finding import Finding
     from mien.doctor.logs.read import Log
@@ -39,7 +40,7 @@ NEEDED: dict[str, dict[Role, int]] = {
 values from which it judges: below, the rule itself would be silent."""
 
 
-def diagnose_logs(path: Path) -> Report:
+def diagnose_logs(path: str | os.PathLike[str]) -> Report:
     """Return the findings from TensorBoard's event files, or CSV or TSV files.
 
     `not_judged` says of every other rule what it would need. Where the folder holds several runs,
@@ -49,10 +50,12 @@ def diagnose_logs(path: Path) -> Report:
         path: folder, searched in depth, or one file.
 
     Raises:
+        ConfigError: `path` is no path.
         SourceError: there is no log, it cannot be read, or it holds no loss.
     """
-    logs, remarks = read_runs(path)
-    title = f"{path.resolve().name}: findings of the doctor"
+    place = given_path(path)
+    logs, remarks = read_runs(place)
+    title = f"{place.resolve().name}: findings of the doctor"
     if len(logs) == 1:
         return _judge(next(iter(logs.values())), title)
     runs = {name: _judge(log, f"run {name}") for name, log in logs.items()}
@@ -66,10 +69,11 @@ def _judge(log: Log, title: str) -> Report:
     # Only these, since evidence that is missing would look like evidence of health.
     judged = [name for name in NEEDED if name not in missing]
     diagnosis = judge(evidence, [RULES[name] for name in judged])
+    rules = foreign_rules()
     others = {
-        name: "cannot be judged from curves: watch the loop with doctor.watch"
-        for name in RULES
-        if name not in NEEDED
+        rule.name: "cannot be judged from curves: watch the loop with doctor.watch"
+        for rule in rules
+        if rule.name not in NEEDED
     }
     findings = diagnosis.findings
     if not any(rate > 0 for rate in log.curves.get("learning rate", [])):
@@ -86,7 +90,7 @@ def _judge(log: Log, title: str) -> Report:
             },
         },
         remarks=(*log.remarks, *_shortness(log, judged)),
-        rules=len(RULES),
+        rules=len(rules),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mien.doctor.programs.inspection import held_by, unregistered
 from mien.errors import ConfigError
 
 
@@ -16,7 +17,8 @@ def optimizers_of(model: Any, optimizer: Any) -> list[torch.optim.Optimizer]:
     """Return the optimisers as a list.
 
     Raises:
-        ConfigError: `model` is no module, or `optimizer` neither an optimiser nor several.
+        ConfigError: `model` is no module, `optimizer` neither an optimiser nor several, or one of
+            the two has no parameters.
     """
     if isinstance(model, torch.optim.Optimizer) and isinstance(optimizer, nn.Module):
         raise ConfigError(
@@ -29,17 +31,43 @@ def optimizers_of(model: Any, optimizer: Any) -> list[torch.optim.Optimizer]:
             f"model: expected a torch.nn.Module, found {type(model).__name__}",
             hint="pass the module that the loop calls",
         )
-    if isinstance(optimizer, torch.optim.Optimizer):
-        return [optimizer]
     several = isinstance(optimizer, Iterable) and not isinstance(optimizer, str | dict | nn.Module)
-    given = list(optimizer) if several else [optimizer]
+    # Each once: given twice, its parameters would look as if two optimisers held them.
+    given = list({id(one): one for one in (optimizer if several else [optimizer])}.values())
     for one in given:
         if not isinstance(one, torch.optim.Optimizer):
             raise ConfigError(
                 f"optimizer: expected a torch.optim.Optimizer, found {type(one).__name__}",
                 hint=_optimizer_hint(one),
             )
+    _check_trained(model, given)
     return given
+
+
+def _check_trained(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
+    """Refuse a model or optimisers without parameters: there is nothing that a step could change.
+
+    Raises:
+        ConfigError: the model has none, or the optimisers hold none.
+    """
+    # Layers in a plain list are a finding of their own.
+    if next(model.parameters(), None) is None and not unregistered(model):
+        raise ConfigError(
+            f"model: {type(model).__name__} has no parameters, so there is nothing to train",
+            hint="pass the module that the loop calls and whose parameters the optimiser holds; "
+            "tensors are parameters as attributes of type torch.nn.Parameter",
+        )
+    if not optimizers:
+        raise ConfigError(
+            "optimizer: expected a torch.optim.Optimizer, found a list without any",
+            hint="pass the optimiser whose step the loop calls, or a list of several",
+        )
+    if not held_by(*optimizers):
+        names = " and ".join(dict.fromkeys(type(one).__name__ for one in optimizers))
+        raise ConfigError(
+            f"optimizer: {names} holds no parameters, so there is nothing to train",
+            hint="create it from model.parameters(), and watch the loop after that",
+        )
 
 
 def _optimizer_hint(value: Any) -> str:

@@ -209,6 +209,10 @@ class Measuring(Recording):
             # One loss, but steps along the gradients of several: nothing predicts its change.
             row.change = None if row.separate else change
             self._measure_penalty(probe, row, loss, targets)
+        if probe.is_early:
+            # Its gradient is that of another batch than its loss: nothing of the two fits together.
+            row.change = row.carried = row.clip = row.mixed = None
+            row.discarded, row.early = 0, probe.early
         if probe.failure is not None:
             self.give_up("comparing gradients with the computed ones", probe.failure)
         self.rows.append(row)
@@ -317,7 +321,8 @@ class Measuring(Recording):
             return
         started = time.thread_time()
         try:
-            self._probe.optimizer_starts(optimizer)
+            closure = any(callable(value) for value in (*args[1:], *kwargs.values()))
+            self._probe.optimizer_starts(optimizer, closure=closure)
         except Exception as error:  # noqa: BLE001 - as above
             self._stop_measuring(error)
         self.spent += time.thread_time() - started

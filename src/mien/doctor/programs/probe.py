@@ -122,6 +122,8 @@ class StepRow:
             backward pass between their steps.
         mixed: a parameter whose step used the gradient of another optimiser's loss beside its own,
             and the cosine between the two; None where none did.
+        early: backward passes between `Watch.step` and an optimiser's step that came after it, in
+            the wrong order; None where the order is right.
     """
 
     step: int
@@ -138,6 +140,7 @@ class StepRow:
     discarded: int = 0
     separate: bool = False
     mixed: tuple[str, float] | None = None
+    early: int | None = None
 
 
 class Probe:
@@ -168,6 +171,9 @@ class Probe:
         self.last: list[Tensor | None] = []
         self.discarded, self.input_gradients = 0, False
         self.has_closure = False
+        # Passes before an optimiser's step that no forward pass came before; whether one came.
+        self.early: int | None = None
+        self.is_late = False
         self.starts: dict[int, int] = {}
         self.handles: list[Any] = []
         # The smallest weights: copying their gradients costs next to nothing.
@@ -210,9 +216,18 @@ class Probe:
                 self.autocast = (device.type, torch.get_autocast_dtype(device.type))
 
     @torch.no_grad()
-    def optimizer_starts(self, optimizer: Any) -> None:
-        """Copy weights and gradients before the first optimiser of the step."""
+    def optimizer_starts(self, optimizer: Any, *, closure: bool = False) -> None:
+        """Copy weights and gradients before the first optimiser of the step.
+
+        Args:
+            optimizer: that takes its step.
+            closure: whether it got one, which makes the forward passes inside the step.
+        """
         self.starts[id(optimizer)] = self.passes
+        if self.random is not None or closure:
+            self.is_late = True
+        elif self.early is None:
+            self.early = self.passes
         if self.losses is not None and self.failure is None:
             self.losses.optimizer_starts(optimizer, self.tracked, self.computed)
         # Its closure makes the backward passes inside the step.
@@ -246,6 +261,13 @@ class Probe:
         # Parallel to the last one, whatever clipping and loss scaling do to the length.
         alone = cosine(used, last) > 0.9999 and cosine(used, total) < 0.9999
         return count if alone else 0
+
+    @property
+    def is_early(self) -> bool:
+        """Return whether all forward passes came after the optimisers' steps: those of the next
+        batch, since `Watch.step` was called before the optimisers'.
+        """
+        return self.early is not None and not self.is_late and self.random is not None
 
     def is_separate(self, optimizers: int) -> bool:
         """Return whether the optimisers of the loop, more than one, followed different losses."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mien.doctor.diagnose import judge
+from mien.doctor.diagnose import foreign_rules, judge
 from mien.doctor.evidence import Evidence, PixelStatistics, Predictions
 from mien.doctor.facts import class_recalls, majority_accuracy
 from mien.doctor.programs.curves import condensed_rates, epochs_of, history_of
@@ -26,12 +26,11 @@ from mien.doctor.requirements import (
     BASELINE,
     BESIDE_BASELINE,
     CLASS_COUNTS,
-    REPLAY,
+    EPOCHS,
     TRAIN_PREDICTIONS,
     VALIDATION_LABELS,
     VALIDATION_PREDICTIONS,
 )
-from mien.doctor.rule import RULES
 from mien.evaluate.bootstrap import wilson
 from mien.train.recipe.settings import FitConfig, LossConfig, OptimizerConfig
 
@@ -54,20 +53,30 @@ def diagnose_recording(watch: Recording) -> Report:
     # The report may be asked for in the middle of a training, which must not change by it.
     with torch.random.fork_rng(devices=[]):
         evidence = gather(watch)
-    # Steps of mien's own trainings alone can be repeated.
-    rules = [rule for rule in RULES.values() if REPLAY not in rule.needs]
+    rules = foreign_rules()
     diagnosis = judge(evidence, rules)
     findings = [for_program(finding, evidence) for finding in diagnosis.findings]
     program = evidence.program
+    not_judged = {name: _reason(why, evidence) for name, why in diagnosis.not_judged.items()}
+    if not watch.steps:
+        # Evidence that is missing would look like evidence of health.
+        names = {finding.name for finding in findings}
+        not_judged = {rule.name: "no step was recorded" for rule in rules if rule.name not in names}
     return Report(
         title=f"{type(watch.bare).__name__}: findings of the doctor",
         findings=tuple(f for f in findings if f.severity != "note"),
         notes=tuple(f for f in findings if f.severity == "note"),
-        not_judged={name: _reason(why, evidence) for name, why in diagnosis.not_judged.items()},
+        not_judged=not_judged,
         rules=len(rules),
         facts=_facts(evidence),
         remarks=program.notes if program else (),
     )
+
+
+def nothing_judged(watch: Recording) -> Report:
+    """Return the report of a watched training that could not be judged; its remarks say why."""
+    title = f"{type(watch.bare).__name__}: findings of the doctor"
+    return Report(title, (), facts={"judged rules": "none"}, remarks=tuple(watch.notes))
 
 
 NEED_CLASSES = frozenset(
@@ -80,7 +89,11 @@ NEED_CLASSES = frozenset(
 
 def _reason(why: str, evidence: Evidence) -> str:
     """Return why a rule could not judge a watched loop, in its terms."""
-    kind = "" if evidence.program is None else evidence.program.kind
+    program = evidence.program
+    kind = "" if program is None else program.kind
+    if why == EPOCHS.otherwise and program is not None:
+        called = "the loss of no validation was known" if program.validations else ""
+        return called or "Watch.validate was never called"
     if why in NEED_CLASSES and kind == "regression":
         return "the task is a regression, which has no classes"
     if why in NEED_CLASSES and kind == "other":
@@ -168,8 +181,10 @@ def _none() -> Predictions:
 
 
 def _recipe(watch: Recording, names: tuple[str, ...], epochs: int) -> WatchedRecipe:
-    group: dict[str, Any] = watch.optimizers[0].param_groups[0] if watch.optimizers else {}
-    name = type(watch.optimizers[0]).__name__.lower() if watch.optimizers else "sgd"
+    # The loop may have emptied the groups since.
+    groups: list[dict[str, Any]] = [g for o in watch.optimizers for g in o.param_groups]
+    group = groups[0] if groups else {}
+    name = type(watch.optimizers[0]).__name__.lower()
     decay = float(group.get("weight_decay", 0) or 0)
     return WatchedRecipe(
         name="watched",

@@ -79,7 +79,8 @@ def watch(
             allows.
 
     Raises:
-        ConfigError: an argument is of the wrong type, or `every` is out of range.
+        ConfigError: an argument is of the wrong type, `every` is out of range, or model or
+            optimiser have no parameters.
     """
     return Watch(model, optimizer, loss, classes, every=every)
 
@@ -311,9 +312,13 @@ class Watch(Measuring):
     def report(self) -> Report:
         """Return the findings so far; it evaluates the kept examples and trains nothing."""
         # Here: it needs SciPy, whose import takes as long as a short training.
-        from mien.doctor.programs.supply import diagnose_recording
+        from mien.doctor.programs.supply import diagnose_recording, nothing_judged
 
-        return diagnose_recording(self)
+        try:
+            return diagnose_recording(self)
+        except Exception as error:  # noqa: BLE001 - what follows in the program may save the model
+            self.give_up("the report", error)
+            return nothing_judged(self)
 
     def scorer(self, model: nn.Module) -> Scorer:
         """Return how validation data are predicted and scored."""
