@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from tests.train.test_fit import recipe
 from mien.data.dataset import Dataset, load_dataset
 from mien.doctor import experiments
 from mien.doctor.experiments import compare_smaller, learning_curve, smaller_recipe
+from mien.doctor.requirements import PROGRAM
+from mien.doctor.rule import RULES
 from mien.doctor.run_diagnostics import run_diagnostics
 from mien.errors import MienError
 from mien.train.loop.fit import fit
@@ -41,6 +44,12 @@ def test_a_training_ends_with_the_doctor_s_findings(
     assert code == 0
     assert "doctor: the learning rate is too low" in out
     assert "--set optimizer.lr=" in out
+    # Rules that need a watched loop do not count: they are for other trainings.
+    known = json.loads((run / "doctor.json").read_text())["not_judged"]
+    own = [rule.name for rule in RULES.values() if PROGRAM not in rule.needs]
+    unjudged = f"{len(set(own) & set(known))} of {len(own)} rules could not judge this training: "
+    assert 0 < len(set(own) & set(known)) < len(own) < len(RULES)
+    assert re.search(rf"\ndoctor: \d findings?; {unjudged}", out)
     assert (run / "doctor.png").read_bytes().startswith(b"\x89PNG")
     code, out, _ = run_mien(capsys, monkeypatch, "doctor", run, "--json")
     found = json.loads(out)["findings"]

@@ -43,13 +43,17 @@ def test_the_command_names_runs_and_fails_over_all_of_them(
     code, out, err = run_mien(capsys, monkeypatch, "doctor", tmp_path, "--fail-on", "error")
     assert code == 1
     assert out.startswith("run a.csv: nothing found; ")
+    assert "\n\nrun b.csv: 1 finding; 88 of 91 rules could not judge this training: cannot" in out
     assert "\n\nrun b.csv: the training diverged (diverged" in out
     assert "run a.csv: judged: diverged, loss-not-decreasing\n" in err
     assert "run b.csv: judged: diverged, loss-not-decreasing, learning-rate-vanishes\n" in err
     # What is true of every run is said once.
     assert err.count("not judged: validation-loss-rises: needs validation loss") == 1
-    code, out, _ = run_mien(capsys, monkeypatch, "doctor", tmp_path, "--json")
+    page = tmp_path / "doctor.html"
+    code, out, err = run_mien(capsys, monkeypatch, "doctor", tmp_path, "--json", "--html", page)
     assert code == 0
+    assert err == f"page: {page}\n"
+    assert page.is_file()
     assert list(json.loads(out)["runs"]) == ["a.csv", "b.csv"]
 
 

@@ -101,6 +101,7 @@ def doctor(
         report = _judge_logs(path, as_json)
     if html is not None:
         report.save_html(html)
+        typer.echo(f"page: {html}", err=True)
     if fail_on and report.fails(fail_on):
         raise typer.Exit(FAILURE)
 
@@ -174,8 +175,7 @@ def _judge_run(
     """Print the findings of a run of mien."""
     with needs("train", "mien doctor"):
         from mien.data.dataset import load_dataset
-        from mien.doctor.report import Report
-        from mien.doctor.run_diagnostics import run_diagnostics, write_findings
+        from mien.doctor.run_diagnostics import report_of, run_diagnostics, write_findings
         from mien.train.run.folder import open_run
     run = open_run(path)
     dataset = load_dataset(data or Path(run.data))
@@ -199,20 +199,20 @@ def _judge_run(
         typer.echo(json.dumps(finite(values), indent=2, allow_nan=False))
     elif trial is not None:
         print_trial(trial)
-    return Report(f"{run.recipe.name}: findings of the doctor", tuple(findings))
+    return report_of(run, findings)
 
 
 def print_findings(run: RunFolder, findings: list[Finding], *, err: bool = False) -> None:
-    """Print each finding: title, evidence, remedy with the settings that carry it out.
+    """Print the verdict and each finding: title, evidence, remedy with the settings for it.
 
     Args:
-        run: the folder with the plots.
+        run: the folder with the plots and doctor.json.
         findings: may be empty.
         err: print to stderr.
     """
-    if not findings:
-        typer.echo("doctor: nothing found", err=err)
-        return
+    from mien.doctor.run_diagnostics import report_of
+
+    typer.echo(f"doctor: {report_of(run, findings).verdict}", err=err)
     for finding in findings:
         typer.echo(f"doctor: {finding.title} ({finding.name}, {finding.severity})", err=err)
         settings = " ".join(f"--set {s}" for s in finding.settings)

@@ -140,19 +140,21 @@ class Report:
     def __str__(self) -> str:
         """Return the verdict, a paragraph for each finding, then a single training's remarks."""
         if self.runs:
-            return "\n\n".join(run._text(f"run {name}: ") for name, run in self.runs.items())
-        text = [f"doctor: {self.verdict}"] + ([self._text("")] if self.findings else [])
+            named = self.runs.items()
+            return "\n\n".join(text for name, run in named for text in run._texts(f"run {name}: "))
+        text = [f"doctor: {self.verdict}", *self._texts("")[1:]]
         return "\n\n".join([*text, *(f"note: {remark}" for remark in self.remarks)])
 
-    def _text(self, before: str) -> str:
-        """Return the findings as text, each after `before`."""
-        if not self.findings:
-            return before + self.verdict
-        return "\n\n".join(
-            f"{before}{f.title} ({f.name}, {f.severity}, confidence {f.confidence})\n"
-            f"  {f.evidence}\n  {f.remedy}"
-            for f in self.findings
-        )
+    def _texts(self, before: str) -> list[str]:
+        """Return the verdict and each finding as text, each after `before`."""
+        return [
+            before + self.verdict,
+            *(
+                f"{before}{f.title} ({f.name}, {f.severity}, confidence {f.confidence})\n"
+                f"  {f.evidence}\n  {f.remedy}"
+                for f in self.findings
+            ),
+        ]
 
 
 def combine(title: str, runs: Mapping[str, Report], remarks: Iterable[str] = ()) -> Report:

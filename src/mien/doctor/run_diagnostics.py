@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mien.doctor.diagnose import apply_rules
+from mien.doctor.diagnose import apply_rules, own_rules
 from mien.doctor.evidence import gather
 from mien.doctor.figure import draw_findings
 from mien.doctor.replay import is_reproducible
+from mien.doctor.report import Report
 from mien.errors import TrainingError
 from mien.files import read_json, write_bytes, write_json
 from mien.train.loop.find_lr import find_lr, read_range_test, write_range_test
@@ -64,6 +65,28 @@ def _range_test(run: RunFolder, dataset: Dataset) -> RangeTest | None:
         return None  # the loss is NaN at any rate: other findings say why
     write_range_test(test, run.path)
     return test
+
+
+def report_of(run: RunFolder, findings: Sequence[Finding]) -> Report:
+    """Return findings as a report, with the rules that could not judge the run by its doctor.json.
+
+    Rules about watched loops do not count: they are for trainings that are not mien's.
+
+    Args:
+        run: that was diagnosed before.
+        findings: of the run.
+
+    Raises:
+        SourceError: doctor.json is missing or damaged.
+    """
+    known = read_json(run.path / JSON).get("not_judged", {})
+    rules = [rule.name for rule in own_rules()]
+    return Report(
+        f"{run.recipe.name}: findings of the doctor",
+        tuple(findings),
+        not_judged={name: known[name] for name in rules if name in known},
+        rules=len(rules),
+    )
 
 
 def write_findings(
