@@ -1,32 +1,39 @@
 """Do outputs and targets broadcast in the loss, so that each output meets each target?
 
-It is judged for the report, from the shapes, the criterion and the recorded losses. A loss that
-compares all outputs with all targets of a batch has a lower bound that no network beats: the loss
-of the best constant for these targets. A sound training gets below it.
+A measured step's loss that the criterion gives for the shapes as they are, and not for equal ones,
+proves it. Where none could be computed again it is judged for the report, from the recorded losses:
+a loss that compares all outputs with all targets of a batch has a lower bound that no network
+beats, the loss of the best constant for these targets. A sound training gets below it.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mien.doctor.programs.link import criteria
 from mien.doctor.programs.probe import FAILURES, untouched
 from mien.doctor.programs.program import Broadcast
 from mien.doctor.programs.sample import MAX_TARGET_VALUES
 from mien.doctor.programs.trees import rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from mien.doctor.programs.link import Link
     from mien.doctor.programs.recording import Recording
 
 MIN_STEPS, MAX_STEPS = 20, 32
 """Recorded steps that are compared with the bound, the last ones of those with known targets."""
+MAX_PAIRS = 2**24
+"""Elements of the broadcast shape up to which a measured step is tried: masks have many."""
 TOLERANCE = 1e-4
 """Relative difference up to which two losses are equal."""
 LAST, LEARNT = 16, 0.8
@@ -35,9 +42,68 @@ SEARCHED = 40
 """Evaluations that narrow the best constant down to a millionth of its range."""
 
 
+def pairing(
+    criterion: Callable[..., Tensor] | None, link: Link | None, loss: Tensor, output: Tensor,
+    targets: Any,
+) -> Broadcast | None:  # fmt: skip
+    """Return how a step's outputs and targets broadcast, if that gives its loss; else None.
+
+    Args:
+        criterion: given to `watch`; None infers it from the loss tensor.
+        link: from output and targets to the loss; None where it is not known.
+        loss: of the loop, a scalar.
+        output: of the network, in the same forward pass.
+        targets: given to `Watch.step`.
+    """
+    if not isinstance(targets, Tensor) or loss.numel() != 1:
+        return None
+    try:
+        if link is not None:
+            output, targets = link.transform(output), link.convert(targets)
+        wide = np.broadcast_shapes(output.shape, targets.shape)
+        if not _meet_all(output, targets) or math.prod(wide) > MAX_PAIRS:
+            return None
+    except FAILURES:
+        return None  # they do not broadcast at all
+    for function in _functions(criterion, loss):
+        with torch.no_grad(), warnings.catch_warnings():
+            # PyTorch warns of such shapes, which here are tried on purpose.
+            warnings.simplefilter("ignore")
+            found = _of_pairs(function, output, targets)
+        if found is not None and _close(found.loss, float(loss.detach())):
+            return replace(found, is_reproduced=True)
+    return None
+
+
+def _of_pairs(
+    criterion: Callable[..., Tensor], output: Tensor, targets: Tensor
+) -> Broadcast | None:
+    """Return how the shapes of a batch broadcast, if its loss is that of all pairs; else None."""
+    wide = np.broadcast_shapes(output.shape, targets.shape)
+    loss = _value(criterion, output, targets)
+    # Only a loss of single elements has the same value for copies: cross entropy takes such shapes
+    # for classes, and a function may reshape them itself.
+    copies = _value(criterion, output.expand(wide), targets.expand(wide))
+    equal = _value(criterion, output.reshape(targets.shape), targets)
+    if not _close(loss, copies) or math.isnan(equal) or _close(loss, equal):
+        return None
+    return Broadcast(tuple(output.shape), tuple(targets.shape), wide, loss, equal, 0, False)
+
+
+def _functions(
+    criterion: Callable[..., Tensor] | None, loss: Tensor
+) -> Iterator[Callable[..., Tensor]]:
+    for _, function in criteria(criterion, loss):
+        yield function
+        if criterion is None:  # one of PyTorch's
+            yield functools.partial(function, reduction="sum")
+
+
 def broadcast_of(watch: Recording) -> Broadcast | None:
     """Return how outputs and targets broadcast in the loss; None where they do not."""
     kept = watch.train.targets
+    if watch.paired is not None:
+        return watch.paired
     # Each step's: one without targets would shift the losses against them.
     if not kept or not all(isinstance(t, Tensor) for t in kept) or not watch.rows:
         return None
@@ -63,13 +129,8 @@ def _broadcast(watch: Recording, targets: Tensor) -> Broadcast | None:
         output, targets = watch.link.transform(output), watch.link.convert(targets)
     if not _meet_all(output, targets):
         return None
-    wide = np.broadcast_shapes(output.shape, targets.shape)
-    loss = _value(criterion, output, targets)
-    # Only a loss of single elements has the same value for copies: cross entropy takes such shapes
-    # for classes, and a function may reshape them itself.
-    copies = _value(criterion, output.expand(wide), targets.expand(wide))
-    equal = _value(criterion, output.reshape(targets.shape), targets)
-    if not _close(loss, copies) or _close(loss, equal):
+    found = _of_pairs(criterion, output, targets)
+    if found is None:
         return None
     steps = 0
     if targets.numel() == len(targets):
@@ -77,10 +138,9 @@ def _broadcast(watch: Recording, targets: Tensor) -> Broadcast | None:
         if not steps:
             return None
     # Of masks each pixel has a bound of its own: there only a loss computed again is a proof.
-    elif watch.link is None or _has_learnt_pairs(watch, loss, equal):
+    elif watch.link is None or _has_learnt_pairs(watch, found.loss, found.equal_loss):
         return None
-    return Broadcast(tuple(output.shape), tuple(targets.shape), tuple(wide), loss, equal, steps,
-                     watch.link is not None)  # fmt: skip
+    return replace(found, steps=steps, is_reproduced=watch.link is not None)
 
 
 def _meet_all(output: Tensor, targets: Tensor) -> bool:

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4
 """Relative difference up to which two losses are the same computation."""
 
-BY_GRADIENT: dict[str, tuple[str, Callable[..., Tensor]]] = {
-    "MseLossBackward": ("mse_loss", functional.mse_loss),
-    "SmoothL1LossBackward": ("smooth_l1_loss", functional.smooth_l1_loss),
-    "HuberLossBackward": ("huber_loss", functional.huber_loss),
-    "BinaryCrossEntropyWithLogitsBackward": (
-        "binary_cross_entropy_with_logits", functional.binary_cross_entropy_with_logits,
-    ),
-    "BinaryCrossEntropyBackward": ("binary_cross_entropy", functional.binary_cross_entropy),
-    "MeanBackward": ("l1_loss", functional.l1_loss),
-}  # fmt: skip
+BY_GRADIENT: dict[str, tuple[Callable[..., Tensor], ...]] = {
+    "MseLossBackward": (functional.mse_loss,),
+    "SmoothL1LossBackward": (functional.smooth_l1_loss,),
+    "HuberLossBackward": (functional.huber_loss,),
+    "BinaryCrossEntropyWithLogitsBackward": (functional.binary_cross_entropy_with_logits,),
+    "BinaryCrossEntropyBackward": (functional.binary_cross_entropy,),
+    "MeanBackward": (functional.l1_loss, functional.mse_loss),
+    # cross_entropy is a log-softmax and this loss; it comes first, as it is the usual call.
+    "NllLossBackward": (functional.cross_entropy, functional.nll_loss),
+}
 """The loss functions that a loss tensor's gradient function reveals."""
 
 
@@ -111,7 +111,7 @@ def link_of(
         targets: given to `Watch.step`.
     """
     wanted = float(loss.detach().double().mean())
-    for name, function in _criteria(criterion, loss):
+    for name, function in criteria(criterion, loss):
         for shape in SHAPES:
             for label, activation in ACTIVATIONS:
                 # The most common forms come first in each list, so that the search usually ends at
@@ -147,21 +147,24 @@ def _dense_link(
     return None
 
 
-def _criteria(
+def criteria(
     criterion: Callable[..., Tensor] | None, loss: Tensor
 ) -> Iterator[tuple[str, Callable[..., Tensor]]]:
+    """Return name and function of the criteria that may have given a loss, the likely first.
+
+    Args:
+        criterion: given to `watch`; None infers it from the loss tensor.
+        loss: of the loop, a scalar.
+    """
     if criterion is not None:
         name = getattr(criterion, "__name__", type(criterion).__name__)
         yield name, criterion
         return
     # autograd numbers its classes, as in MseLossBackward0.
     found = type(loss.grad_fn).__name__.rstrip("0123456789") if loss.grad_fn is not None else ""
-    if found.startswith("NllLoss"):
-        # cross_entropy is a log-softmax and this loss; it comes first, as it is the usual call.
-        yield "cross_entropy", functional.cross_entropy
-        yield "nll_loss", functional.nll_loss
-    elif found in BY_GRADIENT:
-        yield BY_GRADIENT[found]
+    known = "NllLossBackward" if found.startswith("NllLoss") else found
+    for function in BY_GRADIENT.get(known, ()):
+        yield function.__name__, function
 
 
 def _chain(

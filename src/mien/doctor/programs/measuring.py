@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mien.doctor.programs.broadcast import pairing
 from mien.doctor.programs.calls import call_as, form_of
 from mien.doctor.programs.inspection import is_lazy
 from mien.doctor.programs.link import link_of
@@ -226,6 +227,8 @@ class Measuring(Recording):
                 self.link_tries += 1
                 with weights_before(probe, self.criterion, labels):
                     self.link = link_of(self.criterion, loss, probe.output, labels)
+                    given = (loss, probe.output, labels)
+                    self.paired = self.paired or pairing(self.criterion, self.link, *given)
             if self.link is None:
                 return None
             self.outputs.add(self.link, probe.output, labels)

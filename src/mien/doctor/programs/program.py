@@ -145,10 +145,10 @@ class Broadcast:
         outputs: shape of a batch's outputs.
         targets: shape of its targets.
         result: shape in which each output meets each target.
-        loss: of the batch, in evaluation mode.
+        loss: of the batch: of a measured step, or of a kept one in evaluation mode.
         equal_loss: of the same outputs in the shape of the targets.
         steps: recorded losses that were compared with the best constant's, none of them below it; 0
-            for targets of several values, such as masks.
+            for targets of several values, such as masks, and where a measured step proves it.
         is_reproduced: whether a loss of the loop was computed again, so that the shapes are known
             to be those that the criterion received.
     """

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mien.doctor.programs.link import Link
     from mien.doctor.programs.losses import Plateau
     from mien.doctor.programs.probe import StepRow
+    from mien.doctor.programs.program import Broadcast
 
 MAX_ERROR_CHARACTERS = 300
 
@@ -88,6 +89,7 @@ class Recording:
         self.outputs = OutputSummary()
         self.link: Link | None = None
         self.link_tries = 0
+        self.paired: Broadcast | None = None
         self.evaluations = self.train_mode_evaluations = self.validated = 0
         self.waits: list[tuple[float, float]] = []
         self.memory: list[tuple[int, float]] = []

@@ -115,7 +115,7 @@ def targets_broadcast(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "serious",
         "outputs and targets have different shapes, and the loss compares each with each",
         f"Outputs of shape {found.outputs} and targets of shape {found.targets} broadcast to "
-        f"{found.result} in {program.loss_name or 'the loss'}. On a kept batch the loss is "
+        f"{found.result} in {program.loss_name or 'the loss'}. Of one batch the loss is "
         f"{found.loss:.3g}; with equal shapes it is {found.equal_loss:.3g}.{bound}",
         remedy,
         (),
