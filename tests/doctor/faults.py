@@ -246,6 +246,15 @@ def mostly_common() -> Predictions:
     return Predictions(truth, np.eye(3)[given] + 0.01, np.eye(3)[truth] + 0.01)
 
 
+def prefers(label: int, given: Predictions) -> Predictions:
+    """The same predictions, but every second example of another class is taken for `label`."""
+    assert given.probs_nk is not None
+    probs = given.probs_nk.copy()
+    taken = np.flatnonzero(given.y_true_n != label)[::2]
+    probs[taken] = np.eye(3)[label] + 0.01
+    return replace(given, probs_nk=probs)
+
+
 FLAT = {"losses": (1.0,) * 8, "peaks": (1.1,) * 8}
 FAULTS: dict[str, dict[str, Any]] = {
     "diverged": {
@@ -327,6 +336,14 @@ FAULTS: dict[str, dict[str, Any]] = {
             metrics(i, validation_loss=1 / i, validation_accuracy=0.9 - 0.1 / i)
             for i in range(1, EPOCHS + 1)
         ],
+    },
+    "class-weights-too-strong": {
+        "program": program(
+            settings=Settings(
+                weights=tuple(ClassWeight("abc"[i], 300, (1.0, 1.0, 90.0)[i], i) for i in range(3))
+            )
+        ),
+        "validation": prefers(2, predictions(1000, 0.9, 2)),
     },
     "accuracy-misleads": {"validation": mostly_common(), "program": program()},
     "class-confusion": {

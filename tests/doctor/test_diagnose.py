@@ -299,3 +299,13 @@ def test_a_network_is_narrowed_until_it_is_no_longer_too_large(
     # Half the width has a quarter of the parameters; an eighth is as far as it goes.
     if parameters < 64e6:
         assert parameters * (width / 24) ** 2 / 2000 <= Thresholds().parameters_per_image
+
+
+def test_inputs_that_are_not_scaled_come_before_what_may_follow_from_them() -> None:
+    pixels = FAULTS["invalid-inputs"]["pixels"]
+    rate = {"pixels": pixels, "signals": FAULTS["learning-rate-too-high"]["signals"]}
+    assert names(healthy(**rate)) == ["invalid-inputs", "learning-rate-too-high"]
+    # Also before what was observed itself, with high confidence.
+    broken = {**FAULTS["diverged"], "pixels": pixels}
+    assert names(healthy(**broken))[:2] == ["invalid-inputs", "diverged"]
+    assert names(healthy(**FAULTS["learning-rate-too-high"])) == ["learning-rate-too-high"]

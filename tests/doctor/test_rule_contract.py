@@ -172,6 +172,9 @@ def test_the_declared_docs_lead_to_the_rule_s_section(name: str) -> None:
 def test_findings_are_explained_by_rules_that_exist() -> None:
     for one in RULES.values():
         assert one.explained_by <= set(RULES) - {one.name}
+        assert one.follows <= set(RULES) - {one.name} - one.explained_by
+        # No circle: what it may follow from follows from nothing.
+        assert all(not RULES[cause].follows for cause in one.follows)
 
 
 def test_a_rule_is_registered_once_and_declares_what_it_needs() -> None:

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien import doctor
+from mien.doctor.programs.supply import gather
 
 Batch = tuple[Tensor, Tensor]
 NEW = {
     "targets-out-of-range", "class-weights-reversed", "label-smoothing-too-strong", "loss-summed",
     "momentum-too-high", "optimizer-replaced", "unused-optimizer", "gradients-discarded",
-    "gradients-accumulate", "weight-decay-too-strong",
+    "gradients-accumulate", "weight-decay-too-strong", "class-weights-too-strong",
+    "exploding-gradients", "learning-rate-too-high",
 }  # fmt: skip
 
 
@@ -116,6 +118,61 @@ def test_class_weights_that_balance_or_do_nothing() -> None:
     # Equal counts: weights have reasons of their own.
     even = blobs()
     assert fit(nn.CrossEntropyLoss(weight=torch.tensor([1.0, 1.1, 5.0])), even) == set()
+
+
+def overlapping(fraction: float) -> Batch:
+    """Two classes that overlap; `fraction` of the examples are positive."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(500, 8, generator=generator)
+    score = x[:, 0] + x[:, 1] * x[:, 2] + 0.7 * torch.randn(500, generator=generator)
+    return x, (score > score.quantile(1 - fraction)).float()[:, None]
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.5])
+def test_a_class_weight_that_does_far_more_than_balance(fraction: float) -> None:
+    data = overlapping(fraction)
+    strong = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(100.0))
+    assert fit(strong, data) == {"class-weights-too-strong"}
+    x, y = data[0], data[1][:, 0].long()
+    classes = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 100.0]))
+    assert fit(classes, (x, y), model=network(2)) == {"class-weights-too-strong"}
+    # What balances, and what favours a class a little.
+    for weight in (1.0, (1 - fraction) / fraction, 4.0):
+        sound = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(weight))
+        assert fit(sound, data) == set()
+        pair = nn.CrossEntropyLoss(weight=torch.tensor([1.0, weight]))
+        assert fit(pair, (x, y), model=network(2)) == set()
+
+
+def test_a_strong_class_weight_that_does_no_harm_has_no_finding() -> None:
+    x, y = blobs()
+    separate = 3 * torch.eye(8)[y] + 0.1 * x, (y == 2).float()[:, None]
+    strong = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(100.0))
+    assert fit(strong, separate, epochs=20) == set()
+
+
+def test_the_chance_level_knows_the_weight_of_positive_examples() -> None:
+    x, y = overlapping(0.25)
+    # On the kept examples: the best constant of the criterion itself.
+    kept = y[:300]
+    for weight in (1.0, 3.0, 100.0):
+        criterion = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(weight))
+        model = network(1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+        with doctor.watch(model, optimizer, loss=criterion, every=1) as watch:
+            for rows in torch.arange(300).split(20):
+                loss = criterion(model(x[rows]), y[rows])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                watch.step(loss, x[rows], y[rows])
+        evidence = gather(watch)
+        logits = torch.linspace(-6, 10, 4001)
+        best = min(float(criterion(torch.full_like(kept, float(v)), kept)) for v in logits)
+        assert evidence.chance == pytest.approx(best, rel=1e-3)
+        assert evidence.program is not None
+        half = float(criterion(torch.zeros_like(kept), kept))
+        assert evidence.program.uniform == pytest.approx(half, rel=1e-5)
 
 
 def test_label_smoothing() -> None:

@@ -27,7 +27,8 @@ class Diagnosis:
     """What the rules say of a training.
 
     Attributes:
-        findings: those of high confidence first, then the serious ones.
+        findings: those of high confidence first, then the serious ones; a cause before what may
+            follow from it.
         not_judged: name of each rule that abstained → the reason.
     """
 
@@ -69,7 +70,22 @@ def judge(evidence: Evidence, rules: Iterable[Rule], limits: Thresholds | None =
     # Explained findings explain others in turn: all names count, also of those left out.
     names = {finding.name for finding in found}
     kept = [f for f in found if not names & RULES[f.name].explained_by]
-    return Diagnosis(sorted(kept, key=_order), not_judged)
+    return Diagnosis(_causes_first(sorted(kept, key=_order)), not_judged)
+
+
+def _causes_first(findings: list[Finding]) -> list[Finding]:
+    """Return findings in their order, but each after those that may be its cause."""
+    placed: dict[str, Finding] = {}
+
+    def place(finding: Finding) -> None:
+        for cause in findings:
+            if cause.name in RULES[finding.name].follows and cause.name not in placed:
+                place(cause)
+        placed.setdefault(finding.name, finding)
+
+    for finding in findings:
+        place(finding)
+    return list(placed.values())
 
 
 def _order(finding: Finding) -> tuple[bool, bool, bool]:

@@ -43,6 +43,7 @@ class Rule:
         severities: that its finding may have.
         explained_by: names of findings of which this one is a consequence: it is left out beside
             them.
+        follows: names of findings that may be its cause, and are listed before it.
         check: the function.
     """
 
@@ -50,6 +51,7 @@ class Rule:
     needs: tuple[Requirement, ...]
     severities: tuple[Severity, ...]
     explained_by: frozenset[str]
+    follows: frozenset[str]
     check: Check
 
     @property
@@ -75,6 +77,7 @@ def rule(
     needs: tuple[Requirement, ...],
     severities: tuple[Severity, ...] = ("warning",),
     explained_by: Iterable[str] = (),
+    follows: Iterable[str] = (),
 ) -> Callable[[C], C]:
     """Register the decorated function as a rule, see `Rule`; the function stays as it is.
 
@@ -87,7 +90,9 @@ def rule(
         raise ValueError(f"rule {name!r}: declare the evidence it needs")
 
     def register(check: C) -> C:
-        RULES[name] = Rule(name, needs, severities, frozenset(explained_by), check)
+        RULES[name] = Rule(
+            name, needs, severities, frozenset(explained_by), frozenset(follows), check
+        )
         return check
 
     return register
@@ -129,6 +134,7 @@ LEARNS_NOTHING = frozenset(
         "targets-broadcast",
         "targets-out-of-range",
         "label-smoothing-too-strong",
+        "class-weights-too-strong",
         "loss-summed",
         "momentum-too-high",
         "weight-decay-too-strong",
@@ -156,6 +162,7 @@ UNSOUND_LOOP = frozenset(
         "examples-mixed",
         "targets-broadcast",
         "targets-out-of-range",
+        "class-weights-too-strong",
         "loss-summed",
         "momentum-too-high",
         "gradients-discarded",

@@ -106,6 +106,8 @@ class Thresholds:
         weight_slope: slope of the logarithm of class weights over that of the classes' counts above
             which the common classes are favoured.
         count_ratio: most over least labels of a class from which weights are compared with them.
+        weight_excess: labels of a class times its weight over those of the other classes (median)
+            from which the weights do more than balance them.
         momentum: momentum up to which its horizon is no matter, however short the training.
         decay_ratio: L2 weight decay over the gradient above which it outweighs the gradient.
         target_offset: distance of the targets' mean from 0, in their deviations, from which it
@@ -212,6 +214,7 @@ class Thresholds:
     label_smoothing: float = 0.3
     weight_slope: float = 0.3
     count_ratio: float = 1.5
+    weight_excess: float = 10.0
     momentum: float = 0.95
     decay_ratio: float = 1.0
     target_offset: float = 1.0

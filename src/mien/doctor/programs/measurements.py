@@ -278,11 +278,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class ClassWeight:
-    """A class that the criterion weights: its name, its training labels and its weight."""
+    """A class that the criterion weights: its name, training labels, weight and number."""
 
     name: str
     count: int
     weight: float
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mien.doctor.programs.inspection import held_by, is_lazy, root_mean_square
 from mien.doctor.programs.measurements import Course, Lag, Progress, Reset
 from mien.doctor.programs.probe import untouched
+from mien.doctor.programs.settings import criterion_setting
 from mien.doctor.programs.trees import map_tensors, rows, tensors
 
 if TYPE_CHECKING:
@@ -208,7 +209,8 @@ def _loss(watch: Recording, model: nn.Module, found: tuple[Any, Any, Link]) -> f
 def _uniform_loss(watch: Recording) -> float | None:
     """Return the loss of outputs of 0, if it is the entropy of as many classes as there are."""
     found = _batch(watch)
-    if found is None:
+    # A weight of the positive examples changes that loss from batch to batch.
+    if found is None or criterion_setting(watch.criterion, "pos_weight") is not None:
         return None
     inputs, targets, link = found
     watch.is_busy = True

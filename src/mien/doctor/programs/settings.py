@@ -98,8 +98,8 @@ def _weights(watch: Recording) -> tuple[ClassWeight, ...]:
     labels = labels[(labels >= 0) & (labels < len(values))]
     counts = torch.bincount(labels, minlength=len(values)).tolist()
     return tuple(
-        ClassWeight(n, int(c), v)
-        for n, c, v in zip(names, counts, values, strict=True)
+        ClassWeight(n, int(c), v, index)
+        for index, (n, c, v) in enumerate(zip(names, counts, values, strict=True))
         if c > 0 and v > 0
     )
 

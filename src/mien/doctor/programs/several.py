@@ -31,8 +31,8 @@ def judge_labels(watch: Recording, task: Task, train: Split, validation: Split |
     counts = train.targets.sum(axis=0)
     task.class_counts_k = np.array([train.targets.size - counts.sum(), counts.sum()])
     task.is_log_loss = True
-    task.chance = _chance(watch, rates) * task.loss_scale
-    task.uniform = math.log(2) * task.loss_scale
+    chance, uniform = constant_losses(watch, rates)
+    task.chance, task.uniform = chance * task.loss_scale, uniform * task.loss_scale
     left_out, other = baseline_scores(train, train.targets, validation, k)
     # The baseline is fitted on a part: what is judged beside it is the same part.
     part = len(left_out) or len(train.targets)
@@ -47,16 +47,16 @@ def judge_labels(watch: Recording, task: Task, train: Split, validation: Split |
     )
 
 
-def binary_entropies(rates_k: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the log loss of predicting each base rate, float64 [k]."""
+def constant_losses(watch: Recording, rates_k: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the mean log loss of the best constants and of probabilities of one half.
+
+    Both with the criterion's weights.
+
+    Args:
+        watch: of the loop.
+        rates_k: base rate of each label.
+    """
     p = np.clip(rates_k, 1e-9, 1 - 1e-9)
-    found: NDArray[np.float64] = -(p * np.log(p) + (1 - p) * np.log(1 - p))
-    return found
-
-
-def _chance(watch: Recording, rates: NDArray[np.float64]) -> float:
-    """Return the mean log loss of the best constant, with the criterion's weights."""
-    p = np.clip(rates, 1e-9, 1 - 1e-9)
     positive, weight = (
         _values(criterion_setting(watch.criterion, name), len(p))
         for name in ("pos_weight", "weight")
@@ -64,7 +64,8 @@ def _chance(watch: Recording, rates: NDArray[np.float64]) -> float:
     # The best constant under a weight of the positive examples.
     q = positive * p / (positive * p + 1 - p)
     losses = -(positive * p * np.log(q) + (1 - p) * np.log(1 - q))
-    return float((weight * losses).mean())
+    halves = (positive * p + 1 - p) * math.log(2)
+    return float((weight * losses).mean()), float((weight * halves).mean())
 
 
 def _values(given: Any, k: int) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from mien.doctor.programs.examples import targets_are_inputs
 from mien.doctor.programs.lookahead import predicts_next
 from mien.doctor.programs.optimizers import has_separate_losses
 from mien.doctor.programs.reduction import loss_scale
-from mien.doctor.programs.several import binary_entropies, judge_labels, sigmoid
+from mien.doctor.programs.several import constant_losses, judge_labels, sigmoid
 from mien.doctor.programs.split import Split
 from mien.doctor.programs.splits import baseline_scores, split_of
 from mien.doctor.programs.task import Task
@@ -188,9 +188,8 @@ def _classes(watch: Recording, task: Task, train: Split, validation: Split | Non
     task.is_log_loss = _is_log_loss(watch)
     if task.is_log_loss:
         one_hot = train.targets.shape[1] > 1
-        task.chance = _constant_loss(watch, prior, one_hot=one_hot) * task.loss_scale
-        decisions = 2 if one_hot and "bce" in _loss_name(watch) else k
-        task.uniform = math.log(decisions) * task.loss_scale
+        chance, uniform = _constant_losses(watch, prior, one_hot=one_hot)
+        task.chance, task.uniform = chance * task.loss_scale, uniform * task.loss_scale
     bounded = bool(train.outputs.min() >= 0 and train.outputs.max() <= 1)
     known = _labels(validation) if validation is not None else np.zeros(0, np.int64)
     left_out, other = baseline_scores(train, np.eye(k)[labels], validation, k)
@@ -209,14 +208,19 @@ def _classes(watch: Recording, task: Task, train: Split, validation: Split | Non
     task.add_accuracies()
 
 
-def _constant_loss(watch: Recording, prior: NDArray[np.float64], *, one_hot: bool) -> float:
-    """Return the log loss of the best constant prediction."""
-    if one_hot and "bce" in _loss_name(watch):
-        return float(binary_entropies(prior).mean())  # each class is a decision of its own
+def _constant_losses(
+    watch: Recording, prior: NDArray[np.float64], *, one_hot: bool
+) -> tuple[float, float]:
+    """Return the log loss of the best constant prediction, and of equal probabilities."""
+    if "bce" in _loss_name(watch):
+        # Of one-hot targets each class is a decision of its own.
+        chance, uniform = constant_losses(watch, prior if one_hot else prior[1:])
+        return max(1e-3, chance), uniform
     # Balancing weights make the classes equally likely: the log of their number.
     if getattr(watch.criterion, "weight", None) is not None:
-        return math.log(len(prior))
-    return max(1e-3, float(-(prior[prior > 0] * np.log(prior[prior > 0])).sum()))
+        return math.log(len(prior)), math.log(len(prior))
+    entropy = float(-(prior[prior > 0] * np.log(prior[prior > 0])).sum())
+    return max(1e-3, entropy), math.log(len(prior))
 
 
 def _repeated(row: NDArray[np.float64] | None, count: int) -> NDArray[np.float64] | None:

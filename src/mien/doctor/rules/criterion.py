@@ -13,12 +13,15 @@ from mien.doctor.programs.bars import bars, listed
 from mien.doctor.requirements import PROGRAM
 from mien.doctor.rule import Abstention, rule
 from mien.doctor.rules.rates import diverged, learning_rate_too_high
+from mien.evaluate.bootstrap import wilson
+from mien.evaluate.evaluate import MIN_TRUSTED
 
 if TYPE_CHECKING:
-    from mien.doctor.evidence import Evidence
+    from mien.doctor.evidence import Evidence, Predictions
     from mien.doctor.programs.measurements import ClassWeight
     from mien.doctor.programs.program import Program
     from mien.doctor.thresholds import Thresholds
+    from mien.evaluate.bootstrap import Estimate
 
 LOWEST, HIGHEST = -math.inf, math.inf
 ALLOWED: dict[str, tuple[float, float]] = {
@@ -111,6 +114,60 @@ def _slope(found: tuple[ClassWeight, ...], ratio: float) -> float | None:
     if float(np.std(y)) == 0 or float(np.corrcoef(x, y)[0, 1]) < 0.8:
         return None
     return float(np.polyfit(x, y, 1)[0])
+
+
+@rule(
+    "class-weights-too-strong",
+    needs=(PROGRAM,),
+    explained_by={"targets-out-of-range", "class-weights-reversed"},
+)
+def class_weights_too_strong(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """The criterion weights one class so much that others are taken for it."""
+    found = watched(evidence).settings.weights
+    if len(found) < 2:
+        return None
+    heavy = max(found, key=lambda c: c.weight)
+    others = [c for c in found if c is not heavy]
+    excess = heavy.count * heavy.weight / float(np.median([c.count * c.weight for c in others]))
+    # Of equal weights none is too strong, however common a class is.
+    if excess < limits.weight_excess or heavy.weight == min(c.weight for c in others):
+        return None
+    part, split = evidence.validation, "validation"
+    recalls = _own_and_others(part, heavy.index)
+    if recalls is None:
+        part, split = evidence.train, "training"
+        recalls = _own_and_others(part, heavy.index)
+    if recalls is None or recalls[0].low - recalls[1].high < limits.recall_gap:
+        return None
+    own, rest = recalls
+    return Finding(
+        "class-weights-too-strong",
+        "warning",
+        f"the loss weights {heavy.name} far more than balances the classes",
+        f"{heavy.name} has {heavy.count:,} of {sum(c.count for c in found):,} training labels and "
+        f"the weight {heavy.weight:.3g}: its labels count {excess:.3g} times as much as those of "
+        f"another class. On {split}, {own.value:.1%} of its examples are found and {rest.value:.1%}"
+        " of the others.",
+        f"A weight of {heavy.weight / excess:.2g} balances the classes: pos_weight = negatives / "
+        "positives for BCEWithLogitsLoss, weight = counts.sum() / (len(counts) * counts) for "
+        "CrossEntropyLoss. To find more of one class, move the decision threshold.",
+        (),
+        {"excess": excess, "weight": heavy.weight, "recall": own.value, "others": rest.value},
+        bars("recall", {heavy.name: own.value, "others": rest.value}),
+        "high",
+    )
+
+
+def _own_and_others(part: Predictions, index: int) -> tuple[Estimate, Estimate] | None:
+    """Return the recalls of a class and of all others together; None where either has few."""
+    if part.probs_nk is None or not len(part.y_true_n):
+        return None
+    own = part.y_true_n == index
+    if min(own.sum(), (~own).sum()) < MIN_TRUSTED:
+        return None
+    right = part.probs_nk.argmax(axis=1) == part.y_true_n
+    first, second = (wilson(float(right[rows].sum()), int(rows.sum())) for rows in (own, ~own))
+    return first, second
 
 
 @rule("label-smoothing-too-strong", needs=(PROGRAM,))

@@ -123,7 +123,9 @@ def _scales(columns: Sequence[Column]) -> str:
         "order-ignored",
         "positions-mixed",
         "masks-misaligned",
+        "class-weights-too-strong",
     },
+    follows={"invalid-inputs"},
 )
 def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """Labels are unrelated to the images, in training or in validation."""

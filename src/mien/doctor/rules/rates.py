@@ -59,6 +59,7 @@ LOGITS = (
     needs=(LOSSES,),
     severities=("serious",),
     explained_by=UNSOUND_LOOP,
+    follows={"invalid-inputs"},
 )
 def diverged(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """The loss became NaN or infinite, or ended above the chance-level loss."""
@@ -129,6 +130,8 @@ def _in_order_of_classes(evidence: Evidence, limits: Thresholds) -> bool:
     needs=(MEASURED_STEPS,),
     severities=("serious",),
     explained_by={"diverged", "learning-rate-too-low", "vanishing-gradients"} | UNSOUND_LOOP,
+    # A rate that suits scaled inputs is too high for large ones.
+    follows={"invalid-inputs"},
 )
 def learning_rate_too_high(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Steps reduce the loss by far less than predicted, or increase it."""

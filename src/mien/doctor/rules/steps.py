@@ -131,6 +131,7 @@ def vanishing_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
                   "learning-rate-too-high", "data-not-shuffled", "dropout-too-strong",
                   "tokens-unknown", "penalty-too-strong"}
     | UNSOUND_LOOP,
+    follows={"invalid-inputs"},
 )  # fmt: skip
 def dead_units(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Units have the same output for every image, or are saturated."""
