@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from mien.doctor.integrations.huggingface import loss_of
 from mien.errors import ConfigError
 
 pytestmark = [
@@ -96,3 +98,12 @@ def test_hugging_face(tmp_path: Path) -> None:
     assert len(callback.watch.boundaries) == 3
     assert report.facts["task"] == "classification"
     assert not {"optimizer-not-stepped", "diverged"} & {f.name for f in report.findings}
+
+
+def test_the_loss_of_a_model_for_hugging_face_is_where_the_trainer_finds_it() -> None:
+    loss, logits = torch.tensor(0.7), torch.zeros(4, 3)
+    for output in ({"loss": loss, "logits": logits}, (loss, logits), SimpleNamespace(loss=loss)):
+        assert loss_of(output) is loss
+    nothing: tuple[object, ...] = ({"logits": logits}, (logits,), (), logits)
+    for other in nothing:
+        assert loss_of(other) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mien.doctor.integrations.watching import Watching
@@ -57,7 +58,7 @@ def huggingface_callback(classes: Sequence[str] | None = None) -> Any:  # noqa: 
             inputs = {k: v for k, v in given.items() if isinstance(v, torch.Tensor)}
             labels = inputs.pop("labels", None)
             if torch.is_grad_enabled():
-                self.last = (getattr(output, "loss", None), inputs, labels)
+                self.last = (loss_of(output), inputs, labels)
             elif labels is not None and not model.training:
                 watch.evaluations -= 1  # counted by the watch's own hook already
                 watch.validate(model, inputs, labels)
@@ -74,6 +75,22 @@ def huggingface_callback(classes: Sequence[str] | None = None) -> Any:  # noqa: 
             self.stop()
 
     return DoctorCallback()
+
+
+def loss_of(output: Any) -> Any:
+    """Return the loss among a model's outputs as the Trainer finds it; None where there is none.
+
+    Args:
+        output: a `ModelOutput`, a dictionary with `loss`, or a tuple that begins with the loss.
+    """
+    import torch
+
+    if isinstance(output, Mapping):
+        return output.get("loss")
+    if isinstance(output, tuple):
+        first = output[0] if output else None
+        return first if isinstance(first, torch.Tensor) and first.ndim == 0 else None
+    return getattr(output, "loss", None)
 
 
 def _bare(optimizer: Any) -> torch.optim.Optimizer:
