@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien import doctor
+from mien.doctor.programs.progress import progress_of
 
 NEW = {"weights-reset", "few-examples", "stuck-at-zero", "validated-model-lags",
        "initial-loss-too-high", "tokens-unknown", "background-only"}  # fmt: skip
@@ -157,6 +158,21 @@ def test_outputs_that_are_far_too_large_at_first() -> None:
             model[2].weight.mul_(factor)  # type: ignore[operator]
         found = fit(model, x, y, loss=lambda p, t: functional.cross_entropy(p, t), lr=1e-4)
         assert found - {"few-examples"} == expected
+
+
+def test_a_learning_rate_that_spoils_the_first_step_is_no_initialisation() -> None:
+    x, y = torch.randn(400, 8), torch.randint(0, 3, (400,))
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), 3.0)
+    with doctor.watch(model, optimizer, loss=functional.cross_entropy) as watch:
+        for rows in torch.arange(48).split(16):
+            optimizer.zero_grad()
+            value = functional.cross_entropy(model(x[rows]), y[rows])
+            value.backward()
+            optimizer.step()
+            watch.step(value, x[rows], y[rows])
+    assert max(watch.known_losses()) > 10
+    assert progress_of(watch).first_loss < 2
 
 
 def test_a_segmentation_of_background_alone() -> None:

@@ -259,7 +259,7 @@ class Progress:
         lag: of the validated model behind the watched one; None if it is the same.
         uniform_loss: cross-entropy of equal probabilities for all classes; None where the loss is
             none, or is not known.
-        first_loss: of the first steps.
+        first_loss: the lowest of the first three steps: a step too long raises the later ones.
         last_loss: median of the last steps.
         course: of the loss; None where too few losses or steps were recorded.
     """

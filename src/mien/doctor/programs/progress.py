@@ -71,7 +71,7 @@ def progress_of(watch: Recording) -> Progress:
         stuck_at_zero=_stuck_at_zero(watch),
         lag=_lag(watch, losses),
         uniform_loss=_uniform_loss(watch),
-        first_loss=float(np.mean(losses[:3])) if losses else math.nan,
+        first_loss=float(np.min(losses[:3])) if losses else math.nan,
         last_loss=float(np.median(losses[-16:])) if losses else math.nan,
         course=_course(watch, losses),
     )

@@ -144,7 +144,7 @@ def initial_loss_too_high(evidence: Evidence, limits: Thresholds) -> Finding | N
         "initial-loss-too-high",
         "warning",
         "the initial outputs are far too large",
-        f"The first steps had a loss of {found.first_loss:.3g}, the last ones "
+        f"The first steps had a loss of {found.first_loss:.3g} or more, the last ones "
         f"{found.last_loss:.3g}; equal probabilities for all classes have {uniform:.3g}.",
         "Initialise the last layer with smaller weights, such as std=0.02 for an embedding that is "
         "also the output layer, or divide its outputs by the root of the width.",
