@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,6 +103,38 @@ def test_a_learning_rate_too_high_in_the_first_epoch_alone_is_found() -> None:
     assert "learning-rate-too-high" not in names(healthy(signals=moved, recipe=muon))
     spiked = [epoch(1, losses=(1.2, 500.0, 3.0, 1.1), start=HEALTHY_START), *measured(**dead)[1:]]
     assert "learning-rate-too-high" in names(healthy(signals=spiked))
+
+
+def test_a_loss_that_blew_up_is_a_learning_rate_too_high_also_beside_weight_decay() -> None:
+    # The step that the rate multiplies multiplies weight decay too: 3 times 0.01 is 3% a step.
+    decayed = recipe(optimizer={"lr": 3.0, "weight_decay": 0.01})
+    spiked = [epoch(1, lr=3.0, losses=(1.2, 500.0, 3.0, 1.1), start=HEALTHY_START),
+              *measured(lr=3.0)[1:]]  # fmt: skip
+    underfits = FAULTS["underfitting"]
+    evidence = healthy(**{**underfits, "signals": spiked, "recipe": decayed})
+    assert names(evidence) == ["learning-rate-too-high"]
+
+
+def test_a_run_too_short_for_a_measured_step_is_judged_by_its_loss() -> None:
+    unknown = dict.fromkeys(("gain", "worse", "gradient_norm"))
+    short: dict[str, Any] = {"measured": 0, "layers": {}, **unknown}
+    spiked = [epoch(1, lr=3.0, losses=(1.2, 500.0, 1.2), start=HEALTHY_START, **short)]
+    (finding,) = diagnose(healthy(signals=spiked))
+    assert (finding.name, finding.settings) == ("learning-rate-too-high", ("optimizer.lr=0.3",))
+    assert finding.evidence == "At lr 3 the loss rose to 416.7 times its initial value."
+    tuned = [replace(spiked[0], start=replace(HEALTHY_START, loss=0.5))]  # pretrained weights
+    (finding,) = diagnose(healthy(signals=tuned))
+    assert finding.evidence == "At lr 3 the loss rose to 455.1 times the chance-level loss."
+    calm = apply_rules(healthy(signals=[epoch(1, losses=(1.2, 1.1), **short)]))
+    assert "no training step was measured" in calm.not_judged["learning-rate-too-high"]
+
+
+def test_a_rate_far_above_a_range_test_is_a_plain_multiple_of_it() -> None:
+    test = RangeTest((1e-4, 1e-2), (1.1, 3.0), (1.0, -9.0), 1e-3, 0.00031)
+    ended = measured(lr=3.0, losses=(20.0,))
+    finding = diagnose(healthy(signals=ended, range_test=test))[0]
+    assert finding.evidence.startswith("The training loss ended at 20.00")
+    assert "this rate is 9,677 times that" in finding.evidence
 
 
 def test_gradients_spoilt_by_steps_are_not_blamed_on_the_network() -> None:

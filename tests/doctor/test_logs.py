@@ -121,10 +121,10 @@ def test_other_columns_are_an_error_that_says_which_are_needed(tmp_path: Path) -
 
 def test_a_log_states_no_chance_level_that_it_cannot_know(tmp_path: Path) -> None:
     blank = write_csv(tmp_path / "nan.csv", loss=[math.nan] * 30)
-    assert diagnose_logs(blank).findings[0].evidence == "the loss became nan in row 1."
+    assert diagnose_logs(blank).findings[0].evidence == "The loss became nan in row 1."
     rising = write_csv(tmp_path / "rising.csv", loss=[*FALLING[:20], *[1e3] * 20])
     evidence = diagnose_logs(rising).findings[0].evidence
-    assert "the training loss ended at 1000.00; at the start it was" in evidence
+    assert "The training loss ended at 1000.00; at the start it was" in evidence
 
 
 def test_the_command_reads_logs_and_fails_on_errors(

@@ -44,6 +44,7 @@ WITHOUT: dict[str, Callable[[Evidence], Evidence]] = {
     "epochs": lambda e: replace(e, history=[]),
     "losses": signals(losses=()),
     "measured steps": signals(measured=0),
+    "measured steps or losses": signals(measured=0, losses=()),
     "gradient norms": signals(gradient_norm=None),
     "layers": signals(layers={}),
     "activations": signals(stuck={}),

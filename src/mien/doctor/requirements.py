@@ -38,6 +38,12 @@ LOSSES = Requirement(
 MEASURED_STEPS = Requirement(
     "measured steps", "no training step was measured", lambda e: bool(at_full_rate(e))
 )
+STEPS_OR_LOSSES = Requirement(
+    "measured steps or losses",
+    MEASURED_STEPS.otherwise,
+    # A run too short for a measured step still has a loss that may blow up.
+    lambda e: bool(at_full_rate(e)) or (e.program is None and bool(loss_curve(e))),
+)
 GRADIENT_NORMS = Requirement(
     "gradient norms",
     "no gradient norm was measured",

@@ -28,7 +28,7 @@ from mien.doctor.facts import (
 )
 from mien.doctor.finding import Finding
 from mien.doctor.plots import loss_plot, rate_plot
-from mien.doctor.requirements import LOSSES, MEASURED_STEPS
+from mien.doctor.requirements import LOSSES, MEASURED_STEPS, STEPS_OR_LOSSES
 from mien.doctor.rule import NO_CHANCE, UNSOUND_LOOP, Abstention, rule
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ def diverged(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | N
         "diverged",
         "serious",
         "the training diverged",
-        f"{how}{beside_chance(evidence)}.{log_of_zero}{beside_range_test(evidence, rate)}",
+        f"{how[:1].upper()}{how[1:]}{beside_chance(evidence)}.{log_of_zero}"
+        f"{beside_range_test(evidence, rate)}",
         f"{LOGITS}, to about {rate / 30:.2g}."
         if log_of_zero
         else "Lower the learning rate by far, and clip the gradient's norm.",
@@ -127,19 +128,22 @@ def _in_order_of_classes(evidence: Evidence, limits: Thresholds) -> bool:
 
 @rule(
     "learning-rate-too-high",
-    needs=(MEASURED_STEPS,),
+    needs=(STEPS_OR_LOSSES,),
     severities=("serious",),
     explained_by={"diverged", "learning-rate-too-low", "vanishing-gradients"} | UNSOUND_LOOP,
     # A rate that suits scaled inputs is too high for large ones.
     follows={"invalid-inputs"},
 )
-def learning_rate_too_high(evidence: Evidence, limits: Thresholds) -> Finding | None:
+def learning_rate_too_high(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """Steps reduce the loss by far less than predicted, or increase it."""
     if learned_well(evidence):
         return None
-    if decay_dominates(evidence, limits.decay_per_step):
-        return None  # weight decay, not the gradient, moves the weights
+    if not at_full_rate(evidence) and not blew_up(evidence, limits):
+        return Abstention(MEASURED_STEPS.otherwise)
     steps = _steps_at_full_rate(evidence)
+    grew = steps.grown > limits.weight_growth or steps.spike > limits.loss_spike
+    if decay_dominates(evidence, limits.decay_per_step) and not grew:
+        return None  # weight decay, not the gradient, moves the weights: it makes them smaller
     overshoots = steps.ratio is not None and steps.ratio < limits.min_reduction_ratio
     # Batches that got worse count even where the mean reduction looks fine.
     worsens = steps.worse > limits.worse_fraction and (
@@ -211,17 +215,21 @@ class _Steps:
     update: float | None
     grown: float
     spike: float
+    level: str  # what `spike` is a multiple of
 
 
 def _steps_at_full_rate(evidence: Evidence) -> _Steps:
     epochs = at_full_rate(evidence)
     return _Steps(
-        max(e.lr for e in epochs),
+        max(e.lr for e in epochs or evidence.signals),
         median_known([e.gain for e in epochs]),
-        float(np.mean([e.worse for e in epochs])),
+        float(np.mean([e.worse for e in epochs])) if epochs else 0.0,
         median_known(list(median_updates(epochs).values())),
         weight_growth(evidence),
         loss_spike(evidence),
+        "its initial value"
+        if initial_loss(evidence) >= chance_loss(evidence)
+        else "the chance-level loss",
     )
 
 
@@ -262,7 +270,7 @@ def _signs(steps: _Steps, limits: Thresholds) -> str:
             "in the first epoch"
         )
     if steps.spike > limits.loss_spike:
-        found.append(f"the loss rose to {_times(steps.spike)} times its initial value")
+        found.append(f"the loss rose to {_times(steps.spike)} times {steps.level}")
     if not found:  # the first epoch's updates alone: later ones are shorter
         found.append("the first epoch's median update-to-weight ratio was above "
                      f"{limits.first_update:g} (1e-3 is usual)")  # fmt: skip
@@ -310,11 +318,15 @@ def beside_range_test(evidence: Evidence, rate: float) -> str:
         return ""
     found = evidence.range_test.suggestion
     times = (
-        f"this rate is {rate / found:.3g} times that"
+        f"this rate is {_multiple(rate / found)} times that"
         if rate >= found
-        else f"that is {found / max(rate, 1e-12):.3g} times this rate"
+        else f"that is {_multiple(found / max(rate, 1e-12))} times this rate"
     )
     return f" A range test suggests {found:g}: {times}."
+
+
+def _multiple(factor: float) -> str:
+    return f"{factor:,.0f}" if 1000 <= factor < 1e6 else f"{factor:.3g}"
 
 
 def found_rate(evidence: Evidence, *, below: float = math.inf, above: float = 0.0) -> float | None:
