@@ -13,6 +13,8 @@ from doctor_cases import Observer, Setup, train
 from doctor_operators import rebuild
 
 FOLDS = 5
+REPEATS = 3
+"""Cross-validations whose probabilities are averaged before labels are corrected."""
 
 
 class BestEpoch(Observer):
@@ -39,7 +41,7 @@ class BestEpoch(Observer):
 class Held(BestEpoch):
     """Predicts the validation data, here a left-out fold, with the weights of the best epoch."""
 
-    guess: torch.Tensor
+    probs: torch.Tensor
 
     def validate(self, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
         super().validate(model, x, y)
@@ -49,7 +51,23 @@ class Held(BestEpoch):
     def end(self) -> None:
         super().end()
         self.model.eval()
-        self.guess = self.model(self.x).argmax(dim=1)
+        self.probs = self.model(self.x).softmax(dim=1)
+
+
+def left_out_probabilities(s: Setup, repeats: int) -> torch.Tensor:
+    """Return each example's class probabilities by models that were fitted on the other folds."""
+    x, y = s.case.x, s.case.y
+    kind = type(s.optimizer).__name__.lower()
+    probs = torch.zeros(len(x), 1 + int(y.max()))
+    for repeat in range(repeats):
+        folds = torch.randperm(len(x)) % FOLDS
+        for fold in range(FOLDS):
+            rest, left = folds != fold, folds == fold
+            held = Held()
+            part = replace(s.case, x=x[rest], y=y[rest], xv=x[left], yv=y[left])
+            train(part, kind, fold + FOLDS * repeat, None, held)
+            probs[left] += held.probs[:, : probs.shape[1]] / repeats
+    return probs
 
 
 def drop_contradicted(s: Setup) -> None:
@@ -57,15 +75,61 @@ def drop_contradicted(s: Setup) -> None:
     x, y = s.case.x, s.case.y
     if y.ndim != 1 or y.is_floating_point():
         return
-    kind, folds = type(s.optimizer).__name__.lower(), torch.randperm(len(x)) % FOLDS
-    kept = torch.zeros(len(x), dtype=torch.bool)
-    for fold in range(FOLDS):
-        rest, left = folds != fold, folds == fold
-        held = Held()
-        part = replace(s.case, x=x[rest], y=y[rest], xv=x[left], yv=y[left])
-        train(part, kind, fold, None, held)
-        kept[left] = held.guess == y[left]
+    kept = left_out_probabilities(s, 1).argmax(dim=1) == y
     s.case = replace(s.case, x=x[kept], y=y[kept])
+
+
+def correct_contradicted(s: Setup) -> None:
+    """Correct labels by confident learning (Northcutt et al. 2021, as in cleanlab).
+
+    An example is of the most probable of those classes whose probability is above the mean one of
+    the examples that are labelled so.
+    """
+    y = s.case.y
+    if y.ndim != 1 or y.is_floating_point():
+        return
+    probs = left_out_probabilities(s, REPEATS)
+    classes = range(probs.shape[1])
+    limits = torch.stack([probs[y == k, k].mean() if bool((y == k).any()) else torch.tensor(1.0)
+                          for k in classes])  # fmt: skip
+    above = probs >= limits
+    likely = torch.where(above, probs, torch.tensor(-1.0)).argmax(dim=1)
+    s.case = replace(s.case, y=torch.where(above.any(dim=1), likely, y))
+
+
+def one_label_each(s: Setup, finding: Any) -> None:
+    """Leave out the copies that the finding names; all examples with several labels otherwise."""
+    x, y = s.case.x, s.case.y
+    labels: dict[bytes, set[int]] = {}
+    keys = [row.numpy().tobytes() for row in x]
+    for key, label in zip(keys, y.tolist(), strict=True):
+        labels.setdefault(key, set()).add(label)
+    names = [finding.numbers.get(name) for name in ("kept", "copied_as")]
+    first, second = (None if n is None else int(n.split()[-1]) for n in names)
+    wrong = [
+        len(labels[key]) > 1 and (first is None or (label == second and first in labels[key]))
+        for key, label in zip(keys, y.tolist(), strict=True)
+    ]
+    kept = ~torch.tensor(wrong)
+    s.case = replace(s.case, x=x[kept], y=y[kept])
+
+
+def join_labels(s: Setup, finding: Any) -> None:
+    """Take the labels in their right order, if it is only their order that is wrong."""
+    assert s.sound is not None
+    right, y = s.sound.y, s.case.y
+    if torch.equal(s.sound.x, s.case.x) and torch.equal(right.sort().values, y.sort().values):
+        s.case = replace(s.case, y=right)
+
+
+def map_labels(s: Setup, finding: Any) -> None:
+    """Map a missing class to itself again, if the finding names the class that it was mapped to."""
+    names = [finding.numbers.get(name) for name in ("class", "merged_into")]
+    if s.sound is None or None in names or len(s.sound.y) != len(s.case.y):
+        return
+    missing, merged = (int(str(n).split()[-1]) for n in names)
+    rows = (s.sound.y == missing) & (s.case.y == merged)
+    s.case = replace(s.case, y=torch.where(rows, s.sound.y, s.case.y))
 
 
 def weight_classes(s: Setup) -> None:

@@ -5,8 +5,9 @@
 ('make sure that those parameters are in the optimizer') counts as the setting that a user would
 find, a rate without a number is changed by 10, 100 and 1,000, as AutoTrainer does itself, and a
 batch and the epochs are doubled up to three times. Sentences about code that no setting stands for
-(residual connections, spectral norm, another depth) and about hardware are not translated; 'audit
-the labels' leaves out the examples that a cross-validated model contradicts.
+(residual connections, spectral norm) and about hardware are not translated; 'audit
+the labels' leaves out the examples that a cross-validated model contradicts, and 'confident
+learning' corrects them.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-import doctor_remedies as remedies
+import doctor_repairs as remedies
 from doctor_cases import Case, Setup
 from doctor_data_settings import (
+    correct_contradicted,
     drop_contradicted,
     drop_in_training,
     remove_target,
@@ -61,6 +63,8 @@ PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"batch ?norm|layer ?norm|normali[sz]ation layer", ("batch norm",)),
     (r"leaky|change the activation|dead (relu|activations)|(to|with) (relu|gelu)", ("leaky relu",)),
     (r"(to|with|use) relu|'relu'|nn\.ReLU|change (the|sigmoid) activation", ("relu",)),
+    (r"kaiming|he_uniform", ("relu, He's weights",)),
+    (r"fewer layers", ("fewer layers",)),
     (r"'selu'|change the activation", ("selu",)),
     (r"'tanh'|change the activation", ("tanh",)),
     (r"initiali[sz](?!ed)|uninitialized|poor weight", ("initialise",)),
@@ -74,6 +78,7 @@ PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
         r"audit labels|data quality|filter them|look at .*(labels|contradict)|check its labels",
         ("no contradicted labels",),
     ),
+    (r"confident learning|cleanlab", ("confident learning",)),
     (
         r"class balance|weight the loss|Loss\(weight|WeightedRandomSampler|classes equally",
         ("class weights", "balanced sampling"),
@@ -95,6 +100,7 @@ PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"shuffle", ("shuffle",)),
     (r"zero_grad|accumulation is working", ("clear gradients",)),
     (r"smaller batch|batch_size=32", ("batch 32",)),
+    (r"Adam may need 0\.003", ("all parameters at 0.003",)),
     (r"in the optimizer|frozen|actually connected", ("train all parameters",)),
     (
         r"leakage|duplicates|overlap|properly separated|held-out|splitting",
@@ -166,15 +172,8 @@ def normalise_layers(s: Setup) -> None:
 def activate(make: Callable[[], nn.Module]) -> Callable[[Setup], None]:
     """Replace each hidden activation; one behind the last layer stays."""
 
-    def visit(module: nn.Module) -> None:
-        children = list(module.named_children())
-        for i, (name, child) in enumerate(children):
-            if isinstance(child, HIDDEN) and i < len(children) - 1:
-                setattr(module, name, make())
-            visit(child)
-
     def change(s: Setup) -> None:
-        visit(s.model)
+        remedies.exchange_hidden(s.model, HIDDEN, make)
 
     return change
 
@@ -241,6 +240,12 @@ def use_sgd(s: Setup) -> None:
     s.optimizer = torch.optim.SGD(optimised(s), lr=0.02, momentum=0.9)
 
 
+def train_all_faster(s: Setup) -> None:
+    remedies.train_all(s, None)
+    for group in s.optimizer.param_groups:
+        group["lr"] = 0.003
+
+
 def lower_beta2(s: Setup) -> None:
     for group in s.optimizer.param_groups:
         if "betas" in group:
@@ -267,7 +272,7 @@ def add_activations(s: Setup) -> None:
 
 
 def as_mien(repair: Callable[[Setup, Finding], None]) -> Callable[[Setup], None]:
-    """Return what bench/doctor_remedies.py does for mien's finding of the same meaning."""
+    """Return what bench/doctor_repairs.py does for mien's finding of the same meaning."""
 
     def change(s: Setup) -> None:
         repair(s, None)  # type: ignore[arg-type]  # these read nothing of the finding
@@ -296,12 +301,15 @@ SETTINGS: dict[str, Callable[[Setup], None]] = {
     "sgd": use_sgd,
     "beta2": lower_beta2,
     "label smoothing": smooth_labels,
+    "relu, He's weights": as_mien(remedies.use_relu_as_he),
+    "fewer layers": as_mien(remedies.take_layers_out),
     "clip": as_mien(remedies.clip),
     "scheduler": as_mien(remedies.step_scheduler),
     "initialise": as_mien(remedies.initialize),
     "no penalty": remove_penalty,
     "no dropout": remove_dropout,
     "no contradicted labels": drop_contradicted,
+    "confident learning": correct_contradicted,
     "class weights": weight_classes,
     "balanced sampling": sample_classes,
     "no target column": as_mien(remove_target),
@@ -310,6 +318,7 @@ SETTINGS: dict[str, Callable[[Setup], None]] = {
     "normalise inputs": as_mien(remedies.normalize),
     "shuffle": as_mien(remedies.shuffle),
     "clear gradients": as_mien(remedies.clear_gradients),
+    "all parameters at 0.003": train_all_faster,
     "train all parameters": as_mien(remedies.train_all),
     "no duplicates": as_mien(remedies.remove_duplicates),
     "same preprocessing": as_mien(remedies.normalize_alike),

@@ -20,9 +20,9 @@ from mien.doctor.programs.columns import (
     target_columns,
 )
 from mien.doctor.programs.constant import common_token_of, foreground_of
+from mien.doctor.programs.contradictory import contradictory
 from mien.doctor.programs.curves import boundaries_of
 from mien.doctor.programs.examples import (
-    keys_of,
     nonfinite_targets,
     targets_are_inputs,
     targets_are_tokens,
@@ -216,7 +216,9 @@ def _data(watch: Recording, task: Task) -> dict[str, Any]:
         whole = max(float(train.std()), 1e-12)
         values["input_shift"] = abs(float(train.mean()) - float(np.nanmean(held))) / whole
         values["input_scale"] = float(np.nanstd(held)) / whole
-    values["contradictory"] = _contradictory(watch.train.inputs, watch.train.targets, task)
+    values["contradictory"], values["copied"] = contradictory(
+        watch.train.inputs, watch.train.targets, task
+    )
     values["nonfinite_targets"] = nonfinite_targets(watch.train)
     values["targets_are_inputs"] = targets_are_inputs(watch.train)
     values["has_targets"] = bool(watch.order.batches)
@@ -231,25 +233,6 @@ def _data(watch: Recording, task: Task) -> dict[str, Any]:
     length = watch.order.epoch_length()
     values["repeated_order"] = bool(length and len(set(keys[:length])) > 2)
     return values
-
-
-def _contradictory(inputs: list[Any], batches: list[Any], task: Task) -> float:
-    """Return the fraction of distinct training inputs that occur with several labels."""
-    labels = [next((t for t in tensors(batch)), None) for batch in batches]
-    if task.kind not in ("classification", "binary") or any(
-        t is None or t.ndim != 1 for t in labels
-    ):
-        return 0.0
-    keys = keys_of(inputs)
-    if keys is None:
-        return 0.0
-    joined = torch.cat([t.cpu().double() for t in labels if t is not None]).tolist()
-    found: dict[bytes, set[float]] = {}
-    for key, label in zip(keys, joined, strict=True):
-        if key is not None:
-            found.setdefault(key, set()).add(label)
-    several = sum(len(known) > 1 for known in found.values())
-    return several / len(found) if several > 1 else 0.0
 
 
 def _class_runs(watch: Recording, task: Task) -> float | None:

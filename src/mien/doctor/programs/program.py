@@ -212,6 +212,7 @@ class Program:
         epochs: finished epochs, counted by `Watch.validate` or by repeated batches; 0 if unknown.
         contradictory: fraction of sampled training examples whose inputs also occur with another
             label.
+        copied: classes a and b where nearly all examples of a come a second time as b; or None.
         nonfinite_inputs: fraction of sampled examples that hold NaN or infinity.
         nonfinite_targets: the same of their targets.
         targets_are_inputs: whether all sampled targets equal their inputs, as an autoencoder's.
@@ -315,6 +316,7 @@ class Program:
     repeated_order: bool = False
     epochs: int = 10
     contradictory: float = 0.0
+    copied: tuple[int, int] | None = None
     nonfinite_inputs: float = 0.0
     nonfinite_targets: float = 0.0
     targets_are_inputs: bool = False

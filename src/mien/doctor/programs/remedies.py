@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mien.doctor.finding import Finding, Plot
+from mien.doctor.programs.slow_rates import beside_slow_sgd
 from mien.doctor.requirements import PROGRAM
 from mien.doctor.rule import RULES
 from mien.doctor.thresholds import Thresholds
@@ -13,8 +14,11 @@ from mien.errors import counted
 
 if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence
+    from mien.doctor.programs.program import Program
 
 FEW_STEPS = Thresholds().few_steps
+LARGE_BATCH = 128
+"""Batch size from which smaller batches are the way to more steps."""
 
 NOTES = frozenset({"validation-too-small", "validation-class-counts"})
 """Findings that are worth knowing and no fault: small public data sets have such splits."""
@@ -26,8 +30,9 @@ REMEDIES = {
     "learning-rate-too-low": "Raise the learning rate{lr}.",
     "exploding-gradients": "Clip gradients with torch.nn.utils.clip_grad_norm_("
     "model.parameters(), 1.0), add a normalisation layer, or lower the learning rate.",
-    "vanishing-gradients": "Use ReLU or GELU instead of sigmoid or tanh, a normalisation layer, "
-    "residual connections, or fewer layers.",
+    "vanishing-gradients": "Use ReLU or GELU instead of sigmoid or tanh; in a deep network also a "
+    "normalisation layer before each of them, or weights by torch.nn.init.kaiming_normal_. "
+    "Residual connections or fewer layers help as well.",
     "dead-units": "Use torch.nn.LeakyReLU(), a lower learning rate, or a normalisation layer "
     "before the activation.",
     "batch-norm-statistics": "Use larger batches, train longer so that the running statistics "
@@ -38,7 +43,8 @@ REMEDIES = {
     "data-leakage": "Remove duplicates before splitting, and split by subject or source.",
     "domain-shift": "Take validation data from the same source, preprocessed in the same way.",
     "label-noise": "Look at the examples whose labels cross-validated predictions contradict, "
-    "correct or leave them out; CrossEntropyLoss(label_smoothing=0.1) bears some noise.",
+    "correct or leave them out (confident learning, as cleanlab.filter.find_label_issues does it); "
+    "CrossEntropyLoss(label_smoothing=0.1) bears some noise.",
     "class-imbalance": "Use CrossEntropyLoss(weight=...) or a WeightedRandomSampler, or add "
     "examples of the rare class.",
     "class-never-predicted": "Weight the loss by class, train longer, or check its labels.",
@@ -46,7 +52,8 @@ REMEDIES = {
     "overfitting": "Augment, add dropout or weight decay, stop at the lowest validation loss, or "
     "add examples.",
     "model-too-large": "Use a narrower network.",
-    "model-too-small": "Use a wider or deeper network.",
+    "model-too-small": "Use a wider or deeper network. If that fits the training data no better, "
+    "look at the labels that cross-validated predictions contradict (confident learning).",
     "underfitting": "Train longer, use a larger network, or regularise less.",
     "validation-too-small": "Hold out more examples, or use cross-validation.",
     "validation-class-counts": "Hold out more examples of these classes (a stratified split).",
@@ -92,32 +99,66 @@ def _remedy(finding: Finding, evidence: Evidence) -> str:
             "Replace the constant by the column's median, and add a column that says where. " + text
         )
     program = evidence.program
-    slow = program is not None and program.settings.is_plain_sgd and not program.settings.momentum
-    if finding.name == "learning-rate-too-low" and slow:
-        text += (
-            " SGD without momentum is slow: use momentum=0.9, or an adaptive optimizer such as "
-            "torch.optim.AdamW with its default rate."
-        )
+    if finding.name == "learning-rate-too-low":
+        text += beside_slow_sgd(evidence)
     if finding.numbers.get("cause"):
         text = finding.remedy  # the rule knows of it from the loop alone
     elif finding.name == "diverged" and evidence.reason.endswith(" in step 1"):
         text = FROM_THE_START
     elif finding.name == "underfitting" and program is not None and program.steps < FEW_STEPS:
-        are = "is" if program.steps == 1 else "are"
-        text = (
-            f"Train longer: {counted(program.steps, 'step')} {are} few. Otherwise use a larger "
-            "network, or regularise less."
-        )
+        text = _more_steps(program)
     elif finding.name == "underfitting" and not finding.numbers.get("learns", 1):
         text = (
             "A larger network does not help: see whether it can fit 32 examples, and look at the "
             "weight decay, clipping, and what is reset or frozen."
         )
+    return _by_numbers(finding) or text
+
+
+def _by_numbers(finding: Finding) -> str:
+    """Return what to do in a special case that the finding's numbers tell; '' in others."""
     if finding.name == "batch-norm-statistics" and finding.numbers.get("still"):
-        text = "Use momentum=0.1, PyTorch's default: near 0, running statistics hardly change."
+        return "Use momentum=0.1, PyTorch's default: near 0, running statistics hardly change."
     if finding.name == "class-imbalance" and finding.severity == "serious":
-        text = "Add examples of the missing class, or correct the mapping of its labels."
-    return text
+        return _missing_class(finding)
+    if finding.name == "label-noise" and finding.numbers.get("contradictory"):
+        return _one_label(finding)
+    return ""
+
+
+def _more_steps(program: Program) -> str:
+    """Return how a training of few steps gets more of them."""
+    are = "is" if program.steps == 1 else "are"
+    text = f"Train longer: {counted(program.steps, 'step')} {are} few."
+    if program.batch_size >= LARGE_BATCH:
+        text = (
+            f"Use smaller batches, such as 32, or train longer: {counted(program.steps, 'step')} "
+            f"with batches of {program.batch_size:,} {are} few."
+        )
+    return f"{text} Otherwise use a larger network, or regularise less."
+
+
+def _missing_class(finding: Finding) -> str:
+    """Return what to do about a class without a training example."""
+    merged = finding.numbers.get("merged_into")
+    if merged is None:
+        return "Add examples of the missing class, or correct the mapping of its labels."
+    return (
+        f"Correct the mapping of the training labels: it seems to turn {finding.numbers['class']} "
+        f"into {merged}. If the class has no examples, add some."
+    )
+
+
+def _one_label(finding: Finding) -> str:
+    """Return what to do about examples that occur with several labels."""
+    text = "Look at the examples that occur twice, and keep one label each."
+    kept, copied = finding.numbers.get("kept"), finding.numbers.get("copied_as")
+    if kept is None:
+        return text
+    return (
+        f"{text} Nearly all examples of {kept} come a second time as {copied}, and most of "
+        f"{copied} do not come as {kept}: leave these copies in {copied} out."
+    )
 
 
 def _plot_in_words(plot: Plot) -> Plot:

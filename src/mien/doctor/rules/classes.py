@@ -32,6 +32,8 @@ POORLY_TRAINED = LEARNS_NOTHING | {
     "class-weights-reversed",
 }
 """Findings after which a class that is not found is no surprise."""
+MERGED = 0.6
+"""Fraction of a missing class that another one must seem to hold."""
 MIN_PREDICTABLE = 20
 """Validation images of a class below which it may be missed by chance."""
 
@@ -71,21 +73,45 @@ def class_imbalance(evidence: Evidence, limits: Thresholds) -> Finding | None:
     missing = counts[rarest] == 0
     if missing and evidence.program is not None and label_encoding(evidence, limits):
         return None  # no label is encoded so, in either split
+    merged, seen = _merged_into(evidence, rarest) if missing else (None, "")
     return Finding(
         "class-imbalance",
         "serious" if missing else "warning",
         f"{labels[rarest]} is {'missing from' if missing else 'rare in'} training, and nothing "
         "compensates for it",
         f"Training holds {counted(round(counts[rarest]), 'image')} of {labels[rarest]} and "
-        f"{counts[commonest]:,.0f} of {labels[commonest]}{found}.",
+        f"{counts[commonest]:,.0f} of {labels[commonest]}{found}.{seen}",
         "Add images of it to the source of mien data import."
         if missing
         else "Add images of it, or weight the loss by class.",
         () if missing else ("loss.class_weights=balanced",),
-        {"ratio": None if missing else ratio, "class": labels[rarest]},
+        {"ratio": None if missing else ratio, "class": labels[rarest], "merged_into": merged},
         Plot("bars", "training images", labels, {"images": [float(n) for n in counts]},
              xlabel=""),
     )  # fmt: skip
+
+
+def _merged_into(evidence: Evidence, missing: int) -> tuple[str | None, str]:
+    """Return which class a class without a training example seems to be labelled as, and why.
+
+    Its validation examples are taken for that class, which is as much more common in training than
+    in validation as the missing one should be. None and '' where nothing shows such a class.
+    """
+    held, labels = evidence.validation, evidence.recipe.predicted_labels
+    rows = held.y_true_n == missing
+    if evidence.program is None or held.probs_nk is None or rows.sum() < MIN_PREDICTABLE:
+        return None, ""
+    taken = np.bincount(held.probs_nk[rows].argmax(axis=1), minlength=len(labels)) / rows.sum()
+    other = int(taken.argmax())
+    counts = evidence.class_counts_k[: len(labels)]
+    trained, own = counts[other] / counts.sum(), float((held.y_true_n == other).mean())
+    if other == missing or taken[other] < MERGED or trained < own + MERGED * rows.mean():
+        return None, ""
+    text = (
+        f" {taken[other]:.0%} of its validation examples are predicted as {labels[other]}, which "
+        f"makes up {trained:.0%} of training and {own:.0%} of validation."
+    )
+    return labels[other], text
 
 
 @rule(

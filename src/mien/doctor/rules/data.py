@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from mien.doctor.evidence import Evidence, Predictions
     from mien.doctor.programs.measurements import Column
+    from mien.doctor.programs.program import Program
     from mien.doctor.thresholds import Thresholds
     from mien.evaluate.bootstrap import Estimate
 
@@ -288,7 +289,7 @@ def label_noise(evidence: Evidence, limits: Thresholds) -> Finding | Abstention 
         return Abstention("the targets are rater votes, which carry their own uncertainty")
     program = evidence.program
     if program is not None and program.contradictory > limits.contradictory:
-        return _contradictory(program.contradictory, limits)
+        return _contradictory(program, evidence.recipe.predicted_labels, limits)
     train, validation = evidence.train, evidence.validation
     in_train = confident_error(train.y_true_n, train.baseline_nk)
     in_validation = confident_error(validation.y_true_n, validation.baseline_nk)
@@ -330,7 +331,9 @@ def label_noise(evidence: Evidence, limits: Thresholds) -> Finding | Abstention 
     )
 
 
-def _contradictory(fraction: float, limits: Thresholds) -> Finding:
+def _contradictory(program: Program, labels: tuple[str, ...], limits: Thresholds) -> Finding:
+    fraction = program.contradictory
+    kept, copied = (labels[k] for k in program.copied) if program.copied else (None, None)
     return Finding(
         "label-noise",
         "warning",
@@ -339,7 +342,7 @@ def _contradictory(fraction: float, limits: Thresholds) -> Finding:
         "one of the labels is wrong, or the images lack what would tell the classes apart.",
         "Look at the duplicates, and keep one label each.",
         (),
-        {"contradictory": fraction},
+        {"contradictory": fraction, "kept": kept, "copied_as": copied},
         bars("fraction", {"with several labels": fraction}, limits.contradictory),
     )
 

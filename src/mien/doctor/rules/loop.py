@@ -9,6 +9,7 @@ import numpy as np
 from mien.doctor.facts import watched
 from mien.doctor.finding import Finding
 from mien.doctor.programs.bars import bars, listed
+from mien.doctor.programs.slow_rates import beside_untried_rate
 from mien.doctor.requirements import PROGRAM
 from mien.doctor.rule import Abstention, rule
 from mien.errors import counted
@@ -93,7 +94,8 @@ def parameters_not_optimized(evidence: Evidence, limits: Thresholds) -> Finding 
         f"{len(names)} of {program.total_parameters} parameter tensors have a gradient and are in "
         f"no optimiser: {listed(names)}.",
         "Create the optimiser from model.parameters(), after the model has its final layers and "
-        "device; set requires_grad=False for what should stay as it is.",
+        "device; set requires_grad=False for what should stay as it is."
+        + beside_untried_rate(evidence),
         (),
         {"not_optimized": len(names), "parameters": program.total_parameters},
         bars("parameter tensors", {"in the model": program.total_parameters,
