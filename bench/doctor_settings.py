@@ -60,6 +60,7 @@ PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"warm-?up", ("warmup",)),
     (r"decaying schedule|ReduceLROnPlateau|cosine", ("cosine",)),
     (r"check the scheduler", ("scheduler",)),
+    (r"leave the scheduler out", ("no scheduler",)),
     (r"batch ?norm|layer ?norm|normali[sz]ation layer", ("batch norm",)),
     (r"leaky|change the activation|dead (relu|activations)|(to|with) (relu|gelu)", ("leaky relu",)),
     (r"(to|with|use) relu|'relu'|nn\.ReLU|change (the|sigmoid) activation", ("relu",)),
@@ -246,6 +247,10 @@ def train_all_faster(s: Setup) -> None:
         group["lr"] = 0.003
 
 
+def leave_scheduler_out(s: Setup) -> None:
+    s.scheduler = None
+
+
 def lower_beta2(s: Setup) -> None:
     for group in s.optimizer.param_groups:
         if "betas" in group:
@@ -303,6 +308,7 @@ SETTINGS: dict[str, Callable[[Setup], None]] = {
     "label smoothing": smooth_labels,
     "relu, He's weights": as_mien(remedies.use_relu_as_he),
     "fewer layers": as_mien(remedies.take_layers_out),
+    "no scheduler": leave_scheduler_out,
     "clip": as_mien(remedies.clip),
     "scheduler": as_mien(remedies.step_scheduler),
     "initialise": as_mien(remedies.initialize),

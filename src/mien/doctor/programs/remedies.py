@@ -47,7 +47,8 @@ REMEDIES = {
     "CrossEntropyLoss(label_smoothing=0.1) bears some noise.",
     "class-imbalance": "Use CrossEntropyLoss(weight=...) or a WeightedRandomSampler, or add "
     "examples of the rare class.",
-    "class-never-predicted": "Weight the loss by class, train longer, or check its labels.",
+    "class-never-predicted": "Weight the loss by class, train longer, or check its labels "
+    "(confident learning lists those that cross-validated predictions contradict).",
     "class-recall": "Weight or sample the classes equally, or add examples of that class.",
     "overfitting": "Augment, add dropout or weight decay, stop at the lowest validation loss, or "
     "add examples.",

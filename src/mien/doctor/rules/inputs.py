@@ -285,7 +285,8 @@ def class_confusion(evidence: Evidence, limits: Thresholds) -> Finding | None:
         f"predicted as {labels[j]}; the other classes have a median recall of {others:.0%}.",
         f"{_flips(evidence)}Look at the labels of these two classes: they may be exchanged or "
         "merged (confident learning, as cleanlab.filter.find_label_issues does it, lists the "
-        "labels that cross-validated predictions contradict). Otherwise add examples of both.",
+        "labels that cross-validated predictions contradict). Otherwise weight the loss by class, "
+        "or add examples of both.",
         (),
         {"from": labels[i], "to": labels[j], "rate": float(rates[i, j]), "n": int(counts[i])},
         Plot("bars", "recall on validation", labels, {"recall": [float(r) for r in recalls]},

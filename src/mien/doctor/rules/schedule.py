@@ -49,7 +49,8 @@ def learning_rate_vanishes(evidence: Evidence, limits: Thresholds) -> Finding | 
     )
     remedy = (
         "Step the scheduler once an epoch if its settings count epochs, or count its decay in "
-        "steps; a decay of 0.1 to 0.5 every third of the training is usual."
+        "steps; a decay of 0.1 to 0.5 every third of the training is usual. If the loss still "
+        "falls when the rate drops, let it drop later, or leave the scheduler out."
     )
     if peak == 0:
         text = f"In all {program.steps:,} steps the learning rate was 0."
