@@ -52,6 +52,7 @@ WITHOUT: dict[str, Callable[[Evidence], Evidence]] = {
     "validation predictions": unpredicted("validation"),
     "baseline": lambda e: replace(e, train=NO_LABELS),
     "scores beside the baseline's": unpredicted("train"),
+    "scores of both splits": unpredicted("validation"),
     "validation labels": lambda e: replace(e, validation=NO_LABELS),
     "pixels": lambda e: replace(e, pixels={"train": NO_PIXELS, "validation": NO_PIXELS}),
     "duplicate search": lambda e: replace(e, duplicates=(0.0, 0)),

@@ -82,6 +82,14 @@ BESIDE_BASELINE = Requirement(
         or (e.program is not None and None not in (e.program.train_score, e.program.baseline_score))
     ),
 )
+BOTH_SCORES = Requirement(
+    "scores of both splits",
+    "the network has no predictions of both splits that could be scored",
+    lambda e: (
+        (TRAIN_PREDICTIONS.is_met(e) and VALIDATION_PREDICTIONS.is_met(e))
+        or (e.program is not None and e.program.causes.fit is not None)
+    ),
+)
 VALIDATION_LABELS = Requirement(
     "validation labels",
     "validation has no labelled image",

@@ -108,6 +108,10 @@ class Thresholds:
         count_ratio: most over least labels of a class from which weights are compared with them.
         weight_excess: labels of a class times its weight over those of the other classes (median)
             from which the weights do more than balance them.
+        memorised_r2: R² on training examples from which a regression has memorised them.
+        value_gap: R² on training above that on validation (lower bound) from which a regression
+            overfits, if the baseline is better on validation.
+        value_excess: R² of the baseline on validation above the network's for that.
         momentum: momentum up to which its horizon is no matter, however short the training.
         decay_ratio: L2 weight decay over the gradient above which it outweighs the gradient.
         target_offset: distance of the targets' mean from 0, in their deviations, from which it
@@ -215,6 +219,9 @@ class Thresholds:
     weight_slope: float = 0.3
     count_ratio: float = 1.5
     weight_excess: float = 10.0
+    memorised_r2: float = 0.9
+    value_gap: float = 0.15
+    value_excess: float = 0.05
     momentum: float = 0.95
     decay_ratio: float = 1.0
     target_offset: float = 1.0

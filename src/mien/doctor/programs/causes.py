@@ -33,4 +33,5 @@ def causes_of(watch: Recording, task: Task, outputs: list[Tensor] | None) -> Cau
         contrastive=contrastive_of(watch),
         mixed=mixed_of(watch),
         plateau=watch.plateau,
+        fit=task.fit,
     )

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from mien.doctor.programs.losses import Contrastive, Mixed, Plateau
+    from mien.doctor.programs.fits import ValueFit
+from mien.doctor.programs.losses import Contrastive, Mixed, Plateau
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +237,7 @@ class Causes:
         contrastive: what the embeddings of a contrastive training allow; None for others.
         mixed: gradients from two losses in one step; None where none was seen.
         plateau: the scheduler that lowers the rate on a plateau; None if none did.
+        fit: of a regression on both splits; None for others.
     """
 
     class_like: ClassLike | None = None
@@ -244,6 +246,7 @@ class Causes:
     contrastive: Contrastive | None = None
     mixed: Mixed | None = None
     plateau: Plateau | None = None
+    fit: ValueFit | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.doctor.evidence import Predictions
+    from mien.doctor.programs.fits import ValueFit
     from mien.doctor.programs.measurements import Alignment, LabelScore
     from mien.doctor.programs.program import Kind
 
@@ -40,6 +41,7 @@ class Task:
         is_log_loss: whether the loss is the negative log-likelihood of the classes.
         scores: accuracy or R² by 'train', 'validation' and 'baseline'.
         losses: of a regression by split: the network's, and that of the baseline's predictions.
+        fit: of a regression; None where it is not known.
     """
 
     kind: Kind = "other"
@@ -59,6 +61,7 @@ class Task:
     is_log_loss: bool = False
     scores: dict[str, float] = field(default_factory=dict)
     losses: dict[str, tuple[float, float]] = field(default_factory=dict)
+    fit: ValueFit | None = None
 
     def add_accuracies(self) -> None:
         """Fill in the accuracies of network and baseline on both splits, as far as there are."""

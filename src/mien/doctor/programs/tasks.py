@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mien.doctor.evidence import Predictions
 from mien.doctor.programs.alignment import alignment_of
 from mien.doctor.programs.examples import targets_are_inputs
+from mien.doctor.programs.fits import fit_of
 from mien.doctor.programs.lookahead import predicts_next
 from mien.doctor.programs.optimizers import has_separate_losses
 from mien.doctor.programs.reduction import loss_scale
@@ -249,6 +250,9 @@ def _values(watch: Recording, task: Task, train: Split, validation: Split | None
         task.scores["validation"] = _r2(validation.targets, validation.outputs, centre)
         if len(other):
             task.scores["baseline validation"] = _r2(validation.targets, other, centre)
+            task.fit = fit_of(
+                task.scores["train"], validation.targets, validation.outputs, other, centre
+            )
     for name, split, values in (("train", train, left_out), ("validation", validation, other)):
         losses = None if split is None or not len(values) else _losses(watch, split, values)
         if losses is not None:

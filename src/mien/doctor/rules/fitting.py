@@ -16,10 +16,13 @@ from mien.doctor.facts import (
     learned_well,
     majority_accuracy,
     newcombe_difference,
+    watched,
 )
 from mien.doctor.finding import Finding
 from mien.doctor.plots import fit_plot
+from mien.doctor.programs.bars import bars
 from mien.doctor.requirements import (
+    BOTH_SCORES,
     EPOCHS,
     TRAIN_PREDICTIONS,
     VALIDATION_PREDICTIONS,
@@ -29,6 +32,7 @@ from mien.errors import counted
 
 if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence
+    from mien.doctor.programs.fits import ValueFit
     from mien.doctor.thresholds import Thresholds
 
 MIN_LEARNING_STEPS = 150
@@ -37,11 +41,14 @@ MIN_LEARNING_STEPS = 150
 
 @rule(
     "overfitting",
-    needs=(EPOCHS, TRAIN_PREDICTIONS, VALIDATION_PREDICTIONS),
+    needs=(EPOCHS, BOTH_SCORES),
     explained_by={"shuffled-labels", "domain-shift", "few-examples"},
 )
 def overfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Training accuracy is above validation accuracy, or validation loss rises."""
+    program = evidence.program
+    if program is not None and program.kind == "regression" and program.causes.fit is not None:
+        return _overfits_values(evidence, program.causes.fit, limits)
     train = accuracy(evidence.train.y_true_n, evidence.train.probs_nk)
     validation = accuracy(evidence.validation.y_true_n, evidence.validation.probs_nk)
     if train is None or validation is None:
@@ -88,6 +95,36 @@ def overfitting(evidence: Evidence, limits: Thresholds) -> Finding | None:
         {"gap": gap.value, "low": gap.low, "high": gap.high, "loss_rise": rise,
          "best_epoch": best_epoch},
         fit_plot(evidence),
+    )  # fmt: skip
+
+
+def _overfits_values(evidence: Evidence, fit: ValueFit, limits: Thresholds) -> Finding | None:
+    """Return the finding for a regression that memorises, and that the baseline surpasses.
+
+    A gap alone is natural where targets are noisy. Another fit of the same training examples that
+    is surely better on validation shows that the network's error is not in the targets alone.
+    """
+    if learned_well(evidence) or watched(evidence).targets_are_inputs:
+        return None
+    if fit.train < limits.memorised_r2 or fit.gap_low < limits.value_gap:
+        return None
+    if fit.excess_low <= 0 or fit.baseline - fit.validation < limits.value_excess:
+        return None
+    return Finding(
+        "overfitting",
+        "warning",
+        "the network overfits: it memorises its training images",
+        f"R² is {fit.train:.2f} on training and {fit.validation:.2f} on {fit.n:,} validation "
+        f"images, a gap of {fit.train - fit.validation:.2f} (95% interval from {fit.gap_low:.2f}). "
+        f"The baseline, fitted on the same training images, reaches {fit.baseline:.2f} there, "
+        f"{fit.baseline - fit.validation:.2f} more (95% interval from {fit.excess_low:.2f}, paired "
+        "by image): noise in the targets does not explain the gap.",
+        "Augment more, add dropout or weight decay, use early stopping, or add images.",
+        (),
+        {"train": fit.train, "validation": fit.validation, "baseline": fit.baseline,
+         "gap_low": fit.gap_low, "excess_low": fit.excess_low, "n": fit.n},
+        bars("R²", {"training": fit.train, "validation": fit.validation,
+                    "baseline on validation": fit.baseline}),
     )  # fmt: skip
 
 
