@@ -51,6 +51,7 @@ WITHOUT: dict[str, Callable[[Evidence], Evidence]] = {
     "training predictions": unpredicted("train"),
     "validation predictions": unpredicted("validation"),
     "baseline": lambda e: replace(e, train=NO_LABELS),
+    "baseline of each split": lambda e: replace(e, train=NO_LABELS),
     "scores beside the baseline's": unpredicted("train"),
     "scores of both splits": unpredicted("validation"),
     "validation labels": lambda e: replace(e, validation=NO_LABELS),

@@ -74,6 +74,17 @@ BASELINE = Requirement(
     "a split has no labelled image for the baseline",
     lambda e: all(len(p.y_true_n) == len(p.baseline_nk) > 0 for p in (e.train, e.validation)),
 )
+BASELINE_OF_EACH = Requirement(
+    "baseline of each split",
+    BASELINE.otherwise,
+    lambda e: (
+        BASELINE.is_met(e)
+        or (
+            e.program is not None
+            and None not in (e.program.baseline_score, e.program.held_baseline)
+        )
+    ),
+)
 BESIDE_BASELINE = Requirement(
     "scores beside the baseline's",
     "the network's score on training could not be compared with the baseline's",

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mien.doctor.facts import constant_recall, mean_recall
+from mien.doctor.programs.bounds import bounds_of
 from mien.doctor.programs.broadcast import broadcast_of
 from mien.doctor.programs.causes import causes_of
 from mien.doctor.programs.collapse import collapse_of
@@ -43,6 +44,7 @@ from mien.doctor.programs.inspection import (
     unregistered,
     without_bias,
 )
+from mien.doctor.programs.label_order import labels_of
 from mien.doctor.programs.leakage import leak_of
 from mien.doctor.programs.lookahead import lookahead_of
 from mien.doctor.programs.mixing import mixing_of
@@ -94,7 +96,10 @@ def describe(
         optimizer_steps=watch.optimizer_steps,
         batch_size=int(np.median(watch.batch_sizes)) if watch.batch_sizes else 0,
         loss_name=watch.link.name if watch.link else _name(watch.criterion),
-        outputs=summary.statistics(found.last_activation),
+        outputs=summary.statistics(
+            found.last_activation,
+            bounds_of(watch.link, outputs or (), watch.train.targets, (summary.low, summary.high)),
+        ),
         target_low=summary.target_low,
         target_high=summary.target_high,
         one_hot_targets=summary.batches > 0 and summary.one_hot,
@@ -140,7 +145,7 @@ def describe(
         leak=leak_of(watch, task),
         broadcast=broadcast_of(watch),
         bias_free=without_bias(model),
-        **_labels(task),
+        **labels_of(task),
         **_resources(watch),
         learned_well=_learned_well(watch, task),
         labels=task.labels,
@@ -164,6 +169,7 @@ def describe(
             if _had(watch, f"{n}.weight", model.get_parameter(f"{n}.weight"))
         ),
         baseline_score=task.scores.get("baseline"),
+        held_baseline=task.scores.get("held baseline"),
         validation_score=task.scores.get("validation"),
         train_score=task.scores.get("train"),
         notes=(*watch.notes, *omissions(watch, task)),
@@ -279,24 +285,6 @@ def _shrunk(watch: Recording) -> dict[str, float]:
             if decays.get(id(weight), 0.0) * total > 0.5:
                 found[name] = scale
     return found
-
-
-def _labels(task: Task) -> dict[str, Any]:
-    counts = task.class_counts_k
-    unused = tuple(int(i) for i in np.flatnonzero(counts == 0)) if task.train is not None else ()
-    # A class that the loss ignores, such as padding, has no label on purpose.
-    if task.vocabulary or task.ignored in unused:
-        unused = ()
-    offset, held = 0, task.validation
-    if held is not None and held.probs_nk is not None and len(held.y_true_n) >= 20:
-        k = held.probs_nk.shape[1]
-        guess = held.probs_nk.argmax(axis=1)
-        rates = {d: float(((guess + d) % k == held.y_true_n).mean()) for d in (-1, 0, 1)}
-        # One off in either direction: labels from 1 to k, or an added background class.
-        best = max(rates, key=lambda d: rates[d])
-        if best and k > 2 and rates[best] > 0.5 > rates[0] + 0.2:
-            offset = best
-    return {"unused_outputs": unused, "label_offset": offset}
 
 
 def _resources(watch: Recording) -> dict[str, Any]:

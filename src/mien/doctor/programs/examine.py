@@ -113,6 +113,7 @@ class _Uses(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.count: Counter[int] = Counter()
+        self.alive: list[Tensor] = []  # so that no later tensor gets the id of an earlier one
 
     def __torch_function__(  # type: ignore[no-untyped-def]
         self, func, types, args=(), kwargs=None
@@ -120,7 +121,9 @@ class _Uses(TorchFunctionMode):
         found = func(*args, **(kwargs or {}))
         # A shape or a check of the device computes nothing.
         if isinstance(found, Tensor | tuple) and getattr(func, "__name__", "") not in QUERIES:
-            self.count.update({id(x) for x in tensors(list(args))})
+            taken = list(tensors(list(args)))
+            self.alive += taken
+            self.count.update({id(x) for x in taken})
         return found
 
 
@@ -130,7 +133,7 @@ class _Tracer:
     def __init__(
         self, found: Examination, model: nn.Module, owners: Mapping[str, int], count: int
     ) -> None:
-        self.found, self.count, self.owners = found, count, owners
+        self.found, self.model, self.owners, self.count = found, model, owners, count
         self.alive: list[Tensor] = []
         self.tags: dict[int, tuple[str, str, bool]] = {}
         self.makers: dict[int, str] = {}
@@ -181,6 +184,8 @@ class _Tracer:
             self.found.hidden_softmax.append(before)
         elif self.owners.get(f"{before}.weight") != self.owners.get(f"{name}.weight"):
             pass  # two networks that are trained apart, such as generator and discriminator
+        elif _is_bottleneck(self.model.get_submodule(before), module):
+            pass  # it limits the rank on purpose, as an autoencoder's code does
         elif wide and _is_wide(module):
             self.pairs.append((between, f"{before} and {name}"))
 
@@ -236,6 +241,13 @@ def _is_wide(module: nn.Module) -> bool:
     if isinstance(module, nn.modules.conv._ConvNd):
         return module.groups == 1 and any(size > 1 for size in module.kernel_size)
     return True
+
+
+def _is_bottleneck(first: nn.Module, second: nn.Module) -> bool:
+    """Return whether two linear layers meet in fewer values than go in and come out."""
+    if not isinstance(first, nn.Linear) or not isinstance(second, nn.Linear):
+        return False
+    return first.out_features < min(first.in_features, second.out_features)
 
 
 def _is_affine(watch: Recording, batch: Any) -> bool | None:

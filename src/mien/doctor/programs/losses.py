@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -51,6 +52,7 @@ class Plateau:
         cooldown: steps after a cut that do not count.
         steps: that it took.
         cuts: times that the rate was lower in a training step than in the one before.
+        best: value of its metric so far; nan if unknown.
     """
 
     mode: str
@@ -58,6 +60,7 @@ class Plateau:
     cooldown: int
     steps: int
     cuts: int
+    best: float = math.nan
 
     @property
     def most(self) -> int:

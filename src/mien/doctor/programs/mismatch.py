@@ -44,7 +44,9 @@ def mismatch_of(program: Program) -> Mismatch | None:
         return _log_probabilities(name, outputs)
     if name in BINARY:
         return _binary_probabilities(outputs)
-    return _squared(program, outputs) if name in SQUARED else None
+    found = _squared(program, outputs) if name in SQUARED else None
+    values = name in SQUARED or program.kind == "regression"
+    return found or (_bounded(outputs) if values and not program.learned_well else None)
 
 
 def _cross_entropy(program: Program, outputs: OutputStatistics) -> Mismatch | None:
@@ -148,3 +150,17 @@ def _squared(program: Program, outputs: OutputStatistics) -> Mismatch | None:
         return Mismatch("softmax-one-output", "serious", "a softmax over a single output is 1",
                         "it does not depend on the input", "Remove the softmax.")  # fmt: skip
     return None
+
+
+def _bounded(outputs: OutputStatistics) -> Mismatch | None:
+    """Return the mismatch of outputs that an activation without a module cuts off."""
+    if not outputs.ends:
+        return None
+    ends = " and ".join(f"{end:.3g}" for end in outputs.ends)
+    usual = {(0.0,): "a ReLU", (0.0, 1.0): "a sigmoid", (-1.0, 1.0): "a tanh"}
+    like = usual.get(tuple(round(end, 2) + 0.0 for end in outputs.ends), "a clamp or a tanh")
+    return Mismatch("outputs-cut-off", "serious", "the outputs cannot reach the targets",
+                    f"many outputs end at {ends}, and the targets of these examples lie beyond, as "
+                    f"after {like}",
+                    "Remove the activation or the clamp at the end, or scale the targets to its "
+                    "range.")  # fmt: skip

@@ -72,13 +72,15 @@ class OutputSummary:
             and bool((truth.sum(dim=1) == 1).all())
         )
 
-    def statistics(self, last_activation: str) -> OutputStatistics | None:
+    def statistics(
+        self, last_activation: str, ends: tuple[float, ...] = ()
+    ) -> OutputStatistics | None:
         """Return the statistics; None if no batch was added."""
         if not self.batches:
             return None
         return OutputStatistics(self.units, self.low, self.high, self.sum_error,
                                 self.log_sum_error, last_activation, self.half,
-                                self.target_sum_error)  # fmt: skip
+                                self.target_sum_error, ends)  # fmt: skip
 
 
 def _rows(values: Tensor, wanted: Any) -> Tensor:

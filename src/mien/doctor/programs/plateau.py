@@ -6,6 +6,7 @@ that run, which takes microseconds; the interpreter's objects, all of them, take
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -47,9 +48,17 @@ def plateau_of(
                     int(value.cooldown),
                     int(value.last_epoch),
                     cuts,
+                    _number(getattr(value, "best", None)),
                 )
         frame = frame.f_back
     return None
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return math.nan
 
 
 def _values(variables: dict[str, Any]) -> Iterator[Any]:

@@ -117,7 +117,7 @@ class StepRow:
         carried: whether the gradient contained that of the step before; None if not known.
         clip: used over computed gradient of the tracked parameters; None if not known.
         discarded: backward passes before the step of which only the last one's gradient was used; 0
-            where all were, or there was one.
+            where all were, or there was one, and -1 where none was.
         separate: whether the optimisers followed different losses: one did not step, or there was a
             backward pass between their steps.
         mixed: a parameter whose step used the gradient of another optimiser's loss beside its own,
@@ -244,7 +244,13 @@ class Probe:
         self.discarded = self._discarded()
 
     def _discarded(self) -> int:
-        """Return the backward passes so far if only the last one's gradient is used, else 0."""
+        """Return the backward passes so far if only the last one's gradient is used, -1 if none is
+        as all were set to zero, else 0.
+        """
+        made = [(p.grad, x) for p, x in zip(self.tracked, self.computed, strict=True)]
+        made = [(g, x) for g, x in made if x is not None and bool(x.any())]
+        if made and all(g is None or not bool(first(g).any()) for g, _ in made):
+            return -1
         count = self.passes // max(1, len(self.tracked))
         # Two or three passes with one used are SAM's; attacks on the inputs make more, for their
         # own gradient.
@@ -291,7 +297,7 @@ class Probe:
         """Return the measurements after the optimisers' steps, without the loss after."""
         found = [(self.named[i], self.before[i], g) for i, g in self.gradients]
         if not found:
-            return StepRow(step, rate, None, 0.0, loss, 0.0)
+            return StepRow(step, rate, None, 0.0, loss, 0.0, discarded=self.discarded)
         weights = [b for _, b, _ in found]
         gradients = [g.to(b.dtype) for _, b, g in found]
         # One call for all tensors: one each would cost more than the arithmetic of small layers.

@@ -61,6 +61,7 @@ class OutputStatistics:
         half: whether the values are float16.
         target_sum_error: largest distance of a row of float targets [n, k] from a sum of 1; 0 for
             other targets.
+        ends: values that outputs do not go beyond and targets do, after the training.
     """
 
     units: int
@@ -71,6 +72,7 @@ class OutputStatistics:
     last_activation: str
     half: bool
     target_sum_error: float = 0.0
+    ends: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ class Program:
         carried_gradients: fraction of the checked steps whose gradient contained that of the step
             before; None if no step was checked.
         discarded_passes: backward passes of a step of which only the last one's gradient was used,
-            median over the checked steps; 0 where all were, or there was one.
+            median over the checked steps; 0 where all were, or there was one; -1 where none was.
         settings: of the criterion and the optimisers.
         progress: what the training came to.
         causes: what a weak result may come from.
@@ -250,6 +252,8 @@ class Program:
         unused_outputs: output units that no training label uses.
         label_offset: constant k for which prediction + k matches far more validation labels than
             the prediction; 0 if none.
+        label_mapping: validation label that most examples of each predicted class have, where
+            these are the classes in another order; empty where they are not.
         memory_growth_mb: growth of the process's memory over the second half of the training.
         memory_fraction: that growth over the memory at the half.
         wait_fraction: median fraction of a step spent between two steps, waiting for a batch.
@@ -274,6 +278,8 @@ class Program:
         still_norms: momentum of batch norms that leaves their running statistics as they were.
         initial_norms: batch norms that were trained with their initial statistics.
         baseline_score: accuracy or R² of the baseline on left-out training examples.
+        held_baseline: R² of the baseline on validation, fitted there without each example; None
+            where the task is no regression.
         validation_score: accuracy or R² of the network on validation.
         train_score: accuracy or R² of the network on training examples.
         notes: what could not be measured, in sentences.
@@ -348,6 +354,7 @@ class Program:
     bias_free: tuple[str, ...] = ()
     unused_outputs: tuple[int, ...] = ()
     label_offset: int = 0
+    label_mapping: tuple[int, ...] = ()
     memory_growth_mb: float = 0.0
     memory_fraction: float = 0.0
     wait_fraction: float = 0.0
@@ -368,6 +375,7 @@ class Program:
     still_norms: Mapping[str, float] | None = None
     initial_norms: tuple[str, ...] = ()
     baseline_score: float | None = None
+    held_baseline: float | None = None
     validation_score: float | None = None
     train_score: float | None = None
     notes: tuple[str, ...] = ()

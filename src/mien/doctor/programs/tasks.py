@@ -253,10 +253,18 @@ def _values(watch: Recording, task: Task, train: Split, validation: Split | None
             task.fit = fit_of(
                 task.scores["train"], validation.targets, validation.outputs, other, centre
             )
+            task.scores["held baseline"] = _held_baseline(validation)
     for name, split, values in (("train", train, left_out), ("validation", validation, other)):
         losses = None if split is None or not len(values) else _losses(watch, split, values)
         if losses is not None:
             task.losses[name] = losses
+
+
+def _held_baseline(validation: Split) -> float:
+    """Return the R² of a baseline that is fitted on validation, for each example without it."""
+    fitted, _ = baseline_scores(validation, validation.targets, None, validation.targets.shape[1])
+    known = validation.targets[: len(fitted)]
+    return _r2(known, fitted, known.mean(axis=0)) if len(fitted) else math.nan
 
 
 def _losses(

@@ -22,9 +22,15 @@ from mien.doctor.plots import (
     duplicates_plot,
 )
 from mien.doctor.programs.bars import bars
-from mien.doctor.requirements import BASELINE, DUPLICATE_SEARCH, PIXELS, SPLIT_COMPARISON
+from mien.doctor.requirements import (
+    BASELINE,
+    BASELINE_OF_EACH,
+    DUPLICATE_SEARCH,
+    PIXELS,
+    SPLIT_COMPARISON,
+)
 from mien.doctor.rule import LEARNS_NOTHING, Abstention, rule
-from mien.doctor.rules.unrelated import unrelated_parts
+from mien.doctor.rules.unrelated import unrelated_parts, unrelated_values
 from mien.evaluate.bootstrap import wilson
 
 if TYPE_CHECKING:
@@ -115,7 +121,7 @@ def _scales(columns: Sequence[Column]) -> str:
 
 @rule(
     "shuffled-labels",
-    needs=(BASELINE,),
+    needs=(BASELINE_OF_EACH,),
     severities=("serious",),
     explained_by={
         "preprocessing-differs",
@@ -130,6 +136,8 @@ def _scales(columns: Sequence[Column]) -> str:
 )
 def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """Labels are unrelated to the images, in training or in validation."""
+    if evidence.program is not None and evidence.program.kind == "regression":
+        return unrelated_values(evidence.program)
     train, validation = evidence.train, evidence.validation
     # Of the mean recall, which one constant label brings to 1 / k whatever the class counts are.
     chance = 1 / train.baseline_nk.shape[1]
@@ -155,7 +163,7 @@ def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | Abstent
     program = evidence.program
     # The images differ, or validation labels are off by one, which `label-encoding` says.
     explained = evidence.domain_shift_auc > limits.domain_shift_auc or (
-        program is not None and bool(program.label_offset)
+        program is not None and bool(program.label_offset or program.label_mapping)
     )
     if not train_shuffled and explained:
         return None

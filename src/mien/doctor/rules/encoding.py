@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mien.doctor.facts import watched
 from mien.doctor.finding import Finding, Plot
-from mien.doctor.programs.bars import bars
+from mien.doctor.programs.bars import bars, listed
 from mien.doctor.requirements import PROGRAM
 from mien.doctor.rule import rule
 
 if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence, Predictions
     from mien.doctor.thresholds import Thresholds
+
+
+MAX_MOVED = 6
+"""Classes in another order that are named."""
 
 
 @rule(
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
     explained_by={"positions-mixed", "masks-misaligned"},
 )
 def label_encoding(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """Labels are off by one, between splits or to the network's outputs."""
+    """Labels are numbered otherwise, between splits or to the network's outputs."""
     program = watched(evidence)
     k = len(evidence.recipe.predicted_labels)
     plot = Plot(
@@ -44,6 +50,9 @@ def label_encoding(evidence: Evidence, limits: Thresholds) -> Finding | None:
             "accuracy on validation",
             {"prediction": right, f"prediction {program.label_offset:+d}": shifted},
         )
+    elif program.label_mapping:
+        title = "validation labels are numbered in another order"
+        text, plot = _in_another_order(evidence)
     # The first or the last output only: any other may be a class that is rare in a small sample.
     elif (
         program.unused_outputs in ((0,), (k - 1,))
@@ -58,9 +67,10 @@ def label_encoding(evidence: Evidence, limits: Thresholds) -> Finding | None:
         )
     else:
         return None
+    differ = bool(program.label_offset or program.label_mapping)
     return Finding(
         "label-encoding",
-        "serious" if program.label_offset else "warning",
+        "serious" if differ else "warning",
         title,
         text,
         "Encode labels as 0 to k - 1, by one mapping for all splits, and give the network k "
@@ -68,8 +78,23 @@ def label_encoding(evidence: Evidence, limits: Thresholds) -> Finding | None:
         (),
         {"offset": program.label_offset, "unused": len(program.unused_outputs)},
         plot,
-        "high" if program.label_offset else "medium",
+        "high" if differ else "medium",
     )  # fmt: skip
+
+
+def _in_another_order(evidence: Evidence) -> tuple[str, Plot]:
+    """Return which label each predicted class has on validation, in words and as a plot."""
+    held, names = evidence.validation, evidence.recipe.predicted_labels
+    order = np.array(watched(evidence).label_mapping)
+    assert held.probs_nk is not None  # noqa: S101 - the mapping was found in them
+    guess = held.probs_nk.argmax(axis=1)
+    right, mapped = (float((g == held.y_true_n).mean()) for g in (guess, order[guess]))
+    moved = [f"{names[c]} has the label {names[v]}" for c, v in enumerate(order) if c != v]
+    text = (
+        f"What is predicted as {listed(moved, MAX_MOVED)}: with this order {mapped:.1%} of the "
+        f"validation labels are predicted, as they are {right:.1%}."
+    )
+    return text, bars("accuracy on validation", {"as they are": right, "in this order": mapped})
 
 
 def _shifted_accuracy(held: Predictions, offset: int) -> tuple[float, float]:

@@ -172,9 +172,10 @@ def unregistered_parameters(evidence: Evidence, limits: Thresholds) -> Finding |
 @rule(
     "no-gradient",
     needs=(PROGRAM,),
-    explained_by={"optimizer-not-stepped", "frozen-parameters", "parameters-not-optimized"},
+    explained_by={"optimizer-not-stepped", "frozen-parameters", "parameters-not-optimized",
+                  "gradients-discarded"},
     severities=("serious", "warning"),
-)
+)  # fmt: skip
 def no_gradient(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Trainable parameters never get a gradient: they are unused, or the graph is cut."""
     program = watched(evidence)

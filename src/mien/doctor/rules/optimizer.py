@@ -73,11 +73,25 @@ def unused_optimizer(evidence: Evidence, limits: Thresholds) -> Finding | None:
     explained_by={"optimizer-not-stepped", "optimizer-replaced"},
 )
 def gradients_discarded(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """Of several backward passes of a step, all but the last one's gradients are thrown away."""
+    """Gradients are set to zero before the step uses them: all, or all but the last pass's."""
     program = watched(evidence)
     count = program.discarded_passes
     if not count:
         return None
+    if count < 0:
+        return Finding(
+            "gradients-discarded",
+            "serious",
+            "gradients are set to zero between the backward pass and the step",
+            f"loss.backward() computed gradients, and at optimizer.step() there were none (median "
+            f"of the measured ones of {program.steps:,} steps).",
+            "Call optimizer.zero_grad() before loss.backward() or after optimizer.step(), not "
+            "between the two.",
+            (),
+            {"passes": 1, "used": 0},
+            bars("backward passes in a step", {"made": 1, "used": 0}),
+            "high",
+        )
     return Finding(
         "gradients-discarded",
         "serious",

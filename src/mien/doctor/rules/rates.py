@@ -23,7 +23,9 @@ from mien.doctor.facts import (
     may_rise,
     median_known,
     median_updates,
+    min_first_half,
     start_loss,
+    start_signals,
     weight_growth,
 )
 from mien.doctor.finding import Finding
@@ -136,7 +138,7 @@ def _in_order_of_classes(evidence: Evidence, limits: Thresholds) -> bool:
 )
 def learning_rate_too_high(evidence: Evidence, limits: Thresholds) -> Finding | Abstention | None:
     """Steps reduce the loss by far less than predicted, or increase it."""
-    if learned_well(evidence):
+    if learned_well(evidence) or _dead_before(evidence, limits):
         return None
     if not at_full_rate(evidence) and not blew_up(evidence, limits):
         return Abstention(MEASURED_STEPS.otherwise)
@@ -172,6 +174,15 @@ def learning_rate_too_high(evidence: Evidence, limits: Thresholds) -> Finding | 
         },
         rate_plot(evidence, limits.min_reduction_ratio),
     )
+
+
+def _dead_before(evidence: Evidence, limits: Thresholds) -> bool:
+    """Return whether a layer's units are dead and cut the first layers off before any step."""
+    before = start_signals(evidence)
+    if evidence.program is None or before is None or not before.gradients:
+        return False
+    dead = max(evidence.signals[-1].stuck.values(), default=0.0) >= limits.dead_layer
+    return dead and min_first_half(before.gradients) == 0
 
 
 def _killed_units(evidence: Evidence, rate: float, limits: Thresholds) -> Finding | None:

@@ -16,6 +16,7 @@ from mien.errors import counted
 
 if TYPE_CHECKING:
     from mien.doctor.evidence import Evidence
+    from mien.doctor.programs.losses import Plateau
     from mien.doctor.programs.program import Program
     from mien.doctor.thresholds import Thresholds
 
@@ -108,7 +109,7 @@ def scheduler_mode(evidence: Evidence, limits: Thresholds) -> Finding | None:
     if found.cuts < found.most - 1 and last > TINY * peak:
         return None
     improved = _improvement(evidence)
-    if not improved:
+    if not improved or _has_right_metric(evidence, found):
         return None
     return Finding(
         "scheduler-mode",
@@ -124,6 +125,25 @@ def scheduler_mode(evidence: Evidence, limits: Thresholds) -> Finding | None:
         curve("learning rate", program.rates, _step_axis(program), log=True),
         "high",
     )
+
+
+def _has_right_metric(evidence: Evidence, found: Plateau) -> bool:
+    """Return whether the best metric of the scheduler is the validation's best, not its first.
+
+    A training that improves in its first epochs alone is cut as often, and rightly.
+    """
+    losses = [m.validation_loss for m in evidence.history]
+    scores = [m.validation_accuracy for m in evidence.history]
+    best, first, lowest = found.best, losses[0], min(losses)
+    if not math.isfinite(best):
+        return False
+    if found.mode == "min":
+        # Half of the loss, since the watch evaluates a part of the validation.
+        fits = lowest / 2 <= best <= math.sqrt(max(0.0, first * lowest))
+        return fits and not abs(best - scores[0]) < abs(best - lowest)
+    highest = max(scores)
+    fits = (scores[0] + highest) / 2 <= best <= min(1.0, highest + ROSE)
+    return fits and not abs(best - max(losses)) < abs(best - highest)
 
 
 def _improvement(evidence: Evidence) -> str:

@@ -111,6 +111,8 @@ def vanishing_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
         return None
     if before and smallest(before.gradients) > limits.vanishing_ratio:
         return None
+    if ratio == 0 and evidence.program is not None:
+        return _cut_off(evidence, limits)
     return Finding(
         "vanishing-gradients",
         "serious",
@@ -120,6 +122,27 @@ def vanishing_gradients(evidence: Evidence, limits: Thresholds) -> Finding | Non
         "Use an activation that does not saturate, batch normalisation, or fewer layers.",
         ("network.activation=leaky_relu", "network.batch_norm=true"),
         {"ratio": ratio},
+        gradient_plot(evidence),
+    )
+
+
+def _cut_off(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Return the finding on gradients of exactly 0, which no saturated activation gives.
+
+    None where the dead units are seen: 'dead-units' names them.
+    """
+    if max(evidence.signals[-1].stuck.values(), default=0.0) >= limits.dead_layer:
+        return None
+    return Finding(
+        "vanishing-gradients",
+        "serious",
+        "no gradient reaches the first layers",
+        "The gradient of a layer of the network's first half is exactly 0 in most epochs: between "
+        "it and the loss all units have a slope of 0 for all examples.",
+        "Look for a torch.relu or clamp whose inputs are all below its limit, such as a ReLU on "
+        "the outputs, or biases far below 0: leave it out, use LeakyReLU, or start at biases of 0.",
+        (),
+        {"ratio": 0.0, "cause": "zero-slope"},
         gradient_plot(evidence),
     )
 
