@@ -28,6 +28,7 @@ from mien.doctor.facts import (
     newcombe_difference,
 )
 from mien.doctor.figure import draw_findings
+from mien.doctor.plots import loss_plot
 from mien.doctor.rules.rates import smaller_rate
 from mien.doctor.thresholds import Thresholds
 from mien.evaluate.bootstrap import wilson
@@ -342,3 +343,14 @@ def test_inputs_that_are_not_scaled_come_before_what_may_follow_from_them() -> N
     broken = {**FAULTS["diverged"], "pixels": pixels}
     assert names(healthy(**broken))[:2] == ["invalid-inputs", "diverged"]
     assert names(healthy(**FAULTS["learning-rate-too-high"])) == ["learning-rate-too-high"]
+
+
+def test_a_loss_that_blew_up_is_drawn_on_a_logarithmic_axis() -> None:
+    calm, blown = (1.1, 1.0, 0.9), (1.1, 500.0, 40.0)
+    for losses, log in ((calm, False), (blown, True)):
+        plot = loss_plot(healthy(signals=[epoch(1, losses=losses, peaks=losses)]))
+        assert plot is not None
+        assert (plot.log, list(plot.lines)) == (log, ["mean"])  # the largest are the same
+    several = loss_plot(healthy(signals=[epoch(1)]))
+    assert several is not None
+    assert list(several.lines) == ["mean", "largest"]

@@ -12,6 +12,7 @@ from tests.doctor.test_logs import FALLING, write_csv, write_events
 from mien.doctor import diagnose_logs
 from mien.doctor.logs.checksum import masked_crc
 from mien.doctor.logs.events import HEADER, read_events
+from mien.doctor.logs.tables import read_table
 from mien.doctor.rule import RULES
 from mien.errors import ConfigError, SourceError
 
@@ -91,7 +92,7 @@ def test_a_header_without_rows_is_named(tmp_path: Path) -> None:
     file.write_text("epoch,loss,val_loss\n")
     with pytest.raises(SourceError, match="only a header, .*; its columns: epoch, loss, val_loss"):
         diagnose_logs(file)
-    file.write_text("epoch;loss\n0;2,3\n")
+    file.write_text("epoch;loss\n0;high\n")
     with pytest.raises(SourceError, match="no number in loss; found numbers in epoch"):
         diagnose_logs(file)
 
@@ -194,3 +195,49 @@ def test_a_damaged_run_of_mien_is_not_read_as_logs(
     code, _, err = run_mien(capsys, monkeypatch, "doctor", tmp_path)
     assert code == 1
     assert "config.json" in err or "not written by mien" in err
+
+
+def test_numbers_with_a_decimal_comma_or_of_a_logged_tensor(tmp_path: Path) -> None:
+    rows = [f"{value}".replace(".", ",") for value in FALLING]
+    comma, tensor = tmp_path / "comma.csv", tmp_path / "tensor.csv"
+    comma.write_text("epoch;loss\n" + "\n".join(f"{i};{row}" for i, row in enumerate(rows)))
+    tensor.write_text(
+        "epoch,loss\n" + "\n".join(f'{i},"tensor({v}, grad_fn=<A>)"' for i, v in enumerate(FALLING))
+    )
+    for path in (comma, tensor):
+        assert list(read_table(path)["loss"].values()) == FALLING
+
+
+def test_binary_and_empty_files_are_named_as_such(tmp_path: Path) -> None:
+    image, empty = tmp_path / "image.csv", tmp_path / "empty.csv"
+    image.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    empty.touch()
+    with pytest.raises(SourceError, match=r"image\.csv: a binary file, not a table") as caught:
+        diagnose_logs(image)
+    assert "iconv" not in caught.value.hint
+    with pytest.raises(SourceError, match=r"empty\.csv: the file is empty"):
+        diagnose_logs(empty)
+
+
+def test_the_page_replaces_no_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = write_csv(tmp_path / "a.csv", loss=FALLING)
+    before = log.read_text()
+    for path in (log, tmp_path):
+        code, _, err = run_mien(capsys, monkeypatch, "doctor", path, "--html", log)
+        assert code == 2
+        assert "a.csv is one of the logs" in err
+    assert log.read_text() == before
+    page = tmp_path / "doctor.html"
+    for _ in range(2):  # a page is replaced by the next
+        assert run_mien(capsys, monkeypatch, "doctor", tmp_path, "--html", page)[0] == 0
+
+
+def test_an_empty_level_to_fail_on_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = write_csv(tmp_path / "a.csv", loss=FALLING)
+    code, _, err = run_mien(capsys, monkeypatch, "doctor", log, "--fail-on", "")
+    assert code == 2  # the variable of a pipeline that is not set
+    assert "--fail-on" in err

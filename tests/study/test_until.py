@@ -253,3 +253,19 @@ def test_wrong_options_are_refused_with_a_hint(
     assert message in err
     assert "hint:" in err
     assert not (tmp_path / "o").exists()
+
+
+def test_an_interrupted_study_says_how_it_is_resumed(
+    tmp_path: Path, plan: Plan, drawn_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mien.study.until.run_until_decided", interrupted)
+    command = ["study", tmp_path / "rates.toml", "--data", drawn_folder, "--out", tmp_path / "o"]
+    code, _, err = run_mien(
+        capsys, monkeypatch, *command, "--until", "decided", "--budget", "1h", "--yes"
+    )
+    assert code == 130
+    assert "study interrupted: finished trainings are kept\nresume: mien study" in err

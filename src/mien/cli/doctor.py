@@ -35,7 +35,7 @@ Html = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Also write the findings as a page.")
 ]
 FailOn = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--fail-on",
         help="Exit with 1 if a finding is of this level: error (serious findings) or warning (all "
@@ -79,7 +79,7 @@ def doctor(
     as_json: Json = False,
     deep: Deep = False,
     html: Html = None,
-    fail_on: FailOn = "",
+    fail_on: FailOn = None,
     try_: Try = False,
     budget: Budget = "",
     out: Out = None,
@@ -90,7 +90,7 @@ def doctor(
     another program are only read; the rules that they allow are named, and of several runs each is
     judged. Exit code: 2 if there is no log or one cannot be read.
     """
-    if fail_on not in ("", "error", "warning"):
+    if fail_on not in (None, "error", "warning"):
         raise ConfigError(f"--fail-on: {fail_on!r} is unknown", hint="allowed: error, warning")
     request = check_request(path, try_=try_, budget=budget, out=out)
     # Runs of mien hold TensorBoard's event files too; their config.json tells them apart.
@@ -98,6 +98,7 @@ def doctor(
         report = _judge_run(path, data, as_json, deep, request)
     else:
         _refuse_on_logs(path, {"--try": try_, "--deep": deep, "--data": data is not None})
+        _keep_logs(path, html)
         report = _judge_logs(path, as_json)
     if html is not None:
         report.save_html(html)
@@ -128,6 +129,21 @@ def _refuse_on_logs(path: Path, flags: dict[str, bool]) -> None:
             f"{given[0]} needs a run folder that mien train wrote; {path} has no config.json of "
             "mien, so it is read as logs of another program",
             hint=f"give such a run folder, or leave {' and '.join(given)} out",
+        )
+
+
+def _keep_logs(path: Path, html: Path | None) -> None:
+    """Raise a ConfigError if the page would replace a log that is read."""
+    from mien.doctor.logs.files import TABLES, is_events
+
+    target = None if html is None else html.resolve()
+    if target is None or not target.is_file():
+        return
+    is_log = target.suffix.lower() in TABLES or is_events(target)
+    if target == path.resolve() or (is_log and path.resolve() in target.parents):
+        raise ConfigError(
+            f"--html: {html} is one of the logs, and the page would replace it",
+            hint="give another name, such as doctor.html",
         )
 
 

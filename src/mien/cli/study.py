@@ -140,19 +140,31 @@ def study(
     workers = _workers(engines.EngineRequest(engine, jobs, address, engine_set), folder)
     trial = Trial(plan, dataset, data, folder, workers, _stored(results, plan, dataset))
     outcome: Outcome | None
-    if until:
-        start = not (dry_run or report)
-        outcome = _until_decided(trial, budget_s, command, yes=yes, start=start)
-    elif report:
-        outcome = collect(plan, dataset, folder, stored=trial.stored)
-    else:
-        outcome = _run_all(trial, yes=yes, dry_run=dry_run)
+    with _resumable(command):
+        if until:
+            start = not (dry_run or report)
+            outcome = _until_decided(trial, budget_s, command, yes=yes, start=start)
+        elif report:
+            outcome = collect(plan, dataset, folder, stored=trial.stored)
+        else:
+            outcome = _run_all(trial, yes=yes, dry_run=dry_run)
     if dry_run or outcome is None:
         return
     write_report(outcome, folder, command)
     _print(outcome, folder)
     if outcome.failed:
         raise typer.Exit(exit_codes.FAILURE)
+
+
+@contextmanager
+def _resumable(command: str) -> Iterator[None]:
+    """Say after Ctrl-C that the study can be resumed, and how."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("study interrupted: finished trainings are kept", err=True)
+        typer.echo(f"resume: {command}", err=True)
+        raise
 
 
 def _stored(path: Path | None, plan: Plan, dataset: Dataset) -> ResultsFile | None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from mien.doctor.evidence import Evidence
 
+BLOWN_UP = 20
+"""Largest training loss over the first from which its axis is logarithmic."""
 MIN_RATIO = -2.0
 """Reduction ratios below are drawn there: how far a step went wrong does not matter."""
 TENTHS = 10
@@ -35,7 +37,10 @@ def loss_plot(evidence: Evidence) -> Plot | None:
         for i in range(count)
     ]
     peaks = [p for epoch in evidence.signals for p in epoch.peaks]
-    return Plot("lines", "training loss", x, {"mean": curve, "largest": peaks})
+    lines = {"mean": curve} if peaks == curve else {"mean": curve, "largest": peaks}
+    # A loss that blew up leaves nothing of the rest to be seen on a linear axis.
+    blew_up = min(curve) > 0 and max(peaks) > BLOWN_UP * curve[0]
+    return Plot("lines", "training loss", x, lines, log=blew_up)
 
 
 def rate_plot(evidence: Evidence, limit: float) -> Plot | None:

@@ -73,7 +73,7 @@ class Provenance:
             datetime.now(UTC).date().isoformat(),
             f"{platform.machine()}, Python {platform.python_version()}, torch "
             f"{_torch_version()}, mien {__version__}",
-            f"{outcome.trainings} trainings, {outcome.seconds / 60:.0f} CPU minutes",
+            f"{outcome.trainings} trainings, {outcome.seconds / 60:.0f} min of CPU time",
         )
 
 

@@ -103,7 +103,9 @@ def _no_loss(path: Path, parts: list[Part]) -> SourceError:
     series = {name: values for part in parts for name, values in part.series.items()}
     losses = [name for name in series if role_of(name) in ("loss", "validation loss")]
     damage = "".join(f" {remark}" for part in parts for remark in part.remarks)
-    if series and not any(series.values()):
+    if path.is_file() and not path.stat().st_size:
+        found = "the file is empty"
+    elif series and not any(series.values()):
         found = f"only a header, and no row of numbers; its columns: {', '.join(series)}"
     elif losses:
         found = f"no number in {' and '.join(losses)}; found numbers in " + (

@@ -41,7 +41,7 @@ def read_table(path: Path) -> Series:
     found: Series = {name.strip(): {} for name in reader.fieldnames or ()}
     for number, row in enumerate(reader):
         for name, cell in row.items():
-            value = _number(cell)
+            value = _number(cell, decimal_comma=delimiter != ",")
             # Cells beyond the header have no name.
             if name is not None and value is not None:
                 found[name.strip()][number] = value
@@ -60,6 +60,11 @@ def _decode(path: Path) -> str:
                 f"{path}: its byte order mark says {encoding.upper()}, but byte {error.start:,} "
                 "is not",
                 hint="write the file again, as UTF-8",
+            ) from error
+        if any(byte < 32 and byte not in b"\0\t\n\f\r" for byte in content):
+            raise SourceError(
+                f"{path}: a binary file, not a table of text",
+                hint="give the CSV or TSV file that the training program wrote",
             ) from error
         raise _not_utf8(
             path, f"byte {error.start:,} is 0x{content[error.start]:02x}", "LATIN1"
@@ -81,11 +86,16 @@ def _not_utf8(path: Path, reason: str, likely: str) -> SourceError:
     )
 
 
-def _number(cell: object) -> float | None:
+def _number(cell: object, *, decimal_comma: bool = False) -> float | None:
     if not isinstance(cell, str) or not cell.strip():
         return None
+    digits = cell.strip()
+    if digits.startswith("tensor("):
+        # Loops that log a tensor instead of loss.item() write 'tensor(0.5, grad_fn=...)'.
+        digits = digits.removeprefix("tensor(").removesuffix(")").split(",")[0]
+    elif decimal_comma and "." not in digits:
+        digits = digits.replace(",", ".", 1)  # as spreadsheets of many countries write
     try:
-        # Loops that log a tensor instead of loss.item() write 'tensor(0.5)'.
-        return float(cell.strip().removeprefix("tensor(").removesuffix(")"))
+        return float(digits)
     except ValueError:
         return math.nan if cell.strip().lower() in ("nan", "null", "none") else None
