@@ -210,7 +210,8 @@ def weaken_dropout(setup: Setup, finding: Finding) -> None:
 
 def weaken_decay(setup: Setup, finding: Finding) -> None:
     for group in setup.optimizer.param_groups:
-        group["weight_decay"] = min(group["weight_decay"], 1e-2)
+        usual = 1e-2 if isinstance(setup.optimizer, torch.optim.AdamW) else 1e-3
+        group["weight_decay"] = min(group["weight_decay"], usual)
 
 
 def normalize(setup: Setup, finding: Finding) -> None:

@@ -4,10 +4,11 @@
 `settings_of` applies it. The translation is generous: a sentence that asks to check something
 ('make sure that those parameters are in the optimizer') counts as the setting that a user would
 find, a rate without a number is changed by 10, 100 and 1,000, as AutoTrainer does itself, and a
-batch and the epochs are doubled up to three times. Sentences about code that no setting stands for
-(residual connections, spectral norm) and about hardware are not translated; 'audit
-the labels' leaves out the examples that a cross-validated model contradicts, and 'confident
-learning' corrects them.
+batch and the epochs are doubled up to three times, the epochs a fourth time where a sentence says
+to train until the validation loss stops falling. Sentences about code that no setting stands for
+(residual connections, spectral norm) and about hardware are not translated; 'audit the labels'
+leaves out the examples that a cross-validated model contradicts, and 'confident learning' corrects
+them.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("double width",),
     ),
     (r"train longer|more epochs", LONGER),
+    (r"until the validation loss stops", ("epochs * 16",)),
     (r"increase (the )?(effective )?batch|batch_size|gradient accumulation", BATCH),
     (r"normalize (the )?(inputs?|data)", ("normalise inputs",)),
     (r"adaptive optimizer|different optimizer|change optimizer|'adam'", ("adam",)),
@@ -290,6 +292,7 @@ SETTINGS: dict[str, Callable[[Setup], None]] = {
     **{f"rate * {f}": scale_rate(f) for f in (10, 100, 1000)},
     **{f"batch * {f}": enlarge_batch(f) for f in (2, 4, 8)},
     **{f"epochs * {f}": train_longer(f) for f in (2, 4, 8)},
+    "epochs * 16": train_longer(16),
     "batch 32": use_batch_32,
     "rate 0.001": set_rate,
     "warmup": warm_up,

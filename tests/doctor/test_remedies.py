@@ -76,7 +76,10 @@ def test_large_batches_are_told_to_become_smaller() -> None:
     truth = np.arange(300) % 3
     flat = Predictions(truth, np.full((300, 3), 1 / 3), np.eye(3)[truth] + 0.01)
     large = "Use smaller batches, such as 32, or train longer: 15 steps with batches of 1,348 are"
-    for size, start in ((1348, large), (32, "Train longer: 15 steps are few.")):
+    for size, start in (
+        (1348, large),
+        (32, "Train longer, until the validation loss stops falling: 15 steps are few."),
+    ):
         evidence = healthy(program=program(steps=15, batch_size=size), train=flat)
         assert judged("underfitting", evidence).remedy.startswith(start)
 

@@ -27,7 +27,8 @@ REMEDIES = {
     "diverged": "Lower the learning rate{lr}, and clip gradients with "
     "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).",
     "learning-rate-too-high": "Lower the learning rate{lr}.",
-    "learning-rate-too-low": "Raise the learning rate{lr}.",
+    "learning-rate-too-low": "Raise the learning rate{lr}, and tenfold again as long as the "
+    "training ends with a lower loss.",
     "exploding-gradients": "Clip gradients with torch.nn.utils.clip_grad_norm_("
     "model.parameters(), 1.0), add a normalisation layer, or lower the learning rate.",
     "vanishing-gradients": "Use ReLU or GELU instead of sigmoid or tanh; in a deep network also a "
@@ -130,10 +131,11 @@ def _by_numbers(finding: Finding) -> str:
 def _more_steps(program: Program) -> str:
     """Return how a training of few steps gets more of them."""
     are = "is" if program.steps == 1 else "are"
-    text = f"Train longer: {counted(program.steps, 'step')} {are} few."
+    few = counted(program.steps, "step")
+    text = f"Train longer, until the validation loss stops falling: {few} {are} few."
     if program.batch_size >= LARGE_BATCH:
         text = (
-            f"Use smaller batches, such as 32, or train longer: {counted(program.steps, 'step')} "
+            f"Use smaller batches, such as 32, or train longer: {few} "
             f"with batches of {program.batch_size:,} {are} few."
         )
     return f"{text} Otherwise use a larger network, or regularise less."

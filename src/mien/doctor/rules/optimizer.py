@@ -156,7 +156,8 @@ def weight_decay_too_strong(evidence: Evidence, limits: Thresholds) -> Finding |
         "warning",
         "weight decay is too strong",
         f"Each step takes {decay:.2%} off the weights (weight decay times learning rate).{shrunk}",
-        "Use a weight decay of 1e-4 to 1e-2, with AdamW up to 0.1.",
+        "Use a weight decay of 1e-4 to 1e-3, or torch.optim.AdamW with 0.01 to 0.1, which adds "
+        "none to the gradient.",
         (),
         {"decay_per_step": decay, "decay_over_gradient": ratio, "shrinkage": settings.shrinkage},
         bars("decay / gradient", {"median": ratio or 0.0}, limits.decay_ratio)
