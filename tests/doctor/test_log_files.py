@@ -241,3 +241,17 @@ def test_an_empty_level_to_fail_on_is_an_error(
     code, _, err = run_mien(capsys, monkeypatch, "doctor", log, "--fail-on", "")
     assert code == 2  # the variable of a pipeline that is not set
     assert "--fail-on" in err
+
+
+def test_a_folder_of_runs_of_mien_says_how_one_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(tmp_path / "a.csv", loss=FALLING)
+    assert "runs of mien" not in run_mien(capsys, monkeypatch, "doctor", tmp_path)[2]
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text('{"recipe": {}}')
+    code, _, err = run_mien(capsys, monkeypatch, "doctor", tmp_path)
+    assert code == 0
+    assert "holds 2 runs of mien, judged by the curves alone" in err
+    assert f"mien doctor {tmp_path / 'one'}" in err

@@ -87,6 +87,16 @@ def test_the_fault_of_a_real_training_goes_away(
     assert trial_path(trained) == trained.path.with_name("slow-try-2")
 
 
+def test_a_trial_s_folder_is_named_as_the_run_was(
+    trained: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained.path.parent)
+    assert not trial_path(open_run(Path("slow"))).is_absolute()
+    monkeypatch.chdir(trained.path)
+    # '.' has no name.
+    assert trial_path(open_run(Path())).parent == trained.path.parent.resolve()
+
+
 def test_findings_without_a_setting_say_so(
     trained: RunFolder, dataset: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -318,6 +318,10 @@ def test_wrong_arguments_are_named() -> None:
         doctor.watch(3, optimizer)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="optimizer: expected a torch.optim.Optimizer, found str"):
         doctor.watch(model, ["adam"])  # type: ignore[list-item]
+    theirs = type("Adam", (), {"__module__": "keras.src.optimizers.adam"})()
+    with pytest.raises(ConfigError, match="found Adam") as caught:
+        doctor.watch(model, theirs)
+    assert "Keras" in caught.value.hint
     with pytest.raises(ConfigError, match="loss: expected a criterion"):
         doctor.watch(model, optimizer, loss=torch.tensor(1.0))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="every: 0 is out of range"):

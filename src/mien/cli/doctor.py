@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ from mien.cli.doctor_trial import check_request, print_trial, try_remedy
 from mien.cli.exit_codes import FAILURE
 from mien.cli.extras import needs
 from mien.cli.options import Json, RunDatasetFolder
-from mien.errors import ConfigError, SourceError
+from mien.errors import ConfigError, SourceError, counted
 from mien.files import finite
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def doctor(
         _refuse_on_logs(path, {"--try": try_, "--deep": deep, "--data": data is not None})
         _keep_logs(path, html)
         report = _judge_logs(path, as_json)
+        _point_to_runs(path)
     if html is not None:
         report.save_html(html)
         typer.echo(f"page: {html}", err=True)
@@ -144,6 +146,17 @@ def _keep_logs(path: Path, html: Path | None) -> None:
         raise ConfigError(
             f"--html: {html} is one of the logs, and the page would replace it",
             hint="give another name, such as doctor.html",
+        )
+
+
+def _point_to_runs(path: Path) -> None:
+    """Say where a folder holds runs of mien, of which only the curves were judged."""
+    runs = [file.parent for file in sorted(path.glob("*/config.json")) if _is_run(file.parent)]
+    if runs:
+        typer.echo(
+            f"note: {path} holds {counted(len(runs), 'run')} of mien, judged by the curves alone; "
+            f"all rules judge one run: mien doctor {shlex.quote(str(runs[0]))}",
+            err=True,
         )
 
 

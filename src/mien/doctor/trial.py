@@ -122,11 +122,12 @@ def first_remedy(findings: Sequence[Finding]) -> Finding | None:
 
 def trial_path(run: RunFolder) -> Path:
     """Return the first free folder of RUN-try, RUN-try-2, RUN-try-3..."""
-    resolved: Path = run.path.resolve()  # '.' has no name
-    number, path = 1, resolved.with_name(f"{resolved.name}-try")
+    # As it was given, for messages; but '.' has no name, and '..' one of its own.
+    given: Path = run.path if run.path.name not in ("", "..") else run.path.resolve()
+    number, path = 1, given.with_name(f"{given.name}-try")
     while path.exists():
         number += 1
-        path = resolved.with_name(f"{resolved.name}-try-{number}")
+        path = given.with_name(f"{given.name}-try-{number}")
     return path
 
 

@@ -71,6 +71,8 @@ def _check_trained(model: nn.Module, optimizers: list[torch.optim.Optimizer]) ->
 
 
 def _optimizer_hint(value: Any) -> str:
+    if type(value).__module__.partition(".")[0] == "keras":
+        return "a model of Keras cannot be watched; mien doctor reads the CSVLogger's file"
     if isinstance(getattr(value, "optimizer", None), torch.optim.Optimizer):
         return "pass the optimiser that the scheduler changes; the scheduler is found by itself"
     return "pass the optimiser whose step the loop calls, or a list of several"
