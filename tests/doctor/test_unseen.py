@@ -14,6 +14,7 @@ from mien import doctor
 from mien.doctor.evidence import Predictions
 from mien.doctor.finding import Finding
 from mien.doctor.programs.bounds import bounds_of
+from mien.doctor.programs.inspection import frozen_untrained
 from mien.doctor.programs.label_order import labels_of
 from mien.doctor.programs.link import Link
 from mien.doctor.programs.task import Task
@@ -209,3 +210,48 @@ def test_a_plateau_after_the_first_epochs(mode: Any) -> None:
 
     found = train(model, x, y, steps=steps, epochs=24, after_epoch=step)
     assert ("scheduler-mode" in found) is (mode == "max")
+
+
+@pytest.mark.parametrize("deviation", [1.0, 0.02])
+def test_a_frozen_embedding_that_is_noise(deviation: float) -> None:
+    torch.manual_seed(8)
+    model = nn.Embedding(300, 24, padding_idx=0)
+    nn.init.normal_(model.weight, 0, deviation)
+    with torch.no_grad():
+        model.weight[0] = 0
+    model.weight.requires_grad = False
+    assert frozen_untrained(model) == ("weight",)
+    # Learnt: words of a kind lie in one direction.
+    with torch.no_grad():
+        model.weight[1:40] += 1.5 * deviation * torch.randn(24)
+    assert frozen_untrained(model) == ()
+    sines = torch.outer(torch.arange(300.0), torch.logspace(0, -3, 24)).sin()
+    assert frozen_untrained(nn.Embedding.from_pretrained(sines)) == ()
+
+
+def test_a_low_rate_is_raised_further_in_a_short_training() -> None:
+    x, y = values()
+
+    def suggested(lr: float, epochs: int) -> float:
+        found = train(Ending(lambda v: v), x, y, lr=lr, epochs=epochs)
+        text = found["learning-rate-too-low"].remedy
+        return float(text.split("to about ")[1].split(". ")[0].rstrip("."))
+
+    rate = suggested(1e-6, 15)
+    assert 5e-4 < rate < 1e-2
+    assert train(Ending(lambda v: v), x, y, lr=rate, epochs=60) == {}
+
+
+def test_a_criterion_of_named_outputs_prints_no_warning(capfd: pytest.CaptureFixture[str]) -> None:
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(5, 1), nn.Linear(5, 1)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"one": self.one(x), "two": self.two(x)}
+
+    x, y = values(200)
+    both = nn.functional.mse_loss
+    train(Heads(), x, y, criterion=lambda o, t: both(o["one"], t) + both(o["two"], t), epochs=2)
+    assert "Warning" not in "".join(capfd.readouterr())

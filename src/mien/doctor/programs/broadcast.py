@@ -22,7 +22,7 @@ from mien.doctor.programs.link import criteria
 from mien.doctor.programs.probe import FAILURES, untouched
 from mien.doctor.programs.program import Broadcast
 from mien.doctor.programs.sample import MAX_TARGET_VALUES
-from mien.doctor.programs.trees import rows
+from mien.doctor.programs.trees import rows, unnamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -157,7 +157,7 @@ def _meet_all(output: Tensor, targets: Tensor) -> bool:
 
 def _value(criterion: Callable[..., Tensor], output: Tensor, targets: Tensor) -> float:
     try:
-        found = criterion(output, targets)
+        found = criterion(unnamed(output), targets)
     except Exception:  # noqa: BLE001 - a criterion of the user's may raise anything
         return math.nan
     return float(found) if found.numel() == 1 else math.nan

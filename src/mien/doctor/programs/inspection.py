@@ -21,6 +21,8 @@ LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase, nn.MultiheadAttention,
 PLAIN = (nn.Linear, nn.modules.conv._ConvNd)
 """Weight layers that compute an affine function and nothing else."""
 MAX_RUN_IN_STEPS = 0.5
+MIN_NOISE, MAX_NOISE_ROWS = 200, 512
+"""Values of an embedding from which their distribution is known; rows that are decomposed."""
 MIN_MOMENTUM = 1e-3
 """Momentum below which a batch norm's statistics have moved by half after 700 steps at most."""
 
@@ -88,10 +90,10 @@ def _is_trainable(value: Any) -> bool:
 
 
 def frozen_untrained(model: nn.Module) -> tuple[str, ...]:
-    """Return untrainable weights that look like PyTorch's default random initialisation.
+    """Return untrainable weights that look like a random initialisation.
 
-    Linear and convolution layers start uniform in ±1/sqrt(fan-in), embeddings standard normal;
-    trained weights have neither distribution.
+    Linear and convolution layers start uniform in ±1/sqrt(fan-in), embeddings normal, whose
+    deviation loops often change; trained weights have neither distribution.
     """
     found = []
     for name, module in model.named_modules():
@@ -107,12 +109,30 @@ def frozen_untrained(model: nn.Module) -> tuple[str, ...]:
             spread = float(values.std()) * math.sqrt(3) / bound
             if float(values.abs().max()) <= bound * (1 + 1e-6) and 0.9 < spread < 1.1:
                 found.append(f"{name}.weight" if name else "weight")
-        # A normal distribution has a kurtosis of 3.
-        elif isinstance(module, nn.Embedding) and len(values) > 200:
-            kurtosis = float(((values - values.mean()) ** 4).mean() / values.var() ** 2)
-            if 0.95 < float(values.std()) < 1.05 and 2.6 < kurtosis < 3.4:
-                found.append(f"{name}.weight" if name else "weight")
+        elif isinstance(module, nn.Embedding) and _is_normal_noise(weight.detach().double()):
+            found.append(f"{name}.weight" if name else "weight")
     return tuple(found)
+
+
+def _is_normal_noise(weight_nd: torch.Tensor) -> bool:
+    """Return whether all entries are independent and of one normal distribution.
+
+    The largest singular value of such a matrix is deviation times sqrt(n) + sqrt(d), rarely more
+    (Marchenko and Pastur 1967); what is learnt has directions that are far longer.
+    """
+    weight_nd = weight_nd[(weight_nd != 0).any(dim=1)]  # without the row of the padding
+    n, d = weight_nd.shape
+    values = weight_nd.flatten()
+    if len(values) <= MIN_NOISE:
+        return False
+    spread = float(values.std())
+    # A normal distribution has a kurtosis of 3.
+    kurtosis = float(((values - values.mean()) ** 4).mean() / max(spread**4, 1e-300))
+    if spread == 0 or abs(float(values.mean())) > 0.1 * spread or not 2.6 < kurtosis < 3.4:
+        return False
+    rows = weight_nd[:MAX_NOISE_ROWS]
+    edge = spread * (math.sqrt(min(n, MAX_NOISE_ROWS)) + math.sqrt(d))
+    return float(torch.linalg.matrix_norm(rows, 2)) < 1.1 * edge
 
 
 def weight_gains(model: nn.Module) -> dict[str, float]:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mien.doctor.programs.trees import unnamed
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -190,7 +192,7 @@ def _gives(link: Link, output: Tensor, targets: Any, wanted: float) -> bool:
         with torch.no_grad(), warnings.catch_warnings():
             # A candidate that broadcasts is a wrong one, not the user's mistake.
             warnings.simplefilter("error")
-            value = link.loss(output, targets)
+            value = link.loss(unnamed(output), targets)
         found = float(value)
     except Exception:  # noqa: BLE001 - a criterion of the user's may raise anything
         return False

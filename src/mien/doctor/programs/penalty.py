@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mien.doctor.programs.measurements import Penalty
 from mien.doctor.programs.probe import is_loss_scale
+from mien.doctor.programs.trees import unnamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -144,7 +145,7 @@ def _has_own_weights(criterion: Any, probe: Probe, targets: Any) -> bool:
         return False
     try:
         with torch.enable_grad():
-            value = criterion(probe.output.detach(), targets)
+            value = criterion(unnamed(probe.output.detach()), targets)
     except Exception:  # noqa: BLE001 - targets may need a conversion first
         return False
     return isinstance(value, Tensor) and value.requires_grad
@@ -175,7 +176,7 @@ def _gradient(
     criterion: Callable[..., Any], probe: Probe, output: Tensor, targets: Any
 ) -> list[Tensor | None] | None:
     with torch.enable_grad():
-        value = torch.as_tensor(criterion(output.detach(), targets)).mean()
+        value = torch.as_tensor(criterion(unnamed(output.detach()), targets)).mean()
         if not value.requires_grad:
             return None
         found = torch.autograd.grad(value, [p for _, p in probe.named], allow_unused=True)
@@ -184,7 +185,7 @@ def _gradient(
 
 def _value(criterion: Any, probe: Probe, targets: Any) -> float:
     with torch.no_grad():
-        return float(torch.as_tensor(criterion(probe.output, targets)).mean())
+        return float(torch.as_tensor(criterion(unnamed(probe.output), targets)).mean())
 
 
 def _ratio(probe: Probe, row: StepRow, penalty: Sequence[Tensor | None]) -> float:

@@ -162,3 +162,21 @@ def is_tokens(inputs: Tensor) -> bool:
     """Return whether inputs are token ids: of a whole type, one or a sequence for an example."""
     whole = not inputs.is_floating_point() and not inputs.is_complex()
     return whole and inputs.ndim in (1, 2) and inputs.dtype not in (torch.uint8, torch.bool)
+
+
+class _Unnamed(Tensor):
+    """A tensor that refuses a name as an index, such as `outputs["logits"]`, without a word."""
+
+    def __getitem__(self, index: Any) -> Tensor:
+        if isinstance(index, str):
+            raise TypeError("the output is one tensor and has no named parts")
+        found: Tensor = super().__getitem__(index)
+        return found
+
+
+def unnamed(output: Any) -> Any:
+    """Return an output to try a criterion with that may want named ones.
+
+    For a name as an index PyTorch prints a warning, which no filter of Python's holds back.
+    """
+    return output.as_subclass(_Unnamed) if type(output) is Tensor else output

@@ -138,8 +138,8 @@ def frozen_parameters(evidence: Evidence, limits: Thresholds) -> Finding | None:
         "frozen-parameters",
         "warning",
         "frozen layers hold untrained weights",
-        f"{len(program.frozen)} weights have requires_grad=False and the distribution of PyTorch's "
-        f"default initialisation: {listed(program.frozen)}.",
+        f"{len(program.frozen)} weights have requires_grad=False and the distribution of a "
+        f"random initialisation: {listed(program.frozen)}.",
         "Set requires_grad=True, or load trained weights into these layers before freezing them.",
         (),
         {"frozen": len(program.frozen), "parameters": program.total_parameters},

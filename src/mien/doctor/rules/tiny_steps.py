@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 UNCHANGED = 0.7
 """Loss of the last steps over that of the first ones above which a training has hardly begun."""
 
+MOVES, LONGEST = 3.0, 0.01
+"""Times their own size that all steps together move the weights, if all go one way; longest
+update-to-weight ratio that is suggested for that."""
+
 
 @rule(
     "learning-rate-too-low",
@@ -45,8 +49,7 @@ def learning_rate_too_low(evidence: Evidence, limits: Thresholds) -> Finding | A
     rate = max(e.lr for e in epochs)
     if evidence.program is not None and update < limits.min_update * rate:
         return None  # even a rate of 1 would take tiny steps: the gradients vanish, or units died
-    # Towards an update-to-weight ratio of 1e-3, but not by more than two orders.
-    larger = rate * (10.0 if slow else min(100.0, 1e-3 / max(update, 1e-9)))
+    larger = rate * (10.0 if slow else _factor(evidence, update))
     return Finding(
         "learning-rate-too-low",
         "serious",
@@ -62,6 +65,18 @@ def learning_rate_too_low(evidence: Evidence, limits: Thresholds) -> Finding | A
         if evidence.range_test
         else loss_plot(evidence),
     )
+
+
+def _factor(evidence: Evidence, update: float) -> float:
+    """Return by how much the rate is raised for an update-to-weight ratio of 1e-3.
+
+    A training of few steps needs longer ones: all of them together must be able to move the weights
+    by some times their own size.
+    """
+    if evidence.program is None:
+        return min(100.0, 1e-3 / max(update, 1e-9))
+    usual = min(LONGEST, max(1e-3, MOVES / max(1, evidence.program.steps)))
+    return min(1000.0, usual / max(update, 1e-9))
 
 
 def _falls_slowly(evidence: Evidence, update: float, limits: Thresholds) -> bool:
