@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sklearn import datasets
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from mien import doctor
 from mien.doctor.diagnose import diagnose
 from mien.doctor.programs.examine import evaluated
+from mien.doctor.programs.examples import distinct_rows
 from mien.doctor.programs.leakage import leak_of
 from mien.doctor.programs.program import Leak
 from mien.doctor.programs.tasks import task_of
@@ -183,3 +185,12 @@ def test_it_is_named_alone_and_its_remedy_removes_it() -> None:
     (found,) = report(beside(x, y), y).findings
     assert (found.name, found.confidence) == ("target-leakage", "medium")
     assert report(x, y).findings == ()
+
+
+def test_equal_rows_count_once_whatever_the_sign_of_a_zero() -> None:
+    inputs = np.array([[0.0, 1.0], [-0.0, 1.0], [np.nan, 2.0], [np.nan, 2.0], [3.0, 4.0]])
+    assert distinct_rows(inputs).tolist() == [0, 2, 4]
+    # With another target it is another example.
+    targets = np.array([[1.0], [2.0], [1.0], [1.0], [1.0]])
+    assert distinct_rows(inputs, targets).tolist() == [0, 1, 2, 4]
+    assert distinct_rows(np.zeros((0, 3))).tolist() == []

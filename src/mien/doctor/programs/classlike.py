@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from mien.doctor.programs.baseline import MAX_FITTED, kernel_baseline
+from mien.doctor.programs.examples import distinct_rows
 from mien.doctor.programs.measurements import ClassLike
 from mien.doctor.programs.trees import features, tensors
 
@@ -45,8 +46,7 @@ def class_like_of(watch: Recording, task: Task, outputs: list[Tensor] | None) ->
     if not MIN_CLASSES <= len(known) <= MAX_CLASSES or np.ptp(known) != len(known) - 1:
         return None
     # A small data set is seen several times, and a copy would give a left-out label away.
-    first = np.sort(np.unique(inputs, axis=0, return_index=True)[1])
-    rows = np.random.default_rng(0).permutation(first)[:MAX_FITTED]
+    rows = np.random.default_rng(0).permutation(distinct_rows(inputs))[:MAX_FITTED]
     if len(rows) < max(MIN_ROWS, 3 * len(known)):
         return None
     as_classes, _ = kernel_baseline(inputs[rows], np.eye(len(known))[indices[rows]], inputs[:1])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mien.doctor.programs.examples import distinct_rows
 from mien.doctor.programs.measurements import Column
 from mien.doctor.programs.trees import features, is_tokens, tensors
 
@@ -78,7 +79,7 @@ def distinct_fraction(watch: Recording) -> float:
     values = features(first_epoch(watch))
     if values is None or not len(values):
         return 1.0
-    return len({row.tobytes() for row in values}) / len(values)
+    return len(distinct_rows(values)) / len(values)
 
 
 def is_augmented(watch: Recording) -> bool | None:

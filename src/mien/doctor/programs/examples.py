@@ -50,6 +50,19 @@ def keys_of(batches: list[Any]) -> list[bytes | None] | None:
     return keys
 
 
+def distinct_rows(*parts_nd: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the place of the first of each set of equal rows, in their order.
+
+    Args:
+        parts_nd: columns of the same n rows, such as inputs and targets.
+    """
+    first: dict[bytes, int] = {}
+    # -0.0 and 0.0 are equal, and have other bytes.
+    for place, row in enumerate(np.concatenate(parts_nd, axis=1) + 0.0):
+        first.setdefault(row.tobytes(), place)
+    return np.array(list(first.values()), np.intp)
+
+
 def _others(tokens: NDArray[np.float64]) -> int:
     """Return how many tokens are not the most common one."""
     return len(tokens) - int(np.unique(tokens, return_counts=True)[1].max())

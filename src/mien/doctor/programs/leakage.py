@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.doctor.programs.baseline import MAX_FEATURES, MAX_FITTED, kernel_baseline
+from mien.doctor.programs.examples import distinct_rows
 from mien.doctor.programs.program import Leak
 from mien.doctor.programs.trees import MAX_TOKENS, is_tokens, tensors
 from mien.doctor.programs.trees import rows as rows_of
@@ -83,7 +84,8 @@ def _examples(
         both = [part.detach().cpu().double().numpy() for part in (x.reshape(len(x), -1), wanted)]
         rows.append(np.concatenate(both, axis=1))
     # Each once: equal examples are neighbours in every column.
-    table = np.unique(np.concatenate(rows), axis=0)
+    table = np.concatenate(rows)
+    table = table[distinct_rows(table)]
     table = np.random.default_rng(0).permutation(table[np.isfinite(table).all(axis=1)])
     if len(table) < MIN_ROWS or not MIN_COLUMNS < table.shape[1] <= MAX_FEATURES + 1:
         return None

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mien.doctor.programs.alignment import turned_targets
 from mien.doctor.programs.baseline import MAX_FITTED, kernel_baseline
+from mien.doctor.programs.examples import distinct_rows
 from mien.doctor.programs.neighbourhoods import neighbourhoods
 from mien.doctor.programs.settings import criterion_setting
 from mien.doctor.programs.split import Split
@@ -72,12 +73,9 @@ def _one_row_each(inputs: list[Any], outputs: list[Tensor], known: list[Tensor])
     values = torch.cat([o.reshape(len(o), -1) for o in outputs]).double().numpy()
     found = features(inputs)
     if found is not None:
-        # A small data set is seen several times: each example must count once.
-        keys = [r.tobytes() + t.tobytes() for r, t in zip(found, targets, strict=True)]
-        first = np.unique(keys, return_index=True)[1] if keys else np.zeros(0, int)
-        kept = np.sort(first)
-        # The kept examples may be in the order of their classes; the baseline takes a part.
-        kept = np.random.default_rng(0).permutation(kept)
+        # A small data set is seen several times: each example must count once. The kept examples
+        # may be in the order of their classes; the baseline takes a part.
+        kept = np.random.default_rng(0).permutation(distinct_rows(found, targets))
         values, targets, found = values[kept], targets[kept], found[kept]
     return Split(values, targets, found)
 

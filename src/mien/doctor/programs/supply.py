@@ -14,7 +14,7 @@ from mien.doctor.facts import class_recalls, majority_accuracy
 from mien.doctor.programs.curves import condensed_rates, epochs_of, history_of
 from mien.doctor.programs.describe import describe, is_weighted
 from mien.doctor.programs.examine import evaluated, examine
-from mien.doctor.programs.examples import class_labels, keys_of
+from mien.doctor.programs.examples import class_labels, distinct_rows, keys_of
 from mien.doctor.programs.inspection import is_lazy
 from mien.doctor.programs.program import WatchedRecipe
 from mien.doctor.programs.remedies import for_program, in_words
@@ -243,19 +243,21 @@ def _shift(watch: Recording, task: Task) -> float:
     if parts is None:
         return math.nan
     # A row that comes several times would be left out while its copies stay.
-    found = [np.unique(part, axis=0, return_index=True) for part in parts]
+    places = [distinct_rows(part) for part in parts]
     rng = np.random.default_rng(0)
-    orders = [rng.permutation(len(rows)) for rows, _ in found]
+    orders = [rng.permutation(len(rows)) for rows in places]
     samples = (watch.train, watch.validation.sample)
     labels = [class_labels(sample, len(p)) for sample, p in zip(samples, parts, strict=True)]
     if task.kind in ("classification", "binary") and labels[0] is not None is not labels[1]:
-        known = [y[i] for y, (_, i) in zip(labels, found, strict=True) if y is not None]
+        known = [y[rows] for y, rows in zip(labels, places, strict=True) if y is not None]
         orders = _same_classes(orders, known)
     count = min(*map(len, orders), MAX_FITTED // 2)
     if count < MIN_COMPARED:
         return math.nan
     # Equal numbers, so that the classifier cannot profit from guessing the larger split.
-    both = np.concatenate([r[o[:count]] for (r, _), o in zip(found, orders, strict=True)])
+    both = np.concatenate(
+        [x[rows[o[:count]]] for x, rows, o in zip(parts, places, orders, strict=True)]
+    )
     sides = np.repeat([[0.0], [1.0]], count, axis=0)
     scores, _ = kernel_baseline(both, sides, both[:1])
     test = stats.mannwhitneyu(scores[count:, 0], scores[:count, 0])
