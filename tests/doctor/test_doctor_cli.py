@@ -198,6 +198,22 @@ def test_further_trainings_tell_size_and_data(
     assert finding.numbers["n"] == int(np.sum(dataset.splits_n == "validation"))
 
 
+def test_pretrained_weights_have_no_half_width(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = load_dataset(data)
+    start = create_run(tmp_path / "start", recipe(fit={"epochs": 1}), dataset, data)
+    fit(start, dataset)
+    tuned = recipe(fit={"epochs": 1, "init_from": str(start.path)})
+    run = create_run(tmp_path / "tuned", tuned, dataset, data)
+    fit(run, dataset)
+    code, _, err = run_mien(capsys, monkeypatch, "doctor", run.path, "--deep")
+    assert code == 0, err
+    assert "note: half the width is not tried: the run's pretrained weights" in err
+    assert "two experiments, about" in err
+    assert not (run.path / "experiments" / "half-width").exists()
+
+
 def test_a_missing_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MienError, match="not a run folder"):
         open_run(tmp_path / "nowhere")

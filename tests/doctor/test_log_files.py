@@ -255,3 +255,10 @@ def test_a_folder_of_runs_of_mien_says_how_one_is_judged(
     assert code == 0
     assert "holds 2 runs of mien, judged by the curves alone" in err
     assert f"mien doctor {tmp_path / 'one'}" in err
+
+
+def test_the_training_loss_of_a_log_is_drawn_by_row(tmp_path: Path) -> None:
+    (finding,) = diagnose_logs(write_csv(tmp_path / "a.csv", loss=[1.0] * 40)).findings
+    assert finding.plot is not None
+    assert finding.plot.xlabel == "row"
+    assert 38 < float(finding.plot.x[-1]) <= 40

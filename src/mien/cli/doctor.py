@@ -254,16 +254,30 @@ def print_findings(run: RunFolder, findings: list[Finding], *, err: bool = False
 
 def _run_experiments(run: RunFolder, dataset: Dataset, findings: list[Finding]) -> list[Finding]:
     """Train the experiments of --deep and return their findings, without those known already."""
-    from mien.doctor.experiments import COSTS, compare_smaller, learning_curve
+    from mien.doctor.experiments import (
+        FRACTIONS,
+        HALF_WIDTH_COSTS,
+        can_be_halved,
+        compare_smaller,
+        learning_curve,
+    )
     from mien.train.loop.progress import ProgressView, duration
 
     seconds = sum(m.seconds for m in run.read_metrics())
+    halve = can_be_halved(run.recipe)
+    costs = sum(FRACTIONS) + (HALF_WIDTH_COSTS if halve else 0)
+    if not halve:
+        typer.echo(
+            "note: half the width is not tried: the run's pretrained weights "
+            f"({run.recipe.fit.init_from}) do not fit a narrower network",
+            err=True,
+        )
     typer.echo(
-        f"three experiments, about {duration(COSTS * seconds)}; Ctrl-C stops them, and the same "
-        "command resumes them",
+        f"{'three' if halve else 'two'} experiments, about {duration(costs * seconds)}; Ctrl-C "
+        "stops them, and the same command resumes them",
         err=True,
     )
     _, little = learning_curve(run, dataset, [ProgressView()])
-    smaller = compare_smaller(run, dataset, [ProgressView()])
+    smaller = compare_smaller(run, dataset, [ProgressView()]) if halve else None
     known = {finding.name for finding in findings}
     return [f for f in (smaller, little) if f is not None and f.name not in known]

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from mien.train.recipe.recipe import Recipe
 
 FRACTIONS = (0.25, 0.5)
-COSTS = 1.0 / 3 + sum(FRACTIONS)
-"""Approximate cost of all experiments, in trainings like the run's."""
+HALF_WIDTH_COSTS = 1.0 / 3
+"""Approximate cost of a training at half the width, in trainings like the run's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,11 @@ class LearningCurve:
 
     fractions: tuple[float, ...]
     accuracies: tuple[Estimate, ...]
+
+
+def can_be_halved(recipe: Recipe) -> bool:
+    """Return whether half the width can be trained: pretrained weights fit their own alone."""
+    return not recipe.fit.init_from
 
 
 def smaller_recipe(recipe: Recipe) -> Recipe:

@@ -80,7 +80,7 @@ def _judge(log: Log, title: str) -> Report:
         findings = [_without_rate(finding) for finding in findings]
     return Report(
         title=title,
-        findings=tuple(for_program(finding, evidence) for finding in findings),
+        findings=tuple(_by_row(for_program(finding, evidence), evidence) for finding in findings),
         not_judged={**diagnosis.not_judged, **missing, **others},
         facts={
             "judged rules": ", ".join(judged) or "none",
@@ -119,6 +119,16 @@ def _shortness(log: Log, judged: list[str]) -> list[str]:
         return []
     much = "Hardly anything" if judged else "Nothing"
     return [f"{much} could be judged: the log has {counted(len(losses), 'value')} of the loss."]
+
+
+def _by_row(finding: Finding, evidence: Evidence) -> Finding:
+    """Return a finding whose plot of the training loss counts rows: a log need not tell epochs."""
+    plot = finding.plot
+    assert evidence.program is not None  # noqa: S101 - `_evidence` sets it
+    if plot is None or plot.title != "training loss" or plot.xlabel != "epoch":
+        return finding
+    x = [float(place) * evidence.program.steps for place in plot.x]
+    return replace(finding, plot=replace(plot, x=x, xlabel="row"))
 
 
 def _without_rate(finding: Finding) -> Finding:
