@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.doctor.faults import FAULTS, healthy, program
 from torch import Tensor, nn
 
 from mien import doctor
+from mien.doctor.diagnose import diagnose
 from mien.doctor.evidence import Predictions
 from mien.doctor.finding import Finding
 from mien.doctor.programs.bounds import bounds_of
 from mien.doctor.programs.inspection import frozen_untrained
 from mien.doctor.programs.label_order import labels_of
 from mien.doctor.programs.link import Link
+from mien.doctor.programs.measurements import Course, Progress
 from mien.doctor.programs.task import Task
 
 Batch = tuple[Tensor, Tensor]
@@ -234,8 +238,9 @@ def test_a_low_rate_is_raised_further_in_a_short_training() -> None:
 
     def suggested(lr: float, epochs: int) -> float:
         found = train(Ending(lambda v: v), x, y, lr=lr, epochs=epochs)
-        text = found["learning-rate-too-low"].remedy
-        return float(text.split("to about ")[1].split(". ")[0].rstrip("."))
+        text = re.search(r"to about ([-.e0-9]*[0-9])", found["learning-rate-too-low"].remedy)
+        assert text is not None
+        return float(text[1])
 
     rate = suggested(1e-6, 15)
     assert 5e-4 < rate < 1e-2
@@ -255,3 +260,26 @@ def test_a_criterion_of_named_outputs_prints_no_warning(capfd: pytest.CaptureFix
     both = nn.functional.mse_loss
     train(Heads(), x, y, criterion=lambda o, t: both(o["one"], t) + both(o["two"], t), epochs=2)
     assert "Warning" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("moved", [0.01, 1.0])
+def test_steps_that_change_nothing_are_not_too_long(moved: float) -> None:
+    course = Course(reach=0.0, fall=0.0, certainty=0.0, kept=1.0, moved=moved)
+    given = {
+        **FAULTS["learning-rate-too-high"],
+        "program": program(progress=Progress(course=course)),
+    }
+    found = [f.name for f in diagnose(healthy(**given))]
+    assert ("learning-rate-too-high" in found) is (moved > 0.5)
+
+
+def test_short_steps_along_a_momentum() -> None:
+    x, y = corners(4)
+    torch.manual_seed(9)
+    model = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 4))
+    steps = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
+    found = train(model, x, y[torch.randperm(600)], criterion=nn.CrossEntropyLoss(), steps=steps)
+    assert "learning-rate-too-high" not in found
+    given: dict[str, Any] = {"criterion": nn.CrossEntropyLoss(), "epochs": 4}
+    steps = torch.optim.SGD(model.parameters(), lr=30.0, momentum=0.9)
+    assert {"learning-rate-too-high", "diverged"} & set(train(model, x, y, steps=steps, **given))

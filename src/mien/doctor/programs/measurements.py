@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -145,12 +146,15 @@ class Course:
         fall: fraction by which the loss fell over the last half, by a fitted line.
         certainty: that line's slope over its standard error, positive where the loss falls.
         kept: loss of the last steps over that of the first ones.
+        moved: steps times the largest relative change of the loss, up or down, that was measured of
+            one; infinity if none was.
     """
 
     reach: float
     fall: float
     certainty: float
     kept: float
+    moved: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ def _course(watch: Recording, losses: list[float]) -> Course | None:
     ]
     if not steps:
         return None
+    changes = [abs(row.change) / row.loss for row in watch.rows if row.change and row.loss > 0]
     last = values[len(values) // 2 :]
     place = np.arange(len(last)) - (len(last) - 1) / 2
     slope = float(place @ last / (place @ place))
@@ -100,6 +101,7 @@ def _course(watch: Recording, losses: list[float]) -> Course | None:
         fall=-slope * len(last) / float(last.mean()),
         certainty=-slope / max(spread, 1e-12),
         kept=float(np.mean(values[-8:]) / np.mean(values[:3])),
+        moved=max(changes, default=math.inf) * len(values),
     )
 
 

@@ -47,6 +47,9 @@ NOT_LEARNT = 0.75
 regressions and classes tried here a network with living units ends below 0.5."""
 SOUND_UPDATE = 0.01
 """Update-to-weight ratio of a first step that leaves ReLU units alive."""
+HARMLESS = 0.05
+"""Number of steps times the largest relative change of the loss by one, up to which no step is too
+long: all of them together change next to nothing."""
 RISEN = 1.2
 """Loss at the end over the first one from which a watched loop's loss has risen."""
 LOGITS = (
@@ -251,6 +254,10 @@ def _signs_agree(evidence: Evidence, steps: _Steps, limits: Thresholds) -> bool:
     shows a long step, not a harmful one. A long update alone shows a small network.
     """
     blown = steps.grown > limits.weight_growth or steps.spike > limits.loss_spike
+    course = None if evidence.program is None else evidence.program.progress.course
+    # Steps that change next to nothing may be uphill for a batch by chance, as momentum's are.
+    if course is not None and course.moved < HARMLESS and not blown:
+        return False
     if steps.ratio is None:
         # No step could be measured: only a loss that rose and stayed there is left.
         curve = loss_curve(evidence)
