@@ -11,6 +11,7 @@ from tests.doctor.test_logs import FALLING, write_csv, write_events
 
 from mien.doctor import diagnose_logs
 from mien.doctor.logs.checksum import masked_crc
+from mien.doctor.logs.columns import role_of
 from mien.doctor.logs.events import HEADER, read_events
 from mien.doctor.logs.tables import read_table
 from mien.doctor.rule import RULES
@@ -262,3 +263,10 @@ def test_the_training_loss_of_a_log_is_drawn_by_row(tmp_path: Path) -> None:
     assert finding.plot is not None
     assert finding.plot.xlabel == "row"
     assert 38 < float(finding.plot.x[-1]) <= 40
+    assert finding.evidence == "The training loss started at 1 and ended at 1 after 40 values."
+
+
+def test_a_speed_is_no_step() -> None:
+    assert role_of("eval/steps_per_second") is None
+    assert role_of("global_step") == "step"
+    assert role_of("loss_per_token") == "loss"

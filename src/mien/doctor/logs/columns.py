@@ -36,6 +36,7 @@ def role_of(name: str) -> Role | None:
         return "learning rate"
     if "norm" in known and known & {"grad", "gradient", "gradients"}:
         return "gradient norm"
-    if known & {"step", "steps", "iteration", "iter", "batch"}:
+    # Not a speed, such as steps_per_second.
+    if "per" not in known and known & {"step", "steps", "iteration", "iter", "batch"}:
         return "step"
     return "epoch" if known & {"epoch", "epochs"} else None

@@ -343,12 +343,14 @@ def loss_not_decreasing(evidence: Evidence, limits: Thresholds) -> Finding | Abs
         return Abstention(NO_CHANCE)
     if end < limits.undiminished_loss * min(chance, max(curve[0], 1e-9)):
         return None
+    after = f"{program.steps:,} steps; a constant prediction has {chance:.3g}"
+    if evidence.chance_is_start:  # a log: its rows may stand for many steps
+        after = f"{program.steps:,} values"
     return Finding(
         "loss-not-decreasing",
         "serious",
         "the loss does not decrease",
-        f"The training loss started at {curve[0]:.3g} and ended at {end:.3g} after "
-        f"{program.steps:,} steps; a constant prediction has {chance:.3g}.",
+        f"The training loss started at {curve[0]:.3g} and ended at {end:.3g} after {after}.",
         "Try whether the network can fit 32 examples at a learning rate of 1e-3 with Adam: if it "
         "cannot, look at the labels, the loss and the layers.",
         (),
