@@ -85,7 +85,10 @@ def fit_activation_to_loss(setup: Setup, finding: Finding) -> None:
         y, yv = (t.argmax(dim=1) for t in (setup.case.y, setup.case.yv))
         setup.loss, setup.case = nn.CrossEntropyLoss(), replace(setup.case, y=y, yv=yv)
     else:
-        setup.model = setup.model[0]  # type: ignore[index]
+        inner, *rest = setup.model.children()
+        if len(rest) != 1 or any(True for _ in rest[0].parameters()):
+            raise ValueError("no activation follows the whole model")
+        setup.model = inner
         rebuild(setup)
 
 
