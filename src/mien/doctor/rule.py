@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # A rule that never abstains keeps its narrower return type: other rules may call it.
 C = TypeVar("C", bound="Callable[[Any, Any], Finding | Abstention | None]")
 
-DOCS = "docs/doctor.md"
+DOCS = "docs/doctor-findings.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Rule:
     """One registered rule.
 
     Attributes:
-        name: of its finding, and of its section in docs/doctor.md: lower case with hyphens.
+        name: of its finding, and of its section in docs/doctor-findings.md: lower case with hyphens.
         needs: evidence without which it abstains.
         severities: that its finding may have.
         explained_by: names of findings of which this one is a consequence: it is left out beside
