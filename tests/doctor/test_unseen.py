@@ -90,6 +90,15 @@ def test_outputs_that_a_function_keeps_from_the_targets(
     assert found["loss-activation-mismatch"].evidence.endswith(f"as after {like}.")
 
 
+def test_units_that_stay_equal_are_no_end_of_the_outputs() -> None:
+    """They end the outputs at a value, too: their sum is that of one ReLU."""
+    x, _ = values()
+    model = nn.Sequential(nn.Linear(5, 32), nn.ReLU(), nn.Linear(32, 1))
+    for parameter in model.parameters():
+        nn.init.ones_(parameter)
+    assert set(train(model, x, x.sum(1, keepdim=True) / 5**0.5)) == {"poor-initialization"}
+
+
 def test_outputs_that_reach_their_targets_have_no_end() -> None:
     x, y = values()
     assert train(Ending(lambda v: v), x, y, epochs=30) == {}

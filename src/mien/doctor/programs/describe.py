@@ -98,7 +98,12 @@ def describe(
         loss_name=watch.link.name if watch.link else _name(watch.criterion),
         outputs=summary.statistics(
             found.last_activation,
-            bounds_of(watch.link, outputs or (), watch.train.targets, (summary.low, summary.high)),
+            # Units that are equal or dead end the outputs at a value, too.
+            ()
+            if found.is_plain
+            else bounds_of(
+                watch.link, outputs or (), watch.train.targets, (summary.low, summary.high)
+            ),
         ),
         target_low=summary.target_low,
         target_high=summary.target_high,

@@ -44,6 +44,8 @@ class Examination:
     consecutive: list[str] = field(default_factory=list)
     hidden_softmax: list[str] = field(default_factory=list)
     last_activation: str = ""
+    is_plain: bool = False
+    """Whether the outputs are those of a weight layer, with nothing after it."""
     is_affine: bool | None = None
     reshaped: str = ""
 
@@ -212,11 +214,18 @@ class _Tracer:
         if output is not None:
             self.found.reshaped = _reshaped(self.last, output)
             self.found.last_activation = self.makers.get(id(output), "")
+            self.found.is_plain = self._is_plain(output)
             if self.found.last_activation:
                 # Outputs may sit at their ends: that is a sure prediction, not a dead unit.
                 last = next(reversed(self.found.stuck), "")
                 self.found.stuck.pop(last, None)
                 self.found.saturated.pop(last, None)
+
+    def _is_plain(self, output: Tensor) -> bool:
+        last = self.last
+        if last is None or self.tags.get(id(last), ("",))[0] != "affine":
+            return False
+        return torch.equal(last.reshape(-1), output.reshape(-1))
 
 
 def _reshaped(last: Tensor | None, output: Tensor) -> str:
