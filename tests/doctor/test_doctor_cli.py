@@ -12,11 +12,20 @@ from tests.train.test_fit import recipe
 
 from mien.data.dataset import Dataset, load_dataset
 from mien.doctor import experiments
-from mien.doctor.experiments import compare_smaller, learning_curve, smaller_recipe
+from mien.doctor.experiments import (
+    LearningCurve,
+    compare_smaller,
+    judge_curve,
+    learning_curve,
+    smaller_recipe,
+)
+from mien.doctor.finding import Finding
 from mien.doctor.requirements import PROGRAM
 from mien.doctor.rule import RULES
 from mien.doctor.run_diagnostics import run_diagnostics
 from mien.errors import MienError
+from mien.evaluate.bootstrap import Estimate
+from mien.evaluate.metrics import Rows
 from mien.train.loop.fit import fit
 from mien.train.loop.state import TrainingState
 from mien.train.run.folder import RunFolder, create_run, open_run
@@ -196,6 +205,31 @@ def test_further_trainings_tell_size_and_data(
     assert finding is not None
     assert finding.name == "model-too-large"
     assert finding.numbers["n"] == int(np.sum(dataset.splits_n == "validation"))
+
+
+def test_more_images_help_only_where_the_gain_is_sure() -> None:
+    truth_n = np.tile(np.arange(3), 200)
+    rng = np.random.default_rng(0)
+
+    def rows(n: int, right: float) -> Rows:
+        probabilities_nk = np.full((n, 3), 0.1, np.float32)
+        wrong_n = (truth_n[:n] + (rng.random(n) > right)) % 3
+        probabilities_nk[np.arange(n), wrong_n] = 0.8
+        return Rows.of(truth_n[:n], probabilities_nk)
+
+    def judged(n: int, half: float, whole: float) -> Finding | None:
+        estimates = tuple(Estimate(v, v - 0.03, v + 0.03) for v in (half, half, whole))
+        return judge_curve(
+            LearningCurve((0.25, 0.5, 1.0), estimates), rows(n, whole), rows(n, half)
+        )
+
+    # 94.2% and 97.5% of 120 images, as chance gives them.
+    assert judged(120, 0.942, 0.975) is None
+    assert judged(600, 0.9, 0.9) is None
+    found = judged(600, 0.75, 0.9)
+    assert found is not None
+    assert float(str(found.numbers["low"])) > 0.05
+    assert "75.0% from 50%, 90.0% from 100%" in found.evidence
 
 
 def test_pretrained_weights_have_no_half_width(

@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mien.data.dataset import Dataset
+    from mien.evaluate.metrics import Rows
     from mien.train.loop.callbacks import Callback
     from mien.train.recipe.recipe import Recipe
 
 FRACTIONS = (0.25, 0.5)
+MIN_GAIN = 0.01
+"""Gain in accuracy by twice the images that is worth a finding."""
 HALF_WIDTH_COSTS = 1.0 / 3
 """Approximate cost of a training at half the width, in trainings like the run's."""
 
@@ -119,32 +122,47 @@ def learning_curve(
         recipe = replace(run.recipe, name=f"{run.recipe.name}-{fraction:g}")
         # In a folder of its own inside the run's, so that an interrupted experiment is resumed.
         runs.append(_train(run, recipe, part, f"fraction-{fraction:g}", callbacks))
-    accuracies = []
+    metrics = []
     for one in [*runs, run]:
-        graded = dict(by_ground_truth(evaluate(load_scorer(one.path), dataset, "validation")))
-        accuracies.append(next(iter(graded.values())).headlines["accuracy"])
-    curve = LearningCurve((*FRACTIONS, 1.0), tuple(accuracies))
+        evaluation = evaluate(load_scorer(one.path), dataset, "validation")
+        metrics.append(next(iter(dict(by_ground_truth(evaluation)).values())))
+    accuracies = tuple(m.headlines["accuracy"] for m in metrics)
+    curve = LearningCurve((*FRACTIONS, 1.0), accuracies)
+    return curve, judge_curve(curve, metrics[-1].rows, metrics[-2].rows)
+
+
+def judge_curve(curve: LearningCurve, all_images: Rows, half: Rows) -> Finding | None:
+    """Return a finding where all images are surely better than half of them.
+
+    Args:
+        curve: its last two accuracies are those of half and of all of the training images.
+        all_images: validation rows of the network that was trained on all of them.
+        half: those of the network that was trained on half, of the same validation images.
+    """
     # All images against half of them: what another doubling may bring at best.
-    last, before = accuracies[-1], accuracies[-2]
-    # More than a quarter of the interval: less could be chance.
-    if last.value - before.value < max(0.01, (last.high - last.low) / 4):
-        return curve, None
+    groups = np.arange(len(half.y_true_n), dtype=np.int64)
+    gain = paired_difference(all_images, half, groups)[0]
+    if gain.low <= 0 or gain.value < MIN_GAIN:
+        return None
     words = ", ".join(
-        f"{a.value:.1%} from {f:.0%}" for f, a in zip(curve.fractions, accuracies, strict=True)
+        f"{a.value:.1%} from {f:.0%}"
+        for f, a in zip(curve.fractions, curve.accuracies, strict=True)
     )
-    return curve, Finding(
+    return Finding(
         "too-little-data",
         "warning",
         "more images would help",
-        f"Validation accuracy by the fraction of the training images: {words}.",
+        f"Validation accuracy by the fraction of the training images: {words}. All are "
+        f"{100 * gain.value:+.1f} points (95% interval {100 * gain.low:+.1f} to "
+        f"{100 * gain.high:+.1f}, n = {len(groups):,}) better than half.",
         "Add images, or augment more.",
         (),
-        {"half": before.value, "all": last.value},
+        {"gain": gain.value, "low": gain.low, "high": gain.high, "n": len(groups)},
         Plot(
             "lines",
             "validation accuracy",
             curve.fractions,
-            {"accuracy": [a.value for a in accuracies]},
+            {"accuracy": [a.value for a in curve.accuracies]},
             xlabel="fraction of the training images",
         ),
     )

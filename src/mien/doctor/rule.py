@@ -38,7 +38,7 @@ class Rule:
     """One registered rule.
 
     Attributes:
-        name: of its finding, and of its section in docs/doctor-findings.md: lower case with hyphens.
+        name: of its finding, and of its section in docs/doctor-findings.md: lower case, hyphens.
         needs: evidence without which it abstains.
         severities: that its finding may have.
         explained_by: names of findings of which this one is a consequence: it is left out beside
