@@ -266,6 +266,13 @@ def test_the_training_loss_of_a_log_is_drawn_by_row(tmp_path: Path) -> None:
     assert finding.evidence == "The training loss started at 1 and ended at 1 after 40 values."
 
 
+def test_the_learning_rates_of_a_log_are_counted_by_value(tmp_path: Path) -> None:
+    rates = [0.1 * 0.3**i for i in range(30)]
+    path = write_csv(tmp_path / "a.csv", loss=FALLING[:30], lr=rates)
+    evidence = {f.name: f.evidence for f in diagnose_logs(path).findings}
+    assert evidence["learning-rate-vanishes"].startswith("In 80% of the 30 values the learning")
+
+
 def test_a_speed_is_no_step() -> None:
     assert role_of("eval/steps_per_second") is None
     assert role_of("global_step") == "step"

@@ -44,8 +44,10 @@ def learning_rate_vanishes(evidence: Evidence, limits: Thresholds) -> Finding | 
     gone = 1.0 if peak == 0 else float((rates < limits.vanished_rate * peak).mean())
     if gone < limits.vanished_steps:
         return None
+    # A log's rows may stand for many steps.
+    steps = f"{program.steps:,} {'values' if evidence.chance_is_start else 'steps'}"
     text = (
-        f"In {gone:.0%} of the {program.steps:,} steps the learning rate was below "
+        f"In {gone:.0%} of the {steps} the learning rate was below "
         f"{limits.vanished_rate:g} of its maximum {peak:g}; it ended at {rates[-1]:.2g}."
     )
     remedy = (
@@ -54,7 +56,7 @@ def learning_rate_vanishes(evidence: Evidence, limits: Thresholds) -> Finding | 
         "falls when the rate drops, let it drop later, or leave the scheduler out."
     )
     if peak == 0:
-        text = f"In all {program.steps:,} steps the learning rate was 0."
+        text = f"In all {steps} the learning rate was 0."
         remedy = (
             "Look at the factor that the scheduler computes: an integer division, or a warm-up "
             "longer than the training, keeps it at 0."
