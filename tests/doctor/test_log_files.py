@@ -269,8 +269,10 @@ def test_the_training_loss_of_a_log_is_drawn_by_row(tmp_path: Path) -> None:
 def test_the_learning_rates_of_a_log_are_counted_by_value(tmp_path: Path) -> None:
     rates = [0.1 * 0.3**i for i in range(30)]
     path = write_csv(tmp_path / "a.csv", loss=FALLING[:30], lr=rates)
-    evidence = {f.name: f.evidence for f in diagnose_logs(path).findings}
-    assert evidence["learning-rate-vanishes"].startswith("In 80% of the 30 values the learning")
+    found = {f.name: f for f in diagnose_logs(path).findings}["learning-rate-vanishes"]
+    assert found.evidence.startswith("In 80% of the 30 values the learning rate was below")
+    assert found.plot is not None
+    assert found.plot.xlabel == "row"
 
 
 def test_a_speed_is_no_step() -> None:

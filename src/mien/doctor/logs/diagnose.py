@@ -122,9 +122,11 @@ def _shortness(log: Log, judged: list[str]) -> list[str]:
 
 
 def _by_row(finding: Finding, evidence: Evidence) -> Finding:
-    """Return a finding whose plot of the training loss counts rows: a log need not tell epochs."""
+    """Return a finding whose plot counts rows: a log need not tell epochs, nor each step."""
     plot = finding.plot
     assert evidence.program is not None  # noqa: S101 - `_evidence` sets it
+    if plot is not None and plot.xlabel.startswith("step"):
+        return replace(finding, plot=replace(plot, xlabel=plot.xlabel.replace("step", "row", 1)))
     if plot is None or plot.title != "training loss" or plot.xlabel != "epoch":
         return finding
     x = [float(place) * evidence.program.steps for place in plot.x]
