@@ -20,6 +20,7 @@ from mien.doctor.experiments import (
     smaller_recipe,
 )
 from mien.doctor.finding import Finding
+from mien.doctor.report import Report
 from mien.doctor.requirements import PROGRAM
 from mien.doctor.rule import RULES
 from mien.doctor.run_diagnostics import run_diagnostics
@@ -61,8 +62,13 @@ def test_a_training_ends_with_the_doctor_s_findings(
     assert re.search(rf"\ndoctor: \d findings?; {unjudged}", out)
     assert (run / "doctor.png").read_bytes().startswith(b"\x89PNG")
     code, out, _ = run_mien(capsys, monkeypatch, "doctor", run, "--json")
-    found = json.loads(out)["findings"]
+    printed = json.loads(out)
+    found = printed["findings"]
     assert code == 0
+    # The same keys as for logs and watched loops.
+    assert set(printed) == set(Report("", ()).to_dict())
+    assert f"; {unjudged}" in printed["verdict"]
+    assert printed["not_judged"] == {name: known[name] for name in own if name in known}
     assert found == json.loads((run / "doctor.json").read_text())["findings"]
     assert "learning-rate-too-low" in [finding["name"] for finding in found]
     test = json.loads((run / "lr-range-test.json").read_text())

@@ -6,7 +6,7 @@ import json
 import shlex
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -221,14 +221,15 @@ def _judge_run(
     if not as_json:
         print_findings(run, findings)
     trial = None if request is None else try_remedy(run, dataset, data, findings, request)
+    report = report_of(run, findings)
     if as_json:
-        values: dict[str, Any] = {"findings": [f.to_dict() for f in findings]}
+        values = report.to_dict()
         if request is not None:
             values["trial"] = None if trial is None else trial.to_dict()
         typer.echo(json.dumps(finite(values), indent=2, allow_nan=False))
     elif trial is not None:
         print_trial(trial)
-    return report_of(run, findings)
+    return report
 
 
 def print_findings(run: RunFolder, findings: list[Finding], *, err: bool = False) -> None:
