@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from tests.doctor.faults import FAULTS, healthy, program
+from tests.doctor.faults import FAULTS, healthy, predictions, program
 from torch import Tensor, nn
 
 from mien import doctor
@@ -34,6 +34,21 @@ def test_labels_of_equal_inputs_are_not_judged() -> None:
     outcome = judged("shuffled-labels", planted("shuffled-labels", distinct_inputs=0.3))
     assert isinstance(outcome, Abstention)
     assert "30%" in outcome.reason
+
+
+def test_few_validation_images_are_not_shuffled_because_of_a_low_recall() -> None:
+    """40 images of three classes: a recall of 45% is neither chance nor the 60% of training."""
+    train = predictions(2000, 0.6, 1, baseline=0.6)
+
+    def judge(n: int, right: float) -> Any:
+        held = predictions(n, right, 10, baseline=right)
+        return judged("shuffled-labels", healthy(train=train, validation=held))
+
+    assert judge(40, 0.5) is None
+    assert judge(1000, 0.45) is None
+    # Labels that are no better than chance are named as soon as training shows what is possible.
+    assert judge(1000, 1 / 3).severity == "serious"
+    assert judge(80, 1 / 3).severity == "serious"
 
 
 def test_labels_of_token_sequences_are_doubted_with_low_confidence() -> None:

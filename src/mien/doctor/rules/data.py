@@ -155,8 +155,11 @@ def shuffled_labels(evidence: Evidence, limits: Thresholds) -> Finding | Abstent
     if evidence.program is not None and network is not None:
         # The baseline may not suit a watched loop's inputs; the network must fail as well.
         train_shuffled = train_shuffled and network < chance + 2 * wider
-    validation_shuffled = in_validation < chance + wider and (
-        network is None or network < chance + wider
+    # Few images have a low recall by chance: it must also be surely below that of training.
+    validation_shuffled = (
+        in_validation < chance + wider
+        and in_validation + wider < in_train
+        and (network is None or network < chance + wider)
     )
     if not (train_shuffled or validation_shuffled):
         return None
