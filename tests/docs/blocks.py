@@ -94,7 +94,11 @@ class Place:
         self.ports = {"8000": free_port(), "9000": free_port()}
         self.servers = ExitStack()
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment = {**os.environ, "PATH": path, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+        self.environment = {
+            **os.environ, "PATH": path, "COLUMNS": "200", "OMP_NUM_THREADS": "1",
+            # Two servers may not use one folder, and other tests run beside this one.
+            "XDG_STATE_HOME": str(folder / ".state"),
+        }  # fmt: skip
 
     def here(self, text: str) -> str:
         for port, own in self.ports.items():
