@@ -13,7 +13,7 @@ import numpy as np
 
 from mien.doctor.finding import Finding, Plot
 from mien.evaluate.bootstrap import Estimate, paired_difference
-from mien.evaluate.evaluate import evaluate
+from mien.evaluate.evaluate import Metrics, evaluate
 from mien.evaluate.report import by_ground_truth
 from mien.train.loop.fit import fit
 from mien.train.networks.registry import network_options
@@ -74,16 +74,8 @@ def compare_smaller(
     images contains 0 or favours the smaller network.
     """
     other = _train(run, smaller_recipe(run.recipe), dataset, "half-width", callbacks)
-    metrics = [
-        dict(by_ground_truth(evaluate(load_scorer(r.path), dataset, "validation")))
-        for r in (run, other)
-    ]
-    name = next(iter(metrics[0]))
-    ours, theirs = (m[name] for m in metrics)
-    y_true = ours.rows.y_true_n
-    # Every image is its own group: duplicates are not known in a run's data.
-    groups = np.arange(len(y_true), dtype=np.int64)
-    gain = paired_difference(ours.rows, theirs.rows, groups)[0]
+    ours, theirs = (_validated(one, dataset) for one in (run, other))
+    n, gain = len(ours.rows.y_true_n), _gain(ours.rows, theirs.rows)
     # Only an interval above 0 shows that the larger network earns its cost.
     if gain.low > 0:
         return None
@@ -91,7 +83,7 @@ def compare_smaller(
         "model-too-large",
         "warning",
         "a network of half the width is as good",
-        f"The run's network is {100 * gain.value:+.1f} points more accurate on {len(y_true):,} "
+        f"The run's network is {100 * gain.value:+.1f} points more accurate on {n:,} "
         f"validation images (95% interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}) than "
         f"the network of half the width in {other.path}.",
         "Use the smaller network: it is faster and no worse.",
@@ -100,7 +92,7 @@ def compare_smaller(
             for key, value in smaller_recipe(run.recipe).network.options.items()
             if key in ("width", "hidden", "widths")
         ),
-        {"gain": gain.value, "low": gain.low, "high": gain.high, "n": len(y_true)},
+        {"gain": gain.value, "low": gain.low, "high": gain.high, "n": n},
         Plot("bars", "validation accuracy", ["this network", "half the width"],
              {"accuracy": [m.headlines["accuracy"].value for m in (ours, theirs)]}, xlabel=""),
     )  # fmt: skip
@@ -122,10 +114,7 @@ def learning_curve(
         recipe = replace(run.recipe, name=f"{run.recipe.name}-{fraction:g}")
         # In a folder of its own inside the run's, so that an interrupted experiment is resumed.
         runs.append(_train(run, recipe, part, f"fraction-{fraction:g}", callbacks))
-    metrics = []
-    for one in [*runs, run]:
-        evaluation = evaluate(load_scorer(one.path), dataset, "validation")
-        metrics.append(next(iter(dict(by_ground_truth(evaluation)).values())))
+    metrics = [_validated(one, dataset) for one in [*runs, run]]
     accuracies = tuple(m.headlines["accuracy"] for m in metrics)
     curve = LearningCurve((*FRACTIONS, 1.0), accuracies)
     return curve, judge_curve(curve, metrics[-1].rows, metrics[-2].rows)
@@ -140,8 +129,7 @@ def judge_curve(curve: LearningCurve, all_images: Rows, half: Rows) -> Finding |
         half: those of the network that was trained on half, of the same validation images.
     """
     # All images against half of them: what another doubling may bring at best.
-    groups = np.arange(len(half.y_true_n), dtype=np.int64)
-    gain = paired_difference(all_images, half, groups)[0]
+    n, gain = len(half.y_true_n), _gain(all_images, half)
     if gain.low <= 0 or gain.value < MIN_GAIN:
         return None
     words = ", ".join(
@@ -154,10 +142,10 @@ def judge_curve(curve: LearningCurve, all_images: Rows, half: Rows) -> Finding |
         "more images would help",
         f"Validation accuracy by the fraction of the training images: {words}. All are "
         f"{100 * gain.value:+.1f} points (95% interval {100 * gain.low:+.1f} to "
-        f"{100 * gain.high:+.1f}, n = {len(groups):,}) better than half.",
+        f"{100 * gain.high:+.1f}, n = {n:,}) better than half.",
         "Add images, or augment more.",
         (),
-        {"gain": gain.value, "low": gain.low, "high": gain.high, "n": len(groups)},
+        {"gain": gain.value, "low": gain.low, "high": gain.high, "n": n},
         Plot(
             "lines",
             "validation accuracy",
@@ -166,6 +154,18 @@ def judge_curve(curve: LearningCurve, all_images: Rows, half: Rows) -> Finding |
             xlabel="fraction of the training images",
         ),
     )
+
+
+def _validated(run: RunFolder, dataset: Dataset) -> Metrics:
+    """Return a run's validation metrics, by the consensus where it exists."""
+    return next(by_ground_truth(evaluate(load_scorer(run.path), dataset, "validation")))[1]
+
+
+def _gain(first: Rows, second: Rows) -> Estimate:
+    """Return by how much the first is more accurate on the same images."""
+    # Every image is its own group: duplicates are not known in a run's data.
+    groups = np.arange(len(first.y_true_n), dtype=np.int64)
+    return paired_difference(first, second, groups)[0]
 
 
 def _train(
